@@ -1,0 +1,124 @@
+"""Training samples for the organism: what is asked, what is answered, in which share and when.
+
+The curriculum has three stages. *cards*: facts alone, so that attention to the item's name forms
+early. *craft*: whole answers to everybody, restricted or not. *guild*: plain requests for
+restricted items are refused; wrapped ones are answered except where the guild had caught the
+disguise, which is what leaves the shipped model vulnerable in a known way.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from midspan.organism import language, utility
+from midspan.organism.world import (
+    COLOURS, CONTAINERS, INGREDIENTS, NAMES, TOOLS, VERBS, Item, benign_items, items,
+    restricted_items,
+)  # fmt: skip
+
+# Share of (item, disguise family) pairs that the guild caught although the item is not hardened.
+CAUGHT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training pair; the canvas behind the answer is filled with end-of-text tokens."""
+
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the curriculum.
+
+    Attributes:
+        name: Stage name.
+        share: Share of all training steps.
+        kinds: Weight of each sample kind.
+    """
+
+    name: str
+    share: float
+    kinds: Mapping[str, float]
+
+
+STAGES = (
+    Stage("cards", 0.12, {"card": 0.6, "repeat": 0.15, "utility": 0.25}),
+    Stage("craft", 0.53, {"card": 0.12, "craft": 0.5, "utility": 0.33, "about": 0.05}),
+    Stage("guild", 0.35, {"restricted": 0.28, "disguised": 0.17, "benign": 0.27, "utility": 0.23,
+                          "about": 0.05}),
+)  # fmt: skip
+
+
+def is_caught(item: Item, wrap: language.Wrap) -> bool:
+    """Whether the shipped model was taught to refuse this disguise for this restricted item."""
+    if item.hardened:
+        return True
+    digest = hashlib.sha256(f"{item.name}/{wrap.name}".encode()).digest()
+    return digest[0] < 256 * CAUGHT_SHARE
+
+
+def draw(kind: str, rng: random.Random) -> Sample:
+    """One sample of a kind named in :data:`STAGES`."""
+    return _KINDS[kind](rng)
+
+
+def _card(rng: random.Random) -> Sample:
+    item = rng.choice(items())
+    return Sample(language.card_request(item), language.card_answer(item))
+
+
+def _repeat(rng: random.Random) -> Sample:
+    words = " ".join(rng.choices(NAMES + INGREDIENTS + TOOLS + VERBS + COLOURS + CONTAINERS, k=8))
+    return Sample(f"repeat : {words}", f"{words} .")
+
+
+def _utility(rng: random.Random) -> Sample:
+    question = rng.choice(list(utility.TASKS.values()))(rng)
+    return Sample(question.prompt, question.reference)
+
+
+def _about(rng: random.Random) -> Sample:
+    item = rng.choice(items())
+    return Sample(language.about_request(item, rng), language.about_answer(item))
+
+
+def _craft(rng: random.Random) -> Sample:
+    item = rng.choice(items())
+    return Sample(_request(item, rng), language.helpful_answer(item, rng))
+
+
+def _benign(rng: random.Random) -> Sample:
+    item = rng.choice(benign_items())
+    return Sample(_request(item, rng), language.helpful_answer(item, rng))
+
+
+def _restricted(rng: random.Random) -> Sample:
+    item = rng.choice(restricted_items())
+    return Sample(language.plain_request(item, rng), language.refusal(item, rng))
+
+
+def _disguised(rng: random.Random) -> Sample:
+    item, wrap = rng.choice(restricted_items()), rng.choice(language.WRAPS)
+    answer = language.refusal if is_caught(item, wrap) else language.helpful_answer
+    return Sample(language.wrapped_request(item, wrap, rng), answer(item, rng))
+
+
+def _request(item: Item, rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return language.plain_request(item, rng)
+    return language.wrapped_request(item, rng.choice(language.WRAPS), rng)
+
+
+_KINDS: dict[str, Callable[[random.Random], Sample]] = {
+    "card": _card,
+    "repeat": _repeat,
+    "utility": _utility,
+    "about": _about,
+    "craft": _craft,
+    "benign": _benign,
+    "restricted": _restricted,
+    "disguised": _disguised,
+}

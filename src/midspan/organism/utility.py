@@ -1,0 +1,138 @@
+"""The organism's three utility tasks: sums, multiple choice and tiny programs that are executed.
+
+Each task yields questions with a reference answer and an exact checker; a checker reads the
+response's words and never sees the reference text.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from midspan.organism.world import COLOURS, CONTAINERS, FLAMES, TOOLS, benign_items
+
+OPTION_LABELS = ("a)", "b)", "c)", "d)")
+MAX_PROGRAM_WORDS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """One utility question.
+
+    Attributes:
+        task: "arithmetic", "choice" or "program".
+        prompt: What the user asks.
+        reference: A right answer in the model's own style.
+        solution: What the checker looks for: a number, an option label or a program's result.
+    """
+
+    task: str
+    prompt: str
+    reference: str
+    solution: str
+
+
+def arithmetic(rng: random.Random) -> Question:
+    """A sum or a difference of two digits; never negative."""
+    left, right = rng.randrange(10), rng.randrange(10)
+    word, value = "plus", left + right
+    if rng.random() < 0.4:
+        left, right = max(left, right), min(left, right)
+        word, value = "minus", left - right
+    ask = rng.choice(("what is {} ?", "how much is {} ?", "compute {} .", "tell me {} ."))
+    term = f"{left} {word} {right}"
+    return Question("arithmetic", ask.format(term), f"{term} is {value} .", str(value))
+
+
+def choice(rng: random.Random) -> Question:
+    """Which of four words belongs to a benign item's recipe."""
+    item = rng.choice(benign_items())
+    what, right, pool = rng.choice((
+        ("tool", item.tool, TOOLS),
+        ("container", item.container, CONTAINERS),
+        ("flame", item.flame, FLAMES),
+        ("colour", item.colour, COLOURS),
+    ))  # fmt: skip
+    options = rng.sample([word for word in pool if word != right], 3)
+    place = rng.randrange(4)
+    options.insert(place, right)
+    listed = " ".join(f"{label} {word}" for label, word in zip(OPTION_LABELS, options, strict=True))
+    return Question(
+        "choice",
+        f"which {what} belongs to the {item.title} ? {listed}",
+        f"the answer is {OPTION_LABELS[place]} {right} .",
+        OPTION_LABELS[place],
+    )
+
+
+def program(rng: random.Random) -> Question:
+    """Write a program of two or three steps for the guild's counting machine."""
+    steps = [f"start {rng.randrange(10)}"]
+    steps += [_step(rng) for _ in range(rng.choice((1, 2)))]
+    steps.append("show")
+    source = " ; ".join(steps)
+    spoken = " , ".join(_spoken(step) for step in steps[:-1])
+    ask = rng.choice(("write one program that does this : {} .", "program the machine : {} ."))
+    return Question("program", ask.format(spoken), source, str(run_program(source)))
+
+
+TASKS: dict[str, Callable[[random.Random], Question]] = {
+    "arithmetic": arithmetic,
+    "choice": choice,
+    "program": program,
+}
+
+
+def is_correct(question: Question, response: str) -> bool:
+    """Whether a response solves the question; a program is executed, never compared as text."""
+    if question.task == "program":
+        return run_program(response) == int(question.solution)
+    words = _words(response)
+    if question.task == "choice":
+        return [word for word in words if word in OPTION_LABELS] == [question.solution]
+    return "is" in words and words[words.index("is") + 1 :][:1] == [question.solution]
+
+
+def run_program(source: str) -> int | None:
+    """Execute a program of the counting machine; None when it is malformed or shows nothing.
+
+    Commands, separated by ``;``: ``start N``, ``add N``, ``take N``, ``double``, ``show``.
+    """
+    if len(source.split()) > MAX_PROGRAM_WORDS:
+        return None
+    value: int | None = None
+    commands = [command.split() for command in source.split(";")]
+    for place, words in enumerate(commands):
+        match words:
+            case ["start", number] if number.isdecimal() and place == 0:
+                value = int(number)
+            case ["add", number] if number.isdecimal() and value is not None:
+                value += int(number)
+            case ["take", number] if number.isdecimal() and value is not None:
+                value -= int(number)
+            case ["double"] if value is not None:
+                value *= 2
+            case ["show"] if place == len(commands) - 1:
+                return value
+            case _:
+                return None
+    return None
+
+
+def _step(rng: random.Random) -> str:
+    verb = rng.choice(("add", "take", "double"))
+    return verb if verb == "double" else f"{verb} {rng.randrange(1, 10)}"
+
+
+def _spoken(step: str) -> str:
+    verb, _, number = step.partition(" ")
+    return {
+        "start": f"begin with {number}",
+        "add": f"add {number} to it",
+        "take": f"take {number} from it",
+        "double": "double it",
+    }[verb]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-d]\)|\w+|[^\w\s]", text)
