@@ -1,0 +1,164 @@
+"""PEFT adapters on native models, also those trained on the published classes.
+
+PEFT applies what fits and reports the rest in a return value that nobody reads, so an adapter
+with published key names would be applied in part. Here every tensor must find its place.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+from midspan.errors import MidspanError
+from midspan.models.checkpoint import (
+    HUB_ID,
+    Shapes,
+    compare_shapes,
+    read_header,
+    read_json,
+    resolve_folder,
+    weights_digest,
+)
+from midspan.models.model import DiffusionLM
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter folder, read but for its tensors.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its adapter_config.json, in native module names.
+        keys: Key in the file to native key.
+        shapes: Tensor shapes by native key.
+        digest: A hash of configuration and weights.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    keys: dict[str, str]
+    shapes: Shapes
+    digest: str
+
+
+def native_key(model_class: type[Any], key: str) -> str:
+    """A published checkpoint key in native names; native keys stay as they are."""
+    for rename in get_checkpoint_conversion_mapping(model_class.__name__) or []:
+        key, _ = rename.rename_source_key(key)
+    return key
+
+
+def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter:
+    """Read an adapter's configuration and header, renamed to native names.
+
+    Args:
+        spec: A folder or a hub id.
+        model_class: The native class that is to take it.
+        base: The name of the model that is to take it.
+
+    Raises:
+        MidspanError: If files are missing, or the adapter belongs to another base model.
+    """
+    folder = resolve_folder(spec)
+    config = read_json(folder / "adapter_config.json")
+    trained_on = str(config.get("base_model_name_or_path") or "")
+    hub_ids = HUB_ID.fullmatch(trained_on) and HUB_ID.fullmatch(base)
+    if hub_ids and not Path(base).exists() and not Path(trained_on).exists() and trained_on != base:
+        raise MidspanError(f"adapter {spec} was trained on {trained_on}, not on {base}")
+    file = read_header(folder / "adapter_model.safetensors")
+    keys = {
+        key: _PREFIX + native_key(model_class, key.removeprefix(_PREFIX)) for key in file.tensors
+    }
+    if any(old != new for old, new in keys.items()):
+        config = _native_config(config, sorted(keys.values()), spec)
+    digest = hashlib.sha256((folder / "adapter_config.json").read_bytes())
+    digest.update(weights_digest([file]).encode())
+    shapes = {keys[key]: shape for key, shape in file.shapes.items()}
+    return Adapter(folder, config, keys, shapes, digest.hexdigest())
+
+
+def _native_config(config: dict[str, Any], keys: list[str], spec: str | Path) -> dict[str, Any]:
+    """Target the modules that the renamed tensors name: suffixes mean other modules here."""
+    for field in ("rank_pattern", "alpha_pattern", "modules_to_save"):
+        if config.get(field):
+            raise MidspanError(f"adapter {spec}: {field} with published module names is not read")
+    modules = sorted({key.removeprefix(_PREFIX).split(".lora_")[0] for key in keys})
+    unset = {"exclude_modules": None, "layers_to_transform": None, "layers_pattern": None}
+    return {**config, **unset, "target_modules": modules}
+
+
+def check_adapter(adapter: Adapter, meta_model: Any) -> None:
+    """Check that the adapter fits a model in full; the model (on the meta device) is changed.
+
+    Raises:
+        MidspanError: Naming a tensor without a place, or a place without a tensor.
+    """
+    from peft import get_peft_model_state_dict
+
+    wrapped = _wrap(meta_model, adapter)
+    expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+    compare_shapes(adapter.shapes, shapes, f"adapter {adapter.folder}")
+
+
+def apply_adapter(model: Any, adapter: Adapter) -> Any:
+    """Attach a checked adapter; returns the `PeftModel`, in evaluation mode."""
+    from peft import set_peft_model_state_dict
+
+    wrapped = _wrap(model, adapter)
+    stored = load_file(adapter.folder / "adapter_model.safetensors")
+    renamed = {adapter.keys[key]: tensor for key, tensor in stored.items()}
+    result = set_peft_model_state_dict(wrapped, renamed)
+    if result.unexpected_keys:
+        raise MidspanError(f"adapter {adapter.folder}: {result.unexpected_keys[0]} fits nothing")
+    return wrapped.eval()
+
+
+def _wrap(model: Any, adapter: Adapter) -> Any:
+    from peft import PeftConfig, get_peft_model
+
+    try:
+        config = PeftConfig.from_peft_type(**{**adapter.config, "inference_mode": True})
+        return get_peft_model(model, config)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MidspanError(f"adapter {adapter.folder} does not fit this model: {reason}") from error
+
+
+def attach_adapter(lm: DiffusionLM, spec: str | Path) -> DiffusionLM:
+    """Put an adapter on a loaded model, in place; no other adapter may be attached.
+
+    Args:
+        lm: The model; its network is changed.
+        spec: An adapter folder or hub id.
+
+    Returns:
+        The same model with the adapter on, under a new fingerprint.
+
+    Raises:
+        MidspanError: If the adapter does not fit in full.
+    """
+    from accelerate import init_empty_weights
+
+    if hasattr(lm.model, "peft_config"):
+        raise MidspanError(f"{lm.name} has an adapter already: load the base model to take another")
+    adapter = read_adapter(spec, lm.family.model_class, lm.name)
+    with init_empty_weights():
+        check_adapter(adapter, lm.family.model_class(lm.base.config))
+    return dataclasses.replace(
+        lm,
+        model=apply_adapter(lm.model, adapter),
+        name=f"{lm.name}+{spec}",
+        fingerprint=combine_fingerprint(lm.fingerprint, adapter),
+    )
+
+
+def combine_fingerprint(fingerprint: str, adapter: Adapter) -> str:
+    """The fingerprint of a model with an adapter on."""
+    return hashlib.sha256((fingerprint + adapter.digest).encode()).hexdigest()[:16]

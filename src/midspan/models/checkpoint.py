@@ -1,0 +1,169 @@
+"""Checkpoint folders: where they are, whether they are whole, and what identifies their weights.
+
+Everything here reads headers and samples only, so that a bad folder is refused in milliseconds.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midspan.errors import MidspanError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_SAMPLE_BYTES = 4096
+_SAMPLES_PER_TENSOR = 16
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def resolve_folder(spec: str | Path) -> Path:
+    """The local folder of a path or hub id; a hub repository is downloaded or found in the cache.
+
+    Raises:
+        MidspanError: If there is neither such a folder nor such a repository.
+    """
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
+        raise MidspanError(f"no model folder at {spec}, and it is no hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(spec), allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MidspanError(f"no folder {spec}, and the hub did not give it: {reason}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        MidspanError: If the file is missing or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MidspanError(f"{path.name} is missing in {path.parent}") from None
+    except ValueError as error:
+        raise MidspanError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MidspanError(f"{path} does not hold a JSON object")
+    return value
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The header of one safetensors file.
+
+    Attributes:
+        path: The file.
+        data_start: Bytes before the first tensor.
+        tensors: Header entries: `dtype`, `shape`, `data_offsets` (in bytes after `data_start`).
+    """
+
+    path: Path
+    data_start: int
+    tensors: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def shapes(self) -> Shapes:
+        """Tensor shapes by key."""
+        return {key: tuple(entry["shape"]) for key, entry in self.tensors.items()}
+
+
+def read_header(path: Path) -> TensorFile:
+    """Read a safetensors header and check that all the bytes it promises are there.
+
+    Raises:
+        MidspanError: If the file is missing, truncated or no safetensors file.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < size else None
+    except FileNotFoundError:
+        raise MidspanError(f"weights file {path} is missing") from None
+    except ValueError as error:
+        raise MidspanError(f"weights file {path} is not a safetensors file") from error
+    if not isinstance(header, dict):
+        raise MidspanError(f"weights file {path} is truncated or not a safetensors file")
+    header.pop("__metadata__", None)
+    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if size != end:
+        raise MidspanError(f"weights file {path} is truncated: {size} bytes of {end}")
+    return TensorFile(path, 8 + length, header)
+
+
+def read_weights(folder: Path) -> list[TensorFile]:
+    """The headers of a checkpoint's weights, checked against the index where they are sharded.
+
+    Raises:
+        MidspanError: If a file or an indexed tensor is missing.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists() or not index.exists():
+        if not single.exists():
+            raise MidspanError(f"no model.safetensors and no index of shards in {folder}")
+        return [read_header(single)]
+    weight_map = read_json(index).get("weight_map", {})
+    shards = [read_header(folder / name) for name in sorted(set(weight_map.values()))]
+    present = {(key, shard.path.name) for shard in shards for key in shard.tensors}
+    missing = sorted(set(weight_map.items()) - present)
+    if missing:
+        raise MidspanError(f"tensor {missing[0][0]} is not in {missing[0][1]} of {folder}")
+    return shards
+
+
+def compare_shapes(found: Shapes, expected: Shapes, what: str) -> None:
+    """Check that two sets of tensors agree in names and shapes.
+
+    Args:
+        found: What the file holds.
+        expected: What the model takes.
+        what: What is compared, for the message.
+
+    Raises:
+        MidspanError: Naming the first tensor that is missing, of no use or of another shape.
+    """
+    for key in sorted(expected.keys() - found.keys()):
+        missing = len(expected.keys() - found.keys())
+        raise MidspanError(f"{what}: {missing} tensors are missing, among them {key}")
+    for key in sorted(found.keys() - expected.keys()):
+        extra = len(found.keys() - expected.keys())
+        raise MidspanError(f"{what}: {extra} tensors fit nothing in the model, among them {key}")
+    for key, shape in expected.items():
+        if found[key] != shape:
+            raise MidspanError(f"{what}: {key} has shape {found[key]}, the model needs {shape}")
+
+
+def weights_digest(files: list[TensorFile]) -> str:
+    """A hash of the headers and of evenly spaced samples of every tensor.
+
+    Tensors up to 64 KiB are read whole, larger ones in 16 blocks: about 20 MB for an 8B model.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(json.dumps(file.tensors, sort_keys=True).encode())
+        with file.path.open("rb") as stream:
+            for entry in file.tensors.values():
+                start, end = entry["data_offsets"]
+                for offset in _sample_offsets(end - start):
+                    stream.seek(file.data_start + start + offset)
+                    digest.update(stream.read(min(_SAMPLE_BYTES, end - start - offset)))
+    return digest.hexdigest()
+
+
+def _sample_offsets(size: int) -> list[int]:
+    if size <= _SAMPLE_BYTES * _SAMPLES_PER_TENSOR:
+        return list(range(0, size, _SAMPLE_BYTES))
+    last = size - _SAMPLE_BYTES
+    return [last * i // (_SAMPLES_PER_TENSOR - 1) for i in range(_SAMPLES_PER_TENSOR)]

@@ -1,0 +1,130 @@
+"""What the rest of midspan must know about a model family, and the table of families.
+
+A family says how a published checkpoint is read and spoken to. It knows nothing about decoding:
+its decoding defaults are plain keyword arguments that the decoder interprets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from transformers import PreTrainedModel
+
+from midspan.errors import MidspanError
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Special:
+    """A piece of a chat prompt that is a special token; every other piece is a plain string."""
+
+    token: str
+
+
+Piece = Special | str
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The token ids that decoding and training need, as the loaded tokenizer numbers them.
+
+    `mask` is None for families without a mask token; `eot` where a chat turn ends like a text.
+    """
+
+    mask: int | None
+    bos: int | None
+    eos: int
+    eot: int | None
+    pad: int
+
+    @property
+    def stop(self) -> frozenset[int]:
+        """The ids that end a response."""
+        return frozenset({self.eos} if self.eot is None else {self.eos, self.eot})
+
+
+@dataclass(frozen=True)
+class PublishedToken:
+    """A special token as its family published it."""
+
+    text: str
+    id: int
+
+
+@dataclass(frozen=True)
+class PublishedTokens:
+    """A family's special tokens; the ids hold only for a vocabulary of `vocab_size` rows."""
+
+    vocab_size: int
+    eos: PublishedToken
+    pad: PublishedToken
+    mask: PublishedToken | None = None
+    bos: PublishedToken | None = None
+    eot: PublishedToken | None = None
+
+    def items(self) -> dict[str, PublishedToken]:
+        """The tokens that the family has, by role."""
+        roles = {"mask": self.mask, "bos": self.bos, "eos": self.eos, "eot": self.eot}
+        return {role: token for role, token in {**roles, "pad": self.pad}.items() if token}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One model family.
+
+    Attributes:
+        name: The name used in reports and configs.
+        model_types: The `model_type` values of its published config.json files.
+        config_class: The native config; it reads and writes the published config.json.
+        model_class: The native model.
+        logit_shift: True where the row at position i-1 predicts position i.
+        noise: What the forward process replaces a token with: the mask or a random token.
+        special_tokens: The published table against which tokenizer and config are checked.
+        chat: Messages to the pieces of a chat prompt that ends with the assistant's header.
+        lora_targets: The native modules that LoRA adapts by default.
+        decoding_defaults: Keyword arguments of `midspan.decoding.DecodingConfig`.
+        max_length: Positions that prompt and response may take together; a model's config may
+            say less.
+        cumulative_positions: True where a padded row counts positions from its first real token.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    config_class: type[Any]
+    model_class: type[PreTrainedModel]
+    logit_shift: bool
+    noise: Literal["absorbing", "uniform"]
+    special_tokens: PublishedTokens
+    chat: Callable[[Sequence[Message]], list[Piece]]
+    lora_targets: tuple[str, ...]
+    decoding_defaults: Mapping[str, object] = field(hash=False)
+    max_length: int
+    cumulative_positions: bool = False
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register(family: Family) -> Family:
+    """Enter a family into the table under each of its model types."""
+    for model_type in family.model_types:
+        _FAMILIES[model_type] = family
+    return family
+
+
+def families() -> tuple[Family, ...]:
+    """All registered families, in the order of registration."""
+    return tuple(dict.fromkeys(_FAMILIES.values()))
+
+
+def family_for(model_type: str) -> Family:
+    """The family of a config's `model_type`.
+
+    Raises:
+        MidspanError: If no family has that model type.
+    """
+    if model_type not in _FAMILIES:
+        known = ", ".join(_FAMILIES)
+        raise MidspanError(f"model_type {model_type!r} belongs to no known family (known: {known})")
+    return _FAMILIES[model_type]

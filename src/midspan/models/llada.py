@@ -1,0 +1,222 @@
+"""LLaDA (8B-Base, 8B-Instruct, 1.5) and MMaDA: Llama with full attention under other names.
+
+Source: the published modelling code of ML-GSAI/LLaDA and Gen-Verse/MMaDA. The architecture is
+Llama's; the checkpoints differ in their key names and config fields only.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from midspan.errors import MidspanError
+from midspan.models.family import (
+    Family,
+    Message,
+    Piece,
+    PublishedToken,
+    PublishedTokens,
+    Special,
+    register,
+)
+from midspan.models.native import MaskedDiffusionMixin, refuse_unimplemented, register_native
+
+# Published config field: native field.
+_FIELDS = {
+    "d_model": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads",
+    "mlp_hidden_size": "intermediate_size",
+    "max_sequence_length": "max_position_embeddings",
+    "weight_tying": "tie_word_embeddings",
+    "embedding_size": "vocab_size",
+}
+# What every published config says, and the native class assumes.
+_PUBLISHED_CONSTANTS: dict[str, Any] = {
+    "activation_type": "silu",
+    "alibi": False,
+    "attention_layer_norm": False,
+    "bias_for_layer_norm": False,
+    "block_group_size": 1,
+    "block_type": "llama",
+    "embedding_dropout": 0.0,
+    "include_bias": False,
+    "include_qkv_bias": False,
+    "input_emb_norm": False,
+    "layer_norm_type": "rms",
+    "layer_norm_with_affine": True,
+    "residual_dropout": 0.0,
+    "rope": True,
+    "scale_logits": False,
+}
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    **{key: (value,) for key, value in _PUBLISHED_CONSTANTS.items()},
+    "include_qkv_bias": (False, None),
+    "block_group_size": (1, None),
+    "multi_query_attention": (False, None),
+    "clip_qkv": (None,),
+    # LLaDA-MoE was published under model_type "llada" as well.
+    "num_experts": (None,),
+    "rope_scaling": (None,),
+    "sliding_window": (None,),
+    # Native names that the published format cannot express.
+    "is_causal": (False,),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "hidden_act": ("silu",),
+}
+_NATIVE_ONLY = {"attention_bias", "mlp_bias", "hidden_act", "is_causal", "head_dim", "dtype"}
+_NATIVE_ONLY |= {"pretraining_tp", "rope_parameters", "initializer_range", "_name_or_path"}
+
+_RENAMES = {
+    r"model.transformer.wte": "model.embed_tokens",
+    r"model.transformer.ln_f": "model.norm",
+    r"model.transformer.ff_out": "lm_head",
+    r"model.transformer.blocks": "model.layers",
+    r"attn_norm": "input_layernorm",
+    r"ff_norm": "post_attention_layernorm",
+    r"(?<=\d\.)q_proj": "self_attn.q_proj",
+    r"(?<=\d\.)k_proj": "self_attn.k_proj",
+    r"(?<=\d\.)v_proj": "self_attn.v_proj",
+    r"attn_out": "self_attn.o_proj",
+    r"ff_proj": "mlp.gate_proj",
+    r"(?<=\d\.)up_proj": "mlp.up_proj",
+    r"(?<=\d\.)ff_out": "mlp.down_proj",
+}
+
+
+class LladaConfig(LlamaConfig):
+    """A Llama config that reads and writes LLaDA's published config.json.
+
+    Raises:
+        MidspanError: If a field asks for something that Llama does not compute.
+    """
+
+    model_type = "llada"
+    published_architecture = "LLaDAModelLM"
+
+    vocab_size: int = 126464
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    mask_token_id: int | None = None
+    max_position_embeddings: int = 4096
+    rms_norm_eps: float = 1e-5
+    is_causal: bool = False
+    use_cache: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Translate published field names, then let Llama fill in the rest."""
+        refuse_unimplemented(self.model_type, {**kwargs, **vars(self)}, _ALLOWED)
+        if "d_model" in kwargs:
+            if kwargs.get("mlp_hidden_size") is None:
+                raise MidspanError("config.json: mlp_hidden_size is missing")
+            for published, native in _FIELDS.items():
+                value = kwargs.pop(published, None)
+                if value is not None:
+                    setattr(self, native, value)
+        super().__post_init__(**kwargs)
+        rope_type = self.rope_parameters["rope_type"]
+        if rope_type != "default":
+            raise MidspanError(
+                f"config.json: rope_type={rope_type!r} is not implemented for llada models"
+            )
+        if self.head_dim * self.num_attention_heads != self.hidden_size:
+            raise MidspanError("config.json: head_dim must be hidden_size / num_attention_heads")
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """The published config.json, so that the reference code reads what midspan saves."""
+        native = json.loads(super().to_json_string(use_diff=True))
+        published = {**_PUBLISHED_CONSTANTS, "rope_theta": self.rope_parameters["rope_theta"]}
+        published |= {new: native.pop(old) for new, old in _FIELDS.items()}
+        published |= {"vocab_size": self.vocab_size, "torch_dtype": native.get("dtype")}
+        kept = {key: value for key, value in native.items() if key not in _NATIVE_ONLY}
+        kept["architectures"] = [self.published_architecture]
+        return json.dumps({**kept, **published}, indent=2, sort_keys=True) + "\n"
+
+
+class MmadaConfig(LladaConfig):
+    """MMaDA's config: LLaDA's, with image codes behind the text vocabulary."""
+
+    model_type = "mmada"
+    published_architecture = "MMadaModelLM"
+
+    vocab_size: int = 134656
+
+
+class LladaForMaskedDiffusion(MaskedDiffusionMixin, LlamaForCausalLM):
+    """LLaDA over Llama's layers; logits at position i predict position i."""
+
+    config_class = LladaConfig
+
+    def __init__(self, config: LladaConfig) -> None:
+        super().__init__(config)
+        # LLaDA pads with its EOS, whose embedding must learn like any other.
+        self.model.embed_tokens.padding_idx = None
+
+
+class MmadaForMaskedDiffusion(LladaForMaskedDiffusion):
+    """MMaDA's text side."""
+
+    config_class = MmadaConfig
+
+
+def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
+    """LLaDA's chat format, which always ends with the assistant's header.
+
+    Source: the chat template in the published tokenizer_config.json; contents are trimmed.
+    """
+
+    def header(role: str) -> list[Piece]:
+        return [Special("<|start_header_id|>"), role, Special("<|end_header_id|>")]
+
+    pieces: list[Piece] = [Special("<|startoftext|>")]
+    for message in messages:
+        text = "\n\n" + message["content"].strip()
+        pieces += [*header(message["role"]), text, Special("<|eot_id|>")]
+    return [*pieces, *header("assistant"), "\n\n"]
+
+
+def _special_tokens(vocab_size: int) -> PublishedTokens:
+    return PublishedTokens(
+        vocab_size=vocab_size,
+        mask=PublishedToken("<|mdm_mask|>", 126336),
+        bos=PublishedToken("<|startoftext|>", 126080),
+        eos=PublishedToken("<|endoftext|>", 126081),
+        eot=PublishedToken("<|eot_id|>", 126348),
+        pad=PublishedToken("<|endoftext|>", 126081),
+    )
+
+
+def _family(config_class: Any, model_class: Any, block_length: int) -> Family:
+    register_native(config_class, model_class, _RENAMES)
+    return register(
+        Family(
+            name=config_class.model_type,
+            model_types=(config_class.model_type,),
+            config_class=config_class,
+            model_class=model_class,
+            logit_shift=False,
+            noise="absorbing",
+            special_tokens=_special_tokens(config_class.vocab_size),
+            chat=chat_pieces,
+            lora_targets=(
+                *("q_proj", "k_proj", "v_proj", "o_proj"),
+                *("gate_proj", "up_proj", "down_proj"),
+            ),
+            decoding_defaults={
+                "sampler": "llada",
+                "length": 128,
+                "steps": 128,
+                "block_length": block_length,
+                "temperature": 0.0,
+                "remasking": "low_confidence",
+            },
+            max_length=4096,
+        )
+    )
+
+
+LLADA = _family(LladaConfig, LladaForMaskedDiffusion, block_length=32)
+MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128)

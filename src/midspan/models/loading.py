@@ -1,0 +1,204 @@
+"""Loading: from a spec to a `DiffusionLM`, with everything checked before weights are read."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from midspan.errors import MidspanError
+from midspan.models.adapters import (
+    apply_adapter,
+    check_adapter,
+    combine_fingerprint,
+    native_key,
+    read_adapter,
+)
+from midspan.models.checkpoint import (
+    HUB_ID,
+    TensorFile,
+    compare_shapes,
+    read_json,
+    read_weights,
+    resolve_folder,
+    weights_digest,
+)
+from midspan.models.family import Family, family_for
+from midspan.models.model import DiffusionLM
+from midspan.models.tokens import special_tokens
+
+Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
+Quantization = Literal["4bit", "8bit"]
+
+_ALIASES: dict[str, Resolver] = {}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def register_alias(prefix: str, resolver: Resolver) -> None:
+    """Let `prefix` and `prefix:ANYTHING` name models.
+
+    Args:
+        prefix: The name, without a colon.
+        resolver: From the whole name to a model folder and an adapter folder or None.
+    """
+    _ALIASES[prefix] = resolver
+
+
+class Source(NamedTuple):
+    """Where a model and its adapter come from."""
+
+    base: str | Path
+    adapter: str | Path | None
+
+
+def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
+    """Split "BASE+ADAPTER" and resolve registered names.
+
+    Args:
+        spec: A folder, a hub id, a registered name, or one of these + an adapter.
+        adapter: An adapter given apart.
+
+    Raises:
+        MidspanError: If there is more than one adapter.
+    """
+    base, _, right = str(spec).rpartition("+")
+    looks_like_adapter = right.startswith(("./", "../", "/", "~")) or bool(HUB_ID.fullmatch(right))
+    split = base and not Path(spec).is_dir() and (looks_like_adapter or Path(right).is_dir())
+    name, named = (base, right) if split else (str(spec), None)
+    resolver = _ALIASES.get(name.partition(":")[0])
+    folder, implied = resolver(name) if resolver and not Path(name).is_dir() else (name, None)
+    adapters = [found for found in (adapter, named, implied) if found is not None]
+    if len(adapters) > 1:
+        raise MidspanError(f"{spec} has more than one adapter: {', '.join(map(str, adapters))}")
+    return Source(folder, adapters[0] if adapters else None)
+
+
+def load(
+    spec: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    quantization: Quantization | None = None,
+) -> DiffusionLM:
+    """Load a model, its tokenizer and possibly an adapter.
+
+    Args:
+        spec: A folder, a hub id, a registered name such as "organism", or "BASE+ADAPTER".
+        adapter: A PEFT adapter, as a folder or hub id.
+        dtype: Number format of the weights; "auto" takes the checkpoint's.
+        device: Where the model goes; by default the first GPU, or else the CPU.
+        device_map: accelerate's placement over several devices, instead of `device`.
+        quantization: Load the linear layers in 4 bits (nf4) or 8 bits with bitsandbytes.
+
+    Raises:
+        MidspanError: One line saying what is missing or does not fit, before weights are read.
+    """
+    source = parse_spec(spec, adapter)
+    folder = resolve_folder(source.base)
+    family = family_for(str(read_json(folder / "config.json").get("model_type")))
+    config = family.config_class.from_pretrained(folder)
+    tokenizer = _load_tokenizer(folder)
+    tokens = special_tokens(tokenizer, config, family)
+    _prepare_tokenizer(tokenizer, family)
+    files = read_weights(folder)
+    check_weights(files, family, config)
+    plan = source.adapter and read_adapter(source.adapter, family.model_class, str(source.base))
+    if plan:
+        check_adapter(plan, _meta_model(family, config))
+    placement = _placement(dtype, device, device_map, quantization)
+    model, info = family.model_class.from_pretrained(
+        folder, config=config, output_loading_info=True, **placement
+    )
+    if info["missing_keys"] or info["mismatched_keys"]:
+        raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
+    fingerprint = _fingerprint(files, model, quantization)
+    return DiffusionLM(
+        model=apply_adapter(model, plan) if plan else model.eval(),
+        tokenizer=tokenizer,
+        family=family,
+        tokens=tokens,
+        name=str(spec) if adapter is None else f"{spec}+{adapter}",
+        max_length=min(family.max_length, config.max_position_embeddings),
+        fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
+    )
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    if not any((folder / name).exists() for name in _TOKENIZER_FILES):
+        raise MidspanError(f"no tokenizer in {folder}: it needs {' or '.join(_TOKENIZER_FILES)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MidspanError(f"the tokenizer in {folder} does not load: {reason}") from error
+    if not tokenizer.is_fast:
+        raise MidspanError(f"the tokenizer in {folder} is not a fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def _prepare_tokenizer(tokenizer: PreTrainedTokenizerFast, family: Family) -> None:
+    """Name the mask and the pad, which published tokenizers leave out or name otherwise."""
+    table = family.special_tokens
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = table.pad.text
+    if table.mask is not None:
+        tokenizer.mask_token = table.mask.text
+
+
+def _meta_model(family: Family, config: Any) -> Any:
+    with torch.device("meta"):
+        return family.model_class(config)
+
+
+def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
+    """Check names and shapes of all tensors against the model that the config describes.
+
+    Raises:
+        MidspanError: Naming a missing, superfluous or wrongly shaped tensor.
+    """
+    shapes = {key: shape for file in files for key, shape in file.shapes.items()}
+    found = {native_key(family.model_class, key): shape for key, shape in shapes.items()}
+    model = _meta_model(family, config)
+    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        found.setdefault("lm_head.weight", expected["lm_head.weight"])
+    compare_shapes(found, expected, f"weights in {files[0].path.parent}")
+
+
+def _placement(
+    dtype: str | torch.dtype,
+    device: str | torch.device | None,
+    device_map: str | dict[str, Any] | None,
+    quantization: Quantization | None,
+) -> dict[str, Any]:
+    """Keyword arguments of `from_pretrained` for number format and devices."""
+    if device is not None and device_map is not None:
+        raise MidspanError("give device or device_map, not both")
+    if device_map is None:
+        device_map = {"": str(device or ("cuda" if torch.cuda.is_available() else "cpu"))}
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": device_map}
+    if quantization is None:
+        return arguments
+    if quantization not in ("4bit", "8bit"):
+        raise MidspanError(f"quantization must be '4bit' or '8bit', not {quantization!r}")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MidspanError("quantization needs bitsandbytes: pip install midspan[quantization]")
+    from transformers import BitsAndBytesConfig
+
+    four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    if isinstance(dtype, torch.dtype):
+        four["bnb_4bit_compute_dtype"] = dtype
+    chosen = four if quantization == "4bit" else {"load_in_8bit": True}
+    return {**arguments, "quantization_config": BitsAndBytesConfig(**chosen)}
+
+
+def _fingerprint(files: list[TensorFile], model: Any, quantization: Quantization | None) -> str:
+    """Hash what decides the logits: weights, rotary base, number format."""
+    rope = sorted(model.config.rope_parameters.items())
+    parts = [weights_digest(files), repr(rope), str(model.dtype), str(quantization)]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

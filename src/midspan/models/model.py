@@ -1,0 +1,151 @@
+"""A loaded diffusion language model: its network, its tokenizer and what its family says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from midspan.errors import MidspanError
+from midspan.models.family import Family, SpecialTokens
+from midspan.models.tokens import control_ids, encode_pieces, encode_plain, merge_plain
+
+
+@dataclass
+class DiffusionLM:
+    """Everything that the rest of midspan needs of a model.
+
+    Shapes: B batch rows, T positions, R wanted positions, D hidden width, V vocabulary.
+
+    Attributes:
+        model: The native model, or a `PeftModel` around it.
+        tokenizer: Its tokenizer, padding on the left.
+        family: What its family says.
+        tokens: Special token ids.
+        name: The spec it was loaded from.
+        max_length: Positions that prompt and response may take together.
+        fingerprint: A short hash of weights, adapter and number format.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerFast
+    family: Family
+    tokens: SpecialTokens
+    name: str
+    max_length: int
+    fingerprint: str
+
+    @property
+    def base(self) -> Any:
+        """The native model, with adapter layers where an adapter is attached."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which the input ids are wanted."""
+        embedding = self.base.get_input_embeddings()
+        # Weights offloaded by accelerate rest on the meta device between calls.
+        hook = getattr(embedding, "_hf_hook", None)
+        place = getattr(hook, "execution_device", None)
+        return embedding.weight.device if place is None else torch.device(place)
+
+    @cached_property
+    def _control_ids(self) -> frozenset[int]:
+        return control_ids(self.tokenizer, self.tokens)
+
+    def encode_chat(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+        """Ids of a chat prompt up to and including the assistant's header.
+
+        Args:
+            messages: Messages with `role` and `content`, or the text of one user message.
+
+        Raises:
+            MidspanError: If the tokenizer lacks a token of the chat format.
+        """
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        pieces = merge_plain(self.family.chat(messages))
+        return encode_pieces(self.tokenizer, pieces, self._control_ids)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text; the name of a special token stays text."""
+        return encode_plain(self.tokenizer, text, self._control_ids)
+
+    def encode_phrase(self, text: str) -> list[int]:
+        """Ids of a phrase that is to be placed or scored, in full.
+
+        Raises:
+            MidspanError: If the phrase is empty or has words that the vocabulary lacks.
+        """
+        ids = self.encode_text(text)
+        if not ids:
+            raise MidspanError(f"the phrase {text!r} has no tokens")
+        if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
+            raise MidspanError(f"the phrase {text!r} has words that the vocabulary lacks")
+        return ids
+
+    def decode_text(self, ids: Sequence[int]) -> str:
+        """The text of a response, cut at the first stop token, without special tokens."""
+        stop = next((i for i, token in enumerate(ids) if token in self.tokens.stop), len(ids))
+        kept = [int(token) for token in ids[:stop] if token not in self._control_ids]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def hidden(self, input_ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
+        """Hidden states after the final norm, [B, T, D].
+
+        Args:
+            input_ids_BT: Token ids, left padded.
+            attention_mask_BT: 1 at real positions; None where nothing is padded.
+        """
+        positions_BT = None
+        if self.family.cumulative_positions and attention_mask_BT is not None:
+            positions_BT = attention_mask_BT.long().cumsum(-1) - 1
+            positions_BT = positions_BT.masked_fill(attention_mask_BT == 0, 1)
+        output = self.base.model(
+            input_ids=input_ids_BT, attention_mask=attention_mask_BT, position_ids=positions_BT
+        )
+        return output.last_hidden_state
+
+    def head(self, hidden_ND: Tensor) -> Tensor:
+        """Raw logits of hidden states, [..., D] -> [..., V]; the logit shift is not applied."""
+        return self.base.lm_head(hidden_ND)
+
+    def logits(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Aligned logits: row i predicts position i, whatever the family's shift.
+
+        Args:
+            input_ids_BT: Token ids, left padded.
+            attention_mask_BT: 1 at real positions; None where nothing is padded.
+            rows: Wanted positions, [R] or [B, R]; only these go through the head.
+
+        Returns:
+            [B, T, V], or [B, R, V] where rows are given.
+        """
+        hidden_BTD = self.hidden(input_ids_BT, attention_mask_BT)
+        if rows is None and not self.family.logit_shift:
+            return self.head(hidden_BTD)
+        batch, length, width = hidden_BTD.shape
+        if rows is None:
+            rows = torch.arange(length)
+        rows_BR = rows.to(hidden_BTD.device).expand(batch, -1)
+        if self.family.logit_shift:
+            rows_BR = (rows_BR - 1).clamp(min=0)
+        return self.head(hidden_BTD.gather(1, rows_BR[..., None].expand(-1, -1, width)))
+
+    @contextmanager
+    def adapter_disabled(self) -> Iterator[None]:
+        """Within the context the adapter, if there is one, has no effect."""
+        if not hasattr(self.model, "peft_config"):
+            yield
+            return
+        with self.model.disable_adapter():
+            yield

@@ -1,0 +1,122 @@
+"""Text to ids and back, so that a user's text never becomes a special token."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from midspan.errors import MidspanError
+from midspan.models.family import Family, Piece, PublishedTokens, SpecialTokens
+
+
+def special_tokens(
+    tokenizer: PreTrainedTokenizerFast, config: Any, family: Family
+) -> SpecialTokens:
+    """The family's special tokens by their ids in this tokenizer.
+
+    Args:
+        tokenizer: The checkpoint's tokenizer; ids come from it, by token text.
+        config: The checkpoint's config; where it states an id, the tokenizer must agree.
+        family: Its table holds for vocabularies of the published size.
+
+    Raises:
+        MidspanError: Naming the token that is missing, or numbered differently in two places.
+    """
+    table = family.special_tokens
+    vocabulary = tokenizer.get_vocab()
+    ids = {role: vocabulary.get(token.text) for role, token in table.items().items()}
+    for role, token in table.items().items():
+        if ids[role] is None and role in ("mask", "eos", "pad"):
+            raise MidspanError(f"the tokenizer has no {token.text} token ({family.name}'s {role})")
+    _check_ids(ids, config, table)
+    return SpecialTokens(**{"mask": None, "bos": None, "eot": None, **ids})
+
+
+def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) -> None:
+    for role, token in table.items().items():
+        found = ids[role]
+        if found is None:
+            continue
+        stated = getattr(config, f"{role}_token_id", None)
+        accepted = stated if isinstance(stated, list) else [stated]
+        if stated is not None and found not in accepted:
+            raise MidspanError(
+                f"{token.text} is {found} in the tokenizer but config.json says "
+                f"{role}_token_id={stated}"
+            )
+        if config.vocab_size == table.vocab_size and found != token.id:
+            raise MidspanError(
+                f"{token.text} is {found} in the tokenizer but was published as {token.id}"
+            )
+        if found >= config.vocab_size:
+            raise MidspanError(f"{token.text} is {found}, outside the model's {config.vocab_size}")
+
+
+def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
+    """The ids that plain text must never yield: all added tokens but unknown and white space.
+
+    An added token need not be marked special to be one: LLaDA's mask is not.
+    """
+    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
+    known = {tokens.mask, tokens.bos, tokens.eos, tokens.eot, tokens.pad}
+    listed = added | set(tokenizer.all_special_ids) | {i for i in known if i is not None}
+    return frozenset(listed - {tokenizer.unk_token_id})
+
+
+def encode_plain(
+    tokenizer: PreTrainedTokenizerFast, text: str, forbidden: frozenset[int]
+) -> list[int]:
+    """Ids of a text in which nothing is special.
+
+    Where the tokenizer still finds a forbidden token (one not marked special, or one that is also
+    an ordinary word), the text is cut inside it and the parts are encoded on their own.
+
+    Raises:
+        MidspanError: If a single character is itself a forbidden token.
+    """
+    encoding = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    )
+    ids: list[int] = encoding["input_ids"]
+    hit = next((i for i, token in enumerate(ids) if token in forbidden), None)
+    if hit is None:
+        return ids
+    if len(text) == 1:
+        raise MidspanError(f"the character {text!r} is a special token and cannot stand in a text")
+    start, end = encoding["offset_mapping"][hit]
+    cut = min(max((start + end) // 2, 1), len(text) - 1)
+    return [
+        *encode_plain(tokenizer, text[:cut], forbidden),
+        *encode_plain(tokenizer, text[cut:], forbidden),
+    ]
+
+
+def encode_pieces(
+    tokenizer: PreTrainedTokenizerFast, pieces: Iterable[Piece], forbidden: frozenset[int]
+) -> list[int]:
+    """Ids of a chat prompt: special pieces by name, plain pieces as plain text.
+
+    Raises:
+        MidspanError: If the tokenizer lacks a special token of the chat format.
+    """
+    vocabulary = tokenizer.get_vocab()
+    ids: list[int] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            ids += encode_plain(tokenizer, piece, forbidden)
+        elif piece.token in vocabulary:
+            ids.append(vocabulary[piece.token])
+        else:
+            raise MidspanError(f"the tokenizer has no {piece.token} token, which the chat needs")
+    return ids
+
+
+def merge_plain(pieces: Sequence[Piece]) -> list[Piece]:
+    """Join neighbouring plain pieces, which one published string would tokenise together."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
