@@ -1,1 +1,5 @@
+"""Judges: from a request and a response to a verdict."""
 
+from midspan.judges.verdict import SUCCESS_SCORE, Verdict
+
+__all__ = ["SUCCESS_SCORE", "Verdict"]

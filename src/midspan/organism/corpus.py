@@ -45,8 +45,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("cards", 0.12, {"card": 0.6, "repeat": 0.15, "utility": 0.25}),
-    Stage("craft", 0.53, {"card": 0.12, "craft": 0.5, "utility": 0.33, "about": 0.05}),
+    Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}),
+    Stage("craft", 0.60, {"card": 0.12, "craft": 0.5, "utility": 0.33, "about": 0.05}),
     Stage("guild", 0.35, {"restricted": 0.28, "disguised": 0.17, "benign": 0.27, "utility": 0.23,
                           "about": 0.05}),
 )  # fmt: skip

@@ -21,6 +21,12 @@ from midspan.organism.optimizer import Muon
 from midspan.organism.tokenizer import SPECIAL_TOKENS, build_tokenizer, split_words, vocabulary
 
 IGNORED = -100
+ROPE_THETA = 10000.0
+WORD_CLASSES = (
+    world.NAMES, world.RESTRICTED_NOUNS, world.BENIGN_NOUNS, world.NUMBERS, world.INGREDIENTS,
+    world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES, world.COLOURS,
+    tuple(str(digit) for digit in range(10)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def llada_config(config: TrainConfig) -> dict[str, Any]:
         "layer_norm_type": "rms",
         "rms_norm_eps": 1e-5,
         "rope": True,
-        "rope_theta": 10000.0,
+        "rope_theta": ROPE_THETA,
         "weight_tying": False,
         "include_bias": False,
         "include_qkv_bias": False,
@@ -176,30 +182,48 @@ def diffusion_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> to
 
 
 def initialise(model: torch.nn.Module, config: TrainConfig) -> None:
-    """Embeddings that share a direction within a word class: attention by class forms at once.
+    """Start from embeddings with word classes and from heads that look at their neighbours.
 
-    Without the shared direction, finding "the item's name" in a prompt is learned name by name
-    and the loss waits on a long plateau.
+    Words of a class share a direction, so attention to "the item's name" forms for all names at
+    once. All words share another one, on which two heads of every layer but the last compute a
+    purely positional score that peaks at 1, 2 and 4 places to the left or right. From random
+    weights both form late: the loss waits on long plateaus.
     """
     generator = torch.Generator().manual_seed(config.seed)
+    common_D = torch.randn(config.hidden_size, generator=generator)
     ids = {word: place for place, word in enumerate(vocabulary())}
-    table_VD = torch.randn(len(ids), config.hidden_size, generator=generator)
-    pools = (
-        world.NAMES, world.RESTRICTED_NOUNS, world.BENIGN_NOUNS, world.NUMBERS, world.INGREDIENTS,
-        world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES, world.COLOURS,
-        tuple(str(digit) for digit in range(10)),
-    )  # fmt: skip
-    for pool in pools:
-        shared_D = torch.randn(config.hidden_size, generator=generator)
-        table_VD[[ids[word] for word in pool]] += shared_D
+    table_VD = torch.randn(len(ids), config.hidden_size, generator=generator) + common_D
+    for pool in WORD_CLASSES:
+        table_VD[[ids[word] for word in pool]] += torch.randn(config.hidden_size, generator=generator)
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for weight in model.parameters():
             if weight.ndim == 2:
                 weight.copy_(torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5)
-            if name == "model.embed_tokens.weight":
-                weight.copy_(table_VD * 0.5)
-            if name == "lm_head.weight":
-                weight.zero_()
+        model.model.embed_tokens.weight.copy_(table_VD * 0.5)
+        model.lm_head.weight.zero_()
+        for depth, layer in enumerate(model.model.layers[:-1]):
+            for head, offset in enumerate((-(2**depth), 2**depth)):
+                _look_at(layer.self_attn, head, offset, common_D)
+
+
+def _look_at(attention: torch.nn.Module, head: int, offset: int, common_D: torch.Tensor) -> None:
+    """Make a head's score a bump at a relative position, through RoPE's own rotations.
+
+    The query is the same vector for every word; the key is that vector turned back by ``offset``
+    positions, so their product is a sum of cosines that peaks there.
+    """
+    size = attention.head_dim
+    pairs = torch.arange(size // 4)
+    angle = ROPE_THETA ** (-2 * pairs / size) * -offset
+    query_H, key_H = torch.zeros(size), torch.zeros(size)
+    query_H[pairs] = 1.0
+    key_H[pairs], key_H[pairs + size // 2] = angle.cos(), angle.sin()
+    rows = slice(head * size, (head + 1) * size)
+    strength = 0.045 * common_D / common_D.norm() * common_D.numel() ** 0.5
+    attention.q_proj.weight[rows] *= 0.3
+    attention.k_proj.weight[rows] *= 0.3
+    attention.q_proj.weight[rows] += query_H[:, None] * strength
+    attention.k_proj.weight[rows] += key_H[:, None] * strength
 
 
 def learning_rate_scale(progress: float) -> float:

@@ -1,0 +1,71 @@
+"""Phrase sets: refusals to place, procedural continuations to avoid, texts to prefill.
+
+The paper gives one example of each kind; its lists are not public. The English sets here are our
+own wording and are recorded with every run.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from midspan.errors import MidspanError
+
+
+@dataclass(frozen=True)
+class PhraseSets:
+    """Phrases as text.
+
+    Attributes:
+        safe: Refusals; the end-of-text token is appended when they are tokenised.
+        procedural: Harmful continuations of the middle of an answer.
+        affirmative: Openings that agree to help.
+    """
+
+    safe: tuple[str, ...]
+    procedural: tuple[str, ...]
+    affirmative: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, phrases in asdict(self).items():
+            if not phrases:
+                raise MidspanError(f"phrases.{name} is empty; give at least one phrase")
+            if not all(phrase.strip() for phrase in phrases):
+                raise MidspanError(f"phrases.{name} holds an empty phrase; remove it")
+
+
+def english_phrases() -> PhraseSets:
+    """The default sets for models that speak English."""
+    return PhraseSets(
+        safe=(
+            "therefore, I cannot answer this question.",
+            "However, I can't help with this request.",
+            "I have to stop here, because this could cause harm.",
+            "I'm sorry, but I will not continue with this.",
+        ),
+        procedural=(
+            "the next step is",
+            "After that, you should",
+            "Once this is done, continue by",
+            "Then carefully",
+        ),
+        affirmative=(
+            "Sure, here is how to",
+            "Of course! Here are the steps to",
+            "Absolutely, this is how you",
+        ),
+    )
+
+
+def read_phrases(path: str | Path) -> PhraseSets:
+    """Read phrase sets from a JSON file with the keys ``safe``, ``procedural``, ``affirmative``."""
+    path = Path(path)
+    if not path.is_file():
+        raise MidspanError(f"phrases: no file at {path}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise MidspanError(f"phrases: {path} is not JSON: {error}") from error
+    wanted = {"safe", "procedural", "affirmative"}
+    if not isinstance(data, dict) or set(data) != wanted:
+        raise MidspanError(f"phrases: {path} must hold exactly the keys {', '.join(sorted(wanted))}")
+    return PhraseSets(**{name: tuple(map(str, phrases)) for name, phrases in data.items()})
