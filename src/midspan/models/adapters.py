@@ -24,6 +24,7 @@ from midspan.models.checkpoint import (
     weights_digest,
 )
 from midspan.models.model import DiffusionLM
+from midspan.models.native import empty_model
 
 _PREFIX = "base_model.model."
 
@@ -124,8 +125,14 @@ def _wrap(model: Any, adapter: Adapter) -> Any:
     from peft import PeftConfig, get_peft_model
 
     try:
-        config = PeftConfig.from_peft_type(**{**adapter.config, "inference_mode": True})
+        changes = {"inference_mode": True, "base_model_name_or_path": None}
+        config = PeftConfig.from_peft_type(**{**adapter.config, **changes})
+        # Virtual tokens would shift every position of the canvas.
+        if config.is_prompt_learning:
+            raise MidspanError(f"adapter {adapter.folder}: {config.peft_type} is not supported")
         return get_peft_model(model, config)
+    except MidspanError:
+        raise
     except (ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MidspanError(f"adapter {adapter.folder} does not fit this model: {reason}") from error
@@ -144,13 +151,10 @@ def attach_adapter(lm: DiffusionLM, spec: str | Path) -> DiffusionLM:
     Raises:
         MidspanError: If the adapter does not fit in full.
     """
-    from accelerate import init_empty_weights
-
     if hasattr(lm.model, "peft_config"):
         raise MidspanError(f"{lm.name} has an adapter already: load the base model to take another")
     adapter = read_adapter(spec, lm.family.model_class, lm.name)
-    with init_empty_weights():
-        check_adapter(adapter, lm.family.model_class(lm.base.config))
+    check_adapter(adapter, empty_model(lm.family.model_class, lm.base.config))
     return dataclasses.replace(
         lm,
         model=apply_adapter(lm.model, adapter),

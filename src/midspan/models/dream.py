@@ -80,6 +80,10 @@ class DreamForMaskedDiffusion(MaskedDiffusionMixin, Qwen2ForCausalLM):
     config_class = DreamConfig
 
 
+class DreamTokenizer(Qwen2Tokenizer):
+    """Qwen2's tokenizer under the name by which published folders ask for remote code."""
+
+
 def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
     """Qwen's ChatML up to and including the assistant's header, without a default system turn."""
     pieces: list[Piece] = []
@@ -90,8 +94,7 @@ def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
 
 
 register_native(DreamConfig, DreamForMaskedDiffusion, {})
-# The published tokenizer class is remote code over Qwen2's vocabulary and merges.
-AutoTokenizer.register(DreamConfig, Qwen2Tokenizer)
+AutoTokenizer.register(DreamConfig, DreamTokenizer)
 
 DREAM = register(
     Family(
@@ -126,5 +129,6 @@ DREAM = register(
         },
         max_length=2048,
         cumulative_positions=True,
+        template_first=True,
     )
 )

@@ -86,6 +86,7 @@ class Family:
         decoding_defaults: Keyword arguments of `midspan.decoding.DecodingConfig`.
         max_length: Positions that prompt and response may take together; a model's config may
             say less.
+        template_first: True where a chat template in the tokenizer goes before `chat`.
         cumulative_positions: True where a padded row counts positions from its first real token.
     """
 
@@ -101,6 +102,7 @@ class Family:
     decoding_defaults: Mapping[str, object] = field(hash=False)
     max_length: int
     cumulative_positions: bool = False
+    template_first: bool = False
 
 
 _FAMILIES: dict[str, Family] = {}

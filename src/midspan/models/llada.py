@@ -61,6 +61,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "num_experts": (None,),
     "rope_scaling": (None,),
     "sliding_window": (None,),
+    "use_sliding_window": (False, None),
     # Native names that the published format cannot express.
     "is_causal": (False,),
     "attention_bias": (False,),
@@ -68,7 +69,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
 }
 _NATIVE_ONLY = {"attention_bias", "mlp_bias", "hidden_act", "is_causal", "head_dim", "dtype"}
-_NATIVE_ONLY |= {"pretraining_tp", "rope_parameters", "initializer_range", "_name_or_path"}
+_NATIVE_ONLY |= {"pretraining_tp", "rope_parameters", "_name_or_path"}
 
 _RENAMES = {
     r"model.transformer.wte": "model.embed_tokens",

@@ -28,6 +28,7 @@ from midspan.models.checkpoint import (
 )
 from midspan.models.family import Family, family_for
 from midspan.models.model import DiffusionLM
+from midspan.models.native import empty_model
 from midspan.models.tokens import special_tokens
 
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
@@ -66,7 +67,8 @@ def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
     """
     base, _, right = str(spec).rpartition("+")
     looks_like_adapter = right.startswith(("./", "../", "/", "~")) or bool(HUB_ID.fullmatch(right))
-    split = base and not Path(spec).is_dir() and (looks_like_adapter or Path(right).is_dir())
+    looks_like_adapter |= bool(right) and Path(right).is_dir()
+    split = base and looks_like_adapter and not Path(spec).is_dir()
     name, named = (base, right) if split else (str(spec), None)
     resolver = _ALIASES.get(name.partition(":")[0])
     folder, implied = resolver(name) if resolver and not Path(name).is_dir() else (name, None)
@@ -109,13 +111,15 @@ def load(
     check_weights(files, family, config)
     plan = source.adapter and read_adapter(source.adapter, family.model_class, str(source.base))
     if plan:
-        check_adapter(plan, _meta_model(family, config))
+        check_adapter(plan, empty_model(family.model_class, config))
     placement = _placement(dtype, device, device_map, quantization)
     model, info = family.model_class.from_pretrained(
         folder, config=config, output_loading_info=True, **placement
     )
     if info["missing_keys"] or info["mismatched_keys"]:
         raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
+    # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
+    model.name_or_path = str(source.base)
     fingerprint = _fingerprint(files, model, quantization)
     return DiffusionLM(
         model=apply_adapter(model, plan) if plan else model.eval(),
@@ -150,11 +154,6 @@ def _prepare_tokenizer(tokenizer: PreTrainedTokenizerFast, family: Family) -> No
         tokenizer.mask_token = table.mask.text
 
 
-def _meta_model(family: Family, config: Any) -> Any:
-    with torch.device("meta"):
-        return family.model_class(config)
-
-
 def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     """Check names and shapes of all tensors against the model that the config describes.
 
@@ -163,7 +162,7 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     """
     shapes = {key: shape for file in files for key, shape in file.shapes.items()}
     found = {native_key(family.model_class, key): shape for key, shape in shapes.items()}
-    model = _meta_model(family, config)
+    model = empty_model(family.model_class, config)
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
         found.setdefault("lm_head.weight", expected["lm_head.weight"])

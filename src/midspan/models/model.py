@@ -12,7 +12,13 @@ from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models.family import Family, SpecialTokens
-from midspan.models.tokens import control_ids, encode_pieces, encode_plain, merge_plain
+from midspan.models.tokens import (
+    control_ids,
+    encode_pieces,
+    encode_plain,
+    merge_plain,
+    template_pieces,
+)
 
 
 @dataclass
@@ -64,11 +70,19 @@ class DiffusionLM:
             messages: Messages with `role` and `content`, or the text of one user message.
 
         Raises:
-            MidspanError: If the tokenizer lacks a token of the chat format.
+            MidspanError: If a message is no chat message, or the tokenizer lacks a token of the
+                chat format.
         """
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
-        pieces = merge_plain(self.family.chat(messages))
+        for message in messages:
+            if not {"role", "content"} <= message.keys() or not message["role"].isidentifier():
+                raise MidspanError(f"a chat message needs a role (one word) and content: {message}")
+        if self.family.template_first and self.tokenizer.chat_template:
+            pieces = template_pieces(self.tokenizer, messages, self._control_ids)
+        else:
+            pieces = self.family.chat(messages)
+        pieces = merge_plain(pieces)
         return encode_pieces(self.tokenizer, pieces, self._control_ids)
 
     def encode_text(self, text: str) -> list[int]:
@@ -84,7 +98,7 @@ class DiffusionLM:
         ids = self.encode_text(text)
         if not ids:
             raise MidspanError(f"the phrase {text!r} has no tokens")
-        if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
+        if self.tokenizer.unk_token_id in ids:
             raise MidspanError(f"the phrase {text!r} has words that the vocabulary lacks")
         return ids
 

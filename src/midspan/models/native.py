@@ -85,3 +85,9 @@ def register_native(config_class: Any, model_class: Any, renames: Mapping[str, s
         [WeightRenaming(source, target) for source, target in renames.items()],
         overwrite=True,
     )
+
+
+def empty_model(model_class: Any, config: Any) -> Any:
+    """The model that a config describes, on the meta device: names and shapes without memory."""
+    with torch.device("meta"):
+        return model_class(config)

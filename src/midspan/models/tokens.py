@@ -1,12 +1,13 @@
 """Text to ids and back, so that a user's text never becomes a special token."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
-from midspan.models.family import Family, Piece, PublishedTokens, SpecialTokens
+from midspan.models.family import Family, Message, Piece, PublishedTokens, Special, SpecialTokens
 
 
 def special_tokens(
@@ -55,12 +56,13 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
 def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
     """The ids that plain text must never yield: all added tokens but unknown and white space.
 
-    An added token need not be marked special to be one: LLaDA's mask is not.
+    An added token need not be marked special to be one: LLaDA's mask is not. Qwen2 names its
+    end-of-text token as the unknown one, which must not exempt it.
     """
     added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
     known = {tokens.mask, tokens.bos, tokens.eos, tokens.eot, tokens.pad}
-    listed = added | set(tokenizer.all_special_ids) | {i for i in known if i is not None}
-    return frozenset(listed - {tokenizer.unk_token_id})
+    listed = (added | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
+    return frozenset(listed | {i for i in known if i is not None})
 
 
 def encode_plain(
@@ -89,6 +91,28 @@ def encode_plain(
         *encode_plain(tokenizer, text[:cut], forbidden),
         *encode_plain(tokenizer, text[cut:], forbidden),
     ]
+
+
+def template_pieces(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], forbidden: frozenset[int]
+) -> list[Piece]:
+    """The pieces of the tokenizer's own chat template, with the contents as plain text.
+
+    The template is rendered around private-use marks in place of the contents, so that what it
+    writes itself can be told from what a user wrote.
+    """
+    marked = [
+        {"role": message["role"], "content": f"\ue000{i}\ue001"}
+        for i, message in enumerate(messages)
+    ]
+    text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
+    names = sorted(map(str, tokenizer.convert_ids_to_tokens(sorted(forbidden))), key=len)
+    pattern = "|".join(map(re.escape, reversed(names)))
+    pieces: list[Piece] = []
+    for part in filter(None, re.split(f"({pattern})", text)):
+        plain = re.sub("\ue000(\\d+)\ue001", lambda m: messages[int(m[1])]["content"], part)
+        pieces.append(Special(part) if part in names else plain)
+    return pieces
 
 
 def encode_pieces(

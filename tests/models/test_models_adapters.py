@@ -1,0 +1,188 @@
+"""Adapters: native and published key names, whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from models_reference import (
+    DREAM,
+    LLADA,
+    LLADA_NAMES,
+    SHAPES,
+    random_weights,
+    reference_logits,
+    write_checkpoint,
+)
+from safetensors.torch import load_file, save_file
+
+from midspan.errors import MidspanError
+from midspan.models import attach_adapter, load
+
+PARTS = [part for part in SHAPES if part.endswith("proj")]
+IDS = [5, 60, 9, 33, 60, 12]
+SCALE = 2.0
+
+
+def published_adapter(folder: Path, parts=PARTS, head: bool = False) -> dict[str, torch.Tensor]:
+    """Write a LoRA in published names; returns the base weights with it merged by hand."""
+    weights, generator = random_weights("llada"), torch.Generator().manual_seed(7)
+    modules = [LLADA_NAMES["layer"].format(i) + LLADA_NAMES[p] for i in range(2) for p in parts]
+    tensors = {}
+    for module in [*modules, *([LLADA_NAMES["head"]] if head else [])]:
+        rows, columns = weights[f"{module}.weight"].shape
+        a = 0.2 * torch.randn(4, columns, generator=generator)
+        b = 0.2 * torch.randn(rows, 4, generator=generator)
+        tensors[f"base_model.model.{module}.lora_A.weight"] = a
+        tensors[f"base_model.model.{module}.lora_B.weight"] = b
+        weights[f"{module}.weight"] = weights[f"{module}.weight"] + SCALE * b @ a
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8}
+    config["target_modules"] = [LLADA_NAMES[part] for part in parts]
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return weights
+
+
+def edit_config(folder: Path, **change) -> None:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, **change}))
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_adapter_of_the_published_class(llada: Path, tmp_path: Path, head: bool) -> None:
+    merged = published_adapter(tmp_path / "adapter", head=head)
+    lm = load(f"{llada}+{tmp_path / 'adapter'}")
+    ids = torch.tensor([IDS])
+    with torch.no_grad():
+        on = lm.logits(ids)[0]
+        with lm.adapter_disabled():
+            off = lm.logits(ids)[0]
+    base = reference_logits(random_weights("llada"), LLADA, IDS)
+    torch.testing.assert_close(on, reference_logits(merged, LLADA, IDS), atol=3e-5, rtol=0)
+    torch.testing.assert_close(off, base, atol=1e-5, rtol=0)
+    assert (on - off).abs().max() > 0.1
+
+
+def test_attaching_equals_loading(llada: Path, tmp_path: Path) -> None:
+    published_adapter(tmp_path / "adapter")
+    plain = load(llada)
+    before = plain.fingerprint
+    whole = load(llada, adapter=tmp_path / "adapter")
+    attached = attach_adapter(plain, tmp_path / "adapter")
+    ids = torch.tensor([IDS])
+    assert torch.equal(attached.logits(ids), whole.logits(ids))
+    assert attached.fingerprint == whole.fingerprint != before
+    assert attached.name == whole.name
+    with pytest.raises(MidspanError, match="adapter already"):
+        attach_adapter(attached, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("config", [LLADA, DREAM], ids=["llada", "dream"])
+def test_native_adapter_survives_saving(config: dict, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    folder = write_checkpoint(tmp_path / "base", config)
+    lm = load(folder)
+    torch.manual_seed(0)
+    lora = LoraConfig(r=4, target_modules=list(lm.family.lora_targets), init_lora_weights=False)
+    lm.model = get_peft_model(lm.model, lora).eval()
+    ids = torch.tensor([IDS])
+    trained = lm.logits(ids)
+    lm.model.save_pretrained(tmp_path / "adapter")
+    again = load(folder, adapter=tmp_path / "adapter")
+    assert torch.equal(again.logits(ids), trained)
+    with again.adapter_disabled():
+        assert torch.equal(again.logits(ids), load(folder).logits(ids))
+
+
+def refused(llada: Path, adapter: Path, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from midspan.models.llada import LladaForMaskedDiffusion
+
+    def too_late(*args, **kwargs):
+        raise AssertionError("weights were read before the adapter was checked")
+
+    monkeypatch.setattr(LladaForMaskedDiffusion, "from_pretrained", too_late)
+    with pytest.raises(MidspanError, match=match) as caught:
+        load(llada, adapter=adapter)
+    assert "\n" not in str(caught.value)
+
+
+def test_partial_adapter_is_refused(llada, tmp_path, monkeypatch) -> None:
+    """Native names, one module's tensors lost: PEFT itself would leave it at its start value."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(load(llada).model, LoraConfig(r=4, target_modules=["o_proj"]))
+    model.save_pretrained(tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = {k: v for k, v in load_file(file).items() if "layers.1" not in k}
+    save_file(tensors, file)
+    refused(llada, tmp_path / "adapter", "tensors are missing, among them.*layers.1", monkeypatch)
+
+
+def test_superfluous_adapter_keys_are_refused(llada, tmp_path, monkeypatch) -> None:
+    published_adapter(tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    extra = {"base_model.model.model.transformer.blocks.9.ff_out.lora_A.weight": torch.zeros(4, 48)}
+    save_file({**load_file(file), **extra}, file)
+    refused(llada, tmp_path / "adapter", "fit nothing in the model.*layers.9", monkeypatch)
+
+
+def test_adapter_of_another_size_is_refused(llada, tmp_path, monkeypatch) -> None:
+    published_adapter(tmp_path / "adapter")
+    edit_config(tmp_path / "adapter", r=8)
+    refused(llada, tmp_path / "adapter", "has shape", monkeypatch)
+
+
+def test_adapter_without_files_is_refused(llada, tmp_path, monkeypatch) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(llada, tmp_path / "empty", "adapter_config.json is missing", monkeypatch)
+    published_adapter(tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
+    refused(llada, tmp_path / "adapter", "adapter_model.safetensors is missing", monkeypatch)
+    refused(llada, tmp_path / "nowhere", "no model folder", monkeypatch)
+
+
+def test_adapter_for_other_modules_is_refused(llada, tmp_path, monkeypatch) -> None:
+    published_adapter(tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    renamed = {k.replace("q_proj", "c_attn"): v for k, v in load_file(file).items()}
+    save_file(renamed, file)
+    refused(llada, tmp_path / "adapter", "fit nothing in the model.*c_attn", monkeypatch)
+
+
+def test_published_patterns_are_refused(llada, tmp_path, monkeypatch) -> None:
+    published_adapter(tmp_path / "adapter")
+    edit_config(tmp_path / "adapter", rank_pattern={"ff_out": 8})
+    refused(llada, tmp_path / "adapter", "rank_pattern", monkeypatch)
+
+
+def test_prompt_learning_is_refused(llada, tmp_path, monkeypatch) -> None:
+    published_adapter(tmp_path / "adapter", parts=[])
+    config = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 4}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    refused(llada, tmp_path / "adapter", "PROMPT_TUNING is not supported", monkeypatch)
+
+
+def test_adapter_of_another_base_is_refused(llada, tmp_path) -> None:
+    from midspan.models.adapters import read_adapter
+    from midspan.models.llada import LladaForMaskedDiffusion
+
+    published_adapter(tmp_path / "adapter")
+    edit_config(tmp_path / "adapter", base_model_name_or_path="GSAI-ML/LLaDA-8B-Base")
+    read_adapter(tmp_path / "adapter", LladaForMaskedDiffusion, "GSAI-ML/LLaDA-8B-Base")
+    with pytest.raises(MidspanError, match="trained on GSAI-ML/LLaDA-8B-Base, not on GSAI-ML/LL"):
+        read_adapter(tmp_path / "adapter", LladaForMaskedDiffusion, "GSAI-ML/LLaDA-8B-Instruct")
+
+
+def test_gradients_reach_the_adapter_through_checkpointing(llada: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    lm = load(llada)
+    lm.model = get_peft_model(lm.model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
+    lm.model.train()
+    lm.base.activation_checkpointing_enable()
+    lm.logits(torch.tensor([IDS]), rows=torch.tensor([1, 4])).logsumexp(-1).sum().backward()
+    learned = [p.grad for n, p in lm.model.named_parameters() if "lora_B" in n]
+    assert len(learned) == 4
+    assert all(gradient.abs().max() > 0 for gradient in learned)
