@@ -140,7 +140,7 @@ def test_adapter_without_files_is_refused(llada, tmp_path, monkeypatch) -> None:
     published_adapter(tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
     refused(llada, tmp_path / "adapter", "adapter_model.safetensors is missing", monkeypatch)
-    refused(llada, tmp_path / "nowhere", "no model folder", monkeypatch)
+    refused(llada, tmp_path / "nowhere", "there is no folder", monkeypatch)
 
 
 def test_adapter_for_other_modules_is_refused(llada, tmp_path, monkeypatch) -> None:

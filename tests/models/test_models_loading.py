@@ -34,7 +34,7 @@ def no_weights_are_read_when_loading_fails(request, monkeypatch: pytest.MonkeyPa
             monkeypatch.setattr(family_for(family).model_class, "from_pretrained", too_late)
 
 
-def refused(folder: Path, match: str) -> None:
+def refused(folder: Path | str, match: str) -> None:
     with pytest.raises(MidspanError, match=match) as caught:
         load(folder)
     assert "\n" not in str(caught.value)
@@ -52,7 +52,22 @@ def edit_config(folder: Path, **change) -> None:
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "no model folder")
+    refused(tmp_path / "nowhere", "there is no folder")
+
+
+def test_hub_ids_go_through_the_hub_cache(llada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def snapshot(repo: str, allow_patterns: list[str]) -> str:
+        if repo != "owner/known":
+            raise LocalEntryNotFoundError("not found\nsecond line")
+        return str(llada)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    lm = load("owner/known")
+    assert lm.name == lm.model.name_or_path == "owner/known"
+    refused("owner/unknown", "no folder owner/unknown.*not found")
 
 
 def test_missing_config_is_refused(llada: Path) -> None:

@@ -118,6 +118,16 @@ def test_saved_folder_is_published_format(name: str, tmp_path: Path) -> None:
     assert {key: after[key] for key in fields} == {key: before[key] for key in fields}
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_native_keys_load_too(name: str, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, CONFIGS[name])
+    lm = load(folder)
+    lm.model.save_pretrained(folder, save_original_format=False)
+    assert "lm_head.weight" in load_file(folder / "model.safetensors")
+    ids, mask = padded_batch()
+    assert torch.equal(load(folder).logits(ids, mask), lm.logits(ids, mask))
+
+
 REFUSED = [
     ("llada", {"block_type": "sequential"}),
     ("llada", {"alibi": True}),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_reference import DREAM, LLADA, SPECIALS, write_checkpoint
@@ -151,5 +152,6 @@ def test_decoding_stops_at_the_first_stop_token(lms) -> None:
     words = lm.encode_text("write a poem")
     mask, bos, eot = lm.tokens.mask, lm.tokens.bos, lm.tokens.eot
     assert lm.decode_text([bos, *words, mask, eot, *words]) == "write a poem"
+    assert lm.decode_text(torch.tensor([*words, eot, 9])) == "write a poem"
     assert lm.decode_text([lm.tokens.eos, *words]) == ""
     assert lm.tokens.stop == {1, 2}

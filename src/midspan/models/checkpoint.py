@@ -31,7 +31,7 @@ def resolve_folder(spec: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
-        raise MidspanError(f"no model folder at {spec}, and it is no hub id (owner/name)")
+        raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

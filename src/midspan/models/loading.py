@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models.adapters import (
+    Adapter,
     apply_adapter,
     check_adapter,
     combine_fingerprint,
@@ -104,20 +105,13 @@ def load(
     folder = resolve_folder(source.base)
     family = family_for(str(read_json(folder / "config.json").get("model_type")))
     config = family.config_class.from_pretrained(folder)
-    tokenizer = _load_tokenizer(folder)
+    tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
-    _prepare_tokenizer(tokenizer, family)
     files = read_weights(folder)
     check_weights(files, family, config)
-    plan = source.adapter and read_adapter(source.adapter, family.model_class, str(source.base))
-    if plan:
-        check_adapter(plan, empty_model(family.model_class, config))
+    plan = _plan_adapter(source, family, config)
     placement = _placement(dtype, device, device_map, quantization)
-    model, info = family.model_class.from_pretrained(
-        folder, config=config, output_loading_info=True, **placement
-    )
-    if info["missing_keys"] or info["mismatched_keys"]:
-        raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
+    model = _load_weights(folder, family, config, placement)
     # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
     model.name_or_path = str(source.base)
     fingerprint = _fingerprint(files, model, quantization)
@@ -132,7 +126,24 @@ def load(
     )
 
 
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None:
+    if source.adapter is None:
+        return None
+    plan = read_adapter(source.adapter, family.model_class, str(source.base))
+    check_adapter(plan, empty_model(family.model_class, config))
+    return plan
+
+
+def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
+    model, info = family.model_class.from_pretrained(
+        folder, config=config, output_loading_info=True, **placement
+    )
+    if info["missing_keys"] or info["mismatched_keys"]:
+        raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
+    return model
+
+
+def _load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
     if not any((folder / name).exists() for name in _TOKENIZER_FILES):
         raise MidspanError(f"no tokenizer in {folder}: it needs {' or '.join(_TOKENIZER_FILES)}")
     try:
@@ -142,16 +153,14 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise MidspanError(f"the tokenizer in {folder} does not load: {reason}") from error
     if not tokenizer.is_fast:
         raise MidspanError(f"the tokenizer in {folder} is not a fast tokenizer (tokenizer.json)")
-    return tokenizer
-
-
-def _prepare_tokenizer(tokenizer: PreTrainedTokenizerFast, family: Family) -> None:
-    """Name the mask and the pad, which published tokenizers leave out or name otherwise."""
-    table = family.special_tokens
     tokenizer.padding_side = "left"
-    tokenizer.pad_token = table.pad.text
-    if table.mask is not None:
+    # Published tokenizers leave out the mask, or name another pad than their config.
+    vocabulary, table = tokenizer.get_vocab(), family.special_tokens
+    if table.pad.text in vocabulary:
+        tokenizer.pad_token = table.pad.text
+    if table.mask is not None and table.mask.text in vocabulary:
         tokenizer.mask_token = table.mask.text
+    return tokenizer
 
 
 def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:

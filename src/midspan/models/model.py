@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -104,8 +105,8 @@ class DiffusionLM:
 
     def decode_text(self, ids: Sequence[int]) -> str:
         """The text of a response, cut at the first stop token, without special tokens."""
-        stop = next((i for i, token in enumerate(ids) if token in self.tokens.stop), len(ids))
-        kept = [int(token) for token in ids[:stop] if token not in self._control_ids]
+        said = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
+        kept = [token for token in said if token not in self._control_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     def hidden(self, input_ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
