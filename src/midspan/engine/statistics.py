@@ -1,0 +1,191 @@
+"""Numbers that a table may print: rates and means with intervals, exact paired tests, rank order.
+
+Nothing here knows what was measured. Every estimate carries its ``n``; what is undefined (a rate
+of no trials, a correlation with a constant) is ``nan``, never a default.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RESAMPLES = 10_000
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A rate with its interval; ``low`` and ``high`` are fractions between 0 and 1."""
+
+    successes: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        """Successes over trials; ``nan`` without trials."""
+        return self.successes / self.n if self.n else math.nan
+
+    @property
+    def percent(self) -> str:
+        """The rate alone, such as ``6.2 %``; ``n/a`` without trials."""
+        return f"{100 * self.rate:.1f} %" if self.n else "n/a"
+
+    @property
+    def note(self) -> str:
+        """What must stand beside the rate, such as ``[2.9, 12.8] n=96``."""
+        return f"[{100 * self.low:.1f}, {100 * self.high:.1f}] n={self.n}"
+
+    def __str__(self) -> str:
+        return f"{self.percent} {self.note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its interval, in the unit of the values."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}] n={self.n}"
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Wilson's score interval of a binomial rate; no trials give the interval [0, 1]."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie in [0, {n}], got {successes}")
+    _check_confidence(confidence)
+    if n == 0:
+        return Estimate(0, 0, 0.0, 1.0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate = successes / n
+    scale = 1 + z * z / n
+    centre = (rate + z * z / (2 * n)) / scale
+    half = z / scale * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    # At the borders the formula gives exactly 0 or 1; rounding must not leave 1e-17 there.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Estimate(successes, n, low, high)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Student's t interval of a mean; with a handful of seeds a bootstrap would be too narrow.
+
+    One value gives an unbounded interval, no value gives ``nan``.
+    """
+    _check_confidence(confidence)
+    data = np.asarray(values, dtype=float)
+    n = data.size
+    if n == 0:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    mean = float(data.mean())
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, 1)
+    half = t_quantile((1 + confidence) / 2, n - 1) * float(data.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], seed: int = 0, confidence: float = 0.95
+) -> Interval:
+    """Mean of ``a - b`` over paired items, with a percentile bootstrap over the pairs.
+
+    When all differences are equal the interval has no width: the data then say nothing about it.
+    """
+    _check_confidence(confidence)
+    first, second = _pair(a, b)
+    difference = first - second
+    n = difference.size
+    if n == 0:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    rng = np.random.default_rng(seed)
+    # In chunks, because all resampled indices at once would take 8 * n * 10,000 bytes.
+    means = np.concatenate(
+        [
+            difference[rng.integers(n, size=(_CHUNK, n))].mean(axis=1)
+            for _ in range(_RESAMPLES // _CHUNK)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(difference.mean()), float(low), float(high), n)
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """Two-sided exact p of McNemar's test, from the two counts of discordant pairs."""
+    if b < 0 or c < 0:
+        raise ValueError(f"counts must not be negative, got {b} and {c}")
+    n = b + c
+    tail = sum(math.comb(n, k) for k in range(min(b, c) + 1))
+    return min(1.0, 2 * tail / 2**n)
+
+
+def kendall_tau(x: Sequence[float], y: Sequence[float]) -> float:
+    """Kendall's tau-b (ties corrected); ``nan`` when one side is constant."""
+    first, second = _pair(x, y)
+    sign_x = np.sign(first[:, None] - first[None, :])
+    sign_y = np.sign(second[:, None] - second[None, :])
+    scale = math.sqrt(float((sign_x**2).sum()) * float((sign_y**2).sum()))
+    return float((sign_x * sign_y).sum()) / scale if scale else math.nan
+
+
+def pearson(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pearson's correlation; ``nan`` when one side is constant."""
+    first, second = _pair(x, y)
+    if first.size == 0 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    # Brought to unit range first, so that squares of tiny or huge values do not under- or overflow.
+    dx = (first - first.mean()) / np.ptp(first)
+    dy = (second - second.mean()) / np.ptp(second)
+    r = float((dx * dy).sum()) / math.sqrt(float((dx**2).sum()) * float((dy**2).sum()))
+    return max(-1.0, min(1.0, r))
+
+
+def t_quantile(probability: float, df: int) -> float:
+    """Quantile of Student's t for a whole number of degrees of freedom."""
+    if not 0.5 <= probability < 1:
+        raise ValueError(f"probability must lie in [0.5, 1), got {probability}")
+    if df < 1:
+        raise ValueError(f"df must be at least 1, got {df}")
+    low, high = 0.0, math.pi / 2  # the angle atan(t / sqrt(df)), which is bounded
+    for _ in range(100):
+        middle = (low + high) / 2
+        if (1 + _t_mass(middle, df)) / 2 < probability:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(df) * math.tan((low + high) / 2)
+
+
+def _t_mass(angle: float, df: int) -> float:
+    """P(abs(T) <= sqrt(df) tan(angle)): Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    cosine = math.cos(angle)
+    odd = df % 2 == 1
+    term = cosine if odd else 1.0
+    total = 0.0 if df == 1 else term
+    for k in range(3 if odd else 2, df - 1, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
+
+
+def _pair(
+    a: Sequence[float], b: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"need two sequences of one length, got {first.shape} and {second.shape}")
+    return first, second
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")

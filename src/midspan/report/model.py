@@ -1,0 +1,115 @@
+"""What a report says, as plain data. This module knows neither HTML nor how a number was made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["supported", "refuted", "undecided"]
+Tone = Literal["plain", "good", "bad", "muted"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper, what it predicts here, and what was measured."""
+
+    text: str
+    expected: str
+    outcome: Outcome
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell; ``note`` is set small beside it, such as ``[2.1, 9.8] n=96``."""
+
+    text: str
+    note: str = ""
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; ``name`` becomes the name of its CSV file (by default made from the title)."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell | str, ...], ...]
+    caption: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.title!r}: row {number} has {len(row)} cells,"
+                    f" the header has {len(self.columns)}"
+                )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure; ``svg`` is trusted markup and comes from ``midspan.report.figures``."""
+
+    title: str
+    svg: str
+    caption: str
+    name: str
+    csv: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """How one model filled its canvas.
+
+    ``tokens`` is the final canvas. A commit is (position, step, confidence), steps counted from 0;
+    step -1 is an anchor. ``end`` is the position of the first end token.
+    """
+
+    model: str
+    tokens: tuple[str, ...]
+    commits: tuple[tuple[int, int, float], ...]
+    end: int | None
+    verdict: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= position < len(self.tokens) for position, _, _ in self.commits):
+            raise ValueError(f"lane {self.model!r}: a commit lies outside the canvas")
+
+
+@dataclass(frozen=True)
+class Player:
+    """Several models that decode the same prompt, side by side."""
+
+    title: str
+    prompt: str
+    decoding: str
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs (separated by a blank line), then tables and figures."""
+
+    title: str
+    text: str
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page, in its order.
+
+    ``settings`` holds configuration, hardware, versions and seeds; its ``command`` is printed as
+    the line that reproduces the report. ``redact`` folds generated text until the reader opens it.
+    """
+
+    title: str
+    subtitle: str
+    claims: tuple[Claim, ...] = ()
+    sections: tuple[Section, ...] = ()
+    players: tuple[Player, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    redact: bool = True

@@ -1,0 +1,110 @@
+"""Renders a report as one HTML text: escaped throughout, and unable to reach the network.
+
+The content security policy names the hash of our own script, so nothing that a model wrote can
+run, even if escaping were to fail.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from midspan import __version__
+from midspan.report import svg
+from midspan.report.model import Outcome, Player, Report, Table
+from midspan.report.tables import as_cell, numeric_columns, slug, table_csv
+
+_BADGES: dict[Outcome, str] = {
+    "supported": "Supported",
+    "refuted": "Refuted",
+    "undecided": "Undecided",
+}
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=PackageLoader("midspan.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        csv_link=_csv_link,
+        paragraphs=lambda text: [part for part in text.split("\n\n") if part.strip()],
+        slug=slug,
+        table_csv=table_csv,
+        view=_table_view,
+    )
+    script = _asset("theme.js") + (_asset("player.js") if report.players else "")
+    settings = dict(report.settings)
+    return environment.get_template("report.html").render(
+        report=report,
+        badges=_BADGES,
+        tally=_tally(report),
+        command=settings.pop("command", ""),
+        settings=settings,
+        players=[_player_data(player) for player in report.players],
+        style=Markup(_asset("report.css") + _asset("player.css")),
+        script=Markup(script),
+        policy=_policy(script),
+        version=__version__,
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("midspan.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'"
+        "; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _csv_link(text: str) -> str:
+    return "data:text/csv;charset=utf-8," + quote(text)
+
+
+def _tally(report: Report) -> list[tuple[str, int]]:
+    counts = Counter(claim.outcome for claim in report.claims)
+    return [(outcome, counts[outcome]) for outcome in _BADGES if counts[outcome]]
+
+
+def _table_view(table: Table) -> list[list[tuple[Any, bool]]]:
+    """Rows of (cell, whether its column holds numbers)."""
+    numeric = numeric_columns(table)
+    return [
+        [(as_cell(cell), flag) for cell, flag in zip(row, numeric, strict=True)]
+        for row in table.rows
+    ]
+
+
+def _player_data(player: Player) -> dict[str, Any]:
+    """What the script needs, in keys that it reads."""
+    palette = svg.colours([lane.model for lane in player.lanes])
+    return {
+        "title": player.title,
+        "prompt": player.prompt,
+        "decoding": player.decoding,
+        "lanes": [
+            {
+                "model": lane.model,
+                "colour": svg.css_colour(palette[lane.model]),
+                "tokens": lane.tokens,
+                "commits": lane.commits,
+                "end": lane.end,
+                "verdict": lane.verdict,
+                "text": lane.text,
+            }
+            for lane in player.lanes
+        ],
+    }
