@@ -105,10 +105,10 @@ def test_user_text_never_yields_special_ids(lms, name: str) -> None:
     check()
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE without merges: every text can be spelled, so nothing may be lost."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+def byte_tokenizer(merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
+    """Byte-level BPE: every text can be spelled, so nothing may be lost."""
+    words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
+    backend = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, list(merges)))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken("<|eot_id|>", special=True)])
@@ -130,6 +130,12 @@ def test_an_unknown_token_that_ends_texts_is_still_special() -> None:
     tokenizer.unk_token = "<|eot_id|>"
     tokens = SpecialTokens(mask=257, bos=None, eos=256, eot=None, pad=256)
     assert control_ids(tokenizer, tokens) == {256, 257}
+
+
+def test_the_name_of_a_special_token_is_spelled_as_any_text() -> None:
+    """Not cut: the merge in the middle of the name takes place."""
+    tokenizer = byte_tokenizer((("t", "_"),))
+    assert 256 in encode_plain(tokenizer, "<|eot_id|>", frozenset({257, 258}))
 
 
 def test_a_character_that_is_special_is_refused() -> None:
