@@ -109,7 +109,7 @@ def byte_tokenizer(merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokeni
     """Byte-level BPE: every text can be spelled, so nothing may be lost."""
     words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
     backend = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, list(merges)))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken("<|eot_id|>", special=True)])
     backend.add_tokens([AddedToken("<|mdm_mask|>", special=False)])
