@@ -18,6 +18,7 @@ from midspan.report.tables import csv_text
 _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", "-.", ":")
 _TARGET = "target"
+_HALF_PAGE = 5.2  # inches
 _INCHES_PER_LETTER = 0.085
 _MAX_ERROR_BARS = 16
 _MAX_MARKERS = 40
@@ -70,7 +71,7 @@ def bars(
     for label, estimates in series:
         if len(estimates) != len(groups):
             raise ValueError(f"{label!r} has {len(estimates)} values for {len(groups)} groups")
-    width = min(11.0, max(6.0, 1.6 + 0.3 * len(groups) * len(series)))
+    width = min(11.0, max(_HALF_PAGE, 1.6 + 0.3 * len(groups) * len(series)))
     with _axes(title, width) as (axes, output):
         palette = svg.colours([label for label, _ in series])
         for index, (label, estimates) in enumerate(series):
@@ -104,7 +105,7 @@ def lines(
     ``diagonal`` adds a dotted line from the first to the last corner of the data, which is strict
     left-to-right order when y is a position and x a step.
     """
-    with _axes(title, width=6.6) as (axes, output):
+    with _axes(title, width=_HALF_PAGE) as (axes, output):
         palette = svg.colours([curve.label for curve in curves])
         for index, curve in enumerate(curves):
             _draw_curve(axes, index, curve, palette[curve.label])
@@ -114,7 +115,7 @@ def lines(
             axes.plot(
                 [min(xs), max(xs)],
                 [min(ys), max(ys)],
-                color=svg.INK, alpha=0.55, lw=1, ls=":", label="strict left to right",
+                color=svg.INK, alpha=0.55, lw=1, ls=":", label="left to right",
             )  # fmt: skip
         axes.margins(x=0.03)
         _dress(axes, xlabel, ylabel, target)
@@ -172,7 +173,7 @@ def _axes(title: str, width: float) -> Iterator[tuple[Any, io.StringIO]]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
-        figure = Figure(figsize=(width, 3.6), layout="constrained")
+        figure = Figure(figsize=(width, 3.3), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure.add_subplot(), output
         figure.savefig(output, format="svg", transparent=True, metadata={"Date": None})
@@ -192,9 +193,11 @@ def _dress(axes: Any, xlabel: str, ylabel: str, target: float | None) -> None:
     if len(handles) > 1:
         # Matplotlib puts lines before bars; a reader looks for the models first.
         order = sorted(range(len(labels)), key=lambda index: labels[index] == _TARGET)
+        letters = max(map(len, labels))
+        columns = int(axes.figure.get_figwidth() / (0.6 + 0.8 * _INCHES_PER_LETTER * letters)) or 1
         handles, labels = [handles[i] for i in order], [labels[i] for i in order]
         axes.figure.legend(
-            handles, labels, loc="outside upper left", ncols=5, frameon=False,
+            handles, labels, loc="outside upper left", ncols=columns, frameon=False,
             handlelength=1.8, columnspacing=1.4, borderpad=0.1,
         )  # fmt: skip
 
@@ -212,7 +215,8 @@ def _draw_bars(
             continue
         rate, low, high = (100 * value for value in (estimate.rate, estimate.low, estimate.high))
         axes.bar(x, rate, width * 0.9, color=colour, label=name, lw=0)
-        axes.vlines(x, low, high, color=svg.INK, lw=1, alpha=0.75)
+        axes.vlines(x, low, high, color=svg.PAPER, lw=2.6)  # a halo, seen on any bar's colour
+        axes.vlines(x, low, high, color=svg.INK, lw=1)
         axes.text(x, min(high, 100) + 1, f"{rate:.0f}", ha="center", va="bottom", fontsize=7.5)
 
 

@@ -37,6 +37,7 @@ def render(report: Report) -> str:
     )
     environment.filters.update(
         csv_link=_csv_link,
+        is_wide=svg.is_wide,
         paragraphs=lambda text: [part for part in text.split("\n\n") if part.strip()],
         slug=slug,
         table_csv=table_csv,

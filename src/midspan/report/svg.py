@@ -1,7 +1,8 @@
 """Turns matplotlib's SVG into one that can live inside a page, in light and in dark.
 
-Colours are drawn as marker values and rewritten: ``INK`` becomes ``currentColor``, a series colour
-becomes a CSS variable whose fallback is the light colour, so that a file on its own looks right.
+Colours are drawn as marker values and rewritten: ``INK`` becomes ``currentColor``; ``PAPER``
+and the series colours become CSS variables whose fallback is the light colour, so that a file on
+its own looks right.
 """
 
 import hashlib
@@ -10,11 +11,14 @@ import re
 from collections.abc import Iterable
 
 INK = "#010203"
+PAPER = "#fcfdfe"
 _ROOT_STYLE = (
     "font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif;"
     " stroke-linejoin: round"
 )
 
+_SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_HALF_PAGE = 520  # points
 _LONG = re.compile(r"\d+\.\d{3,}")
 
 # Okabe and Ito's palette, darkened where needed to reach 3 : 1 against white; hue and lightness
@@ -57,11 +61,21 @@ def css_colour(colour: str) -> str:
     return _VARIABLES[colour]
 
 
+def is_wide(drawing: str) -> bool:
+    """Whether a figure needs the whole width of the page."""
+    size = _SIZE.search(drawing)
+    return size is None or float(size[1]) > _HALF_PAGE
+
+
 def finish(raw: str, title: str) -> str:
     """Make matplotlib's SVG themable, labelled, scalable, and free of ids that could clash."""
     body = raw[raw.index("<svg") :].strip()
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    for colour, variable in {INK: "currentColor", **_VARIABLES}.items():
+    for colour, variable in {
+        INK: "currentColor",
+        PAPER: "var(--paper, #fff)",
+        **_VARIABLES,
+    }.items():
         body = body.replace(colour, variable)
     # Fonts and joins are said once, on the root: matplotlib's own <style> would reach the page.
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
@@ -71,7 +85,7 @@ def finish(raw: str, title: str) -> str:
     # Inside tags only: a tick label such as 0.00125 is text and stays.
     body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(_shorten, tag[0]), body)
     body = _scope_ids(body, "f" + hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()[:8])
-    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
+    size = _SIZE.search(body)
     assert size is not None, "matplotlib writes a viewBox"
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

@@ -71,6 +71,7 @@
       if (commit.at === step - 1 && !anchor) kinds.push("new");
       if (lane.isEnd[position]) kinds.push("stop");
       if (end >= 0 && position > end) kinds.push("after");
+      if (!open) kinds.push("veiled");
       chip.className = kinds.join(" ");
       chip.textContent = lane.isEnd[position] ? "" : open ? token : "▒".repeat(Math.min(token.length, 14));
       chip.title = anchor
@@ -80,8 +81,7 @@
     const ending = end >= 0 ? `, first end token at ${end}` : "";
     lane.progress.textContent = `${filled} of ${lane.chips.length} filled${ending}`;
     lane.canvas.setAttribute("aria-label", `${lane.data.model}: ${lane.progress.textContent}`);
-    lane.text.textContent = open ? lane.data.text : lane.data.text.replace(/\S/g, "▒");
-    lane.text.setAttribute("aria-label", open ? lane.data.text : "Generated text, hidden");
+    lane.text.textContent = open ? lane.data.text : "▒▒▒▒▒ generated text hidden";
   };
 
   const draw = () => {
@@ -172,6 +172,8 @@
     reveal.textContent = open ? "Hide generated text" : "Show generated text";
     draw();
   });
+
+  addEventListener("beforeprint", () => jump(steps));
 
   body.hidden = false;
   load(0);

@@ -1,0 +1,244 @@
+import base64
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+
+from midspan.engine.statistics import wilson
+from midspan.report import (
+    Cell,
+    Claim,
+    Figure,
+    Lane,
+    Player,
+    Report,
+    Section,
+    Table,
+    figures,
+    write_report,
+)
+from midspan.report.tables import is_number, numeric_columns, slug, table_csv
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{ 7*7 }}"
+ESTIMATE = wilson(6, 97)
+TABLE = Table(
+    "Attack success",
+    ("Model", "TAP"),
+    (("Original", "n/a"), ("MOSA", Cell(ESTIMATE.percent, ESTIMATE.note, "good"))),
+    name="asr",
+)
+FIGURE = Figure(
+    "Success",
+    figures.bars("Success", ["TAP"], [("MOSA", [ESTIMATE])], "%"),
+    "",
+    "asr",
+    "a,b\n1,2\n",
+)
+LANE = Lane(
+    "MOSA",
+    ("the", "secret", "<|endoftext|>"),
+    ((0, -1, 1.0), (1, 0, 0.9), (2, 1, 0.4)),
+    2,
+    "refused",
+    "the secret",
+)
+REPORT = Report(
+    "Title",
+    "Subtitle",
+    claims=(
+        Claim("First claim", "above 10 %", "supported", "12.5 % n=96"),
+        Claim("Second claim", "below 5 %", "refuted", "9 % n=96"),
+    ),
+    sections=(Section("Attacks", "One.\n\nTwo.", (TABLE,), (FIGURE,)),),
+    players=(Player("Anchor at 40", "A prompt", "64 tokens", (LANE,)),),
+    settings={"command": "midspan study --preset organism", "seed": "0"},
+    limits=("A limit.",),
+)
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text of each element by tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.stack = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.stack.append(tag)
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append((self.stack[-1] if self.stack else "", data.strip()))
+
+    def attributes(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def write(report, folder):
+    return write_report(report, folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write(REPORT, tmp_path_factory.mktemp("run"))
+
+
+def test_files_are_written_and_nothing_is_left_over(tmp_path):
+    path = write_report(REPORT, tmp_path)
+    assert path == tmp_path / "report.html"
+    names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert names == {"report.html", "tables/asr.csv", "figures/asr.svg", "figures/asr.csv"}
+
+
+def test_writing_twice_gives_equal_bytes(tmp_path):
+    assert write(REPORT, tmp_path) == write(REPORT, tmp_path)
+
+
+def test_order_on_the_page(text):
+    marks = ["<h1>", "First claim", "Attacks</h2>", 'id="player"', 'id="settings"', 'id="limits"']
+    places = [text.index(mark) for mark in [*marks, "<code>midspan study"]]
+    assert places == sorted(places)
+
+
+def test_claims_show_outcome_expectation_and_evidence(text):
+    page = Page(text)
+    assert ("p", "Supported") in page.texts
+    assert ("p", "Refuted") in page.texts
+    assert ("dd", "above 10 %") in page.texts
+    assert ("dd", "12.5 % n=96") in page.texts
+    assert ("span", "1 refuted") in page.texts
+
+
+def test_the_command_is_printed_once_and_not_as_a_setting(text):
+    assert text.count("midspan study --preset organism") == 1
+
+
+def test_nothing_is_fetched(text):
+    page = Page(text)
+    allowed = re.compile(r"data:|#")
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert name not in attributes or allowed.match(attributes[name])
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert len(text.encode()) < 5_000_000
+
+
+def test_policy_admits_only_our_script(text):
+    policy = next(a["content"] for a in Page(text).attributes("meta") if "http-equiv" in a)
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}';" in policy
+
+
+def test_hostile_strings_stay_text(tmp_path):
+    report = Report(
+        HOSTILE,
+        HOSTILE,
+        (Claim(HOSTILE, HOSTILE, "undecided", HOSTILE),),
+        (
+            Section(
+                HOSTILE,
+                HOSTILE,
+                (Table(HOSTILE, (HOSTILE,), ((Cell(HOSTILE, HOSTILE),),), HOSTILE, HOSTILE),),
+                (Figure(HOSTILE, FIGURE.svg, HOSTILE, HOSTILE, HOSTILE),),
+            ),
+        ),
+        (Player(HOSTILE, HOSTILE, HOSTILE, (Lane(HOSTILE, (HOSTILE,), (), None, "", HOSTILE),)),),
+        {HOSTILE: HOSTILE, "command": HOSTILE},
+        (HOSTILE,),
+    )
+    page = Page(write(report, tmp_path))
+    assert not page.attributes("img")
+    assert len(page.attributes("script")) == 2
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert ("dd", HOSTILE) in page.texts
+    for path in tmp_path.rglob("*"):
+        assert path.resolve().is_relative_to(tmp_path.resolve())
+        assert re.fullmatch(r"[a-z0-9.-]+", path.name)
+
+
+def test_player_data_survives_the_page(text):
+    raw = re.search(r'id="player-data">(.*?)</script>', text, re.DOTALL)[1]
+    lane = json.loads(raw)[0]["lanes"][0]
+    assert lane["tokens"] == list(LANE.tokens)
+    assert lane["commits"][0] == [0, -1, 1.0]
+    assert lane["end"] == 2
+    assert lane["colour"].startswith("var(--series-mosa,")
+
+
+def test_generated_text_is_only_in_the_folded_data(text):
+    visible = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.DOTALL)
+    assert "secret" not in visible
+    assert 'id="player-reveal"' in text
+    assert 'aria-expanded="false"' in text
+
+
+def test_without_redaction_there_is_no_fold(tmp_path):
+    page = write(dataclasses.replace(REPORT, redact=False), tmp_path)
+    assert 'id="player-reveal"' not in page
+
+
+def test_a_bare_report_has_no_empty_rooms(tmp_path):
+    page = write(Report("T", "S"), tmp_path)
+    for absent in ('id="claims"', 'id="player"', 'id="limits"', "player-data", "<pre"):
+        assert absent not in page
+
+
+def test_csv_link_equals_the_file(tmp_path):
+    page = Page(write(REPORT, tmp_path))
+    links = [a for a in page.attributes("a") if "download" in a]
+    decoded = {unquote(a["href"].split(",", 1)[1]) for a in links}
+    assert (tmp_path / "tables" / "asr.csv").read_text() in decoded
+    assert FIGURE.csv in decoded
+
+
+def test_table_csv_keeps_notes_in_their_own_column():
+    rows = list(csv.reader(io.StringIO(table_csv(TABLE))))
+    assert rows[0] == ["Model", "TAP", "TAP note"]
+    assert rows[2] == ["MOSA", "6.2 %", "[2.9, 12.8] n=97"]
+
+
+def test_equal_names_get_separate_files(tmp_path):
+    write_report(Report("T", "S", sections=(Section("A", "", (TABLE, TABLE)),)), tmp_path)
+    assert {p.name for p in (tmp_path / "tables").iterdir()} == {"asr.csv", "asr-2.csv"}
+
+
+def test_names_come_from_the_title_and_stay_in_the_folder(tmp_path):
+    table = Table("../../Étude 1: x/y", ("a",), ())
+    write_report(Report("T", "S", sections=(Section("A", "", (table,)),)), tmp_path)
+    assert [p.name for p in (tmp_path / "tables").iterdir()] == ["tude-1-x-y.csv"]
+    assert slug("…") == "untitled"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [("6.2 %", True), ("−1.0", True), ("1,024", True), ("3e-5", True), ("12 GB", True)]
+    + [("MOSA", False), ("n/a", False), ("", False), ("3 of 4", False), ("[1, 2]", False)],
+)
+def test_what_counts_as_a_number(cell, expected):
+    assert is_number(cell) is expected
+
+
+def test_columns_of_numbers_are_aligned():
+    assert numeric_columns(TABLE) == (False, True)
+    assert numeric_columns(Table("t", ("a",), (("–",),))) == (False,)
+
+
+def test_rows_must_fit_the_header():
+    with pytest.raises(ValueError, match="row 2 has 1 cells"):
+        Table("t", ("a", "b"), (("1", "2"), ("1",)))
+
+
+def test_commits_must_lie_on_the_canvas():
+    with pytest.raises(ValueError, match="outside the canvas"):
+        Lane("m", ("a",), ((1, 0, 0.5),), None, "", "")
