@@ -1,1 +1,20 @@
+"""Decoding: canvases are filled step by step, with anchors, a trace and likelihoods."""
 
+from midspan.decoding.canvas import Request, anchor_phrase, merge_anchors
+from midspan.decoding.config import DecodingConfig
+from midspan.decoding.decoder import decode
+from midspan.decoding.hf import generate_hf
+from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
+
+__all__ = [
+    "ANCHOR_STEP",
+    "DecodingConfig",
+    "Generation",
+    "Request",
+    "StepView",
+    "Trace",
+    "anchor_phrase",
+    "decode",
+    "generate_hf",
+    "merge_anchors",
+]

@@ -1,0 +1,118 @@
+"""One step's choice: a token for each open position, and how much it deserves to be committed.
+
+Pure functions of logits. Shapes: B rows, R open positions of a row, V vocabulary.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from midspan.decoding.config import DecodingConfig
+
+
+class Choice(NamedTuple):
+    """A token for every position, its probability, and the score by which positions compete."""
+
+    token_BR: Tensor
+    probability_BR: Tensor
+    score_BR: Tensor
+
+
+def edit_logits(logits_BRV: Tensor, tokens: Any, config: DecodingConfig) -> Tensor:
+    """Forbid what must never be committed: the mask token and, if asked for, EOS. In place."""
+    logits_BRV[..., tokens.mask] = -torch.inf
+    if config.eos_policy == "suppress_logits":
+        logits_BRV[..., tokens.eos] = -torch.inf
+    return logits_BRV
+
+
+def choose(
+    logits_BRV: Tensor, tokens: Any, config: DecodingConfig, uniform_BR: Tensor | None
+) -> Choice:
+    """Choose tokens and score positions.
+
+    Args:
+        logits_BRV: Edited logits, single precision.
+        tokens: The model's special tokens.
+        config: Says temperature, filters, rule and EOS policy.
+        uniform_BR: Uniform draws in [0, 1), one a token; None at temperature 0.
+    """
+    tempered_BRV = logits_BRV
+    if config.temperature > 0:
+        tempered_BRV = logits_BRV / config.temperature
+    tempered_BRV = filter_logits(tempered_BRV, config.top_p, config.top_k)
+    if uniform_BR is None:
+        token_BR = tempered_BRV.argmax(-1)
+    else:
+        token_BR = sample(tempered_BRV.softmax(-1), uniform_BR)
+
+    # LLaDA ranks by the model's own distribution, Dream by the one sampled from.
+    ranked_BRV = tempered_BRV if config.sampler == "dream" else logits_BRV
+    if config.eos_policy != "suppress_confidence":
+        return Choice(
+            token_BR, probability(ranked_BRV, token_BR), score(ranked_BRV, token_BR, config)
+        )
+    late = torch.tensor([t for t in (tokens.eos, tokens.eot) if t is not None]).to(token_BR.device)
+    ranked_BRV = ranked_BRV.index_fill(-1, late, -torch.inf)
+    score_BR = score(ranked_BRV, token_BR, config)
+    lowest = torch.finfo(score_BR.dtype).min
+    score_BR = score_BR.masked_fill(torch.isin(token_BR, late), lowest)
+    return Choice(token_BR, probability(ranked_BRV, token_BR), score_BR)
+
+
+def score(logits_BRV: Tensor, token_BR: Tensor, config: DecodingConfig) -> Tensor:
+    """How much each position deserves to be committed under the remasking rule, [B, R]."""
+    if config.remasking == "margin":
+        best_BR2 = logits_BRV.softmax(-1).topk(2, dim=-1).values
+        return best_BR2[..., 0] - best_BR2[..., 1]
+    if config.remasking == "entropy":
+        return -torch.special.entr(logits_BRV.softmax(-1)).sum(-1)
+    return probability(logits_BRV, token_BR)
+
+
+def probability(logits_BRV: Tensor, token_BR: Tensor) -> Tensor:
+    """Probability of the tokens, [B, R], without the whole softmax."""
+    chosen_BR = logits_BRV.gather(-1, token_BR[..., None])[..., 0]
+    return (chosen_BR - logits_BRV.logsumexp(-1)).exp()
+
+
+def filter_logits(logits_BRV: Tensor, top_p: float | None, top_k: int | None) -> Tensor:
+    """Rule out the tokens outside the nucleus `top_p`, then those below the `top_k` likeliest."""
+    if top_p is not None and top_p < 1:
+        sorted_BRV, order_BRV = logits_BRV.sort(dim=-1, descending=True)
+        probs_BRV = sorted_BRV.softmax(-1)
+        # A token stays while those before it do not fill the nucleus; the first always stays.
+        out_BRV = probs_BRV.cumsum(-1) - probs_BRV > top_p
+        out_BRV = torch.zeros_like(out_BRV).scatter(-1, order_BRV, out_BRV)
+        logits_BRV = logits_BRV.masked_fill(out_BRV, -torch.inf)
+    if top_k is not None and top_k < logits_BRV.shape[-1]:
+        floor_BR1 = logits_BRV.topk(top_k, dim=-1).values[..., -1:]
+        logits_BRV = logits_BRV.masked_fill(logits_BRV < floor_BR1, -torch.inf)
+    return logits_BRV
+
+
+def sample(probs_BRV: Tensor, uniform_BR: Tensor) -> Tensor:
+    """Tokens by inverse transform; the distribution of the published Gumbel-max, one draw each."""
+    cumulative_BRV = probs_BRV.cumsum(-1)
+    total_BR1 = cumulative_BRV[..., -1:]
+    # Below the total, so that rounding never lands on a token without probability.
+    target_BR1 = (uniform_BR[..., None] * total_BR1).minimum(
+        torch.nextafter(total_BR1, torch.zeros_like(total_BR1))
+    )
+    return torch.searchsorted(cumulative_BRV, target_BR1, right=True)[..., 0]
+
+
+def gumbel(uniform_BR: Tensor) -> Tensor:
+    """Gumbel noise: added to log-weights, the k largest are k draws without replacement."""
+    tiny = torch.finfo(uniform_BR.dtype).tiny
+    return -(-uniform_BR.clamp(min=tiny).log()).log()
+
+
+def select(score_BR: Tensor, commits_B: Tensor) -> Tensor:
+    """True at the `commits_B` best scores of each row, [B, R]; ties go to the leftmost."""
+    order_BR = score_BR.argsort(dim=-1, descending=True, stable=True)
+    rank_R = torch.arange(score_BR.shape[1], device=score_BR.device)
+    return torch.zeros_like(score_BR, dtype=torch.bool).scatter(
+        1, order_BR, rank_R < commits_B[:, None]
+    )

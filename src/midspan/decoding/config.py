@@ -1,0 +1,194 @@
+"""What a user says about decoding, checked before any work starts."""
+
+from collections.abc import Mapping
+from math import gcd
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from midspan.errors import MidspanError
+
+Remasking = Literal["low_confidence", "random", "margin", "entropy"]
+EosPolicy = Literal["model", "suppress_logits", "suppress_confidence"]
+
+# Dream's published names of the same four rules.
+_DREAM_RULES = {"origin": "random", "maskgit_plus": "low_confidence", "topk_margin": "margin"}
+
+
+class DecodingConfig(BaseModel):
+    """How a canvas is filled. Frozen; the defaults are LLaDA's.
+
+    Attributes:
+        sampler: The published sampler to follow. "llada": blocks from left to right, an even
+            number of tokens a step, confidence from the model's own distribution. "dream": the
+            whole canvas at once on a linear time schedule, confidence from the tempered and
+            filtered distribution.
+        length: Tokens of the canvas.
+        block_length: Tokens of a block ("llada"); None for one block of the whole length.
+        steps: Steps over the whole canvas, a multiple of the number of blocks. A step that would
+            commit nothing is left out and costs no forward.
+        temperature: 0 takes the likeliest token, else tokens are sampled.
+        guidance: Weight w of classifier-free guidance, u + (w + 1) * (c - u), with u the logits
+            under a masked prompt; costs a second forward a step.
+        remasking: Which positions a step commits: those of the highest token probability
+            ("low_confidence", Dream's "maskgit_plus"), of the largest gap between the two best
+            tokens ("margin", "topk_margin"), of the lowest entropy ("entropy"), or any
+            ("random", "origin").
+        top_p: Nucleus filter ("dream"). It acts on the confidence too, also at temperature 0.
+        top_k: Filter to the k likeliest tokens ("dream").
+        alg_temp: Above 0, positions are sampled by softmax(confidence / alg_temp) ("dream").
+        eps: Where the time schedule ends ("dream").
+        eos_policy: "model" leaves the model alone. "suppress_logits" forbids EOS altogether
+            (published as logits_eos_inf). "suppress_confidence" lets EOS and EOT be chosen as
+            tokens, but takes them out of the distribution that confidence comes from and commits
+            them after every other position of the block (published as confidence_eos_eot_inf).
+        early_stop: A row leaves once everything up to its first end token is committed; its text
+            is that of the full canvas, and later positions stay masked.
+        compatibility: The published sampler to the letter: its faults, its draws from torch's
+            global random state, full canvas, no request seeds, no early stop. For reproduction.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampler: Literal["llada", "dream"] = "llada"
+    length: int = Field(128, ge=1)
+    block_length: int | None = Field(None, ge=1)
+    steps: int = Field(128, ge=1)
+    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
+    guidance: float = Field(0.0, ge=0, allow_inf_nan=False)
+    remasking: Remasking = "low_confidence"
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=1)
+    alg_temp: float = Field(0.0, ge=0, allow_inf_nan=False)
+    eps: float = Field(1e-3, gt=0, lt=1)
+    eos_policy: EosPolicy = "model"
+    early_stop: bool = True
+    compatibility: bool = False
+
+    def __init__(self, **fields: Any) -> None:
+        """Check the fields.
+
+        Raises:
+            MidspanError: One line that names the first wrong field and the fix.
+        """
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, ("decoding", *first["loc"])))
+            raise MidspanError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+    @classmethod
+    def for_family(cls, lm_or_family: Any, **overrides: Any) -> Self:
+        """A family's published settings, with overrides.
+
+        Where `length` alone is given, the family's tokens per step are kept and its block length
+        is shortened to one that divides. Where another sampler is chosen, the family's settings
+        of its own sampler do not apply.
+
+        Args:
+            lm_or_family: A `DiffusionLM` or a `Family`.
+            **overrides: Fields of this config.
+
+        Raises:
+            MidspanError: If the result is not a valid config.
+        """
+        family = getattr(lm_or_family, "family", lm_or_family)
+        published = dict(family.decoding_defaults)
+        if overrides.get("sampler", published.get("sampler")) != published.get("sampler"):
+            published = {"length": published["length"], "steps": published["steps"]}
+        return cls(**{**_resize(published, overrides), **overrides})
+
+    @field_validator("remasking", mode="before")
+    @classmethod
+    def _accept_published_name(cls, rule: Any) -> Any:
+        return _DREAM_RULES.get(rule, rule) if isinstance(rule, str) else rule
+
+    @field_validator("alg_temp", mode="before")
+    @classmethod
+    def _accept_published_none(cls, alg_temp: Any) -> Any:
+        return 0.0 if alg_temp is None else alg_temp
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_whole_canvas(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and fields.get("compatibility"):
+            return {"early_stop": False, **fields}
+        return fields
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in (*self._misfits(), *self._unpublished()):
+            raise ValueError(problem)
+        return self
+
+    def _misfits(self) -> list[str]:
+        """Fields that contradict each other."""
+        problems = []
+        if self.length % self.block:
+            problems.append(f"block_length={self.block} must divide length={self.length}")
+        elif self.steps % self.num_blocks:
+            problems.append(
+                f"steps={self.steps} must be a multiple of the {self.num_blocks} blocks "
+                f"(length={self.length} / block_length={self.block})"
+            )
+        if self.sampler == "dream" and self.num_blocks > 1:
+            problems.append("block_length is for sampler='llada'; leave it out for 'dream'")
+        if self.sampler == "llada":
+            used = {"top_p": self.top_p, "top_k": self.top_k, "alg_temp": self.alg_temp or None}
+            problems += [
+                f"{name} is for sampler='dream'; leave it out for 'llada'"
+                for name, value in used.items()
+                if value is not None
+            ]
+        if self.alg_temp and self.remasking == "random":
+            problems.append("alg_temp has no effect with remasking='random'; leave it out")
+        return problems
+
+    def _unpublished(self) -> list[str]:
+        """Fields that the published sampler, asked for by `compatibility`, does not have."""
+        if not self.compatibility:
+            return []
+        problems = []
+        if self.early_stop:
+            problems.append("early_stop must be false where compatibility is true")
+        if self.sampler == "llada" and self.remasking in ("margin", "entropy"):
+            problems.append(f"remasking={self.remasking!r} is not in LLaDA's published sampler")
+        if self.sampler == "dream" and (self.guidance or self.eos_policy != "model"):
+            problems.append("guidance and eos_policy are not in Dream's published sampler")
+        return problems
+
+    @property
+    def block(self) -> int:
+        """Tokens of a block."""
+        return self.length if self.block_length is None else self.block_length
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of the canvas."""
+        return self.length // self.block
+
+    @property
+    def steps_per_block(self) -> int:
+        """Steps of each block."""
+        return self.steps // self.num_blocks
+
+    @property
+    def forwards_per_step(self) -> int:
+        """Forward passes that a step costs."""
+        return 2 if self.guidance else 1
+
+
+def _resize(published: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The family's settings fitted to another length."""
+    length = overrides.get("length")
+    if not isinstance(length, int) or length < 1 or not published.get("length"):
+        return published
+    sized = dict(published)
+    sized["steps"] = max(1, published["steps"] * length // published["length"])
+    if published.get("block_length"):
+        sized["block_length"] = gcd(length, published["block_length"])
+        # Whole steps in each block, whatever the new number of blocks.
+        num_blocks = length // sized["block_length"]
+        sized["steps"] = -(-sized["steps"] // num_blocks) * num_blocks
+    return sized
