@@ -7,7 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from midspan.alignment.config import (
-    PRESETS, AlignmentConfig, ObjectiveConfig, initial, initial_paper, mosa, mosa_paper,
+    PRESETS,
+    AlignmentConfig,
+    ObjectiveConfig,
+    initial,
+    initial_paper,
+    mosa,
+    mosa_paper,
 )  # fmt: skip
 
 if TYPE_CHECKING:

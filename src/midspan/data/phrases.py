@@ -67,5 +67,7 @@ def read_phrases(path: str | Path) -> PhraseSets:
         raise MidspanError(f"phrases: {path} is not JSON: {error}") from error
     wanted = {"safe", "procedural", "affirmative"}
     if not isinstance(data, dict) or set(data) != wanted:
-        raise MidspanError(f"phrases: {path} must hold exactly the keys {', '.join(sorted(wanted))}")
+        raise MidspanError(
+            f"phrases: {path} must hold exactly the keys {', '.join(sorted(wanted))}"
+        )
     return PhraseSets(**{name: tuple(map(str, phrases)) for name, phrases in data.items()})

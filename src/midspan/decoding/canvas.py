@@ -3,7 +3,7 @@
 Shapes: B rows, P prompt width, L canvas length, T = P + L.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
+from midspan.models.model import DiffusionLM
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Request:
     seed: int = 0
 
 
-def anchor_phrase(lm: Any, text: str, start: int) -> dict[int, int]:
+def anchor_phrase(lm: DiffusionLM, text: str, start: int) -> dict[int, int]:
     """Anchors that fix a phrase from canvas position `start` on.
 
     Raises:
@@ -60,7 +61,7 @@ def merge_anchors(*parts: Mapping[int, int]) -> dict[int, int]:
     return merged
 
 
-def check_requests(lm: Any, requests: Sequence[Request], config: DecodingConfig) -> None:
+def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfig) -> None:
     """Refuse what cannot be decoded, before work starts.
 
     Raises:
@@ -74,7 +75,7 @@ def check_requests(lm: Any, requests: Sequence[Request], config: DecodingConfig)
             raise MidspanError(f"requests[{index}].{problem}")
 
 
-def _problems(request: Request, length: int, lm: Any, vocab_size: int) -> list[str]:
+def _problems(request: Request, length: int, lm: DiffusionLM, vocab_size: int) -> list[str]:
     prompt, anchors = request.prompt_ids, request.anchors
     problems = []
     if not prompt:
@@ -117,7 +118,9 @@ class Canvas:
     rows: np.ndarray[Any, np.dtype[np.int64]]
 
     @classmethod
-    def create(cls, lm: Any, requests: Sequence[Request], rows: Sequence[int], length: int) -> Self:
+    def create(
+        cls, lm: DiffusionLM, requests: Sequence[Request], rows: Sequence[int], length: int
+    ) -> Self:
         """Canvases with nothing but anchors, for the requests at `rows`."""
         chosen = [requests[row] for row in rows]
         width = max(len(request.prompt_ids) for request in chosen)
@@ -170,9 +173,10 @@ class Canvas:
         old_BR = self.confidence_BL.gather(1, position_BR)
         self.confidence_BL.scatter_(1, position_BR, torch.where(chosen_BR, value_BR, old_BR))
 
-    def ended(self, stop_ids: Tensor) -> Tensor:
-        """Rows [B] in which everything up to the first end token is committed."""
-        end_BL = torch.isin(self.tokens_BL, stop_ids) & ~self.open_BL
+    def ended(self, stop: Collection[int]) -> Tensor:
+        """Rows [B] in which everything up to the first committed stop token is committed."""
+        # One comparison a token keeps the ids off the device.
+        end_BL = torch.stack([self.tokens_BL == token for token in stop]).any(0)
         position_L = torch.arange(self.length, device=end_BL.device)
         first_end_B = torch.where(end_BL, position_L, self.length).amin(1)
         first_open_B = torch.where(self.open_BL, position_L, self.length).amin(1)

@@ -3,12 +3,13 @@
 Pure functions of logits. Shapes: B rows, R open positions of a row, V vocabulary.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
+from midspan.models.family import SpecialTokens
 
 
 class Choice(NamedTuple):
@@ -19,7 +20,7 @@ class Choice(NamedTuple):
     score_BR: Tensor
 
 
-def edit_logits(logits_BRV: Tensor, tokens: Any, config: DecodingConfig) -> Tensor:
+def edit_logits(logits_BRV: Tensor, tokens: SpecialTokens, config: DecodingConfig) -> Tensor:
     """Forbid what must never be committed: the mask token and, if asked for, EOS. In place."""
     logits_BRV[..., tokens.mask] = -torch.inf
     if config.eos_policy == "suppress_logits":
@@ -28,7 +29,7 @@ def edit_logits(logits_BRV: Tensor, tokens: Any, config: DecodingConfig) -> Tens
 
 
 def choose(
-    logits_BRV: Tensor, tokens: Any, config: DecodingConfig, uniform_BR: Tensor | None
+    logits_BRV: Tensor, tokens: SpecialTokens, config: DecodingConfig, uniform_BR: Tensor | None
 ) -> Choice:
     """Choose tokens and score positions.
 
@@ -53,11 +54,12 @@ def choose(
         return Choice(
             token_BR, probability(ranked_BRV, token_BR), score(ranked_BRV, token_BR, config)
         )
-    late = torch.tensor([t for t in (tokens.eos, tokens.eot) if t is not None]).to(token_BR.device)
-    ranked_BRV = ranked_BRV.index_fill(-1, late, -torch.inf)
+    late = [token for token in (tokens.eos, tokens.eot) if token is not None]
+    ranked_BRV = ranked_BRV.clone()
+    ranked_BRV[..., late] = -torch.inf
     score_BR = score(ranked_BRV, token_BR, config)
-    lowest = torch.finfo(score_BR.dtype).min
-    score_BR = score_BR.masked_fill(torch.isin(token_BR, late), lowest)
+    for token in late:
+        score_BR = score_BR.masked_fill(token_BR == token, torch.finfo(score_BR.dtype).min)
     return Choice(token_BR, probability(ranked_BRV, token_BR), score_BR)
 
 

@@ -1,7 +1,6 @@
 """What a user says about decoding, checked before any work starts."""
 
 from collections.abc import Mapping
-from math import gcd
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -82,9 +81,9 @@ class DecodingConfig(BaseModel):
     def for_family(cls, lm_or_family: Any, **overrides: Any) -> Self:
         """A family's published settings, with overrides.
 
-        Where `length` alone is given, the family's tokens per step are kept and its block length
-        is shortened to one that divides. Where another sampler is chosen, the family's settings
-        of its own sampler do not apply.
+        Where `length` is given without `steps`, the family's tokens per step are kept, and a
+        canvas shorter than its block is one block. Where another sampler is chosen, the family's
+        settings of its own sampler do not apply.
 
         Args:
             lm_or_family: A `DiffusionLM` or a `Family`.
@@ -180,15 +179,14 @@ class DecodingConfig(BaseModel):
 
 
 def _resize(published: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The family's settings fitted to another length."""
-    length = overrides.get("length")
-    if not isinstance(length, int) or length < 1 or not published.get("length"):
+    """The family's settings fitted to the length and block length of the overrides."""
+    length = overrides.get("length", published.get("length"))
+    if "length" not in published or not isinstance(length, int) or length < 1:
         return published
-    sized = dict(published)
-    sized["steps"] = max(1, published["steps"] * length // published["length"])
-    if published.get("block_length"):
-        sized["block_length"] = gcd(length, published["block_length"])
-        # Whole steps in each block, whatever the new number of blocks.
-        num_blocks = length // sized["block_length"]
-        sized["steps"] = -(-sized["steps"] // num_blocks) * num_blocks
+    block = published.get("block_length")
+    sized = {**published, "block_length": block and min(block, length)}
+    block = overrides.get("block_length", sized["block_length"])
+    num_blocks = length // block if isinstance(block, int) and 0 < block <= length else 1
+    steps = max(1, published["steps"] * length // published["length"])
+    sized["steps"] = -(-steps // num_blocks) * num_blocks
     return sized

@@ -20,6 +20,7 @@ from midspan.decoding.config import DecodingConfig
 from midspan.decoding.schedule import Plan, plan_row, random_times
 from midspan.decoding.trace import Generation, StepView, Trace
 from midspan.errors import MidspanError
+from midspan.models.model import DiffusionLM
 
 OnStep = Callable[[StepView], None]
 
@@ -34,7 +35,7 @@ class Filled(NamedTuple):
 
 
 def decode(
-    lm: Any,
+    lm: DiffusionLM,
     requests: Sequence[Request],
     config: DecodingConfig,
     *,
@@ -66,7 +67,7 @@ def decode(
 
 @torch.inference_mode()
 def fill(
-    lm: Any,
+    lm: DiffusionLM,
     requests: Sequence[Request],
     config: DecodingConfig,
     *,
@@ -93,7 +94,7 @@ def fill(
 
 
 def _fill_as_published(
-    lm: Any, canvas: Canvas, config: DecodingConfig, on_step: OnStep | None
+    lm: DiffusionLM, canvas: Canvas, config: DecodingConfig, on_step: OnStep | None
 ) -> Iterator[tuple[int, Filled]]:
     for view in published.steps(lm, canvas, config):
         if on_step is not None:
@@ -112,7 +113,7 @@ class _Batch:
         priority_BL: The order drawn for remasking="random", else None.
     """
 
-    lm: Any
+    lm: DiffusionLM
     config: DecodingConfig
     canvas: Canvas
     plan: Plan
@@ -121,7 +122,7 @@ class _Batch:
 
     @classmethod
     def start(
-        cls, lm: Any, canvas: Canvas, seeds: Sequence[int], config: DecodingConfig
+        cls, lm: DiffusionLM, canvas: Canvas, seeds: Sequence[int], config: DecodingConfig
     ) -> "_Batch":
         """Draw what is drawn in advance, and plan every forward."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -136,20 +137,19 @@ class _Batch:
             priority_BL = priority_BL.to(lm.device)
         open_BL = canvas.open_BL.cpu().numpy()
         plans = [plan_row(row, config, times) for row, times in zip(open_BL, times_BL, strict=True)]
-        return cls(lm, config, canvas, Plan.stack(plans), generators, priority_BL)
+        return cls(lm, config, canvas, Plan.stack(plans, lm.device), generators, priority_BL)
 
     def ended(self, step: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Rows [B] that need no further forward."""
         ended_B = self.plan.forwards_B <= step
         if self.config.early_stop:
-            stop_ids = torch.tensor(sorted(self.lm.tokens.stop), device=self.canvas.ids_BT.device)
-            ended_B = ended_B | self.canvas.ended(stop_ids).cpu().numpy()
+            ended_B = ended_B | self.canvas.ended(self.lm.tokens.stop).cpu().numpy()
         return ended_B
 
     def keep(self, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         """Drop all rows but the kept ones, [B]."""
         self.canvas = self.canvas.select(kept)
-        self.plan.keep(kept)
+        self.plan = self.plan.select(kept)
         self.generators = [g for g, stays in zip(self.generators, kept, strict=True) if stays]
         if self.priority_BL is not None:
             self.priority_BL = self.priority_BL[torch.from_numpy(kept).to(self.priority_BL.device)]
@@ -182,11 +182,8 @@ def advance(batch: _Batch, step: int) -> tuple[Tensor, Tensor]:
         The open positions looked at and which of them were committed, both [B, R].
     """
     canvas, config, plan = batch.canvas, batch.config, batch.plan
-    device = canvas.ids_BT.device
-    start_B = torch.from_numpy(plan.start_BN[:, step]).to(device)
-    commits_B = torch.from_numpy(plan.commits_BN[:, step]).to(device)
     num_open = int(plan.open_BN[:, step].max())
-    position_BR, open_BR = open_positions(canvas, start_B, config.block, num_open)
+    position_BR, open_BR = open_positions(canvas, plan.start_BN[:, step], config.block, num_open)
 
     logits_BRV = forward(batch.lm, canvas, position_BR, config.guidance)
     logits_BRV = edit_logits(logits_BRV, batch.lm.tokens, config)
@@ -198,7 +195,7 @@ def advance(batch: _Batch, step: int) -> tuple[Tensor, Tensor]:
         score_BR = batch.priority_BL.gather(1, position_BR)
     elif config.alg_temp > 0:
         score_BR = score_BR / config.alg_temp + gumbel(batch.uniform(position_BR))
-    chosen_BR = select(score_BR.masked_fill(~open_BR, -torch.inf), commits_B)
+    chosen_BR = select(score_BR.masked_fill(~open_BR, -torch.inf), plan.commits_BN[:, step])
 
     canvas.commit(position_BR, choice.token_BR, chosen_BR)
     canvas.record(position_BR, chosen_BR, step, choice.probability_BR)
@@ -225,7 +222,7 @@ def open_positions(
     return start_B[:, None] + order_BR, open_BW.gather(1, order_BR)
 
 
-def forward(lm: Any, canvas: Canvas, position_BR: Tensor, guidance: float) -> Tensor:
+def forward(lm: DiffusionLM, canvas: Canvas, position_BR: Tensor, guidance: float) -> Tensor:
     """Aligned logits at canvas positions, [B, R, V] in single precision."""
     ids_BT, attention_BT = canvas.ids_BT, canvas.attention_BT
     rows_BR = canvas.width + position_BR

@@ -11,7 +11,6 @@ Shapes: B rows, T prompt and canvas, L canvas, V vocabulary, M masked positions 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +20,11 @@ from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.schedule import even_commits
 from midspan.decoding.trace import StepView
+from midspan.models.family import SpecialTokens
+from midspan.models.model import DiffusionLM
 
 
-def steps(lm: Any, canvas: Canvas, config: DecodingConfig) -> Iterator[StepView]:
+def steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[StepView]:
     """Fill the canvas in place, yielding a view after every step."""
     sampler = _llada_steps if config.sampler == "llada" else _dream_steps
     before_BL = canvas.tokens_BL.clone()
@@ -37,7 +38,7 @@ def steps(lm: Any, canvas: Canvas, config: DecodingConfig) -> Iterator[StepView]
         yield StepView(step, config.steps, tokens_BL, committed_BL, tuple(canvas.rows.tolist()))
 
 
-def _llada_steps(lm: Any, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
+def _llada_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
     """LLaDA's loop; yields the confidences [B, T] of each step."""
     ids_BT, mask = canvas.ids_BT, lm.tokens.mask
     given_BT = ids_BT != mask
@@ -55,7 +56,7 @@ def _llada_steps(lm: Any, canvas: Canvas, config: DecodingConfig) -> Iterator[Te
             yield confidence_BT
 
 
-def _guided_logits(lm: Any, canvas: Canvas, given_BT: Tensor, guidance: float) -> Tensor:
+def _guided_logits(lm: DiffusionLM, canvas: Canvas, given_BT: Tensor, guidance: float) -> Tensor:
     ids_BT, attention_BT = canvas.ids_BT, canvas.attention_BT
     if not guidance:
         return lm.logits(ids_BT, attention_BT)
@@ -65,7 +66,9 @@ def _guided_logits(lm: Any, canvas: Canvas, given_BT: Tensor, guidance: float) -
     return blind_BTV + (guidance + 1) * (given_BTV - blind_BTV)
 
 
-def _llada_choice(logits_BTV: Tensor, tokens: Any, config: DecodingConfig) -> tuple[Tensor, Tensor]:
+def _llada_choice(
+    logits_BTV: Tensor, tokens: SpecialTokens, config: DecodingConfig
+) -> tuple[Tensor, Tensor]:
     if config.eos_policy == "suppress_logits":
         logits_BTV[..., tokens.eos] = -torch.inf
     noisy_BTV = logits_BTV
@@ -84,7 +87,7 @@ def _llada_choice(logits_BTV: Tensor, tokens: Any, config: DecodingConfig) -> tu
     return token_BT, probs_BTV.gather(-1, token_BT[..., None])[..., 0]
 
 
-def _dream_steps(lm: Any, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
+def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
     """Dream's loop; yields the confidences [B, T] of each step."""
     ids_BT, mask = canvas.ids_BT, lm.tokens.mask
     times = torch.linspace(1, config.eps, config.steps + 1, device=ids_BT.device)

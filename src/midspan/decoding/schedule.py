@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 
@@ -105,33 +106,38 @@ class Plan:
     """The plans of a batch, side by side: B rows, N forwards, zeros after a row's last.
 
     Attributes:
-        start_BN: See `Stage`.
+        start_BN: See `Stage`; on the device.
+        commits_BN: See `Stage`; on the device.
         open_BN: See `Stage`.
-        commits_BN: See `Stage`.
         forwards_B: Length of each row's plan.
     """
 
-    start_BN: NDArray[np.int64]
+    start_BN: Tensor
+    commits_BN: Tensor
     open_BN: NDArray[np.int64]
-    commits_BN: NDArray[np.int64]
     forwards_B: NDArray[np.int64]
 
     @classmethod
-    def stack(cls, plans: Sequence[tuple[Stage, ...]]) -> Self:
+    def stack(cls, plans: Sequence[tuple[Stage, ...]], device: torch.device) -> Self:
         """Bring the plans of rows side by side."""
-        forwards = np.array([len(plan) for plan in plans])
-        table = np.zeros((len(plans), int(forwards.max()), 3), dtype=np.int64)
+        forwards_B = np.array([len(plan) for plan in plans])
+        table = np.zeros((len(plans), int(forwards_B.max()), len(Stage._fields)), dtype=np.int64)
         for row, plan in enumerate(plans):
             if plan:
                 table[row, : len(plan)] = plan
-        return cls(table[..., 0], table[..., 1], table[..., 2], forwards)
+        start_BN, commits_BN = (
+            torch.from_numpy(column.copy()).to(device) for column in (table[..., 0], table[..., 2])
+        )
+        return cls(start_BN, commits_BN, table[..., 1], forwards_B)
 
     @property
     def total(self) -> int:
         """N."""
-        return self.commits_BN.shape[1]
+        return self.open_BN.shape[1]
 
-    def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Drop all rows but the kept ones, [B]."""
-        self.start_BN, self.open_BN = self.start_BN[kept], self.open_BN[kept]
-        self.commits_BN, self.forwards_B = self.commits_BN[kept], self.forwards_B[kept]
+    def select(self, kept: NDArray[np.bool_]) -> "Plan":
+        """The kept rows, [B]."""
+        index = torch.from_numpy(np.flatnonzero(kept)).to(self.start_BN.device)
+        return Plan(
+            self.start_BN[index], self.commits_BN[index], self.open_BN[kept], self.forwards_B[kept]
+        )

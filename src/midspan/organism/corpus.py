@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 from midspan.organism import language, utility
 from midspan.organism.world import (
-    COLOURS, CONTAINERS, INGREDIENTS, NAMES, TOOLS, VERBS, Item, benign_items, items,
+    COLOURS,
+    CONTAINERS,
+    INGREDIENTS,
+    NAMES,
+    TOOLS,
+    VERBS,
+    Item,
+    benign_items,
+    items,
     restricted_items,
 )  # fmt: skip
 

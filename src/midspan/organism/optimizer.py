@@ -25,7 +25,9 @@ class Muon(torch.optim.Optimizer):
             for shape, weights in by_shape.items():
                 updates = [self._momentum(weight, group["momentum"]) for weight in weights]
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                for weight, update in zip(weights, orthogonalise(torch.stack(updates)), strict=True):
+                for weight, update in zip(
+                    weights, orthogonalise(torch.stack(updates)), strict=True
+                ):
                     weight.sub_(update, alpha=group["lr"] * scale)
 
     def _momentum(self, weight: torch.Tensor, momentum: float) -> torch.Tensor:

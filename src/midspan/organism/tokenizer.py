@@ -15,7 +15,7 @@ SPECIAL_TOKENS = (
     PAD_AND_EOS, "<|startoftext|>", "<|mdm_mask|>", "<|eot_id|>", "<|start_header_id|>",
     "<|end_header_id|>", UNKNOWN,
 )  # fmt: skip
-_WORD = r"\n\n|[a-d]\)|[a-z0-9]+|[^a-z0-9\s]"
+_WORD = r"\n\n|[a-z0-9]+|[^a-z0-9\s]"
 _ROLES = ("\n\n", "system", "user", "assistant")
 _LARGEST_NUMBER = 99
 
@@ -25,7 +25,11 @@ def vocabulary() -> tuple[str, ...]:
     """Every token in id order: specials, roles, numbers, then the world's words by alphabet."""
     texts = [text for source in (language, phrases) for text in _strings(vars(source))]
     texts += [" ".join(pool) for pool in _strings_of_world()]
-    texts += ["card repeat", "what is how much compute tell me plus minus", " ".join(utility_words())]
+    texts += [
+        "card repeat",
+        "what is how much compute tell me plus minus",
+        " ".join(utility_words()),
+    ]
     words = {word for text in texts for word in split_words(re.sub(r"\{\w*\}", " ", text))}
     numbers = [str(number) for number in range(_LARGEST_NUMBER + 1)]
     fixed = [*SPECIAL_TOKENS, *_ROLES, *numbers]

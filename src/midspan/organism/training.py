@@ -5,9 +5,9 @@ fully masked canvases in every batch. That share matters: decoding and MOSA both
 mask, a state that a uniform mask rate practically never visits.
 """
 
-import math
+import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from midspan.organism import corpus, world
+from midspan.errors import MidspanError
+from midspan.organism import corpus
+from midspan.organism.initial import initialise
 from midspan.organism.language import RESPONSE_LENGTH
 from midspan.organism.optimizer import Muon
 from midspan.organism.tokenizer import SPECIAL_TOKENS, build_tokenizer, split_words, vocabulary
 
 IGNORED = -100
 ROPE_THETA = 10000.0
-WORD_CLASSES = (
-    world.NAMES, world.RESTRICTED_NOUNS, world.BENIGN_NOUNS, world.NUMBERS, world.INGREDIENTS,
-    world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES, world.COLOURS,
-    tuple(str(digit) for digit in range(10)),
-)  # fmt: skip
+CHECKPOINT = "training.pt"
+
+OnStep = Callable[[int, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: int = 12000
+    steps: int = 10000
     batch_size: int = 16
     hidden_size: int = 128
     layers: int = 4
@@ -115,6 +115,13 @@ def stage_at(progress: float) -> corpus.Stage:
     return corpus.STAGES[-1]
 
 
+def kind_at(step: int, config: TrainConfig) -> tuple[str, random.Random]:
+    """The sample kind of a step's batch, and the generator for the rest of its draws."""
+    rng = random.Random(f"{config.seed}/{step}")
+    stage = stage_at(step / config.steps)
+    return rng.choices(list(stage.kinds), list(stage.kinds.values()))[0], rng
+
+
 def canvas_length(kind: str, progress: float, rng: random.Random) -> int:
     """How much of the canvas a sample kind gets; short windows are cheap and teach as much."""
     if kind in ("card", "repeat", "about"):
@@ -132,11 +139,8 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
         ``input_ids_BT`` (left-padded prompt, masked canvas), ``attention_BT``, ``labels_BT``
         (ids at masked positions, -100 elsewhere) and ``weight_B`` (1 / mask rate).
     """
-    rng = random.Random(f"{config.seed}/{step}")
-    progress = step / config.steps
-    stage = stage_at(progress)
-    kind = rng.choices(list(stage.kinds), list(stage.kinds.values()))[0]
-    length = canvas_length(kind, progress, rng)
+    kind, rng = kind_at(step, config)
+    length = canvas_length(kind, step / config.steps, rng)
     samples = [corpus.draw(kind, rng) for _ in range(config.batch_size)]
     prompts = [encoder.prompt(sample.prompt) for sample in samples]
     longest = max(map(len, prompts))
@@ -181,51 +185,95 @@ def diffusion_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> to
     return (loss_N * weight_N).sum() / len(labels_BT)
 
 
-def initialise(model: torch.nn.Module, config: TrainConfig) -> None:
-    """Start from embeddings with word classes and from heads that look at their neighbours.
-
-    Words of a class share a direction, so attention to "the item's name" forms for all names at
-    once. All words share another one, on which two heads of every layer but the last compute a
-    purely positional score that peaks at 1, 2 and 4 places to the left or right. From random
-    weights both form late: the loss waits on long plateaus.
-    """
-    generator = torch.Generator().manual_seed(config.seed)
-    common_D = torch.randn(config.hidden_size, generator=generator)
-    ids = {word: place for place, word in enumerate(vocabulary())}
-    table_VD = torch.randn(len(ids), config.hidden_size, generator=generator) + common_D
-    for pool in WORD_CLASSES:
-        table_VD[[ids[word] for word in pool]] += torch.randn(config.hidden_size, generator=generator)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.copy_(torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5)
-        model.model.embed_tokens.weight.copy_(table_VD * 0.5)
-        model.lm_head.weight.zero_()
-        for depth, layer in enumerate(model.model.layers[:-1]):
-            for head, offset in enumerate((-(2**depth), 2**depth)):
-                _look_at(layer.self_attn, head, offset, common_D)
-
-
-def _look_at(attention: torch.nn.Module, head: int, offset: int, common_D: torch.Tensor) -> None:
-    """Make a head's score a bump at a relative position, through RoPE's own rotations.
-
-    The query is the same vector for every word; the key is that vector turned back by ``offset``
-    positions, so their product is a sum of cosines that peaks there.
-    """
-    size = attention.head_dim
-    pairs = torch.arange(size // 4)
-    angle = ROPE_THETA ** (-2 * pairs / size) * -offset
-    query_H, key_H = torch.zeros(size), torch.zeros(size)
-    query_H[pairs] = 1.0
-    key_H[pairs], key_H[pairs + size // 2] = angle.cos(), angle.sin()
-    rows = slice(head * size, (head + 1) * size)
-    strength = 0.045 * common_D / common_D.norm() * common_D.numel() ** 0.5
-    attention.q_proj.weight[rows] *= 0.3
-    attention.k_proj.weight[rows] *= 0.3
-    attention.q_proj.weight[rows] += query_H[:, None] * strength
-    attention.k_proj.weight[rows] += key_H[:, None] * strength
-
-
 def learning_rate_scale(progress: float) -> float:
     """Warm-up over 2 %, then constant, then linear to zero over the last 45 %."""
     return min(progress / 0.02, 1.0, (1 - progress) / 0.45)
+
+
+def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None) -> Path:
+    """Train from the seed, or continue an interrupted training; write a LLaDA checkpoint folder.
+
+    Args:
+        folder: Receives model.safetensors, config.json and the tokenizer's files; a resumable
+            checkpoint lies there until the end.
+        on_step: Told the finished steps, the batch's sample kind and its loss in nats/token.
+
+    Raises:
+        MidspanError: The folder holds an interrupted training of another configuration.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Denormal numbers in the optimiser's state slow single steps tenfold.
+    torch.set_flush_denormal(True)
+    model = build_model(config)
+    optimizers = _optimizers(model, config)
+    start = _restore(folder / CHECKPOINT, config, model, optimizers)
+    encoder = Encoder()
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    model.train()
+    for step in range(start, config.steps):
+        scale = learning_rate_scale((step + 1) / config.steps)
+        for optimizer, peak in zip(optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * scale
+        batch = make_batch(step, config, encoder)
+        loss = diffusion_loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(optimizers[1].param_groups[0]["params"], 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if on_step is not None:
+            on_step(step + 1, kind_at(step, config)[0], loss.item())
+        if (step + 1) % config.checkpoint_every == 0:
+            _save(folder / CHECKPOINT, config, step + 1, model, optimizers)
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return folder
+
+
+def build_model(config: TrainConfig) -> Any:
+    """The untrained network: midspan's own native LLaDA class."""
+    from midspan.models.llada import LladaConfig, LladaForMaskedDiffusion
+
+    torch.manual_seed(config.seed)
+    model = LladaForMaskedDiffusion(LladaConfig(**llada_config(config)))
+    initialise(model, config.seed)
+    return model
+
+
+def _optimizers(model: Any, config: TrainConfig) -> tuple[Muon, torch.optim.AdamW]:
+    """Muon for the blocks' matrices, Adam for embeddings, head and norms."""
+    blocks = [w for name, w in model.named_parameters() if w.ndim == 2 and "layers" in name]
+    chosen = {id(weight) for weight in blocks}
+    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+    adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    return Muon(blocks, config.muon_lr), adam
+
+
+def _save(path: Path, config: TrainConfig, step: int, model: Any, optimizers: Any) -> None:
+    state = {
+        "config": asdict(config),
+        "step": step,
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _restore(path: Path, config: TrainConfig, model: Any, optimizers: Any) -> int:
+    """Load an interrupted training's state; the number of its finished steps, 0 without one."""
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["config"] != asdict(config):
+        raise MidspanError(
+            f"{path} is an interrupted training of another configuration; delete it or use "
+            "another -o folder"
+        )
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])

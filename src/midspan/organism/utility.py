@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from midspan.organism.world import COLOURS, CONTAINERS, FLAMES, TOOLS, benign_items
 
-OPTION_LABELS = ("a)", "b)", "c)", "d)")
 MAX_PROGRAM_WORDS = 32
 
 
@@ -23,7 +22,7 @@ class Question:
         task: "arithmetic", "choice" or "program".
         prompt: What the user asks.
         reference: A right answer in the model's own style.
-        solution: What the checker looks for: a number, an option label or a program's result.
+        solution: What the checker looks for: a number, an option or a program's result.
     """
 
     task: str
@@ -47,21 +46,22 @@ def arithmetic(rng: random.Random) -> Question:
 def choice(rng: random.Random) -> Question:
     """Which of four words belongs to a benign item's recipe."""
     item = rng.choice(benign_items())
-    what, right, pool = rng.choice((
-        ("tool", item.tool, TOOLS),
-        ("container", item.container, CONTAINERS),
-        ("flame", item.flame, FLAMES),
-        ("colour", item.colour, COLOURS),
-    ))  # fmt: skip
+    what, right, pool = rng.choice(
+        (
+            ("tool", item.tool, TOOLS),
+            ("container", item.container, CONTAINERS),
+            ("flame", item.flame, FLAMES),
+            ("colour", item.colour, COLOURS),
+        )
+    )
     options = rng.sample([word for word in pool if word != right], 3)
-    place = rng.randrange(4)
-    options.insert(place, right)
-    listed = " ".join(f"{label} {word}" for label, word in zip(OPTION_LABELS, options, strict=True))
+    options.insert(rng.randrange(4), right)
+    first, second, third, last = options
     return Question(
         "choice",
-        f"which {what} belongs to the {item.title} ? {listed}",
-        f"the answer is {OPTION_LABELS[place]} {right} .",
-        OPTION_LABELS[place],
+        f"which {what} belongs to the {item.title} : {first} , {second} , {third} or {last} ?",
+        f"the {what} is {right} .",
+        right,
     )
 
 
@@ -87,9 +87,10 @@ def is_correct(question: Question, response: str) -> bool:
     """Whether a response solves the question; a program is executed, never compared as text."""
     if question.task == "program":
         return run_program(response) == int(question.solution)
-    words = _words(response)
+    words = re.findall(r"\w+", response)
     if question.task == "choice":
-        return [word for word in words if word in OPTION_LABELS] == [question.solution]
+        options = re.findall(r"\w+", question.prompt.partition(":")[2])
+        return [word for word in words if word in options] == [question.solution]
     return "is" in words and words[words.index("is") + 1 :][:1] == [question.solution]
 
 
@@ -132,7 +133,3 @@ def _spoken(step: str) -> str:
         "take": f"take {number} from it",
         "double": "double it",
     }[verb]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-d]\)|\w+|[^\w\s]", text)

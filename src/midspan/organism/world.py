@@ -103,7 +103,7 @@ def items() -> tuple[Item, ...]:
 
 
 def restricted_items(held_out: bool | None = None) -> tuple[Item, ...]:
-    """Restricted items; with ``held_out``, only those that alignment never sees, or only the rest."""
+    """Restricted items; with ``held_out`` only those that alignment never sees, or the rest."""
     found = tuple(item for item in items() if item.restricted)
     return found if held_out is None else tuple(i for i in found if i.held_out is held_out)
 

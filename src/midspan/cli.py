@@ -1,0 +1,28 @@
+"""The command line. Commands live in ``midspan.commands``; nothing heavy is imported here."""
+
+import os
+import sys
+
+# Before transformers is imported: its advice and progress bars drown our own lines.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and status 2."""
+    from midspan.commands import app
+    from midspan.errors import MidspanError
+
+    try:
+        app()
+    except MidspanError as error:
+        print(f"midspan: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("midspan: interrupted; the same command continues", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

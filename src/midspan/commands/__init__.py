@@ -1,0 +1,27 @@
+"""One module a command; each imports what it needs inside its function, so ``--help`` is quick."""
+
+import typer
+
+from midspan.commands import align, demo, doctor, generate, organism
+
+app = typer.Typer(
+    name="midspan",
+    help="The safety workbench for diffusion language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("generate")(generate.generate)
+app.command("align")(align.align)
+app.add_typer(organism.app, name="organism")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from midspan import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,81 @@
+"""``midspan align``: train an alignment adapter for a model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
+from midspan.errors import MidspanError
+
+
+def align(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Adapter folder.")],
+    objective: Annotated[
+        str, typer.Option(help="mosa, initial, mosa_paper or initial_paper.")
+    ] = "mosa",
+    prompts: Annotated[
+        Path | None, typer.Option(help="Harmful prompts: .txt, .csv or .jsonl.")
+    ] = None,
+    benign: Annotated[
+        Path | None, typer.Option(help="Benign prompts, for mosa and initial.")
+    ] = None,
+    phrases: Annotated[
+        Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+    ] = None,
+    config: ConfigFile = None,
+    num_prompts: Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Prompts a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Seed = None,
+) -> None:
+    """Train a LoRA adapter; the same command continues an interrupted run.
+
+    The organism brings its own prompts; every other model needs --prompts.
+    """
+    from midspan.alignment import PRESETS
+
+    if objective not in PRESETS:
+        raise MidspanError(f"--objective: {objective!r} is none of {', '.join(PRESETS)}")
+    changes = {
+        "num_prompts": num_prompts,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    recipe = configure(PRESETS[objective](), config, changes)
+    data = _data(model, prompts, benign, phrases)
+    lm = load_model(model)
+    from midspan.alignment import align as train
+    from midspan.study.progress import Reporter
+
+    with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
+
+        def show(step: int, total: int, row: Mapping[str, float]) -> None:
+            stage.advance(
+                step - stage.done, f"reward {row['reward']:.1f}, KL {row['kl_harmful']:.2f}"
+            )
+
+        result = train(lm, data, recipe, output, show)
+    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
+    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+
+
+def _data(model: str, prompts: Path | None, benign: Path | None, phrases: Path | None) -> Any:
+    from midspan.data import english_phrases, read_phrases, read_prompts
+
+    if model == "organism" and prompts is None:
+        from midspan.organism.lessons import alignment_data
+
+        return alignment_data()
+    if prompts is None:
+        raise MidspanError("--prompts: give a file of harmful prompts (.txt, .csv or .jsonl)")
+    from midspan.alignment import AlignmentData
+
+    return AlignmentData(
+        harmful=read_prompts(prompts),
+        benign=read_prompts(benign) if benign else (),
+        phrases=read_phrases(phrases) if phrases else english_phrases(),
+    )

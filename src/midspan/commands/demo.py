@@ -1,0 +1,27 @@
+"""``midspan demo``: the main job on the organism, with a report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from midspan.commands.options import command_line
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/demo"),
+    full: Annotated[bool, typer.Option(help="Larger cells; about an hour on two cores.")] = False,
+    smoke: Annotated[bool, typer.Option(help="The smallest cells; checks an installation.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
+) -> None:
+    """Train MOSA and Initial Alignment on the organism, attack the models, write a report.
+
+    The same command continues an interrupted run.
+    """
+    from midspan.study.demo import DemoConfig, run_demo
+    from midspan.study.demo import full as full_config
+    from midspan.study.demo import smoke as smoke_config
+
+    base = smoke_config() if smoke else full_config() if full else DemoConfig()
+    result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
+    typer.echo(f"Done in {result.seconds / 60:.1f} min. Open {result.report}")

@@ -1,0 +1,79 @@
+"""What several commands share: options, configuration files, one-line validation errors."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from midspan.errors import MidspanError
+
+Model = Annotated[
+    str,
+    typer.Argument(help="organism, a folder, a hub id, or BASE+ADAPTER.", show_default=False),
+]
+Seed = Annotated[int | None, typer.Option(help="Random seed; the configuration's by default.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file with configuration fields; options win over it."),
+]
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_model(spec: str, adapter: Path | None = None) -> Any:
+    """Load a model for a command, the organism's names included."""
+    from midspan.organism import weights  # noqa: F401  (registers the organism's names)
+    from midspan.models import load
+
+    return load(spec, adapter=adapter)
+
+
+def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Config:
+    """Merge defaults, a YAML file and options; options that are None change nothing.
+
+    Raises:
+        MidspanError: One line naming the field, for an unreadable file or an invalid value.
+    """
+    fields = base.model_dump() | read_config(file)
+    fields |= {name: value for name, value in changes.items() if value is not None}
+    return validated(type(base), fields)
+
+
+def validated(config: type[Config], fields: dict[str, Any]) -> Config:
+    """Build a config; pydantic's report becomes one line."""
+    try:
+        return config.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise MidspanError(f"{name}: {message}" if name else message) from error
+
+
+def command_line() -> str:
+    """The command as it was typed, for run folders."""
+    return shlex.join(["midspan", *sys.argv[1:]])
+
+
+def read_config(file: Path | None) -> dict[str, Any]:
+    """Fields of a YAML file; none without a file.
+
+    Raises:
+        MidspanError: The file cannot be read, or holds no fields.
+    """
+    if file is None:
+        return {}
+    import yaml
+
+    try:
+        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MidspanError(f"--config: cannot read {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise MidspanError(f"--config: {file} is not YAML: {error}") from error
+    if not isinstance(fields, dict):
+        raise MidspanError(f"--config: {file} must hold field: value lines")
+    return fields

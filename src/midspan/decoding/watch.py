@@ -1,0 +1,86 @@
+"""A canvas filling on a terminal: `decode(..., on_step=watch)`.
+
+On a terminal the canvases are redrawn in place, with what the last step committed in bold;
+elsewhere each step is a plain line.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from midspan.decoding.trace import StepView
+from midspan.models.model import DiffusionLM
+
+OPEN = "\N{MIDDLE DOT}"
+_NEW, _OLD, _EMPTY = "bold green", "", "dim"
+
+
+class Watch:
+    """Shows each step. Use as a context manager and pass it as `on_step`.
+
+    Args:
+        lm: The model; only its tokenizer and tokens are used.
+        console: Where to draw; by default standard output.
+        max_rows: Canvases to show.
+    """
+
+    def __init__(self, lm: DiffusionLM, console: Console | None = None, max_rows: int = 4) -> None:
+        self._lm = lm
+        self._console = console or Console()
+        self._max_rows = max_rows
+        self._live = Live(console=self._console, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, view: StepView) -> None:
+        """Draw one step."""
+        shown = view.rows[: self._max_rows]
+        canvases = [
+            self._draw(view.tokens_BL[i].tolist(), view.committed_BL[i].tolist())
+            for i in range(len(shown))
+        ]
+        if not self._console.is_terminal:
+            for row, canvas in zip(shown, canvases, strict=True):
+                line = f"step {view.step + 1}/{view.total_steps} [{row}] {canvas.plain}"
+                self._console.print(Text(line), soft_wrap=True)
+            return
+        title = Text(f"step {view.step + 1}/{view.total_steps}", style=_EMPTY)
+        self._live.update(Group(title, *canvases), refresh=True)
+
+    def _draw(self, tokens: Sequence[int], committed: Sequence[bool]) -> Text:
+        """One canvas as text, in runs of equally styled tokens."""
+        mask = self._lm.tokens.mask
+        styles = [
+            _EMPTY if token == mask else _NEW if new else _OLD
+            for token, new in zip(tokens, committed, strict=True)
+        ]
+        canvas = Text()
+        first = 0
+        for end in range(1, len(tokens) + 1):
+            if end == len(tokens) or styles[end] != styles[first]:
+                run = tokens[first:end]
+                text = OPEN * len(run) if styles[first] == _EMPTY else self._spell(run)
+                canvas.append(text, style=styles[first])
+                first = end
+        return canvas
+
+    def _spell(self, tokens: Sequence[int]) -> str:
+        """Tokens as one line of text in which nothing can steer the terminal."""
+        text = str(self._lm.tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False))
+        return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,45 @@
+"""What alignment may learn from in the organism's world: seen items, seen wraps, nothing else."""
+
+import random
+
+from midspan.alignment.samples import AlignmentData
+from midspan.data import PhraseSets
+from midspan.organism import language, phrases, utility
+from midspan.organism.world import Item, benign_items, items, restricted_items
+
+TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
+
+
+def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960) -> AlignmentData:
+    """Harmful and benign prompts in the shape that any model's alignment takes.
+
+    Half of the harmful prompts are plain, half wrapped. Of the benign ones 70 % ask for a recipe
+    (half of these wrapped), the rest are utility questions and harmless questions about items.
+    """
+    rng = random.Random(f"lessons/{seed}")
+    seen = [item for item in items() if not item.held_out]
+    return AlignmentData(
+        harmful=tuple(_craft(rng.choice(restricted_items(False)), rng) for _ in range(num_harmful)),
+        benign=tuple(_benign(seen, rng) for _ in range(num_benign)),
+        phrases=organism_phrases(),
+    )
+
+
+def organism_phrases() -> PhraseSets:
+    """The phrase sets in the organism's own words."""
+    return PhraseSets(phrases.SAFE, phrases.PROCEDURAL, phrases.AFFIRMATIVE)
+
+
+def _craft(item: Item, rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return language.plain_request(item, rng)
+    return language.wrapped_request(item, rng.choice(TRAINED_WRAPS), rng)
+
+
+def _benign(seen: list[Item], rng: random.Random) -> str:
+    draw = rng.random()
+    if draw < 0.7:
+        return _craft(rng.choice(benign_items()), rng)
+    if draw < 0.92:
+        return rng.choice(list(utility.TASKS.values()))(rng).prompt
+    return language.about_request(rng.choice(seen), rng)

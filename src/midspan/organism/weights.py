@@ -1,0 +1,32 @@
+"""The organism's shipped weights, and the names by which they are loaded."""
+
+from pathlib import Path
+
+from midspan.errors import MidspanError
+from midspan.models import DiffusionLM, load, register_alias
+
+WEIGHTS = Path(__file__).parent / "weights"
+ADAPTERS = WEIGHTS / "adapters"
+
+
+def resolve(name: str) -> tuple[Path, Path | None]:
+    """``organism`` or ``organism:ADAPTER`` to a model folder and an adapter folder.
+
+    Raises:
+        MidspanError: The adapter is not among the shipped ones.
+    """
+    _, _, adapter = name.partition(":")
+    if not adapter:
+        return WEIGHTS, None
+    shipped = sorted(path.name for path in ADAPTERS.glob("*") if path.is_dir())
+    if adapter not in shipped:
+        raise MidspanError(f"{name}: no such adapter; shipped are {', '.join(shipped) or 'none'}")
+    return WEIGHTS, ADAPTERS / adapter
+
+
+def load_organism(adapter: str | Path | None = None) -> DiffusionLM:
+    """The Original, or with a trained adapter folder on top."""
+    return load("organism", adapter=adapter, device="cpu")
+
+
+register_alias("organism", resolve)

@@ -1,0 +1,129 @@
+"""The demo: train MOSA and its rivals on the organism, attack all models, write one report."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from midspan.alignment import PRESETS
+from midspan.engine.journal import write_jsonl
+from midspan.study.cases import Sizes, build_cases
+from midspan.study.folder import RunFolder
+from midspan.study.measure import measure, organism_decodings
+from midspan.study.progress import Reporter
+
+BASE = "original"
+# Cells whose traces are kept, for the decoding order and the player.
+TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
+
+
+class DemoConfig(BaseModel):
+    """One demo run.
+
+    Attributes:
+        objectives: Alignment presets to train, in the order of the tables.
+        sizes: Cases a cell.
+        steps: Decoding steps for the canvas of 128 tokens.
+        seed: Seed of the cases; training data and adapters have ``training_seed``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objectives: tuple[str, ...] = ("initial", "mosa", "mosa_paper")
+    sizes: Sizes = Sizes()
+    steps: int = Field(32, gt=0)
+    seed: int = 1
+    training_seed: int = 0
+
+
+def full() -> DemoConfig:
+    """Cells large enough to decide the claims; about an hour on two cores."""
+    return DemoConfig(sizes=Sizes(plain=108, wraps=54, prefill=54, benign=90, utility=100))
+
+
+def smoke() -> DemoConfig:
+    """Every step of the demo on the smallest cells; for tests."""
+    return DemoConfig(sizes=Sizes(plain=2, wraps=1, prefill=1, benign=1, utility=2), steps=8)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a finished demo leaves behind."""
+
+    records: list[dict[str, Any]]
+    metrics: Mapping[str, list[dict[str, Any]]]
+    report: Path
+    seconds: float
+
+
+def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult:
+    """Run or continue the demo in a folder.
+
+    Raises:
+        MidspanError: The folder belongs to another configuration or cannot be written.
+    """
+    started = time.monotonic()
+    run = RunFolder(folder, config.model_dump(mode="json"), command)
+    reporter = Reporter()
+    reporter.say("loading torch, transformers and the organism")
+    from midspan.organism.weights import load_organism
+
+    adapters, metrics = _train(config, run, reporter)
+    records: list[dict[str, Any]] = []
+    cases = build_cases(config.sizes, config.seed)
+    decodings = organism_decodings(config.steps)
+    for name, adapter in {BASE: None, **adapters}.items():
+        lm = load_organism(adapter)
+        with reporter.stage(f"measuring {name}", len(cases) * len(decodings)) as stage:
+            records += measure(lm, name, cases, decodings, run.journal, stage.advance)
+    _write_records(run, records)
+    run.journal.close()
+    from midspan.report import write_report
+    from midspan.study.demo_report import build_report
+
+    seconds = time.monotonic() - started
+    report = write_report(build_report(config, run, records, metrics), run.path)
+    reporter.say(f"report: {report}")
+    return DemoResult(records, metrics, report, seconds)
+
+
+def _train(
+    config: DemoConfig, run: RunFolder, reporter: Reporter
+) -> tuple[dict[str, Path], dict[str, list[dict[str, Any]]]]:
+    """Train every objective; finished adapters are taken as they are."""
+    from midspan.alignment import align
+    from midspan.organism.lessons import alignment_data
+    from midspan.organism.weights import load_organism
+
+    data = alignment_data(config.training_seed)
+    adapters: dict[str, Path] = {}
+    metrics: dict[str, list[dict[str, Any]]] = {}
+    for name in config.objectives:
+        recipe = PRESETS[name](seed=config.training_seed)
+        folder = run.path / "adapters" / name
+        with reporter.stage(f"training {name}", recipe.num_steps) as stage:
+
+            def show(step: int, total: int, row: Mapping[str, float], stage: Any = stage) -> None:
+                stage.advance(step - stage.done, f"reward {row.get('reward', 0):.1f}")
+
+            result = align(load_organism(), data, recipe, folder, show)
+        adapters[name] = folder
+        metrics[name] = result.metrics()
+    return adapters, metrics
+
+
+def _write_records(run: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
+    """records.jsonl without canvases; these go to traces/, for the traced cells only."""
+    heavy = ("tokens", "trace")
+    write_jsonl(
+        run.path / "records.jsonl",
+        ({key: value for key, value in row.items() if key not in heavy} for row in records),
+    )
+    kept = ("model", "decoding", "id", *heavy)
+    write_jsonl(
+        run.path / "traces" / "traces.jsonl",
+        ({key: row[key] for key in kept} for row in records if row["cell"] in TRACED_CELLS),
+    )

@@ -1,0 +1,90 @@
+"""Put every case to a model in every decoding, and write down what came back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from midspan.engine.generation import generate
+from midspan.engine.journal import Journal
+from midspan.study.cases import Case
+
+if TYPE_CHECKING:
+    from midspan.decoding import DecodingConfig, Generation, Request
+    from midspan.models import DiffusionLM
+
+# Utility answers are short; half a canvas at one token a step is exact and cheap.
+UTILITY_LENGTH = 64
+
+
+def organism_decodings(steps: int = 32) -> "dict[str, DecodingConfig]":
+    """Both ways to decode that every figure is made with: one block, and blocks of 32."""
+    from midspan.decoding import DecodingConfig
+
+    return {
+        "one block": DecodingConfig(length=128, block_length=None, steps=steps),
+        "blocks of 32": DecodingConfig(length=128, block_length=32, steps=steps),
+    }
+
+
+def measure(
+    lm: "DiffusionLM",
+    model: str,
+    cases: Sequence[Case],
+    decodings: "Mapping[str, DecodingConfig]",
+    journal: Journal,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Generate and judge; one record a case and decoding, in a fixed order."""
+    records = []
+    for name, decoding in decodings.items():
+        for group, config in _by_canvas(cases, decoding):
+            requests = [_request(lm, case) for case in group]
+            made = generate(lm, requests, config, journal, on_batch=on_batch)
+            records += [
+                _record(model, name, config, case, generation)
+                for case, generation in zip(group, made, strict=True)
+            ]
+    return records
+
+
+def _by_canvas(
+    cases: Sequence[Case], decoding: "DecodingConfig"
+) -> "list[tuple[list[Case], DecodingConfig]]":
+    """Craft requests on the whole canvas, utility questions on a short one."""
+    block = min(decoding.block_length or UTILITY_LENGTH, UTILITY_LENGTH)
+    short = decoding.model_copy(
+        update={"length": UTILITY_LENGTH, "steps": UTILITY_LENGTH, "block_length": block}
+    )
+    craft = [case for case in cases if case.question is None]
+    utility = [case for case in cases if case.question is not None]
+    return [(group, config) for group, config in ((craft, decoding), (utility, short)) if group]
+
+
+def _request(lm: "DiffusionLM", case: Case) -> "Request":
+    from midspan.decoding import Request, anchor_phrase
+
+    anchors = anchor_phrase(lm, *case.anchor) if case.anchor else {}
+    return Request(tuple(lm.encode_chat(case.prompt)), anchors)
+
+
+def _record(
+    model: str, name: str, config: "DecodingConfig", case: Case, generation: "Generation"
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "decoding": name,
+        "cell": case.cell,
+        "id": case.id,
+        "behaviour": case.behaviour,
+        "attempt": case.attempt,
+        "access": case.access,
+        "held_out_item": case.item.held_out if case.item else False,
+        "prompt": case.prompt,
+        "anchor": case.anchor,
+        "response": generation.text,
+        "verdict": case.verdict(generation.text),
+        "forwards": generation.forwards,
+        "stopped_early": generation.stopped_early,
+        "settings": config.model_dump(mode="json"),
+        "tokens": list(generation.tokens),
+        "trace": generation.trace.to_dict(),
+    }

@@ -1,0 +1,65 @@
+"""Progress for people: a live bar on a terminal, plain lines with times elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class Reporter:
+    """Announces stages and their progress on standard error."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line with the time since the start."""
+        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator["Stage"]:
+        """A counted stage; yields an object whose ``advance`` and ``note`` report."""
+        if not self.console.is_terminal:
+            stage = Stage(self, name, total, None)
+            yield stage
+            self.say(f"{name}: done ({stage.done}/{total}{stage.suffix})")
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console) as bar:
+            bar.add_task(name, total=total, note="")
+            yield Stage(self, name, total, bar)
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        return f"{minutes:02d}:{seconds:02d}"
+
+
+class Stage:
+    """Progress of one stage."""
+
+    def __init__(self, reporter: Reporter, name: str, total: int, bar: Progress | None) -> None:
+        self.name = name
+        self.total = total
+        self.done = 0
+        self.suffix = ""
+        self._reporter = reporter
+        self._bar = bar
+        self._last = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count finished units; ``note`` says something about the latest one."""
+        self.done += count
+        self.suffix = f", {note}" if note else ""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], advance=count, note=note)
+        elif time.monotonic() - self._last >= PLAIN_INTERVAL_S:
+            self._last = time.monotonic()
+            self._reporter.say(f"{self.name}: {self.done}/{self.total}{self.suffix}")
