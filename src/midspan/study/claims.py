@@ -103,15 +103,12 @@ def _beats_initial(results: Results, decoding: str) -> Finding:
 
 
 def _keeps_utility(results: Results, decoding: str) -> Finding:
-    solved = [
-        {
-            record["id"]: succeeded(record)
-            for record in results.select(model, decoding, UTILITY_CELLS)
-        }
+    ours, theirs = (
+        {row["id"]: float(succeeded(row)) for row in results.select(model, decoding, UTILITY_CELLS)}
         for model in ("mosa", "original")
-    ]
-    ids = sorted(solved[0])
-    change = paired_difference(*([float(table[name]) for name in ids] for table in solved))
+    )
+    ids = sorted(ours)
+    change = paired_difference([ours[i] for i in ids], [theirs[i] for i in ids])
     evidence = (
         f"{results.utility('mosa', decoding).percent} against "
         f"{results.utility('original', decoding).percent}, difference {100 * change.mean:+.1f} "

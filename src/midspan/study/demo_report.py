@@ -215,8 +215,8 @@ def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) 
         for model in models:
             rows = results.select(model, "one block", cell)
             means = mean_positions([row["trace"] for row in rows], config.steps)
-            points = [(step, mean) for step, mean in enumerate(means) if mean is not None]
-            curves.append(figures.Curve(LABELS[model], *zip(*points, strict=True)))
+            points = {step: mean for step, mean in enumerate(means) if mean is not None}
+            curves.append(figures.Curve(LABELS[model], list(points), list(points.values())))
         made.append(
             Figure(
                 title,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from midspan.engine.journal import write_jsonl
 from midspan.engine.statistics import Estimate, wilson
@@ -11,7 +11,7 @@ from midspan.study.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS, Case, S
 from midspan.study.folder import RunFolder
 from midspan.study.measure import measure, organism_decodings
 from midspan.study.progress import Reporter
-from midspan.study.results import Results, refused
+from midspan.study.results import Record, Results, refused
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -82,7 +82,7 @@ def _rows(results: Results, decoding: str) -> list[Row]:
     ]
 
 
-def _recall(records: Sequence[dict[str, Any]]) -> Estimate:
+def _recall(records: Sequence[Record]) -> Estimate:
     """Stated facts over all facts; the detail of each verdict begins with both numbers."""
     pairs = [record["verdict"]["detail"].split()[0].split("/") for record in records]
     return wilson(sum(int(found) for found, _ in pairs), sum(int(total) for _, total in pairs))
