@@ -111,7 +111,10 @@ def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Ite
             average = open_BT.sum() / len(ids_BT)
             count = int(average) if is_last else int(average * share)
             if count > 0:
-                _dream_transfer(ids_BT, confidence_BT, token_M, mask, count, config.alg_temp)
+                proposed_BT = torch.full_like(ids_BT, mask)
+                proposed_BT[open_BT] = token_M
+                chosen_BK = _dream_positions(confidence_BT, count, config.alg_temp)
+                ids_BT.scatter_(1, chosen_BK, proposed_BT.gather(1, chosen_BK))
         yield confidence_BT
 
 
@@ -144,20 +147,8 @@ def _dream_choice(logits_MV: Tensor, config: DecodingConfig) -> tuple[Tensor, Te
     return confidence_M, token_M
 
 
-def _dream_transfer(
-    ids_BT: Tensor,
-    confidence_BT: Tensor,
-    token_M: Tensor,
-    mask: int,
-    count: int,
-    alg_temp: float,
-) -> None:
-    """Commit `count` positions in every row, in place."""
-    proposed_BT = torch.full_like(ids_BT, mask)
-    proposed_BT[ids_BT == mask] = token_M
+def _dream_positions(confidence_BT: Tensor, count: int, alg_temp: float) -> Tensor:
+    """The `count` positions that every row commits, [B, count]."""
     if alg_temp == 0:
-        chosen_BK = confidence_BT.topk(count).indices
-    else:
-        weights_BT = (confidence_BT / alg_temp).softmax(-1)
-        chosen_BK = torch.multinomial(weights_BT, num_samples=count)
-    ids_BT.scatter_(1, chosen_BK, proposed_BT.gather(1, chosen_BK))
+        return confidence_BT.topk(count).indices
+    return torch.multinomial((confidence_BT / alg_temp).softmax(-1), num_samples=count)

@@ -16,7 +16,7 @@ from midspan.decoding.trace import StepView
 from midspan.models.model import DiffusionLM
 
 OPEN = "\N{MIDDLE DOT}"
-_NEW, _OLD, _EMPTY = "bold green", "", "dim"
+END = "\N{BLACK SQUARE}"
 
 
 class Watch:
@@ -60,25 +60,35 @@ class Watch:
                 line = f"step {view.step + 1}/{view.total_steps} [{row}] {canvas.plain}"
                 self._console.print(Text(line), soft_wrap=True)
             return
-        title = Text(f"step {view.step + 1}/{view.total_steps}", style=_EMPTY)
+        title = Text(f"step {view.step + 1}/{view.total_steps}", style="dim")
         self._live.update(Group(title, *canvases), refresh=True)
 
     def _draw(self, tokens: Sequence[int], committed: Sequence[bool]) -> Text:
-        """One canvas as text, in runs of equally styled tokens."""
-        mask = self._lm.tokens.mask
-        styles = [
-            _EMPTY if token == mask else _NEW if new else _OLD
-            for token, new in zip(tokens, committed, strict=True)
-        ]
+        """One canvas, in stretches of committed tokens between open positions and end tokens."""
         canvas = Text()
-        first = 0
-        for end in range(1, len(tokens) + 1):
-            if end == len(tokens) or styles[end] != styles[first]:
-                run = tokens[first:end]
-                text = OPEN * len(run) if styles[first] == _EMPTY else self._spell(run)
-                canvas.append(text, style=styles[first])
-                first = end
+        position = 0
+        while position < len(tokens):
+            end = position
+            while end < len(tokens) and not self._symbol(tokens[end]):
+                end += 1
+            self._draw_words(canvas, tokens[position:end], committed[position:end])
+            if end < len(tokens):
+                canvas.append(self._symbol(tokens[end]), style="dim")
+            position = end + 1
         return canvas
+
+    def _symbol(self, token: int) -> str:
+        if token == self._lm.tokens.mask:
+            return OPEN
+        return END if token in self._lm.tokens.stop else ""
+
+    def _draw_words(self, canvas: Text, tokens: Sequence[int], committed: Sequence[bool]) -> None:
+        """Append tokens, each step's in its style; a token's spelling depends on those before."""
+        before = ""
+        for end, new in enumerate(committed, 1):
+            text = self._spell(tokens[:end])
+            canvas.append(text[len(before) :], style="bold green" if new else "")
+            before = text
 
     def _spell(self, tokens: Sequence[int]) -> str:
         """Tokens as one line of text in which nothing can steer the terminal."""
