@@ -21,7 +21,7 @@ class Trace:
         step: The step that committed it, counted from 0 in the forwards that this row took part
             in; `ANCHOR_STEP` for anchors, [N].
         confidence: Probability of the token, when it was committed, in the distribution that the
-            remasking rule looks at; 1 for anchors, [N].
+            remasking rule looks at; 1 for anchors; the rule's own score under compatibility, [N].
     """
 
     position: NDArray[np.int32]

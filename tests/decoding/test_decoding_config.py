@@ -1,0 +1,89 @@
+from types import SimpleNamespace
+
+import pytest
+
+from midspan.decoding import DecodingConfig
+from midspan.errors import MidspanError
+from midspan.models import families
+
+LLADA = SimpleNamespace(
+    decoding_defaults={"sampler": "llada", "length": 128, "steps": 128, "block_length": 32}
+)
+DREAM = SimpleNamespace(
+    decoding_defaults={
+        "sampler": "dream", "length": 512, "steps": 256, "top_p": 0.95, "remasking": "entropy"
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"length": 0}, "decoding.length: .*greater than or equal to 1"),
+        ({"lenght": 8}, "decoding.lenght: Extra inputs"),
+        ({"length": 10, "block_length": 4}, "block_length=4 must divide length=10"),
+        ({"length": 8, "block_length": 4, "steps": 3}, "steps=3 must be a multiple of the 2"),
+        ({"temperature": -1}, "decoding.temperature"),
+        ({"temperature": float("nan")}, "decoding.temperature"),
+        ({"top_p": 0.9}, "top_p is for sampler='dream'"),
+        ({"alg_temp": 0.9}, "alg_temp is for sampler='dream'"),
+        ({"sampler": "dream", "length": 8, "block_length": 4}, "block_length is for"),
+        ({"sampler": "dream", "remasking": "origin", "alg_temp": 1}, "alg_temp has no effect"),
+        ({"compatibility": True, "early_stop": True}, "early_stop must be false"),
+        ({"compatibility": True, "remasking": "margin"}, "not in LLaDA's published sampler"),
+        ({"compatibility": True, "sampler": "dream", "guidance": 1}, "not in Dream's"),
+        ({"remasking": "best"}, "decoding.remasking"),
+    ],
+)
+def test_a_wrong_field_is_one_line(fields, message):
+    with pytest.raises(MidspanError, match=message) as caught:
+        DecodingConfig(**fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_published_names_are_understood():
+    names = {"origin": "random", "maskgit_plus": "low_confidence", "topk_margin": "margin"}
+    for published, ours in names.items():
+        assert DecodingConfig(sampler="dream", remasking=published).remasking == ours
+    assert DecodingConfig(sampler="dream", alg_temp=None).alg_temp == 0
+
+
+def test_a_config_survives_json_and_is_frozen():
+    config = DecodingConfig(sampler="dream", top_p=0.9, compatibility=True)
+    assert not config.early_stop
+    assert DecodingConfig.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValueError, match="frozen"):
+        config.length = 3
+
+
+@pytest.mark.parametrize(
+    ("family", "overrides", "expected"),
+    [
+        (LLADA, {}, (128, 128, 32)),
+        (LLADA, {"length": 64}, (64, 64, 32)),
+        (LLADA, {"length": 16}, (16, 16, 16)),
+        (LLADA, {"length": 64, "steps": 4}, (64, 4, 32)),
+        (LLADA, {"length": 60, "block_length": 12}, (60, 60, 12)),
+        (LLADA, {"block_length": None, "steps": 7}, (128, 7, None)),
+        (DREAM, {"length": 64}, (64, 32, None)),
+    ],
+)
+def test_family_settings_follow_the_length(family, overrides, expected):
+    config = DecodingConfig.for_family(SimpleNamespace(family=family), **overrides)
+    assert (config.length, config.steps, config.block_length) == expected
+
+
+def test_a_length_that_the_family_block_does_not_divide_is_refused():
+    with pytest.raises(MidspanError, match="block_length=32 must divide length=100"):
+        DecodingConfig.for_family(LLADA, length=100)
+
+
+def test_another_sampler_leaves_the_family_settings():
+    config = DecodingConfig.for_family(DREAM, sampler="llada")
+    assert (config.length, config.top_p, config.remasking) == (512, None, "low_confidence")
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_every_family_has_valid_settings(family):
+    for length in (None, 1, 16, 64):
+        DecodingConfig.for_family(family, **({"length": length} if length else {}))
