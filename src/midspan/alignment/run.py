@@ -3,13 +3,20 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from midspan.alignment.card import adapter_card
 from midspan.alignment.config import AlignmentConfig
@@ -62,17 +69,13 @@ def align(
     if _is_finished(folder, recipe):
         return AlignmentResult(folder, 0.0)
     started = time.monotonic()
-    base = lm.model
-    policy = replace(lm, model=_with_lora(lm, config))
-    try:
-        trainer = AlignmentTrainer(policy, config, samples, _arguments(folder, config, lm))
+    with _adapted(lm, config) as policy:
+        trainer = AlignmentTrainer(policy, config, samples, _arguments(folder, config, policy))
+        trainer.remove_callback(PrinterCallback)
         if progress is not None:
             trainer.add_callback(_Report(progress))
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
         policy.model.save_pretrained(folder)
-    finally:
-        policy.model.unload()
-        lm.model = base
     write_atomic(folder / "README.md", adapter_card(lm, data, config))
     write_atomic(folder / RECIPE_FILE, json.dumps(recipe | {"finished": True}, indent=1))
     for checkpoint in folder.glob("checkpoint-*"):
@@ -137,21 +140,35 @@ def _last_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def _with_lora(lm: DiffusionLM, config: AlignmentConfig) -> Any:
-    from peft import LoraConfig, PeftModel, get_peft_model
+@contextmanager
+def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
+    """The model with a fresh adapter; afterwards the network is as it was before."""
+    from peft import LoraConfig, get_peft_model
 
-    if isinstance(lm.model, PeftModel):
+    base = lm.model
+    if hasattr(base, "peft_config"):
         raise MidspanError(f"{lm.name} has an adapter already; merge it or align its base")
+    was_training = base.training
+    trainable = [weight for weight in base.parameters() if weight.requires_grad]
     torch.manual_seed(config.seed)
-    return get_peft_model(
-        lm.model,
-        LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=config.lora_dropout,
-            target_modules=list(lm.family.lora_targets),
-        ),
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(lm.family.lora_targets),
     )
+    policy = get_peft_model(base, lora)
+    try:
+        yield replace(lm, model=policy)
+    finally:
+        policy.unload()
+        # PEFT leaves this behind, and the rest of midspan tells an adapter by it.
+        del base.peft_config
+        base.train(was_training)
+        for weight in trainable:
+            weight.requires_grad_(True)
+        if config.gradient_checkpointing:
+            base.gradient_checkpointing_disable()
 
 
 def _arguments(folder: Path, config: AlignmentConfig, lm: DiffusionLM) -> TrainingArguments:

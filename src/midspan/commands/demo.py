@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.options import command_line
+from midspan.commands.options import command_line, quiet
 
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/demo"),
     full: Annotated[bool, typer.Option(help="Larger cells; about an hour on two cores.")] = False,
-    smoke: Annotated[bool, typer.Option(help="The smallest cells; checks an installation.")] = False,
+    smoke: Annotated[
+        bool, typer.Option(help="The smallest cells; checks an installation.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:
     """Train MOSA and Initial Alignment on the organism, attack the models, write a report.
@@ -22,6 +24,7 @@ def demo(
     from midspan.study.demo import full as full_config
     from midspan.study.demo import smoke as smoke_config
 
+    quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
     result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
     typer.echo(f"Done in {result.seconds / 60:.1f} min. Open {result.report}")

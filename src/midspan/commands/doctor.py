@@ -5,7 +5,10 @@ import typer
 
 def doctor() -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""
+    from midspan.commands.options import quiet
     from midspan.study.folder import hardware, versions
+
+    quiet()
 
     for name, value in {**versions(), **hardware()}.items():
         typer.echo(f"{name:14} {value}")

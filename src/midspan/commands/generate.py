@@ -77,7 +77,9 @@ def generate(
 def _parse_anchor(text: str) -> tuple[int, str]:
     position, colon, phrase = text.partition(":")
     if not colon or not position.strip().isdecimal():
-        raise MidspanError(f'--anchor: write POSITION:PHRASE, such as 40:"the next step is", not {text!r}')
+        raise MidspanError(
+            f'--anchor: write POSITION:PHRASE, such as 40:"the next step is", not {text!r}'
+        )
     return int(position), phrase
 
 

@@ -25,10 +25,20 @@ Config = TypeVar("Config", bound=BaseModel)
 
 def load_model(spec: str, adapter: Path | None = None) -> Any:
     """Load a model for a command, the organism's names included."""
-    from midspan.organism import weights  # noqa: F401  (registers the organism's names)
     from midspan.models import load
+    from midspan.organism import weights  # noqa: F401  (registers the organism's names)
 
     return load(spec, adapter=adapter)
+
+
+def quiet() -> None:
+    """Keep transformers' own progress bars and notices out of our output."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
 
 
 def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Config:

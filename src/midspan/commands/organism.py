@@ -17,10 +17,12 @@ def train(
     """Train the organism from a seed; the same command continues an interrupted training."""
     from dataclasses import replace
 
+    from midspan.commands.options import quiet
     from midspan.organism.training import TrainConfig
     from midspan.organism.training import train as run
     from midspan.study.progress import Reporter
 
+    quiet()
     config = TrainConfig(seed=seed)
     if steps is not None:
         config = replace(config, steps=steps)
@@ -35,8 +37,12 @@ def train(
 
 @app.command()
 def verify(
-    model: Annotated[str, typer.Argument(help="organism, or a folder that train made.")] = "organism",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/verify"),
+    model: Annotated[
+        str, typer.Argument(help="organism, or a folder that train made.")
+    ] = "organism",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
+        "runs/verify"
+    ),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:

@@ -49,7 +49,7 @@ class DiffusionLM:
     @property
     def base(self) -> Any:
         """The native model, with adapter layers where an adapter is attached."""
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +159,7 @@ class DiffusionLM:
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Within the context the adapter, if there is one, has no effect."""
-        if not hasattr(self.model, "peft_config"):
+        if not hasattr(self.model, "disable_adapter"):
             yield
             return
         with self.model.disable_adapter():

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from midspan.alignment import PRESETS
+from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.engine.journal import write_jsonl
 from midspan.study.cases import Sizes, build_cases
 from midspan.study.folder import RunFolder
@@ -27,6 +27,7 @@ class DemoConfig(BaseModel):
         objectives: Alignment presets to train, in the order of the tables.
         sizes: Cases a cell.
         steps: Decoding steps for the canvas of 128 tokens.
+        num_prompts: Harmful prompts of each training; None takes each preset's number.
         seed: Seed of the cases; training data and adapters have ``training_seed``.
     """
 
@@ -35,8 +36,15 @@ class DemoConfig(BaseModel):
     objectives: tuple[str, ...] = ("initial", "mosa", "mosa_paper")
     sizes: Sizes = Sizes()
     steps: int = Field(32, gt=0)
+    num_prompts: int | None = Field(None, gt=0)
     seed: int = 1
     training_seed: int = 0
+
+    def recipe(self, objective: str) -> AlignmentConfig:
+        """The alignment config of one of the objectives."""
+        changes = {"seed": self.training_seed, "num_prompts": self.num_prompts}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return PRESETS[objective](**given)
 
 
 def full() -> DemoConfig:
@@ -46,7 +54,8 @@ def full() -> DemoConfig:
 
 def smoke() -> DemoConfig:
     """Every step of the demo on the smallest cells; for tests."""
-    return DemoConfig(sizes=Sizes(plain=2, wraps=1, prefill=1, benign=1, utility=2), steps=8)
+    sizes = Sizes(plain=2, wraps=1, prefill=1, benign=1, utility=2)
+    return DemoConfig(sizes=sizes, steps=8, num_prompts=24)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def _train(
     adapters: dict[str, Path] = {}
     metrics: dict[str, list[dict[str, Any]]] = {}
     for name in config.objectives:
-        recipe = PRESETS[name](seed=config.training_seed)
+        recipe = config.recipe(name)
         folder = run.path / "adapters" / name
         with reporter.stage(f"training {name}", recipe.num_steps) as stage:
 

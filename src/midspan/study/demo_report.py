@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from midspan.alignment import PRESETS
 from midspan.engine.statistics import Estimate
 from midspan.organism.tokenizer import PAD_AND_EOS, vocabulary
 from midspan.report import Cell, Figure, Lane, Player, Report, Section, Table, figures
@@ -273,9 +272,7 @@ def _lane(record: Mapping[str, Any]) -> Lane:
 
 def _settings(config: DemoConfig, run: RunFolder) -> dict[str, str]:
     recipes = {
-        f"recipe of {LABELS[name]}": json.dumps(
-            PRESETS[name](seed=config.training_seed).model_dump(mode="json")
-        )
+        f"recipe of {LABELS[name]}": json.dumps(config.recipe(name).model_dump(mode="json"))
         for name in config.objectives
     }
     return {

@@ -42,9 +42,7 @@ class Row:
         return f"target {self.low:.0%} to {self.high:.0%}"
 
 
-def verify(
-    lm: "DiffusionLM", folder: str | Path, n: int, seed: int, command: str
-) -> list[Row]:
+def verify(lm: "DiffusionLM", folder: str | Path, n: int, seed: int, command: str) -> list[Row]:
     """All rows in both decodings; resumable in its run folder."""
     run = RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command)
     cases = verification_cases(n, seed)
