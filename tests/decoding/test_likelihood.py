@@ -43,8 +43,8 @@ def test_chain_and_pll_reveal_the_other_tokens(lm, mode):
             canvas[4 + i] = PHRASE[i]
         expected += float(log_p(lm, canvas, 4 + j)[token])
     lm.calls = 0
-    options = ScoreOptions(batch_size=2)
-    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, mode, options=options)
+    options = ScoreOptions(mode, batch_size=2)
+    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, options)
     assert score.forwards == lm.calls == 3
     assert score.value == pytest.approx(expected, abs=1e-4)
 
@@ -61,13 +61,11 @@ def test_monte_carlo_approaches_the_average_over_orders(lm):
         total = sum(float(log_p(lm, canvas, 4 + i)[PHRASE[i]]) for i in positions)
         chance = 1 / 3 / math.comb(3, len(positions))
         expected += chance * total * 3 / len(positions)
-    options = ScoreOptions(samples=1500, batch_size=500)
-    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, "mc", options=options)
+    options = ScoreOptions("mc", samples=1500, batch_size=500)
+    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, options)
     assert score.forwards == 1500
     assert score.value == pytest.approx(expected, rel=0.03)
-    one_token = phrase_score(
-        lm, PROMPT, PHRASE[:1], 4, LENGTH, "mc", options=ScoreOptions(samples=1)
-    )
+    one_token = phrase_score(lm, PROMPT, PHRASE[:1], 4, LENGTH, ScoreOptions("mc", samples=1))
     assert one_token.value == pytest.approx(
         phrase_score(lm, PROMPT, PHRASE[:1], 4, LENGTH).value, abs=1e-5
     )
@@ -77,7 +75,7 @@ def test_context_is_revealed(lm):
     canvas = [MASK] * LENGTH
     canvas[0], canvas[9] = 20, 21
     options = ScoreOptions(context={0: 20, 9: 21})
-    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, options=options)
+    score = phrase_score(lm, PROMPT, PHRASE, 4, LENGTH, options)
     assert score.value == pytest.approx(oneshot(lm, 4, canvas), abs=1e-4)
 
 
@@ -107,19 +105,17 @@ def test_a_shifted_model_is_read_where_it_predicts():
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, 6, 8), "outside 0..7"),
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, -1, 8), "outside 0..7"),
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 95), "lower length"),
-        (lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, "best"), "mode='best'"),
+        (lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, ScoreOptions("best")), "mode='best'"),
         (
-            lambda lm: phrase_score(
-                lm, PROMPT, PHRASE, 0, 8, "mc", options=ScoreOptions(samples=0)
-            ),
+            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, ScoreOptions("mc", samples=0)),
             "options.samples=0",
         ),
         (
-            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, options=ScoreOptions({2: 9})),
+            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, options=ScoreOptions(context={2: 9})),
             "context: position 2 lies inside",
         ),
         (
-            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, options=ScoreOptions({8: 9})),
+            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, options=ScoreOptions(context={8: 9})),
             "context: position 8 is outside",
         ),
         (lambda lm: window_score(lm, PROMPT, PHRASE, (20, 60), 32), "window=20..60 is not inside"),

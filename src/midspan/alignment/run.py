@@ -92,7 +92,9 @@ class _Report(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.progress(state.global_step, state.max_steps, state.log_history[-1])
+        row = state.log_history[-1]
+        if "reward" in row:  # The last row sums up the run.
+            self.progress(state.global_step, state.max_steps, row)
 
 
 def _recipe(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> dict[str, Any]:
@@ -113,13 +115,18 @@ def _is_finished(folder: Path, recipe: dict[str, Any]) -> bool:
     """Check that the folder is ours and writable; record the recipe on the first visit."""
     path = folder / RECIPE_FILE
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}
         if {key: found.get(key) for key in recipe} != recipe:
             raise MidspanError(
                 f"{folder} holds an adapter of another recipe, base or data set; "
                 "choose another -o folder or delete it"
             )
         return bool(found.get("finished"))
+    if any(folder.glob("checkpoint-*")):
+        raise MidspanError(f"{folder} holds checkpoints of another program; choose another -o folder")
     try:
         write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1))
     except OSError as error:
@@ -162,8 +169,6 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
         yield replace(lm, model=policy)
     finally:
         policy.unload()
-        # PEFT leaves this behind, and the rest of midspan tells an adapter by it.
-        del base.peft_config
         base.train(was_training)
         for weight in trainable:
             weight.requires_grad_(True)
@@ -181,7 +186,7 @@ def _arguments(folder: Path, config: AlignmentConfig, lm: DiffusionLM) -> Traini
         warmup_steps=round(config.num_steps * config.warmup_ratio),
         max_grad_norm=config.max_grad_norm,
         weight_decay=0.0,
-        gradient_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing=config.gradient_checkpointing,
         train_sampling_strategy="sequential",
         logging_steps=1,
         save_steps=max(1, config.num_steps // 4),

@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objective import mosa_loss
@@ -60,6 +67,7 @@ class AlignmentTrainer(Trainer):
             data_collator=Collator(lm, config.response_length),
             callbacks=[MetricsFile(Path(args.output_dir) / METRICS_FILE)],
         )
+        self.remove_callback(PrinterCallback)
         self.lm = lm
         self.config = config
         self.objective_metrics: dict[str, float] = {}
@@ -78,8 +86,9 @@ class AlignmentTrainer(Trainer):
         return result.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the objective's metrics to the trainer's own (loss, gradient norm, rate)."""
-        super().log({**logs, **self.objective_metrics}, start_time)
+        """Add the objective's metrics to a step's own (loss, gradient norm, rate)."""
+        metrics = self.objective_metrics if "loss" in logs else {}
+        super().log({**logs, **metrics}, start_time)
 
     def _log_probabilities(self, lm: DiffusionLM, inputs: dict[str, Any]) -> Tensor:
         ids_BT = inputs["input_ids"]
@@ -106,6 +115,6 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Append the step that was just logged."""
         row = state.log_history[-1]
-        if "reward" in row and "train_runtime" not in row:
+        if "reward" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -63,11 +63,14 @@ def read_phrases(path: str | Path) -> PhraseSets:
         raise MidspanError(f"phrases: no file at {path}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise MidspanError(f"phrases: {path} is not JSON: {error}") from error
     wanted = {"safe", "procedural", "affirmative"}
     if not isinstance(data, dict) or set(data) != wanted:
         raise MidspanError(
             f"phrases: {path} must hold exactly the keys {', '.join(sorted(wanted))}"
         )
-    return PhraseSets(**{name: tuple(map(str, phrases)) for name, phrases in data.items()})
+    for name, phrases in data.items():
+        if not isinstance(phrases, list) or not all(isinstance(text, str) for text in phrases):
+            raise MidspanError(f"phrases.{name} in {path} must be a list of texts")
+    return PhraseSets(**{name: tuple(phrases) for name, phrases in data.items()})

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from midspan.errors import MidspanError
 
@@ -25,20 +26,34 @@ def read_prompts(path: str | Path, column: str | None = None) -> tuple[str, ...]
     if not path.is_file():
         raise MidspanError(f"prompts: no file at {path}; give a .txt, .csv or .jsonl file")
     readers: Mapping[str, Callable[[Path, str | None], list[str]]] = {
-        ".txt": lambda file, _: file.read_text(encoding="utf-8").splitlines(),
+        ".txt": lambda file, _: _lines(file),
         ".csv": _read_csv,
         ".jsonl": _read_jsonl,
     }
-    if path.suffix not in readers:
+    if path.suffix.lower() not in readers:
         raise MidspanError(f"prompts: {path} is not .txt, .csv or .jsonl")
-    prompts = tuple(text.strip() for text in readers[path.suffix](path, column) if text.strip())
+    try:
+        texts = readers[path.suffix.lower()](path, column)
+    except UnicodeDecodeError as error:
+        raise MidspanError(f"prompts: {path} is not UTF-8 text; save it as UTF-8") from error
+    except csv.Error as error:
+        raise MidspanError(f"prompts: {path} is not CSV: {error}") from error
+    prompts = tuple(text.strip() for text in texts if text.strip())
     if not prompts:
         raise MidspanError(f"prompts: {path} holds no prompt")
     return prompts
 
 
+def _lines(path: Path) -> list[str]:
+    """Lines of a text file; a mark of byte order is skipped.
+
+    Only line feeds end a line: texts hold other separators, which JSON need not escape.
+    """
+    return path.read_text(encoding="utf-8-sig").split("\n")
+
+
 def _read_csv(path: Path, column: str | None) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         name = _column(list(rows.fieldnames or []), column, path)
         return [row[name] or "" for row in rows]
@@ -46,7 +61,7 @@ def _read_csv(path: Path, column: str | None) -> list[str]:
 
 def _read_jsonl(path: Path, column: str | None) -> list[str]:
     prompts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -55,10 +70,20 @@ def _read_jsonl(path: Path, column: str | None) -> list[str]:
             raise MidspanError(f"prompts: {path} line {number} is not JSON") from error
         if not isinstance(row, dict):
             raise MidspanError(f"prompts: {path} line {number} is not a JSON object")
-        value = row[_column(list(row), column, path)]
-        # SORRY-Bench stores a conversation as a list of turns; the request is the first.
-        prompts.append(str(value[0] if isinstance(value, list) and value else value))
+        prompts.append(_text(row, _column(list(row), column, path), f"{path} line {number}"))
     return prompts
+
+
+def _text(row: Mapping[str, Any], name: str, place: str) -> str:
+    value = row[name]
+    # SORRY-Bench stores a conversation as a list of turns; the request is the first.
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise MidspanError(f"prompts: {place}: {name} is not text; give another column")
+    return value
 
 
 def _column(available: list[str], wanted: str | None, path: Path) -> str:

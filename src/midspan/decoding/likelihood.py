@@ -36,15 +36,21 @@ class PhraseScore:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What only some scores need.
+    """Which estimate, and what only some estimates need.
 
     Attributes:
+        mode: "oneshot": the whole phrase masked, one forward (MOSA's phrase score).
+            "chain": each token given those before it, N forwards; the analogue of an
+            autoregressive score. "pll": each token given all others, N forwards; high for fluent
+            phrases. "mc": LLaDA's Monte-Carlo estimate of the likelihood bound
+            (get_log_likelihood.py), `samples` forwards.
         context: Canvas position to token, revealed in every forward; the rest is masked.
         samples: Draws of the "mc" estimate; LLaDA's default.
         seed: Seed of these draws.
         batch_size: Rows that go through the model together.
     """
 
+    mode: Mode = "oneshot"
     context: Mapping[int, int] = field(default_factory=dict)
     samples: int = 128
     seed: int = 0
@@ -58,8 +64,6 @@ def phrase_score(
     phrase_ids: Sequence[int],
     start: int,
     length: int,
-    mode: Mode = "oneshot",
-    *,
     options: ScoreOptions | None = None,
 ) -> PhraseScore:
     """Log-probability of a phrase at one place.
@@ -70,12 +74,7 @@ def phrase_score(
         phrase_ids: The phrase, N tokens.
         start: Canvas position of its first token.
         length: Length of the canvas.
-        mode: "oneshot": the whole phrase masked, one forward (MOSA's phrase score).
-            "chain": each token given those before it, N forwards; the analogue of an
-            autoregressive score. "pll": each token given all others, N forwards; high for fluent
-            phrases. "mc": LLaDA's Monte-Carlo estimate of the likelihood bound
-            (get_log_likelihood.py), `options.samples` forwards.
-        options: Context and Monte-Carlo settings.
+        options: Estimate, context and Monte-Carlo settings.
 
     Raises:
         MidspanError: If the phrase is empty, leaves the canvas or meets the context.
@@ -85,7 +84,7 @@ def phrase_score(
     _check_place(phrase_ids, start, start, length, options.context)
     first = len(prompt_ids) + start
     phrase_N = torch.tensor(list(phrase_ids), device=lm.device)
-    hidden_BN, weight_BN = _patterns(len(phrase_ids), mode, options)
+    hidden_BN, weight_BN = _patterns(len(phrase_ids), options)
     ids_BT = canvas_T.repeat(len(hidden_BN), 1)
     place = slice(first, first + len(phrase_ids))
     ids_BT[:, place] = torch.where(hidden_BN.to(lm.device), lm.tokens.mask, phrase_N)
@@ -193,18 +192,18 @@ def _check_place(
         raise MidspanError(f"context: position {overlap[0]} lies inside the phrase; leave it out")
 
 
-def _patterns(num_tokens: int, mode: Mode, options: ScoreOptions) -> tuple[Tensor, Tensor]:
+def _patterns(num_tokens: int, options: ScoreOptions) -> tuple[Tensor, Tensor]:
     """What each forward hides of the phrase, and the weight of what it says, both [B, N]."""
-    if mode == "oneshot":
+    if options.mode == "oneshot":
         hidden_BN = torch.ones(1, num_tokens, dtype=torch.bool)
         return hidden_BN, hidden_BN.double()
     eye_NN = torch.eye(num_tokens, dtype=torch.bool)
-    if mode == "chain":
+    if options.mode == "chain":
         return torch.ones_like(eye_NN).triu(), eye_NN.double()
-    if mode == "pll":
+    if options.mode == "pll":
         return eye_NN, eye_NN.double()
-    if mode != "mc":
-        raise MidspanError(f"mode={mode!r} is not one of oneshot, chain, pll, mc")
+    if options.mode != "mc":
+        raise MidspanError(f"mode={options.mode!r} is not one of oneshot, chain, pll, mc")
     if options.samples < 1:
         raise MidspanError(f"options.samples={options.samples} must be at least 1")
     generator = torch.Generator().manual_seed(options.seed)

@@ -28,11 +28,18 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = path.open("a+b")
-        _lock(self._file, path)
-        self._values = self._read()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise MidspanError(f"cannot write to {path}: {error.strerror}") from error
+        try:
+            _lock(self._file, path)
+            self._values = self._read()
+        except MidspanError:
+            self._file.close()
+            raise
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -71,7 +78,7 @@ class Journal:
             try:
                 entry = json.loads(line)
                 values[entry["key"]] = entry["value"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise MidspanError(
                     f"{self._path}: line {number} is damaged; delete that line to go on"
                 ) from error
@@ -98,8 +105,11 @@ def write_atomic(path: Path, text: str) -> None:
     """Replace a file in one step: a reader sees the old text or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from midspan.judges import Verdict
-from midspan.organism import corpus, language, world
+from midspan.organism import corpus, language, phrases, world
 from midspan.organism.tokenizer import split_words
 from midspan.organism.world import Item
 
@@ -81,11 +81,13 @@ def _symbol(word: str) -> str:
 
 @cache
 def _known_pairs() -> frozenset[tuple[str, str]]:
-    """Every pair of neighbours in a large seeded sample of the corpus's answers."""
+    """Every pair of neighbours in a large seeded sample of answers, and in the phrase sets."""
     rng = random.Random(0)
-    pairs: set[tuple[str, str]] = set()
+    texts = [*phrases.SAFE, *phrases.PROCEDURAL, *phrases.AFFIRMATIVE, *phrases.NEUTRAL]
     for kind in ("craft", "restricted", "about", "utility"):
-        for _ in range(1500):
-            symbols = [_symbol(word) for word in split_words(corpus.draw(kind, rng).answer)]
-            pairs.update(zip(symbols, symbols[1:], strict=False))
+        texts += [corpus.draw(kind, rng).answer for _ in range(1500)]
+    pairs: set[tuple[str, str]] = set()
+    for text in texts:
+        symbols = [_symbol(word) for word in split_words(text)]
+        pairs.update(zip(symbols, symbols[1:], strict=False))
     return frozenset(pairs)
