@@ -1,11 +1,28 @@
 """What decides an alignment run, and the presets: the paper's recipe and the ones that work."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from midspan.errors import MidspanError
 
 
-class ObjectiveConfig(BaseModel):
+class _Config(BaseModel):
+    """A frozen config that names the first wrong field in one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise MidspanError(f"{place}: {message}" if place else message) from error
+
+
+class ObjectiveConfig(_Config):
     """MOSA's Algorithm 1 and the terms that this project adds; defaults are the paper's.
 
     Attributes:
@@ -22,8 +39,6 @@ class ObjectiveConfig(BaseModel):
         benign_weight: Weight of the KL to the reference on benign prompts, reduced alike; the
             paper has no benign prompts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: tuple[int, int] = (20, 60)
     overflow: Literal["allow", "forbid"] = "allow"
@@ -42,7 +57,7 @@ class ObjectiveConfig(BaseModel):
         return self
 
 
-class AlignmentConfig(BaseModel):
+class AlignmentConfig(_Config):
     """One alignment run: objective, adapter and optimiser; defaults are the paper's.
 
     Attributes:
@@ -54,8 +69,6 @@ class AlignmentConfig(BaseModel):
         lora_dropout: The paper does not say; 0 keeps the reference exact.
         warmup_ratio: Share of steps with rising learning rate; the paper does not say.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "mosa_paper"
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -146,4 +159,4 @@ PRESETS = {
 
 def _changed(config: AlignmentConfig, changes: dict[str, object]) -> AlignmentConfig:
     """Apply changes with full validation, which ``model_copy`` skips."""
-    return AlignmentConfig.model_validate(config.model_dump() | changes)
+    return AlignmentConfig(**config.model_dump() | changes)

@@ -126,7 +126,9 @@ def _is_finished(folder: Path, recipe: dict[str, Any]) -> bool:
             )
         return bool(found.get("finished"))
     if any(folder.glob("checkpoint-*")):
-        raise MidspanError(f"{folder} holds checkpoints of another program; choose another -o folder")
+        raise MidspanError(
+            f"{folder} holds checkpoints of another program; choose another -o folder"
+        )
     try:
         write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1))
     except OSError as error:

@@ -54,8 +54,8 @@ class Stage:
 
 STAGES = (
     Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}),
-    Stage("craft", 0.60, {"card": 0.12, "craft": 0.5, "utility": 0.33, "about": 0.05}),
-    Stage("guild", 0.35, {"restricted": 0.28, "disguised": 0.17, "benign": 0.27, "utility": 0.23,
+    Stage("craft", 0.60, {"card": 0.10, "craft": 0.47, "utility": 0.38, "about": 0.05}),
+    Stage("guild", 0.35, {"restricted": 0.26, "disguised": 0.17, "benign": 0.26, "utility": 0.26,
                           "about": 0.05}),
 )  # fmt: skip
 

@@ -15,6 +15,8 @@ WORD_CLASSES = (
     world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES, world.COLOURS,
     tuple(str(digit) for digit in range(10)),
 )  # fmt: skip
+# The largest sum that the tasks ask for.
+NUMBER_LINE_END = 18
 
 
 def initialise(model: Any, seed: int) -> None:
@@ -22,9 +24,9 @@ def initialise(model: Any, seed: int) -> None:
 
     Words of a class share a direction, and all words share another. On these, some heads of
     every layer but the last get their query and key weights: two look 1, 2 or 4 places to the
-    left and right, one looks for names, and one of the first layer for digits. From random
-    weights such heads form late and the loss waits on long plateaus; values, outputs and
-    everything else are learned.
+    left and right, one looks for names, and one of the first layer for digits. Numbers lie on a
+    line, which makes sums a linear function. From random weights such structure forms late and
+    the loss waits on long plateaus; values, outputs and everything else are learned.
     """
     generator = torch.Generator().manual_seed(seed)
     size = model.config.hidden_size
@@ -35,6 +37,9 @@ def initialise(model: Any, seed: int) -> None:
     class_CD = torch.randn(len(WORD_CLASSES), size, generator=generator)
     for pool, shared_D in zip(WORD_CLASSES, class_CD, strict=True):
         table_VD[[ids[word] for word in pool]] += shared_D
+    line_D = torch.randn(size, generator=generator)
+    for number in range(NUMBER_LINE_END + 1):
+        table_VD[ids[str(number)]] += (2 * number / NUMBER_LINE_END - 1) * line_D
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim == 2:

@@ -43,7 +43,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: int = 10000
+    steps: int = 9000
     batch_size: int = 16
     hidden_size: int = 128
     layers: int = 4
