@@ -1,0 +1,67 @@
+"""Presets against the paper's stated values, and what a wrong field says."""
+
+import pytest
+
+from midspan.alignment import PRESETS, AlignmentConfig, ObjectiveConfig, initial, mosa, mosa_paper
+from midspan.errors import MidspanError
+
+
+def test_mosa_paper_has_every_value_that_the_paper_states():
+    config = mosa_paper()
+    assert config.objective.window == (20, 60)
+    assert config.objective.overflow == "allow"
+    assert config.objective.kl_direction == "forward"
+    assert config.objective.beta == 0.05
+    assert (config.lora_rank, config.lora_alpha) == (32, 64)
+    assert (config.learning_rate, config.max_grad_norm) == (5e-5, 0.01)
+    assert config.num_prompts == 3000
+
+
+def test_mosa_paper_adds_nothing_to_the_papers_objective():
+    config = mosa_paper()
+    assert config.objective.negative_weight == 1
+    assert config.objective.negative_floor is None
+    assert config.objective.benign_weight == config.benign_share == 0
+    assert config == AlignmentConfig()
+
+
+@pytest.mark.parametrize("suffix", ["", "_paper"])
+def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
+    fields = PRESETS[f"mosa{suffix}"]().model_dump()
+    fields["name"] = f"initial{suffix}"
+    fields["objective"]["window"] = (0, 0)
+    assert PRESETS[f"initial{suffix}"]().model_dump() == fields
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_named_and_take_changes(name):
+    config = PRESETS[name](seed=7, lora_rank=4)
+    assert (config.name, config.seed, config.lora_rank) == (name, 7, 4)
+
+
+def test_steps_cover_all_harmful_prompts():
+    assert mosa_paper(num_prompts=17, batch_size=8).num_steps == 3
+    config = mosa()
+    assert config.num_steps * (config.batch_size - config.num_benign) >= config.num_prompts
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mosa(response_length=60), "window ends at 60.*60 tokens; raise response_length"),
+        (lambda: ObjectiveConfig(window=(5, 4)), "window must satisfy 0 <= first <= last"),
+        (lambda: ObjectiveConfig(window=(-1, 4)), "window must satisfy 0 <= first <= last"),
+        (lambda: ObjectiveConfig(overflow="maybe"), "overflow: .*'allow' or 'forbid'"),
+        (lambda: ObjectiveConfig(negative_floor=0.0), "negative_floor: .*less than 0"),
+        (lambda: AlignmentConfig(objective={"window": (5, 4)}), "objective: window must satisfy"),
+        (lambda: mosa_paper(benign_share=0.5), "benign_share and objective.benign_weight go"),
+        (lambda: mosa(benign_share=0), "benign_share and objective.benign_weight go together"),
+        (lambda: mosa(batch_size=1), "benign_share leaves no benign or no harmful prompt"),
+        (lambda: initial(windw=(1, 2)), "windw: Extra inputs are not permitted"),
+        (lambda: mosa(lora_rank=0), "lora_rank: Input should be greater than 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_in_one_line(make, message):
+    with pytest.raises(MidspanError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,86 @@
+"""From prompts and phrases to samples: reproducible, complete, checked."""
+
+import dataclasses
+
+import pytest
+
+from midspan.alignment import AlignmentData, ObjectiveConfig, mosa_paper
+from midspan.alignment.samples import draw_samples
+from midspan.data import PhraseSets
+from midspan.errors import MidspanError
+
+HARMFUL = tuple(f"compute {number} plus 1 ." for number in range(10))
+BENIGN = tuple(f"tell me {number} minus 0 ." for number in range(3))
+PHRASES = PhraseSets(
+    safe=("i cannot share this .", "i must refuse to answer this ."),
+    procedural=("the next step is to", "now hold the"),
+    affirmative=("sure !",),
+)
+DATA = AlignmentData(HARMFUL, BENIGN, PHRASES)
+
+
+def config(window=(4, 10), **changes):
+    objective = ObjectiveConfig(window=window, benign_weight=changes.pop("benign_weight", 1.0))
+    fields = {"benign_share": 0.5, "batch_size": 4, "num_prompts": 40, "response_length": 24}
+    return mosa_paper(objective=objective, **{**fields, **changes})
+
+
+def test_samples_are_a_function_of_data_and_seed(organism_lm):
+    samples = draw_samples(organism_lm, DATA, config())
+    assert draw_samples(organism_lm, DATA, config()) == samples
+    assert draw_samples(organism_lm, DATA, config(seed=1)) != samples
+
+
+def test_every_prompt_is_dealt_once_an_epoch(organism_lm):
+    samples = draw_samples(organism_lm, DATA, config())
+    prompts = [sample.prompt_ids for sample in samples if sample.pair]
+    wanted = sorted(tuple(organism_lm.encode_chat(text)) for text in HARMFUL)
+    assert len(prompts) == 40
+    epochs = [prompts[start : start + 10] for start in range(0, 40, 10)]
+    assert all(sorted(epoch) == wanted for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_benign_rows_stand_last_in_each_batch(organism_lm):
+    samples = draw_samples(organism_lm, DATA, config())
+    benign = {tuple(organism_lm.encode_chat(text)) for text in BENIGN}
+    for start in range(0, len(samples), 4):
+        batch = samples[start : start + 4]
+        assert [sample.pair is None for sample in batch] == [False, False, True, True]
+        assert {sample.prompt_ids for sample in batch[2:]} <= benign
+
+
+def test_safe_phrases_end_the_text_and_procedural_ones_do_not(organism_lm):
+    encode, eos = organism_lm.encode_phrase, organism_lm.tokens.eos
+    pairs = [sample.pair for sample in draw_samples(organism_lm, DATA, config()) if sample.pair]
+    assert {pair.safe for pair in pairs} == {(*encode(text), eos) for text in PHRASES.safe}
+    assert {pair.harmful for pair in pairs} == {tuple(encode(t)) for t in PHRASES.procedural}
+
+
+def test_a_phrase_that_just_fits_is_taken(organism_lm):
+    longest = max(len(organism_lm.encode_phrase(text)) for text in PHRASES.safe) + 1
+    draw_samples(organism_lm, DATA, config(window=(4, 4), response_length=4 + longest))
+    with pytest.raises(MidspanError, match="does not fit behind the window's start 4"):
+        draw_samples(organism_lm, DATA, config(window=(4, 4), response_length=3 + longest))
+
+
+def test_a_phrase_must_end_inside_the_window_when_overflow_is_forbidden(organism_lm):
+    objective = ObjectiveConfig(window=(4, 8), overflow="forbid")
+    with pytest.raises(MidspanError, match=r"has 6 tokens.*\(limit 9\).*widen objective.window"):
+        draw_samples(organism_lm, DATA, mosa_paper(objective=objective, response_length=64))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"harmful": ()}, "prompts: no harmful prompt to align on"),
+        ({"benign": ()}, "benign prompts: .*give --benign, or choose the preset mosa_paper"),
+        ({"harmful": ("i " * 500,)}, "prompts: the longest has .* exceeds .*'s 512"),
+        ({"phrases": dataclasses.replace(PHRASES, safe=("zebra crossing",))},
+         "'zebra crossing' has words that the vocabulary lacks"),
+    ],
+)  # fmt: skip
+def test_bad_data_is_named_in_one_line(organism_lm, change, message):
+    with pytest.raises(MidspanError, match=message) as caught:
+        draw_samples(organism_lm, dataclasses.replace(DATA, **change), config())
+    assert "\n" not in str(caught.value)
