@@ -175,7 +175,7 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
         for weight in trainable:
             weight.requires_grad_(True)
         if config.gradient_checkpointing:
-            base.gradient_checkpointing_disable()
+            base.activation_checkpointing_disable()
 
 
 def _arguments(folder: Path, config: AlignmentConfig, lm: DiffusionLM) -> TrainingArguments:

@@ -1,0 +1,128 @@
+"""Journalled generation: each request is decoded once; an interruption changes nothing."""
+
+import dataclasses
+import json
+
+import pytest
+
+from midspan import decoding
+from midspan.decoding import DecodingConfig, Request
+from midspan.engine.generation import generate
+from midspan.engine.journal import Journal
+
+CONFIG = DecodingConfig(length=8, steps=4, block_length=8, temperature=0.7)
+REQUESTS = [Request((1, 4, 20 + row % 5, *range(30, 30 + row % 3)), seed=row) for row in range(7)]
+
+
+class Interrupted(Exception):
+    """What the interrupted runs die of."""
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The batches given to the decoder."""
+    batches, decode = [], decoding.decode
+
+    def spy(lm, requests, config, **options):
+        batches.append(list(requests))
+        return decode(lm, requests, config, **options)
+
+    monkeypatch.setattr(decoding, "decode", spy)
+    return batches
+
+
+def plain(generations):
+    return [json.dumps([g.tokens, g.text, g.trace.to_dict(), g.forwards, g.stopped_early])
+            for g in generations]  # fmt: skip
+
+
+def run(lm, path, requests=REQUESTS, config=CONFIG, **options):
+    with Journal(path) as journal:
+        return plain(generate(lm, requests, config, journal, batch_size=3, **options))
+
+
+def test_results_are_the_decoders_in_the_order_of_the_requests(organism_lm, tmp_path):
+    expected = plain(decoding.decode(organism_lm, REQUESTS, CONFIG))
+    assert run(organism_lm, tmp_path / "j") == expected
+    assert len(set(expected)) > 1
+
+
+def test_nothing_is_decoded_twice(organism_lm, tmp_path, decoded):
+    first = run(organism_lm, tmp_path / "j")
+    assert [len(batch) for batch in decoded] == [3, 3, 1]
+    assert run(organism_lm, tmp_path / "j") == first
+    assert len(decoded) == 3
+
+
+def test_equal_requests_are_decoded_once(organism_lm, tmp_path, decoded):
+    twice = [REQUESTS[0], REQUESTS[1], REQUESTS[0]]
+    results = run(organism_lm, tmp_path / "j", twice)
+    assert results[0] == results[2] != results[1]
+    assert [len(batch) for batch in decoded] == [2]
+
+
+def test_batches_hold_prompts_of_similar_length(organism_lm, tmp_path, decoded):
+    run(organism_lm, tmp_path / "j")
+    lengths = [len(request.prompt_ids) for batch in decoded for request in batch]
+    assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize("batches_done", [1, 2])
+def test_an_interrupted_run_is_continued(organism_lm, tmp_path, decoded, batches_done):
+    whole = run(organism_lm, tmp_path / "whole")
+    reference = (tmp_path / "whole").read_bytes()
+    wanted = decoded[batches_done:]
+    told = []
+
+    def interrupt(count):
+        told.append(count)
+        if len(told) == batches_done:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(organism_lm, tmp_path / "j", on_batch=interrupt)
+    decoded.clear()
+    assert run(organism_lm, tmp_path / "j") == whole
+    assert decoded == wanted
+    assert (tmp_path / "j").read_bytes() == reference
+
+
+def test_progress_counts_journalled_responses_too(organism_lm, tmp_path):
+    counts = []
+    run(organism_lm, tmp_path / "j", on_batch=counts.append)
+    run(organism_lm, tmp_path / "j", on_batch=counts.append)
+    assert counts == [3, 3, 1, 3, 3, 1]
+
+
+def test_no_requests_give_no_results(organism_lm, tmp_path, decoded):
+    assert run(organism_lm, tmp_path / "j", []) == []
+    assert decoded == []
+
+
+BASE = REQUESTS[0]
+REQUEST_CHANGES = {
+    "prompt": dataclasses.replace(BASE, prompt_ids=(1, 4, 21)),
+    "anchors": dataclasses.replace(BASE, anchors={3: 9}),
+    "seed": dataclasses.replace(BASE, seed=1),
+}
+
+
+@pytest.mark.parametrize("name", REQUEST_CHANGES)
+def test_a_changed_request_is_decoded_anew(organism_lm, tmp_path, decoded, name):
+    run(organism_lm, tmp_path / "j", [BASE])
+    run(organism_lm, tmp_path / "j", [REQUEST_CHANGES[name]])
+    assert len(decoded) == 2
+
+
+def test_a_changed_model_or_setting_is_decoded_anew(organism_lm, tmp_path, decoded):
+    run(organism_lm, tmp_path / "j", [BASE])
+    run(organism_lm, tmp_path / "j", [BASE], CONFIG.model_copy(update={"temperature": 0.0}))
+    organism_lm.fingerprint = "another"
+    run(organism_lm, tmp_path / "j", [BASE])
+    assert len(decoded) == 3
+
+
+def test_the_order_of_anchors_does_not_matter(organism_lm, tmp_path, decoded):
+    for anchors in ({1: 9, 2: 8}, {2: 8, 1: 9}):
+        run(organism_lm, tmp_path / "j", [dataclasses.replace(BASE, anchors=anchors)])
+    assert len(decoded) == 1

@@ -1,0 +1,133 @@
+"""The journal under every kind of cut and damage."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midspan.engine.journal import Journal, key_of, write_atomic, write_jsonl
+from midspan.errors import MidspanError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+ENTRIES = {"a": 1, "b": {"text": "two\nlines \u2028 ü"}, "c": [0.1, None]}
+
+
+def refused(path: Path, match: str) -> None:
+    with pytest.raises(MidspanError, match=match) as caught:
+        Journal(path)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=5))
+def test_what_is_appended_is_read_again(tmp_path_factory, entries):
+    path = tmp_path_factory.mktemp("journal") / "deep" / "journal.jsonl"
+    with Journal(path) as journal:
+        for key, value in entries.items():
+            journal.append({key: value})
+        assert len(journal) == len(entries)
+    with Journal(path) as journal:
+        assert {key: journal[key] for key in entries} == entries
+        assert len(journal) == len(entries)
+        assert "never appended" not in journal or "never appended" in entries
+
+
+def test_entries_are_on_disk_before_append_returns(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        journal.append(ENTRIES)
+        assert len((tmp_path / "j").read_bytes().splitlines()) == len(ENTRIES)
+
+
+def test_a_file_cut_at_any_byte_keeps_every_whole_line(tmp_path):
+    with Journal(tmp_path / "whole") as journal:
+        journal.append(ENTRIES)
+    data = (tmp_path / "whole").read_bytes()
+    path = tmp_path / "cut"
+    for size in range(len(data) + 1):
+        path.write_bytes(data[:size])
+        whole = data[:size].count(b"\n")
+        with Journal(path) as journal:
+            assert [key in journal for key in ENTRIES] == [place < whole for place in range(3)]
+            journal.append({"after": size})
+        with Journal(path) as journal:
+            assert (len(journal), journal["after"]) == (whole + 1, size)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b'{"key": 1', b'{"value": 1}', b"[]", b'{"key": [], "value": 1}', b"", b"\xff"]
+)
+def test_a_damaged_middle_line_is_refused(tmp_path, damage):
+    path = tmp_path / "j"
+    lines = [b'{"key": "a", "value": 1}', damage, b'{"key": "b", "value": 2}', b""]
+    path.write_bytes(b"\n".join(lines))
+    refused(path, "j: line 2 is damaged; delete that line to go on")
+    assert path.read_bytes() == b"\n".join(lines)
+    path.write_bytes(b"\n".join([lines[0], *lines[2:]]))  # the file is free, and mended
+    with Journal(path) as journal:
+        assert (journal["a"], journal["b"]) == (1, 2)
+
+
+def test_only_one_writer_at_a_time(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path):
+        refused(path, "another process is writing this run; wait for it or use another -o folder")
+    Journal(path).close()
+
+
+def test_another_process_is_refused_and_a_killed_one_frees_the_file(tmp_path):
+    path = tmp_path / "j"
+    code = (
+        "import sys, time; from pathlib import Path; from midspan.engine.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1])); journal.append({'a': 1})\n"
+        "print('open', flush=True); time.sleep(60)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout.readline() == b"open\n"
+        refused(path, "another process is writing")
+    finally:
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+    with Journal(path) as journal:
+        assert journal["a"] == 1
+
+
+def test_an_unwritable_path_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(tmp_path / "file" / "j", "cannot write to .*file/j")
+
+
+def test_keys_depend_on_content_alone():
+    assert key_of(a=1, b=[2, "ü"]) == key_of(b=[2, "ü"], a=1)
+    # Pinned: another formula would forget every journal on disk.
+    assert key_of(a=1, b=[2, "ü"]) == "987340c884d22298ecab5969d5ec510c"
+    assert len({key_of(a=1), key_of(a=2), key_of(b=1), key_of(a="1"), key_of(a=[1])}) == 5
+
+
+def test_a_writer_that_dies_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_atomic(path, "old")
+
+    def die(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_are_written_one_a_line(tmp_path):
+    rows = [{"text": "a\nb"}, {"text": "ü"}]
+    write_jsonl(tmp_path / "deep" / "rows.jsonl", rows)
+    lines = (tmp_path / "deep" / "rows.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines[:-1]] == rows
