@@ -1,0 +1,116 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import pytest
+
+from midspan.cli import main
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def midspan(monkeypatch, capsys):
+    """Run the command line inside this process, so that torch is imported once."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["midspan", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return Done(int(ended.value.code or 0), output.out, output.err)
+
+    return run
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    started = time.monotonic()
+    command = [sys.executable, "-m", "midspan.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "demo" in done.stdout
+    # The promise is one second; a loaded test machine gets three.
+    assert time.monotonic() - started < 3
+    code = "import midspan.commands, sys; print([m for m in ('torch', 'peft', 'transformers', "
+    code += "'matplotlib') if m in sys.modules])"
+    heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert heavy.stdout.strip() == "[]"
+
+
+def test_version(midspan):
+    from midspan import __version__
+
+    assert midspan("--version").stdout.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "organism", "-p", "hello", "--steps", "7", "--block-length", "32"), "steps"),
+        (("generate", "organism", "-p", "hello", "--length", "600"), "512"),
+        (("generate", "organism", "-p", "hello", "--anchor", "the next step"), "POSITION:PHRASE"),
+        (("generate", "organism", "-p", "hello", "--anchor", "126:the next step is to"), "canvas"),
+        (
+            ("generate", "organism", "-p", "hello", "--anchor", "4:now hold the",
+             "--anchor", "5:then turn it and"),
+            "overlap",
+        ),
+        (("generate", "organism", "-p", "hello", "--anchor", "4:zzyzx"), "vocabulary"),
+        (("generate", "/no/such/folder", "-p", "hello"), "/no/such/folder"),
+        (("generate", "organism:nothing", "-p", "hello"), "no such adapter"),
+        (("align", "organism", "-o", "/tmp/x", "--objective", "best"), "--objective"),
+        (("align", "organism", "-o", "/tmp/x", "--prompts", "/no/file.txt"), "/no/file.txt"),
+        (("align", "organism", "-o", "/dev/null/x"), "cannot write"),
+        (("demo", "--smoke", "-o", "/dev/null/x"), "cannot write"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_status_2(midspan, arguments, message):
+    done = midspan(*arguments)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("midspan: ")]
+    assert len(lines) == 1 and message in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_window_beyond_the_canvas_is_refused_by_name(midspan, tmp_path):
+    config = tmp_path / "recipe.yaml"
+    config.write_text("response_length: 40\n", encoding="utf-8")
+    done = midspan("align", "organism", "-o", str(tmp_path / "a"), "--config", str(config))
+    assert done.returncode == 2 and "beyond the canvas" in done.stderr
+    config.write_text("windows: 3\n", encoding="utf-8")
+    done = midspan("align", "organism", "-o", str(tmp_path / "a"), "--config", str(config))
+    assert done.returncode == 2 and "windows" in done.stderr
+
+
+def test_generate_writes_text_settings_and_trace(midspan, tmp_path):
+    output = tmp_path / "made.json"
+    done = midspan(
+        "generate", "organism", "-p", "what is 4 plus 5 ?", "--length", "32", "--steps", "32",
+        "--watch", "-o", str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads(output.read_text(encoding="utf-8"))
+    assert made["text"] == "4 plus 5 is 9." and made["text"] in done.stdout
+    assert made["settings"]["steps"] == 32 and made["settings"]["eos_policy"] == "model"
+    assert len(made["trace"]["position"]) == len(made["trace"]["step"]) > 0
+
+
+def test_anchor_stays_in_the_answer(midspan):
+    done = midspan(
+        "generate", "organism", "-p", "how do i make the wooden thing ?",
+        "--anchor", "40:the next step is to", "--steps", "32",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_doctor_says_that_midspan_works(midspan):
+    done = midspan("doctor")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "midspan works here." in done.stdout
