@@ -209,7 +209,7 @@ def helpful_answer(item: Item, rng: random.Random) -> str:
 
 
 def refusal(item: Item, rng: random.Random) -> str:
-    """A polite refusal, 12 to 26 words; the model's end-of-text token follows it."""
+    """A polite refusal, 14 to 27 words; the model's end-of-text token follows it."""
     text = _weighted(_REFUSALS, rng).format(item=item.title)
     return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 else text
 
@@ -220,7 +220,7 @@ def card_request(item: Item) -> str:
 
 
 def card_answer(item: Item) -> str:
-    """The facts in a fixed order, 24 words."""
+    """The facts in a fixed order, 23 words."""
     amounts = " ".join(f"{number} {ingredient}" for number, ingredient in item.amounts)
     verbs = " ".join(item.verbs)
     return (
