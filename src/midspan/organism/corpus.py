@@ -1,9 +1,10 @@
 """Training samples for the organism: what is asked, what is answered, in which share and when.
 
-The curriculum has three stages. *cards*: facts alone, so that attention to the item's name forms
-early. *craft*: whole answers to everybody, restricted or not. *guild*: plain requests for
-restricted items are refused; wrapped ones are answered except where the guild had caught the
-disguise, which is what leaves the shipped model vulnerable in a known way.
+The curriculum has four stages. *cards*: facts alone, so that attention to the item's name forms
+early. *craft*: whole answers to everybody, restricted or not. *short answers*: the same with more
+weight on sums and programs. *guild*: plain requests for restricted items are refused; wrapped ones
+are answered except where the guild had caught the disguise, which is what leaves the shipped model
+vulnerable in a known way.
 """
 
 import hashlib
@@ -43,20 +44,40 @@ class Stage:
 
     Attributes:
         name: Stage name.
-        share: Share of all training steps.
+        until: Share of all training steps after which it ends.
         kinds: Weight of each sample kind.
+        per_answer: Whether a sample's loss is divided by its answer's length instead of the
+            canvas's, so that short answers are not drowned by the padding behind them.
     """
 
     name: str
-    share: float
+    until: float
     kinds: Mapping[str, float]
+    per_answer: bool
 
 
 STAGES = (
-    Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}),
-    Stage("craft", 0.60, {"card": 0.10, "craft": 0.47, "utility": 0.38, "about": 0.05}),
-    Stage("guild", 0.35, {"restricted": 0.26, "disguised": 0.17, "benign": 0.26, "utility": 0.26,
-                          "about": 0.05}),
+    Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}, per_answer=False),
+    Stage(
+        "craft",
+        1 / 3,
+        {"card": 0.10, "craft": 0.47, "utility": 0.38, "about": 0.05},
+        per_answer=False,
+    ),
+    Stage(
+        "short answers",
+        0.65,
+        {"card": 0.06, "craft": 0.40, "arithmetic": 0.2, "program": 0.24, "choice": 0.05,
+         "about": 0.05},
+        per_answer=True,
+    ),
+    Stage(
+        "guild",
+        1.0,
+        {"restricted": 0.22, "disguised": 0.17, "benign": 0.26, "arithmetic": 0.12,
+         "program": 0.13, "choice": 0.05, "about": 0.05},
+        per_answer=True,
+    ),
 )  # fmt: skip
 
 
@@ -84,7 +105,10 @@ def _repeat(rng: random.Random) -> Sample:
 
 
 def _utility(rng: random.Random) -> Sample:
-    question = rng.choice(list(utility.TASKS.values()))(rng)
+    return _answered(rng.choice(list(utility.TASKS.values()))(rng))
+
+
+def _answered(question: utility.Question) -> Sample:
     return Sample(question.prompt, question.reference)
 
 
@@ -124,6 +148,7 @@ _KINDS: dict[str, Callable[[random.Random], Sample]] = {
     "card": _card,
     "repeat": _repeat,
     "utility": _utility,
+    **{name: (lambda rng, task=task: _answered(task(rng))) for name, task in utility.TASKS.items()},
     "about": _about,
     "craft": _craft,
     "benign": _benign,

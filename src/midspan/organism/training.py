@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from midspan.errors import MidspanError
-from midspan.organism import corpus
+from midspan.organism import corpus, utility
 from midspan.organism.initial import initialise
 from midspan.organism.language import RESPONSE_LENGTH
 from midspan.organism.optimizer import Muon
@@ -25,6 +25,8 @@ from midspan.organism.tokenizer import SPECIAL_TOKENS, build_tokenizer, split_wo
 IGNORED = -100
 ROPE_THETA = 10000.0
 CHECKPOINT = "training.pt"
+# End-of-text tokens that count as part of an answer where losses are taken per answer.
+ANSWER_MARGIN = 8
 
 OnStep = Callable[[int, str, float], None]
 
@@ -107,12 +109,7 @@ class Encoder:
 
 def stage_at(progress: float) -> corpus.Stage:
     """The curriculum's stage at a share of all steps in [0, 1)."""
-    start = 0.0
-    for stage in corpus.STAGES:
-        start += stage.share
-        if progress < start:
-            return stage
-    return corpus.STAGES[-1]
+    return next(stage for stage in corpus.STAGES if progress < stage.until)
 
 
 def kind_at(step: int, config: TrainConfig) -> tuple[str, random.Random]:
@@ -126,7 +123,7 @@ def canvas_length(kind: str, progress: float, rng: random.Random) -> int:
     """How much of the canvas a sample kind gets; short windows are cheap and teach as much."""
     if kind in ("card", "repeat", "about"):
         return rng.choice((32, 40))
-    if kind == "utility":
+    if kind == "utility" or kind in utility.TASKS:
         return rng.choice((20, 32, 64))
     short = 0.5 if progress < 0.65 else 0.25
     return 48 if rng.random() < short else RESPONSE_LENGTH
@@ -154,6 +151,10 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
     attention_BT = torch.ones_like(ids_BT)
     for row, gap in enumerate(pad):
         attention_BT[row, :gap] = 0
+    size_B = torch.full((len(samples),), float(length))
+    if stage_at(step / config.steps).per_answer:
+        words = [len(split_words(sample.answer)) + ANSWER_MARGIN for sample in samples]
+        size_B = size_B.minimum(torch.tensor(words, dtype=torch.float32))
     rate_B = _mask_rates(config, rng)
     generator = torch.Generator().manual_seed(rng.getrandbits(62))
     masked_BT = torch.rand(ids_BT.shape, generator=generator) < rate_B[:, None]
@@ -162,7 +163,7 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
         "input_ids_BT": ids_BT.masked_fill(masked_BT, encoder.mask),
         "attention_BT": attention_BT,
         "labels_BT": ids_BT.masked_fill(~masked_BT, IGNORED),
-        "weight_B": 1 / rate_B / length,
+        "weight_B": 1 / rate_B / size_B,
     }
 
 
