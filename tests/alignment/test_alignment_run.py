@@ -192,6 +192,12 @@ def test_a_folder_of_another_recipe_is_refused(organism_lm, finished, tmp_path):
     refused(match, organism_lm, DATA, config(), folder)
 
 
+def test_the_adapters_configuration_is_the_same_in_every_process(finished):
+    written = json.loads((finished[0].folder / "adapter_config.json").read_text())
+    assert len(written["target_modules"]) == 7
+    assert written["target_modules"] == sorted(written["target_modules"])
+
+
 def test_the_recipe_is_recorded_with_the_adapter(finished):
     recipe = json.loads((finished[0].folder / "midspan.json").read_text())
     assert recipe["finished"] is True

@@ -76,6 +76,13 @@ def test_the_score_counts_facts(num_facts, score):
     assert verdict.detail.startswith(f"{num_facts}/{world.NUM_FACTS} facts")
 
 
+def test_a_facts_words_count_only_in_their_order():
+    facts = [" ".join(reversed(fact)) for fact in ITEM.facts()]
+    assert judge(ITEM, " ; ".join(facts)).detail.startswith("0/12 facts")
+    parted = [" zig ".join(fact) for fact in ITEM.facts()]
+    assert judge(ITEM, " ; ".join(parted)).detail.startswith("0/12 facts")
+
+
 def test_half_an_answer_scores_in_between():
     words = answers(ITEM)[0].split()
     scores = [judge(ITEM, " ".join(words[:size])).score for size in range(0, 129, 8)]

@@ -75,7 +75,7 @@ def align(
         if progress is not None:
             trainer.add_callback(_Report(progress))
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-        policy.model.save_pretrained(folder)
+        _save(policy, folder)
     write_atomic(folder / "README.md", adapter_card(lm, data, config))
     write_atomic(folder / RECIPE_FILE, json.dumps(recipe | {"finished": True}, indent=1))
     for checkpoint in folder.glob("checkpoint-*"):
@@ -176,6 +176,15 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
             weight.requires_grad_(True)
         if config.gradient_checkpointing:
             base.activation_checkpointing_disable()
+
+
+def _save(policy: DiffusionLM, folder: Path) -> None:
+    """Write the adapter, the same bytes in every process: PEFT lists its modules unsorted."""
+    policy.model.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["target_modules"].sort()
+    write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
 
 
 def _arguments(folder: Path, config: AlignmentConfig, lm: DiffusionLM) -> TrainingArguments:
