@@ -46,6 +46,13 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
+@pytest.fixture(autouse=True)
+def denormals_are_kept_afterwards():
+    """Training flushes them in the whole process, which hypothesis refuses to run in."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An uninterrupted training: its folder and what it reported."""
