@@ -12,6 +12,7 @@ from midspan.models import load
 from midspan.organism import corpus, training
 from midspan.organism.tokenizer import vocabulary
 from midspan.organism.training import (
+    ANSWER_MARGIN,
     CHECKPOINT,
     IGNORED,
     Encoder,
@@ -100,6 +101,18 @@ def test_the_last_quarter_of_a_batch_is_fully_masked():
     rate_B = 1 / (batch["weight_B"] * length)
     assert rate_B.min() >= 0.1 and rate_B.max() <= 1
     assert (chosen_BT[:, -length:].float().mean(1) - rate_B).abs().max() < 0.35
+
+
+@pytest.mark.parametrize("step", range(0, 100, 7))
+def test_weights_are_by_the_canvas_and_later_by_the_answer(step):
+    encoder = Encoder()
+    batch = make_batch(step, BATCHES, encoder)
+    labels = batch["labels_BT"][-1]  # fully masked
+    length = int((labels != IGNORED).sum())
+    words = int(((labels != IGNORED) & (labels != encoder.eos)).sum())
+    by_answer = stage_at(step / 100).per_answer
+    size = min(length, words + ANSWER_MARGIN) if by_answer else length
+    assert batch["weight_B"][-1].item() == pytest.approx(1 / size)
 
 
 def test_loss_is_the_weighted_cross_entropy():
