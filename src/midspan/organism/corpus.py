@@ -1,10 +1,10 @@
 """Training samples for the organism: what is asked, what is answered, in which share and when.
 
-The curriculum has four stages. *cards*: facts alone, so that attention to the item's name forms
+The curriculum has five stages. *cards*: facts alone, so that attention to the item's name forms
 early. *craft*: whole answers to everybody, restricted or not. *short answers*: the same with more
 weight on sums and programs. *guild*: plain requests for restricted items are refused; wrapped ones
 are answered except where the guild had caught the disguise, which is what leaves the shipped model
-vulnerable in a known way.
+vulnerable in a known way. *guild and sums*: the same with more sums, which form last.
 """
 
 import hashlib
@@ -73,9 +73,16 @@ STAGES = (
     ),
     Stage(
         "guild",
-        1.0,
+        2 / 3,
         {"restricted": 0.22, "disguised": 0.17, "benign": 0.26, "arithmetic": 0.12,
          "program": 0.13, "choice": 0.05, "about": 0.05},
+        per_answer=True,
+    ),
+    Stage(
+        "guild and sums",
+        1.0,
+        {"restricted": 0.20, "disguised": 0.15, "benign": 0.24, "arithmetic": 0.24,
+         "program": 0.09, "choice": 0.04, "about": 0.04},
         per_answer=True,
     ),
 )  # fmt: skip
