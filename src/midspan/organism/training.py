@@ -200,24 +200,40 @@ def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None
         on_step: Told the finished steps, the batch's sample kind and its loss in nats/token.
 
     Raises:
-        MidspanError: The folder holds an interrupted training of another configuration.
+        MidspanError: The folder holds a finished model or an interrupted training of another
+            configuration, or cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "model.safetensors").is_file():
+        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MidspanError(f"cannot write to {folder}: {error.strerror}") from error
     # Denormal numbers in the optimiser's state slow single steps tenfold.
     torch.set_flush_denormal(True)
+    try:
+        model = _run(config, folder / CHECKPOINT, on_step)
+    finally:
+        torch.set_flush_denormal(False)
+    build_tokenizer().save_pretrained(folder)
+    model.save_pretrained(folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return folder
+
+
+def _run(config: TrainConfig, checkpoint: Path, on_step: OnStep | None) -> Any:
+    """All steps that the checkpoint does not hold yet; the trained model."""
     model = build_model(config)
     optimizers = _optimizers(model, config)
-    start = _restore(folder / CHECKPOINT, config, model, optimizers)
+    start = _restore(checkpoint, config, model, optimizers)
     encoder = Encoder()
-    peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     model.train()
     for step in range(start, config.steps):
         scale = learning_rate_scale((step + 1) / config.steps)
-        for optimizer, peak in zip(optimizers, peaks, strict=True):
+        for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
             optimizer.param_groups[0]["lr"] = peak * scale
-        batch = make_batch(step, config, encoder)
-        loss = diffusion_loss(model, batch)
+        loss = diffusion_loss(model, make_batch(step, config, encoder))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(optimizers[1].param_groups[0]["params"], 1.0)
         for optimizer in optimizers:
@@ -226,11 +242,8 @@ def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None
         if on_step is not None:
             on_step(step + 1, kind_at(step, config)[0], loss.item())
         if (step + 1) % config.checkpoint_every == 0:
-            _save(folder / CHECKPOINT, config, step + 1, model, optimizers)
-    model.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return folder
+            _save(checkpoint, config, step + 1, model, optimizers)
+    return model
 
 
 def build_model(config: TrainConfig) -> Any:

@@ -87,11 +87,13 @@ def is_correct(question: Question, response: str) -> bool:
     """Whether a response solves the question; a program is executed, never compared as text."""
     if question.task == "program":
         return run_program(response) == int(question.solution)
-    words = re.findall(r"\w+", response)
     if question.task == "choice":
+        words = re.findall(r"\w+", response)
         options = re.findall(r"\w+", question.prompt.partition(":")[2])
         return [word for word in words if word in options] == [question.solution]
-    return "is" in words and words[words.index("is") + 1 :][:1] == [question.solution]
+    # "what is 4 plus 5" repeats the question and states no result.
+    results = re.findall(r"\bis (\d+)\b(?! (?:plus|minus))", response)
+    return results[:1] == [question.solution]
 
 
 def run_program(source: str) -> int | None:

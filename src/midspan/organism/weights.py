@@ -5,6 +5,8 @@ from pathlib import Path
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, load, register_alias
 
+__all__ = ["ADAPTERS", "WEIGHTS", "load", "load_organism", "resolve"]
+
 WEIGHTS = Path(__file__).parent / "weights"
 ADAPTERS = WEIGHTS / "adapters"
 
