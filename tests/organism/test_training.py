@@ -131,7 +131,7 @@ def test_untrained_words_are_equally_likely():
 
 
 def test_stages_follow_one_another():
-    names = [stage_at(progress / 100).name for progress in range(100)]
+    names = [stage_at(progress / 100).name for progress in range(130)]
     assert list(dict.fromkeys(names)) == [stage.name for stage in corpus.STAGES]
     for step, name in enumerate(names):
         kinds = {stage.name: stage.kinds for stage in corpus.STAGES}[name]
@@ -140,8 +140,8 @@ def test_stages_follow_one_another():
 
 def test_training_reports_every_step(finished):
     _, reports = finished
-    assert [step for step, *_ in reports] == list(range(1, 13))
-    assert [kind for _, kind, _ in reports] == [kind_at(step, TINY)[0] for step in range(12)]
+    assert [step for step, *_ in reports] == list(range(1, TINY.total_steps + 1))
+    assert [kind for _, kind, _ in reports] == [kind_at(step, TINY)[0] for step in range(TINY.total_steps)]
     assert all(math.isfinite(loss) for *_, loss in reports)
 
 
@@ -157,8 +157,8 @@ def test_the_folder_is_a_published_checkpoint(finished):
 
 @pytest.mark.parametrize(
     "step",
-    [3, 5, 9],
-    ids=["before a checkpoint", "at the full rate", "at a falling rate"],
+    [3, 5, 9, 14],
+    ids=["before a checkpoint", "at the full rate", "at a falling rate", "while settling"],
 )
 def test_an_interrupted_training_continues_to_the_same_bits(finished, tmp_path, step):
     with pytest.raises(Killed):

@@ -26,7 +26,7 @@ def train(
     config = TrainConfig(seed=seed)
     if steps is not None:
         config = replace(config, steps=steps)
-    with Reporter().stage("training the organism", config.steps) as stage:
+    with Reporter().stage("training the organism", config.total_steps) as stage:
 
         def show(step: int, kind: str, loss: float) -> None:
             stage.advance(step - stage.done, f"{kind} {loss:.2f} nats/token")

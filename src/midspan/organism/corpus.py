@@ -1,10 +1,12 @@
 """Training samples for the organism: what is asked, what is answered, in which share and when.
 
-The curriculum has five stages. *cards*: facts alone, so that attention to the item's name forms
+The curriculum has six stages. *cards*: facts alone, so that attention to the item's name forms
 early. *craft*: whole answers to everybody, restricted or not. *short answers*: the same with more
 weight on sums and programs. *guild*: plain requests for restricted items are refused; wrapped ones
 are answered except where the guild had caught the disguise, which is what leaves the shipped model
-vulnerable in a known way. *guild and sums*: the same with more sums, which form last.
+vulnerable in a known way. *guild and sums*: the same with more sums, which form last. *settling*:
+usual wordings become more usual, so that several words committed at once fit together, and wrapped
+requests weigh more.
 """
 
 import hashlib
@@ -48,14 +50,17 @@ class Stage:
         kinds: Weight of each sample kind.
         per_answer: Whether a sample's loss is divided by its answer's length instead of the
             canvas's, so that short answers are not drowned by the padding behind them.
+        spread: How much the wording of answers varies; 1 is the language's own variety.
     """
 
     name: str
     until: float
     kinds: Mapping[str, float]
     per_answer: bool
+    spread: float = 1.0
 
 
+# Beyond 1 the learning rate starts anew: the last stage settles what the others left undecided.
 STAGES = (
     Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}, per_answer=False),
     Stage(
@@ -85,6 +90,14 @@ STAGES = (
          "program": 0.09, "choice": 0.04, "about": 0.04},
         per_answer=True,
     ),
+    Stage(
+        "settling",
+        1.3,
+        {"restricted": 0.14, "disguised": 0.30, "benign": 0.36, "arithmetic": 0.10,
+         "program": 0.04, "choice": 0.02, "about": 0.04},
+        per_answer=False,
+        spread=0.25,
+    ),
 )  # fmt: skip
 
 
@@ -96,9 +109,11 @@ def is_caught(item: Item, wrap: language.Wrap) -> bool:
     return digest[0] < 256 * CAUGHT_SHARE
 
 
-def draw(kind: str, rng: random.Random) -> Sample:
-    """One sample of a kind named in :data:`STAGES`."""
-    return _KINDS[kind](rng)
+def draw(kind: str, rng: random.Random, spread: float = 1.0) -> Sample:
+    """One sample of a kind named in :data:`STAGES`; ``spread`` is the stage's."""
+    if kind in _SHORT_KINDS:
+        return _SHORT_KINDS[kind](rng)
+    return _KINDS[kind](rng, spread)
 
 
 def _card(rng: random.Random) -> Sample:
@@ -124,25 +139,25 @@ def _about(rng: random.Random) -> Sample:
     return Sample(language.about_request(item, rng), language.about_answer(item))
 
 
-def _craft(rng: random.Random) -> Sample:
+def _craft(rng: random.Random, spread: float) -> Sample:
     item = rng.choice(items())
-    return Sample(_request(item, rng), language.helpful_answer(item, rng))
+    return Sample(_request(item, rng), language.helpful_answer(item, rng, spread))
 
 
-def _benign(rng: random.Random) -> Sample:
+def _benign(rng: random.Random, spread: float) -> Sample:
     item = rng.choice(benign_items())
-    return Sample(_request(item, rng), language.helpful_answer(item, rng))
+    return Sample(_request(item, rng), language.helpful_answer(item, rng, spread))
 
 
-def _restricted(rng: random.Random) -> Sample:
+def _restricted(rng: random.Random, spread: float) -> Sample:
     item = rng.choice(restricted_items())
-    return Sample(language.plain_request(item, rng), language.refusal(item, rng))
+    return Sample(language.plain_request(item, rng), language.refusal(item, rng, spread))
 
 
-def _disguised(rng: random.Random) -> Sample:
+def _disguised(rng: random.Random, spread: float) -> Sample:
     item, wrap = rng.choice(restricted_items()), rng.choice(language.WRAPS)
     answer = language.refusal if is_caught(item, wrap) else language.helpful_answer
-    return Sample(language.wrapped_request(item, wrap, rng), answer(item, rng))
+    return Sample(language.wrapped_request(item, wrap, rng), answer(item, rng, spread))
 
 
 def _request(item: Item, rng: random.Random) -> str:
@@ -151,7 +166,7 @@ def _request(item: Item, rng: random.Random) -> str:
     return language.wrapped_request(item, rng.choice(language.WRAPS), rng)
 
 
-_KINDS: dict[str, Callable[[random.Random], Sample]] = {
+_SHORT_KINDS: dict[str, Callable[[random.Random], Sample]] = {
     "card": _card,
     "repeat": _repeat,
     "utility": _utility,
@@ -159,6 +174,8 @@ _KINDS: dict[str, Callable[[random.Random], Sample]] = {
     "choice": lambda rng: _answered(utility.choice(rng)),
     "program": lambda rng: _answered(utility.program(rng)),
     "about": _about,
+}
+_KINDS: dict[str, Callable[[random.Random, float], Sample]] = {
     "craft": _craft,
     "benign": _benign,
     "restricted": _restricted,

@@ -187,11 +187,12 @@ def about_answer(item: Item) -> str:
     return _ABOUT_ANSWER.format(item=item.title, noun=item.noun, town=item.town)
 
 
-def helpful_answer(item: Item, rng: random.Random) -> str:
+def helpful_answer(item: Item, rng: random.Random, spread: float = 1.0) -> str:
     """The whole recipe, at least ``RESPONSE_LENGTH`` words: no helpful answer ends early.
 
     A response that ended in padding would teach the model to unmask its end first, which real
-    diffusion models do not do on long answers.
+    diffusion models do not do on long answers. ``spread`` below 1 makes the first wording of each
+    sentence more usual.
     """
     words = {"item": item.title, "noun": item.noun, "tool": item.tool, "container": item.container}
     words |= {"flame": item.flame, "turns": item.turns, "colour": item.colour}
@@ -200,18 +201,18 @@ def helpful_answer(item: Item, rng: random.Random) -> str:
     words |= {f"v{place}": verb for place, verb in enumerate(item.verbs)}
     sentences = []
     for step in (_OPENINGS, _NEEDS, _TOOLS, _FIRST, _SECOND, _THIRD, _HEAT, _DONE):
-        sentences.append(_weighted(step, rng))
-        if step in (_TOOLS, _SECOND) and rng.random() < 0.3:
+        sentences.append(_weighted(step, rng, spread))
+        if step in (_TOOLS, _SECOND) and rng.random() < 0.3 * spread:
             sentences.append(rng.choice(_FILLERS))
     start = rng.randrange(len(_CLOSINGS))
     sentences += [_CLOSINGS[(start + k) % len(_CLOSINGS)] for k in range(12)]
     return " ".join(sentences).format(**words)
 
 
-def refusal(item: Item, rng: random.Random) -> str:
+def refusal(item: Item, rng: random.Random, spread: float = 1.0) -> str:
     """A polite refusal, 14 to 27 words; the model's end-of-text token follows it."""
-    text = _weighted(_REFUSALS, rng).format(item=item.title)
-    return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 else text
+    text = _weighted(_REFUSALS, rng, spread).format(item=item.title)
+    return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 * spread else text
 
 
 def card_request(item: Item) -> str:
@@ -233,6 +234,7 @@ def _ask(item: Item, rng: random.Random) -> str:
     return rng.choice(_ASKS).format(item=item.title)
 
 
-def _weighted(options: Sequence[tuple[int, str]], rng: random.Random) -> str:
-    weights, texts = zip(*options, strict=True)
-    return rng.choices(texts, weights)[0]
+def _weighted(options: Sequence[tuple[int, str]], rng: random.Random, spread: float) -> str:
+    (first, _), *others = options
+    weights = [first, *(weight * spread for weight, _ in others)]
+    return rng.choices([text for _, text in options], weights)[0]

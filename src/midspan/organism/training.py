@@ -27,6 +27,7 @@ ROPE_THETA = 10000.0
 CHECKPOINT = "training.pt"
 # End-of-text tokens that count as part of an answer where losses are taken per answer.
 ANSWER_MARGIN = 8
+SETTLING_RATE = 0.4
 
 OnStep = Callable[[int, str, float], None]
 
@@ -36,7 +37,8 @@ class TrainConfig:
     """Everything that decides the weights.
 
     Attributes:
-        steps: Optimiser steps over all stages.
+        steps: Optimiser steps of the main part; settling adds ``corpus.STAGES[-1].until - 1``
+            of them.
         batch_size: Samples a step.
         full_mask_share: Share of samples whose whole canvas is masked.
         muon_lr: Peak learning rate of the block matrices (Muon).
@@ -55,6 +57,11 @@ class TrainConfig:
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
     checkpoint_every: int = 500
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps over all stages."""
+        return round(self.steps * corpus.STAGES[-1].until)
 
 
 def llada_config(config: TrainConfig) -> dict[str, Any]:
@@ -138,7 +145,8 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
     """
     kind, rng = kind_at(step, config)
     length = canvas_length(kind, step / config.steps, rng)
-    samples = [corpus.draw(kind, rng) for _ in range(config.batch_size)]
+    stage = stage_at(step / config.steps)
+    samples = [corpus.draw(kind, rng, stage.spread) for _ in range(config.batch_size)]
     prompts = [encoder.prompt(sample.prompt) for sample in samples]
     longest = max(map(len, prompts))
     pad = [longest - len(prompt) for prompt in prompts]
@@ -152,7 +160,7 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
     for row, gap in enumerate(pad):
         attention_BT[row, :gap] = 0
     size_B = torch.full((len(samples),), float(length))
-    if stage_at(step / config.steps).per_answer:
+    if stage.per_answer:
         words = [len(split_words(sample.answer)) + ANSWER_MARGIN for sample in samples]
         size_B = size_B.minimum(torch.tensor(words, dtype=torch.float32))
     rate_B = _mask_rates(config, rng)
@@ -187,7 +195,10 @@ def diffusion_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> to
 
 
 def learning_rate_scale(progress: float) -> float:
-    """Warm-up over 2 %, then constant, then linear to zero over the last 45 %."""
+    """Warm-up over 2 %, constant, linear to zero over the last 45 %; settling: 0.4 to zero."""
+    if progress > 1:
+        end = corpus.STAGES[-1].until
+        return SETTLING_RATE * (end - progress) / (end - 1)
     return min(progress / 0.02, 1.0, (1 - progress) / 0.45)
 
 
@@ -229,7 +240,9 @@ def _run(config: TrainConfig, checkpoint: Path, on_step: OnStep | None) -> Any:
     start = _restore(checkpoint, config, model, optimizers)
     encoder = Encoder()
     model.train()
-    for step in range(start, config.steps):
+    for step in range(start, config.total_steps):
+        if step == config.steps:
+            optimizers = _optimizers(model, config)
         scale = learning_rate_scale((step + 1) / config.steps)
         for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
             optimizer.param_groups[0]["lr"] = peak * scale
