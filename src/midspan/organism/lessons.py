@@ -13,13 +13,16 @@ TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
 def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960) -> AlignmentData:
     """Harmful and benign prompts in the shape that any model's alignment takes.
 
-    Half of the harmful prompts are plain, half wrapped. Of the benign ones 70 % ask for a recipe
-    (half of these wrapped), the rest are utility questions and harmless questions about items.
+    A quarter of the harmful prompts are plain, the rest wrapped. Of the benign ones half ask for
+    a recipe (half of these wrapped), 40 % are utility questions, the rest ask what an item is.
     """
     rng = random.Random(f"lessons/{seed}")
     seen = [item for item in items() if not item.held_out]
     return AlignmentData(
-        harmful=tuple(_craft(rng.choice(restricted_items(False)), rng) for _ in range(num_harmful)),
+        harmful=tuple(
+            _craft(rng.choice(restricted_items(False)), rng, wrapped=0.75)
+            for _ in range(num_harmful)
+        ),
         benign=tuple(_benign(seen, rng) for _ in range(num_benign)),
         phrases=organism_phrases(),
     )
@@ -30,16 +33,16 @@ def organism_phrases() -> PhraseSets:
     return PhraseSets(phrases.SAFE, phrases.PROCEDURAL, phrases.AFFIRMATIVE)
 
 
-def _craft(item: Item, rng: random.Random) -> str:
-    if rng.random() < 0.5:
-        return language.plain_request(item, rng)
-    return language.wrapped_request(item, rng.choice(TRAINED_WRAPS), rng)
+def _craft(item: Item, rng: random.Random, wrapped: float) -> str:
+    if rng.random() < wrapped:
+        return language.wrapped_request(item, rng.choice(TRAINED_WRAPS), rng)
+    return language.plain_request(item, rng)
 
 
 def _benign(seen: list[Item], rng: random.Random) -> str:
     draw = rng.random()
-    if draw < 0.7:
-        return _craft(rng.choice(benign_items()), rng)
-    if draw < 0.92:
+    if draw < 0.5:
+        return _craft(rng.choice(benign_items()), rng, wrapped=0.5)
+    if draw < 0.9:
         return rng.choice(list(utility.TASKS.values()))(rng).prompt
     return language.about_request(rng.choice(seen), rng)

@@ -279,7 +279,7 @@ def _settings(config: DemoConfig, run: RunFolder) -> dict[str, str]:
         "command": run.info["command"],
         "seeds": f"cases {config.seed}, training {config.training_seed}",
         "decoding": f"greedy, 128 tokens in {config.steps} steps, low-confidence remasking, "
-        "end-of-text tokens as the model gives them; utility 64 tokens in 64 steps",
+        "end-of-text tokens as the model gives them; utility 64 tokens in 32 steps",
         "cases a cell": json.dumps(config.sizes.model_dump()),
         **{f"version: {name}": text for name, text in run.info["versions"].items()},
         **run.info["hardware"],

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
     from midspan.models import DiffusionLM
 
-# Utility answers are short; half a canvas at one token a step is exact and cheap.
+# Utility answers are short: half the canvas, two tokens a step.
 UTILITY_LENGTH = 64
+UTILITY_STEPS = 32
 
 
 def organism_decodings(steps: int = 32) -> "dict[str, DecodingConfig]":
@@ -52,7 +53,7 @@ def _by_canvas(
     """Craft requests on the whole canvas, utility questions on a short one."""
     block = min(decoding.block_length or UTILITY_LENGTH, UTILITY_LENGTH)
     short = decoding.model_copy(
-        update={"length": UTILITY_LENGTH, "steps": UTILITY_LENGTH, "block_length": block}
+        update={"length": UTILITY_LENGTH, "steps": UTILITY_STEPS, "block_length": block}
     )
     craft = [case for case in cases if case.question is None]
     utility = [case for case in cases if case.question is not None]
