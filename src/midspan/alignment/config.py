@@ -22,6 +22,11 @@ class _Config(BaseModel):
             raise MidspanError(f"{place}: {message}" if place else message) from error
 
 
+# The paper rewards "the first tokens". Several starts let different refusals keep apart: at a single
+# start the response positions, which are predicted independently, mix them.
+FIRST_TOKENS = (0, 3)
+
+
 class ObjectiveConfig(_Config):
     """MOSA's Algorithm 1 and the terms that this project adds; defaults are the paper's.
 
@@ -120,7 +125,8 @@ def mosa_paper(**changes: object) -> AlignmentConfig:
 def initial_paper(**changes: object) -> AlignmentConfig:
     """The paper's baseline: the same reward at the first tokens."""
     return _changed(
-        AlignmentConfig(name="initial_paper", objective=ObjectiveConfig(window=(0, 0))), changes
+        AlignmentConfig(name="initial_paper", objective=ObjectiveConfig(window=FIRST_TOKENS)),
+        changes,
     )
 
 
@@ -134,8 +140,8 @@ def mosa(**changes: object) -> AlignmentConfig:
         objective=ObjectiveConfig(negative_weight=0.2, negative_floor=-12.0, benign_weight=2.0),
         benign_share=0.5,
         batch_size=16,
-        num_prompts=1920,
-        learning_rate=1e-3,
+        num_prompts=1600,
+        learning_rate=6e-3,
         lr_scheduler="linear",
         warmup_ratio=0.05,
     )
@@ -145,7 +151,7 @@ def mosa(**changes: object) -> AlignmentConfig:
 def initial(**changes: object) -> AlignmentConfig:
     """Initial alignment with the same care and budget as :func:`mosa`."""
     config = mosa(name="initial")
-    objective = config.objective.model_copy(update={"window": (0, 0)})
+    objective = config.objective.model_copy(update={"window": FIRST_TOKENS})
     return _changed(config.model_copy(update={"objective": objective}), changes)
 
 

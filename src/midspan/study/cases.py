@@ -33,11 +33,11 @@ class Sizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    plain: int = Field(36, gt=0)
-    wraps: int = Field(12, gt=0)
-    prefill: int = Field(18, gt=0)
-    benign: int = Field(30, gt=0)
-    utility: int = Field(24, gt=0)
+    plain: int = Field(12, gt=0)
+    wraps: int = Field(9, gt=0)
+    prefill: int = Field(9, gt=0)
+    benign: int = Field(18, gt=0)
+    utility: int = Field(12, gt=0)
 
 
 @dataclass(frozen=True)
