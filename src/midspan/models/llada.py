@@ -4,7 +4,6 @@ Source: the published modelling code of ML-GSAI/LLaDA and Gen-Verse/MMaDA. The a
 Llama's; the checkpoints differ in their key names and config fields only.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,10 +121,9 @@ class LladaConfig(PublishedConfig, LlamaConfig):
                 "its published config and special tokens could not be verified"
             )
 
-    def to_json_string(self, use_diff: bool = True) -> str:
-        """The published config.json, which states the size of the vocabulary twice."""
-        published = {**json.loads(super().to_json_string()), "vocab_size": self.vocab_size}
-        return json.dumps(published, indent=2, sort_keys=True) + "\n"
+    def published_extra(self) -> dict[str, Any]:
+        """The size of the vocabulary, which the published file states twice."""
+        return {"vocab_size": self.vocab_size}
 
 
 class MmadaConfig(LladaConfig):

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.core_model_loading import revert_weight_conversion
 
 from midspan.errors import MidspanError
 from midspan.models.adapters import (
@@ -15,7 +16,6 @@ from midspan.models.adapters import (
     apply_adapter,
     check_adapter,
     combine_fingerprint,
-    native_key,
     read_adapter,
 )
 from midspan.models.checkpoint import (
@@ -105,6 +105,8 @@ def load(
     folder = resolve_folder(source.base)
     family = family_for(str(read_json(folder / "config.json").get("model_type")))
     config = family.config_class.from_pretrained(folder)
+    # Two families may share a published model type; the config knows which one it is.
+    family = family_for(config.model_type)
     tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
     files = read_weights(folder)
@@ -121,7 +123,7 @@ def load(
         family=family,
         tokens=tokens,
         name=str(spec) if adapter is None else f"{spec}+{adapter}",
-        max_length=min(family.max_length, config.max_position_embeddings),
+        max_length=min(family.max_length, config.get_text_config().max_position_embeddings),
         fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
     )
 
@@ -169,13 +171,20 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     Raises:
         MidspanError: Naming a missing, superfluous or wrongly shaped tensor.
     """
-    shapes = {key: shape for file in files for key, shape in file.shapes.items()}
-    found = {native_key(family.model_class, key): shape for key, shape in shapes.items()}
+    found = {key: shape for file in files for key, shape in file.shapes.items()}
     model = empty_model(family.model_class, config)
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    if config.tie_word_embeddings:
-        found.setdefault("lm_head.weight", expected["lm_head.weight"])
-    compare_shapes(found, expected, f"weights in {files[0].path.parent}")
+    native = model.state_dict()
+    published = revert_weight_conversion(model, native)
+    # Names of merged tensors tell a folder saved in native format.
+    is_native = bool(found.keys() & (native.keys() - published.keys()))
+    expected = native if is_native else published
+    for tied in model.all_tied_weights_keys:
+        for key in (
+            (tied,) if is_native else revert_weight_conversion(model, {tied: native[tied]})
+        ):
+            found.setdefault(key, tuple(expected[key].shape))
+    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+    compare_shapes(found, shapes, f"weights in {files[0].path.parent}")
 
 
 def _placement(
@@ -207,6 +216,6 @@ def _placement(
 
 def _fingerprint(files: list[TensorFile], model: Any, quantization: Quantization | None) -> str:
     """Hash what decides the logits: weights, rotary base, number format."""
-    rope = sorted(model.config.rope_parameters.items())
+    rope = sorted(model.config.get_text_config().rope_parameters.items())
     parts = [weights_digest(files), repr(rope), str(model.dtype), str(quantization)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

@@ -101,6 +101,10 @@ class PublishedConfig:
                 f"{self.model_type} models"
             )
 
+    def published_extra(self) -> dict[str, Any]:
+        """Published fields that are computed from native ones; none unless a family has some."""
+        return {}
+
     def to_json_string(self, use_diff: bool = True) -> str:
         """The published config.json, so that the reference code reads what midspan saves."""
         native = json.loads(super().to_json_string(use_diff=True))  # type: ignore[misc]
@@ -111,5 +115,5 @@ class PublishedConfig:
         published |= {"architectures": [self.published_architecture]}
         dropped = _NATIVE_ONLY | self.native_only
         kept = {key: value for key, value in native.items() if key not in dropped}
-        whole = {**kept, **self.published_constants, **published}
+        whole = {**kept, **self.published_constants, **published, **self.published_extra()}
         return json.dumps(whole, indent=2, sort_keys=True) + "\n"
