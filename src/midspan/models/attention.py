@@ -13,9 +13,7 @@ from midspan.errors import MidspanError
 _BOOLEAN, _ADDITIVE = "sdpa", "eager"
 
 
-def block_causal_mask(
-    real_BK: Tensor, block_length: int, num_queries: int | None = None
-) -> Tensor:
+def block_causal_mask(real_BK: Tensor, block_length: int, num_queries: int | None = None) -> Tensor:
     """Which keys each query sees, [B, 1, Q, K], True where it does.
 
     Blocks count from each row's first real token, prompt and canvas alike, so a padded row sees

@@ -97,9 +97,7 @@ class Llada2MoeForMaskedDiffusion(ExpertsMixin, BlockDiffusionMixin, Glm4MoeForC
     config_class = Llada2MoeConfig
 
 
-register_native(
-    Llada2MoeConfig, Llada2MoeForMaskedDiffusion, _RENAMES, [_SPLIT, *merged_experts()]
-)
+register_native(Llada2MoeConfig, Llada2MoeForMaskedDiffusion, _RENAMES, [_SPLIT, *merged_experts()])
 
 LLADA2_MOE = register(
     Family(

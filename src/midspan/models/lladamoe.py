@@ -47,6 +47,7 @@ class LladaMoeConfig(PublishedConfig, Qwen3MoeConfig):
     published_fields: ClassVar[Mapping[str, str]] = {
         "dense_intermediate_size": "intermediate_size",
         "expert_intermediate_size": "moe_intermediate_size",
+        "num_experts": "num_local_experts",
     }
     allowed: ClassVar[Allowed] = {
         **{key: (value,) for key, value in _PUBLISHED_CONSTANTS.items()},
@@ -58,9 +59,7 @@ class LladaMoeConfig(PublishedConfig, Qwen3MoeConfig):
         "router_num_group": (None,),
         "router_topk_group": (None,),
     }
-    native_only = frozenset({"decoder_sparse_step", "mlp_only_layers", "num_local_experts"}) | {
-        "published_model_type"
-    }
+    native_only = frozenset({"decoder_sparse_step", "mlp_only_layers", "published_model_type"})
 
     vocab_size: int = 157184
     mask_token_id: int | None = None
@@ -94,7 +93,6 @@ class LladaMoeConfig(PublishedConfig, Qwen3MoeConfig):
         return {
             "model_type": self.published_model_type,
             "moe_layer_freq": [int(i not in dense) for i in range(self.num_hidden_layers)],
-            "num_experts": self.num_experts,
         }
 
 

@@ -179,9 +179,7 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     is_native = bool(found.keys() & (native.keys() - published.keys()))
     expected = native if is_native else published
     for tied in model.all_tied_weights_keys:
-        for key in (
-            (tied,) if is_native else revert_weight_conversion(model, {tied: native[tied]})
-        ):
+        for key in (tied,) if is_native else revert_weight_conversion(model, {tied: native[tied]}):
             found.setdefault(key, tuple(expected[key].shape))
     shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
     compare_shapes(found, shapes, f"weights in {files[0].path.parent}")

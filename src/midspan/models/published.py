@@ -80,7 +80,7 @@ class PublishedConfig:
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Refuse, translate published names, then let the transformers config do its part."""
-        fields = {**kwargs, **vars(self)}
+        fields = {**vars(self), **kwargs}
         refuse_unimplemented(self.model_type, fields, {**_ALLOWED, **self.allowed})
         block_size = fields.get("block_size")
         if block_size is not None and block_size < 1:

@@ -55,6 +55,7 @@ class SdarMoeConfig(PublishedConfig, Qwen3MoeConfig):
     model_type = "sdar_moe"
     published_architecture = "SDARMoeForCausalLM"
     published_constants = _CONSTANTS
+    published_fields: ClassVar[Mapping[str, str]] = {"num_experts": "num_local_experts"}
     allowed: ClassVar[Allowed] = {
         "decoder_sparse_step": (1,),
         "mlp_only_layers": (None, []),

@@ -131,13 +131,13 @@ def _first_canvas(lm: "DiffusionLM", anchors: Mapping[int, int], length: int) ->
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's global random state, which the sampler draws from, seeded and then given back."""
+    """Seed the global random state that the sampler draws from; afterwards it is as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-class _Watch(LogitsProcessor):  # type: ignore[misc]
+class _Watch(LogitsProcessor):
     """Logits processor and streamer in one: holds the anchors and notes every step's guess."""
 
     def __init__(self, anchors: Mapping[int, int], on_draft: OnDraft | None) -> None:
