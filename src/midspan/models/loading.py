@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.core_model_loading import revert_weight_conversion
 
@@ -103,8 +104,7 @@ def load(
     """
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
-    family = family_for(str(read_json(folder / "config.json").get("model_type")))
-    config = family.config_class.from_pretrained(folder)
+    config = _load_config(folder)
     # Two families may share a published model type; the config knows which one it is.
     family = family_for(config.model_type)
     tokenizer = _load_tokenizer(folder, family)
@@ -134,6 +134,15 @@ def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None
     plan = read_adapter(source.adapter, family.model_class, str(source.base))
     check_adapter(plan, empty_model(family.model_class, config))
     return plan
+
+
+def _load_config(folder: Path) -> Any:
+    family = family_for(str(read_json(folder / "config.json").get("model_type")))
+    try:
+        return family.config_class.from_pretrained(folder)
+    except StrictDataclassError as error:
+        reason = " ".join(str(error).split())
+        raise MidspanError(f"{folder / 'config.json'}: {reason}") from error
 
 
 def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
