@@ -28,7 +28,7 @@ from midspan.models.checkpoint import (
     resolve_folder,
     weights_digest,
 )
-from midspan.models.family import Family, family_for
+from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.tokens import special_tokens
@@ -104,6 +104,36 @@ def load(
     """
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
+    found = _check_folder(folder)
+    plan = _plan_adapter(source, found.family, found.config)
+    placement = _placement(dtype, device, device_map, quantization)
+    model = _load_weights(folder, found.family, found.config, placement)
+    # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
+    model.name_or_path = str(source.base)
+    fingerprint = _fingerprint(found.files, model, quantization)
+    longest = found.config.get_text_config().max_position_embeddings
+    return DiffusionLM(
+        model=apply_adapter(model, plan) if plan else model.eval(),
+        tokenizer=found.tokenizer,
+        family=found.family,
+        tokens=found.tokens,
+        name=str(spec) if adapter is None else f"{spec}+{adapter}",
+        max_length=min(found.family.max_length, longest),
+        fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
+    )
+
+
+class _Checkpoint(NamedTuple):
+    """A folder that was found whole, read but for its weights."""
+
+    family: Family
+    config: Any
+    tokenizer: PreTrainedTokenizerFast
+    tokens: SpecialTokens
+    files: list[TensorFile]
+
+
+def _check_folder(folder: Path) -> _Checkpoint:
     config = _load_config(folder)
     # Two families may share a published model type; the config knows which one it is.
     family = family_for(config.model_type)
@@ -111,21 +141,7 @@ def load(
     tokens = special_tokens(tokenizer, config, family)
     files = read_weights(folder)
     check_weights(files, family, config)
-    plan = _plan_adapter(source, family, config)
-    placement = _placement(dtype, device, device_map, quantization)
-    model = _load_weights(folder, family, config, placement)
-    # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
-    model.name_or_path = str(source.base)
-    fingerprint = _fingerprint(files, model, quantization)
-    return DiffusionLM(
-        model=apply_adapter(model, plan) if plan else model.eval(),
-        tokenizer=tokenizer,
-        family=family,
-        tokens=tokens,
-        name=str(spec) if adapter is None else f"{spec}+{adapter}",
-        max_length=min(family.max_length, config.get_text_config().max_position_embeddings),
-        fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
-    )
+    return _Checkpoint(family, config, tokenizer, tokens, files)
 
 
 def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None:
