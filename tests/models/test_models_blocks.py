@@ -187,6 +187,7 @@ REFUSED = [
     ("llada2_moe", {"output_dropout": 0.1}),
     ("llada2_moe", {"num_nextn_predict_layers": 1}),
     ("llada2_moe", {"moe_router_enable_expert_bias": False}),
+    ("llada2_moe", {"rotary_dim": 16}),
 ]
 
 
@@ -205,6 +206,9 @@ def test_llada_moe_under_both_model_types(model_type: str, tmp_path: Path) -> No
     lm.model.save_pretrained(tmp_path / "saved")
     saved = json.loads((tmp_path / "saved/config.json").read_text())
     assert saved["model_type"] == model_type
+    config = lm.base.config
+    again = type(config).from_dict(config.to_dict())
+    assert again.to_json_string() == config.to_json_string()
     assert load(write_llada(tmp_path / "8b", LLADA)).family.name == "llada"
 
 

@@ -89,6 +89,12 @@ class Llada2MoeConfig(PublishedConfig, Glm4MoeConfig):
         if self.head_dim is None:
             self.head_dim = self.hidden_size // self.num_attention_heads
         super().__post_init__(**kwargs)
+        turned = self.head_dim * self.rope_parameters["partial_rotary_factor"]
+        if kwargs.get("rotary_dim", turned) != turned:
+            raise MidspanError(
+                f"config.json: rotary_dim={kwargs['rotary_dim']} is not head_dim times "
+                f"partial_rotary_factor, {turned:g}"
+            )
 
 
 class Llada2MoeForMaskedDiffusion(ExpertsMixin, BlockDiffusionMixin, Glm4MoeForCausalLM):

@@ -73,7 +73,7 @@ class LladaMoeConfig(PublishedConfig, Qwen3MoeConfig):
         fields = dict(config_dict)
         if fields.get("norm_topk_prob") is None:  # published for False
             fields.pop("norm_topk_prob", None)
-        fields["published_model_type"] = fields.pop("model_type", cls.model_type)
+        fields.setdefault("published_model_type", fields.pop("model_type", cls.model_type))
         return super().from_dict(fields, **kwargs)
 
     def __post_init__(self, **kwargs: Any) -> None:
