@@ -9,7 +9,7 @@ import torch
 from blocks_reference import CONFIGS, reference_logits, write_checkpoint
 from models_reference import LLADA
 from models_reference import write_checkpoint as write_llada
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from midspan.errors import MidspanError
@@ -156,6 +156,27 @@ def test_native_keys_load_too(name: str, tmp_path: Path) -> None:
     assert torch.equal(load(folder).logits(ids, mask), lm.logits(ids, mask))
 
 
+def test_the_smallest_sdar_ties_its_head(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "sdar", tie_word_embeddings=True)
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    lm = load(folder)
+    assert lm.base.lm_head.weight is lm.base.model.embed_tokens.weight
+    lm.model.save_pretrained(tmp_path / "saved")
+    assert load_file(tmp_path / "saved/model.safetensors").keys() == weights.keys()
+
+
+def test_generate_of_the_class_denoises(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "sdar", eos_token_id=1)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids, mask = padded_batch()
+    made = model.generate(ids, attention_mask=mask, max_new_tokens=8, steps=8, block_length=4)
+    assert made.shape == (2, 18)
+    assert torch.equal(made[:, :10], ids)
+    assert not (made[:, 10:] == 60).any()
+
+
 REFUSED = [
     ("sdar", {"attention_bias": True}),
     ("sdar", {"use_sliding_window": True}),
@@ -292,8 +313,6 @@ def test_adapters_leave_experts_alone_unless_asked(
 
 
 def test_an_adapter_of_the_fused_matrix_is_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     folder = write_checkpoint(tmp_path / "base", "llada2_moe")
     module = "base_model.model.model.layers.0.attention.query_key_value"
     tensors = {f"{module}.lora_A.weight": torch.zeros(4, 32)}
