@@ -26,7 +26,9 @@ class TinyLM:
             is_causal=False, use_cache=False,
         )  # fmt: skip
         self.model = LlamaForCausalLM(config).eval()
-        self.family = SimpleNamespace(name="tiny", logit_shift=shift, decoding_defaults={})
+        self.family = SimpleNamespace(
+            name="tiny", logit_shift=shift, noise="absorbing", decoding_defaults={}
+        )
         self.tokens = SimpleNamespace(
             mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
         )

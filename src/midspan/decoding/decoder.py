@@ -19,6 +19,7 @@ from midspan.decoding.choice import choose, edit_logits, gumbel, select
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.schedule import Plan, plan_row, random_times
 from midspan.decoding.trace import Generation, StepView, Trace
+from midspan.decoding.uniform import decode_uniform
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 
@@ -59,6 +60,8 @@ def decode(
     Raises:
         MidspanError: If a request cannot be decoded, before any is.
     """
+    if lm.family.noise == "uniform":
+        return decode_uniform(lm, requests, config, on_step)
     filled = fill(lm, requests, config, batch_size=batch_size, on_step=on_step)
     return [
         Generation(row.tokens, lm.decode_text(row.tokens), row.trace, *row[2:]) for row in filled
