@@ -2,7 +2,7 @@
 
 Unlike the library's own layers, which only grow, a slot layer writes into the middle of what it
 holds, shows a part of it, and for some of its rows.
-Shapes: B rows held, A rows of a forward, H heads, Q positions of a forward, T capacity, D head width.
+Shapes: B rows held, A rows of a forward, H heads, T capacity, D head width.
 """
 
 from dataclasses import dataclass

@@ -118,7 +118,7 @@ _MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)), (3
 
 
 def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014): every input bit decides every output bit."""
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): each bit in decides every bit out."""
     for shift, factor in _MIX:
         x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
     return x

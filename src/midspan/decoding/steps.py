@@ -267,7 +267,10 @@ def remask(batch: Batch, rows_A: NDArray[np.int64], start_A: NDArray[np.int64]) 
     place, position = (index.cpu().numpy() for index in asked_AL.nonzero(as_tuple=True))
     if canvas.offset_B is not None:
         position = position + canvas.offset_B.cpu().numpy()[rows_A[place]]
-    if batch.together and (position // batch.config.block * batch.config.block != start_A[place]).any():
+    if (
+        batch.together
+        and (position // batch.config.block * batch.config.block != start_A[place]).any()
+    ):
         raise MidspanError("may_remask: with a cache, only the block that a row is in opens again")
     order_in_row = np.arange(len(place)) - np.searchsorted(place, place)
     row = rows_A[place]
