@@ -132,11 +132,9 @@ def fill_batch(batch: Batch, on_step: OnStep | None) -> Iterator[tuple[int, Fill
         rows_A = batch.progress.active(batch.together)
         if call_hooks(batch, "before_forward", rows_A):
             continue
-        committed_BL = advance(batch, rows_A)
+        committed = advance(batch, rows_A)
         if on_step is not None:
-            canvas, rows = batch.canvas, tuple(batch.canvas.rows.tolist())
-            total = max(batch.progress.total, step + 1)
-            on_step(StepView(step, total, canvas.of_requests(canvas.tokens_BL), committed_BL, rows))
+            on_step(_step_view(batch, step, committed))
         step += 1
 
 
@@ -151,11 +149,11 @@ def call_hooks(batch: Batch, point: str, rows_A: NDArray[np.int64]) -> bool:
     return changed
 
 
-def advance(batch: Batch, rows_A: NDArray[np.int64]) -> Tensor:
+def advance(batch: Batch, rows_A: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
     """One step of these rows: forward, edit logits, choose, commit, re-mask.
 
     Returns:
-        True where the requests' canvases were committed to, [B, L].
+        Rows [A, 1] and positions [A, R] looked at, and which of them were committed.
     """
     canvas, config, progress = batch.canvas, batch.config, batch.progress
     row_A1 = torch.from_numpy(rows_A).to(canvas.ids_BT.device)[:, None]
@@ -181,13 +179,11 @@ def advance(batch: Batch, rows_A: NDArray[np.int64]) -> Tensor:
     step_A1 = torch.from_numpy(progress.steps_B[rows_A]).to(row_A1.device)[:, None]
     canvas.commit(row_A1, position_AR, choice.token_BR, chosen_AR)
     canvas.record((row_A1, position_AR), chosen_AR, step_A1, choice.probability_BR)
-    committed_BL = torch.zeros_like(canvas.open_BL)
-    committed_BL[row_A1, position_AR] = chosen_AR
     progress.advance(rows_A)
-    call_hooks(batch, "after_commit", rows_A)
     if batch.hooks:
+        call_hooks(batch, "after_commit", rows_A)
         remask(batch, rows_A, start_A)
-    return canvas.of_requests(committed_BL)
+    return row_A1, position_AR, chosen_AR
 
 
 def positions(
@@ -233,9 +229,12 @@ def choice_of(batch: Batch, row_A1: Tensor, position_AR: Tensor, logits_ARV: Ten
     """Tokens, probabilities and scores, with the random draws that the config asks for."""
     config, row_A = batch.config, row_A1[:, 0]
     seed_A = batch.seed_B[row_A]
-    steps_A = torch.from_numpy(batch.progress.steps_B).to(row_A.device)[row_A]
     own_AR = batch.of_request(position_AR, row_A1)
-    uniform_AR = uniform(seed_A, steps_A, own_AR) if config.temperature > 0 else None
+    uniform_AR = None
+    if config.temperature > 0 or config.alg_temp > 0:
+        steps_A = torch.from_numpy(batch.progress.steps_B).to(row_A.device)[row_A]
+    if config.temperature > 0:
+        uniform_AR = uniform(seed_A, steps_A, own_AR)
     choice = choose(logits_ARV, batch.lm.tokens, config, uniform_AR)
     if batch.priority_BL is not None:
         return choice._replace(score_BR=batch.priority_BL[row_A1, position_AR])
@@ -291,3 +290,16 @@ def _leaving(batch: Batch, ended_B: NDArray[np.bool_]) -> Iterator[tuple[int, Fi
         canvas.rows.tolist(), canvas.traces(), steps, left_open, strict=True
     ):
         yield row, Filled(*filled, taken * per_step, stopped_early=is_open)
+
+
+def _step_view(batch: Batch, step: int, committed: tuple[Tensor, Tensor, Tensor]) -> StepView:
+    canvas, (row_A1, position_AR, chosen_AR) = batch.canvas, committed
+    committed_BL = torch.zeros_like(canvas.open_BL)
+    committed_BL[row_A1, position_AR] = chosen_AR
+    return StepView(
+        step,
+        max(batch.progress.total, step + 1),
+        canvas.of_requests(canvas.tokens_BL),
+        canvas.of_requests(committed_BL),
+        tuple(canvas.rows.tolist()),
+    )
