@@ -4,7 +4,7 @@ Run: python benchmarks/gpu_decoding.py [--batch 1 8 32] [--steps 32] [-o FILE]
      python benchmarks/gpu_decoding.py --tiny   (hand-sized, on any device: checks the script)
 
 Needs 20 GB of GPU memory. The peak is that of a large bf16 matrix product measured in the same run,
-not the data sheet's. Operations are counted from shapes: 2 for each weight of the trunk and position,
+not the data sheet's. Operations are counted from shapes: 2 for each weight and each position,
 those of attention, and the head on the rows that went through it.
 """
 

@@ -30,6 +30,17 @@ def test_a_ragged_batch_equals_the_published_loop(cache, rule, editing):
     assert_equals_reference(BlockLM(), [Request(prompt) for prompt in PROMPTS], config)
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_positions_counted_from_the_first_real_token_change_nothing(implementation):
+    lm = BlockLM()
+    requests = [Request(prompt) for prompt in PROMPTS]
+    expected = decode(lm, requests, DecodingConfig(**BLOCK))
+    lm.family.cumulative_positions = True
+    lm.model.set_attn_implementation(implementation)
+    found = decode(lm, requests, DecodingConfig(**BLOCK))
+    assert [one.tokens for one in found] == [one.tokens for one in expected]
+
+
 def test_editing_changes_committed_tokens():
     requests = [Request(prompt) for prompt in PROMPTS]
     plain = decode(BlockLM(), requests, DecodingConfig(**BLOCK))

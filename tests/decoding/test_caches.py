@@ -99,6 +99,15 @@ def test_a_row_in_a_batch_equals_the_row_alone(fields):
             assert MASK not in found.tokens
 
 
+def test_positions_counted_from_the_first_real_token_change_nothing():
+    lm = TinyLM()
+    requests = [Request(prompt) for prompt in PROMPTS]
+    expected = decode(lm, requests, config_of(cache="dual"))
+    lm.family.cumulative_positions = True
+    found = decode(lm, requests, config_of(cache="dual"))
+    assert [one.tokens for one in found] == [one.tokens for one in expected]
+
+
 @pytest.mark.parametrize(("cache", "fed"), [("prefix", [21, 16, 21, 8]), ("dual", [21, 8, 21, 8])])
 def test_only_the_window_goes_through_the_model(cache, fed):
     lm = TinyLM()

@@ -123,7 +123,10 @@ class Cached:
                 last = block_start + self.config.block
         self.age += 1
         self.cache.window.first, self.cache.window.shown = first, total
-        hidden_AQD = run_trunk(self.lm, ids_AT[:, first:last], attention_AT, self.cache)
+        position_AQ = positions(self.lm, attention_AT, ids_AT, (first, last))
+        hidden_AQD = run_trunk(
+            self.lm, ids_AT[:, first:last], attention_AT, self.cache, position_AQ
+        )
         return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
 
     def _is_stale(self, start: int, requests: list[int]) -> bool:
@@ -145,11 +148,10 @@ class BlockCausal:
     def __init__(self, lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> None:
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
-        # The slots before this one are final in every row that is still in the batch.
-        self.final = 0
         if config.cache == "prefix":
             layers = lm.base.config.num_hidden_layers
             self.cache = SlotCache(layers, len(canvas.rows), canvas.ids_BT.shape[1])
+        # The slots before this one are final.
         self.final_B = np.zeros(len(canvas.rows), dtype=np.int64)
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
@@ -163,12 +165,13 @@ class BlockCausal:
         if attention_AT is not None:
             attention_AT = rows_of(attention_AT, rows_A)[:, :last]
         mask = block_mask(ids_AQ, attention_AT, first, block, self.lm)
+        position_AQ = positions(self.lm, attention_AT, ids_AQ, (first, last))
         if self.cache is not None:
             window = self.cache.window
             window.first, window.shown = first, last
             everyone = len(rows_A) == len(canvas.rows)
             window.rows_A = None if everyone else rows_tensor(rows_A, ids_AQ.device)
-        hidden_AQD = run_trunk(self.lm, ids_AQ, mask, self.cache, first)
+        hidden_AQD = run_trunk(self.lm, ids_AQ, mask, self.cache, position_AQ)
         self.final_B[rows_A] = block_start
         return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
 
@@ -209,12 +212,23 @@ def block_mask(
     )
 
 
+def positions(
+    lm: DiffusionLM, attention_AT: Tensor | None, ids_AX: Tensor, window: tuple[int, int]
+) -> Tensor:
+    """Position ids of a window's columns, [A or 1, Q], counted as the family counts them."""
+    first, last = window
+    if not lm.family.cumulative_positions or attention_AT is None:
+        return torch.arange(first, last, device=ids_AX.device)[None]
+    position_AT = (attention_AT.long().cumsum(-1) - 1).masked_fill(attention_AT == 0, 1)
+    return position_AT[:, first:last]
+
+
 def run_trunk(
     lm: DiffusionLM,
     ids_AQ: Tensor,
     mask: Tensor | None,
     cache: SlotCache | None,
-    first: int | None = None,
+    position_AQ: Tensor,
 ) -> Tensor:
     """Hidden states [A, Q, D] of a window of positions.
 
@@ -223,16 +237,8 @@ def run_trunk(
         ids_AQ: Ids of the window.
         mask: Padding mask [A, T] of all keys, or a whole attention mask [A, 1, Q, K].
         cache: Where keys and values come from and go.
-        first: Position of the window's first id; None for the cache's window.
+        position_AQ: Position ids.
     """
-    if first is None:
-        assert cache is not None
-        first = cache.window.first
-    last = first + ids_AQ.shape[1]
-    position_AQ = torch.arange(first, last, device=ids_AQ.device)[None]
-    if lm.family.cumulative_positions and mask is not None and mask.ndim == 2:
-        position_AT = (mask.long().cumsum(-1) - 1).masked_fill(mask == 0, 1)
-        position_AQ = position_AT[:, first:last]
     output = lm.base.model(
         input_ids=ids_AQ, attention_mask=mask, position_ids=position_AQ, past_key_values=cache
     )
