@@ -27,7 +27,11 @@ class TinyLM:
         )  # fmt: skip
         self.model = LlamaForCausalLM(config).eval()
         self.family = SimpleNamespace(
-            name="tiny", logit_shift=shift, decoding_defaults={}, cumulative_positions=False
+            name="tiny",
+            logit_shift=shift,
+            noise="absorbing",
+            decoding_defaults={},
+            cumulative_positions=False,
         )
         self.tokens = SimpleNamespace(
             mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
