@@ -37,6 +37,12 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
+PARALLEL: dict[str, dict[str, Any]] = {
+    **{f"dual + threshold {p}": {"cache": "dual", "threshold": p} for p in (0.8, 0.7, 0.6)},
+    "dual + factor 1": {"cache": "dual", "factor": 1.0},
+}
+
+
 @dataclass(frozen=True)
 class Shape:
     """A random model and what it decodes."""
@@ -175,50 +181,48 @@ def organism(n: int, steps: int, batch: int = 8) -> list[dict[str, Any]]:
     cases = [case for case in verification_cases(n, 5) if case.question is None]
     cases = cases[:: len(cases) // n][:n]
     requests = [Request(tuple(lm.encode_chat(case.prompt))) for case in cases]
-    order = sorted(range(len(requests)), key=lambda row: -len(requests[row].prompt_ids))
     settings = {"length": 128, "block_length": 32, "steps": steps}
-
-    def published() -> list[Any]:
-        made: dict[int, list[int]] = {}
-        for first in range(0, len(order), batch):
-            rows = order[first : first + batch]
-            prompts = [requests[row].prompt_ids for row in rows]
-            made |= dict(zip(rows, published_loop(lm, prompts, DecodingConfig(**settings)),
-                             strict=True))  # fmt: skip
-        return [made[row] for row in range(len(requests))]
+    total = len(cases) * 128
 
     def verdicts(canvases: Sequence[Sequence[int]]) -> list[tuple[bool, bool]]:
-        said = [
-            case.verdict(lm.decode_text(tokens))
-            for case, tokens in zip(cases, canvases, strict=True)
-        ]
+        texts = [lm.decode_text(tokens) for tokens in canvases]
+        said = [case.verdict(text) for case, text in zip(cases, texts, strict=True)]
         return [(verdict["success"], verdict["refusal"]) for verdict in said]
 
-    canvases, base_seconds, base_peak = timed(published)
-    expected, total = verdicts(canvases), len(cases) * 128
+    canvases, base_seconds, base_peak = timed(
+        lambda: published_batches(lm, requests, DecodingConfig(**settings), batch)
+    )
+    expected = verdicts(canvases)
     rows = [row_of("organism", batch, "published loop", base_seconds, base_peak, total)]
     rows[0] |= {"forwards": steps, "speedup": 1.0, "memory": 1.0, "same_tokens": 1.0}
     rows[0] |= {"n": len(cases), "steps": steps, "same_verdicts": len(cases)}
     show(rows[0])
-    parallel = {
-        f"dual + threshold {p}": {"cache": "dual", "threshold": p} for p in (0.9, 0.8, 0.7, 0.6)
-    } | {"dual + factor 1": {"cache": "dual", "factor": 1.0}}
-    for mode, fields in (MODES | parallel).items():
+    for mode, fields in (MODES | PARALLEL).items():
         config = DecodingConfig(**settings, **fields)
         filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
         found = verdicts([one.tokens for one in filled])
-        agree = sum(a == b for a, b in zip(expected, found, strict=True))
-        row = row_of("organism", batch, mode, seconds, peak, total) | {
-            "forwards": sum(one.forwards for one in filled) / len(filled),
-            "speedup": base_seconds / seconds,
-            "memory": peak / base_peak,
-            "same_tokens": float("nan"),
-            "n": len(cases), "steps": steps, "same_verdicts": agree,
-        }  # fmt: skip
+        row = row_of("organism", batch, mode, seconds, peak, total)
+        row["forwards"] = sum(one.forwards for one in filled) / len(filled)
+        row |= {"speedup": base_seconds / seconds, "memory": peak / base_peak}
+        row |= {"same_tokens": float("nan"), "n": len(cases), "steps": steps}
+        row["same_verdicts"] = sum(a == b for a, b in zip(expected, found, strict=True))
         rows.append(row)
         show(row)
-        print(f"{'':14}same verdicts {agree}/{len(cases)}", flush=True)
+        print(f"{'':14}same verdicts {row['same_verdicts']}/{len(cases)}", flush=True)
     return rows
+
+
+def published_batches(
+    lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfig, batch: int
+) -> list[list[int]]:
+    """The published loop over batches of similar length."""
+    order = sorted(range(len(requests)), key=lambda row: -len(requests[row].prompt_ids))
+    made: dict[int, list[int]] = {}
+    for first in range(0, len(order), batch):
+        rows = order[first : first + batch]
+        prompts = [requests[row].prompt_ids for row in rows]
+        made |= dict(zip(rows, published_loop(lm, prompts, config), strict=True))
+    return [made[row] for row in range(len(requests))]
 
 
 def cost(folder: Path, quick: bool) -> list[dict[str, Any]]:

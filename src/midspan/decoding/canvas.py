@@ -7,16 +7,19 @@ tokens that are given, and reaches to the end of the last block.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,25 @@ def _problems(
     return problems
 
 
+def _left_padded(
+    lm: DiffusionLM, chosen: Sequence[Request], offset: IntArray, length: int
+) -> tuple[IntArray, IntArray]:
+    """Ids and attention of prompts and masked canvases of `length`, both [B, T]."""
+    sizes = np.array([len(request.prompt_ids) for request in chosen])
+    width = int((sizes - offset).max())
+    ids = np.full((len(chosen), width + length), lm.tokens.mask)
+    attention = np.ones_like(ids)
+    for row, request in enumerate(chosen):
+        start = width + int(offset[row])
+        pads = start - len(request.prompt_ids)
+        ids[row, :pads] = lm.tokens.pad
+        ids[row, pads:start] = request.prompt_ids
+        attention[row, :pads] = 0
+        for position, token in request.anchors.items():
+            ids[row, start + position] = token
+    return ids, attention
+
+
 @dataclass
 class Canvas:
     """The rows of a batch, left padded, and what is known of each canvas position.
@@ -126,7 +148,7 @@ class Canvas:
     open_BL: Tensor
     step_BL: Tensor
     confidence_BL: Tensor
-    rows: np.ndarray[Any, np.dtype[np.int64]]
+    rows: IntArray
     offset_B: Tensor | None = None
     size: int | None = None
 
@@ -152,20 +174,11 @@ class Canvas:
         sizes = np.array([len(request.prompt_ids) for request in chosen])
         offset = sizes % block if block else np.zeros_like(sizes)
         ends = -(-(offset + length) // block) * block if block else offset + length
-        width, canvas_length = int((sizes - offset).max()), int(ends.max())
-        ids = np.full((len(chosen), width + canvas_length), lm.tokens.mask)
-        attention = np.ones_like(ids)
-        is_open = np.arange(canvas_length) < ends[:, None]
+        ids, attention = _left_padded(lm, chosen, offset, int(ends.max()))
+        position_L = np.arange(int(ends.max()))
+        is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
-            start = width + int(offset[row])
-            pads = start - len(request.prompt_ids)
-            ids[row, :pads] = lm.tokens.pad
-            ids[row, pads:start] = request.prompt_ids
-            attention[row, :pads] = 0
-            is_open[row, : offset[row]] = False
-            for position, token in request.anchors.items():
-                ids[row, start + position] = token
-                is_open[row, offset[row] + position] = False
+            is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
         shape, device = is_open.shape, lm.device
         return cls(
             ids_BT=torch.from_numpy(ids).to(device),
@@ -230,7 +243,7 @@ class Canvas:
         first_open_B = torch.where(self.open_BL, position_L, self.length).amin(1)
         return first_end_B < first_open_B
 
-    def select(self, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> "Canvas":
+    def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
         index = torch.from_numpy(np.flatnonzero(kept)).to(self.ids_BT.device)
         attention, offset = self.attention_BT, self.offset_B

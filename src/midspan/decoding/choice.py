@@ -50,27 +50,26 @@ def choose(
 
     # LLaDA ranks by the model's own distribution, the others by the one sampled from.
     ranked_BRV = logits_BRV if config.sampler == "llada" else tempered_BRV
-    if config.eos_policy != "suppress_confidence":
-        return Choice(
-            token_BR, probability(ranked_BRV, token_BR), score(ranked_BRV, token_BR, config)
-        )
-    late = [token for token in (tokens.eos, tokens.eot) if token is not None]
-    ranked_BRV = ranked_BRV.clone()
-    ranked_BRV[..., late] = -torch.inf
-    score_BR = score(ranked_BRV, token_BR, config)
+    late: list[int] = []
+    if config.eos_policy == "suppress_confidence":
+        late = [token for token in (tokens.eos, tokens.eot) if token is not None]
+        ranked_BRV = ranked_BRV.clone()
+        ranked_BRV[..., late] = -torch.inf
+    probability_BR = probability(ranked_BRV, token_BR)
+    score_BR = score(ranked_BRV, probability_BR, config)
     for token in late:
         score_BR = score_BR.masked_fill(token_BR == token, torch.finfo(score_BR.dtype).min)
-    return Choice(token_BR, probability(ranked_BRV, token_BR), score_BR)
+    return Choice(token_BR, probability_BR, score_BR)
 
 
-def score(logits_BRV: Tensor, token_BR: Tensor, config: DecodingConfig) -> Tensor:
+def score(logits_BRV: Tensor, probability_BR: Tensor, config: DecodingConfig) -> Tensor:
     """How much each position deserves to be committed under the remasking rule, [B, R]."""
     if config.remasking == "margin":
         best_BR2 = logits_BRV.softmax(-1).topk(2, dim=-1).values
         return best_BR2[..., 0] - best_BR2[..., 1]
     if config.remasking == "entropy":
         return -torch.special.entr(logits_BRV.softmax(-1)).sum(-1)
-    return probability(logits_BRV, token_BR)
+    return probability_BR
 
 
 def probability(logits_BRV: Tensor, token_BR: Tensor) -> Tensor:
