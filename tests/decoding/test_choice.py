@@ -3,6 +3,7 @@ import torch
 from midspan.decoding.choice import (
     filter_logits,
     gumbel,
+    probability,
     sample,
     select,
     select_by_factor,
@@ -77,3 +78,12 @@ def test_the_factor_rule_asks_for_more_of_each_further_position():
     scores = torch.tensor([[0.7, 0.74, 0.6], [0.8, 0.8, 0.8], [0.1, 0.2, -torch.inf]])
     chosen = select_by_factor(scores, 1.0)
     assert chosen.tolist() == [[True, True, False], [True] * 3, [False, True, False]]
+
+
+def test_probabilities_in_parts_are_those_of_the_softmax(monkeypatch):
+    logits = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(0))
+    tokens = logits.argmin(-1)
+    expected = logits.softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    for part in (1 << 22, 11 * 4, 1):
+        monkeypatch.setattr("midspan.decoding.choice._LARGEST_PART", part)
+        assert torch.allclose(probability(logits, tokens), expected, atol=1e-6)

@@ -11,6 +11,9 @@ from torch import Tensor
 from midspan.decoding.config import DecodingConfig
 from midspan.models.family import SpecialTokens
 
+# Logits whose normaliser is computed at once; 16 MiB in single precision.
+_LARGEST_PART = 1 << 22
+
 
 class Choice(NamedTuple):
     """A token for every position, its probability, and the score by which positions compete."""
@@ -75,7 +78,10 @@ def score(logits_BRV: Tensor, probability_BR: Tensor, config: DecodingConfig) ->
 def probability(logits_BRV: Tensor, token_BR: Tensor) -> Tensor:
     """Probability of the tokens, [B, R], without the whole softmax."""
     chosen_BR = logits_BRV.gather(-1, token_BR[..., None])[..., 0]
-    return (chosen_BR - logits_BRV.logsumexp(-1)).exp()
+    # In parts, since logsumexp takes as much memory again as what it is given.
+    rows = max(1, _LARGEST_PART // logits_BRV.shape[-1])
+    parts = [part.logsumexp(-1) for part in logits_BRV.flatten(0, 1).split(rows)]
+    return (chosen_BR - torch.cat(parts).view_as(chosen_BR)).exp()
 
 
 def filter_logits(logits_BRV: Tensor, top_p: float | None, top_k: int | None) -> Tensor:
