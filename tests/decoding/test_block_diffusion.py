@@ -129,5 +129,9 @@ def test_what_block_diffusion_cannot_do_is_refused():
     config = DecodingConfig(**BLOCK)
     with pytest.raises(MidspanError, match="logit shift"):
         decode(TinyLM(shift=True), [Request((5,))], config)
+    with pytest.raises(MidspanError, match="'block' is for block-causal attention.*tiny is full"):
+        decode(TinyLM(), [Request((5,))], config)
+    with pytest.raises(MidspanError, match="cache: 'dual'.*tiny is block-causal; use sampler"):
+        decode(BlockLM(), [Request((5,))], DecodingConfig(length=8, steps=8, cache="dual"))
     with pytest.raises(MidspanError, match="exceeds the model's 96"):
         decode(BlockLM(), [Request(tuple(range(3, 50)) * 2)], config)

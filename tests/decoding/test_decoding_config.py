@@ -4,7 +4,7 @@ import pytest
 
 from midspan.decoding import DecodingConfig
 from midspan.errors import MidspanError
-from midspan.models import families
+from midspan.models import families, family_for
 
 LLADA = SimpleNamespace(
     decoding_defaults={"sampler": "llada", "length": 128, "steps": 128, "block_length": 32}
@@ -78,10 +78,13 @@ def test_a_config_survives_json_and_is_frozen():
         (LLADA, {"length": 60, "block_length": 12}, (60, 60, 12)),
         (LLADA, {"block_length": None, "steps": 7}, (128, 7, None)),
         (DREAM, {"length": 64}, (64, 32, None)),
+        (family_for("llada2_moe"), {"length": 8}, (8, 32, 32)),
+        (family_for("llada2_moe"), {"length": 40}, (40, 64, 32)),
+        (family_for("sdar"), {"length": 64, "steps": 32}, (64, 32, 4)),
     ],
 )
 def test_family_settings_follow_the_length(family, overrides, expected):
-    config = DecodingConfig.for_family(SimpleNamespace(family=family), **overrides)
+    config = DecodingConfig.for_family(family, **overrides)
     assert (config.length, config.steps, config.block_length) == expected
 
 
@@ -93,6 +96,13 @@ def test_a_length_that_the_family_block_does_not_divide_is_refused():
 def test_another_sampler_leaves_the_family_settings():
     config = DecodingConfig.for_family(DREAM, sampler="llada")
     assert (config.length, config.top_p, config.remasking) == (512, None, "low_confidence")
+
+
+def test_a_models_own_block_goes_before_its_familys():
+    lm = SimpleNamespace(family=family_for("sdar"), block_length=32)
+    config = DecodingConfig.for_family(lm, length=64)
+    assert (config.block, config.steps_per_block, config.threshold) == (32, 32, 0.85)
+    assert DecodingConfig.for_family(lm, length=64, block_length=8).block == 8
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)

@@ -32,6 +32,7 @@ class TinyLM:
             noise="absorbing",
             decoding_defaults={},
             cumulative_positions=False,
+            attention="full",
         )
         self.tokens = SimpleNamespace(
             mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
@@ -95,6 +96,7 @@ class BlockLM(TinyLM):
 
     def __init__(self, bias: dict[int, float] | None = None) -> None:
         super().__init__(bias=bias)
+        self.family.attention = "block_causal"
         torch.manual_seed(0)
         config = Qwen3Config(
             vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,

@@ -46,3 +46,16 @@ def test_a_row_decodes_as_it_does_alone(name: str, tmp_path: Path) -> None:
     assert both[0].tokens[6] == 11
     for request, row in zip(requests, both, strict=True):
         assert decode(lm, [request], config)[0].tokens == row.tokens
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "lladamoe"])
+def test_block_diffusion_gives_the_same_with_and_without_cache(name: str, tmp_path: Path) -> None:
+    lm = load(write_checkpoint(tmp_path, name), device="cpu")
+    requests = [Request((5, 9, 33), {6: 11}, seed=1), Request((7, 8, 9, 10, 20), seed=2)]
+    config = DecodingConfig.for_family(lm, length=40, early_stop=False)
+    assert (config.sampler, config.cache, config.block) == ("block", "prefix", lm.block_length)
+    cached = decode(lm, requests, config)
+    whole = decode(lm, requests, config.model_copy(update={"cache": "none"}))
+    for one, two in zip(cached, whole, strict=True):
+        assert (one.tokens, one.forwards) == (two.tokens, two.forwards)
+        assert lm.tokens.mask not in one.tokens

@@ -175,6 +175,8 @@ def test_decoding_settings_of_masked_models_are_refused(lm, change, message: str
         decode(lm, [Request(PROMPT)], config)
     with pytest.raises(MidspanError, match=r"requests\[1\].prompt_ids is empty"):
         decode(lm, [Request(PROMPT), Request(())], DecodingConfig(length=8, steps=8))
+    with pytest.raises(MidspanError, match="hooks: .*diffusion_gemma takes no hooks"):
+        decode(lm, [Request(PROMPT)], DecodingConfig(length=8, steps=8), hooks=[object()])
 
 
 def test_masked_logits_do_not_exist(lm: DiffusionLM) -> None:

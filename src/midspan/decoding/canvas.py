@@ -76,6 +76,18 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
         raise MidspanError(f"model: family {lm.family.name} has no mask token to denoise from")
     if config.sampler == "block" and lm.family.logit_shift:
         raise MidspanError("decoding.sampler: 'block' is not for families with a logit shift")
+    if config.sampler == "block" and lm.family.attention == "full":
+        raise MidspanError(
+            f"decoding.sampler: 'block' is for block-causal attention, and that of family "
+            f"{lm.family.name} is full; use 'llada' or 'dream'"
+        )
+    is_cached = config.sampler != "block" and config.cache != "none"
+    if is_cached and lm.family.attention == "block_causal":
+        raise MidspanError(
+            f"decoding.cache: {config.cache!r} with sampler={config.sampler!r} is for full "
+            f"attention, and that of family {lm.family.name} is block-causal; use "
+            "sampler='block' or cache='none'"
+        )
     vocab_size = lm.model.get_input_embeddings().num_embeddings
     for index, request in enumerate(requests):
         for problem in _problems(request, config, lm, vocab_size):

@@ -109,7 +109,8 @@ class DecodingConfig(BaseModel):
 
         Where `length` is given without `steps`, the family's tokens per step are kept, and a
         canvas shorter than its block is one block. Where another sampler is chosen, the family's
-        settings of its own sampler do not apply.
+        settings of its own sampler do not apply. With sampler "block", a model's own block length
+        goes before its family's.
 
         Args:
             lm_or_family: A `DiffusionLM` or a `Family`.
@@ -122,6 +123,8 @@ class DecodingConfig(BaseModel):
         published = dict(family.decoding_defaults)
         if overrides.get("sampler", published.get("sampler")) != published.get("sampler"):
             published = {"length": published["length"], "steps": published["steps"]}
+        elif published.get("sampler") == "block":
+            published["block_length"] = lm_or_family.block_length
         return cls(**{**_resize(published, overrides), **overrides})
 
     @field_validator("remasking", mode="before")
@@ -263,10 +266,15 @@ def _resize(published: dict[str, Any], overrides: dict[str, Any]) -> dict[str, A
     length = overrides.get("length", published.get("length"))
     if "length" not in published or not isinstance(length, int) or length < 1:
         return published
+    is_block = overrides.get("sampler", published.get("sampler")) == "block"
     block = published.get("block_length")
-    sized = {**published, "block_length": block and min(block, length)}
+    # Block diffusion fills its last block and cuts it; a shorter one is another attention mask.
+    sized = {**published, "block_length": block if is_block else block and min(block, length)}
     block = overrides.get("block_length", sized["block_length"])
-    num_blocks = -(-length // block) if isinstance(block, int) and 0 < block <= length else 1
-    steps = max(1, published["steps"] * length // published["length"])
+    if not isinstance(block, int) or block < 1:
+        block = length
+    num_blocks = -(-length // block)
+    filled = num_blocks * block if is_block else length
+    steps = max(1, published["steps"] * filled // published["length"])
     sized["steps"] = -(-steps // num_blocks) * num_blocks
     return sized

@@ -16,6 +16,7 @@ from torch import Tensor
 from midspan.decoding.cache import SlotCache, rows_tensor
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import DecodingConfig
+from midspan.models.attention import block_causal_mask, for_attention
 from midspan.models.model import DiffusionLM
 
 
@@ -162,9 +163,12 @@ class BlockCausal:
         first = 0 if self.cache is None else int(self.final_B[rows_A].min())
         ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
         attention_AT = canvas.attention_BT
+        real_AK = ids_AQ.new_ones(len(rows_A), last)
         if attention_AT is not None:
-            attention_AT = rows_of(attention_AT, rows_A)[:, :last]
-        mask = block_mask(ids_AQ, attention_AT, first, block, self.lm)
+            real_AK = attention_AT = rows_of(attention_AT, rows_A)[:, :last]
+        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
+        seen_AQK = block_causal_mask(real_AK, block, num_queries=last - first)
+        mask = for_attention(seen_AQK, self.lm.base)
         position_AQ = positions(self.lm, attention_AT, ids_AQ, (first, last))
         if self.cache is not None:
             window = self.cache.window
@@ -183,33 +187,6 @@ class BlockCausal:
         elif self.cache is not None:
             for layer in self.cache.layers:
                 layer.rows = int(kept_B.sum())
-
-
-def block_mask(
-    ids_AQ: Tensor, attention_AT: Tensor | None, first: int, block: int, lm: DiffusionLM
-) -> Tensor:
-    """Who sees whom under block-causal attention, [A, 1, Q, K], as the model's attention takes it.
-
-    Args:
-        ids_AQ: Ids of the queries; only their shape matters.
-        attention_AT: 1 at real keys, [A, K]; None where nothing is padded.
-        first: Position of the first query.
-        block: Block length; blocks are counted from position 0.
-        lm: Says the attention implementation and number format.
-    """
-    rows, queries = ids_AQ.shape
-    query_Q1 = torch.arange(first, first + queries, device=ids_AQ.device)[:, None]
-    key_K = torch.arange(first + queries, device=ids_AQ.device)
-    seen = (key_K // block <= query_Q1 // block).expand(rows, 1, -1, -1)
-    if attention_AT is not None:
-        # A padded query sees itself, for a softmax over nothing is not a number.
-        seen = (seen & attention_AT[:, None, None].bool()) | (key_K == query_Q1)
-    if lm.base.config._attn_implementation == "sdpa":
-        return seen
-    dtype = lm.base.dtype
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(
-        ~seen, torch.finfo(dtype).min
-    )
 
 
 def positions(

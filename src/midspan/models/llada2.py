@@ -123,7 +123,15 @@ LLADA2_MOE = register(
         chat=role_tags,
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
         expert_parameters=("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
-        decoding_defaults={"length": 2048, "steps": 2048, "block_length": 32, "temperature": 0.0},
+        # As published: 32 steps a block.
+        decoding_defaults={
+            "sampler": "block",
+            "length": 2048,
+            "steps": 2048,
+            "block_length": 32,
+            "temperature": 0.0,
+            "threshold": 0.95,
+        },
         max_length=32768,
         cumulative_positions=True,
         template_first=True,

@@ -101,8 +101,15 @@ def _family(config_class: Any, model_class: Any, **experts: Any) -> Family:
                 pad=PublishedToken("<|endoftext|>", 151643),
             ),
             chat=chatml,
-            # The published sampler: 4 steps a block of 4, temperature 1; midspan is greedy.
-            decoding_defaults={"length": 512, "steps": 512, "block_length": 4, "temperature": 0.0},
+            # As published: 4 steps a block.
+            decoding_defaults={
+                "sampler": "block",
+                "length": 512,
+                "steps": 512,
+                "block_length": 4,
+                "temperature": 1.0,
+                "threshold": 0.85,
+            },
             max_length=32768,
             cumulative_positions=True,
             template_first=True,
