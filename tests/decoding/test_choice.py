@@ -1,6 +1,15 @@
 import torch
 
-from midspan.decoding.choice import filter_logits, gumbel, sample, select
+from midspan.decoding.choice import (
+    filter_logits,
+    gumbel,
+    probability,
+    sample,
+    select,
+    select_by_factor,
+    select_confident,
+    uniform,
+)
 
 
 def test_sampling_follows_the_probabilities():
@@ -40,3 +49,41 @@ def test_filters_keep_the_nucleus_and_the_top_k():
     assert filter_logits(logits, 0.01, None).isfinite().sum() == 1
     assert filter_logits(logits, None, 3).isfinite().tolist() == [[[False, True, True, True]]]
     assert torch.equal(filter_logits(logits, 1.0, 9), logits)
+
+
+def test_draws_are_uniform_and_depend_on_seed_draw_and_position_alone():
+    seeds, draws = torch.tensor([0, 1, -5, 2**62]), torch.tensor([0, 1, 2, 3])
+    position = torch.arange(20_000).expand(4, -1)
+    numbers = uniform(seeds, draws, position)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    assert torch.allclose(numbers.mean(1), torch.full((4,), 0.5), atol=0.01)
+    assert torch.allclose(numbers.var(1), torch.full((4,), 1 / 12), atol=0.003)
+    counts = torch.histc(numbers[0], 20, 0, 1)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 50  # chi-squared, 19 degrees of freedom
+    assert numbers.corrcoef().fill_diagonal_(0).abs().max() < 0.03
+    assert abs(torch.stack([numbers[0, 1:], numbers[0, :-1]]).corrcoef()[0, 1]) < 0.03
+    assert torch.equal(uniform(seeds[2:3], draws[2:3], position[:1, 7:9])[0], numbers[2, 7:9])
+
+
+def test_confident_positions_are_chosen_and_at_least_one():
+    scores = torch.tensor([[0.9, 0.4, 0.95, -torch.inf], [0.2, 0.3, 0.3, 0.299995]])
+    left = select_confident(scores, 0.9, "left")
+    assert left.tolist() == [[True, False, True, False], [False, True, False, False]]
+    together = select_confident(scores, 0.9, "together")
+    assert together.tolist() == [[True, False, True, False], [False, True, True, True]]
+
+
+def test_the_factor_rule_asks_for_more_of_each_further_position():
+    # Thresholds at factor 1: 1/2, 2/3, 3/4.
+    scores = torch.tensor([[0.7, 0.74, 0.6], [0.8, 0.8, 0.8], [0.1, 0.2, -torch.inf]])
+    chosen = select_by_factor(scores, 1.0)
+    assert chosen.tolist() == [[True, True, False], [True] * 3, [False, True, False]]
+
+
+def test_probabilities_in_parts_are_those_of_the_softmax(monkeypatch):
+    logits = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(0))
+    tokens = logits.argmin(-1)
+    expected = logits.softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    for part in (1 << 22, 11 * 4, 1):
+        monkeypatch.setattr("midspan.decoding.choice._LARGEST_PART", part)
+        assert torch.allclose(probability(logits, tokens), expected, atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 
 from midspan.decoding import DecodingConfig
 from midspan.errors import MidspanError
-from midspan.models import families
+from midspan.models import families, family_for
 
 LLADA = SimpleNamespace(
     decoding_defaults={"sampler": "llada", "length": 128, "steps": 128, "block_length": 32}
@@ -33,6 +33,18 @@ DREAM = SimpleNamespace(
         ({"compatibility": True, "remasking": "margin"}, "not in LLaDA's published sampler"),
         ({"compatibility": True, "sampler": "dream", "guidance": 1}, "not in Dream's"),
         ({"remasking": "best"}, "decoding.remasking"),
+        ({"threshold": 0.9, "factor": 1.0}, "threshold or factor, not both"),
+        ({"threshold": 1.5}, "decoding.threshold"),
+        ({"threshold": 0.9, "remasking": "entropy"}, "threshold needs remasking"),
+        ({"factor": 1.0, "sampler": "block"}, "factor is for"),
+        ({"threshold": 0.9, "sampler": "dream"}, "threshold is not for sampler='dream'"),
+        ({"ties": "together"}, "ties needs threshold"),
+        ({"cache": "dual", "sampler": "dream"}, "cache is not for"),
+        ({"cache": "dual", "sampler": "block"}, "cache='dual' is for"),
+        ({"cache": "dual", "guidance": 1.0}, "guidance needs"),
+        ({"refresh_every": 2}, "refresh_every needs"),
+        ({"editing_threshold": 0.9}, "editing_threshold is for sampler='block'"),
+        ({"compatibility": True, "cache": "dual"}, "compatibility is for"),
     ],
 )
 def test_a_wrong_field_is_one_line(fields, message):
@@ -66,10 +78,13 @@ def test_a_config_survives_json_and_is_frozen():
         (LLADA, {"length": 60, "block_length": 12}, (60, 60, 12)),
         (LLADA, {"block_length": None, "steps": 7}, (128, 7, None)),
         (DREAM, {"length": 64}, (64, 32, None)),
+        (family_for("llada2_moe"), {"length": 8}, (8, 32, 32)),
+        (family_for("llada2_moe"), {"length": 40}, (40, 64, 32)),
+        (family_for("sdar"), {"length": 64, "steps": 32}, (64, 32, 4)),
     ],
 )
 def test_family_settings_follow_the_length(family, overrides, expected):
-    config = DecodingConfig.for_family(SimpleNamespace(family=family), **overrides)
+    config = DecodingConfig.for_family(family, **overrides)
     assert (config.length, config.steps, config.block_length) == expected
 
 
@@ -83,7 +98,33 @@ def test_another_sampler_leaves_the_family_settings():
     assert (config.length, config.top_p, config.remasking) == (512, None, "low_confidence")
 
 
+def test_a_models_own_block_goes_before_its_familys():
+    lm = SimpleNamespace(family=family_for("sdar"), block_length=32)
+    config = DecodingConfig.for_family(lm, length=64)
+    assert (config.block, config.steps_per_block, config.threshold) == (32, 32, 0.85)
+    assert DecodingConfig.for_family(lm, length=64, block_length=8).block == 8
+
+
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 def test_every_family_has_valid_settings(family):
     for length in (None, 1, 16, 64):
         DecodingConfig.for_family(family, **({"length": length} if length else {}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "approximations"),
+    [
+        ({}, 0), ({"sampler": "dream"}, 0), ({"cache": "dual"}, 1), ({"threshold": 0.9}, 1),
+        ({"cache": "prefix", "factor": 1.0}, 2), ({"cache": "dual", "refresh_every": 1}, 0),
+        ({"sampler": "block", "threshold": 0.95, "editing_threshold": 0.9}, 0),
+    ],
+)  # fmt: skip
+def test_a_config_says_whether_it_is_exact(fields, approximations):
+    config = DecodingConfig(**fields)
+    assert (config.exact, len(config.approximations)) == (approximations == 0, approximations)
+
+
+def test_block_diffusion_needs_no_length_that_the_block_divides():
+    config = DecodingConfig(sampler="block", length=10, block_length=4, steps=12)
+    assert (config.num_blocks, config.steps_per_block, config.cache) == (3, 4, "prefix")
+    assert DecodingConfig(length=10, block_length=5, steps=1, threshold=0.9).steps == 1

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.decoding import DecodingConfig
-from midspan.decoding.schedule import Plan, even_commits, linear_commits, plan_row, random_times
+from midspan.decoding.schedule import Progress, even_commits, linear_commits, random_times
 
 
 @given(st.integers(0, 300), st.integers(1, 300))
@@ -23,16 +23,28 @@ def test_linear_commits_spend_every_mask(masks, steps):
 
 
 @given(st.lists(st.booleans(), min_size=24, max_size=24), st.sampled_from([1, 2, 3, 12]))
-def test_a_plan_never_commits_more_than_is_open(open_L, num_blocks):
-    for sampler in ("llada", "dream"):
-        blocks = num_blocks if sampler == "llada" else 1
+def test_a_schedule_commits_what_is_open_block_by_block(open_L, num_blocks):
+    for sampler in ("llada", "dream", "block"):
+        blocks = 1 if sampler == "dream" else num_blocks
         config = DecodingConfig(
             sampler=sampler, length=24, block_length=24 // blocks, steps=12 * blocks
         )
-        stages = plan_row(np.array(open_L), config)
-        assert sum(stage.commits for stage in stages) == sum(open_L)
-        assert all(1 <= stage.commits <= stage.open for stage in stages)
-        assert [stage.start for stage in stages] == sorted(stage.start for stage in stages)
+        still_open_BL = np.array([open_L, [True] * 24])
+        progress = Progress(config, still_open_BL, None)
+        visited = []
+        while not progress.finished_B[0]:
+            rows_A = np.flatnonzero(~progress.finished_B)
+            start = progress.block_B * config.block
+            for row, commits in zip(rows_A, progress.commits(rows_A), strict=True):
+                block = still_open_BL[row, start[row] : start[row] + config.block]
+                assert 1 <= commits <= block.sum()
+                block[np.flatnonzero(block)[:commits]] = False
+            visited.append(progress.block_B[0])
+            progress.advance(rows_A)
+            progress.update(still_open_BL)
+        assert visited == sorted(visited)
+        assert progress.steps_B[0] == len(visited) <= progress.total <= 24
+        assert not still_open_BL[0].any()
 
 
 def test_random_times_follow_the_schedule():
@@ -49,8 +61,21 @@ def test_random_times_follow_the_schedule():
 def test_rows_of_different_plans_stand_side_by_side():
     config = DecodingConfig(length=4, steps=4, block_length=2)
     open_BL = np.array([[True] * 4, [False, False, True, False], [False] * 4])
-    plan = Plan.stack([plan_row(row, config) for row in open_BL], torch.device("cpu"))
-    assert plan.forwards_B.tolist() == [4, 1, 0]
-    assert plan.start_BN.tolist() == [[0, 0, 2, 2], [2, 0, 0, 0], [0] * 4]
-    assert plan.commits_BN.tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [0] * 4]
-    assert plan.select(np.array([False, True, False])).open_BN.tolist() == [[1, 0, 0, 0]]
+    progress = Progress(config, open_BL, None)
+    assert progress.block_B.tolist() == [0, 1, 2]
+    assert progress.finished_B.tolist() == [False, False, True]
+    assert progress.total == 4
+    assert progress.active(together=False).tolist() == [0, 1, 2]
+    assert progress.active(together=True).tolist() == [0]
+    progress.select(np.array([False, True, False]))
+    assert progress.open_BN.tolist() == [[0, 1]]
+    assert progress.commits(np.array([0])).tolist() == [1]
+
+
+def test_what_is_opened_again_comes_back_one_a_forward():
+    config = DecodingConfig(length=4, steps=1)
+    progress = Progress(config, np.ones((1, 4), dtype=bool), None)
+    assert progress.commits(np.array([0])).tolist() == [4]
+    progress.advance(np.array([0]))
+    progress.update(np.array([[True, False, True, False]]))
+    assert progress.commits(np.array([0])).tolist() == [1]

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 VOCAB, MASK, EOS, EOT, BOS = 64, 60, 1, 2, 0
 
@@ -26,7 +26,14 @@ class TinyLM:
             is_causal=False, use_cache=False,
         )  # fmt: skip
         self.model = LlamaForCausalLM(config).eval()
-        self.family = SimpleNamespace(name="tiny", logit_shift=shift, decoding_defaults={})
+        self.family = SimpleNamespace(
+            name="tiny",
+            logit_shift=shift,
+            noise="absorbing",
+            decoding_defaults={},
+            cumulative_positions=False,
+            attention="full",
+        )
         self.tokens = SimpleNamespace(
             mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
         )
@@ -34,9 +41,18 @@ class TinyLM:
         self.max_length = 96
         self.device = torch.device("cpu")
         self.calls = 0
+        self.head_rows: list[int] = []
         self.bias_V = torch.zeros(VOCAB)
         for token, value in (bias or {}).items():
             self.bias_V[token] = value
+
+    @property
+    def base(self):
+        return self.model
+
+    def head(self, hidden):
+        self.head_rows.append(hidden.shape[1])
+        return self.model.lm_head(hidden) + self.bias_V
 
     def encode_phrase(self, text):
         return [int(word.removeprefix("t")) for word in text.split()]
@@ -73,3 +89,24 @@ class ScriptedLM(TinyLM):
         if rows is None:
             return logits_BTV
         return logits_BTV.gather(1, rows[..., None].expand(-1, -1, VOCAB))
+
+
+class BlockLM(TinyLM):
+    """A random Qwen3, as SDAR is; its attention is what the mask says. `fed` counts positions."""
+
+    def __init__(self, bias: dict[int, float] | None = None) -> None:
+        super().__init__(bias=bias)
+        self.family.attention = "block_causal"
+        torch.manual_seed(0)
+        config = Qwen3Config(
+            vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=128,
+            initializer_range=0.35, is_causal=False, use_cache=False,
+        )  # fmt: skip
+        self.model = Qwen3ForCausalLM(config).eval()
+        self.fed = 0
+        self.model.model.register_forward_pre_hook(self._count, with_kwargs=True)
+
+    def _count(self, module, args, kwargs):
+        self.calls += len(kwargs["input_ids"])
+        self.fed += kwargs["input_ids"].numel()

@@ -91,6 +91,15 @@ SPECIALS = {
     },
 }
 SPECIALS["mmada"] = SPECIALS["llada"]
+SPECIALS["sdar"] = SPECIALS["sdar_moe"] = {
+    **{"<|endoftext|>": 1, "<|im_end|>": 2, "<|im_start|>": 3, "<|MASK|>": 60},
+}
+SPECIALS["lladamoe"] = SPECIALS["llada2_moe"] = {
+    **{"<|endoftext|>": 1, "<|role_end|>": 2, "<role>": 3, "</role>": 4, "<|mask|>": 60},
+}
+SPECIALS["diffusion_gemma"] = {
+    **{"<pad>": 0, "<eos>": 1, "<bos>": 2, "<|turn>": 3, "<turn|>": 4},
+}
 
 
 def random_weights(model_type: str, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -160,17 +169,17 @@ def word_tokenizer(model_type: str) -> PreTrainedTokenizerFast:
         "assistant",
         "system",
         *["the", "next", "step", "is", "to", "write", "a", "poem"],
+        *["HUMAN", "ASSISTANT", "model"],
     ]
     vocabulary = {**specials, **{word: next(free) for word in words}}
     vocabulary |= {f"w{i}": i for i in free}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    plain = [token for token in specials if "mask" in token]
+    plain = [token for token in specials if "mask" in token.lower()]
     backend.add_special_tokens([token for token in specials if token not in plain])
     backend.add_tokens(plain)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="[UNK]", eos_token="<|endoftext|>"
-    )
+    eos = "<eos>" if "<eos>" in specials else "<|endoftext|>"
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", eos_token=eos)
 
 
 def write_checkpoint(folder: Path, config: dict, seed: int = 0) -> Path:

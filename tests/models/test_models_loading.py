@@ -80,6 +80,11 @@ def test_broken_config_is_refused(llada: Path) -> None:
     refused(llada, "not valid JSON")
 
 
+def test_config_with_a_wrong_type_is_refused(llada: Path) -> None:
+    edit_config(llada, d_model="wide")
+    refused(llada, "config.json: .*hidden_size.*expected int")
+
+
 def test_unknown_family_is_refused(llada: Path) -> None:
     edit_config(llada, model_type="gpt2")
     refused(llada, "'gpt2' belongs to no known family")
@@ -105,7 +110,12 @@ def test_truncated_weights_are_refused(llada: Path, kept: int) -> None:
 
 def test_missing_tensor_is_refused(llada: Path) -> None:
     edit_weights(llada, lambda weights: weights.pop("model.transformer.blocks.1.ff_out.weight"))
-    refused(llada, "1 tensors are missing, among them model.layers.1.mlp.down_proj.weight")
+    refused(llada, "1 tensors are missing, among them model.transformer.blocks.1.ff_out.weight")
+
+
+def test_missing_head_is_refused(llada: Path) -> None:
+    edit_weights(llada, lambda weights: weights.pop("model.transformer.ff_out.weight"))
+    refused(llada, "1 tensors are missing, among them model.transformer.ff_out.weight")
 
 
 def test_superfluous_tensor_is_refused(llada: Path) -> None:
@@ -115,7 +125,7 @@ def test_superfluous_tensor_is_refused(llada: Path) -> None:
 
 def test_wrong_shape_is_refused(llada: Path) -> None:
     edit_config(llada, mlp_hidden_size=40)
-    refused(llada, "mlp.down_proj.weight has shape|mlp.gate_proj.weight has shape")
+    refused(llada, "ff_out.weight has shape|ff_proj.weight has shape")
 
 
 def shard(folder: Path) -> dict[str, str]:

@@ -142,7 +142,6 @@ REFUSED = [
     ("llada", {"rope": False}),
     ("llada", {"rope_scaling": {"type": "linear", "factor": 2.0}}),
     ("llada", {"multi_query_attention": True}),
-    ("llada", {"num_experts": 64}),
     ("llada", {"mlp_hidden_size": None}),
     ("mmada", {"block_type": "sequential"}),
     ("dream", {"block_size": 32}),
@@ -222,9 +221,17 @@ def test_the_padding_token_learns_in_llada(llada: Path) -> None:
 
 
 def test_family_table() -> None:
-    assert [family.name for family in families()] == ["dream", "llada", "mmada"]
-    assert [family.logit_shift for family in families()] == [True, False, False]
+    names = ["diffusion_gemma", "dream", "llada", "mmada", "llada2_moe", "lladamoe", "sdar"]
+    assert [family.name for family in families()] == [*names, "sdar_moe"]
+    assert [family.name for family in families() if family.logit_shift] == ["dream"]
+    blocks = {family.name: family.block_length for family in families() if family.block_length}
+    assert blocks == {"llada2_moe": 32, "sdar": 4, "sdar_moe": 4}
     for family in families():
+        assert (family.attention == "block_causal") == (family.name in blocks)
+        assert (family.special_tokens.mask is None) == (family.noise == "uniform")
+        if not family.lora_targets:
+            assert family.name == "diffusion_gemma"
+            continue
         module_names = {n.rpartition(".")[2] for n, _ in _small(family).named_modules()}
         assert set(family.lora_targets) <= module_names
     with pytest.raises(MidspanError, match="unknown_type.*llada"):

@@ -141,7 +141,9 @@ def test_stages_follow_one_another():
 def test_training_reports_every_step(finished):
     _, reports = finished
     assert [step for step, *_ in reports] == list(range(1, TINY.total_steps + 1))
-    assert [kind for _, kind, _ in reports] == [kind_at(step, TINY)[0] for step in range(TINY.total_steps)]
+    assert [kind for _, kind, _ in reports] == [
+        kind_at(step, TINY)[0] for step in range(TINY.total_steps)
+    ]
     assert all(math.isfinite(loss) for *_, loss in reports)
 
 

@@ -48,6 +48,11 @@ def draw_samples(
     Raises:
         MidspanError: Empty data, a prompt too long for the model, a phrase that does not fit.
     """
+    if lm.tokens.mask is None:
+        raise MidspanError(
+            f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
+            "random tokens), and the objectives are rewards of tokens placed into masked positions"
+        )
     rng = random.Random(config.seed)
     if not data.harmful:
         raise MidspanError("prompts: no harmful prompt to align on")

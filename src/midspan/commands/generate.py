@@ -66,6 +66,8 @@ def generate(
             "prompt": prompt,
             "anchors": phrases,
             "settings": settings.model_dump(mode="json"),
+            "exact": settings.exact,
+            "approximations": settings.approximations,
             "seed": seed,
             "text": made.text,
             "tokens": list(made.tokens),

@@ -1,20 +1,25 @@
 """Canvases: what is asked of a row, and the state of a batch of rows being filled.
 
-Shapes: B rows, P prompt width, L canvas length, T = P + L.
+Shapes: B rows, A rows of a step, R positions of a step, P prompt width, L canvas length, T = P + L.
+Under block diffusion the canvas begins at a block's border: it takes in the prompt's tail, `offset`
+tokens that are given, and reaches to the end of the last block.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,20 +74,39 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
     """
     if lm.tokens.mask is None:
         raise MidspanError(f"model: family {lm.family.name} has no mask token to denoise from")
+    if config.sampler == "block" and lm.family.logit_shift:
+        raise MidspanError("decoding.sampler: 'block' is not for families with a logit shift")
+    if config.sampler == "block" and lm.family.attention == "full":
+        raise MidspanError(
+            f"decoding.sampler: 'block' is for block-causal attention, and that of family "
+            f"{lm.family.name} is full; use 'llada' or 'dream'"
+        )
+    is_cached = config.sampler != "block" and config.cache != "none"
+    if is_cached and lm.family.attention == "block_causal":
+        raise MidspanError(
+            f"decoding.cache: {config.cache!r} with sampler={config.sampler!r} is for full "
+            f"attention, and that of family {lm.family.name} is block-causal; use "
+            "sampler='block' or cache='none'"
+        )
     vocab_size = lm.model.get_input_embeddings().num_embeddings
     for index, request in enumerate(requests):
-        for problem in _problems(request, config.length, lm, vocab_size):
+        for problem in _problems(request, config, lm, vocab_size):
             raise MidspanError(f"requests[{index}].{problem}")
 
 
-def _problems(request: Request, length: int, lm: DiffusionLM, vocab_size: int) -> list[str]:
-    prompt, anchors = request.prompt_ids, request.anchors
+def _problems(
+    request: Request, config: DecodingConfig, lm: DiffusionLM, vocab_size: int
+) -> list[str]:
+    prompt, anchors, length = request.prompt_ids, request.anchors, config.length
+    total = len(prompt) + length
+    if config.sampler == "block":
+        total = -(-total // config.block) * config.block
     problems = []
     if not prompt:
         problems.append("prompt_ids is empty; give at least one token")
     elif min(prompt) < 0 or max(prompt) >= vocab_size:
         problems.append(f"prompt_ids has an id outside the vocabulary of {vocab_size}")
-    if len(prompt) + length > lm.max_length:
+    if total > lm.max_length:
         problems.append(
             f"prompt_ids has {len(prompt)} tokens, and with length={length} exceeds the model's "
             f"{lm.max_length}; shorten the prompt or lower decoding.length"
@@ -97,6 +121,25 @@ def _problems(request: Request, length: int, lm: DiffusionLM, vocab_size: int) -
     return problems
 
 
+def _left_padded(
+    lm: DiffusionLM, chosen: Sequence[Request], offset: IntArray, length: int
+) -> tuple[IntArray, IntArray]:
+    """Ids and attention of prompts and masked canvases of `length`, both [B, T]."""
+    sizes = np.array([len(request.prompt_ids) for request in chosen])
+    width = int((sizes - offset).max())
+    ids = np.full((len(chosen), width + length), lm.tokens.mask)
+    attention = np.ones_like(ids)
+    for row, request in enumerate(chosen):
+        start = width + int(offset[row])
+        pads = start - len(request.prompt_ids)
+        ids[row, :pads] = lm.tokens.pad
+        ids[row, pads:start] = request.prompt_ids
+        attention[row, :pads] = 0
+        for position, token in request.anchors.items():
+            ids[row, start + position] = token
+    return ids, attention
+
+
 @dataclass
 class Canvas:
     """The rows of a batch, left padded, and what is known of each canvas position.
@@ -108,6 +151,8 @@ class Canvas:
         step_BL: The step that committed the token.
         confidence_BL: Its confidence.
         rows: Indices into the requests, [B].
+        offset_B: Tokens of the prompt's tail in the canvas; None where there are none.
+        size: Length of a request's own canvas; None where it is L.
     """
 
     ids_BT: Tensor
@@ -115,32 +160,47 @@ class Canvas:
     open_BL: Tensor
     step_BL: Tensor
     confidence_BL: Tensor
-    rows: np.ndarray[Any, np.dtype[np.int64]]
+    rows: IntArray
+    offset_B: Tensor | None = None
+    size: int | None = None
 
     @classmethod
     def create(
-        cls, lm: DiffusionLM, requests: Sequence[Request], rows: Sequence[int], length: int
+        cls,
+        lm: DiffusionLM,
+        requests: Sequence[Request],
+        rows: Sequence[int],
+        length: int,
+        block: int | None = None,
     ) -> Self:
-        """Canvases with nothing but anchors, for the requests at `rows`."""
+        """Canvases with nothing but anchors, for the requests at `rows`.
+
+        Args:
+            lm: The model.
+            requests: All requests.
+            rows: Those of this batch.
+            length: Of a request's canvas.
+            block: Where given, canvases begin and end at borders of blocks of this length.
+        """
         chosen = [requests[row] for row in rows]
-        width = max(len(request.prompt_ids) for request in chosen)
-        ids = np.full((len(chosen), width + length), lm.tokens.mask)
-        attention = np.ones_like(ids)
+        sizes = np.array([len(request.prompt_ids) for request in chosen])
+        offset = sizes % block if block else np.zeros_like(sizes)
+        ends = -(-(offset + length) // block) * block if block else offset + length
+        ids, attention = _left_padded(lm, chosen, offset, int(ends.max()))
+        position_L = np.arange(int(ends.max()))
+        is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
-            pads = width - len(request.prompt_ids)
-            ids[row, :pads] = lm.tokens.pad
-            ids[row, pads:width] = request.prompt_ids
-            attention[row, :pads] = 0
-            for position, token in request.anchors.items():
-                ids[row, width + position] = token
-        ids_BT = torch.from_numpy(ids).to(lm.device)
+            is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
+        shape, device = is_open.shape, lm.device
         return cls(
-            ids_BT=ids_BT,
-            attention_BT=None if attention.all() else torch.from_numpy(attention).to(lm.device),
-            open_BL=ids_BT[:, width:] == lm.tokens.mask,
-            step_BL=torch.full((len(chosen), length), ANCHOR_STEP, device=lm.device),
-            confidence_BL=torch.ones(len(chosen), length, device=lm.device),
+            ids_BT=torch.from_numpy(ids).to(device),
+            attention_BT=None if attention.all() else torch.from_numpy(attention).to(device),
+            open_BL=torch.from_numpy(is_open).to(device),
+            step_BL=torch.full(shape, ANCHOR_STEP, device=device),
+            confidence_BL=torch.ones(shape, device=device),
             rows=np.asarray(rows),
+            offset_B=torch.from_numpy(offset).to(device) if block else None,
+            size=length if block else None,
         )
 
     @property
@@ -158,34 +218,47 @@ class Canvas:
         """The canvases, a view."""
         return self.ids_BT[:, self.width :]
 
-    def commit(self, position_BR: Tensor, token_BR: Tensor, chosen_BR: Tensor) -> None:
-        """Fix the chosen tokens at their positions; the positions of a row are distinct."""
-        current_BR = self.tokens_BL.gather(1, position_BR)
-        new_BR = torch.where(chosen_BR, token_BR, current_BR)
-        self.tokens_BL.scatter_(1, position_BR, new_BR)
-        still_open_BR = self.open_BL.gather(1, position_BR) & ~chosen_BR
-        self.open_BL.scatter_(1, position_BR, still_open_BR)
+    def of_requests(self, values_BL: Tensor) -> Tensor:
+        """What belongs to the requests' own canvases, without prompt tails and filling."""
+        if self.offset_B is None or self.size is None:
+            return values_BL
+        position_L = torch.arange(self.size, device=values_BL.device)
+        return values_BL.gather(1, self.offset_B[:, None] + position_L)
 
-    def record(self, position_BR: Tensor, chosen_BR: Tensor, step: int, value_BR: Tensor) -> None:
-        """Note step and confidence of what was committed."""
-        step_BR = self.step_BL.gather(1, position_BR).masked_fill(chosen_BR, step)
-        self.step_BL.scatter_(1, position_BR, step_BR)
-        old_BR = self.confidence_BL.gather(1, position_BR)
-        self.confidence_BL.scatter_(1, position_BR, torch.where(chosen_BR, value_BR, old_BR))
+    def commit(
+        self, row_A1: Tensor, position_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor
+    ) -> None:
+        """Fix the chosen tokens at their positions; the positions of a row are distinct."""
+        at = (row_A1, position_AR)
+        self.tokens_BL[at] = torch.where(chosen_AR, token_AR, self.tokens_BL[at])
+        self.open_BL[at] &= ~chosen_AR
+
+    def record(
+        self,
+        at: tuple[Tensor, Tensor],
+        chosen_AR: Tensor,
+        step_A1: Tensor,
+        value_AR: Tensor,
+    ) -> None:
+        """Note step and confidence of what was committed at rows and positions `at`."""
+        self.step_BL[at] = torch.where(chosen_AR, step_A1, self.step_BL[at])
+        self.confidence_BL[at] = torch.where(chosen_AR, value_AR, self.confidence_BL[at])
 
     def ended(self, stop: Collection[int]) -> Tensor:
         """Rows [B] in which everything up to the first committed stop token is committed."""
         # One comparison a token keeps the ids off the device.
         end_BL = torch.stack([self.tokens_BL == token for token in stop]).any(0)
         position_L = torch.arange(self.length, device=end_BL.device)
+        if self.offset_B is not None:
+            end_BL &= position_L >= self.offset_B[:, None]
         first_end_B = torch.where(end_BL, position_L, self.length).amin(1)
         first_open_B = torch.where(self.open_BL, position_L, self.length).amin(1)
         return first_end_B < first_open_B
 
-    def select(self, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> "Canvas":
+    def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
         index = torch.from_numpy(np.flatnonzero(kept)).to(self.ids_BT.device)
-        attention = self.attention_BT
+        attention, offset = self.attention_BT, self.offset_B
         return Canvas(
             ids_BT=self.ids_BT[index],
             attention_BT=None if attention is None else attention[index],
@@ -193,14 +266,14 @@ class Canvas:
             step_BL=self.step_BL[index],
             confidence_BL=self.confidence_BL[index],
             rows=self.rows[kept],
+            offset_B=None if offset is None else offset[index],
+            size=self.size,
         )
 
     def traces(self) -> list[tuple[tuple[int, ...], Trace]]:
         """Tokens and trace of every row."""
-        tokens = self.tokens_BL.cpu().numpy()
-        committed = (~self.open_BL).cpu().numpy()
-        step, confidence = self.step_BL.cpu().numpy(), self.confidence_BL.cpu().numpy()
+        columns = (self.tokens_BL, ~self.open_BL, self.step_BL, self.confidence_BL)
+        arrays = [self.of_requests(column).cpu().numpy() for column in columns]
         return [
-            (tuple(row[0].tolist()), Trace.from_canvas(*row))
-            for row in zip(tokens, committed, step, confidence, strict=True)
+            (tuple(row[0].tolist()), Trace.from_canvas(*row)) for row in zip(*arrays, strict=True)
         ]

@@ -3,13 +3,16 @@
 Pure functions of logits. Shapes: B rows, R open positions of a row, V vocabulary.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 from midspan.models.family import SpecialTokens
+
+# Logits whose normaliser is computed at once; 16 MiB in single precision.
+_LARGEST_PART = 1 << 22
 
 
 class Choice(NamedTuple):
@@ -48,35 +51,37 @@ def choose(
     else:
         token_BR = sample(tempered_BRV.softmax(-1), uniform_BR)
 
-    # LLaDA ranks by the model's own distribution, Dream by the one sampled from.
-    ranked_BRV = tempered_BRV if config.sampler == "dream" else logits_BRV
-    if config.eos_policy != "suppress_confidence":
-        return Choice(
-            token_BR, probability(ranked_BRV, token_BR), score(ranked_BRV, token_BR, config)
-        )
-    late = [token for token in (tokens.eos, tokens.eot) if token is not None]
-    ranked_BRV = ranked_BRV.clone()
-    ranked_BRV[..., late] = -torch.inf
-    score_BR = score(ranked_BRV, token_BR, config)
+    # LLaDA ranks by the model's own distribution, the others by the one sampled from.
+    ranked_BRV = logits_BRV if config.sampler == "llada" else tempered_BRV
+    late: list[int] = []
+    if config.eos_policy == "suppress_confidence":
+        late = [token for token in (tokens.eos, tokens.eot) if token is not None]
+        ranked_BRV = ranked_BRV.clone()
+        ranked_BRV[..., late] = -torch.inf
+    probability_BR = probability(ranked_BRV, token_BR)
+    score_BR = score(ranked_BRV, probability_BR, config)
     for token in late:
         score_BR = score_BR.masked_fill(token_BR == token, torch.finfo(score_BR.dtype).min)
-    return Choice(token_BR, probability(ranked_BRV, token_BR), score_BR)
+    return Choice(token_BR, probability_BR, score_BR)
 
 
-def score(logits_BRV: Tensor, token_BR: Tensor, config: DecodingConfig) -> Tensor:
+def score(logits_BRV: Tensor, probability_BR: Tensor, config: DecodingConfig) -> Tensor:
     """How much each position deserves to be committed under the remasking rule, [B, R]."""
     if config.remasking == "margin":
         best_BR2 = logits_BRV.softmax(-1).topk(2, dim=-1).values
         return best_BR2[..., 0] - best_BR2[..., 1]
     if config.remasking == "entropy":
         return -torch.special.entr(logits_BRV.softmax(-1)).sum(-1)
-    return probability(logits_BRV, token_BR)
+    return probability_BR
 
 
 def probability(logits_BRV: Tensor, token_BR: Tensor) -> Tensor:
     """Probability of the tokens, [B, R], without the whole softmax."""
     chosen_BR = logits_BRV.gather(-1, token_BR[..., None])[..., 0]
-    return (chosen_BR - logits_BRV.logsumexp(-1)).exp()
+    # In parts, since logsumexp takes as much memory again as what it is given.
+    rows = max(1, _LARGEST_PART // logits_BRV.shape[-1])
+    parts = [part.logsumexp(-1) for part in logits_BRV.flatten(0, 1).split(rows)]
+    return (chosen_BR - torch.cat(parts).view_as(chosen_BR)).exp()
 
 
 def filter_logits(logits_BRV: Tensor, top_p: float | None, top_k: int | None) -> Tensor:
@@ -105,6 +110,40 @@ def sample(probs_BRV: Tensor, uniform_BR: Tensor) -> Tensor:
     return torch.searchsorted(cumulative_BRV, target_BR1, right=True)[..., 0]
 
 
+_INT64_WRAP = 1 << 63
+
+
+def _signed(constant: int) -> int:
+    """A 64-bit constant as torch's signed integers write it."""
+    return constant - 2 * _INT64_WRAP if constant >= _INT64_WRAP else constant
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)), (31, 1))
+
+
+def _mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): each bit in decides every bit out."""
+    for shift, factor in _MIX:
+        x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return x
+
+
+def uniform(seed_B: Tensor, draw_B: Tensor, position_BR: Tensor) -> Tensor:
+    """Numbers in [0, 1), [B, R]: a hash of seed, draw and position.
+
+    So a position's draw depends neither on the rows beside it nor on what else is drawn for.
+
+    Args:
+        seed_B: A row's seed.
+        draw_B: Which of the row's draws.
+        position_BR: Canvas positions.
+    """
+    key_B = _mix(_mix(seed_B + _GOLDEN) + draw_B * _GOLDEN)
+    bits_BR = _mix(key_B[:, None] + position_BR * _GOLDEN)
+    return ((bits_BR >> 40) & 0xFFFFFF).float() / (1 << 24)
+
+
 def gumbel(uniform_BR: Tensor) -> Tensor:
     """Gumbel noise: added to log-weights, the k largest are k draws without replacement."""
     tiny = torch.finfo(uniform_BR.dtype).tiny
@@ -118,3 +157,30 @@ def select(score_BR: Tensor, commits_B: Tensor) -> Tensor:
     return torch.zeros_like(score_BR, dtype=torch.bool).scatter(
         1, order_BR, rank_R < commits_B[:, None]
     )
+
+
+def select_confident(
+    score_BR: Tensor, threshold: float, ties: Literal["left", "together"]
+) -> Tensor:
+    """True at the scores that reach the threshold, [B, R], and at the best score of each row.
+
+    Fast-dLLM's rule; with `ties="together"` dInfer's, where all that lie within 1e-5 of a best
+    score below the threshold go with it.
+    """
+    if ties == "together":
+        best_B1 = score_BR.amax(1, keepdim=True)
+        return (score_BR >= (best_B1 - 1e-5).clamp(max=threshold)) & score_BR.isfinite()
+    best_BR = select(score_BR, torch.ones(len(score_BR), device=score_BR.device))
+    return (score_BR >= threshold) | best_BR
+
+
+def select_by_factor(score_BR: Tensor, factor: float) -> Tensor:
+    """True at the n best scores, for the largest n at which the n-th is >= 1 - factor / (n + 1).
+
+    Fast-dLLM's rule, without its fault of committing the last position whatever its score; at
+    least the best one.
+    """
+    rank_R = torch.arange(1, score_BR.shape[1] + 1, device=score_BR.device)
+    sorted_BR = score_BR.sort(dim=1, descending=True).values
+    reach_B = (sorted_BR >= 1 - factor / (rank_R + 1)).sum(1)
+    return select(score_BR, reach_B.clamp(min=1))

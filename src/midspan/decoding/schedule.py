@@ -1,34 +1,22 @@
-"""How many tokens each forward commits, known before the first one.
+"""How many tokens each forward commits, and where every row of a batch stands.
 
-A row's plan follows from its open positions alone, so that no step need look at the device and no
-forward is spent on committing nothing. Rows of a batch advance through their own plans together.
+What a block's forwards commit follows from its open positions when the row enters it, so no forward
+is spent on committing nothing. What hooks, a threshold or token editing change of that is taken up
+at the next step: a block is left when nothing in it is open. Everything here rests on the host.
+Shapes: B rows, L canvas, N blocks, F forwards of a block.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 
-
-class Stage(NamedTuple):
-    """One forward of one row.
-
-    Attributes:
-        start: Canvas position at which the current block begins.
-        open: Open positions of the block before the forward.
-        commits: Positions that it commits, at least 1.
-    """
-
-    start: int
-    open: int
-    commits: int
+# LLaDA2.1's limit on forwards that only edit.
+MAX_POST_STEPS = 16
 
 
 def even_commits(masks: int, steps: int) -> list[int]:
@@ -68,76 +56,124 @@ def random_times(uniform_L: NDArray[Any], steps: int, eps: float) -> NDArray[np.
     return np.searchsorted(unmasked_by, uniform_L, side="right").clip(max=steps - 1)
 
 
-@lru_cache(maxsize=1024)
-def _stages(
-    open_per_block: tuple[int, ...], counts: tuple[tuple[int, ...], ...], block: int
-) -> tuple[Stage, ...]:
-    stages = []
-    for index, masks in enumerate(open_per_block):
-        for count in counts[index]:
-            if count:
-                stages.append(Stage(index * block, masks, count))
-                masks -= count
-    return tuple(stages)
-
-
-def plan_row(
-    open_L: NDArray[np.bool_], config: DecodingConfig, times_L: NDArray[np.int64] | None = None
-) -> tuple[Stage, ...]:
-    """The forwards of one row.
+@lru_cache(maxsize=4096)
+def block_commits(num_open: int, config: DecodingConfig) -> tuple[int, ...]:
+    """What each forward of a block commits, at least 1 a forward.
 
     Args:
-        open_L: Canvas positions to fill.
+        num_open: Its open positions when it is entered.
         config: Says sampler, blocks and steps.
-        times_L: The step of each position, where it was drawn (`random_times`).
     """
-    per_block = tuple(open_L.reshape(config.num_blocks, config.block).sum(1).tolist())
-    if times_L is not None:
-        counts = [np.bincount(times_L[open_L], minlength=config.steps).tolist()]
-    elif config.sampler == "dream":
-        counts = [linear_commits(masks, config.steps, config.eps) for masks in per_block]
+    if config.commits_by_confidence:
+        return (1,) * num_open
+    if config.sampler == "dream":
+        counts = linear_commits(num_open, config.steps, config.eps)
+    elif config.sampler == "block":  # LLaDA2 spreads the block, not what is open of it.
+        counts = even_commits(config.block, config.steps_per_block)
     else:
-        counts = [even_commits(masks, config.steps_per_block) for masks in per_block]
-    return _stages(per_block, tuple(map(tuple, counts)), config.block)
+        counts = even_commits(num_open, config.steps_per_block)
+    return tuple(count for count in counts if count)
 
 
-@dataclass
-class Plan:
-    """The plans of a batch, side by side: B rows, N forwards, zeros after a row's last.
+def drawn_commits(times_L: NDArray[np.int64], open_L: NDArray[np.bool_]) -> tuple[int, ...]:
+    """What each forward commits where the step of each position was drawn (`random_times`)."""
+    return tuple(count for count in np.bincount(times_L[open_L]).tolist() if count)
+
+
+class Progress:
+    """Where the rows of a batch stand.
 
     Attributes:
-        start_BN: See `Stage`; on the device.
-        commits_BN: See `Stage`; on the device.
-        open_BN: See `Stage`.
-        forwards_B: Length of each row's plan.
+        block_B: The block that a row is in; N where it has none left.
+        open_BN: Open positions of each block.
+        steps_B: Forwards that a row took part in.
+        times_BL: The drawn step of each position, else None.
+        total: The most forwards that the schedule gives a row.
     """
 
-    start_BN: Tensor
-    commits_BN: Tensor
-    open_BN: NDArray[np.int64]
-    forwards_B: NDArray[np.int64]
+    def __init__(
+        self, config: DecodingConfig, open_BL: NDArray[np.bool_], times_BL: NDArray[np.int64] | None
+    ) -> None:
+        rows = len(open_BL)
+        self.config = config
+        self.times_BL = times_BL
+        self.steps_B = np.zeros(rows, dtype=np.int64)
+        self.block_B = np.full(rows, -1)
+        self._forward_B = np.zeros(rows, dtype=np.int64)
+        # Held in its block, though it is full: token editing goes on.
+        self._held_B = np.zeros(rows, dtype=bool)
+        self._post_B = np.zeros(rows, dtype=np.int64)
+        self._plan_BF = np.ones((rows, 1), dtype=np.int64)
+        self.update(open_BL)
+        self.total = max(map(self._planned, range(rows)), default=0)
 
-    @classmethod
-    def stack(cls, plans: Sequence[tuple[Stage, ...]], device: torch.device) -> Self:
-        """Bring the plans of rows side by side."""
-        forwards_B = np.array([len(plan) for plan in plans])
-        table = np.zeros((len(plans), int(forwards_B.max()), len(Stage._fields)), dtype=np.int64)
-        for row, plan in enumerate(plans):
-            if plan:
-                table[row, : len(plan)] = plan
-        start_BN, commits_BN = (
-            torch.from_numpy(column.copy()).to(device) for column in (table[..., 0], table[..., 2])
-        )
-        return cls(start_BN, commits_BN, table[..., 1], forwards_B)
+    def _planned(self, row: int) -> int:
+        if self.times_BL is not None:
+            return len(np.unique(self.times_BL[row]))
+        return sum(len(block_commits(int(n), self.config)) for n in self.open_BN[row] if n)
+
+    def update(self, open_BL: NDArray[np.bool_]) -> None:
+        """Take up what is open now; rows move to the first block that has something open."""
+        rows, length = open_BL.shape
+        self.open_BN = open_BL.reshape(rows, length // self.config.block, self.config.block).sum(2)
+        is_open_BN = self.open_BN > 0
+        first_B = np.where(is_open_BN.any(1), is_open_BN.argmax(1), self.open_BN.shape[1])
+        block_B = np.where(self._held_B, self.block_B, first_B)
+        for row in np.flatnonzero((block_B != self.block_B) & (block_B < self.open_BN.shape[1])):
+            if self.times_BL is not None:
+                plan = drawn_commits(self.times_BL[row], open_BL[row])
+            else:
+                plan = block_commits(int(self.open_BN[row, block_B[row]]), self.config)
+            self._enter(int(row), plan)
+        self.block_B = block_B
+
+    def _enter(self, row: int, plan: tuple[int, ...]) -> None:
+        missing = len(plan) - self._plan_BF.shape[1]
+        if missing > 0:  # What a plan does not say is one token a forward.
+            self._plan_BF = np.pad(self._plan_BF, ((0, 0), (0, missing)), constant_values=1)
+        self._plan_BF[row] = 1
+        self._plan_BF[row, : len(plan)] = plan
+        self._forward_B[row] = self._post_B[row] = 0
+        self._held_B[row] = self.config.editing_threshold is not None
 
     @property
-    def total(self) -> int:
-        """N."""
-        return self.open_BN.shape[1]
+    def between_blocks_B(self) -> NDArray[np.bool_]:
+        """Rows that have just left a block."""
+        return self._forward_B == 0
 
-    def select(self, kept: NDArray[np.bool_]) -> "Plan":
-        """The kept rows, [B]."""
-        index = torch.from_numpy(np.flatnonzero(kept)).to(self.start_BN.device)
-        return Plan(
-            self.start_BN[index], self.commits_BN[index], self.open_BN[kept], self.forwards_B[kept]
-        )
+    @property
+    def finished_B(self) -> NDArray[np.bool_]:
+        """Rows with nothing left to do."""
+        return self.block_B >= self.open_BN.shape[1]
+
+    def active(self, together: bool) -> NDArray[np.int64]:
+        """Rows of the next forward: all, or those of the first block where they must share it."""
+        if not together:
+            return np.arange(len(self.block_B))
+        return np.flatnonzero(self.block_B == self.block_B.min())
+
+    def commits(self, rows_A: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What the next forward of each row commits by the schedule."""
+        last = self._plan_BF.shape[1] - 1
+        planned_A = self._plan_BF[rows_A, self._forward_B[rows_A].clip(max=last)]
+        planned_A = np.where(self._forward_B[rows_A] > last, 1, planned_A)
+        return np.minimum(planned_A, self.open_BN[rows_A, self.block_B[rows_A]])
+
+    def advance(self, rows_A: NDArray[np.int64]) -> None:
+        """Count a forward."""
+        self.steps_B[rows_A] += 1
+        self._forward_B[rows_A] += 1
+
+    def settle(self, rows_A: NDArray[np.int64], edited_A: NDArray[np.bool_]) -> None:
+        """Let rows leave a block that was full before the forward, where nothing was edited."""
+        full_A = self.open_BN[rows_A, self.block_B[rows_A]] == 0
+        self._post_B[rows_A] += full_A
+        self._held_B[rows_A] = ~full_A | (edited_A & (self._post_B[rows_A] < MAX_POST_STEPS))
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """Keep these rows."""
+        for name in ("block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B"):
+            setattr(self, name, getattr(self, name)[kept_B])
+        self._plan_BF = self._plan_BF[kept_B]
+        if self.times_BL is not None:
+            self.times_BL = self.times_BL[kept_B]

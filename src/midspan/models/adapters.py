@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 
 from midspan.errors import MidspanError
 from midspan.models.checkpoint import (
@@ -51,7 +52,9 @@ class Adapter:
 def native_key(model_class: type[Any], key: str) -> str:
     """A published checkpoint key in native names; native keys stay as they are."""
     for rename in get_checkpoint_conversion_mapping(model_class.__name__) or []:
-        key, _ = rename.rename_source_key(key)
+        # An adapter on a tensor that is split or merged has no place here, and is refused as such.
+        if isinstance(rename, WeightRenaming):
+            key, _ = rename.rename_source_key(key)
     return key
 
 

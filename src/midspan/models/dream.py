@@ -4,37 +4,24 @@ Source: the published modelling code of DreamLM/Dream. The row at position i-1 p
 position i, as in the autoregressive model it was trained from.
 """
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from midspan.errors import MidspanError
-from midspan.models.family import (
-    Family,
-    Message,
-    Piece,
-    PublishedToken,
-    PublishedTokens,
-    Special,
-    register,
+from midspan.models.chat import chatml
+from midspan.models.family import Family, PublishedToken, PublishedTokens, register
+from midspan.models.native import MaskedDiffusionMixin, register_native
+from midspan.models.published import Allowed, PublishedConfig
+
+_REASONER = (
+    "config.json: {} is DreamReasoner's, which shares Dream's model_type but decodes in blocks and "
+    "without the shift; it is not implemented: its published code could not be verified"
 )
-from midspan.models.native import MaskedDiffusionMixin, refuse_unimplemented, register_native
-
-_ALLOWED: dict[str, tuple[Any, ...]] = {
-    "hidden_act": ("silu",),
-    "is_causal": (False,),
-    "num_experts": (None,),
-    "rope_scaling": (None,),
-    "use_sliding_window": (False, None),
-    # DreamReasoner keeps the model type but decodes in blocks and without the shift.
-    "block_size": (None,),
-}
-_ARCHITECTURE = "DreamModel"
 
 
-class DreamConfig(Qwen2Config):
+class DreamConfig(PublishedConfig, Qwen2Config):
     """A Qwen2 config that reads and writes Dream's published config.json.
 
     Raises:
@@ -42,6 +29,9 @@ class DreamConfig(Qwen2Config):
     """
 
     model_type = "Dream"
+    published_architecture = "DreamModel"
+    published_constants: ClassVar[Mapping[str, Any]] = {"rope_scaling": None}
+    allowed: ClassVar[Allowed] = {"num_experts": (None,)}
 
     vocab_size: int = 152064
     mask_token_id: int | None = None
@@ -49,29 +39,12 @@ class DreamConfig(Qwen2Config):
     use_cache: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Refuse relatives that share the model type, then let Qwen2 fill in the rest."""
-        refuse_unimplemented("Dream", {**kwargs, **vars(self)}, _ALLOWED)
+        """Refuse the relative that shares the model type: it would decode to garbage here."""
+        if kwargs.get("block_size") is not None:
+            raise MidspanError(_REASONER.format(f"block_size={kwargs['block_size']}"))
         if "DreamForCausalLM" in (self.architectures or ()):
-            raise MidspanError("config.json: architecture DreamForCausalLM is not implemented")
-        if set(self.layer_types or ()) - {"full_attention"}:
-            raise MidspanError("config.json: layer_types must all be full_attention for Dream")
+            raise MidspanError(_REASONER.format("architecture DreamForCausalLM"))
         super().__post_init__(**kwargs)
-        rope_type = self.rope_parameters["rope_type"]
-        if rope_type != "default":
-            raise MidspanError(
-                f"config.json: rope_type={rope_type!r} is not implemented for Dream models"
-            )
-
-    def to_json_string(self, use_diff: bool = True) -> str:
-        """The published config.json, so that the reference code reads what midspan saves."""
-        published = json.loads(super().to_json_string(use_diff=True))
-        for native in ("is_causal", "layer_types", "_name_or_path"):
-            published.pop(native, None)
-        published["architectures"] = [_ARCHITECTURE]
-        published["rope_theta"] = published.pop("rope_parameters")["rope_theta"]
-        published["rope_scaling"] = None
-        published["torch_dtype"] = published.pop("dtype", None)
-        return json.dumps(published, indent=2, sort_keys=True) + "\n"
 
 
 class DreamForMaskedDiffusion(MaskedDiffusionMixin, Qwen2ForCausalLM):
@@ -82,15 +55,6 @@ class DreamForMaskedDiffusion(MaskedDiffusionMixin, Qwen2ForCausalLM):
 
 class DreamTokenizer(Qwen2Tokenizer):
     """Qwen2's tokenizer under the name by which published folders ask for remote code."""
-
-
-def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
-    """Qwen's ChatML up to and including the assistant's header, without a default system turn."""
-    pieces: list[Piece] = []
-    for message in messages:
-        pieces += [Special("<|im_start|>"), f"{message['role']}\n{message['content']}"]
-        pieces += [Special("<|im_end|>"), "\n"]
-    return [*pieces, Special("<|im_start|>"), "assistant\n"]
 
 
 register_native(DreamConfig, DreamForMaskedDiffusion, {})
@@ -111,7 +75,7 @@ DREAM = register(
             eot=PublishedToken("<|im_end|>", 151645),
             pad=PublishedToken("<|endoftext|>", 151643),
         ),
-        chat=chat_pieces,
+        chat=chatml,
         lora_targets=(
             *("q_proj", "k_proj", "v_proj", "o_proj"),
             *("gate_proj", "up_proj", "down_proj"),

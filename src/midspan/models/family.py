@@ -46,10 +46,10 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class PublishedToken:
-    """A special token as its family published it."""
+    """A special token as its family published it; `id` is None where only its text is known."""
 
     text: str
-    id: int
+    id: int | None
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,16 @@ class Family:
         noise: What the forward process replaces a token with: the mask or a random token.
         special_tokens: The published table against which tokenizer and config are checked.
         chat: Messages to the pieces of a chat prompt that ends with the assistant's header.
-        lora_targets: The native modules that LoRA adapts by default.
+        lora_targets: The native modules that LoRA adapts by default; experts are not among them.
+        expert_parameters: For a mixture of experts, what to give as PEFT's `target_parameters` to
+            adapt the experts too.
         decoding_defaults: Keyword arguments of `midspan.decoding.DecodingConfig`.
         max_length: Positions that prompt and response may take together; a model's config may
             say less.
         template_first: True where a chat template in the tokenizer goes before `chat`.
         cumulative_positions: True where a padded row counts positions from its first real token.
+        attention: "full", or "block_causal": within a block and to the blocks before it.
+        block_length: Tokens of an attention block, where config.json does not say.
     """
 
     name: str
@@ -103,9 +107,16 @@ class Family:
     max_length: int
     cumulative_positions: bool = False
     template_first: bool = False
+    attention: Literal["full", "block_causal"] = "full"
+    block_length: int | None = None
+    expert_parameters: tuple[str, ...] = ()
 
 
 _FAMILIES: dict[str, Family] = {}
+_REFUSED = {
+    "illada": "its published config and special tokens could not be verified",
+    "diffusion_gemma_text": "it is a part of diffusion_gemma; load the whole folder",
+}
 
 
 def register(family: Family) -> Family:
@@ -126,6 +137,8 @@ def family_for(model_type: str) -> Family:
     Raises:
         MidspanError: If no family has that model type.
     """
+    if model_type in _REFUSED:
+        raise MidspanError(f"model_type {model_type!r} is not implemented: {_REFUSED[model_type]}")
     if model_type not in _FAMILIES:
         known = ", ".join(_FAMILIES)
         raise MidspanError(f"model_type {model_type!r} belongs to no known family (known: {known})")

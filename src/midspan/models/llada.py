@@ -4,7 +4,6 @@ Source: the published modelling code of ML-GSAI/LLaDA and Gen-Verse/MMaDA. The a
 Llama's; the checkpoints differ in their key names and config fields only.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,8 @@ from midspan.models.family import (
     Special,
     register,
 )
-from midspan.models.native import MaskedDiffusionMixin, refuse_unimplemented, register_native
+from midspan.models.native import MaskedDiffusionMixin, register_native
+from midspan.models.published import PublishedConfig
 
 # Published config field: native field.
 _FIELDS = {
@@ -57,19 +57,14 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "block_group_size": (1, None),
     "multi_query_attention": (False, None),
     "clip_qkv": (None,),
-    # LLaDA-MoE was published under model_type "llada" as well.
+    # LLaDA-MoE was published under model_type "llada" as well; its own config reads it.
     "num_experts": (None,),
-    "rope_scaling": (None,),
     "sliding_window": (None,),
-    "use_sliding_window": (False, None),
-    # Native names that the published format cannot express.
-    "is_causal": (False,),
-    "attention_bias": (False,),
+    # A native name that the published format cannot express.
     "mlp_bias": (False,),
-    "hidden_act": ("silu",),
 }
-_NATIVE_ONLY = {"attention_bias", "mlp_bias", "hidden_act", "is_causal", "head_dim", "dtype"}
-_NATIVE_ONLY |= {"pretraining_tp", "rope_parameters", "_name_or_path"}
+# iLLaDA's size: other special tokens, and config fields that nobody has verified here.
+_ILLADA_VOCABULARY = 155136
 
 _RENAMES = {
     r"model.transformer.wte": "model.embed_tokens",
@@ -88,7 +83,7 @@ _RENAMES = {
 }
 
 
-class LladaConfig(LlamaConfig):
+class LladaConfig(PublishedConfig, LlamaConfig):
     """A Llama config that reads and writes LLaDA's published config.json.
 
     Raises:
@@ -97,6 +92,12 @@ class LladaConfig(LlamaConfig):
 
     model_type = "llada"
     published_architecture = "LLaDAModelLM"
+    published_fields = _FIELDS
+    published_constants = _PUBLISHED_CONSTANTS
+    allowed = _ALLOWED
+    native_only = frozenset({"attention_bias", "mlp_bias", "hidden_act", "head_dim"}) | {
+        "pretraining_tp"
+    }
 
     vocab_size: int = 126464
     bos_token_id: int | None = None
@@ -108,33 +109,21 @@ class LladaConfig(LlamaConfig):
     use_cache: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Translate published field names, then let Llama fill in the rest."""
-        refuse_unimplemented(self.model_type, {**kwargs, **vars(self)}, _ALLOWED)
-        if "d_model" in kwargs:
-            if kwargs.get("mlp_hidden_size") is None:
-                raise MidspanError("config.json: mlp_hidden_size is missing")
-            for published, native in _FIELDS.items():
-                value = kwargs.pop(published, None)
-                if value is not None:
-                    setattr(self, native, value)
+        """Check what the fields say together."""
+        if "d_model" in kwargs and kwargs.get("mlp_hidden_size") is None:
+            raise MidspanError("config.json: mlp_hidden_size is missing")
         super().__post_init__(**kwargs)
-        rope_type = self.rope_parameters["rope_type"]
-        if rope_type != "default":
-            raise MidspanError(
-                f"config.json: rope_type={rope_type!r} is not implemented for llada models"
-            )
         if self.head_dim * self.num_attention_heads != self.hidden_size:
             raise MidspanError("config.json: head_dim must be hidden_size / num_attention_heads")
+        if self.vocab_size == _ILLADA_VOCABULARY:
+            raise MidspanError(
+                f"config.json: vocab_size={self.vocab_size} is iLLaDA's, which is not implemented: "
+                "its published config and special tokens could not be verified"
+            )
 
-    def to_json_string(self, use_diff: bool = True) -> str:
-        """The published config.json, so that the reference code reads what midspan saves."""
-        native = json.loads(super().to_json_string(use_diff=True))
-        published = {**_PUBLISHED_CONSTANTS, "rope_theta": self.rope_parameters["rope_theta"]}
-        published |= {new: native.pop(old) for new, old in _FIELDS.items()}
-        published |= {"vocab_size": self.vocab_size, "torch_dtype": native.get("dtype")}
-        kept = {key: value for key, value in native.items() if key not in _NATIVE_ONLY}
-        kept["architectures"] = [self.published_architecture]
-        return json.dumps({**kept, **published}, indent=2, sort_keys=True) + "\n"
+    def published_extra(self) -> dict[str, Any]:
+        """The size of the vocabulary, which the published file states twice."""
+        return {"vocab_size": self.vocab_size}
 
 
 class MmadaConfig(LladaConfig):

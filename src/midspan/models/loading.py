@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.core_model_loading import revert_weight_conversion
 
 from midspan.errors import MidspanError
 from midspan.models.adapters import (
@@ -15,7 +17,6 @@ from midspan.models.adapters import (
     apply_adapter,
     check_adapter,
     combine_fingerprint,
-    native_key,
     read_adapter,
 )
 from midspan.models.checkpoint import (
@@ -27,7 +28,7 @@ from midspan.models.checkpoint import (
     resolve_folder,
     weights_digest,
 )
-from midspan.models.family import Family, family_for
+from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.tokens import special_tokens
@@ -103,27 +104,44 @@ def load(
     """
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
-    family = family_for(str(read_json(folder / "config.json").get("model_type")))
-    config = family.config_class.from_pretrained(folder)
+    found = _check_folder(folder)
+    plan = _plan_adapter(source, found.family, found.config)
+    placement = _placement(dtype, device, device_map, quantization)
+    model = _load_weights(folder, found.family, found.config, placement)
+    # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
+    model.name_or_path = str(source.base)
+    fingerprint = _fingerprint(found.files, model, quantization)
+    longest = found.config.get_text_config().max_position_embeddings
+    return DiffusionLM(
+        model=apply_adapter(model, plan) if plan else model.eval(),
+        tokenizer=found.tokenizer,
+        family=found.family,
+        tokens=found.tokens,
+        name=str(spec) if adapter is None else f"{spec}+{adapter}",
+        max_length=min(found.family.max_length, longest),
+        fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
+    )
+
+
+class _Checkpoint(NamedTuple):
+    """A folder that was found whole, read but for its weights."""
+
+    family: Family
+    config: Any
+    tokenizer: PreTrainedTokenizerFast
+    tokens: SpecialTokens
+    files: list[TensorFile]
+
+
+def _check_folder(folder: Path) -> _Checkpoint:
+    config = _load_config(folder)
+    # Two families may share a published model type; the config knows which one it is.
+    family = family_for(config.model_type)
     tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
     files = read_weights(folder)
     check_weights(files, family, config)
-    plan = _plan_adapter(source, family, config)
-    placement = _placement(dtype, device, device_map, quantization)
-    model = _load_weights(folder, family, config, placement)
-    # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
-    model.name_or_path = str(source.base)
-    fingerprint = _fingerprint(files, model, quantization)
-    return DiffusionLM(
-        model=apply_adapter(model, plan) if plan else model.eval(),
-        tokenizer=tokenizer,
-        family=family,
-        tokens=tokens,
-        name=str(spec) if adapter is None else f"{spec}+{adapter}",
-        max_length=min(family.max_length, config.max_position_embeddings),
-        fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
-    )
+    return _Checkpoint(family, config, tokenizer, tokens, files)
 
 
 def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None:
@@ -132,6 +150,15 @@ def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None
     plan = read_adapter(source.adapter, family.model_class, str(source.base))
     check_adapter(plan, empty_model(family.model_class, config))
     return plan
+
+
+def _load_config(folder: Path) -> Any:
+    family = family_for(str(read_json(folder / "config.json").get("model_type")))
+    try:
+        return family.config_class.from_pretrained(folder)
+    except StrictDataclassError as error:
+        reason = " ".join(str(error).split())
+        raise MidspanError(f"{folder / 'config.json'}: {reason}") from error
 
 
 def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
@@ -169,13 +196,18 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     Raises:
         MidspanError: Naming a missing, superfluous or wrongly shaped tensor.
     """
-    shapes = {key: shape for file in files for key, shape in file.shapes.items()}
-    found = {native_key(family.model_class, key): shape for key, shape in shapes.items()}
+    found = {key: shape for file in files for key, shape in file.shapes.items()}
     model = empty_model(family.model_class, config)
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    if config.tie_word_embeddings:
-        found.setdefault("lm_head.weight", expected["lm_head.weight"])
-    compare_shapes(found, expected, f"weights in {files[0].path.parent}")
+    native = model.state_dict()
+    published = revert_weight_conversion(model, native)
+    # Names of merged tensors tell a folder saved in native format.
+    is_native = bool(found.keys() & (native.keys() - published.keys()))
+    expected = native if is_native else published
+    for tied in model.all_tied_weights_keys:
+        for key in (tied,) if is_native else revert_weight_conversion(model, {tied: native[tied]}):
+            found.setdefault(key, tuple(expected[key].shape))
+    shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+    compare_shapes(found, shapes, f"weights in {files[0].path.parent}")
 
 
 def _placement(
@@ -207,6 +239,6 @@ def _placement(
 
 def _fingerprint(files: list[TensorFile], model: Any, quantization: Quantization | None) -> str:
     """Hash what decides the logits: weights, rotary base, number format."""
-    rope = sorted(model.config.rope_parameters.items())
+    rope = sorted(model.config.get_text_config().rope_parameters.items())
     parts = [weights_digest(files), repr(rope), str(model.dtype), str(quantization)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
+from midspan.models.attention import block_causal_mask, for_attention
 from midspan.models.family import Family, SpecialTokens
 from midspan.models.tokens import (
     control_ids,
@@ -36,6 +37,8 @@ class DiffusionLM:
         name: The spec it was loaded from.
         max_length: Positions that prompt and response may take together.
         fingerprint: A short hash of weights, adapter and number format.
+        block_length: Tokens of an attention block; None for full attention. By default what the
+            config says; `dataclasses.replace` gives the same weights under another length.
     """
 
     model: Any
@@ -45,6 +48,15 @@ class DiffusionLM:
     name: str
     max_length: int
     fingerprint: str
+    block_length: int | None = None
+
+    def __post_init__(self) -> None:
+        """Take the attention's block length from the config, or else from the family."""
+        if self.family.attention == "full":
+            self.block_length = None
+        elif self.block_length is None:
+            stated = getattr(self.base.config, "block_size", None)
+            self.block_length = stated or self.family.block_length
 
     @property
     def base(self) -> Any:
@@ -115,13 +127,25 @@ class DiffusionLM:
         Args:
             input_ids_BT: Token ids, left padded.
             attention_mask_BT: 1 at real positions; None where nothing is padded.
+
+        Raises:
+            MidspanError: If the family's logits are not a function of one sequence of ids.
         """
+        if self.family.noise == "uniform":
+            raise MidspanError(
+                f"family {self.family.name} has no logits of a masked sequence: a causal encoder "
+                "reads the prompt and a decoder conditioned on its last guess the canvas"
+            )
         positions_BT = None
         if self.family.cumulative_positions and attention_mask_BT is not None:
             positions_BT = attention_mask_BT.long().cumsum(-1) - 1
             positions_BT = positions_BT.masked_fill(attention_mask_BT == 0, 1)
+        mask = attention_mask_BT
+        if self.block_length is not None:
+            real_BT = torch.ones_like(input_ids_BT) if mask is None else mask
+            mask = for_attention(block_causal_mask(real_BT, self.block_length), self.base)
         output = self.base.model(
-            input_ids=input_ids_BT, attention_mask=attention_mask_BT, position_ids=positions_BT
+            input_ids=input_ids_BT, attention_mask=mask, position_ids=positions_BT
         )
         return output.last_hidden_state
 

@@ -29,7 +29,8 @@ def special_tokens(
     for role, token in table.items().items():
         if ids[role] is None and role in ("mask", "eos", "pad"):
             raise MidspanError(f"the tokenizer has no {token.text} token ({family.name}'s {role})")
-    _check_ids(ids, config, table)
+    # Composed configs keep the ids of their text part there.
+    _check_ids(ids, config.get_text_config(), table)
     return SpecialTokens(**{"mask": None, "bos": None, "eot": None, **ids})
 
 
@@ -45,7 +46,8 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
                 f"{token.text} is {found} in the tokenizer but config.json says "
                 f"{role}_token_id={stated}"
             )
-        if config.vocab_size == table.vocab_size and found != token.id:
+        published = token.id if config.vocab_size == table.vocab_size else None
+        if published not in (None, found):
             raise MidspanError(
                 f"{token.text} is {found} in the tokenizer but was published as {token.id}"
             )

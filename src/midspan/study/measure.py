@@ -86,6 +86,7 @@ def _record(
         "forwards": generation.forwards,
         "stopped_early": generation.stopped_early,
         "settings": config.model_dump(mode="json"),
+        "exact": config.exact,
         "tokens": list(generation.tokens),
         "trace": generation.trace.to_dict(),
     }

@@ -1,0 +1,213 @@
+"""Hooks: where rules of one's own enter the decoder, and what they see and may do.
+
+Every step goes through the same points: `before_forward`, `edit_logits`, `choose`, `after_commit`,
+`may_remask`. The built-in rules (`rules.py`) are hooks too and come first.
+Shapes: B rows, A rows of a step, L a request's canvas, R positions of a step, V vocabulary.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from midspan.decoding.canvas import Canvas
+from midspan.decoding.trace import ANCHOR_STEP
+from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.decoding.choice import Choice
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class View:
+    """What a hook sees of the rows of a step, and what it may do to them.
+
+    Rows are numbered 0..A-1 within the view. Tensors are copies, made when asked for.
+
+    Attributes:
+        requests: The rows' indices into the requests, A.
+        step_A: The forwards that each row has behind it.
+        changed: Whether `anchor` or `stop` did anything.
+    """
+
+    def __init__(
+        self, canvas: Canvas, rows_A: IntArray, steps_B: IntArray, stopped_B: BoolArray
+    ) -> None:
+        self._canvas, self._stopped_B = canvas, stopped_B
+        self._host_rows_A = rows_A
+        self._rows_A = torch.from_numpy(rows_A).to(canvas.ids_BT.device)
+        self.requests: tuple[int, ...] = tuple(canvas.rows[rows_A].tolist())
+        self.step_A: tuple[int, ...] = tuple(steps_B[rows_A].tolist())
+        self.changed = False
+
+    @property
+    def tokens_AL(self) -> Tensor:
+        """The canvases; the mask token where open."""
+        return self._canvas.of_requests(self._canvas.tokens_BL)[self._rows_A]
+
+    @property
+    def open_AL(self) -> Tensor:
+        """True where nothing is committed."""
+        return self._canvas.of_requests(self._canvas.open_BL)[self._rows_A]
+
+    @property
+    def anchored_AL(self) -> Tensor:
+        """True at anchors, the request's and those of hooks."""
+        step_AL = self._canvas.of_requests(self._canvas.step_BL)[self._rows_A]
+        return (step_AL == ANCHOR_STEP) & ~self.open_AL
+
+    @property
+    def confidence_AL(self) -> Tensor:
+        """Confidence of what is committed, 1 at anchors and open positions."""
+        return self._canvas.of_requests(self._canvas.confidence_BL)[self._rows_A]
+
+    def anchor(self, row: int, position: int, token: int) -> None:
+        """Fix a token at an open position; to anchor what an anchor already holds does nothing.
+
+        Raises:
+            MidspanError: If the position is outside the canvas, or is committed.
+        """
+        size = self._canvas.size or self._canvas.length
+        if not 0 <= position < size:
+            raise MidspanError(f"anchor: position {position} is outside the canvas 0..{size - 1}")
+        offset_B, index = self._canvas.offset_B, self._rows_A[row]
+        place = position if offset_B is None else position + int(offset_B[index])
+        at = (index, torch.tensor(place, device=index.device))
+        held, is_open = int(self._canvas.tokens_BL[at]), bool(self._canvas.open_BL[at])
+        is_anchor = not is_open and int(self._canvas.step_BL[at]) == ANCHOR_STEP
+        if is_anchor and held == token:
+            return
+        if not is_open:
+            what = "an anchor" if is_anchor else "a committed token"
+            raise MidspanError(f"anchor: position {position} holds {what} and cannot be changed")
+        self._canvas.tokens_BL[at] = token
+        self._canvas.open_BL[at] = False
+        self.changed = True
+
+    def stop(self, row: int) -> None:
+        """Let a row leave as it is, with what is open left open."""
+        self._stopped_B[self._host_rows_A[row]] = True
+        self.changed = True
+
+
+@dataclass
+class Proposal:
+    """What a step is about to commit.
+
+    Attributes:
+        position_AR: Canvas positions looked at; under block diffusion the last block's may lie
+            behind the canvas.
+        open_AR: True where they are open; the others fill up rows that have fewer.
+        choice: Token, probability and score of each.
+        commits_A: How many the schedule commits.
+        chosen_AR: True where committed, as the hooks so far have it.
+    """
+
+    position_AR: Tensor
+    open_AR: Tensor
+    choice: "Choice"
+    commits_A: Tensor
+    chosen_AR: Tensor
+
+
+class Hook:
+    """A rule of decoding; override what it needs.
+
+    A hook's exception ends decoding and reaches the caller as it is, with a note that names hook
+    and point. A hook that must not make rows depend on each other looks at each row alone. Where
+    a batch is decoded again because memory ran out, hooks see its rows again.
+    """
+
+    def on_canvas(self, view: View) -> None:
+        """Before anything is decoded: may anchor and stop."""
+
+    def before_forward(self, view: View) -> None:
+        """Before a forward: may anchor and stop. Called again where it did."""
+
+    def edit_logits(self, view: View, position_AR: Tensor, logits_ARV: Tensor) -> None:
+        """Change logits in place; minus infinity bans a token. One at least must stay."""
+
+    def choose(self, view: View, proposal: Proposal) -> Tensor:
+        """The open positions to commit, [A, R].
+
+        A row in which nothing is chosen commits its best position all the same.
+        """
+        return proposal.chosen_AR
+
+    def after_commit(self, view: View) -> None:
+        """After a step: may anchor and stop."""
+
+    def may_remask(self, view: View) -> Tensor | None:
+        """Committed positions to open again, [A, L], or None; anchors cannot be.
+
+        With a cache, only in the block that a row is in. A row's canvas length is the most that
+        is opened again; what is asked for beyond has no effect, so that decoding ends.
+        """
+        return None
+
+
+class Named:
+    """Adds to an exception which hook raised it, and where."""
+
+    def __init__(self, hook: Hook, point: str) -> None:
+        self._note = f"raised by the hook {type(hook).__name__}.{point}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            error.add_note(self._note)
+
+
+def run_choose(hooks: Iterable[Hook], view: View, proposal: Proposal) -> Tensor:
+    """What the hooks choose, one after the other.
+
+    Raises:
+        MidspanError: If a hook chooses a position that is not open.
+    """
+    for hook in hooks:
+        with Named(hook, "choose"):
+            chosen_AR = hook.choose(view, proposal)
+            if (chosen_AR & ~proposal.open_AR).any():
+                raise MidspanError(f"hook {type(hook).__name__}: chose a position that is not open")
+            idle_A1 = ~chosen_AR.any(1, keepdim=True)
+            proposal.chosen_AR = torch.where(idle_A1, _best(proposal), chosen_AR)
+    return proposal.chosen_AR
+
+
+def _best(proposal: Proposal) -> Tensor:
+    """The best open position of each row that has one, [A, R]."""
+    score_AR = proposal.choice.score_BR.masked_fill(~proposal.open_AR, -torch.inf)
+    best_A1 = score_AR.argmax(1, keepdim=True)
+    return torch.zeros_like(proposal.open_AR).scatter(1, best_A1, True) & proposal.open_AR
+
+
+def run_remask(hooks: Iterable[Hook], view: View) -> Tensor | None:
+    """Positions that hooks open again, [A, L]; None where there are none.
+
+    Raises:
+        MidspanError: If one of them holds an anchor.
+    """
+    asked_AL = None
+    for hook in hooks:
+        with Named(hook, "may_remask"):
+            wanted_AL = hook.may_remask(view)
+            if wanted_AL is None:
+                continue
+            if (wanted_AL & view.anchored_AL).any():
+                raise MidspanError(f"hook {type(hook).__name__}: would re-mask an anchor")
+            asked_AL = wanted_AL if asked_AL is None else asked_AL | wanted_AL
+    return None if asked_AL is None else asked_AL & ~view.open_AL

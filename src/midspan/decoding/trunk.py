@@ -1,0 +1,229 @@
+"""What a step's forward computes: hidden states where needed, logits at the open positions.
+
+Three ways: everything anew, Fast-dLLM's prefix and dual cache, block diffusion. A trunk knows
+nothing of how tokens are chosen.
+Shapes: B rows, A rows of a step, R open positions of the current block, Q positions fed to the
+model, T prompt and canvas, D hidden width, V vocabulary.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from midspan.decoding.cache import SlotCache, rows_tensor
+from midspan.decoding.canvas import Canvas
+from midspan.decoding.config import DecodingConfig
+from midspan.models.attention import block_causal_mask, for_attention
+from midspan.models.model import DiffusionLM
+
+
+class Wanted(NamedTuple):
+    """What a step asks of the model.
+
+    Attributes:
+        rows_A: Rows of the batch that take part.
+        position_AR: Canvas positions whose logits are wanted.
+        start: Canvas position at which the block begins, where all rows share it.
+    """
+
+    rows_A: NDArray[np.int64]
+    position_AR: Tensor
+    start: int
+
+
+class Trunk(Protocol):
+    """Logits for a batch."""
+
+    def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
+        """Aligned logits [A, R, V] in single precision."""
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """Keep these rows of the batch only."""
+
+
+def trunk_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Trunk:
+    """The trunk that the config asks for."""
+    if config.sampler == "block":
+        return BlockCausal(lm, config, canvas)
+    if config.cache == "none":
+        return Uncached(lm, config.guidance)
+    return Cached(lm, config)
+
+
+def rows_of(values_BX: Tensor, rows_A: NDArray[np.int64]) -> Tensor:
+    """The rows of a step, without a copy where these are all."""
+    if len(rows_A) == len(values_BX):
+        return values_BX
+    return values_BX[rows_tensor(rows_A, values_BX.device)]
+
+
+class Uncached:
+    """Everything anew, guided or not."""
+
+    def __init__(self, lm: DiffusionLM, guidance: float) -> None:
+        self.lm, self.guidance = lm, guidance
+
+    def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
+        """See `Trunk`."""
+        lm, ids_BT, attention_BT = self.lm, canvas.ids_BT, canvas.attention_BT
+        rows_BR = canvas.width + wanted.position_AR
+        if not self.guidance:
+            return lm.logits(ids_BT, attention_BT, rows=rows_BR).float()
+        hidden_BT = ids_BT.clone()
+        hidden_BT[:, : canvas.width] = lm.tokens.mask
+        both = torch.cat([ids_BT, hidden_BT])
+        attention = None if attention_BT is None else torch.cat([attention_BT, attention_BT])
+        logits = lm.logits(both, attention, rows=torch.cat([rows_BR, rows_BR])).float()
+        given_BRV, blind_BRV = logits.chunk(2)
+        return blind_BRV + (self.guidance + 1) * (given_BRV - blind_BRV)
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """See `Trunk`; nothing is held."""
+
+
+class Cached:
+    """Prefix and dual cache for models with full attention (Fast-dLLM, Wu et al. 2025).
+
+    A block's first forward is over everything and keeps keys and values. Later ones are over the
+    block and what is right of it ("prefix"), or over the block ("dual"); what they compute goes
+    in the place of what was kept. Rows of one block go together, so that each row is renewed
+    when it would be alone. A shifted family's windows begin one position earlier, since row i-1
+    predicts position i; Fast-dLLM's own Dream code duplicates a row instead.
+    """
+
+    def __init__(self, lm: DiffusionLM, config: DecodingConfig) -> None:
+        self.lm, self.config = lm, config
+        self.cache: SlotCache | None = None
+        self.start, self.age = -1, 0
+        self.held: list[int] = []
+
+    def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
+        """See `Trunk`."""
+        ids_AT = rows_of(canvas.ids_BT, wanted.rows_A)
+        attention_AT = canvas.attention_BT
+        if attention_AT is not None:
+            attention_AT = rows_of(attention_AT, wanted.rows_A)
+        requests = canvas.rows[wanted.rows_A].tolist()
+        total, first, last = ids_AT.shape[1], 0, ids_AT.shape[1]
+        if self._is_stale(wanted.start, requests):
+            layers = self.lm.base.config.num_hidden_layers
+            self.cache = SlotCache(layers, len(requests), total)
+            self.start, self.age, self.held = wanted.start, 0, requests
+        else:
+            assert self.cache is not None
+            if requests != self.held:
+                kept = [self.held.index(request) for request in requests]
+                self.cache.select(rows_tensor(kept, ids_AT.device))
+                self.held = requests
+            block_start = canvas.width + wanted.start
+            first = max(block_start - self.lm.family.logit_shift, 0)
+            if self.config.cache == "dual":
+                last = block_start + self.config.block
+        self.age += 1
+        self.cache.window.first, self.cache.window.shown = first, total
+        position_AQ = positions(self.lm, attention_AT, ids_AT, (first, last))
+        hidden_AQD = run_trunk(
+            self.lm, ids_AT[:, first:last], attention_AT, self.cache, position_AQ
+        )
+        return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
+
+    def _is_stale(self, start: int, requests: list[int]) -> bool:
+        if self.cache is None or start != self.start or not set(requests) <= set(self.held):
+            return True
+        return self.config.refresh_every is not None and self.age >= self.config.refresh_every
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """See `Trunk`; rows that left are dropped at the next forward."""
+
+
+class BlockCausal:
+    """Block diffusion: positions see their own block and those before it.
+
+    With the cache, a block's first forward also takes the block before, now that it is final;
+    what lies further left is never computed again. The prompt goes through once.
+    """
+
+    def __init__(self, lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> None:
+        self.lm, self.config = lm, config
+        self.cache: SlotCache | None = None
+        if config.cache == "prefix":
+            layers = lm.base.config.num_hidden_layers
+            self.cache = SlotCache(layers, len(canvas.rows), canvas.ids_BT.shape[1])
+        # The slots before this one are final.
+        self.final_B = np.zeros(len(canvas.rows), dtype=np.int64)
+
+    def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
+        """See `Trunk`."""
+        block, rows_A = self.config.block, wanted.rows_A
+        block_start = canvas.width + wanted.start
+        last = block_start + block
+        first = 0 if self.cache is None else int(self.final_B[rows_A].min())
+        ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
+        attention_AT = canvas.attention_BT
+        real_AK = ids_AQ.new_ones(len(rows_A), last)
+        if attention_AT is not None:
+            real_AK = attention_AT = rows_of(attention_AT, rows_A)[:, :last]
+        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
+        seen_AQK = block_causal_mask(real_AK, block, num_queries=last - first)
+        mask = for_attention(seen_AQK, self.lm.base)
+        position_AQ = positions(self.lm, attention_AT, ids_AQ, (first, last))
+        if self.cache is not None:
+            window = self.cache.window
+            window.first, window.shown = first, last
+            everyone = len(rows_A) == len(canvas.rows)
+            window.rows_A = None if everyone else rows_tensor(rows_A, ids_AQ.device)
+        hidden_AQD = run_trunk(self.lm, ids_AQ, mask, self.cache, position_AQ)
+        self.final_B[rows_A] = block_start
+        return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """See `Trunk`."""
+        self.final_B = self.final_B[kept_B]
+        if self.cache is not None and self.cache.layers[0].is_initialized:
+            self.cache.select(rows_tensor(np.flatnonzero(kept_B), self.lm.device))
+        elif self.cache is not None:
+            for layer in self.cache.layers:
+                layer.rows = int(kept_B.sum())
+
+
+def positions(
+    lm: DiffusionLM, attention_AT: Tensor | None, ids_AX: Tensor, window: tuple[int, int]
+) -> Tensor:
+    """Position ids of a window's columns, [A or 1, Q], counted as the family counts them."""
+    first, last = window
+    if not lm.family.cumulative_positions or attention_AT is None:
+        return torch.arange(first, last, device=ids_AX.device)[None]
+    position_AT = (attention_AT.long().cumsum(-1) - 1).masked_fill(attention_AT == 0, 1)
+    return position_AT[:, first:last]
+
+
+def run_trunk(
+    lm: DiffusionLM,
+    ids_AQ: Tensor,
+    mask: Tensor | None,
+    cache: SlotCache | None,
+    position_AQ: Tensor,
+) -> Tensor:
+    """Hidden states [A, Q, D] of a window of positions.
+
+    Args:
+        lm: The model.
+        ids_AQ: Ids of the window.
+        mask: Padding mask [A, T] of all keys, or a whole attention mask [A, 1, Q, K].
+        cache: Where keys and values come from and go.
+        position_AQ: Position ids.
+    """
+    output = lm.base.model(
+        input_ids=ids_AQ, attention_mask=mask, position_ids=position_AQ, past_key_values=cache
+    )
+    return output.last_hidden_state
+
+
+def head_at(lm: DiffusionLM, hidden_AQD: Tensor, column_AR: Tensor, first: int) -> Tensor:
+    """Aligned logits [A, R, V] at columns of the batch, from the hidden states from `first` on."""
+    index_AR = (column_AR - int(lm.family.logit_shift)).clamp(min=0) - first
+    wanted_ARD = hidden_AQD.gather(1, index_AR[..., None].expand(-1, -1, hidden_AQD.shape[2]))
+    return lm.head(wanted_ARD).float()

@@ -1,0 +1,1 @@
+"""Probes: questions put to a model whose answer is a measurement with an interval."""

@@ -1,0 +1,42 @@
+"""The benchmarks run, hand-sized; what they print is no measurement here."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+
+    def load(name):
+        sys.modules.pop("decoding", None)
+        return importlib.import_module(name)
+
+    yield load
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux")
+def test_the_exact_mode_gives_the_tokens_of_the_published_loop(benchmark, tmp_path):
+    benchmark("decoding").main(["small", "cost", "--quick", "-o", str(tmp_path)])
+    rows = json.loads((tmp_path / "small.json").read_text())["rows"]
+    exact = [row for row in rows if row["mode"] == "exact"]
+    assert [row["same_tokens"] for row in exact] == [1.0, 1.0]
+    assert (tmp_path / "decoding_cost.svg").stat().st_size > 1000
+
+
+def test_the_gpu_benchmark_runs_hand_sized(benchmark, tmp_path):
+    output = tmp_path / "gpu.json"
+    sizes = ["--batch", "2", "--length", "32", "--steps", "2", "--prompt", "8"]
+    benchmark("gpu_decoding").main(["--tiny", *sizes, "-o", str(output)])
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["mode"] for row in rows] == ["exact", "prefix", "dual"]
+    assert all(row["tokens_per_second"] > 0 for row in rows)

@@ -1,0 +1,89 @@
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midspan.cli import main
+from midspan.decoding import DecodingConfig, Request
+from midspan.probes.fidelity import Question, fidelity, refuses_by_keyword, token_agreement
+
+STOP = frozenset({0, 1})
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "agreement"),
+    [
+        ((5, 6, 7), (5, 6, 7), 1.0),
+        ((5, 6, 0, 9), (5, 6, 0, 8), 1.0),
+        ((5, 6, 0, 9), (5, 0, 7, 8), 1 / 3),
+        ((5, 0, 9, 9), (6, 1, 9, 9), 0.0),
+        ((5, 6, 7, 8), (5, 6, 7, 0), 0.75),
+    ],
+)
+def test_agreement_counts_up_to_the_later_end(one, two, agreement):
+    assert token_agreement(one, two, STOP) == pytest.approx(agreement)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.randoms())
+def test_agreement_is_symmetric_and_one_only_for_the_same_response(tokens, rng):
+    other = [rng.randint(0, 4) for _ in tokens]
+    value = token_agreement(tokens, other, STOP)
+    assert value == token_agreement(other, tokens, STOP)
+    end = next((i + 1 for i, t in enumerate(tokens) if t in STOP), len(tokens))
+    assert (value == 1) == (tokens[:end] == other[:end])
+
+
+def test_keywords_of_refusal_are_found():
+    assert refuses_by_keyword("Well, I can\N{RIGHT SINGLE QUOTATION MARK}t do that.")
+    assert not refuses_by_keyword("Sure! Here is how.")
+
+
+def compare(lm, **fast):
+    shared = {"length": 16, "block_length": 8, "steps": 16}
+    requests = [Request(tuple(lm.encode_chat(text))) for text in ("hello .", "is the sky blue ?")]
+    exact, faster = DecodingConfig(**shared), DecodingConfig(**shared, **fast)
+    question = Question(requests, exact, faster, lambda _, text: text, "text")
+    return fidelity(lm, question)
+
+
+def test_an_exact_mode_agrees_with_itself(organism_lm):
+    found = compare(organism_lm, cache="dual", refresh_every=1)
+    assert (found.tokens.mean, found.identical.successes, found.verdicts.successes) == (1, 2, 2)
+    assert found.fast_forwards == found.exact_forwards
+    assert found.approximations == ()
+
+
+def test_a_reckless_mode_is_told_apart(organism_lm):
+    found = compare(organism_lm, threshold=0.001)
+    assert found.fast_forwards.mean == 2 < found.exact_forwards.mean
+    assert found.tokens.mean < 1
+    assert found.verdicts == found.identical
+    assert found.approximations
+
+
+def test_the_command_writes_figures_and_settings(organism_folder, tmp_path, monkeypatch, capsys):
+    prompts, output = tmp_path / "set.txt", tmp_path / "fidelity.json"
+    prompts.write_text("hello .\nis the sky blue ?\n")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("length: 16\nblock_length: 8\nsteps: 16\n")
+    arguments = ["probe", "fidelity", str(organism_folder), "--prompts", str(prompts)]
+    arguments += ["--config", str(settings), "--threshold", "0.5", "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["midspan", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "same verdict (refusal keywords)" in capsys.readouterr().out
+    written = json.loads(output.read_text())
+    assert written["n"] == written["verdicts"]["n"] == 2
+    assert written["accelerated_settings"]["threshold"] == 0.5
+    assert written["exact_settings"]["threshold"] is None
+
+
+def test_another_model_needs_a_behaviour_set(organism_folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["midspan", "probe", "fidelity", str(organism_folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--prompts" in capsys.readouterr().err
