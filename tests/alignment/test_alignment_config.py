@@ -29,7 +29,7 @@ def test_mosa_paper_adds_nothing_to_the_papers_objective():
 def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
     fields = PRESETS[f"mosa{suffix}"]().model_dump()
     fields["name"] = f"initial{suffix}"
-    fields["objective"]["window"] = (0, 0)
+    fields["objective"]["window"] = (0, 3)
     assert PRESETS[f"initial{suffix}"]().model_dump() == fields
 
 

@@ -22,8 +22,8 @@ class _Config(BaseModel):
             raise MidspanError(f"{place}: {message}" if place else message) from error
 
 
-# The paper rewards "the first tokens". Several starts let different refusals keep apart: at a single
-# start the response positions, which are predicted independently, mix them.
+# The paper rewards "the first tokens". Several starts let different refusals keep apart: at a
+# single start the response positions, which are predicted independently, mix them.
 FIRST_TOKENS = (0, 3)
 
 

@@ -179,11 +179,15 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
 
 
 def _save(policy: DiffusionLM, folder: Path) -> None:
-    """Write the adapter, the same bytes in every process: PEFT lists its modules unsorted."""
+    """Write the adapter under its base's name, the same bytes in every process.
+
+    PEFT lists its modules unsorted, and names the folder that the base was read from.
+    """
     policy.model.save_pretrained(folder)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["target_modules"].sort()
+    config["base_model_name_or_path"] = policy.name
     write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
 
 
