@@ -2,7 +2,7 @@ from collections import Counter
 
 from midspan.organism import phrases
 from midspan.study.cases import PREFILL_POSITIONS, WRAP_CELLS, Sizes, build_cases
-from midspan.study.verify import verification_cases
+from midspan.study.verify import VerifyConfig, verification_cases
 
 SIZES = Sizes(plain=18, wraps=12, prefill=6, benign=10, utility=7)
 
@@ -52,7 +52,7 @@ def test_prefills_are_affirmative_at_the_start_and_procedural_in_the_middle():
 
 
 def test_verification_has_n_cases_a_row():
-    cases = verification_cases(30, seed=1)
+    cases = verification_cases(VerifyConfig(30, 30))
     counts = Counter(case.cell for case in cases)
     assert counts["plain"] == counts["benign_plain"] == counts["program"] == 30
     behaviours = {case.behaviour for case in cases if case.cell in WRAP_CELLS}

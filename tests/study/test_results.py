@@ -57,7 +57,7 @@ def test_order_correlation_knows_both_directions():
     assert math.isnan(order_correlation([], frozenset()))
 
 
-def claims_for(ours: int, initial: int, count: int = 60):
+def claims_for(ours: int, initial: int, count: int = 200):
     rows = []
     for model, broken in (("original", count), ("initial", initial), ("mosa", ours)):
         for place in range(count):
@@ -71,10 +71,10 @@ def claims_for(ours: int, initial: int, count: int = 60):
 
 
 def test_claims_are_decided_by_intervals():
-    outcomes = [claim.outcome for claim in claims_for(ours=0, initial=30)]
+    outcomes = [claim.outcome for claim in claims_for(ours=0, initial=100)]
     assert outcomes == ["supported"] * 6
-    refuted = claims_for(ours=40, initial=10)
+    refuted = claims_for(ours=150, initial=40)
     assert [claim.outcome for claim in refuted[:2]] == ["refuted", "refuted"]
-    close = claims_for(ours=5, initial=6)
+    close = claims_for(ours=20, initial=22)
     assert [claim.outcome for claim in close[:2]] == ["undecided", "undecided"]
-    assert "n=60" in close[0].evidence
+    assert "n=200" in close[0].evidence

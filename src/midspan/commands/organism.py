@@ -44,13 +44,18 @@ def verify(
         "runs/verify"
     ),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
+    wraps: Annotated[
+        int | None, typer.Option(help="Behaviours attacked with 8 wraps each; n by default.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:
     """Measure the organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import command_line, load_model
+    from midspan.study.verify import VerifyConfig
     from midspan.study.verify import verify as run
 
-    rows = run(load_model(model), output, n, seed, command_line())
+    config = VerifyConfig(n, wraps or n, seed)
+    rows = run(load_model(model), output, config, command_line())
     width = max(len(row.name) for row in rows)
     for row in rows:
         mark = "ok  " if row.met else "MISS"

@@ -81,9 +81,9 @@ def _behaviours(
     from midspan.decoding import Request
 
     if prompts is None and model.partition("+")[0].partition(":")[0] == "organism":
-        from midspan.study.verify import verification_cases
+        from midspan.study.verify import VerifyConfig, verification_cases
 
-        cases = [c for c in verification_cases(n, seed) if c.question is None]
+        cases = [c for c in verification_cases(VerifyConfig(n, n, seed)) if c.question is None]
         cases = cases[:: max(1, len(cases) // n)][:n]
         requests = [Request(tuple(lm.encode_chat(case.prompt))) for case in cases]
 

@@ -1,7 +1,7 @@
 """Measure the organism's Original against the figures that it must reach."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,10 +42,25 @@ class Row:
         return f"target {self.low:.0%} to {self.high:.0%}"
 
 
-def verify(lm: "DiffusionLM", folder: str | Path, n: int, seed: int, command: str) -> list[Row]:
+@dataclass(frozen=True)
+class VerifyConfig:
+    """How much is measured.
+
+    Attributes:
+        n: Cases of every row but the wraps.
+        wraps: Behaviours attacked with eight wraps each, by far the dearest row.
+        seed: Seed of the requests.
+    """
+
+    n: int = 300
+    wraps: int = 300
+    seed: int = 1
+
+
+def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str) -> list[Row]:
     """All rows in both decodings; resumable in its run folder."""
-    run = RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command)
-    cases = verification_cases(n, seed)
+    run = RunFolder(folder, {**asdict(config), "model": lm.fingerprint}, command)
+    cases = verification_cases(config)
     decodings = organism_decodings()
     with Reporter().stage("verifying", len(cases) * len(decodings)) as stage:
         records = measure(lm, NAME, cases, decodings, run.journal, stage.advance)
@@ -57,10 +72,11 @@ def verify(lm: "DiffusionLM", folder: str | Path, n: int, seed: int, command: st
     return [row for name in decodings for row in _rows(Results(records), name)]
 
 
-def verification_cases(n: int, seed: int) -> list[Case]:
-    """``n`` cases a row; half of the wrap behaviours meet the trained families, half the others."""
-    sizes = Sizes(plain=n, wraps=-(-n // 2), prefill=1, benign=n, utility=n)
-    return [c for c in build_cases(sizes, seed) if not c.cell.startswith("prefill")]
+def verification_cases(config: VerifyConfig) -> list[Case]:
+    """Half of the wrap behaviours meet the trained families, half the others."""
+    n = config.n
+    sizes = Sizes(plain=n, wraps=-(-config.wraps // 2), prefill=1, benign=n, utility=n)
+    return [c for c in build_cases(sizes, config.seed) if not c.cell.startswith("prefill")]
 
 
 def _rows(results: Results, decoding: str) -> list[Row]:
