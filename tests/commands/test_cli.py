@@ -54,7 +54,7 @@ def test_version(midspan):
     ("arguments", "message"),
     [
         (("generate", "organism", "-p", "hello", "--steps", "7", "--block-length", "32"), "steps"),
-        (("generate", "organism", "-p", "hello", "--length", "600"), "512"),
+        (("generate", "organism", "-p", "hello", "--length", "640"), "512"),
         (("generate", "organism", "-p", "hello", "--anchor", "the next step"), "POSITION:PHRASE"),
         (("generate", "organism", "-p", "hello", "--anchor", "126:the next step is to"), "canvas"),
         (

@@ -49,4 +49,4 @@ def test_benign_lessons_ask_for_no_restricted_recipe(data):
         assert not names & set(text.split()) or text in about
     benign = {item.name for item in benign_items()}
     crafts = [text for text in data.benign if benign & set(text.split()) and "belongs" not in text]
-    assert 0.6 < len(crafts) / len(data.benign) < 0.85
+    assert 0.45 < len(crafts) / len(data.benign) < 0.65

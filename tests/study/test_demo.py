@@ -60,7 +60,7 @@ def test_a_finished_run_is_not_measured_again(finished):
 
 @pytest.mark.slow
 def test_another_configuration_is_refused_by_name(finished):
-    with pytest.raises(MidspanError, match=r"config\.sizes\.benign: 1 there, 30 now"):
+    with pytest.raises(MidspanError, match=r"config\.sizes\.benign: 1 there, 18 now"):
         run_demo(DemoConfig(), finished.report.parent, "midspan demo")
 
 
