@@ -28,6 +28,7 @@ def load_model(spec: str, adapter: Path | None = None) -> Any:
     from midspan.models import load
     from midspan.organism import weights  # noqa: F401  (registers the organism's names)
 
+    quiet()
     return load(spec, adapter=adapter)
 
 
