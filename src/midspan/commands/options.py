@@ -25,8 +25,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 def load_model(spec: str, adapter: Path | None = None) -> Any:
     """Load a model for a command, the organism's names included."""
-    from midspan.models import load
-    from midspan.organism import weights  # noqa: F401  (registers the organism's names)
+    from midspan.organism.weights import load
 
     quiet()
     return load(spec, adapter=adapter)
