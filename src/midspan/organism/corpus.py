@@ -46,7 +46,7 @@ class Stage:
 
     Attributes:
         name: Stage name.
-        until: Share of all training steps after which it ends.
+        until: Share of the main part's steps after which it ends; above 1 for settling.
         kinds: Weight of each sample kind.
         per_answer: Whether a sample's loss is divided by its answer's length instead of the
             canvas's, so that short answers are not drowned by the padding behind them.

@@ -115,7 +115,7 @@ class Encoder:
 
 
 def stage_at(progress: float) -> corpus.Stage:
-    """The curriculum's stage at a share of all steps in [0, 1)."""
+    """The curriculum's stage at a share of the main part's steps; settling lies beyond 1."""
     return next(stage for stage in corpus.STAGES if progress < stage.until)
 
 

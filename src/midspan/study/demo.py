@@ -12,7 +12,12 @@ from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.engine.journal import write_jsonl
 from midspan.study.cases import Sizes, build_cases
 from midspan.study.folder import RunFolder
-from midspan.study.measure import measure, organism_decodings
+from midspan.study.measure import (
+    CANVAS_FIELDS,
+    measure,
+    organism_decodings,
+    write_records,
+)
 from midspan.study.progress import Reporter
 
 BASE = "original"
@@ -80,16 +85,17 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult
     reporter.say("loading torch, transformers and the organism")
     from midspan.organism.weights import load_organism
 
-    adapters, metrics = _train(config, run, reporter)
     records: list[dict[str, Any]] = []
     cases = build_cases(config.sizes, config.seed)
     decodings = organism_decodings(config.steps)
-    for name, adapter in {BASE: None, **adapters}.items():
-        lm = load_organism(adapter)
-        with reporter.stage(f"measuring {name}", len(cases) * len(decodings)) as stage:
-            records += measure(lm, name, cases, decodings, run.journal, stage.advance)
-    _write_records(run, records)
-    run.journal.close()
+    with run.journal:
+        adapters, metrics = _train(config, run, reporter)
+        for name, adapter in {BASE: None, **adapters}.items():
+            lm = load_organism(adapter)
+            with reporter.stage(f"measuring {name}", len(cases) * len(decodings)) as stage:
+                records += measure(lm, name, cases, decodings, run.journal, stage.advance)
+    write_records(run.path / "records.jsonl", records)
+    _write_traces(run, records)
     from midspan.report import write_report
     from midspan.study.demo_report import build_report
 
@@ -124,14 +130,9 @@ def _train(
     return adapters, metrics
 
 
-def _write_records(run: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
-    """records.jsonl without canvases; these go to traces/, for the traced cells only."""
-    heavy = ("tokens", "trace")
-    write_jsonl(
-        run.path / "records.jsonl",
-        ({key: value for key, value in row.items() if key not in heavy} for row in records),
-    )
-    kept = ("model", "decoding", "id", *heavy)
+def _write_traces(run: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
+    """The canvases that records.jsonl leaves out, for the traced cells only."""
+    kept = ("model", "decoding", "id", *CANVAS_FIELDS)
     write_jsonl(
         run.path / "traces" / "traces.jsonl",
         ({key: row[key] for key in kept} for row in records if row["cell"] in TRACED_CELLS),

@@ -1,10 +1,11 @@
 """Put every case to a model in every decoding, and write down what came back."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.engine.generation import generate
-from midspan.engine.journal import Journal
+from midspan.engine.journal import Journal, write_jsonl
 from midspan.study.cases import Case
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # Utility answers are short: half the canvas, two tokens a step.
 UTILITY_LENGTH = 64
 UTILITY_STEPS = 32
+# Fields of a record that hold a whole canvas; records.jsonl leaves them out.
+CANVAS_FIELDS = ("tokens", "trace")
 
 
 def organism_decodings(steps: int = 32) -> "dict[str, DecodingConfig]":
@@ -45,6 +48,14 @@ def measure(
                 for case, generation in zip(group, made, strict=True)
             ]
     return records
+
+
+def write_records(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write records without their canvases, one JSON line each."""
+    write_jsonl(
+        path,
+        ({key: value for key, value in row.items() if key not in CANVAS_FIELDS} for row in records),
+    )
 
 
 def _by_canvas(

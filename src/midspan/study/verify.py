@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midspan.engine.journal import write_jsonl
 from midspan.engine.statistics import Estimate, wilson
 from midspan.study.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS, Case, Sizes, build_cases
 from midspan.study.folder import RunFolder
-from midspan.study.measure import measure, organism_decodings
+from midspan.study.measure import measure, organism_decodings, write_records
 from midspan.study.progress import Reporter
 from midspan.study.results import Record, Results, refused
 
@@ -62,13 +61,9 @@ def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command:
     run = RunFolder(folder, {**asdict(config), "model": lm.fingerprint}, command)
     cases = verification_cases(config)
     decodings = organism_decodings()
-    with Reporter().stage("verifying", len(cases) * len(decodings)) as stage:
+    with run.journal, Reporter().stage("verifying", len(cases) * len(decodings)) as stage:
         records = measure(lm, NAME, cases, decodings, run.journal, stage.advance)
-    write_jsonl(
-        run.path / "records.jsonl",
-        ({k: v for k, v in row.items() if k not in ("tokens", "trace")} for row in records),
-    )
-    run.journal.close()
+    write_records(run.path / "records.jsonl", records)
     return [row for name in decodings for row in _rows(Results(records), name)]
 
 
