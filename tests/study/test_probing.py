@@ -147,10 +147,10 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("prefill", "FOLDER"), "--prompts: give a file of harmful requests"),
-        (("control", "FOLDER"), "--benign: give a file of benign requests"),
-        (("order", "FOLDER"), "--prompts, --benign: give at least one"),
-        (("order", "organism", "FOLDER"), "MODEL: the organism speaks of another world"),
+        (("prefill", "FOLDER"), "harmful (--prompts): give a file of harmful"),
+        (("control", "FOLDER"), "benign (--benign): give a file of benign"),
+        (("order", "FOLDER"), "harmful, benign: give a file or set"),
+        (("order", "organism", "FOLDER"), "models: the organism speaks of another world"),
         (("order", "organism", "organism"), "the same model is named twice"),
         (("prefill", "organism", "--requests", "rude"), "'rude' is none of plain"),
     ],

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.journal import Journal, write_jsonl
+from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
+from midspan.organism.weights import load
 from midspan.probes.asking import Bench, Material, ProbeConfig, Record
 from midspan.report import Report, write_report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder
 from midspan.study.material import is_organism
+from midspan.study.probe_pages import PAGES
+from midspan.study.probe_plan import PROBES, ProbePlan
 from midspan.study.progress import Reporter
 
 if TYPE_CHECKING:
@@ -28,62 +30,24 @@ LIMITS = (
 )
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What is run.
-
-    Attributes:
-        name: The probe's name.
-        config: Its settings.
-        measure: From a model on a bench to records.
-    """
-
-    name: str
-    config: ProbeConfig
-    measure: Callable[[Bench, Material, Any], list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """On what, where and how it is run.
-
-    Attributes:
-        models: Specs, in the order of the tables.
-        material: What is asked.
-        decoding: Fields of `DecodingConfig` that replace the family's.
-        batch_size: Rows that go through the model together.
-        folder: The run folder.
-        command: The command as typed.
-        load: From a spec to a model.
-    """
-
-    models: tuple[str, ...]
-    material: Material
-    decoding: Mapping[str, Any]
-    batch_size: int
-    folder: Path
-    command: str
-    load: "Callable[[str], DiffusionLM]"
-
-
-def run_probe(probe: Probe, setting: Setting) -> list[dict[str, Any]]:
+def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
 
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    if len(set(setting.models)) < len(setting.models):
-        raise MidspanError("MODEL: the same model is named twice")
-    config = probe.config.model_dump(mode="json")
-    run = RunFolder(setting.folder, _identity(probe, setting, config), setting.command, "probe")
+    config, material = plan.config(), plan.material()
+    run = RunFolder(folder, _identity(plan, config, material), command, "probe")
     reporter = Reporter()
+    measure = PROBES[plan.probe].measure()
+    records: list[dict[str, Any]] = []
     try:
         with run.journal:
-            records = [
-                record
-                for spec in setting.models
-                for record in _measure(probe, setting, spec, run.journal, reporter)
-            ]
+            for spec in plan.models:
+                lm = load(spec)
+                decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
+                bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
+                records += measure(bench, material, config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -101,8 +65,6 @@ def report_of(run: FinishedRun) -> Report:
 
 def probe_report(info: Mapping[str, Any], records: Sequence[Record]) -> Report:
     """The page of a probe's records; ``info`` is what run.json says."""
-    from midspan.study.probe_pages import PAGES
-
     said = info["config"]
     page = PAGES[said["probe"]]
     fields = {name: said[name] for name in page.config.model_fields}
@@ -125,29 +87,18 @@ def probe_report(info: Mapping[str, Any], records: Sequence[Record]) -> Report:
     )
 
 
-def _measure(
-    probe: Probe, setting: Setting, spec: str, journal: Journal, reporter: Reporter
-) -> list[dict[str, Any]]:
-    """Load a model, run the probe on it, and let it go."""
-    lm = setting.load(spec)
-    decodings = probe_decodings(lm, setting.decoding, is_organism(spec))
-    bench = Bench(lm, spec, decodings, journal, setting.batch_size, reporter.stage)
-    return probe.measure(bench, setting.material, probe.config)
-
-
-def _identity(probe: Probe, setting: Setting, config: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(plan: ProbePlan, config: ProbeConfig, material: Material) -> dict[str, Any]:
     """What makes another run another: everything that decides the records."""
-    asked = [(ask.kind, ask.prompt) for ask in setting.material.asks]
-    phrases = setting.material.phrases
-    digest = hashlib.sha256(json.dumps([asked, phrases], sort_keys=True).encode()).hexdigest()
+    asked = [(ask.kind, ask.prompt) for ask in material.asks]
+    digest = hashlib.sha256(json.dumps([asked, material.phrases], sort_keys=True).encode())
     return {
-        "probe": probe.name,
-        **config,
-        "models": list(setting.models),
-        "decoding": dict(setting.decoding),
-        "judged_by": setting.material.judged_by,
+        "probe": plan.probe,
+        **config.model_dump(mode="json"),
+        "models": list(plan.models),
+        "decoding": plan.decoding,
+        "judged_by": material.judged_by,
         "requests": len(asked),
-        "material": digest[:16],
+        "material": digest.hexdigest()[:16],
     }
 
 
