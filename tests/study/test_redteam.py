@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from midspan.commands import app
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
-from midspan.study.paper import ATTACKS, MODELS, reported
+from midspan.study.reported import ATTACKS, MODELS, reported
 from midspan.study.redteam import (
     Plan,
     RedteamConfig,

@@ -1,6 +1,6 @@
-"""What the paper reports (arXiv 2508.12398, Tables 1, 2 and 4), to stand beside what is measured.
+"""What the paper reports (arXiv 2508.12398), to stand beside what is measured.
 
-Percentages: its own judge, then StrongREJECT. It states neither the number of prompts nor seeds,
+Percentages. Tables 1, 2 and 4: its own judge, then StrongREJECT. It states neither the number of prompts nor seeds,
 helper models, budgets or decoding for any of them.
 """
 
@@ -29,6 +29,19 @@ _ROWS: Mapping[str, Mapping[str, tuple[Pair, ...]]] = {
 }  # fmt: skip
 # Table 4 measures MOSA alone and does not say on which prompts.
 ADAPTIVE: Mapping[str, Pair] = {"tap": (5.1, 4.4), "ept": (3.8, 4.2), "advprefix": (4.5, 5.1)}
+
+# Table 3, by `MODELS`; decoding settings are not stated.
+UTILITY: Mapping[str, tuple[float, float, float]] = {
+    "gsm8k": (69.8, 67.4, 68.3),
+    "mmlu": (66.4, 68.2, 65.9),
+    "humaneval": (32.8, 29.6, 30.4),
+}
+# Figure 4 and its text: ASR by model, kind of phrase and start, of 100 requests.
+SEARCH: Mapping[tuple[str, str, int], str] = {
+    ("Original", "affirmative", 0): "33",
+    ("Original", "procedural", 30): "2",
+    ("MOSA", "procedural", 30): "below 4",
+}
 
 
 def reported(attack: str, model: str, adaptive: bool = False) -> dict[str, Pair]:
