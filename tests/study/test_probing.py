@@ -9,8 +9,9 @@ from midspan.cli import main
 from midspan.decoding import DecodingConfig
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
+from midspan.study.folder import FinishedRun
 from midspan.study.material import by_noun, file_material, organism_material
-from midspan.study.probing import probe_decodings
+from midspan.study.probing import probe_decodings, report_of
 
 SMALL = "decoding: {length: 32, steps: 4, block_length: 8}\n"
 EXTRA = {
@@ -136,6 +137,23 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     monkeypatch.setattr("midspan.decoding.gcg.token_gradient", None)
     assert midspan(*command)[0] == 0
     assert (run / "records.jsonl").read_text() == records
+
+
+def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folder):
+    (files / "samples.yaml").write_text(SMALL)
+    given = ["--config", files / "samples.yaml", "--prompts", files / "harmful.txt"]
+    given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
+    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa", *given)
+    assert code == 0, errors
+    finished = FinishedRun.open(files / "run")
+    plain, filled = report_of(finished).players
+    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa"]
+    for lane in filled.lanes:
+        fixed = [commit for commit in lane.commits if commit.step == -1]
+        assert " ".join(commit.word for commit in fixed) == PHRASES["procedural"][0]
+        assert [commit.position for commit in fixed] == list(range(20, 20 + len(fixed)))
+        assert len(lane.commits) <= lane.length == 32
+    assert not any(commit.step == -1 for lane in plain.lanes for commit in lane.commits)
 
 
 def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_folder):

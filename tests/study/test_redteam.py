@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from midspan.commands import app
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
-from midspan.study.reported import ATTACKS, MODELS, reported
 from midspan.study.redteam import (
     Plan,
     RedteamConfig,
@@ -23,6 +22,7 @@ from midspan.study.redteam import (
     organism_redteam,
     run_redteam,
 )
+from midspan.study.reported import ATTACKS, MODELS, reported
 
 SMALL = organism_redteam().model_copy(
     update={

@@ -21,6 +21,7 @@ app.command()(probe_figures.control)
 app.command()(probe_figures.order)
 app.command()(probe_figures.window)
 app.command()(probe_figures.activations)
+app.command()(probe_figures.samples)
 
 
 @app.command()

@@ -152,6 +152,27 @@ def activations(
     _run(_plan("activations", models, config, given, (n, batch_size, seed)), output)
 
 
+def samples(
+    models: Models,
+    output: Output,
+    prompts: Prompts = None,
+    benign: Benign = None,
+    phrases: Phrases = None,
+    requests: Kinds = None,
+    n: Number = None,
+    start: Annotated[
+        int | None, typer.Option(help="Where a phrase stands in second responses.", min=0)
+    ] = None,
+    config: Settings = None,
+    batch_size: Batch = None,
+    seed: Seed = 0,
+) -> None:
+    """Watch models fill the same canvases side by side, with and without a phrase in them."""
+    given = {"harmful": prompts, "benign": benign, "phrases": phrases, "requests": requests}
+    own = {} if start is None else {"start": start}
+    _run(_plan("samples", models, config, given, (n, batch_size, seed), own), output)
+
+
 def _plan(
     probe: str,
     models: list[str],

@@ -14,6 +14,7 @@ from midspan.probes.control import control
 from midspan.probes.gcg import gcg
 from midspan.probes.order import order
 from midspan.probes.prefill import prefill
+from midspan.probes.samples import samples
 from midspan.probes.window import window
 from midspan.study.material import (
     ORGANISM_SEARCH,
@@ -51,6 +52,7 @@ PROBES = {
     "control": _Probe(lambda: control, ("benign",), 20, 32, ("benign",)),
     "order": _Probe(lambda: order, ("plain", "wrapped", "benign"), 25, 32, ()),
     "activations": _Probe(Activations, ("plain", "benign"), 36, 16, ("harmful", "benign")),
+    "samples": _Probe(lambda: samples, ("plain", "wrapped", "benign"), 1, 32, ()),
 }
 # A probe that names a window must not look at what will judge the window.
 _HELD_IN = ("window",)

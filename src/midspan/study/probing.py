@@ -73,6 +73,7 @@ def probe_report(info: Mapping[str, Any], records: Sequence[Record]) -> Report:
         title=f"Probe: {said['probe']}",
         subtitle=", ".join(said["models"]),
         sections=(page.section(records, page.config.model_validate(fields)),),
+        players=page.players(records),
         settings={
             "command": info["command"],
             "judged by": said["judged_by"],

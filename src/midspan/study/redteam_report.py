@@ -14,8 +14,8 @@ from midspan.engine.statistics import Estimate
 from midspan.judges.calibration import Calibration
 from midspan.report import Cell, Report, Section, Table
 from midspan.study.folder import RunFolder
-from midspan.study.reported import reported
 from midspan.study.redteam import Plan, RedteamConfig
+from midspan.study.reported import reported
 from midspan.study.roles import TWIN
 
 Cells = Mapping[tuple[str, str], Sequence[Judged]]

@@ -1,7 +1,7 @@
 """What the paper reports (arXiv 2508.12398), to stand beside what is measured.
 
-Percentages. Tables 1, 2 and 4: its own judge, then StrongREJECT. It states neither the number of prompts nor seeds,
-helper models, budgets or decoding for any of them.
+Percentages. Tables 1, 2 and 4: its own judge, then StrongREJECT. It states neither the number
+of prompts nor seeds, helper models, budgets or decoding for any of them.
 """
 
 from collections.abc import Mapping

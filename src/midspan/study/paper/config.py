@@ -1,0 +1,110 @@
+"""What the whole study is: models by label, parts by name, and what is expected of them."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from midspan.alignment import AlignmentConfig
+from midspan.frozen import FrozenConfig
+from midspan.study.hypotheses import Hypothesis
+from midspan.study.probe_plan import ProbePlan
+from midspan.study.redteam import RedteamConfig
+from midspan.study.tasks import TaskConfig
+
+ORIGINAL = "Original"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+class TrainingData(FrozenConfig):
+    """What alignments learn from; on the organism, without files, its own lessons.
+
+    Attributes:
+        harmful: File or registered set of requests to refuse.
+        benign: The same of requests to keep answering; needed by recipes with benign prompts.
+        phrases: JSON file with safe, procedural and affirmative phrases.
+        exclude: Sets that the harmful requests must not overlap.
+        allow_overlap: Count what overlaps, and go on.
+        seed: Of the organism's lessons.
+    """
+
+    harmful: str | None = None
+    benign: str | None = None
+    phrases: Path | None = None
+    exclude: tuple[str, ...] = ()
+    allow_overlap: bool = False
+    seed: int = 0
+
+
+class PaperConfig(BaseModel):
+    """The whole study. Parts name models by label: "Original", and each recipe's.
+
+    Attributes:
+        base: The Original: organism, a folder, a hub id.
+        recipes: Alignments of it, by label.
+        data: What they learn from.
+        attacks: Red-team studies by part name.
+        probes: Probes by part name.
+        tasks: Benchmarks by part name.
+        hypotheses: What is expected, of which number, by which rule.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    recipes: dict[str, AlignmentConfig] = Field(default_factory=dict)
+    data: TrainingData = TrainingData()
+    attacks: dict[str, RedteamConfig] = Field(default_factory=dict)
+    probes: dict[str, ProbePlan] = Field(default_factory=dict)
+    tasks: dict[str, TaskConfig] = Field(default_factory=dict)
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All models, the Original first."""
+        return (ORIGINAL, *self.recipes)
+
+    @property
+    def parts(self) -> dict[str, RedteamConfig | ProbePlan | TaskConfig]:
+        """Everything that is measured, by name."""
+        return {**self.probes, **self.attacks, **self.tasks}
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [*self.probes, *self.attacks, *self.tasks]
+        for name in (*names, *self.recipes):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} names a folder: letters, digits, dots and dashes only")
+        if ORIGINAL in self.recipes:
+            raise ValueError(f"recipes: {ORIGINAL!r} is the base's label; choose another")
+        taken = {"adapters", "tables", "figures"}
+        for name in names:
+            if name in taken:
+                raise ValueError(f"two parts, or a folder of the study, are called {name!r}")
+            taken.add(name)
+        for name, part in self.parts.items():
+            proxies = part.proxies if isinstance(part, RedteamConfig) else ()
+            for label in (*part.models, *proxies):
+                if label not in self.labels:
+                    known = ", ".join(self.labels)
+                    raise ValueError(f"{name}: no model is labelled {label!r}; there are {known}")
+        return self
+
+    def specs(self, folder: Path) -> dict[str, str]:
+        """How each label's model is loaded, once its adapter lies in the study's folder."""
+        adapters = (folder / "adapters").resolve()
+        return {
+            ORIGINAL: self.base,
+            **{label: f"{self.base}+{adapters / label}" for label in self.recipes},
+        }
+
+
+def located(part: Any, specs: Mapping[str, str]) -> Any:
+    """A part's config with models as they are loaded instead of labels."""
+    changes: dict[str, Any] = {"models": tuple(specs[label] for label in part.models)}
+    if isinstance(part, RedteamConfig):
+        changes["proxies"] = tuple(specs[label] for label in part.proxies)
+        changes["stands_for"] = {specs[k]: name for k, name in part.stands_for.items()}
+    return part.model_copy(update=changes)
