@@ -6,12 +6,13 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from midspan import __version__
-from midspan.engine.journal import write_atomic
+from midspan.engine.journal import Journal, write_atomic
 from midspan.engine.shards import open_journal, this_rank
 from midspan.errors import MidspanError
 
@@ -40,9 +41,13 @@ class RunFolder:
             "hardware": hardware(),
             "git": _git_revision(),
         }
-        self._claim()
         self.rank = this_rank()
-        self.journal = open_journal(self.path, self.rank)
+        self._claim()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """This process's journal, opened when it is first wanted."""
+        return open_journal(self.path, self.rank)
 
     def _claim(self) -> None:
         file = self.path / RUN_FILE

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from midspan.attacks import find
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviours import Behaviour, BehaviourSet
 from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.engine.journal import Journal, write_jsonl
@@ -216,12 +216,7 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
     started = time.monotonic()
-    for plan in config.plans:
-        plan.config()
-    check_specs(config.judges, config.helpers)
-    _check_language(config)
-    _check_access(config)
-    behaviours = behaviour_set(config.behaviours, config.seed)
+    behaviours = check(config)
     study = RunFolder(folder, config.model_dump(mode="json"), command)
     with study.journal:
         cells = _attack_all(config, study.rank.share(behaviours.behaviours), study.journal)
@@ -233,6 +228,20 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
 
         report = write_report(build_report(config, study, behaviours, cells), study.path)
     return RedteamResult(cells, report, time.monotonic() - started)
+
+
+def check(config: RedteamConfig) -> BehaviourSet:
+    """Everything that can be refused before a model is loaded; returns what is asked for.
+
+    Raises:
+        MidspanError: A name or field of the config means nothing, or data are missing.
+    """
+    for plan in config.plans:
+        plan.config()
+    check_specs(config.judges, config.helpers)
+    _check_language(config)
+    _check_access(config)
+    return behaviour_set(config.behaviours, config.seed)
 
 
 def _attack_all(

@@ -8,34 +8,14 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from midspan.alignment import AlignmentConfig
-from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.probe_plan import ProbePlan
 from midspan.study.redteam import RedteamConfig
 from midspan.study.tasks import TaskConfig
+from midspan.study.training import TrainingData
 
 ORIGINAL = "Original"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-
-
-class TrainingData(FrozenConfig):
-    """What alignments learn from; on the organism, without files, its own lessons.
-
-    Attributes:
-        harmful: File or registered set of requests to refuse.
-        benign: The same of requests to keep answering; needed by recipes with benign prompts.
-        phrases: JSON file with safe, procedural and affirmative phrases.
-        exclude: Sets that the harmful requests must not overlap.
-        allow_overlap: Count what overlaps, and go on.
-        seed: Of the organism's lessons.
-    """
-
-    harmful: str | None = None
-    benign: str | None = None
-    phrases: Path | None = None
-    exclude: tuple[str, ...] = ()
-    allow_overlap: bool = False
-    seed: int = 0
 
 
 class PaperConfig(BaseModel):

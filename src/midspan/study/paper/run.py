@@ -1,0 +1,93 @@
+"""Run the whole study, or one part of it, and write its report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from midspan.engine.journal import write_jsonl
+from midspan.errors import MidspanError
+from midspan.study.folder import FinishedRun, RunFolder
+from midspan.study.paper.config import PaperConfig
+from midspan.study.paper.parts import check, is_done, run_part, seconds_of
+from midspan.study.progress import Reporter
+
+KIND = "paper"
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """What a call leaves behind.
+
+    Attributes:
+        report: The page; None as long as parts are missing.
+        missing: Parts that are still to be run.
+        seconds: Of this call.
+    """
+
+    report: Path | None
+    missing: tuple[str, ...]
+    seconds: float
+
+
+def run_paper(
+    config: PaperConfig,
+    folder: str | Path,
+    command: str,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+) -> PaperResult:
+    """Run or continue the study; what is finished is not run again.
+
+    Args:
+        config: The study.
+        folder: Its run folder; every part has a folder within.
+        command: As typed.
+        jobs: Parts at a time, each in a process of its own; 1 for none.
+        only: Parts or labels to run, for machines that share the folder; empty for all.
+
+    Raises:
+        MidspanError: Bad input, a part that failed, or a folder of another configuration.
+    """
+    started, folder = time.monotonic(), Path(folder)
+    stages = (tuple(config.recipes), tuple(config.parts))
+    names = [name for stage in stages for name in stage]
+    for name in only:
+        if name not in names:
+            raise MidspanError(f"--part: {name!r} is none of {', '.join(names)}")
+    check(config, folder)
+    RunFolder(folder, config.model_dump(mode="json"), command, KIND)
+    for stage in stages:
+        wanted = [name for name in stage if not only or name in only]
+        _run_stage(config, folder, wanted, command, jobs)
+    missing = tuple(name for name in names if not is_done(config, folder, name))
+    report = None if missing else _finish(config, folder, names)
+    return PaperResult(report, missing, time.monotonic() - started)
+
+
+def _run_stage(
+    config: PaperConfig, folder: Path, names: Sequence[str], command: str, jobs: int
+) -> None:
+    reporter = Reporter()
+    due = [name for name in names if not is_done(config, folder, name)]
+    for name in names:
+        if name not in due:
+            reporter.say(f"{name}: finished before")
+    if jobs > 1 and len(due) > 1:
+        from midspan.study.paper.workers import run_together
+
+        run_together(config, folder, due, command, jobs)
+        return
+    for place, name in enumerate(due, start=1):
+        reporter.say(f"{name} ({place} of {len(due)})")
+        run_part(config, folder, name, command)
+
+
+def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
+    """What the parts took is the study's own record; all else is read from their folders."""
+    from midspan.report import write_report
+    from midspan.study.paper.report import report_of
+
+    rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
+    write_jsonl(folder / "records.jsonl", rows)
+    return write_report(report_of(FinishedRun.open(folder)), folder)

@@ -1,0 +1,67 @@
+"""What an alignment learns from, as users name it: files and registered sets, or the organism's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from midspan.alignment import AlignmentData
+from midspan.data import english_phrases, load_behaviours, read_phrases, refuse_overlap
+from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
+from midspan.study.material import is_organism
+
+
+class TrainingData(FrozenConfig):
+    """Names of what an alignment learns from; without any, the organism's own lessons.
+
+    Attributes:
+        harmful: File or registered set of requests to refuse.
+        benign: The same of requests to keep answering; needed by recipes with benign prompts.
+        phrases: JSON file with safe, procedural and affirmative phrases.
+        exclude: Sets that the harmful requests must not overlap.
+        allow_overlap: Count what overlaps, and go on.
+        seed: Of the organism's lessons.
+    """
+
+    harmful: str | None = None
+    benign: str | None = None
+    phrases: Path | None = None
+    exclude: tuple[str, ...] = ()
+    allow_overlap: bool = False
+    seed: int = 0
+
+
+def load_training_data(
+    names: TrainingData, base: str, say: Callable[[str], None] = lambda _: None
+) -> AlignmentData:
+    """Read everything.
+
+    Args:
+        names: What to read.
+        base: The model that is aligned.
+        say: Told what each set holds.
+
+    Raises:
+        MidspanError: A set is missing or wrong, or training and evaluation overlap.
+    """
+    if is_organism(base) and names.harmful is None and not names.exclude:
+        from midspan.organism.lessons import alignment_data
+
+        return alignment_data(names.seed)
+    if names.harmful is None:
+        raise MidspanError(
+            "harmful (--prompts): give a file of harmful prompts, or a set of `midspan data`"
+        )
+    harmful = load_behaviours(names.harmful)
+    say(harmful.summary())
+    for name in names.exclude:
+        evaluation = load_behaviours(name)
+        found = refuse_overlap(harmful, evaluation, names.allow_overlap)
+        say(f"{len(found)} of {len(harmful)} prompts repeat {evaluation.summary()}")
+    kept = load_behaviours(names.benign, keep="benign") if names.benign else None
+    if kept is not None:
+        say(kept.summary())
+    return AlignmentData(
+        harmful=harmful.examples(),
+        benign=kept.examples() if kept else (),
+        phrases=read_phrases(names.phrases) if names.phrases else english_phrases(),
+    )
