@@ -26,6 +26,7 @@ class Kind(NamedTuple):
 KINDS = {
     "demo": Kind("midspan.study.demo_report:report_of", "midspan.study.compare:demo_trial"),
     "probe": Kind("midspan.study.probing:report_of", "midspan.study.compare:probe_trial"),
+    "paper": Kind("midspan.study.paper.report:report_of", "midspan.study.compare:demo_trial"),
 }
 
 

@@ -21,6 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 class PaperConfig(BaseModel):
     """The whole study. Parts name models by label: "Original", and each recipe's.
 
+    The proxies of PAL may be other models, too.
+
     Attributes:
         base: The Original: organism, a folder, a hub id.
         recipes: Alignments of it, by label.
@@ -28,6 +30,8 @@ class PaperConfig(BaseModel):
         attacks: Red-team studies by part name.
         probes: Probes by part name.
         tasks: Benchmarks by part name.
+        prices: US dollars a million prompt and response tokens, by helper's or judge's model;
+            for the forecast alone.
         hypotheses: What is expected, of which number, by which rule.
     """
 
@@ -39,6 +43,7 @@ class PaperConfig(BaseModel):
     attacks: dict[str, RedteamConfig] = Field(default_factory=dict)
     probes: dict[str, ProbePlan] = Field(default_factory=dict)
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     hypotheses: tuple[Hypothesis, ...] = ()
 
     @property
@@ -65,8 +70,7 @@ class PaperConfig(BaseModel):
                 raise ValueError(f"two parts, or a folder of the study, are called {name!r}")
             taken.add(name)
         for name, part in self.parts.items():
-            proxies = part.proxies if isinstance(part, RedteamConfig) else ()
-            for label in (*part.models, *proxies):
+            for label in part.models:
                 if label not in self.labels:
                     known = ", ".join(self.labels)
                     raise ValueError(f"{name}: no model is labelled {label!r}; there are {known}")
@@ -85,6 +89,6 @@ def located(part: Any, specs: Mapping[str, str]) -> Any:
     """A part's config with models as they are loaded instead of labels."""
     changes: dict[str, Any] = {"models": tuple(specs[label] for label in part.models)}
     if isinstance(part, RedteamConfig):
-        changes["proxies"] = tuple(specs[label] for label in part.proxies)
+        changes["proxies"] = tuple(specs.get(proxy, proxy) for proxy in part.proxies)
         changes["stands_for"] = {specs[k]: name for k, name in part.stands_for.items()}
     return part.model_copy(update=changes)

@@ -11,6 +11,7 @@ from midspan.errors import MidspanError
 from midspan.study import redteam, tasks
 from midspan.study.folder import FinishedRun
 from midspan.study.paper.config import PaperConfig, located
+from midspan.study.paper.numbers import numbers
 from midspan.study.probe_plan import ProbePlan
 from midspan.study.probing import run_probe
 from midspan.study.progress import Reporter
@@ -26,6 +27,13 @@ def check(config: PaperConfig, folder: Path) -> None:
     Raises:
         MidspanError: Naming the part and its field.
     """
+    known = numbers(config)
+    for hypothesis in config.hypotheses:
+        if hypothesis.number not in known:
+            raise MidspanError(
+                f"hypotheses: no part measures {hypothesis.number!r}; choose from "
+                f"{'; '.join(known)}"
+            )
     specs = config.specs(folder)
     load_training_data(config.data, config.base)
     for name, part in config.parts.items():

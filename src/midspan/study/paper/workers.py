@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +25,7 @@ def run_together(
     """
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, running = list(names), dict[BaseProcess, str]()
+    waiting, running = list(names), dict[SpawnProcess, str]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -51,7 +51,7 @@ def _work(config: PaperConfig, folder: Path, name: str, command: str, threads: i
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    sys.stderr = _Named(sys.stderr, name)  # type: ignore[assignment]
+    sys.stderr = _Named(sys.stderr, name)
     try:
         run_part(config, folder, name, command)
     except MidspanError as error:

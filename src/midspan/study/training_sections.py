@@ -1,0 +1,44 @@
+"""From the metrics of trainings to the curves of a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from midspan.report import Figure, Section, figures
+
+_SHOWN = (
+    ("reward_safe", "log-probability of the refusal, nats"),
+    ("reward_harmful", "log-probability of the harmful phrase, nats"),
+    ("kl_harmful", "KL to the reference, harmful prompts, nats"),
+)
+
+
+def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: str) -> Section:
+    """Reward and drift by step (paper, Figure 7).
+
+    Args:
+        metrics: Rows of each training, by model.
+        text: What stands above the curves.
+    """
+    made = []
+    for field, label in _SHOWN:
+        curves = [
+            figures.Curve(
+                name,
+                [row["step"] for row in rows],
+                [row[field] for row in rows],
+                smoothing=max(1, len(rows) // 20),
+            )
+            for name, rows in metrics.items()
+            if field in rows[0]
+        ]
+        if curves:
+            made.append(
+                Figure(
+                    label,
+                    figures.lines(label, curves, "step", label),
+                    "Best start in the window, mean over the batch (paper, Figure 7).",
+                    field,
+                    figures.lines_csv(curves),
+                )
+            )
+    return Section("Training", text, figures=tuple(made))
