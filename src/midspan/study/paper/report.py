@@ -42,6 +42,7 @@ def report_of(run: FinishedRun) -> Report:
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
+    limits = (*LIMITS, *(limit for page in pages.values() for limit in page.limits))
     return Report(
         title="The paper as one study",
         subtitle=f"{config.base}: {', '.join(config.labels)}",
