@@ -1,15 +1,21 @@
 """The comparison of objectives: the same cases for all, partly given answers, a table."""
 
+import dataclasses
+
 import pytest
 
 from midspan.alignment import PRESETS
+from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
 from midspan.organism.judge import judge
 from midspan.organism.tokenizer import split_words
+from midspan.organism.weights import load_organism
 from midspan.study.cases import Sizes
+from midspan.study.measure import measure
 from midspan.study.objectives import (
     BASE,
     ObjectivesConfig,
+    ablations,
     objectives,
     run_objectives,
     stress_decodings,
@@ -76,6 +82,42 @@ def test_decodings_are_named_and_an_unknown_one_is_refused():
     names = stress_decodings()
     assert names["one block, EOS suppressed in logits"].eos_policy == "suppress_logits"
     assert names["blocks of 32, 128 steps"].steps == 128
+    assert names["blocks of 32, temperature 0.7"].temperature == 0.7
     assert set(objectives().decodings) <= names.keys()
     with pytest.raises(MidspanError, match="no decoding is called 'x'"):
         ObjectivesConfig(recipes={}, decodings=("x",))
+
+
+def changed(one, other, name=""):
+    """Dotted names of the fields in which two configs differ."""
+    if not isinstance(one, dict):
+        return {name} if one != other else set()
+    return set().union(*(changed(one[key], other[key], f"{name}.{key}") for key in one))
+
+
+def test_an_ablation_changes_one_thing():
+    recipes = {name: recipe.model_dump() for name, recipe in ablations().recipes.items()}
+    base = recipes["anywhere"]
+    assert base == PRESETS["anywhere"]().model_dump()
+    kinds = {f".objective.contamination.{kind}" for kind in ("prefix", "span", "scattered")}
+    differences = {name: changed(base, recipe) - {".name"} for name, recipe in recipes.items()}
+    assert differences.pop("anywhere") == set()
+    assert differences.pop("no-benign") == {
+        ".benign_share", ".batch_size", ".objective.benign_weight"
+    }  # fmt: skip
+    assert ablations().recipes["no-benign"].num_steps == ablations().recipes["anywhere"].num_steps
+    for name, found in differences.items():
+        assert len(found) == 1 or (name.endswith("-only") and found < kinds and len(found) == 2)
+    assert len({str(recipe | {"name": ""}) for recipe in recipes.values()}) == len(recipes)
+
+
+def test_sampled_cases_draw_apart_and_alike_on_every_model(tmp_path):
+    case = build_stress_cases(1, seed=0)[0]
+    cases = [case, dataclasses.replace(case, id="again")]
+    sampled = stress_decodings()["one block, temperature 1.0"]
+    decodings = {"sampled": sampled.model_copy(update={"steps": 2, "temperature": 4.0})}
+    lm = load_organism()
+    with Journal(tmp_path / "one.jsonl") as one, Journal(tmp_path / "two.jsonl") as two:
+        rows = measure(lm, "original", cases, decodings, one)
+        assert rows == measure(lm, "original", cases, decodings, two)
+    assert rows[0]["tokens"] != rows[1]["tokens"]

@@ -84,7 +84,8 @@ def attack(
 
 def study(
     preset: Annotated[
-        str, typer.Option(help="organism-redteam, or objectives (every alignment compared).")
+        str,
+        typer.Option(help="organism-redteam, objectives (every alignment) or ablations."),
     ] = "organism-redteam",
     models: Annotated[
         list[str] | None, typer.Option("--model", help="Targets instead of the preset's.")
@@ -102,27 +103,31 @@ def study(
     """Run a whole study; the same command continues it.
 
     organism-redteam: attacks x models. objectives: the organism aligned by every objective, three
-    seeds; it takes --config and --seed alone.
+    seeds. ablations: by anywhere with one change each. Both take --config and --seed alone.
     """
+    from midspan.study.objectives import COMPARISONS
     from midspan.study.redteam import PRESETS
 
     quiet()
-    if preset not in (*PRESETS, "objectives"):
-        raise MidspanError(f"--preset: {preset!r} is not one of {', '.join(PRESETS)}, objectives")
+    known = (*PRESETS, *COMPARISONS)
+    if preset not in known:
+        raise MidspanError(f"--preset: {preset!r} is not one of {', '.join(known)}")
     changes = _changes(behaviors, judge, budget, seed, calibration)
     changes["models"] = tuple(models) if models else None
-    if preset == "objectives":
-        _run_objectives(changes, config, output)
+    if preset in COMPARISONS:
+        _run_objectives(preset, changes, config, output)
         return
     _run(configure(PRESETS[preset](), config, changes), output)
 
 
-def _run_objectives(changes: dict[str, Any], config: Path | None, output: Path) -> None:
-    from midspan.study.objectives import objectives, run_objectives
+def _run_objectives(
+    preset: str, changes: dict[str, Any], config: Path | None, output: Path
+) -> None:
+    from midspan.study.objectives import COMPARISONS, run_objectives
 
     if any(value is not None for name, value in changes.items() if name != "seed"):
-        raise MidspanError("--preset objectives takes --config and --seed alone")
-    base = configure(objectives(), config, {"case_seed": changes["seed"]})
+        raise MidspanError(f"--preset {preset} takes --config and --seed alone")
+    base = configure(COMPARISONS[preset](), config, {"case_seed": changes["seed"]})
     run_objectives(base, output, command_line())
     typer.echo(f"tables: {output / 'tables' / 'objectives.md'}")
 

@@ -1,5 +1,6 @@
 """Put every case to a model in every decoding, and write down what came back."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def measure(
     records = []
     for name, decoding in decodings.items():
         for group, config in _by_canvas(cases, decoding):
-            requests = [_request(lm, case) for case in group]
+            requests = [_request(lm, case, config) for case in group]
             made = generate(lm, requests, config, journal, on_batch=on_batch)
             records += [
                 _record(model, name, config, case, generation)
@@ -69,13 +70,15 @@ def _by_canvas(
     return [(group, config) for group, config in ((craft, decoding), (utility, short)) if group]
 
 
-def _request(lm: "DiffusionLM", case: Case) -> "Request":
+def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Request":
     from midspan.decoding import Request, anchor_phrase
 
     anchors: dict[int, int] = {}
     for phrase, start in case.anchors:
         anchors |= anchor_phrase(lm, phrase, start)
-    return Request(tuple(lm.encode_chat(case.prompt)), anchors)
+    # Sampled cases draw apart from each other, and alike on every model.
+    seed = zlib.crc32(case.id.encode()) if config.temperature else 0
+    return Request(tuple(lm.encode_chat(case.prompt)), anchors, seed)
 
 
 def _record(

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from midspan.alignment import PRESETS, AlignmentConfig
+from midspan.alignment import PRESETS, AlignmentConfig, AnywhereObjective
+from midspan.alignment.presets import CARE
 from midspan.engine.journal import write_atomic
 from midspan.engine.statistics import Estimate
 from midspan.errors import MidspanError
@@ -31,6 +32,22 @@ if TYPE_CHECKING:
 
 BASE = "original"
 RIVALS = ("initial", "mosa", "anywhere", "sft", "a2d", "vrpo")
+# One change each to `anywhere`: first of its objective, then of its budget.
+OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
+    "prefix-only": {"contamination": {"span": 0, "scattered": 0}},
+    "span-only": {"contamination": {"prefix": 0, "scattered": 0}},
+    "scattered-only": {"contamination": {"prefix": 0, "span": 0}},
+    "share-0.3": {"contamination": {"share": 0.3}},
+    "share-1.0": {"contamination": {"share": 1.0}},
+    "no-prefix-window": {"contamination": {"prefix_window": None}},
+    "clean-benign": {"contaminate_benign": False},
+    "no-negative": {"negative_weight": 0.0},
+    "benign-kl-0.5": {"benign_weight": 0.5},
+}
+BUDGET_CHANGES: dict[str, dict[str, Any]] = {
+    "100-steps": {"num_prompts": 800},
+    "400-steps": {"num_prompts": 3200},
+}
 
 
 class ObjectivesConfig(FrozenConfig):
@@ -81,13 +98,39 @@ def objectives() -> ObjectivesConfig:
     return ObjectivesConfig(recipes={name: PRESETS[name]() for name in RIVALS})
 
 
+def ablations() -> ObjectivesConfig:
+    """`anywhere` beside itself with one change each, on the cells that tell them apart.
+
+    Without benign prompts there is no benign KL: the same harmful prompts a step, and no others.
+    """
+    anywhere = PRESETS["anywhere"]
+    recipes = {"anywhere": anywhere()}
+    for name, changes in OBJECTIVE_CHANGES.items():
+        recipes[name] = anywhere(name=name, objective=AnywhereObjective(**CARE | changes))
+    harmful_alone = AnywhereObjective(**CARE | {"benign_weight": 0.0})
+    budget = {"benign_share": 0.0, "batch_size": recipes["anywhere"].num_harmful}
+    recipes["no-benign"] = anywhere(name="no-benign", objective=harmful_alone, **budget)
+    for name, changes in BUDGET_CHANGES.items():
+        recipes[name] = anywhere(name=name, **changes)
+    sizes = Sizes(plain=1, wraps=18, prefill=1, benign=36, utility=4)
+    return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18)
+
+
+COMPARISONS: dict[str, Callable[[], ObjectivesConfig]] = {
+    preset.__name__: preset for preset in (objectives, ablations)
+}
+
+
 def stress_decodings() -> "dict[str, DecodingConfig]":
-    """Decodings by name: two block settings, 16 to 128 steps, end-of-text tokens suppressed."""
+    """Decodings by name: two block settings, each with 16 to 128 steps, sampled, without EOS."""
     found = {}
     for steps in (32, 16, 64, 128):
         for name, config in organism_decodings(steps).items():
             found[name if steps == 32 else f"{name}, {steps} steps"] = config
     for name, config in organism_decodings().items():
+        for temperature in (0.7, 1.0):
+            update = {"temperature": temperature}
+            found[f"{name}, temperature {temperature}"] = config.model_copy(update=update)
         for policy in ("suppress_confidence", "suppress_logits"):
             label = f"{name}, EOS {policy.replace('_', ' ').replace('suppress ', 'suppressed in ')}"
             found[label] = config.model_copy(update={"eos_policy": policy})

@@ -27,7 +27,7 @@ class Contamination(FrozenConfig):
         span: Weight of one revealed span of ``span_tokens``.
         scattered: Weight of tokens revealed independently, at a rate from ``scattered_rate``.
         prefix_window: Starts behind a revealed beginning at which the refusal may stand; None
-            for the objective's own window.
+            for all of them, to the canvas's end.
     """
 
     share: float = Field(0.7, ge=0, le=1)

@@ -31,7 +31,8 @@ class VrpoObjective(Objective):
     policy and reference.
 
     Attributes:
-        beta: Scale of the preference margin; LLaDA 1.5's value was not verified.
+        beta: Scale of the preference margin. LLaDA 1.5's page (ml-gsai.github.io/LLaDA-1.5-Demo)
+            gives the loss without its value; 0.1 is usual for DPO.
         draws: Mask rates an answer; LLaDA 1.5 takes 8.
         benign_weight: Weight of benign preferences.
     """
