@@ -14,6 +14,7 @@ from midspan.commands import (
     organism,
     probe,
     report,
+    study,
     task,
 )
 
@@ -28,7 +29,7 @@ app.command("demo")(demo.demo)
 app.command("generate")(generate.generate)
 app.command("align")(align.align)
 app.command("attack")(attack.attack)
-app.command("study")(attack.study)
+app.command("study")(study.study)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)
 app.add_typer(organism.app, name="organism")

@@ -1,4 +1,4 @@
-"""``midspan attack`` and ``midspan study``: attacks on models, judged, with tables and a report."""
+"""``midspan attack``: attacks on a model, judged, with tables and a report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,6 @@ from midspan.commands.options import (
     Model,
     Seed,
     command_line,
-    configure,
     quiet,
     read_config,
     validated,
@@ -79,57 +78,7 @@ def attack(
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    _run(validated(RedteamConfig, fields), output)
-
-
-def study(
-    preset: Annotated[
-        str,
-        typer.Option(help="organism-redteam, objectives (every alignment) or ablations."),
-    ] = "organism-redteam",
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="Targets instead of the preset's.")
-    ] = None,
-    behaviors: Behaviours = None,
-    judge: Judges = None,
-    budget: TargetCalls = None,
-    config: ConfigFile = None,
-    calibration: Calibrations = None,
-    seed: Seed = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/study"
-    ),
-) -> None:
-    """Run a whole study; the same command continues it.
-
-    organism-redteam: attacks x models. objectives: the organism aligned by every objective, three
-    seeds. ablations: by anywhere with one change each. Both take --config and --seed alone.
-    """
-    from midspan.study.objectives import COMPARISONS
-    from midspan.study.redteam import PRESETS
-
-    quiet()
-    known = (*PRESETS, *COMPARISONS)
-    if preset not in known:
-        raise MidspanError(f"--preset: {preset!r} is not one of {', '.join(known)}")
-    changes = _changes(behaviors, judge, budget, seed, calibration)
-    changes["models"] = tuple(models) if models else None
-    if preset in COMPARISONS:
-        _run_objectives(preset, changes, config, output)
-        return
-    _run(configure(PRESETS[preset](), config, changes), output)
-
-
-def _run_objectives(
-    preset: str, changes: dict[str, Any], config: Path | None, output: Path
-) -> None:
-    from midspan.study.objectives import COMPARISONS, run_objectives
-
-    if any(value is not None for name, value in changes.items() if name != "seed"):
-        raise MidspanError(f"--preset {preset} takes --config and --seed alone")
-    base = configure(COMPARISONS[preset](), config, {"case_seed": changes["seed"]})
-    run_objectives(base, output, command_line())
-    typer.echo(f"tables: {output / 'tables' / 'objectives.md'}")
+    run_attacks(validated(RedteamConfig, fields), output)
 
 
 def _changes(
@@ -151,7 +100,8 @@ def _changes(
     }
 
 
-def _run(config: "RedteamConfig", output: Path) -> None:
+def run_attacks(config: "RedteamConfig", output: Path) -> None:
+    """Run a red-team study, and print every cell."""
     from midspan.engine.outcomes import Outcomes
     from midspan.study.redteam import run_redteam
 

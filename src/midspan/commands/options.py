@@ -56,7 +56,8 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Fields with changes on top; a group of fields keeps what the changes leave out.
 
-    A group of another ``kind`` has other fields, and starts from its own defaults.
+    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
+    set to null is left out.
     """
     merged = dict(base)
     for name, value in changes.items():
@@ -64,6 +65,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         if isinstance(old, dict) and isinstance(value, dict):
             same = value.get("kind", old.get("kind")) == old.get("kind")
             merged[name] = _merged(old, value) if same else value
+        elif isinstance(old, dict) and value is None:
+            del merged[name]
         else:
             merged[name] = value
     return merged

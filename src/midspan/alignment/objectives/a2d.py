@@ -1,8 +1,8 @@
 """A2D: whatever is still masked of a harmful answer becomes the end of the text, at any mask rate.
 
-"A2D: Any-Order, Any-Step Safety Alignment for Diffusion Language Models", arXiv 2509.23286. Its page
-(ai-isl.github.io/A2D) calls the targets the one change to the usual masked-diffusion objective, so
-mask rates are weighted as in LLaDA's SFT.
+"A2D: Any-Order, Any-Step Safety Alignment for Diffusion Language Models", arXiv 2509.23286. Its
+page (ai-isl.github.io/A2D) calls the targets the one change to the usual masked-diffusion
+objective, so mask rates are weighted as in LLaDA's SFT.
 """
 
 from typing import Literal

@@ -50,9 +50,7 @@ def report_of(run: FinishedRun) -> Report:
         sections=tuple(sections),
         players=tuple(player for page in pages.values() for player in page.players),
         settings=_settings(config, run),
-        limits=tuple(
-            dict.fromkeys((*LIMITS, *(x for page in pages.values() for x in page.limits)))
-        ),
+        limits=tuple(dict.fromkeys(limits)),
         redact=not is_organism(config.base),
     )
 
