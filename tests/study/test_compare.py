@@ -63,6 +63,19 @@ def test_single_models_of_different_names_are_compared(tmp_path):
     assert compare_runs(first, second)[0].place[0] == "m -> n"
 
 
+def test_models_are_called_by_their_labels(tmp_path):
+    config = {"models": ["m", "n"], "proxies": ["n"], "stands_for": {"m": "MOSA"}, "helpers": ["m"]}
+    folder(tmp_path, [row(0, True), row(1, True, model="n")], **config)
+    run = FinishedRun.open(tmp_path, {"m": "Ours"})
+    assert [found["model"] for found in run.rows("records.jsonl")] == ["Ours", "n"]
+    said = run.info["config"]
+    assert (said["models"], said["proxies"], said["stands_for"]) == (
+        ["Ours", "n"], ["n"], {"Ours": "MOSA"},
+    )  # fmt: skip
+    assert said["helpers"] == ["m"] and run.specs == ("m", "n")
+    assert FinishedRun.open(tmp_path).info["config"]["models"] == ["m", "n"]
+
+
 def test_what_cannot_be_compared_is_said(tmp_path):
     first = folder(tmp_path / "a", [row(0, True)])
     with pytest.raises(MidspanError, match="judged_by is keywords there, exact here"):

@@ -9,8 +9,10 @@ from midspan.cli import main
 from midspan.decoding import DecodingConfig
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
+from midspan.report.tables import table_csv
+from midspan.study.folder import FinishedRun
 from midspan.study.material import by_noun, file_material, organism_material
-from midspan.study.probing import probe_decodings
+from midspan.study.probing import probe_decodings, report_of
 
 SMALL = "decoding: {length: 32, steps: 4, block_length: 8}\n"
 EXTRA = {
@@ -136,6 +138,10 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     monkeypatch.setattr("midspan.decoding.gcg.token_gradient", None)
     assert midspan(*command)[0] == 0
     assert (run / "records.jsonl").read_text() == records
+    page = report_of(FinishedRun.open(run, {str(organism_folder): "Original"}))
+    tables = "".join(table_csv(table) for table in page.sections[0].tables)
+    assert (page.subtitle, page.redact) == ("Original", True)
+    assert str(organism_folder) not in tables
 
 
 def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_folder):

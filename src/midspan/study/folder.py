@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -67,24 +67,31 @@ class FinishedRun:
 
     Attributes:
         path: The folder.
-        info: What ``run.json`` says.
+        info: What ``run.json`` says, with its models by their labels.
+        names: Labels by model spec; a model without one is called as it was given.
+        specs: The models as they were given.
     """
 
     path: Path
     info: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+    specs: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | Path) -> "FinishedRun":
+    def open(cls, path: str | Path, names: Mapping[str, str] | None = None) -> "FinishedRun":
         """Read ``run.json``.
 
         Raises:
             MidspanError: It is no run folder, or its run did not come to its end.
         """
-        file = Path(path) / RUN_FILE
+        file, names = Path(path) / RUN_FILE, names or {}
         try:
-            run = cls(Path(path), json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            info = json.loads(file.read_text(encoding="utf-8"))
+            config = info["config"]
+        except (OSError, ValueError, KeyError) as error:
             raise MidspanError(f"{path} is no run folder: {file.name} cannot be read") from error
+        labelled = info | {"config": _labelled(config, names)}
+        run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
         if not (run.path / "records.jsonl").is_file():
             raise MidspanError(
                 f"{path} is not finished; continue it with: {run.info.get('command')}"
@@ -92,12 +99,29 @@ class FinishedRun:
         return run
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The lines of one of its JSONL files."""
+        """The lines of one of its JSONL files, with their models by their labels."""
         try:
             text = (self.path / name).read_text(encoding="utf-8")
-            return [json.loads(line) for line in text.splitlines()]
+            rows = [json.loads(line) for line in text.splitlines()]
         except (OSError, ValueError) as error:
             raise MidspanError(f"{self.path / name} cannot be read: {error}") from error
+        for row in rows:
+            if row.get("model") in self.names:
+                row["model"] = self.names[row["model"]]
+        return rows
+
+
+def _labelled(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A configuration with labels where it names targets and proxies."""
+    changed: dict[str, Any] = {
+        name: [names.get(spec, spec) for spec in config[name]]
+        for name in ("models", "proxies")
+        if name in config
+    }
+    if "stands_for" in config:
+        stands = config["stands_for"].items()
+        changed["stands_for"] = {names.get(spec, spec): model for spec, model in stands}
+    return {**config, **changed}
 
 
 def differences(found: Any, wanted: Any, name: str = "config") -> str:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.engine.journal import Journal, write_jsonl
 from midspan.errors import MidspanError
-from midspan.probes.asking import Bench, Material, ProbeConfig, Record
+from midspan.probes.asking import Bench, Material, ProbeConfig
 from midspan.report import Report, write_report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder
 from midspan.study.material import is_organism
@@ -90,19 +90,16 @@ def run_probe(probe: Probe, setting: Setting) -> list[dict[str, Any]]:
             (run.path / RUN_FILE).unlink()
         raise
     write_jsonl(run.path / "records.jsonl", records)
-    reporter.say(f"report: {write_report(probe_report(run.info, records), run.path)}")
+    page = write_report(report_of(FinishedRun.open(run.path)), run.path)
+    reporter.say(f"report: {page}")
     return records
 
 
 def report_of(run: FinishedRun) -> Report:
     """The page of a finished probe, from its folder alone."""
-    return probe_report(run.info, run.rows("records.jsonl"))
-
-
-def probe_report(info: Mapping[str, Any], records: Sequence[Record]) -> Report:
-    """The page of a probe's records; ``info`` is what run.json says."""
     from midspan.study.probe_pages import PAGES
 
+    info, records = run.info, run.rows("records.jsonl")
     said = info["config"]
     page = PAGES[said["probe"]]
     fields = {name: said[name] for name in page.config.model_fields}
@@ -121,7 +118,7 @@ def probe_report(info: Mapping[str, Any], records: Sequence[Record]) -> Report:
             "revision": info["git"],
         },
         limits=LIMITS,
-        redact=not all(map(is_organism, said["models"])),
+        redact=not all(map(is_organism, run.specs)),
     )
 
 
