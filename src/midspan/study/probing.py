@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from midspan.engine.journal import Journal, write_jsonl
 from midspan.errors import MidspanError
 from midspan.probes.asking import Bench, Material, ProbeConfig
-from midspan.report import Report, write_report
+from midspan.report import Report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.material import is_organism
 from midspan.study.progress import Reporter
 
@@ -90,8 +91,7 @@ def run_probe(probe: Probe, setting: Setting) -> list[dict[str, Any]]:
             (run.path / RUN_FILE).unlink()
         raise
     write_jsonl(run.path / "records.jsonl", records)
-    page = write_report(report_of(FinishedRun.open(run.path)), run.path)
-    reporter.say(f"report: {page}")
+    reporter.say(f"report: {write_page(run.path)}")
     return records
 
 
