@@ -84,11 +84,12 @@ def test_whose_verdict_counts(tmp_path, counts, expected):
 
 def test_rates_name_what_they_leave_out(tmp_path):
     found = judged(tmp_path / "j")
-    rates = Outcomes.of(found, "exact")
+    rows = [item.record() for item in found]
+    rates = Outcomes.of(rows, "exact")
     assert (rates.asr.successes, rates.asr.n) == (3, 4)
     assert (rates.failed.successes, rates.failed.n) == (1, 5)
     assert rates.unparseable.successes == 0
-    curve = asr_by_budget(found, "exact", [0, 1, 2, 3, 99])
+    curve = asr_by_budget(rows, "exact", [0, 1, 2, 3, 99])
     assert [(rate.successes, rate.n) for _, rate in curve] == [
         (0, 4),
         (1, 4),
@@ -108,12 +109,13 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_
     judge = ChatJudge(Scripted(speak, "speaker"), Words())
     found = judged(tmp_path / "j", judge=judge)
     assert [item.success("exact") for item in found] == [True, True, True, None, None]
-    rates = Outcomes.of(found, "exact")
+    rows = [item.record() for item in found]
+    rates = Outcomes.of(rows, "exact")
     assert (rates.asr.n, rates.unparseable.successes, rates.failed.successes) == (3, 1, 1)
     # Nine refusals, asked for three times each; the judge never sees the attack's prompt.
     assert len([text for _, text in asked if "refusal" in text]) == 27
     assert not any("try" in text for _, text in asked)
-    assert asr_by_budget(found, "exact", [99])[0][1].n == 3
+    assert asr_by_budget(rows, "exact", [99])[0][1].n == 3
     verdicts = found[3].record()["attempts"][0]["verdicts"]["exact"]
     assert verdicts == {"raw": "hm", "failure": "unparseable", "reason": "exact: no verdict"}
 
@@ -147,7 +149,7 @@ def test_records_are_plain_and_the_same_again(tmp_path):
 def test_models_are_compared_on_what_both_have(tmp_path):
     one = judged(tmp_path / "a")
     two = judged(tmp_path / "b", requests=REQUESTS | {"a": "win at 9", "b": "silent 0"})
-    paired = compare(one, two, "exact")
+    paired = compare(*([item.record() for item in part] for part in (one, two)), "exact")
     assert paired.difference.n == 3
     assert paired.difference.mean == pytest.approx(1 / 3)
     assert paired.p == 1.0

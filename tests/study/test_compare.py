@@ -54,7 +54,7 @@ def test_other_decoding_settings_are_not_compared(tmp_path):
     first = folder(tmp_path / "a", [row(0, True)])
     second = folder(tmp_path / "b", [row(0, False, settings={"steps": 16})])
     (line,) = change_table(compare_runs(first, second)).rows
-    assert line[-1] == "not compared: decoding.steps: 8 there, 16 now"
+    assert line[-1] == "not compared: settings.decoding.steps: 8 there, 16 now"
 
 
 def test_single_models_of_different_names_are_compared(tmp_path):
@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_said(tmp_path):
 def test_every_kind_names_functions_that_exist(tmp_path):
     for kind in KINDS:
         run = FinishedRun(tmp_path, {"kind": kind})
-        assert callable(function_of(run, "report")) and callable(function_of(run, "trial"))
+        assert callable(function_of(run, "report")) and callable(function_of(run, "trials"))
 
 
 def test_the_command_prints_and_writes_markdown(tmp_path, monkeypatch, capsys):
@@ -108,6 +108,17 @@ def test_the_command_prints_and_writes_markdown(tmp_path, monkeypatch, capsys):
         main()
     assert "higher" in capsys.readouterr().out
     assert "| m | one block | plain, no phrase |" in page.read_text()
+
+
+def test_a_folder_of_an_earlier_midspan_learns_its_kind(tmp_path):
+    first = {"kind": "", "config": {}, "command": "first"}
+    (tmp_path / "run.json").write_text(json.dumps(first))
+    with RunFolder(tmp_path, {}, "second", "red-team", "2 requests").journal:
+        pass
+    said = json.loads((tmp_path / "run.json").read_text())
+    assert [said[name] for name in ("kind", "material", "command")] == [
+        "red-team", "2 requests", "first",
+    ]  # fmt: skip
 
 
 def test_changed_hypotheses_are_another_configuration(tmp_path):

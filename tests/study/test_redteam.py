@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 from midspan.commands import app
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
+from midspan.study.compare import change_table, compare_runs
+from midspan.study.folder import FinishedRun
+from midspan.study.kinds import write_page
 from midspan.study.redteam import (
     Plan,
     RedteamConfig,
@@ -22,6 +26,7 @@ from midspan.study.redteam import (
     organism_redteam,
     run_redteam,
 )
+from midspan.study.redteam_report import report_of
 from midspan.study.reported import ATTACKS, MODELS, reported
 
 SMALL = organism_redteam().model_copy(
@@ -66,6 +71,43 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
     for name in ("pairs", "costs", "failures", "budget"):
         assert rows(folder, name)
+
+
+def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
+    _, folder = done
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    for name in ("report.html", "report.md"):
+        (copy / name).unlink()
+    write_page(copy)
+    for name in ("report.html", "report.md", "tables/asr-exact.tex"):
+        assert (copy / name).read_text() == (folder / name).read_text()
+    labels = {"organism": "Original", "organism:mosa": "MOSA"}
+    page = report_of(FinishedRun.open(folder, labels))
+    assert page.sections[0].tables[0].columns == ("Attack", "Access", "Original", "MOSA")
+    beside = page.sections[3].tables[0].rows
+    assert {row[3] for row in beside} == {"Original", "MOSA"}
+
+
+def test_two_studies_are_compared_behaviour_by_behaviour(done, tmp_path):
+    _, folder = done
+    run = FinishedRun.open(folder)
+    changes = compare_runs(run, run)
+    assert len(changes) == 2 * 3 and all(c.paired and not c.p < 1 for c in changes)
+    assert changes[0].place == ("organism", "direct", "ASR by exact")
+    records = run.rows("records.jsonl")
+    records[0]["success"]["exact"] = None
+    records[1]["roles"]["judge"] = "another"
+    shutil.copy(folder / "run.json", tmp_path)
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
+    first = compare_runs(run, FinishedRun.open(tmp_path))[0]
+    assert first.left_out == (0, 1) and "settings.roles.judge" in first.refusal
+    records[1]["roles"]["judge"] = records[0]["roles"]["judge"]
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
+    first = compare_runs(run, FinishedRun.open(tmp_path))[0]
+    assert first.paired and (first.first.n, first.second.n, first.left_out) == (1, 1, (0, 1))
+    (line,) = change_table([first], everything=True).rows
+    assert line[4].note.endswith("n=1, 1 left out")
 
 
 def test_the_same_command_asks_nobody_again(done, monkeypatch):
@@ -121,6 +163,7 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
         ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap: dept"),
         ({"plans": (Plan(attack="nope"),)}, "'nope' is not one of"),
         ({"judges": ("harm",)}, "judge: 'harm' is none of"),

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel
 
 from midspan.commands.options import ConfigFile, command_line, configure, quiet
 from midspan.errors import MidspanError
@@ -60,7 +59,7 @@ def study(
     from midspan.study.redteam import PRESETS as REDTEAMS
 
     quiet()
-    presets: dict[str, Callable[[], BaseModel]] = {**PAPERS, **REDTEAMS, **COMPARISONS}
+    presets: dict[str, Callable[[], Any]] = {**PAPERS, **REDTEAMS, **COMPARISONS}
     if preset not in presets:
         raise MidspanError(f"--preset: {preset!r} is not one of {', '.join(presets)}")
     chosen = configure(presets[preset](), config, {})

@@ -1,10 +1,13 @@
 """Rates of attacks: of those that ran and could be judged, with what was left out beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from midspan.engine.records import Judged
 from midspan.engine.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
+
+# As `Judged.record` makes it, or as it was read back.
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,14 @@ class Outcomes:
     failed: Estimate
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], judge: str) -> "Outcomes":
+    def of(cls, records: Sequence[Record], judge: str) -> "Outcomes":
         """Count."""
-        outcomes = [item.success(judge) for item in judged]
+        outcomes = [record["success"][judge] for record in records]
         valid = [outcome for outcome in outcomes if outcome is not None]
-        unparseable = sum(item.unparseable(judge) for item in judged)
-        failed = sum(not item.result.ran for item in judged)
-        total = len(judged)
+        failed = sum(not record["ran"] for record in records)
+        total = len(records)
+        # What did not run has no outcome either.
+        unparseable = total - len(valid) - failed
         return cls(
             wilson(sum(valid), len(valid)), wilson(unparseable, total), wilson(failed, total)
         )
@@ -47,7 +51,7 @@ class Paired:
     difference: Interval
 
 
-def compare(first: Sequence[Judged], second: Sequence[Judged], judge: str) -> Paired:
+def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> Paired:
     """Pair two models' outcomes by behaviour."""
     left, right = _by_behaviour(first, judge), _by_behaviour(second, judge)
     shared = sorted(left.keys() & right.keys())
@@ -58,18 +62,17 @@ def compare(first: Sequence[Judged], second: Sequence[Judged], judge: str) -> Pa
 
 
 def asr_by_budget(
-    judged: Sequence[Judged], judge: str, budgets: Sequence[int]
+    records: Sequence[Record], judge: str, budgets: Sequence[int]
 ) -> list[tuple[int, Estimate]]:
     """Share of behaviours won with so many generations of the target, by any attempt.
 
     Left out are those on which the attack did not run, or that have no success and a verdict
     that could not be read.
     """
-    found = [(item.first_success(judge), item.replies[judge]) for item in judged]
     costs = [
         cost
-        for cost, replies in found
-        if cost is not None or (replies and all(reply.ok for reply in replies))
+        for record in records
+        if (cost := _first_success(record, judge)) is not None or _all_read(record, judge)
     ]
     return [
         (budget, wilson(sum(cost is not None and cost <= budget for cost in costs), len(costs)))
@@ -77,6 +80,26 @@ def asr_by_budget(
     ]
 
 
-def _by_behaviour(judged: Sequence[Judged], judge: str) -> dict[str, bool]:
-    outcomes = {item.result.behaviour: item.success(judge) for item in judged}
-    return {name: outcome for name, outcome in outcomes.items() if outcome is not None}
+def _first_success(record: Record, judge: str) -> int | None:
+    """Generations of the target that the first success among all attempts took, if any."""
+    costs = [
+        attempt["target_calls"]
+        for attempt in record["attempts"]
+        if attempt["verdicts"][judge].get("success")
+    ]
+    return min(costs, default=None)
+
+
+def _all_read(record: Record, judge: str) -> bool:
+    """Whether there are attempts and each has a verdict."""
+    said = [attempt["verdicts"][judge] for attempt in record["attempts"]]
+    return bool(said) and not any("failure" in verdict for verdict in said)
+
+
+def _by_behaviour(records: Sequence[Record], judge: str) -> dict[str, bool]:
+    """Outcomes, where there is one; there is none where the attack did not run."""
+    return {
+        record["behaviour"]: record["success"][judge]
+        for record in records
+        if record["success"][judge] is not None
+    }

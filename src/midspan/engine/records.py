@@ -32,16 +32,6 @@ class Judged:
             return None
         return True in wins
 
-    def first_success(self, judge: str) -> int | None:
-        """Generations of the target that the first success among all attempts took, if any."""
-        pairs = zip(self.result.attempts, self.replies[judge], strict=True)
-        costs = [attempt.target_calls for attempt, reply in pairs if _won(reply)]
-        return min(costs, default=None)
-
-    def unparseable(self, judge: str) -> bool:
-        """Whether the attack ran and no outcome could be read."""
-        return self.result.ran and self.success(judge) is None
-
     def _counted(self, judge: str) -> Sequence[Reply]:
         """Replies on the attempts whose verdict is the attack's."""
         replies, attempts = self.replies[judge], self.result.attempts
@@ -64,6 +54,7 @@ class Judged:
         ]
         return {
             "behaviour": self.result.behaviour,
+            "request": self.job.behaviour.prompt,
             "attack": self.result.attack,
             "config": self.job.config.model_dump(mode="json"),
             "roles": {name: role.fingerprint for name, role in self.job.roles.items()},

@@ -14,6 +14,7 @@ from midspan.study.cases import Sizes, build_cases
 from midspan.study.claims import NUMBERS, demo_hypotheses
 from midspan.study.folder import RunFolder
 from midspan.study.hypotheses import Hypothesis
+from midspan.study.kinds import write_page
 from midspan.study.measure import (
     CANVAS_FIELDS,
     measure,
@@ -84,7 +85,6 @@ class DemoResult:
     """What a finished demo leaves behind."""
 
     records: list[dict[str, Any]]
-    metrics: Mapping[str, list[dict[str, Any]]]
     report: Path
     seconds: float
 
@@ -105,25 +105,19 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult
     cases = build_cases(config.sizes, config.seed)
     decodings = organism_decodings(config.steps)
     with run.journal:
-        adapters, metrics = _train(config, run, reporter)
+        adapters = _train(config, run, reporter)
         for name, adapter in {BASE: None, **adapters}.items():
             lm = load_organism(adapter)
             with reporter.stage(f"measuring {name}", len(cases) * len(decodings)) as stage:
                 records += measure(lm, name, cases, decodings, run.journal, stage.advance)
     write_records(run.path / "records.jsonl", records)
     _write_traces(run, records)
-    from midspan.report import write_report
-    from midspan.study.demo_report import build_report
-
-    seconds = time.monotonic() - started
-    report = write_report(build_report(config, run.info, records, metrics), run.path)
+    report = write_page(run.path)
     reporter.say(f"report: {report}")
-    return DemoResult(records, metrics, report, seconds)
+    return DemoResult(records, report, time.monotonic() - started)
 
 
-def _train(
-    config: DemoConfig, run: RunFolder, reporter: Reporter
-) -> tuple[dict[str, Path], dict[str, list[dict[str, Any]]]]:
+def _train(config: DemoConfig, run: RunFolder, reporter: Reporter) -> dict[str, Path]:
     """Train every objective; finished adapters are taken as they are."""
     from midspan.alignment import align
     from midspan.organism.lessons import alignment_data
@@ -131,7 +125,6 @@ def _train(
 
     data = alignment_data(config.training_seed)
     adapters: dict[str, Path] = {}
-    metrics: dict[str, list[dict[str, Any]]] = {}
     for name in config.objectives:
         recipe = config.recipe(name)
         folder = run.path / "adapters" / name
@@ -140,10 +133,9 @@ def _train(
             def show(step: int, total: int, row: Mapping[str, float], stage: Any = stage) -> None:
                 stage.advance(step - stage.done, f"reward {row['reward']:.1f}")
 
-            result = align(load_organism(), data, recipe, folder, show)
+            align(load_organism(), data, recipe, folder, show)
         adapters[name] = folder
-        metrics[name] = result.metrics()
-    return adapters, metrics
+    return adapters
 
 
 def _write_traces(run: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:

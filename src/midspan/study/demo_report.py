@@ -31,13 +31,11 @@ LIMITS = (
 )
 
 
-def build_report(
-    config: DemoConfig,
-    info: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    metrics: Mapping[str, list[dict[str, Any]]],
-) -> Report:
-    """The whole page; ``info`` is what run.json says."""
+def report_of(run: FinishedRun) -> Report:
+    """The page of a finished demo, from its folder alone."""
+    config = DemoConfig.model_validate(run.info["config"])
+    records = _records(run)
+    metrics = {name: run.rows(f"adapters/{name}/metrics.jsonl") for name in config.objectives}
     results = Results(records)
     decodings = tuple(dict.fromkeys(record["decoding"] for record in records))
     models = (BASE, *config.objectives)
@@ -60,23 +58,20 @@ def build_report(
             _order_section(config, results, models),
         ),
         players=tuple(_players(results, models, decodings)),
-        settings=_settings(config, info),
+        settings=_settings(config, run.info),
         limits=LIMITS,
         redact=False,
     )
 
 
-def report_of(run: FinishedRun) -> Report:
-    """The page of a finished demo, from its folder alone."""
-    config = DemoConfig.model_validate(run.info["config"])
+def _records(run: FinishedRun) -> list[dict[str, Any]]:
+    """Records with the canvases that lie apart."""
     place = ("model", "decoding", "id")
     traced = {tuple(row[name] for name in place): row for row in run.rows("traces/traces.jsonl")}
-    records = [
+    return [
         record | traced.get(tuple(record[name] for name in place), {})
         for record in run.rows("records.jsonl")
     ]
-    metrics = {name: run.rows(f"adapters/{name}/metrics.jsonl") for name in config.objectives}
-    return build_report(config, run.info, records, metrics)
 
 
 def _cell(estimate: Estimate) -> Cell:

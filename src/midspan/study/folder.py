@@ -23,18 +23,25 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 class RunFolder:
     """One study's folder; opening it again continues the study. Each rank has its own journal.
 
-    ``kind`` names the study, for whoever reads the folder later (`midspan.study.kinds`).
+    ``kind`` names the study, for whoever reads the folder later (`midspan.study.kinds`), and
+    ``material`` says in a line what is asked.
 
     Raises:
         MidspanError: The folder holds a run of another configuration, or cannot be written.
     """
 
     def __init__(
-        self, path: str | Path, config: Mapping[str, Any], command: str, kind: str = ""
+        self,
+        path: str | Path,
+        config: Mapping[str, Any],
+        command: str,
+        kind: str = "",
+        material: str = "",
     ) -> None:
         self.path = Path(path)
         self.info = {
             "kind": kind,
+            "material": material,
             "config": json.loads(json.dumps(config)),
             "command": command,
             "versions": versions(),
@@ -50,7 +57,7 @@ class RunFolder:
         return open_journal(self.path, self.rank)
 
     def _claim(self) -> None:
-        file = self.path / RUN_FILE
+        file, said = self.path / RUN_FILE, self.info
         if file.is_file():
             found = json.loads(file.read_text(encoding="utf-8"))
             changed = differences(found.get("config"), self.info["config"])
@@ -59,9 +66,12 @@ class RunFolder:
                     f"{self.path} holds a run of another configuration ({changed}); "
                     "choose another -o folder or delete it"
                 )
-            return
+            # The first command's word stands; an earlier midspan may have said less.
+            said = said | {name: value for name, value in found.items() if value}
+            if said == found:
+                return
         try:
-            write_atomic(file, json.dumps(self.info, indent=1))
+            write_atomic(file, json.dumps(said, indent=1))
         except OSError as error:
             raise MidspanError(f"cannot write to {self.path}: {error.strerror}") from error
 

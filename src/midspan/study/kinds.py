@@ -5,9 +5,11 @@ loads no other study.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
+from midspan.report import write_report
 from midspan.study.folder import FinishedRun
 
 
@@ -16,17 +18,20 @@ class Kind(NamedTuple):
 
     Attributes:
         report: From a `FinishedRun` to its `Report`.
-        trial: From a record to a `midspan.study.compare.Trial`.
+        trials: From a `FinishedRun` to its `midspan.study.compare.Trial`s.
     """
 
     report: str
-    trial: str
+    trials: str
 
 
 KINDS = {
-    "demo": Kind("midspan.study.demo_report:report_of", "midspan.study.compare:demo_trial"),
-    "probe": Kind("midspan.study.probing:report_of", "midspan.study.compare:probe_trial"),
-    "paper": Kind("midspan.study.paper.report:report_of", "midspan.study.compare:demo_trial"),
+    "demo": Kind("midspan.study.demo_report:report_of", "midspan.study.compare:case_trials"),
+    "probe": Kind("midspan.study.probing:report_of", "midspan.study.compare:probe_trials"),
+    "paper": Kind("midspan.study.paper.report:report_of", "midspan.study.paper.report:trials_of"),
+    "red-team": Kind(
+        "midspan.study.redteam_report:report_of", "midspan.study.redteam_report:trials_of"
+    ),
 }
 
 
@@ -44,3 +49,9 @@ def function_of(run: FinishedRun, role: str) -> Any:
         )
     module, _, name = getattr(kind, role).partition(":")
     return getattr(import_module(module), name)
+
+
+def write_page(folder: Path) -> Path:
+    """Write the report of a run that has come to its end; returns the page's path."""
+    run = FinishedRun.open(folder)
+    return write_report(function_of(run, "report")(run), run.path)

@@ -54,6 +54,8 @@ PROBES = {
     "activations": _Probe(Activations, ("plain", "benign"), 36, 16, ("harmful", "benign")),
     "samples": _Probe(lambda: samples, ("plain", "wrapped", "benign"), 1, 32, ()),
 }
+# Probes that look at more than whether a response answers.
+UNJUDGED = ("control", "order", "activations")
 # A probe that names a window must not look at what will judge the window.
 _HELD_IN = ("window",)
 

@@ -10,8 +10,9 @@ from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
 from midspan.organism.weights import load
 from midspan.probes.asking import Bench, Material, ProbeConfig
-from midspan.report import Report, write_report
+from midspan.report import Report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.material import is_organism
 from midspan.study.probe_pages import PAGES
 from midspan.study.probe_plan import PROBES, ProbePlan
@@ -54,8 +55,7 @@ def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any
             (run.path / RUN_FILE).unlink()
         raise
     write_jsonl(run.path / "records.jsonl", records)
-    page = write_report(report_of(FinishedRun.open(run.path)), run.path)
-    reporter.say(f"report: {page}")
+    reporter.say(f"report: {write_page(run.path)}")
     return records
 
 

@@ -14,13 +14,15 @@ from midspan.data.behaviours import Behaviour, BehaviourSet
 from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.engine.journal import Journal, write_jsonl
-from midspan.engine.records import Judged, assess
+from midspan.engine.records import assess
 from midspan.engine.roles import Role
 from midspan.engine.waves import Job, Turn, run
 from midspan.errors import MidspanError
 from midspan.frozen import first_fault
+from midspan.judges.calibration import Calibration
 from midspan.organism import twin
 from midspan.study.folder import RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.progress import Reporter, Stage
 from midspan.study.roles import (
     HELPERS,
@@ -110,7 +112,15 @@ class RedteamConfig(BaseModel):
         names = [plan.name for plan in self.plans]
         if len(set(names)) < len(names) or len(set(self.models)) < len(self.models):
             raise ValueError("plans and models must differ; give plans of one attack labels")
+        for judge in self.calibrations:
+            if judge not in self.judges:
+                raise ValueError(f"calibrations: {judge} is not among the judges")
         return self
+
+    @property
+    def on_twin(self) -> bool:
+        """Whether the behaviours are the organism's world's."""
+        return self.behaviours.partition(":")[0] == TWIN
 
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
@@ -199,12 +209,12 @@ class RedteamResult:
     """What a finished study leaves behind.
 
     Attributes:
-        cells: Judged attacks by model and plan.
+        cells: Records by model and plan.
         report: The page; None for one process of several.
         seconds: Of this command.
     """
 
-    cells: Mapping[tuple[str, str], list[Judged]]
+    cells: Mapping[tuple[str, str], list[dict[str, Any]]]
     report: Path | None
     seconds: float
 
@@ -217,16 +227,20 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
     """
     started = time.monotonic()
     behaviours = check(config)
-    study = RunFolder(folder, config.model_dump(mode="json"), command)
+    calibrations = [
+        {"name": judge, "counts": Calibration.read(Path(file)).to_dict()}
+        for judge, file in config.calibrations.items()
+    ]
+    said = config.model_dump(mode="json")
+    study = RunFolder(folder, said, command, "red-team", behaviours.summary())
     with study.journal:
         cells = _attack_all(config, study.rank.share(behaviours.behaviours), study.journal)
     report = None
     if study.rank.count == 1:
-        _write_records(study.path / "records.jsonl", cells)
-        from midspan.report import write_report
-        from midspan.study.redteam_report import build_report
-
-        report = write_report(build_report(config, study, behaviours, cells), study.path)
+        write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        rows = (row for records in cells.values() for row in records)
+        write_jsonl(study.path / "records.jsonl", rows)
+        report = write_page(study.path)
     return RedteamResult(cells, report, time.monotonic() - started)
 
 
@@ -246,8 +260,8 @@ def check(config: RedteamConfig) -> BehaviourSet:
 
 def _attack_all(
     config: RedteamConfig, behaviours: Sequence[Behaviour], journal: Journal
-) -> dict[tuple[str, str], list[Judged]]:
-    """Every plan on every model, a model at a time."""
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Every plan on every model, a model at a time; their records."""
     reporter = Reporter()
     judges = {spec: judge_role(spec) for spec in config.judges}
     helpers = {
@@ -272,13 +286,16 @@ def _attack_all(
         judged = assess(jobs, results, judges, journal, config.seed)
         for place, plan in enumerate(config.plans):
             start = place * len(behaviours)
-            cells[model, plan.name] = judged[start : start + len(behaviours)]
+            cells[model, plan.name] = [
+                {"model": model, "plan": plan.name} | item.record()
+                for item in judged[start : start + len(behaviours)]
+            ]
     return cells
 
 
 def _check_language(config: RedteamConfig) -> None:
     """The scripts and the exact judge know one world only."""
-    if config.behaviours.partition(":")[0] == TWIN:
+    if config.on_twin:
         return
     asked = {role for plan in config.plans for role in find(plan.attack).roles}
     scripted = [name for name, spec in config.helpers.items() if spec == TWIN and name in asked]
@@ -306,14 +323,3 @@ def _models(model: str, config: RedteamConfig) -> dict[str, Role]:
         proxy = next(spec for spec in config.proxies if spec != model)
         roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size)
     return roles
-
-
-def _write_records(path: Path, cells: Mapping[tuple[str, str], Sequence[Judged]]) -> None:
-    write_jsonl(
-        path,
-        (
-            {"model": model, "plan": plan} | item.record()
-            for (model, plan), judged in cells.items()
-            for item in judged
-        ),
-    )

@@ -1,24 +1,21 @@
-"""Turn a red-team study's judged attacks into its report: rates, pairs, costs, the paper beside."""
+"""What a finished red-team study says: rates, pairs, costs, the paper beside; and its trials."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from midspan.data.behaviours import BehaviourSet
 from midspan.engine.budget import Spent
-from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
-from midspan.engine.records import Judged
+from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
 from midspan.engine.statistics import Estimate
 from midspan.judges.calibration import Calibration
 from midspan.report import Cell, Report, Section, Table
-from midspan.study.folder import RunFolder
+from midspan.study.compare import Trial
+from midspan.study.folder import FinishedRun
 from midspan.study.redteam import Plan, RedteamConfig
 from midspan.study.reported import reported
 from midspan.study.roles import TWIN
 
-Cells = Mapping[tuple[str, str], Sequence[Judged]]
 _ORDER = ("chat", "infill", "logprobs", "white-box")
 _TWIN_LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world, and its attacker, "
@@ -37,28 +34,62 @@ _LIMITS = (
 
 
 class _View(NamedTuple):
-    """A study's config and cells, as the tables read them."""
+    """A study's config and records, as the tables read them."""
 
     config: RedteamConfig
-    cells: Cells
+    records: Mapping[tuple[str, str], Sequence[Record]]
+    calibrations: Mapping[str, Calibration]
 
-    def of(self, model: str, plan: Plan) -> Sequence[Judged]:
-        return self.cells[model, plan.name]
+    @classmethod
+    def open(cls, run: FinishedRun) -> "_View":
+        config = RedteamConfig.model_validate(run.info["config"])
+        records: dict[tuple[str, str], list[Record]] = {
+            (model, plan.name): [] for model in config.models for plan in config.plans
+        }
+        for row in run.rows("records.jsonl"):
+            records[row["model"], row["plan"]].append(row)
+        kept = run.rows("calibrations.jsonl") if config.calibrations else []
+        return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
+
+    def of(self, model: str, plan: Plan) -> Sequence[Record]:
+        return self.records[model, plan.name]
 
     def asr(self, model: str, plan: Plan, judge: str) -> Estimate:
         return Outcomes.of(self.of(model, plan), judge).asr
 
 
-def build_report(
-    config: RedteamConfig, run: RunFolder, behaviours: BehaviourSet, cells: Cells
-) -> Report:
-    """The whole page."""
-    view = _View(config, cells)
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """What every attack came to by the first judge; under other helpers it is another attack."""
+    config = RedteamConfig.model_validate(run.info["config"])
+    judge = config.judges[0]
+    budgets = {plan.name: plan.budget or config.budget for plan in config.plans}
+    for record in run.rows("records.jsonl"):
+        roles = record["roles"].items()
+        settings = {
+            "attack": record["config"],
+            "budget": budgets[record["plan"]].model_dump(),
+            "decoding": config.decoding,
+            "roles": {name: role for name, role in roles if name not in ("target", "proxy")},
+        }
+        yield Trial(
+            (record["model"], record["plan"], f"ASR by {judge}"),
+            record["behaviour"],
+            record["request"],
+            record["success"][judge],
+            settings,
+        )
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of a finished study, from its folder alone."""
+    view = _View.open(run)
+    config = view.config
+    behaviours = max(map(len, view.records.values()))
     limits = (*(_TWIN_LIMITS if TWIN in config.helpers.values() else ()), *_LIMITS)
     return Report(
         title="Red-team study",
         subtitle=f"{len(config.plans)} attacks on {len(config.models)} models, "
-        f"{len(behaviours)} behaviours each.",
+        f"{behaviours} behaviours each.",
         sections=(
             Section(
                 "Attack success",
@@ -67,7 +98,7 @@ def build_report(
                 "attack used of the target.",
                 tables=(
                     *(_asr_table(view, judge) for judge in config.judges),
-                    *(_corrected(view, judge) for judge in config.calibrations),
+                    *(_corrected(view, judge) for judge in view.calibrations),
                     _by_budget(view),
                 ),
             ),
@@ -88,9 +119,9 @@ def build_report(
                 tables=(_beside(view),) if config.stands_for else (),
             ),
         ),
-        settings=_settings(config, run, behaviours),
+        settings=_settings(config, run.info),
         limits=limits,
-        redact=behaviours.name.partition(":")[0] != TWIN,
+        redact=not config.on_twin,
     )
 
 
@@ -99,7 +130,7 @@ def _cell(estimate: Estimate) -> Cell:
 
 
 def _access(view: _View, plan: Plan) -> str:
-    used = {item.result.access for model in view.config.models for item in view.of(model, plan)}
+    used = {row["access"] for model in view.config.models for row in view.of(model, plan)}
     return max(used, key=_ORDER.index, default="")
 
 
@@ -122,7 +153,7 @@ def _asr_table(view: _View, judge: str) -> Table:
 
 def _corrected(view: _View, judge: str) -> Table:
     """Rates with the judge's errors on labelled items taken out."""
-    calibration = Calibration.read(Path(view.config.calibrations[judge]))
+    calibration = view.calibrations[judge]
     models = view.config.models
 
     def corrected(model: str, plan: Plan) -> Cell:
@@ -162,13 +193,15 @@ def _pairs(view: _View) -> Table:
 
 def _costs(view: _View) -> Table:
     def row(plan: Plan, model: str) -> tuple[str, ...]:
-        judged = view.of(model, plan)
-        spent = [item.result.spent for item in judged]
-        n = max(len(judged), 1)
+        records = view.of(model, plan)
+        spent = [
+            {role: Spent(**cost) for role, cost in record["spent"].items()} for record in records
+        ]
+        n = max(len(records), 1)
         target = sum((by_role.get("target", Spent()) for by_role in spent), Spent())
         roles = {role for by_role in spent for role in by_role} - {"target"}
         helpers = sum((s.get(role, Spent()) for s in spent for role in roles), Spent())
-        stops = Counter(item.result.stop for item in judged)
+        stops = Counter(record["stop"] for record in records)
         numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
         ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
         return plan.name, model, *(f"{number / n:.1f}" for number in numbers), ends
@@ -223,8 +256,8 @@ def _beside(view: _View) -> Table:
 
 def _by_budget(view: _View) -> Table:
     judge = view.config.judges[0]
-    most = max((attempt.target_calls for judged in view.cells.values() for item in judged
-                for attempt in item.result.attempts), default=1)  # fmt: skip
+    most = max((attempt["target_calls"] for records in view.records.values() for row in records
+                for attempt in row["attempts"]), default=1)  # fmt: skip
     budgets = [2**power for power in range(most.bit_length())]
     budgets += [most] if most not in budgets else []
     return Table(
@@ -243,17 +276,17 @@ def _by_budget(view: _View) -> Table:
     )
 
 
-def _settings(config: RedteamConfig, run: RunFolder, behaviours: BehaviourSet) -> dict[str, str]:
+def _settings(config: RedteamConfig, info: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "command": run.info["command"],
-        "behaviours": behaviours.summary(),
+        "command": info["command"],
+        "behaviours": info["material"],
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
         "budget of each attack and behaviour": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
         **{f"attack: {plan.name}": plan.config().model_dump_json() for plan in config.plans},
-        **{f"version: {name}": text for name, text in run.info["versions"].items()},
-        **run.info["hardware"],
-        "source revision": run.info["git"],
+        **{f"version: {name}": text for name, text in info["versions"].items()},
+        **info["hardware"],
+        "source revision": info["git"],
     }

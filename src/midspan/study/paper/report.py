@@ -1,13 +1,14 @@
 """One page of the whole study: claims, training, every part's own sections, the paper beside."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from midspan.engine.statistics import wilson
 from midspan.probes.asking import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
+from midspan.study.compare import Trial
 from midspan.study.folder import FinishedRun
 from midspan.study.hypotheses import judged
 from midspan.study.kinds import function_of
@@ -15,6 +16,7 @@ from midspan.study.material import is_organism
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.numbers import numbers
 from midspan.study.paper.parts import open_part
+from midspan.study.probe_plan import UNJUDGED, ProbePlan
 from midspan.study.reported import MODELS, SEARCH, UTILITY
 from midspan.study.training_sections import training_section
 
@@ -53,6 +55,18 @@ def report_of(run: FinishedRun) -> Report:
         limits=tuple(dict.fromkeys(limits)),
         redact=not is_organism(config.base),
     )
+
+
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """The judged responses of all parts; their cells begin with the part's name."""
+    config = PaperConfig.model_validate(run.info["config"])
+    for name, part in config.parts.items():
+        if isinstance(part, ProbePlan) and part.probe in UNJUDGED:
+            continue
+        finished = open_part(config, run.path, name)
+        for trial in function_of(finished, "trials")(finished):
+            model, decoding, cell = trial.place
+            yield replace(trial, place=(model, decoding, f"{name}: {cell}"))
 
 
 def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Claim, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
-from midspan.study.folder import FinishedRun, RunFolder
+from midspan.study.folder import RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.parts import check, is_done, run_part, seconds_of
 from midspan.study.progress import Reporter
@@ -85,9 +86,6 @@ def _run_stage(
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
     """What the parts took is the study's own record; all else is read from their folders."""
-    from midspan.report import write_report
-    from midspan.study.paper.report import report_of
-
     rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
     write_jsonl(folder / "records.jsonl", rows)
-    return write_report(report_of(FinishedRun.open(folder)), folder)
+    return write_page(folder)
