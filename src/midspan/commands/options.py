@@ -34,12 +34,9 @@ def load_model(spec: str, adapter: Path | None = None, quantization: Any = None)
 
 def quiet() -> None:
     """Keep transformers' own progress bars and notices out of our output."""
-    import warnings
+    from midspan.study import progress
 
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
+    progress.quiet()
 
 
 def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Config:

@@ -10,6 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 PLAIN_INTERVAL_S = 10.0
 
 
+def quiet() -> None:
+    """Keep transformers' own progress bars and notices out of our output."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
+
+
 class Reporter:
     """Announces stages and their progress on standard error."""
 
@@ -19,7 +29,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """One line with the time since the start."""
-        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False)
+        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator["Stage"]:

@@ -90,5 +90,7 @@ def located(part: Any, specs: Mapping[str, str]) -> Any:
     changes: dict[str, Any] = {"models": tuple(specs[label] for label in part.models)}
     if isinstance(part, RedteamConfig):
         changes["proxies"] = tuple(specs.get(proxy, proxy) for proxy in part.proxies)
-        changes["stands_for"] = {specs[k]: name for k, name in part.stands_for.items()}
+        changes["stands_for"] = {
+            specs[label]: name for label, name in part.stands_for.items() if label in specs
+        }
     return part.model_copy(update=changes)

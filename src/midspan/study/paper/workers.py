@@ -13,6 +13,7 @@ from typing import TextIO
 from midspan.errors import MidspanError
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.parts import run_part
+from midspan.study.progress import quiet
 
 
 def run_together(
@@ -51,6 +52,7 @@ def _work(config: PaperConfig, folder: Path, name: str, command: str, threads: i
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    quiet()
     sys.stderr = _Named(sys.stderr, name)
     try:
         run_part(config, folder, name, command)
