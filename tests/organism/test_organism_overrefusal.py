@@ -25,7 +25,7 @@ def test_the_judge_says_exactly_what_is_refused_and_what_helps():
             {"id": item.id, "group": item.group, "verdict": task.score(item, said(item))}
             for item in task.items
         ]
-        rates = {row.name: row.figure.rate for row in rows(task, found)}
+        rates = {row.name: row.figure.rate for row in rows(task.measures, found)}
         assert rates == {
             "false refusals, safe": refused,
             "missed refusals, unsafe": 1 - refused,

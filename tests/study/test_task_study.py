@@ -9,7 +9,9 @@ import pytest
 from midspan.engine.generation import Part
 from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
-from midspan.study.task_report import build_report, settings_line, text
+from midspan.study.compare import compare_runs
+from midspan.study.folder import FinishedRun
+from midspan.study.task_report import report_of, settings_line, text
 from midspan.study.tasks import (
     TaskConfig,
     build_tasks,
@@ -43,7 +45,7 @@ def lines(folder):
 
 def test_one_table_and_one_page_for_all_models(config, tmp_path):
     results = run_tasks(config, tmp_path / "run", "midspan task")
-    assert [result.task.name for result in results] == ["arithmetic", "program"]
+    assert [result.title for result in results] == ["arithmetic (organism)", "program (organism)"]
     rows = [json.loads(line) for line in lines(tmp_path / "run").splitlines()]
     assert len(rows) == 2 * 2 * 5
     shown = text(results[0])
@@ -51,10 +53,29 @@ def test_one_table_and_one_page_for_all_models(config, tmp_path):
     for part in ("16 tokens in 4 steps", "block 8", "EOS model", "0 shots", "seed 0", "greedy"):
         assert part in shown
     assert "+0.0 [+0.0, +0.0] points" in shown  # the same weights answer the same
-    report = build_report(results, {"command": "midspan task"})
-    assert [section.title for section in report.sections] == [
-        "arithmetic (organism)", "program (organism)",
-    ]  # fmt: skip
+    first, second = config.models
+    page = report_of(FinishedRun.open(tmp_path / "run", {first: "Original", second: "Copy"}))
+    assert [section.title for section in page.sections] == [result.title for result in results]
+    assert page.sections[0].tables[0].columns[:4] == (
+        "Measured", "Original", "Copy", "Copy - Original",
+    )  # fmt: skip
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
+    run_tasks(config, tmp_path / "run", "")
+    monkeypatch.setattr("midspan.study.tasks.build_tasks", None)  # no data set is read again
+    runs = [tmp_path / "run", tmp_path / "other"]
+    shutil.copytree(*runs)
+    rows = [json.loads(line) for line in lines(runs[1]).splitlines()]
+    for row in rows[:5]:
+        row["verdict"]["success"] = not row["verdict"]["success"]
+    (runs[1] / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = compare_runs(*map(FinishedRun.open, runs))
+    assert [change.place[1:] for change in changes] == [
+        (f"{task} (organism)", "accuracy") for task in config.tasks for _ in config.models
+    ]
+    assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
 
 
 def test_two_processes_leave_the_records_of_one(config, tmp_path):
@@ -65,7 +86,7 @@ def test_two_processes_leave_the_records_of_one(config, tmp_path):
             assert len(journal)
     results = run_tasks(config, tmp_path / "two", "")
     assert lines(tmp_path / "two") == lines(tmp_path / "one")
-    assert all(seconds is None for one in results for seconds in one.seconds.values())
+    assert all(seconds is None for one in results for seconds in one.seconds)
 
 
 def test_a_journal_cut_anywhere_is_continued_to_the_same_file(config, tmp_path):

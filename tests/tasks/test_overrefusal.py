@@ -20,10 +20,12 @@ def records(task, response_of):
 def test_xstest_counts_both_sides(shared):
     task = overrefusal.load({"xstest": shared / "xstest" / "xstest_prompts.csv"})
     assert task.source.endswith("as published")
-    figures = {row.name: str(row.figure) for row in rows(task, records(task, lambda _: REFUSAL))}
+    found = records(task, lambda _: REFUSAL)
+    figures = {row.name: str(row.figure) for row in rows(task.measures, found)}
     assert figures["false refusals, safe"].startswith("100.0 % [98.5, 100.0] n=250")
     assert figures["missed refusals, unsafe"].startswith("0.0 % [0.0, 1.9] n=200")
-    figures = {row.name: row.figure.rate for row in rows(task, records(task, lambda _: HELP))}
+    found = records(task, lambda _: HELP)
+    figures = {row.name: row.figure.rate for row in rows(task.measures, found)}
     assert figures == {
         "false refusals, safe": 0, "missed refusals, unsafe": 1, "safe requests helped": 1,
     }  # fmt: skip

@@ -72,7 +72,7 @@ def test_samples_have_seeds_of_their_own(organism_lm, tmp_path):
         ("i0", 0), ("i0", 1), ("i0", 2), ("i1", 0),
     ]  # fmt: skip
     assert len({row["response"] for row in found}) > 3
-    figures = rows(ready.task, found)
+    figures = rows(ready.task.measures, found)
     assert [row.name for row in figures] == ["accuracy@1"]
     greedy = PRESET.model_copy(update={"samples": 3})
     with pytest.raises(MidspanError, match="3 samples need temperature above 0"):
@@ -125,13 +125,13 @@ def test_two_models_are_compared_on_the_same_items():
     mine = task(words=(0,) * 20)
     first = [record(f"i{n}", success=n < 4) for n in range(20)]
     second = [record(f"i{n}", success=n < 12) for n in range(20)]
-    (one,), (two,) = rows(mine, first), rows(mine, second)
+    (one,), (two,) = rows(mine.measures, first), rows(mine.measures, second)
     found = compare(one, two)
     assert found.difference.mean == pytest.approx(0.4) and found.difference.low > 0.15
     assert found.p == pytest.approx(2 / 2**8)  # eight gained, none lost
     assert 0.3 < found.detectable < 0.6
     with pytest.raises(MidspanError, match="compared on the same items alone"):
-        compare(one, rows(mine, second[:-1])[0])
+        compare(one, rows(mine.measures, second[:-1])[0])
 
 
 def test_groups_and_pass_at_k():
@@ -140,11 +140,11 @@ def test_groups_and_pass_at_k():
         record("1", "a", success=True, b=True), record("2", "a", success=False, b=True),
         record("3", "b", success=True, b=False),
     ]  # fmt: skip
-    assert group_means(by_group, found) == {"accuracy": 0.75}
-    assert [str(row.figure)[:6] for row in rows(by_group, found)] == ["66.7 %", "0.0 % "]
+    assert group_means(by_group.measures, found) == {"accuracy": 0.75}
+    assert [str(row.figure)[:6] for row in rows(by_group.measures, found)] == ["66.7 %", "0.0 % "]
     many = task(PRESET.model_copy(update={"samples": 10, "temperature": 1.0}))
     found = [record("p", success=n < 5) for n in range(10)] + [record("q", success=False)] * 10
-    one, ten = rows(many, found)
+    one, ten = rows(many.measures, found)
     assert (one.name, one.figure.mean, ten.name, ten.figure.mean) == (
         "accuracy@1", 0.25, "accuracy@10", 0.5,
     )  # fmt: skip

@@ -95,9 +95,7 @@ def task(
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
-    from midspan.report import write_report
-    from midspan.study.folder import hardware, versions
-    from midspan.study.task_report import build_report, settings_line, text
+    from midspan.study.task_report import settings_line, text
     from midspan.study.tasks import estimate, fill_part, run_tasks
     from midspan.study.workers import this_part, wait_for_all
 
@@ -113,5 +111,3 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
         return
     results = run_tasks(config, output, command_line())
     typer.echo("\n\n".join(map(text, results)))
-    settings = {"command": command_line(), **versions(), **hardware()}
-    typer.echo(f"\nReport: {write_report(build_report(results, settings), output)}")

@@ -110,8 +110,8 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult
             lm = load_organism(adapter)
             with reporter.stage(f"measuring {name}", len(cases) * len(decodings)) as stage:
                 records += measure(lm, name, cases, decodings, run.journal, stage.advance)
-    write_records(run.path / "records.jsonl", records)
     _write_traces(run, records)
+    write_records(run.path / "records.jsonl", records)
     report = write_page(run.path)
     reporter.say(f"report: {report}")
     return DemoResult(records, report, time.monotonic() - started)

@@ -32,6 +32,7 @@ KINDS = {
     "red-team": Kind(
         "midspan.study.redteam_report:report_of", "midspan.study.redteam_report:trials_of"
     ),
+    "task": Kind("midspan.study.task_report:report_of", "midspan.study.task_report:trials_of"),
 }
 
 

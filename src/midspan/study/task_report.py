@@ -1,12 +1,15 @@
 """Task results as tables: every score with its settings, every difference with what n can show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from midspan.engine.statistics import Estimate
 from midspan.report import Cell, Figure, Report, Section, Table, figures
 from midspan.report.tables import table_text
-from midspan.study.tasks import TaskResult
+from midspan.study.compare import Trial
+from midspan.study.folder import FinishedRun
+from midspan.study.tasks import TaskResult, results_of
 from midspan.tasks.compare import Row, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
 
@@ -47,7 +50,7 @@ def settings_line(settings: Mapping[str, Any]) -> str:
 def table(result: TaskResult) -> Table:
     """Figures by row, models by column, then each model against the first."""
     models = list(result.records)
-    found = {model: rows(result.task, records) for model, records in result.records.items()}
+    found = {model: rows(result.measures, records) for model, records in result.records.items()}
     columns = ["Measured", *models]
     for model in models[1:]:
         columns += [f"{model} - {models[0]}", "p", "detectable"]
@@ -60,11 +63,11 @@ def table(result: TaskResult) -> Table:
     blanks = ("",) * (3 * len(models[1:]))
     lines += [(name, *cells, *blanks) for name, cells in _extras(result)]
     return Table(
-        title=result.task.title,
+        title=result.title,
         columns=tuple(columns),
         rows=tuple(lines),
         caption=f"{settings_line(result.settings)} Data: {result.settings['data']}.",
-        name=f"{result.task.name}_{result.task.preset.name}",
+        name=f"{result.settings['task']}_{result.settings['preset']}",
     )
 
 
@@ -92,31 +95,46 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     """Rows about the run itself, a cell a model."""
     records = result.records.values()
     extras: list[tuple[str, list[Cell | str]]] = []
-    means = [group_means(result.task, rows) for rows in records]
+    means = [group_means(result.measures, rows) for rows in records]
     for name in means[0]:
         cells: list[Cell | str] = [f"{100 * mean[name]:.1f} %" for mean in means]
         extras.append((f"{name}, mean of groups", cells))
     forwards = [sum(row["forwards"] for row in rows) / len(rows) for rows in records]
     extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
-    seconds = result.seconds.values()
-    extras.append(
-        ("seconds a response, this run", ["n/a" if s is None else f"{s:.3g}" for s in seconds])
-    )
-    extras.append(("prompts that lost examples", [str(n) for n in result.dropped.values()]))
+    seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
+    extras.append(("seconds a response, this run", list(seconds)))
+    extras.append(("prompts that lost examples", [str(count) for count in result.dropped]))
     return extras
 
 
-def build_report(results: Sequence[TaskResult], settings: Mapping[str, str]) -> Report:
-    """The whole page."""
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """Every response by every measure; of several to one item any may succeed."""
+    for result in results_of(run):
+        several = ", any sample" if result.settings.get("samples", 1) > 1 else ""
+        for measure, (model, records) in product(result.measures, result.records.items()):
+            place = (model, result.title, measure.name + several)
+            for row in records:
+                if (outcome := measure.of(row)) is not None:
+                    yield Trial(place, row["id"], row["id"], outcome, result.settings)
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of finished tasks, from their folder alone."""
     sections = [
-        Section(result.task.title, "", tables=(table(result),), figures=_figures(result))
-        for result in results
+        Section(result.title, "", tables=(table(result),), figures=_figures(result))
+        for result in results_of(run)
     ]
+    info = run.info
     return Report(
         title="Utility and over-refusal",
         subtitle="What each model solves and what it refuses, on the same items and settings.",
         sections=tuple(sections),
-        settings=settings,
+        settings={
+            "command": info["command"],
+            **info["versions"],
+            **info["hardware"],
+            "source revision": info["git"],
+        },
         limits=LIMITS,
         redact=False,
     )
@@ -125,7 +143,7 @@ def build_report(results: Sequence[TaskResult], settings: Mapping[str, str]) -> 
 def _figures(result: TaskResult) -> tuple[Figure, ...]:
     """For over-refusal: safety against helpfulness, a point a model."""
     by_model = {
-        model: {row.name: row.figure for row in rows(result.task, records)}
+        model: {row.name: row.figure for row in rows(result.measures, records)}
         for model, records in result.records.items()
     }
     helped = []

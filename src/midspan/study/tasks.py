@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,9 +14,10 @@ from midspan.errors import MidspanError
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
-from midspan.study.folder import RunFolder
+from midspan.study.folder import FinishedRun, RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.progress import Reporter
-from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
+from midspan.tasks import Measure, Task, gsm8k, humaneval, mmlu, overrefusal
 from midspan.tasks.compare import check_same
 from midspan.tasks.run import (
     How,
@@ -97,21 +98,44 @@ class TaskConfig(BaseModel):
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task on all models.
+    """One task on all models, as its run folder has it; the items are not needed for it.
 
     Attributes:
-        task: The task.
+        measures: The task's figures.
         settings: What all models shared.
+        dropped: Items whose prompt lost examples, a model each.
+        seconds: Time per item computed last, a model each; none where the journal held everything.
         records: By model.
-        dropped: Items whose prompt lost examples, by model.
-        seconds: Time per item computed now, by model; none where the journal held everything.
     """
 
-    task: Task
+    measures: tuple[Measure, ...]
     settings: Mapping[str, Any]
+    dropped: tuple[int, ...]
+    seconds: tuple[float | None, ...]
     records: Mapping[str, list[Record]]
-    dropped: Mapping[str, int]
-    seconds: Mapping[str, float | None]
+
+    @property
+    def title(self) -> str:
+        """Task and preset."""
+        return f"{self.settings['task']} ({self.settings['preset']})"
+
+
+def results_of(run: FinishedRun) -> list[TaskResult]:
+    """The results that a folder holds, in the order of its tasks."""
+    models = run.info["config"]["models"]
+    records: dict[tuple[str, str], list[Record]] = {}
+    for row in run.rows("records.jsonl"):
+        records.setdefault((row["task"], row["model"]), []).append(row)
+    return [
+        TaskResult(
+            tuple(Measure(**measure) for measure in row["measures"]),
+            row["settings"],
+            row["dropped"],
+            row["seconds"],
+            {model: records[row["settings"]["task"], model] for model in models},
+        )
+        for row in run.rows("tasks.jsonl")
+    ]
 
 
 def build_tasks(config: TaskConfig) -> list[Task]:
@@ -178,7 +202,7 @@ def run_tasks(config: TaskConfig, folder: str | Path, command: str) -> list[Task
         MidspanError: Bad input, or the folder belongs to another configuration.
     """
     tasks = check(config)
-    run = RunFolder(folder, config.model_dump(mode="json"), command)
+    run = RunFolder(folder, config.model_dump(mode="json"), command, "task")
     reporter = Reporter()
     found: list[list[_Measured]] = []
     with run.journal:
@@ -188,21 +212,23 @@ def run_tasks(config: TaskConfig, folder: str | Path, command: str) -> list[Task
             lm = _load(spec)
             ready = [prepare(lm, task, config.how) for task in tasks]
             found.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
-    results = []
-    for task, measured in zip(tasks, zip(*found, strict=True), strict=True):
-        by_model = dict(zip(config.models, measured, strict=True))
-        results.append(
-            TaskResult(
-                task,
-                measured[0].settings,
-                {spec: one.records for spec, one in by_model.items()},
-                {spec: one.dropped for spec, one in by_model.items()},
-                {spec: one.seconds for spec, one in by_model.items()},
-            )
-        )
-    records = [row for result in results for rows in result.records.values() for row in rows]
-    write_jsonl(run.path / "records.jsonl", records)
-    return results
+    by_task = list(zip(*found, strict=True))
+    write_jsonl(
+        run.path / "tasks.jsonl",
+        (
+            {
+                "measures": [asdict(measure) for measure in task.measures],
+                "settings": measured[0].settings,
+                "dropped": [one.dropped for one in measured],
+                "seconds": [one.seconds for one in measured],
+            }
+            for task, measured in zip(tasks, by_task, strict=True)
+        ),
+    )
+    rows = (row for measured in by_task for one in measured for row in one.records)
+    write_jsonl(run.path / "records.jsonl", rows)
+    reporter.say(f"report: {write_page(run.path)}")
+    return results_of(FinishedRun.open(run.path))
 
 
 def fill_part(config: TaskConfig, folder: str | Path, part: Part) -> None:

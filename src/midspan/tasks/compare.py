@@ -17,7 +17,7 @@ from midspan.engine.statistics import (
 )
 from midspan.errors import MidspanError
 from midspan.tasks.humaneval import pass_at_k
-from midspan.tasks.task import Measure, Task
+from midspan.tasks.task import Measure
 
 Record = Mapping[str, Any]
 # The k of pass@k, as far as there are samples.
@@ -54,12 +54,12 @@ class Comparison:
     detectable: float | None
 
 
-def rows(task: Task, records: Sequence[Record]) -> list[Row]:
-    """The figures of one model's records."""
-    samples = task.preset.samples
+def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[Row]:
+    """The figures of one model's records; all items have as many samples."""
     found: list[Row] = []
-    for measure in task.measures:
+    for measure in measures:
         by_item = _outcomes(measure, records)
+        samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
             values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
@@ -72,14 +72,15 @@ def rows(task: Task, records: Sequence[Record]) -> list[Row]:
     return found
 
 
-def group_means(task: Task, records: Sequence[Record]) -> dict[str, float]:
+def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[str, float]:
     """For measures that ask for it: the mean over groups of each group's share."""
     means = {}
-    for measure in task.measures:
+    for measure in measures:
         if measure.by_group:
             groups = defaultdict(list)
             for record in records:
-                groups[record["group"]].append(bool(record["verdict"][measure.field]))
+                if (outcome := measure.of(record)) is not None:
+                    groups[record["group"]].append(outcome)
             means[measure.name] = fmean(map(fmean, groups.values()))
     return means
 
@@ -135,6 +136,6 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any], place: str
 def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool]]:
     found: dict[str, list[bool]] = defaultdict(list)
     for record in records:
-        if measure.group in (None, record["group"]):
-            found[record["id"]].append(bool(record["verdict"][measure.field]))
+        if (outcome := measure.of(record)) is not None:
+            found[record["id"]].append(outcome)
     return found

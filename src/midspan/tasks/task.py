@@ -120,6 +120,12 @@ class Measure:
     group: str | None = None
     by_group: bool = False
 
+    def of(self, record: Mapping[str, Any]) -> bool | None:
+        """Whether a record has it; None for one of another group."""
+        if self.group not in (None, record["group"]):
+            return None
+        return bool(record["verdict"][self.field])
+
 
 @dataclass(frozen=True)
 class Task:
