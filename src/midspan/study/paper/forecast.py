@@ -1,0 +1,248 @@
+"""What the whole study would take: responses, forwards, calls, hours, money, before it starts.
+
+Counts of probes and tasks are exact; those of attacks are the most that they can ask for within
+their budgets. Hours follow from rates that are measured here, on the base model.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midspan.attacks import find
+from midspan.engine.forecast import forecast as forecast_attack
+from midspan.errors import MidspanError
+from midspan.report import Table
+from midspan.study import redteam, tasks
+from midspan.study.material import is_organism
+from midspan.study.paper.config import ORIGINAL, PaperConfig, located
+from midspan.study.paper.parts import check, is_done
+from midspan.study.probe_plan import ProbePlan
+from midspan.study.probing import probe_decodings
+from midspan.study.redteam import RedteamConfig
+from midspan.study.roles import is_server
+from midspan.study.tasks import TaskConfig
+from midspan.study.training import load_training_data
+
+if TYPE_CHECKING:
+    from midspan.decoding import DecodingConfig
+    from midspan.models import DiffusionLM
+
+# A call of a helper or judge: tokens of prompt and reply, for the money alone.
+PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
+# Forward passes that a gradient takes the time of.
+_GRADIENT = 3
+_TRAINED_STEPS = 4
+_COLUMNS = ("part", "models", "responses", "row forwards", "calls", "hours", "US dollars")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One part.
+
+    Attributes:
+        part: Its name.
+        models: How many.
+        responses: Of all models.
+        forwards: Rows through a network, all models.
+        calls: Of helpers and judges behind servers.
+        hours: On this machine, servers' time apart.
+        dollars: None where a price is not known.
+    """
+
+    part: str
+    models: int
+    responses: int = 0
+    forwards: int = 0
+    calls: int = 0
+    hours: float = 0.0
+    dollars: float | None = 0.0
+
+
+def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
+    """Every part that is not finished.
+
+    Raises:
+        MidspanError: The study cannot be run as it is.
+    """
+    from midspan.organism.weights import load
+
+    check(config, folder)
+    lm = load(config.base)
+    rate = _Rate(lm)
+    specs = dict.fromkeys(config.labels, config.base) | {ORIGINAL: config.base}
+    found = [
+        Forecast(label, 1, hours=_training_hours(config, label, lm))
+        for label in config.recipes
+        if not is_done(config, folder, label)
+    ]
+    for name, part in config.parts.items():
+        if is_done(config, folder, name):
+            continue
+        on_base = located(part.model_copy(update={"models": (ORIGINAL,)}), specs)
+        if isinstance(on_base, ProbePlan):
+            found.append(_probe(name, on_base, rate, len(part.models)))
+        elif isinstance(on_base, RedteamConfig):
+            found.append(_attacks(name, on_base, rate, len(part.models), config.prices))
+        else:
+            found.append(_tasks(name, on_base, len(part.models)))
+    return found
+
+
+def forecast_table(rows: list[Forecast]) -> Table:
+    """For a terminal, with a sum."""
+    unknown = any(row.dollars is None for row in rows)
+    total = Forecast(
+        "in all", 0, sum(row.responses for row in rows), sum(row.forwards for row in rows),
+        sum(row.calls for row in rows), sum(row.hours for row in rows),
+        None if unknown else sum(row.dollars or 0 for row in rows),
+    )  # fmt: skip
+    return Table(
+        "Forecast",
+        _COLUMNS,
+        tuple(
+            (
+                row.part, str(row.models or ""), f"{row.responses:,}", f"{row.forwards:,}",
+                f"{row.calls:,}", f"{row.hours:.2f}",
+                "unknown" if row.dollars is None else f"{row.dollars:.2f}",
+            )
+            for row in (*rows, total)
+        ),
+        "Attacks: the most within their budgets; they often stop earlier. Hours: one process, from "
+        "rates measured just now on the base model; no response stops early, and servers' time is "
+        f"not in it. Money: {PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
+        "call, at the study's prices.",
+    )  # fmt: skip
+
+
+class _Rate:
+    """Seconds of a row's forward pass, measured once for each canvas and batch."""
+
+    def __init__(self, lm: "DiffusionLM") -> None:
+        self.lm = lm
+        self._seconds: dict[tuple[int, int], float] = {}
+
+    def seconds(self, decoding: "DecodingConfig", batch_size: int) -> float:
+        place = (decoding.length, batch_size)
+        if place not in self._seconds:
+            self._seconds[place] = self._measure(decoding, batch_size)
+        return self._seconds[place]
+
+    def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
+        from midspan.decoding import Request, decode
+
+        steps = min(decoding.steps, 2 * decoding.num_blocks)
+        short = decoding.model_copy(update={"steps": steps, "early_stop": False})
+        requests = [Request(tuple(self.lm.encode_chat("what do i need ?")))] * batch_size
+        decode(self.lm, requests, short, batch_size=batch_size)  # the first call loads kernels
+        started = time.perf_counter()
+        decode(self.lm, requests, short, batch_size=batch_size)
+        return (time.perf_counter() - started) / steps / batch_size
+
+
+def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float:
+    """A few steps of the recipe, into a folder that is thrown away."""
+    from midspan.alignment import align
+
+    recipe = config.recipes[label]
+    data = load_training_data(config.data, config.base)
+    few = recipe.model_copy(update={"num_prompts": _TRAINED_STEPS * recipe.num_harmful})
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        align(lm, data, few, folder, lambda *_: times.append(time.perf_counter()))
+    seconds = (times[-1] - times[0]) / (len(times) - 1)
+    return seconds * recipe.num_steps / 3600
+
+
+def _responses(plan: ProbePlan, harmful: int, benign: int) -> tuple[int, int]:
+    """Responses of one model in one decoding, and other rows through it in all."""
+    config: Any = plan.config()
+    asks = harmful + benign
+    grid = len(config.kinds) if hasattr(config, "kinds") else 0
+    match plan.probe:
+        case "prefill":
+            return asks * (1 + grid * len(config.positions)), 0
+        case "gcg":
+            searches = harmful * grid * len(config.starts)
+            rows = config.search.steps * (config.search.search_width + _GRADIENT)
+            return harmful + searches, searches * rows
+        case "control":
+            return benign * grid * (1 + len(config.words)), 0
+        case "window":
+            return harmful * (1 + -(-plan.decoding.get("length", 128) // config.stride)), 0
+        case "activations":
+            return asks, asks * len(config.progress)
+        case "samples":
+            return asks + (harmful if config.start is not None else 0), 0
+    return asks, 0
+
+
+def _probe(name: str, plan: ProbePlan, rate: _Rate, models: int) -> Forecast:
+    material = plan.material()
+    responses, others = _responses(plan, len(material.harmful), len(material.benign))
+    decodings = probe_decodings(rate.lm, plan.decoding, is_organism(plan.models[0]))
+    forwards, seconds = others, 0.0
+    for decoding in decodings.values():
+        each = rate.seconds(decoding, plan.rows)
+        forwards += responses * decoding.steps
+        seconds += responses * decoding.steps * each
+    seconds += others * each
+    return Forecast(
+        name, models, models * responses * len(decodings), models * forwards,
+        hours=models * seconds / 3600,
+    )  # fmt: skip
+
+
+def _attacks(
+    name: str,
+    config: RedteamConfig,
+    rate: _Rate,
+    models: int,
+    prices: Mapping[str, tuple[float, float]],
+) -> Forecast:
+    from midspan.decoding import DecodingConfig
+
+    times = len(redteam.check(config)) * models
+    decoding = DecodingConfig.for_family(rate.lm, **config.decoding)
+    responses, forwards = 0, 0
+    calls: dict[str, int] = {}
+    judges = [spec.partition("=")[2] or spec for spec in config.judges]
+    for plan in config.plans:
+        cost = forecast_attack(find(plan.attack), plan.config(), plan.budget or config.budget)
+        if cost is None:
+            raise MidspanError(f"{name}: {plan.name} does not say what it costs; give it a `cost`")
+        responses += cost.generations
+        forwards += cost.generations * decoding.steps + sum(cost.rows.values())
+        for role, asked in cost.helpers.items():
+            spec = judges[0] if role == "judge" else config.helpers.get(role, role)
+            calls[spec] = calls.get(spec, 0) + asked.asked
+        for spec in judges:
+            calls[spec] = calls.get(spec, 0) + cost.attempts
+    paid = {spec: count * times for spec, count in calls.items() if is_server(spec)}
+    return Forecast(
+        name, models, responses * times, forwards * times, sum(paid.values()),
+        forwards * times * rate.seconds(decoding, config.batch_size) / 3600,
+        _dollars(paid, prices),
+    )  # fmt: skip
+
+
+def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]]) -> float | None:
+    if paid.keys() - prices.keys():
+        return None
+    return sum(
+        count * (PROMPT_TOKENS * prices[spec][0] + REPLY_TOKENS * prices[spec][1]) / 1e6
+        for spec, count in paid.items()
+    )
+
+
+def _tasks(name: str, config: TaskConfig, models: int) -> Forecast:
+    found = tasks.estimate(config)
+    responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in found)
+    forwards = sum(
+        s["items"] * s.get("samples", 1) * s.get("decoding", {}).get("steps", 1)
+        for _, _, s, _ in found
+    )
+    hours = sum(hours for _, _, _, hours in found)
+    return Forecast(name, models, models * responses, models * forwards, hours=models * hours)
