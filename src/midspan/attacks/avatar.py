@@ -17,6 +17,7 @@ from pydantic import Field
 from midspan.attacks._rating import rate
 from midspan.attacks._replies import REFUSALS, read_object, read_text, read_texts, refuses
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Message, assistant, system, user
 
 
@@ -66,6 +67,20 @@ def run(sample: Sample, config: AvatarConfig) -> Steps:
             return "success"
         stops.add(stop)
     return "exhausted" if "exhausted" in stops else "failed"
+
+
+def cost(config: AvatarConfig, limit: int) -> Cost:
+    """Mappings, then dialogues of full length; each of these is rated once."""
+    turns = config.tries * config.turns
+    return Cost(
+        generations=turns,
+        attempts=config.tries,
+        helpers={
+            "attacker": Calls.of(1 + config.proposals + turns, config.format_retries),
+            "evaluator": Calls.of(config.proposals, config.format_retries)
+            + Calls.of(min(config.tries, limit)),
+        },
+    )
 
 
 def _talk(sample: Sample, mapping: Mapping[str, str], config: AvatarConfig) -> Steps:
@@ -251,4 +266,4 @@ _CLOSE = (
     "still in the metaphor's words."
 )
 
-ATTACK = Attack("avatar", run, AvatarConfig, ("target", "attacker", "evaluator"), counts="best")
+ATTACK = Attack("avatar", run, AvatarConfig, ("target", "attacker", "evaluator"), "best", cost)

@@ -7,6 +7,7 @@ The sampling floor of repeated attempts, without the augmentations of Best-of-N 
 from pydantic import Field
 
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
 
 
@@ -30,4 +31,9 @@ def run(sample: Sample, config: BestOfNConfig) -> Steps:
     return "exhausted"
 
 
-ATTACK = Attack("best_of_n", run, BestOfNConfig)
+def cost(config: BestOfNConfig, limit: int) -> Cost:
+    """All samples."""
+    return Cost(generations=config.n, attempts=config.n)
+
+
+ATTACK = Attack("best_of_n", run, BestOfNConfig, cost=cost)

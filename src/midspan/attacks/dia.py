@@ -19,6 +19,7 @@ from pydantic import Field
 
 from midspan.attacks._replies import read_object, read_text, read_texts
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Message, Reply, assistant, system, user
 
 
@@ -113,6 +114,14 @@ def run(sample: Sample, config: DiaConfig) -> Steps:
     for call, reply in zip(asked, replies, strict=True):
         sample.note(call, reply)
     return "exhausted"
+
+
+def cost(config: DiaConfig, limit: int) -> Cost:
+    """One response to each wording, for which a helper is asked once (DIA-I) or three times."""
+    wordings = config.rewrites + 1
+    each = 1 if config.variant == "I" else 3
+    helpers = {"attacker": Calls.of(config.rewrites + wordings * each, config.retries)}
+    return Cost(generations=wordings, attempts=wordings, helpers=helpers)
 
 
 Dialogues = Generator[Sequence[Call], list[Reply], list[tuple[Message, ...]]]
@@ -292,4 +301,4 @@ Request: {request}
 Keywords: {keywords}
 Form: {{"substitutes": {{"keyword": "word", ...}}}}"""
 
-ATTACK = Attack("dia", run, DiaConfig, ("target", "attacker"), counts="any")
+ATTACK = Attack("dia", run, DiaConfig, ("target", "attacker"), "any", cost)

@@ -1,6 +1,7 @@
 """Direct request: the behaviour as it stands, asked once. The floor under every attack."""
 
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
 
 
@@ -16,4 +17,9 @@ def run(sample: Sample, config: DirectConfig) -> Steps:
     return "exhausted"
 
 
-ATTACK = Attack("direct", run, DirectConfig)
+def cost(config: DirectConfig, limit: int) -> Cost:
+    """One response."""
+    return Cost(generations=1, attempts=1)
+
+
+ATTACK = Attack("direct", run, DirectConfig, cost=cost)

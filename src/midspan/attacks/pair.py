@@ -9,7 +9,7 @@ framings are in our own words.
 
 from pydantic import Field
 
-from midspan.attacks.tap import TapConfig, run
+from midspan.attacks.tap import TapConfig, cost, run
 from midspan.engine.attack import Attack
 
 
@@ -32,4 +32,4 @@ class PairConfig(TapConfig):
     )
 
 
-ATTACK = Attack("pair", run, PairConfig, ("target", "attacker", "evaluator"), counts="best")
+ATTACK = Attack("pair", run, PairConfig, ("target", "attacker", "evaluator"), "best", cost)

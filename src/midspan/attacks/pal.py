@@ -20,6 +20,7 @@ from pydantic import Field
 
 from midspan.attacks._replies import REFUSALS, refuses
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
     SLOT,
     Call,
@@ -108,6 +109,27 @@ def run(sample: Sample, config: PalConfig) -> Steps:
     return "exhausted"
 
 
+def cost(config: PalConfig, limit: int) -> Cost:
+    """Steps of one gradient, `candidates` losses and `ranked` likelihoods, up to the query limit.
+
+    Every suffix is taken to be short enough for the target. As a chain, the opening is read once a
+    token, of which it has at most as many as bytes.
+    """
+    tokens = len(config.opening.encode())
+    ranked = min(config.ranked, config.candidates)
+    reads = ranked * (tokens if config.mode == "chain" else 1)
+    queries = min(config.steps * reads, config.max_queries - 1 + reads)
+    losses = min(config.steps * ranked, queries) * config.candidates // ranked
+    # When due, when a longer beginning of the opening is met, and at the end.
+    responses = min(config.steps, config.steps // config.check_every + tokens + 2)
+    return Cost(
+        generations=responses,
+        attempts=responses,
+        helpers={"proxy": Calls.of(2 * config.steps, retries=0)},
+        rows={"target": queries, "proxy": config.steps + losses},
+    )
+
+
 def _rank(
     sample: Sample, suffix: str, visited: set[str], config: PalConfig
 ) -> Generator[Sequence[Call], list[Reply], list[str] | None]:
@@ -167,4 +189,4 @@ def _succeeds(response: str, config: PalConfig) -> bool:
     return opening in said and not refuses(response, config.refusals)
 
 
-ATTACK = Attack("pal", run, PalConfig, ("target", "proxy"), counts="best")
+ATTACK = Attack("pal", run, PalConfig, ("target", "proxy"), "best", cost)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from midspan.attacks._replies import REFUSALS, read_rating, read_text, refuses
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps, together
+from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
 
 _LOOP = re.compile(r"(?<!\S)(\S++(?:\s+\S++){0,11}?)(?:\s+\1){2,}(?!\S)")
@@ -76,6 +77,22 @@ def run(sample: Sample, config: SpeakEasyConfig) -> Steps:
         score = sum(answer.score for answer in best) / len(best)
         sample.note(last.asked, last.reply, response=composed, score=score)
     return "exhausted" if len(best) == len(questions) else "failed"
+
+
+def cost(config: SpeakEasyConfig, limit: int) -> Cost:
+    """Every question in every language, there and back, and two ratings of each answer."""
+    cells = config.questions * len(config.languages)
+    foreign = sum(language != config.source for language in config.languages) * config.questions
+    by_target = config.decomposer == "target"
+    return Cost(
+        generations=cells + by_target,
+        attempts=1,
+        helpers={
+            "attacker": Calls.of(int(not by_target), retries=0),
+            "translator": Calls.of(foreign + min(foreign, limit)),
+            "evaluator": Calls.of(min(cells, limit) * len(_QUALITIES)),
+        },
+    )
 
 
 def _ask(question: str, language: str, config: SpeakEasyConfig) -> _Asking:
@@ -195,5 +212,6 @@ ATTACK = Attack(
     run,
     SpeakEasyConfig,
     ("target", "attacker", "evaluator", "translator"),
-    counts="last",
+    "last",
+    cost,
 )

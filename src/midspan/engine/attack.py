@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from midspan.data.behaviours import Behaviour
-from midspan.engine.budget import Spent
+from midspan.engine.budget import Cost, Spent
 from midspan.engine.calls import Anchor, Call, Chat, Message, Reply
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
@@ -86,6 +86,8 @@ class Attack:
         roles: Who is asked.
         counts: Whose verdict is the attack's: that of the "best" attempt by the attack's own score
             (the first of equals), of the "last", or success of "any".
+        cost: The most that a config can cost where the target may be asked for so many responses,
+            as an upper bound of what the engine's ledger will hold; None where it is not known.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Attack:
     config: type[AttackConfig]
     roles: tuple[str, ...] = ("target",)
     counts: Literal["best", "any", "last"] = "any"
+    cost: Callable[[Any, int], Cost] | None = None
 
 
 @dataclass(frozen=True)

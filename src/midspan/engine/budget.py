@@ -1,8 +1,9 @@
-"""What an attack may spend on one behaviour, and what it has spent."""
+"""What an attack may spend on one behaviour, what it can cost, and what it has spent."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +40,44 @@ class Budget(BaseModel):
     helper: int | None = Field(None, ge=1)
     tokens: int | None = Field(None, ge=1)
     forwards: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Calls of a role.
+
+    Attributes:
+        asked: Where every reply is as asked at once.
+        most: Where each is asked for again as often as the attack allows.
+    """
+
+    asked: int
+    most: int
+
+    @classmethod
+    def of(cls, asked: int, retries: int = Chat.retries) -> Self:
+        """So many calls, each with so many retries."""
+        return cls(asked, asked * (1 + retries))
+
+    def __add__(self, other: "Calls") -> "Calls":
+        return Calls(self.asked + other.asked, self.most + other.most)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The most that an attack costs on one behaviour.
+
+    Attributes:
+        generations: Responses of the target.
+        attempts: Of these, or composed of them, what is put up for judgement.
+        helpers: Calls of the other roles.
+        rows: By role, rows through a local network for likelihoods, losses and gradients.
+    """
+
+    generations: int
+    attempts: int
+    helpers: Mapping[str, Calls] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 class Ledger:

@@ -1,0 +1,287 @@
+"""What attacks say that they cost at most, against what the engine's ledger then holds."""
+
+import random
+from collections import Counter
+
+import pytest
+from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, PAL, SPEAKEASY, TAP, Cast, likelihood
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_resume import PLAYS
+
+from midspan.attacks import find, names
+from midspan.attacks.advprefix import AdvPrefixConfig
+from midspan.attacks.aos import AosConfig
+from midspan.attacks.avatar import AvatarConfig
+from midspan.attacks.dia import DiaConfig
+from midspan.attacks.ept import EptConfig
+from midspan.attacks.pair import PairConfig
+from midspan.attacks.pal import PalConfig
+from midspan.attacks.speakeasy import SpeakEasyConfig
+from midspan.attacks.tap import TapConfig
+from midspan.engine.attack import Attack
+from midspan.engine.budget import Budget, Calls, Cost, is_generation
+from midspan.engine.forecast import forecast
+
+
+def play(name, answers, config, folder, budget=None, faults=0.0):
+    """A result, and responses of the target and rows by role as the engine counted them."""
+    cast = Cast(answers, faults)
+    result = cast.play(find(name), config, folder / "journal.jsonl", budget or Budget())
+    generations = sum(map(is_generation, cast.asked))
+    rows = {role: spent.forwards for role, spent in result.spent.items() if spent.forwards}
+    helpers = {role: spent.calls for role, spent in result.spent.items() if role != "target"}
+    return result, generations, rows, helpers
+
+
+def grow_late(call, rng):
+    """Safe sentences until a node's last round, and then three unsafe ones."""
+    asked = grow_late.asked
+    if call.extend is None:
+        return " whole ."
+    path = call.anchors[-1].text
+    asked[path] += 1
+    return f" step {asked[path]} ." if asked[path] > 3 else f" no{asked[path]} ."
+
+
+LATE = {"rounds": 2, "samples": 3, "max_negatives": 99}
+WHOLE = {
+    "direct": ({"target": "no"}, {}),
+    "best_of_n": ({"target": "no"}, {"n": 7}),
+    "tap": (TAP, {}),
+    "tap late": (TAP, {"narrow_early": False}),
+    "tap wide": (TAP, {"branching": 3, "width": None, "depth": 3, "on_topic": False}),
+    "tap adaptive": (TAP, {"adaptive": True, "depth": 3, "streams": 2}),
+    "pair": (TAP, {}),
+    "speakeasy": (SPEAKEASY, {}),
+    "speakeasy attacker": (SPEAKEASY, {"decomposer": "attacker", "languages": ("Thai", "Zulu")}),
+    "avatar": (AVATAR, {}),
+    "aos": (AOS | {"aos.rate": "[[51]]"}, {"successes": 999}),
+    "dia": (DIA, {}),
+    "dia II": (DIA, {"variant": "II"}),
+    "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
+    "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_never_ends_early_costs_what_the_formula_says(tmp_path, name):
+    answers, fields = WHOLE[name]
+    attack = find(name.split()[0])
+    config = attack.config(**fields)
+    grow_late.asked = Counter()
+    result, generations, rows, helpers = play(attack.name, answers, config, tmp_path)
+    cost = forecast(attack, config, Budget())
+    assert (generations, len(result.attempts), rows) == (cost.generations, cost.attempts, cost.rows)
+    assert helpers == {role: calls.asked for role, calls in cost.helpers.items() if calls.asked}
+
+
+def proposals(lines):
+    """Proposals whose second line has so many words."""
+
+    def say(call, rng):
+        words = " ".join(str(rng.random()) for _ in range(lines))
+        return f"Here is all of it {rng.random()} :\n{words}"
+
+    return say
+
+
+def sentences(call, rng):
+    """Each word is one."""
+    return " ".join(f"{rng.random()}." for _ in range(40))
+
+
+SMALL = {"openings": ("Here", ""), "draws": (2, 1), "kept": 99, "completions": 2, "min_words": 4}
+PREFIXES = {
+    "instruct": ({"advprefix.answer": proposals(9)}, {}),
+    "prefill": ({"advprefix.answer": proposals(9)}, {"delivery": "prefill", "kept": 3}),
+    "gcg": (
+        {"advprefix.answer": proposals(9)},
+        {"delivery": "gcg", "steps": 5, "width": 4, "check_every": 2, "prefixes": 2},
+    ),
+    "adaptive": ({"advprefix.answer": sentences}, {"adaptive": True, "window": (9, 12)}),
+}
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+def test_advprefix_costs_what_the_formula_says(tmp_path, name):
+    answers, fields = PREFIXES[name]
+    falling = iter(range(10_000, 0, -1))
+    answers = ADVPREFIX | answers | {
+        "target": "long" * 99,
+        "Losses": lambda call, rng: tuple(float(next(falling)) for _ in call.suffixes),
+    }  # fmt: skip
+    attack, config = find("advprefix"), AdvPrefixConfig(**SMALL | fields)
+    result, generations, rows, helpers = play("advprefix", answers, config, tmp_path)
+    cost = forecast(attack, config, Budget())
+    assert (generations, len(result.attempts)) == (cost.generations, cost.attempts)
+    assert rows == cost.rows
+    assert helpers == {role: calls.asked for role, calls in cost.helpers.items()}
+
+
+def test_advprefix_reads_a_chain_once_a_token():
+    once, chain = (
+        forecast(find("advprefix"), AdvPrefixConfig(mode=mode), Budget()).rows["target"]
+        for mode in ("oneshot", "chain")
+    )
+    assert (once, chain) == (304 * 5, 304 * 5 * 32)
+
+
+def test_pal_costs_what_the_formula_says_where_every_candidate_is_new(tmp_path):
+    config = PalConfig(steps=9, candidates=6, ranked=2, suffix="! !", check_every=2)
+    result, generations, rows, helpers = play("pal", PAL, config, tmp_path)
+    cost = forecast(find("pal"), config, Budget())
+    assert (rows, helpers) == (cost.rows, {"proxy": cost.helpers["proxy"].asked})
+    assert rows == {"target": 9 * 2, "proxy": 9 + 9 * 6}
+    assert generations == len(result.attempts) == 6 <= cost.generations == 9
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.integers(1, 12),
+    candidates=st.integers(1, 6),
+    ranked=st.integers(1, 6),
+    queries=st.integers(1, 30),
+    check=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_pal_never_costs_more(tmp_path, steps, candidates, ranked, queries, check, seed):
+    """Some candidates were seen before, the opening is met more and less."""
+    drawn = random.Random(seed)
+    answers = PAL | {
+        "Substitute": lambda call, rng: tuple(
+            f"a {drawn.randrange(20)}" for _ in range(drawn.randint(0, call.count))
+        ),
+        "Score": lambda call, rng: likelihood(-1.0, -2.0, -3.0, met=drawn.randint(0, 3)),
+    }
+    for mode in ("oneshot", "chain"):
+        config = PalConfig(
+            steps=steps, candidates=candidates, ranked=ranked, max_queries=queries,
+            check_every=check, mode=mode, suffix="! !",
+        )  # fmt: skip
+        folder = tmp_path / f"{random.random()}"
+        _, generations, rows, _ = play("pal", answers, config, folder)
+        cost = forecast(find("pal"), config, Budget())
+        # A scripted likelihood counts as one row however it is read; a chain takes one a token.
+        reads = 3 if mode == "chain" else 1
+        assert rows.get("target", 0) * reads <= cost.rows["target"]
+        assert rows["proxy"] <= cost.rows["proxy"]
+        assert generations <= cost.generations
+
+
+def at_the_last_try(answers, retries):
+    """Empty replies until the last try of each call, by the kind's number of retries."""
+    tries, kept = Counter(), []
+
+    def late(kind, answer):
+        def say(call, rng):
+            tries[id(call)] += 1
+            kept.append(call)  # So that no other call gets its id.
+            if tries[id(call)] <= retries[kind]:
+                return ""
+            return answer(call, rng) if callable(answer) else answer
+
+        return say
+
+    return {
+        kind: late(kind, answer) if kind in retries else answer for kind, answer in answers.items()
+    }
+
+
+LATEST = {
+    "tap": (TAP, TapConfig(depth=3), {"tap.propose": 4, "tap.on_topic": 2, "tap.rate": 2}),
+    "pair": (TAP, PairConfig(streams=4), {"tap.propose": 4, "tap.rate": 2}),
+    "speakeasy": (
+        SPEAKEASY, SpeakEasyConfig(), {"speakeasy.rate": 2, "speakeasy.translate": 2},
+    ),
+    "avatar": (
+        AVATAR,
+        AvatarConfig(proposals=1),
+        {kind: 4 for kind in AVATAR if kind != "target"} | {"avatar.rate": 2},
+    ),
+    "aos": (AOS, AosConfig(rounds=3), {"aos.rate": 2}),
+    "dia": (
+        DIA | {"dia.keywords": '{"keywords": ["sigil"]}'},
+        DiaConfig(variant="II", retries=3),
+        {kind: 3 for kind in DIA if kind != "target"},
+    ),
+    "ept": (
+        EPT | {"target": grow_late},
+        EptConfig(max_depth=1, **LATE),
+        {"ept.guard": 2, "ept.rank": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LATEST)
+def test_with_every_retry_it_costs_the_most(tmp_path, name):
+    answers, config, retries = LATEST[name]
+    grow_late.asked = Counter()
+    _, _, _, helpers = play(name, at_the_last_try(answers, retries), config, tmp_path)
+    cost = forecast(find(name), config, Budget())
+    assert helpers == {role: calls.most for role, calls in cost.helpers.items() if calls.most}
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    name=st.sampled_from(sorted(PLAYS)),
+    target=st.none() | st.integers(1, 30),
+    helper=st.none() | st.integers(1, 60),
+    faults=st.sampled_from([0.0, 0.2, 0.7]),
+)
+def test_no_budget_and_no_fault_makes_it_cost_more(tmp_path, name, target, helper, faults):
+    answers, config = PLAYS[name]
+    attack = find(name.partition("-")[0])
+    budget = Budget(target=target, helper=helper)
+    folder = tmp_path / f"{random.random()}"
+    result, generations, rows, helpers = play(attack.name, answers, config, folder, budget, faults)
+    cost = forecast(attack, config, budget)
+    assert generations <= cost.generations
+    assert len(result.attempts) <= cost.attempts
+    assert all(rows[role] <= cost.rows[role] for role in rows)
+    assert all(helpers[role] <= cost.helpers[role].most for role in helpers)
+    if helper:
+        assert all(calls.most <= helper for calls in cost.helpers.values())
+
+
+def test_a_tree_is_as_dear_as_its_budget(tmp_path):
+    cost = forecast(find("ept"), EptConfig(), Budget(target=300))
+    assert cost == Cost(300, 300, {"evaluator": Calls(300, 900)})
+    assert forecast(find("ept"), EptConfig(), Budget()).generations > 5_000_000
+
+
+def test_defaults_are_those_of_the_protocol():
+    """The numbers that docs/protocol.md states."""
+    costs = {name: forecast(find(name), find(name).config(), Budget()) for name in names()}
+    said = {
+        name: (cost.generations, *(calls.asked for calls in cost.helpers.values()))
+        for name, cost in costs.items()
+        if name not in ("ept", "pal")
+    }
+    assert said == {
+        "direct": (1,),
+        "best_of_n": (10,),
+        "tap": (94, 340, 340 + 94),
+        "pair": (90, 90, 90),
+        "speakeasy": (19, 0, 30, 36),
+        "avatar": (30, 34, 13),
+        "aos": (400, 400, 400),
+        "dia": (10, 19),
+        "advprefix": (2501, 304, 2500),
+    }
+    assert costs["advprefix"].rows == {"target": 1520}
+    assert costs["pal"].rows == {"target": 25_031, "proxy": 2000 + 100_124}
+    assert costs["pal"].generations == 215
+    gcg = forecast(find("advprefix"), AdvPrefixConfig(delivery="gcg"), Budget())
+    assert (gcg.generations, gcg.rows["target"]) == (2505, 1520 + 250 + 128_000)
+
+
+def test_an_attack_without_a_formula_is_unknown_not_free():
+    direct = find("direct")
+    bare = Attack("bare", direct.run, direct.config)
+    assert forecast(bare, bare.config(), Budget()) is None
+    assert all(find(name).cost for name in names())
