@@ -16,7 +16,7 @@ GIB = 2**30
 # Norms and their wide copies, projections, rotated copies, LoRA inputs; gate, up, SiLU, product.
 ACTIVATIONS_HIDDEN, ACTIVATIONS_MLP = 20, 6
 LORA_RANK, LORA_BYTES = 32, 16  # fp32 weight, gradient and AdamW's two moments.
-CHUNK_BYTES = 4 * 4 * 2**25  # Four float32 tensors of one chunk of the vocabulary.
+TILE_BYTES = 4 * 4 * 2**25  # Four float32 tensors of one tile of rows x words.
 SHARE_OF_PEAK = 0.4  # An assumption until benchmarks/gpu_alignment.py has run.
 
 
@@ -65,7 +65,7 @@ def working_memory(model: Model, tokens: int, checkpointing: bool, value_bytes: 
     """Bytes over the loaded model."""
     per_layer = ACTIVATIONS_HIDDEN * model.hidden + ACTIVATIONS_MLP * model.mlp
     kept = model.hidden * model.layers + per_layer if checkpointing else per_layer * model.layers
-    return tokens * kept * value_bytes + model.lora * LORA_BYTES + CHUNK_BYTES
+    return tokens * kept * value_bytes + model.lora * LORA_BYTES + TILE_BYTES
 
 
 def minutes(model: Model, prompts: int, length: int, checkpointing: bool, peak: float) -> float:

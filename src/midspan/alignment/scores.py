@@ -1,13 +1,15 @@
-"""Log-probabilities and KL at the positions that an objective needs, a few rows at a time.
+"""Log-probabilities and KL at the positions that an objective needs, a tile of words at a time.
 
 A vocabulary of 126,464 makes one float32 tensor of B x L x V the largest thing in training. Here
-the head runs on wanted rows alone, in chunks; a chunk's gradient with respect to its hidden states
-is taken while its probabilities are at hand, so nothing of the vocabulary's size is kept.
+the head runs on wanted rows alone, and for all of them on a few words after another: each part of
+the head is read once for every product with it, and what gradients with respect to the hidden
+states need is summed on the way, so nothing of the vocabulary's size is kept.
 
 Shapes: B rows, L response positions, N wanted positions of all rows, K tokens asked for at each,
-D hidden width, V vocabulary.
+D hidden width, V vocabulary, v words of a tile.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Direction = Literal["forward", "reverse"]
-# Elements of one float32 tensor of chunk x vocabulary. 16 MiB keep a CPU's caches warm; a GPU reads
-# the whole head for every chunk, and wants fewer of them.
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**25}
+# Elements of one float32 tensor of rows x words: 4 MiB stay in a CPU's caches, and a GPU wants
+# larger products.
+TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**25}
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class ResponseStates:
 class _RowScores(torch.autograd.Function):
     """Scores of hidden states, whose gradients are vectors of the hidden width.
 
-    With p and q the distributions of policy and reference and W the head:
-    d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = sum_v p_v (log p_v / q_v - KL) W_v and
-    d KL(q || p) / dh = sum_v (p_v - q_v) W_v.
+    With p and q the distributions of policy and reference, W the head and g the policy's logits
+    less the reference's: d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = E_p[g W] - E_p[g]
+    E_p[W] and d KL(q || p) / dh = E_p[W] - E_q[W].
     """
 
     @staticmethod
@@ -95,26 +97,30 @@ class _RowScores(torch.autograd.Function):
         tokens_NK: Tensor,
         direction: Direction | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        elements = CHUNK_ELEMENTS.get(head_VD.device.type, CHUNK_ELEMENTS["cuda"])
-        size = max(1, elements // head_VD.shape[0])
-        num_tokens = tokens_NK.shape[1]
-        logp_NK = policy_ND.new_zeros(tokens_NK.shape, dtype=_precise(policy_ND))
-        other_NK, kl_N = torch.zeros_like(logp_NK), logp_NK.new_zeros(len(policy_ND))
-        mean_ND = torch.zeros_like(policy_ND) if num_tokens else policy_ND[:0]
-        slope_ND = torch.zeros_like(policy_ND) if direction else policy_ND[:0]
-        for start in range(0, len(policy_ND), size):
-            rows = slice(start, start + size)
-            logp_nV = _log_probabilities(policy_ND[rows], head_VD)
-            logp_NK[rows] = logp_nV.gather(1, tokens_NK[rows])
-            p_nV = logp_nV.exp()
-            if num_tokens:
-                mean_ND[rows] = p_nV.to(head_VD.dtype) @ head_VD
-            if reference_ND is not None and (num_tokens or direction):
-                logq_nV = _log_probabilities(reference_ND[rows], head_VD)
-                other_NK[rows] = logq_nV.gather(1, tokens_NK[rows])
-                if direction:
-                    kl_N[rows], slope_nV = _kl(logp_nV, logq_nV, p_nV, direction)
-                    slope_ND[rows] = slope_nV.to(head_VD.dtype) @ head_VD
+        wants = {"mean", "gap", "slope"} if direction == "forward" else {"mean"}
+        policy = _Softmax(policy_ND, tokens_NK, wants)
+        reference = None
+        if reference_ND is not None:
+            wants = {"mean", "gap"} if direction == "reverse" else set()
+            reference = _Softmax(reference_ND, tokens_NK, wants)
+        elements = TILE_ELEMENTS.get(head_VD.device.type, TILE_ELEMENTS["cuda"])
+        # A tile as wide as the states is no larger than they are.
+        width = max(head_VD.shape[1], elements // max(1, len(policy_ND)))
+        for start in range(0, len(head_VD), width):
+            head_vD = head_VD[start : start + width]
+            logits_Nv, gap_Nv = policy.logits(head_vD, start), None
+            if reference is not None:
+                other_Nv = reference.logits(head_vD, start)
+                gap_Nv = logits_Nv - other_Nv if direction else None
+                reference.add(other_Nv, head_vD, gap_Nv)
+            policy.add(logits_Nv, head_vD, gap_Nv)
+        logp_NK, mean_ND = policy.log_probabilities(), policy.expected("mean")
+        other_NK, kl_N = torch.zeros_like(logp_NK), logp_NK.new_zeros(len(logp_NK))
+        slope_ND = None
+        if reference is not None:
+            other_NK = reference.log_probabilities()
+            if direction:
+                kl_N, slope_ND = _kl(policy, reference, direction)
         ctx.save_for_backward(mean_ND, slope_ND, head_VD, tokens_NK)
         ctx.mark_non_differentiable(other_NK)
         return logp_NK, other_NK, kl_N
@@ -124,35 +130,78 @@ class _RowScores(torch.autograd.Function):
         logp_NK, _, kl_N = gradients
         mean_ND, slope_ND, head_VD, tokens_NK = ctx.saved_tensors
         gradient_ND = head_VD.new_zeros(len(tokens_NK), head_VD.shape[1])
-        if mean_ND.numel():
+        if tokens_NK.numel():
             weight_NK = logp_NK.to(head_VD.dtype)
             gradient_ND += F.embedding_bag(
                 tokens_NK, head_VD, per_sample_weights=weight_NK, mode="sum"
             )
             gradient_ND -= weight_NK.sum(1, keepdim=True) * mean_ND
-        if slope_ND.numel():
+        if slope_ND is not None:
             gradient_ND += kl_N[:, None].to(head_VD.dtype) * slope_ND
         return gradient_ND, None, None, None, None
 
 
-def _precise(states: Tensor) -> torch.dtype:
-    """Half precision is widened to float32; float64 stays, for numerical tests."""
-    return torch.promote_types(states.dtype, torch.float32)
+class _Softmax:
+    """Sums over the vocabulary under some rows' distributions, one tile of words after another.
+
+    A word weighs e^(logit - top), with top the highest logit so far; a higher one shrinks the sums.
+
+    Args:
+        wants: Sums beside the weights' own: "mean" of W, "gap" of g, "slope" of g W.
+    """
+
+    def __init__(self, states_ND: Tensor, tokens_NK: Tensor, wants: Collection[str]) -> None:
+        self.states_ND, self.tokens_NK, self.wants = states_ND, tokens_NK, wants
+        # Half precision is widened to float32; float64 stays, for numerical tests.
+        precise = torch.promote_types(states_ND.dtype, torch.float32)
+        self.token_NK = states_ND.new_zeros(tokens_NK.shape, dtype=precise)
+        self.top_N1 = states_ND.new_full((len(states_ND), 1), -torch.inf, dtype=precise)
+        self.sums = dict.fromkeys(("mass", *wants), torch.zeros_like(self.top_N1))
+
+    def logits(self, head_vD: Tensor, start: int) -> Tensor:
+        """Logits of the words from ``start`` on; those of the tokens asked for are kept."""
+        logits_Nv = (self.states_ND.to(head_vD.dtype) @ head_vD.T).to(self.token_NK.dtype)
+        word_NK = self.tokens_NK - start
+        here_NK = (word_NK >= 0) & (word_NK < len(head_vD))
+        found_NK = logits_Nv.gather(1, word_NK.clamp(0, len(head_vD) - 1))
+        self.token_NK = torch.where(here_NK, found_NK, self.token_NK)
+        return logits_Nv
+
+    def add(self, logits_Nv: Tensor, head_vD: Tensor, gap_Nv: Tensor | None) -> None:
+        """Add a tile, whose logits are used up."""
+        top_N1 = torch.maximum(self.top_N1, logits_Nv.amax(1, keepdim=True))
+        shrink_N1 = (self.top_N1 - top_N1).exp()
+        self.top_N1 = top_N1
+        weight_Nv = logits_Nv.sub_(top_N1).exp_()
+        terms = {"mass": weight_Nv.sum(1, keepdim=True)}
+        if "mean" in self.wants:
+            terms["mean"] = weight_Nv.to(head_vD.dtype) @ head_vD
+        if "gap" in self.wants:
+            assert gap_Nv is not None
+            terms["gap"] = weight_Nv.mul_(gap_Nv).sum(1, keepdim=True)
+        if "slope" in self.wants:
+            terms["slope"] = weight_Nv.to(head_vD.dtype) @ head_vD
+        self.sums = {name: self.sums[name] * shrink_N1 + term for name, term in terms.items()}
+
+    def log_mass(self) -> Tensor:
+        """Log-normalisers [N, 1]."""
+        return self.top_N1 + self.sums["mass"].log()
+
+    def log_probabilities(self) -> Tensor:
+        """Of the tokens asked for [N, K]."""
+        return self.token_NK - self.log_mass()
+
+    def expected(self, name: str) -> Tensor:
+        """A sum as an expectation."""
+        return self.sums[name] / self.sums["mass"]
 
 
-def _log_probabilities(states_ND: Tensor, head_VD: Tensor) -> Tensor:
-    logits_NV = (states_ND.to(head_VD.dtype) @ head_VD.T).to(_precise(states_ND))
-    return logits_NV.sub_(logits_NV.logsumexp(1, keepdim=True))
-
-
-def _kl(
-    logp_NV: Tensor, logq_NV: Tensor, p_NV: Tensor, direction: Direction
-) -> tuple[Tensor, Tensor]:
-    """KL [N] and its derivative with respect to the policy's logits; ``p_NV`` is used up."""
+def _kl(policy: _Softmax, reference: _Softmax, direction: Direction) -> tuple[Tensor, Tensor]:
+    """KL [N] and its derivative with respect to the policy's states."""
+    change_N1 = policy.log_mass() - reference.log_mass()
     if direction == "reverse":
-        q_NV = logq_NV.exp()
-        kl_N = (q_NV * logq_NV.sub_(logp_NV)).sum(1)
-        return kl_N, p_NV.sub_(q_NV)
-    ratio_NV = logp_NV.sub_(logq_NV)
-    kl_N = (p_NV * ratio_NV).sum(1)
-    return kl_N, p_NV.mul_(ratio_NV.sub_(kl_N[:, None]))
+        kl_N1 = change_N1 - reference.expected("gap")
+        return kl_N1[:, 0], policy.expected("mean") - reference.expected("mean")
+    gap_N1 = policy.expected("gap")
+    slope_ND = policy.expected("slope") - gap_N1 * policy.expected("mean")
+    return (gap_N1 - change_N1)[:, 0], slope_ND
