@@ -17,6 +17,7 @@ from midspan.errors import MidspanError
 from midspan.study.compare import change_table, compare_runs
 from midspan.study.folder import FinishedRun
 from midspan.study.paper.config import ORIGINAL, PaperConfig
+from midspan.study.paper.forecast import forecast, forecast_table
 from midspan.study.paper.numbers import numbers
 from midspan.study.paper.presets import MOSA, PRESETS, smoke
 from midspan.study.paper.run import run_paper
@@ -215,3 +216,28 @@ def test_tasks_are_compared_item_by_item():
     found = number(config, "utility", f"share solved, {MOSA} less {ORIGINAL}")(records)
     assert found["as configured"].value == pytest.approx(-1 / 3)
     assert json.dumps(found["as configured"].text)
+
+
+def test_a_forecast_counts_what_the_run_then_does(done, tmp_path):
+    _, folder = done
+    rows = {found.part: found for found in forecast(smoke(), tmp_path)}
+    for part in ("prefill", "samples", "utility"):
+        records = FinishedRun.open(folder / part).rows("records.jsonl")
+        assert rows[part].responses == len(records)
+    records = FinishedRun.open(folder / "attacks").rows("records.jsonl")
+    asked = sum(record["spent"]["target"]["calls"] for record in records)
+    assert asked <= rows["attacks"].responses
+    assert all(found.hours > 0 and found.dollars == 0 for found in rows.values())
+    assert forecast_table(list(rows.values())).rows[-1][0] == "in all"
+    assert forecast(smoke(), folder) == []
+
+
+def test_money_follows_from_calls_and_an_unknown_price_is_no_price(tmp_path):
+    judged = {"judges": ("harm=openai:one", "refusal-keywords")}
+    part = smoke().attacks["attacks"].model_copy(update=judged | {"models": (ORIGINAL,)})
+    config = PaperConfig(base="organism", attacks={"attacks": part}, prices={"openai:one": (2, 8)})
+    (found,) = forecast(config, tmp_path)
+    # A direct request puts up one response, this TAP one: two calls for each of two behaviours.
+    assert found.calls == 4 and found.dollars == pytest.approx(4 * (2 * 1000 + 8 * 300) / 1e6)
+    (unknown,) = forecast(config.model_copy(update={"prices": {}}), tmp_path)
+    assert unknown.dollars is None

@@ -72,7 +72,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     check(config, folder)
     lm = load(config.base)
     rate = _Rate(lm)
-    specs = dict.fromkeys(config.labels, config.base) | {ORIGINAL: config.base}
+    specs = {label: label for label in config.labels} | {ORIGINAL: config.base}
     found = [
         Forecast(label, 1, hours=_training_hours(config, label, lm))
         for label in config.recipes
