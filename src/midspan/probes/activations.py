@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Bench, Material, ProbeConfig
+from midspan.probes.asking import Bench, Material, ProbeConfig, Work
 from midspan.probes.linear import balanced_accuracy, folds, held_out_decisions
 
 if TYPE_CHECKING:
@@ -96,6 +96,20 @@ class Activations:
                     {**place, **cell} for cell in _cells(features, learned, layers, labels, config)
                 ]
         return records
+
+
+def work(material: Material, config: ActivationsConfig, lengths: Sequence[int]) -> Work:
+    """One response a request, in every canvas, then one forward for each share of its steps.
+
+    Args:
+        material: What is asked.
+        config: Where activations are read.
+        lengths: Of the canvas of each decoding.
+    """
+    return Work(
+        len({ask.prompt for ask in material.asks}) * len(lengths),
+        forwards=len(material.asks) * len(config.progress) * len(lengths),
+    )
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,21 @@ class Material:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a probe costs on one model, from what it asks alone.
+
+    Attributes:
+        generations: Responses; equal requests share one.
+        forwards: Rows through the network besides these, those of gradients included.
+        gradients: Rows that also go back through it.
+    """
+
+    generations: int
+    forwards: int = 0
+    gradients: int = 0
+
+
+@dataclass(frozen=True)
 class Trial:
     """A request to be answered, with tokens fixed in the response, and its place in the tables."""
 

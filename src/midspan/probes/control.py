@@ -11,7 +11,7 @@ from typing import Any
 
 from midspan.engine.statistics import Estimate, Interval, mean_interval, wilson
 from midspan.errors import MidspanError
-from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Record, grouped
+from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Record, Work, grouped
 
 ENGLISH_TEMPLATE = (
     "{request}\n\nWrite your answer so that word number {word} of it begins this exact phrase: "
@@ -62,6 +62,17 @@ def control(bench: Bench, material: Material, config: ControlConfig) -> list[dic
         for name, decoding in bench.decodings.items()
         for (ask, labels), made in zip(trials, bench.generate(requests, decoding), strict=True)
     ]
+
+
+def work(material: Material, config: ControlConfig, lengths: Sequence[int]) -> Work:
+    """One response a benign request, phrase and word, and one with nothing asked for.
+
+    Args:
+        material: What is asked.
+        config: What is asked for.
+        lengths: Of the canvas of each decoding.
+    """
+    return Work(len({ask.prompt for ask, _ in _trials(material, config)}) * len(lengths))
 
 
 def _trials(material: Material, config: ControlConfig) -> Iterator[tuple[Ask, dict[str, Any]]]:

@@ -18,7 +18,17 @@ from midspan.decoding.gradients import Goal
 from midspan.engine.gcg import Search, optimise
 from midspan.engine.statistics import Interval, mean_interval
 from midspan.errors import MidspanError
-from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Rates, Record, Trial, grouped
+from midspan.probes.asking import (
+    Ask,
+    Bench,
+    Material,
+    ProbeConfig,
+    Rates,
+    Record,
+    Trial,
+    Work,
+    grouped,
+)
 
 NO_SUFFIX = "no suffix"
 
@@ -59,6 +69,43 @@ def gcg(bench: Bench, material: Material, config: GCGProbeConfig) -> list[dict[s
     return [*_without(bench, material), *_judged(bench, material, jobs, found)]
 
 
+def work(material: Material, config: GCGProbeConfig, lengths: Sequence[int]) -> Work:
+    """A search a request, phrase and start, then a response to its suffix and one without, each.
+
+    At most: candidates that do not read back as they were meant are not scored, and searches that
+    find the same prompt share a response.
+
+    Args:
+        material: What is asked.
+        config: The grid and the search.
+        lengths: Of the canvas of each decoding.
+    """
+    searches = {
+        (ask.prompt, phrase, start)
+        for ask in material.harmful
+        for phrase in _drawn(material, config, ask).values()
+        for start in config.starts
+    }
+    plain = {ask.prompt for ask in material.harmful}
+    # The first suffix is scored too.
+    scored = 1 + config.search.steps * config.search.search_width
+    rows = len(searches) * max(config.search.canvases, 1)
+    return Work(
+        (len(searches) + len(plain)) * len(lengths),
+        forwards=rows * (scored + config.search.steps),
+        gradients=rows * config.search.steps,
+    )
+
+
+def _drawn(material: Material, config: GCGProbeConfig, ask: Ask) -> dict[str, str]:
+    """A request's phrases, by kind."""
+    rng = random.Random(f"{config.seed}/{ask.id}")
+    for kind in config.kinds:
+        if not material.phrases.get(kind):
+            raise MidspanError(f"kinds: there are no phrases of kind {kind!r}")
+    return {kind: rng.choice(material.phrases[kind]) for kind in config.kinds}
+
+
 Job = tuple[Ask, dict[str, Any], Goal]
 
 
@@ -66,12 +113,8 @@ def _goals(
     bench: Bench, material: Material, config: GCGProbeConfig, ask: Ask
 ) -> list[tuple[dict[str, Any], Goal]]:
     length = min(decoding.length for decoding in bench.decodings.values())
-    rng = random.Random(f"{config.seed}/{ask.id}")
     goals = []
-    for kind in config.kinds:
-        if not material.phrases.get(kind):
-            raise MidspanError(f"kinds: there are no phrases of kind {kind!r}")
-        phrase = rng.choice(material.phrases[kind])
+    for kind, phrase in _drawn(material, config, ask).items():
         ids = tuple(bench.lm.encode_phrase(phrase))
         for start in config.starts:
             labels = {"kind": kind, "start": start, "phrase": phrase}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from midspan.engine.statistics import Interval, kendall_tau, mean_interval
-from midspan.probes.asking import Bench, Material, ProbeConfig, Record, grouped
+from midspan.probes.asking import Bench, Material, ProbeConfig, Record, Work, grouped
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation
@@ -83,6 +83,17 @@ def order(bench: Bench, material: Material, config: OrderConfig) -> list[dict[st
                 }
             )
     return records
+
+
+def work(material: Material, config: OrderConfig, lengths: Sequence[int]) -> Work:
+    """One response a request, in every canvas.
+
+    Args:
+        material: What is asked.
+        config: The null model, which costs nothing.
+        lengths: Of the canvas of each decoding.
+    """
+    return Work(len({ask.prompt for ask in material.asks}) * len(lengths))
 
 
 def _measure(

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Bench, Material, ProbeConfig, Rates, Record, Trial, grouped
+from midspan.probes.asking import (
+    Ask,
+    Bench,
+    Material,
+    ProbeConfig,
+    Rates,
+    Record,
+    Trial,
+    Work,
+    grouped,
+)
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -44,10 +54,30 @@ def prefill(bench: Bench, material: Material, config: PrefillConfig) -> list[dic
         MidspanError: If a kind has no phrases, or no position fits the canvas.
     """
     for kind in config.kinds:
-        source = "procedural" if kind == RANDOM else kind
-        if not material.phrases.get(source):
-            raise MidspanError(f"kinds: there are no phrases of kind {source!r}")
+        if not material.phrases.get(_source(kind)):
+            raise MidspanError(f"kinds: there are no phrases of kind {_source(kind)!r}")
     return bench.answer(list(_trials(bench, material, config)), material)
+
+
+def work(material: Material, config: PrefillConfig, lengths: Sequence[int]) -> Work:
+    """One response a request, phrase and position, and one without a phrase, in every canvas.
+
+    Exact where a phrase has a token a word; with more, fewer positions may fit.
+
+    Args:
+        material: What is asked.
+        config: The grid.
+        lengths: Of the canvas of each decoding.
+    """
+    longest = max(len(phrase.split()) for phrase in _phrases(material, config))
+    asked: set[tuple[str, str, int | None]] = {(ask.prompt, "", None) for ask in material.asks}
+    for ask in material.asks:
+        drawn, _ = _drawn(material, config, ask)
+        for kind in config.kinds:
+            phrase = f"{RANDOM} {ask.id}" if kind == RANDOM else drawn[kind]
+            starts = _fitting(config, min(lengths), longest)
+            asked |= {(ask.prompt, phrase, start) for start in starts}
+    return Work(len(asked) * len(lengths))
 
 
 def positions_that_fit(bench: Bench, material: Material, config: PrefillConfig) -> list[int]:
@@ -56,10 +86,10 @@ def positions_that_fit(bench: Bench, material: Material, config: PrefillConfig) 
     Raises:
         MidspanError: If there are none.
     """
-    phrases = [p for kind in config.kinds if kind != RANDOM for p in material.phrases[kind]]
+    phrases = _phrases(material, config)
     longest = max(len(bench.lm.encode_phrase(phrase)) for phrase in phrases)
     length = min(decoding.length for decoding in bench.decodings.values())
-    fits = [start for start in config.positions if 0 <= start <= length - longest]
+    fits = _fitting(config, length, longest)
     if not fits:
         raise MidspanError(
             f"positions: none of {config.positions} leaves room for a phrase of {longest} tokens "
@@ -68,17 +98,34 @@ def positions_that_fit(bench: Bench, material: Material, config: PrefillConfig) 
     return fits
 
 
+def _source(kind: str) -> str:
+    """Whose phrases decide on the tokens of a kind."""
+    return "procedural" if kind == RANDOM else kind
+
+
+def _phrases(material: Material, config: PrefillConfig) -> list[str]:
+    return [phrase for kind in config.kinds for phrase in material.phrases[_source(kind)]]
+
+
+def _fitting(config: PrefillConfig, length: int, longest: int) -> list[int]:
+    return [start for start in config.positions if 0 <= start <= length - longest]
+
+
+def _drawn(
+    material: Material, config: PrefillConfig, ask: Ask
+) -> tuple[dict[str, str], random.Random]:
+    """A request's phrases, and the state of its draws after them."""
+    rng = random.Random(f"{config.seed}/{ask.id}")
+    return {kind: rng.choice(phrases) for kind, phrases in material.phrases.items()}, rng
+
+
 def _trials(bench: Bench, material: Material, config: PrefillConfig) -> Iterator[Trial]:
     positions = positions_that_fit(bench, material, config)
     plain = plain_tokens(bench.lm) if RANDOM in config.kinds else []
     for ask in material.asks:
         yield Trial(ask, {}, {"kind": NO_PHRASE, "position": None, "phrase": None})
-        rng = random.Random(f"{config.seed}/{ask.id}")
-        drawn = {kind: rng.choice(phrases) for kind, phrases in material.phrases.items()}
-        ids = {
-            kind: bench.lm.encode_phrase(drawn["procedural" if kind == RANDOM else kind])
-            for kind in config.kinds
-        }
+        drawn, rng = _drawn(material, config, ask)
+        ids = {kind: bench.lm.encode_phrase(drawn[_source(kind)]) for kind in config.kinds}
         if RANDOM in ids:
             ids[RANDOM] = [rng.choice(plain) for _ in ids[RANDOM]]
         for kind in config.kinds:

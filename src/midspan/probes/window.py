@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Bench, Material, ProbeConfig, Rates, Record, Trial, grouped
+from midspan.probes.asking import (
+    Ask,
+    Bench,
+    Material,
+    ProbeConfig,
+    Rates,
+    Record,
+    Trial,
+    Work,
+    grouped,
+)
 
 _EXCHANGES = 10_000
 
@@ -105,6 +115,30 @@ def window(bench: Bench, material: Material, config: WindowConfig) -> list[dict[
     return bench.answer(list(_trials(bench, material, config)), material)
 
 
+def work(material: Material, config: WindowConfig, lengths: Sequence[int]) -> Work:
+    """One response a request and start, and one without a phrase, in every canvas.
+
+    Exact where a phrase has a token a word; with more, fewer starts may fit.
+
+    Args:
+        material: What is asked.
+        config: The grid.
+        lengths: Of the canvas of each decoding.
+    """
+    phrases = material.phrases[config.kind]
+    last = min(lengths) - max(len(phrase.split()) for phrase in phrases)
+    asked: set[tuple[str, str, int | None]] = {(ask.prompt, "", None) for ask in material.harmful}
+    for ask in material.harmful:
+        phrase = phrases[_drawn(ask, config, len(phrases))]
+        asked |= {(ask.prompt, phrase, start) for start in range(0, last + 1, config.stride)}
+    return Work(len(asked) * len(lengths))
+
+
+def _drawn(ask: Ask, config: WindowConfig, count: int) -> int:
+    """Which of so many phrases a request has."""
+    return random.Random(f"{config.seed}/{ask.id}").randrange(count)
+
+
 def _trials(bench: Bench, material: Material, config: WindowConfig) -> Iterator[Trial]:
     phrases = material.phrases.get(config.kind)
     if not phrases:
@@ -116,7 +150,7 @@ def _trials(bench: Bench, material: Material, config: WindowConfig) -> Iterator[
         raise MidspanError(f"decoding.length: a phrase does not fit a canvas of {length} tokens")
     for ask in material.harmful:
         yield Trial(ask, {}, {"position": None, "phrase": None})
-        place = random.Random(f"{config.seed}/{ask.id}").randrange(len(ids))
+        place = _drawn(ask, config, len(ids))
         for start in range(0, last + 1, config.stride):
             labels = {"position": start, "phrase": phrases[place]}
             yield Trial(ask, dict(enumerate(ids[place], start)), labels)
