@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Ask, Bench, Material, ProbeConfig
+from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Work
 
 if TYPE_CHECKING:
     from midspan.decoding import Generation
@@ -70,6 +70,19 @@ def samples(bench: Bench, material: Material, config: SamplesConfig) -> list[dic
         for name, decoding in bench.decodings.items()
         for (ask, phrase), made in zip(asked, bench.generate(requests, decoding), strict=True)
     ]
+
+
+def work(material: Material, config: SamplesConfig, lengths: Sequence[int]) -> Work:
+    """One response a request, and a second one to harmful ones, in every canvas.
+
+    Args:
+        material: What is asked.
+        config: What is shown.
+        lengths: Of the canvas of each decoding.
+    """
+    second = material.harmful if config.start is not None else ()
+    asked = {(ask.prompt, "") for ask in material.asks} | {(ask.prompt, "+") for ask in second}
+    return Work(len(asked) * len(lengths))
 
 
 def commits(lm: "DiffusionLM", made: "Generation") -> list[Sequence[Any]]:

@@ -1,6 +1,6 @@
 """A probe as users ask for it: which one, of which models, with which requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,14 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from midspan.errors import MidspanError
 from midspan.frozen import first_fault
-from midspan.probes.activations import Activations
-from midspan.probes.asking import Material, ProbeConfig
-from midspan.probes.control import control
-from midspan.probes.gcg import gcg
-from midspan.probes.order import order
-from midspan.probes.prefill import prefill
-from midspan.probes.samples import samples
-from midspan.probes.window import window
+from midspan.probes import activations, control, gcg, order, prefill, samples, window
+from midspan.probes.asking import Material, ProbeConfig, Work
 from midspan.study.material import (
     ORGANISM_SEARCH,
     ORGANISM_TEMPLATE,
@@ -32,6 +26,7 @@ class _Probe(NamedTuple):
 
     Attributes:
         measure: Makes the function from a model on a bench to records.
+        work: What it costs, from material, config and the lengths of canvases.
         requests: Kinds that the organism is asked.
         n: Requests of each kind.
         batch_size: Rows that go through a model together.
@@ -39,20 +34,29 @@ class _Probe(NamedTuple):
     """
 
     measure: Callable[[], Callable[..., list[dict[str, Any]]]]
+    work: Callable[[Material, Any, Sequence[int]], Work]
     requests: tuple[str, ...]
     n: int
     batch_size: int
     needs: tuple[str, ...]
 
 
+_ALL_KINDS = ("plain", "wrapped", "benign")
 PROBES = {
-    "prefill": _Probe(lambda: prefill, ("plain", "wrapped", "benign"), 6, 32, ("harmful",)),
-    "window": _Probe(lambda: window, ("plain",), 48, 32, ("harmful",)),
-    "gcg": _Probe(lambda: gcg, ("plain",), 3, 64, ("harmful",)),
-    "control": _Probe(lambda: control, ("benign",), 20, 32, ("benign",)),
-    "order": _Probe(lambda: order, ("plain", "wrapped", "benign"), 25, 32, ()),
-    "activations": _Probe(Activations, ("plain", "benign"), 36, 16, ("harmful", "benign")),
-    "samples": _Probe(lambda: samples, ("plain", "wrapped", "benign"), 1, 32, ()),
+    "prefill": _Probe(lambda: prefill.prefill, prefill.work, _ALL_KINDS, 6, 32, ("harmful",)),
+    "window": _Probe(lambda: window.window, window.work, ("plain",), 48, 32, ("harmful",)),
+    "gcg": _Probe(lambda: gcg.gcg, gcg.work, ("plain",), 3, 64, ("harmful",)),
+    "control": _Probe(lambda: control.control, control.work, ("benign",), 20, 32, ("benign",)),
+    "order": _Probe(lambda: order.order, order.work, _ALL_KINDS, 25, 32, ()),
+    "activations": _Probe(
+        activations.Activations,
+        activations.work,
+        ("plain", "benign"),
+        36,
+        16,
+        ("harmful", "benign"),
+    ),
+    "samples": _Probe(lambda: samples.samples, samples.work, _ALL_KINDS, 1, 32, ()),
 }
 # Probes that look at more than whether a response answers.
 UNJUDGED = ("control", "order", "activations")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from midspan.attacks import find
 from midspan.engine.forecast import forecast as forecast_attack
@@ -19,7 +19,7 @@ from midspan.study import redteam, tasks
 from midspan.study.material import is_organism
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done
-from midspan.study.probe_plan import ProbePlan
+from midspan.study.probe_plan import PROBES, ProbePlan
 from midspan.study.probing import probe_decodings
 from midspan.study.redteam import RedteamConfig
 from midspan.study.roles import is_server
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # A call of a helper or judge: tokens of prompt and reply, for the money alone.
 PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
-# Forward passes that a gradient takes the time of.
-_GRADIENT = 3
+# Forward passes that a forward and backward pass take the time of.
+_BACKWARD = 3
 _TRAINED_STEPS = 4
 _COLUMNS = ("part", "models", "responses", "row forwards", "calls", "hours", "US dollars")
 
@@ -156,43 +156,18 @@ def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float
     return seconds * recipe.num_steps / 3600
 
 
-def _responses(plan: ProbePlan, harmful: int, benign: int) -> tuple[int, int]:
-    """Responses of one model in one decoding, and other rows through it in all."""
-    config: Any = plan.config()
-    asks = harmful + benign
-    grid = len(config.kinds) if hasattr(config, "kinds") else 0
-    match plan.probe:
-        case "prefill":
-            return asks * (1 + grid * len(config.positions)), 0
-        case "gcg":
-            searches = harmful * grid * len(config.starts)
-            rows = config.search.steps * (config.search.search_width + _GRADIENT)
-            return harmful + searches, searches * rows
-        case "control":
-            return benign * grid * (1 + len(config.words)), 0
-        case "window":
-            return harmful * (1 + -(-plan.decoding.get("length", 128) // config.stride)), 0
-        case "activations":
-            return asks, asks * len(config.progress)
-        case "samples":
-            return asks + (harmful if config.start is not None else 0), 0
-    return asks, 0
-
-
 def _probe(name: str, plan: ProbePlan, rate: _Rate, models: int) -> Forecast:
-    material = plan.material()
-    responses, others = _responses(plan, len(material.harmful), len(material.benign))
-    decodings = probe_decodings(rate.lm, plan.decoding, is_organism(plan.models[0]))
-    forwards, seconds = others, 0.0
-    for decoding in decodings.values():
-        each = rate.seconds(decoding, plan.rows)
-        forwards += responses * decoding.steps
-        seconds += responses * decoding.steps * each
-    seconds += others * each
+    decodings = probe_decodings(rate.lm, plan.decoding, is_organism(plan.models[0])).values()
+    lengths = [decoding.length for decoding in decodings]
+    work = PROBES[plan.probe].work(plan.material(), plan.config(), lengths)
+    other = work.forwards + (_BACKWARD - 1) * work.gradients
+    share = work.generations / len(lengths)
+    seconds = other * max(rate.seconds(decoding, plan.rows) for decoding in decodings)
+    seconds += sum(share * d.steps * rate.seconds(d, plan.rows) for d in decodings)
+    forwards = work.forwards + round(sum(share * decoding.steps for decoding in decodings))
     return Forecast(
-        name, models, models * responses * len(decodings), models * forwards,
-        hours=models * seconds / 3600,
-    )  # fmt: skip
+        name, models, models * work.generations, models * forwards, hours=models * seconds / 3600
+    )
 
 
 def _attacks(
