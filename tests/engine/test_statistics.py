@@ -14,6 +14,7 @@ from midspan.engine.statistics import (
     mcnemar_exact,
     mean_interval,
     paired_difference,
+    paired_rate_difference,
     pearson,
     t_quantile,
     wilson,
@@ -177,6 +178,22 @@ def test_paired_difference_agrees_with_the_normal_theory():
     half = 1.96 * difference.std() / 20
     assert interval.high - interval.mean == pytest.approx(half, rel=0.06)
     assert interval.mean - interval.low == pytest.approx(half, rel=0.06)
+
+
+def test_paired_rates_have_an_interval_where_no_pair_differs():
+    same = [True, False] * 18
+    interval = paired_rate_difference(same, same)
+    assert (interval.mean, interval.n) == (0.0, 36)
+    assert interval.high == -interval.low == pytest.approx(1.96 / 38, 1e-3)
+    # Agresti and Min's own check: half an item more in each cell of 2 x 2.
+    a, b = [True] * 30 + [False] * 10, [True] * 22 + [False] * 18
+    interval = paired_rate_difference(a, b)
+    se = math.sqrt((9 / 42) - (8 / 42) ** 2) / math.sqrt(42)
+    assert interval.mean == 0.2
+    assert (interval.low, interval.high) == pytest.approx(
+        (8 / 42 - 1.96 * se, 8 / 42 + 1.96 * se), abs=1e-4
+    )
+    assert paired_rate_difference([], []).n == 0
 
 
 def test_paired_difference_without_items():

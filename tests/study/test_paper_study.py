@@ -200,9 +200,12 @@ def test_a_behaviour_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
         for place, outcomes in enumerate(behaviours)
         for said in outcomes
     ]
-    broken = number(config, "attacks", f"behaviours that any attack wins, {MOSA}")(records)
+    name = f"behaviours that any attack wins, {MOSA}"
+    broken = number(config, "attacks", name)(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
-    less = number(config, "attacks", f"the same, {MOSA} less Initial")(records)["as configured"]
+    less = number(config, "attacks", f"behaviours that any attack wins, {MOSA} less Initial")(
+        records
+    )["as configured"]
     assert (less.value, less.n, less.p) == (-0.5, 2, 1.0)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from midspan.engine.statistics import Estimate, paired_difference
 from midspan.organism.tokenizer import PAD_AND_EOS, vocabulary
 from midspan.report import Claim
 from midspan.study.cases import PREFILL_CELLS, UTILITY_CELLS, Sizes
@@ -75,31 +74,12 @@ def demo_claims(
     )
 
 
-def _rate(estimate: Estimate) -> Finding:
-    return Finding(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
-
-
-def _difference(first: Sequence[float], second: Sequence[float], p: float | None = None) -> Finding:
-    """First less second, in pairs."""
-    change = paired_difference(first, second)
-    n = max(change.n, 1)
-    text = (
-        f"{100 * sum(first) / n:.1f} % against {100 * sum(second) / n:.1f} %, difference "
-        f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}] "
-        f"n={change.n}"
-    )
-    if p is None:
-        return Finding(change.mean, change.low, change.high, change.n, text)
-    return Finding(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
-
-
 def _against_initial(results: Results, decoding: str) -> Finding:
     ours, theirs = (
         results.behaviours(model, decoding, "wraps_held_out") for model in ("mosa", "initial")
     )
     shared = sorted(ours.keys() & theirs.keys())
-    p = results.paired_p("mosa", "initial", decoding, "wraps_held_out")
-    return _difference([ours[b] for b in shared], [theirs[b] for b in shared], p)
+    return Finding.of_pairs([ours[b] for b in shared], [theirs[b] for b in shared])
 
 
 def _utility_change(results: Results, decoding: str) -> Finding:
@@ -108,7 +88,7 @@ def _utility_change(results: Results, decoding: str) -> Finding:
         for model in ("mosa", "original")
     )
     ids = sorted(ours)
-    return _difference([ours[i] for i in ids], [theirs[i] for i in ids])
+    return Finding.of_pairs([ours[i] for i in ids], [theirs[i] for i in ids])
 
 
 def _middle_gain(results: Results, decoding: str) -> Finding:
@@ -121,7 +101,7 @@ def _middle_gain(results: Results, decoding: str) -> Finding:
         sum(row[cell] for cell in PREFILL_CELLS[1:]) / len(PREFILL_CELLS[1:])
         for row in by_place.values()
     ]
-    return _difference(middle, first)
+    return Finding.of_pairs(middle, first)
 
 
 def _order(results: Results, decoding: str) -> Finding:
@@ -133,11 +113,13 @@ def _order(results: Results, decoding: str) -> Finding:
 
 
 NUMBERS: dict[str, Number] = {
-    "best-of-8 ASR of MOSA": lambda results, name: _rate(
+    "best-of-8 ASR of MOSA": lambda results, name: Finding.of_rate(
         results.best_of("mosa", name, "wraps_held_out")
     ),
     "best-of-8 ASR of MOSA less Initial's on the same behaviours": _against_initial,
-    "false refusals of MOSA": lambda results, name: _rate(results.false_refusals("mosa", name)),
+    "false refusals of MOSA": lambda results, name: Finding.of_rate(
+        results.false_refusals("mosa", name)
+    ),
     "utility of MOSA less the Original's on the same questions": _utility_change,
     "mean ASR of the Original prefilled at 20 to 80 less that at 0": _middle_gain,
     ORDER: _order,

@@ -5,12 +5,18 @@ a folder refuses others afterwards. A rule needs no judgement: it reads bounds o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from midspan.engine.statistics import (
+    Estimate,
+    mcnemar_exact,
+    paired_difference,
+    paired_rate_difference,
+)
 from midspan.frozen import FrozenConfig
 from midspan.report import Claim
 from midspan.report.model import Outcome
@@ -107,6 +113,32 @@ class Finding:
     n: int
     text: str
     p: float = math.nan
+
+    @classmethod
+    def of_rate(cls, estimate: Estimate) -> "Finding":
+        """A rate with its interval."""
+        return cls(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
+
+    @classmethod
+    def of_pairs(cls, first: Sequence[float], second: Sequence[float]) -> "Finding":
+        """First less second on the same cases; McNemar's p where all are yes or no."""
+        is_binary = set(first) | set(second) <= {0.0, 1.0}
+        change = (
+            paired_rate_difference([x > 0 for x in first], [x > 0 for x in second])
+            if is_binary
+            else paired_difference(first, second)
+        )
+        n = max(change.n, 1)
+        text = (
+            f"{100 * sum(first) / n:.1f} % against {100 * sum(second) / n:.1f} %, difference "
+            f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}] "
+            f"n={change.n}"
+        )
+        if not is_binary:
+            return cls(change.mean, change.low, change.high, change.n, text)
+        pairs = list(zip(first, second, strict=True))
+        p = mcnemar_exact(sum(a > b for a, b in pairs), sum(a < b for a, b in pairs))
+        return cls(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
 
 
 def judged(hypothesis: Hypothesis, findings: Mapping[str, Finding]) -> Claim:

@@ -7,9 +7,7 @@ from typing import Any
 
 from midspan.engine.statistics import (
     Interval,
-    mcnemar_exact,
     mean_interval,
-    paired_difference,
     wilson,
 )
 from midspan.probes.asking import Record, grouped
@@ -22,6 +20,7 @@ Number = Callable[[Sequence[Record]], Mapping[str, Finding]]
 ONE_BLOCK = "one block"
 _FIRST, _MIDDLE = ("affirmative", 0), "procedural"
 _OVERREFUSAL = "overrefusal"
+ANY_WINS = "behaviours that any attack wins"
 
 
 def numbers(config: PaperConfig) -> dict[str, tuple[str, Number]]:
@@ -35,11 +34,11 @@ def numbers(config: PaperConfig) -> dict[str, tuple[str, Number]]:
         judge = attacks.judges[0]
         for label in attacks.models:
             number = partial(_broken, model=label, judge=judge)
-            found[f"{part}: behaviours that any attack wins, {label}"] = (part, number)
+            found[f"{part}: {ANY_WINS}, {label}"] = (part, number)
             for other in attacks.models:
                 if other != label:
                     pair = partial(_broken_less, model=label, other=other, judge=judge)
-                    found[f"{part}: the same, {label} less {other}"] = (part, pair)
+                    found[f"{part}: {ANY_WINS}, {label} less {other}"] = (part, pair)
     for part, tasks in config.tasks.items():
         for label in tasks.models[1:]:
             score = partial(_score_less, model=label, other=tasks.models[0])
@@ -56,29 +55,12 @@ def _of(records: Sequence[Record], **wanted: Any) -> list[Record]:
 
 
 def _rate(successes: Sequence[bool]) -> Finding:
-    estimate = wilson(sum(successes), len(successes))
-    return Finding(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
+    return Finding.of_rate(wilson(sum(successes), len(successes)))
 
 
 def _mean(interval: Interval) -> Finding:
     text = f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}] n={interval.n}"
     return Finding(interval.mean, interval.low, interval.high, interval.n, text)
-
-
-def _difference(first: Sequence[float], second: Sequence[float]) -> Finding:
-    """First less second, of pairs; p where both are yes or no."""
-    change = paired_difference(first, second)
-    n = max(change.n, 1)
-    text = (
-        f"{100 * sum(first) / n:.1f} % against {100 * sum(second) / n:.1f} %, difference "
-        f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}] "
-        f"n={change.n}"
-    )
-    if set(first) | set(second) <= {0.0, 1.0}:
-        pairs = list(zip(first, second, strict=True))
-        p = mcnemar_exact(sum(a > b for a, b in pairs), sum(a < b for a, b in pairs))
-        return Finding(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
-    return Finding(change.mean, change.low, change.high, change.n, text)
 
 
 def _middle_less_first(records: Sequence[Record], model: str) -> dict[str, Finding]:
@@ -92,7 +74,7 @@ def _middle_less_first(records: Sequence[Record], model: str) -> dict[str, Findi
             if asks != "benign" and at_first and behind:
                 first.append(float(at_first[0]["success"]))
                 middle.append(fmean(float(row["success"]) for row in behind))
-        found[decoding] = _difference(middle, first)
+        found[decoding] = Finding.of_pairs(middle, first)
     return found
 
 
@@ -105,7 +87,7 @@ def _search_gap(records: Sequence[Record], model: str) -> dict[str, Finding]:
             row["id"]: float(row["success"]) for row in _of(rows, kind=_MIDDLE) if row["start"]
         }
         shared = sorted(first.keys() & behind.keys())
-        found[decoding] = _difference([first[i] for i in shared], [behind[i] for i in shared])
+        found[decoding] = Finding.of_pairs([first[i] for i in shared], [behind[i] for i in shared])
     return found
 
 
@@ -128,7 +110,7 @@ def _placed(records: Sequence[Record], model: str) -> dict[str, Finding]:
                 if row["word"] is not None:
                     asked.append(float(row["word"] in row["found"]))
                     unasked.append(float(row["word"] in free))
-        found[decoding] = _difference(asked, unasked)
+        found[decoding] = Finding.of_pairs(asked, unasked)
     return found
 
 
@@ -167,7 +149,7 @@ def _broken_less(
 
 def _paired(ours: Mapping[Any, bool], theirs: Mapping[Any, bool]) -> Finding:
     shared = sorted(ours.keys() & theirs.keys())
-    return _difference([float(ours[k]) for k in shared], [float(theirs[k]) for k in shared])
+    return Finding.of_pairs([float(ours[k]) for k in shared], [float(theirs[k]) for k in shared])
 
 
 def _verdicts(rows: Sequence[Record], model: str, field: str) -> dict[Any, bool]:

@@ -114,7 +114,7 @@ def _searches(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
     found = grouped(run.rows("records.jsonl"), "model", "kind", "start", "decoding")
     return [
         (
-            name, model, f"suffix for an {kind} phrase at {start}, {decoding}",
+            name, model, f"suffix, {kind} phrase at {start}, {decoding}",
             SEARCH[model, kind, start], _rate([row["success"] for row in rows]),
         )
         for (model, kind, start, decoding), rows in found.items()
