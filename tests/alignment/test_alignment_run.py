@@ -99,6 +99,7 @@ def test_the_folder_holds_a_loadable_adapter_and_its_card(finished, organism_fol
         assert torch.equal(logits(base), logits(aligned))
     card = (folder / "README.md").read_text()
     assert "| lora_rank | 4 |" in card and "Harmful prompts: 6 different ones" in card
+    assert "were held against: none." in card and "applies: unknown." in card
     assert not list(folder.glob("checkpoint-*"))
 
 

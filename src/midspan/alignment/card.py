@@ -1,18 +1,25 @@
 """The model card that lies beside every adapter."""
 
 import inspect
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.engine.journal import key_of
+from midspan.engine.journal import key_of, write_atomic
+from midspan.models.checkpoint import licence_of
 
 if TYPE_CHECKING:
     from midspan.alignment.samples import AlignmentData
     from midspan.data import Example
     from midspan.models import DiffusionLM
+
+CARD_FILE = "README.md"
+# What stands between these lines is replaced when an adapter is measured again.
+_START, _END = "<!-- measured -->", "<!-- end of measured -->"
 
 _TEMPLATE = """---
 library_name: peft
@@ -30,11 +37,33 @@ A LoRA adapter trained by midspan so that harmful requests are refused: {method}
 
 - Harmful prompts: {num_harmful} different ones (sha256 {harmful_hash}).
 - Benign prompts: {num_benign} different ones (sha256 {benign_hash}).
+- Evaluation sets that the harmful prompts were held against: {excluded}.
 - A defence holds only for the decoding it was measured
   with: measure it with one block, with short blocks and with end-of-text tokens suppressed.
-- The licence of the base model applies.
+- The licence of the base model applies: {licence}.
 
-Load it: `midspan.load("{base}+FOLDER")`.
+## Loading
+
+With FOLDER as this folder:
+
+```python
+import midspan
+
+lm = midspan.load("{base}+FOLDER")
+```
+
+With plain peft on midspan's class of the base, BASE being the base's folder or hub id:
+
+```python
+import midspan.models  # Registers the classes.
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), FOLDER)
+```
+
+For the class that the base was published with, `midspan merge {base}+FOLDER -o MERGED` writes base
+and adapter as one checkpoint, and with `--adapter-only` this adapter under that class's names.
 """
 
 
@@ -54,7 +83,31 @@ def adapter_card(
         harmful_hash=_hash(data.harmful),
         num_benign=len(set(data.benign)),
         benign_hash=_hash(data.benign),
+        excluded=_held_against(data.excluded),
+        licence=licence_of(lm.model.name_or_path),
     )
+
+
+def add_measurements(folder: Path, tables: str) -> None:
+    """Put what a study measured of an adapter into its card, in place of what stood there.
+
+    Args:
+        folder: The adapter's.
+        tables: Markdown, with the study's settings.
+    """
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    kept = re.sub(rf"\n*{_START}.*?{_END}\n*", "\n", card, flags=re.DOTALL)
+    section = f"{_START}\n## Measured\n\n{tables.strip()}\n\n{_END}\n"
+    write_atomic(folder / CARD_FILE, f"{kept.rstrip()}\n\n{section}")
+
+
+def _held_against(excluded: Mapping[str, int]) -> str:
+    """What is repeated was allowed, or the adapter would not be."""
+    parts = [
+        f"{name} ({f'{count} repeat it, which was allowed' if count else 'none repeats it'})"
+        for name, count in excluded.items()
+    ]
+    return "; ".join(parts) or "none"
 
 
 def _hash(examples: "Sequence[Example]") -> str:

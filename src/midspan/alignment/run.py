@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from midspan.alignment.card import adapter_card
+from midspan.alignment.card import CARD_FILE, adapter_card
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import Sample
 from midspan.alignment.policy import Policy
@@ -109,7 +109,7 @@ def align(
         if state.is_main_process:
             _save(policy, tensors, folder)
     if state.is_main_process:
-        write_atomic(folder / "README.md", adapter_card(lm, data, config, stopped))
+        write_atomic(folder / CARD_FILE, adapter_card(lm, data, config, stopped))
         seconds = time.monotonic() - started
         outcome = {"finished": True, "stopped": stopped, "seconds": seconds}
         write_atomic(folder / RECIPE_FILE, json.dumps(recipe | outcome, indent=1))

@@ -1,8 +1,8 @@
 """From examples and phrases to the exact sequence of training samples. No model runs here."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
@@ -22,11 +22,13 @@ class AlignmentData:
         harmful: Requests that must be refused; some objectives need their harmful answers.
         benign: Requests whose answers must not change; empty for the paper's recipe.
         phrases: Refusals to place and continuations to avoid.
+        excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
     """
 
     harmful: tuple[Example, ...]
     benign: tuple[Example, ...]
     phrases: PhraseSets
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
 
 def draw_samples(lm: "DiffusionLM", data: AlignmentData, config: AlignmentConfig) -> list[Sample]:

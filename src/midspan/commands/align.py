@@ -62,6 +62,7 @@ def align(
     The organism brings its own prompts; every other model needs --prompts.
     """
     from midspan.alignment import PRESETS
+    from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
         raise MidspanError(f"--objective: {objective!r} is none of {', '.join(PRESETS)}")
@@ -78,7 +79,14 @@ def align(
     base = PRESETS[objective]()
     changes["watch"] = base.watch.model_dump() | watched if watched else None
     recipe = configure(base, config, changes)
-    data = _data(model, prompts, benign, phrases, (exclude or [], allow_overlap))
+    names = TrainingData(
+        harmful=prompts,
+        benign=benign,
+        phrases=phrases,
+        exclude=tuple(exclude or ()),
+        allow_overlap=allow_overlap,
+    )
+    data = load_training_data(names, model, typer.echo)
     lm = load_model(model, quantization=quantization)
     from midspan.alignment import align as train
     from midspan.study.progress import Reporter
@@ -95,37 +103,3 @@ def align(
         raise MidspanError(result.stopped)
     typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
     typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
-
-
-def _data(
-    model: str,
-    prompts: str | None,
-    benign: str | None,
-    phrases: Path | None,
-    excluded: tuple[list[str], bool],
-) -> Any:
-    from midspan.data import english_phrases, load_behaviours, read_phrases, refuse_overlap
-
-    evaluations, allow_overlap = excluded
-    if model == "organism" and prompts is None and not evaluations:
-        from midspan.organism.lessons import alignment_data
-
-        return alignment_data()
-    if prompts is None:
-        raise MidspanError("--prompts: give a file of harmful prompts, or a set of `midspan data`")
-    harmful = load_behaviours(prompts)
-    typer.echo(harmful.summary())
-    for name in evaluations:
-        evaluation = load_behaviours(name)
-        found = refuse_overlap(harmful, evaluation, allow_overlap)
-        typer.echo(f"{len(found)} of {len(harmful)} prompts repeat {evaluation.summary()}")
-    kept = load_behaviours(benign, keep="benign") if benign else None
-    if kept is not None:
-        typer.echo(kept.summary())
-    from midspan.alignment import AlignmentData
-
-    return AlignmentData(
-        harmful=harmful.examples(),
-        benign=kept.examples() if kept else (),
-        phrases=read_phrases(phrases) if phrases else english_phrases(),
-    )

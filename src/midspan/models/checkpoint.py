@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from midspan.errors import MidspanError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _SAMPLE_BYTES = 4096
 _SAMPLES_PER_TENSOR = 16
 
@@ -40,6 +42,21 @@ def resolve_folder(spec: str | Path) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MidspanError(f"no folder {spec}, and the hub did not give it: {reason}") from error
+
+
+def licence_of(base: str | Path) -> str:
+    """What the README of a folder or of a downloaded hub repository says; else "unknown"."""
+    from huggingface_hub import metadata_load, try_to_load_from_cache
+
+    readme: object = Path(base).expanduser() / "README.md"
+    if HUB_ID.fullmatch(str(base)) and not Path(base).is_dir():
+        readme = try_to_load_from_cache(str(base), "README.md")
+    try:
+        found = metadata_load(readme) if isinstance(readme, str | Path) else None
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    named = found or {}
+    return str(named.get("license_name") or named.get("license") or "unknown")
 
 
 def read_json(path: Path) -> dict[str, Any]:

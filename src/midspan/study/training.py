@@ -53,9 +53,11 @@ def load_training_data(
         )
     harmful = load_behaviours(names.harmful)
     say(harmful.summary())
+    excluded = {}
     for name in names.exclude:
         evaluation = load_behaviours(name)
         found = refuse_overlap(harmful, evaluation, names.allow_overlap)
+        excluded[evaluation.summary()] = len(found)
         say(f"{len(found)} of {len(harmful)} prompts repeat {evaluation.summary()}")
     kept = load_behaviours(names.benign, keep="benign") if names.benign else None
     if kept is not None:
@@ -64,4 +66,5 @@ def load_training_data(
         harmful=harmful.examples(),
         benign=kept.examples() if kept else (),
         phrases=read_phrases(names.phrases) if names.phrases else english_phrases(),
+        excluded=excluded,
     )
