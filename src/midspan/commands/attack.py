@@ -123,8 +123,7 @@ def _run_objectives(changes: dict[str, Any], config: Path | None, output: Path) 
     if any(value is not None for name, value in changes.items() if name != "seed"):
         raise MidspanError("--preset objectives takes --config and --seed alone")
     base = configure(objectives(), config, {"case_seed": changes["seed"]})
-    run_objectives(base, output, command_line())
-    typer.echo(f"tables: {output / 'tables' / 'objectives.md'}")
+    typer.echo(f"Open {run_objectives(base, output, command_line())}")
 
 
 def _changes(

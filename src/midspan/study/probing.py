@@ -99,8 +99,7 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished probe, from its folder alone."""
     from midspan.study.probe_pages import PAGES
 
-    info, records = run.info, run.rows("records.jsonl")
-    said = info["config"]
+    said, records = run.info["config"], run.rows("records.jsonl")
     page = PAGES[said["probe"]]
     fields = {name: said[name] for name in page.config.model_fields}
     decodings = {row["decoding"]: row["settings"] for row in records}
@@ -109,13 +108,10 @@ def report_of(run: FinishedRun) -> Report:
         subtitle=", ".join(said["models"]),
         sections=(page.section(records, page.config.model_validate(fields)),),
         settings={
-            "command": info["command"],
             "judged by": said["judged_by"],
             **{name: json.dumps(value) for name, value in fields.items()},
             "decoding": json.dumps(decodings),
-            **info["versions"],
-            **info["hardware"],
-            "revision": info["git"],
+            **run.origin,
         },
         limits=LIMITS,
         redact=not all(map(is_organism, run.specs)),
