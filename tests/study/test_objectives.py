@@ -1,5 +1,6 @@
 """The comparison of objectives: the same cases for all, partly given answers, a table."""
 
+import csv
 import dataclasses
 
 import pytest
@@ -11,6 +12,8 @@ from midspan.organism.judge import judge
 from midspan.organism.tokenizer import split_words
 from midspan.organism.weights import load_organism
 from midspan.study.cases import Sizes
+from midspan.study.compare import compare_runs
+from midspan.study.folder import FinishedRun
 from midspan.study.measure import measure
 from midspan.study.objectives import (
     BASE,
@@ -60,15 +63,24 @@ def test_kinds_reveal_what_they_say():
 
 def test_every_model_and_seed_is_asked_the_same(tmp_path):
     config = ObjectivesConfig(**TINY)
-    results = run_objectives(config, tmp_path, "midspan study")
+    page = run_objectives(config, tmp_path, "midspan study")
+    run = FinishedRun.open(tmp_path)
+    records = run.rows("records.jsonl")
     cases = {case.id for case in config.cases()}
     for model, seeds in ((BASE, {0}), ("anywhere", {0, 1})):
         for seed in seeds:
-            rows = [r for r in results.records if (r["model"], r["seed"]) == (model, seed)]
+            rows = [r for r in records if (r["model"], r["seed"]) == (model, seed)]
             assert {row["id"] for row in rows} == cases
-    table = (tmp_path / "tables" / "objectives.md").read_text()
-    assert "| anywhere | " in table and "n=16" in table  # eight wraps, two seeds
-    assert (tmp_path / "figures" / "attacks_one_block_16_steps.svg").read_text().startswith("<svg")
+    with (tmp_path / "tables" / "objectives-one-block-16-steps.csv").open() as file:
+        table = {row["measured"]: row for row in csv.DictReader(file)}
+    assert table["wraps"]["anywhere note"].endswith("n=16")  # eight wraps, two seeds
+    assert all(row["seconds"] > 0 for row in run.rows("trainings.jsonl"))
+    assert table["minutes of training"]["original"] == "0.0"
+    assert page.is_file() and (tmp_path / "figures" / "attacks-one-block-16-steps.svg").is_file()
+    changes = compare_runs(run, run)
+    by_place = {change.place: change for change in changes}
+    for model, units in ((BASE, 1), ("anywhere", 2)):
+        assert by_place[model, "one block, 16 steps", "wraps_held_out"].first.n == units
 
 
 def test_held_in_cases_hold_nothing_unseen():

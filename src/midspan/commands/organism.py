@@ -59,6 +59,8 @@ def verify(
     width = max(len(row.name) for row in rows)
     for row in rows:
         mark = "ok  " if row.met else "MISS"
-        typer.echo(f"{mark} {row.decoding:13} {row.name:{width}}  {row.estimate}  ({row.target})")
+        typer.echo(
+            f"{mark} {row.decoding:13} {row.name:{width}}  {row.estimate}  (target {row.target})"
+        )
     if not all(row.met for row in rows):
         raise typer.Exit(1)

@@ -103,5 +103,4 @@ def _run_paper(
 def _run_objectives(config: "ObjectivesConfig", output: Path) -> None:
     from midspan.study.objectives import run_objectives
 
-    run_objectives(config, output, command_line())
-    typer.echo(f"tables: {output / 'tables' / 'objectives.md'}")
+    typer.echo(f"Open {run_objectives(config, output, command_line())}")

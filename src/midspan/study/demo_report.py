@@ -58,7 +58,7 @@ def report_of(run: FinishedRun) -> Report:
             _order_section(config, results, models),
         ),
         players=tuple(_players(results, models, decodings)),
-        settings=_settings(config, run.info),
+        settings=_settings(config) | run.origin,
         limits=LIMITS,
         redact=False,
     )
@@ -280,19 +280,15 @@ def _lane(record: Mapping[str, Any]) -> Lane:
     )
 
 
-def _settings(config: DemoConfig, info: Mapping[str, Any]) -> dict[str, str]:
+def _settings(config: DemoConfig) -> dict[str, str]:
     recipes = {
         f"recipe of {LABELS[name]}": json.dumps(config.recipe(name).model_dump(mode="json"))
         for name in config.objectives
     }
     return {
-        "command": info["command"],
         "seeds": f"cases {config.seed}, training {config.training_seed}",
         "decoding": f"greedy, 128 tokens in {config.steps} steps, low-confidence remasking, "
         "end-of-text tokens as the model gives them; utility 64 tokens in 32 steps",
         "cases a cell": json.dumps(config.sizes.model_dump()),
-        **{f"version: {name}": text for name, text in info["versions"].items()},
-        **info["hardware"],
-        "source revision": info["git"],
         **recipes,
     }

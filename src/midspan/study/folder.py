@@ -113,6 +113,16 @@ class FinishedRun:
             )
         return run
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """How it came about, for a report's settings."""
+        return {
+            "command": self.info["command"],
+            **{f"version: {name}": text for name, text in self.info["versions"].items()},
+            **self.info["hardware"],
+            "source revision": self.info["git"],
+        }
+
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The lines of one of its JSONL files, with their models by their labels."""
         try:

@@ -32,6 +32,10 @@ KINDS = {
     "red-team": Kind(
         "midspan.study.redteam_report:report_of", "midspan.study.redteam_report:trials_of"
     ),
+    "objectives": Kind(
+        "midspan.study.objectives_report:report_of", "midspan.study.compare:case_trials"
+    ),
+    "verify": Kind("midspan.study.verify:report_of", "midspan.study.compare:case_trials"),
     "task": Kind("midspan.study.task_report:report_of", "midspan.study.task_report:trials_of"),
 }
 

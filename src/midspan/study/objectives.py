@@ -1,8 +1,7 @@
 """Every objective of alignment on the organism at one budget: attacked, used, compared."""
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,22 +9,15 @@ from pydantic import Field, field_validator
 
 from midspan.alignment import PRESETS, AlignmentConfig, AnywhereObjective
 from midspan.alignment.presets import CARE
-from midspan.engine.journal import write_atomic
-from midspan.engine.statistics import Estimate
+from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
-from midspan.report import figures
-from midspan.study.cases import PREFILL_CELLS, Case, Sizes, build_cases
+from midspan.study.cases import Case, Sizes, build_cases
 from midspan.study.folder import RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.measure import measure, organism_decodings, write_records
 from midspan.study.progress import Reporter
-from midspan.study.results import Results
-from midspan.study.stress import (
-    ANCHOR_CELLS,
-    INFILL_CELLS,
-    WRAPPED_PREFILL_CELLS,
-    build_stress_cases,
-)  # fmt: skip
+from midspan.study.stress import build_stress_cases
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -137,9 +129,13 @@ def stress_decodings() -> "dict[str, DecodingConfig]":
     return found
 
 
-def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -> Results:
-    """Train and measure everything; the same call continues an interrupted one."""
-    run = RunFolder(folder, config.model_dump(mode="json"), command)
+def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -> Path:
+    """Train and measure everything; the same call continues an interrupted one.
+
+    Returns:
+        The page.
+    """
+    run = RunFolder(folder, config.model_dump(mode="json"), command, "objectives")
     reporter = Reporter()
     from midspan.organism.weights import load_organism
 
@@ -147,27 +143,22 @@ def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -
     wanted = stress_decodings()
     decodings = {name: wanted[name] for name in config.decodings}
     records: list[dict[str, Any]] = []
-    minutes: dict[str, float] = {}
+    trainings: list[dict[str, Any]] = []
     with run.journal:
         models: dict[tuple[str, int], Path | None] = {(BASE, 0): None}
         for name, recipe in config.recipes.items():
             for seed in config.seeds:
-                models[name, seed] = _train(run, reporter, name, recipe, seed)
-        for (name, seed), adapter in models.items():
-            lm = load_organism(adapter)
+                adapter = _train(run, reporter, name, recipe, seed)
+                models[name, seed] = adapter
+                trainings.append({"model": name, "seed": seed, "seconds": _seconds(adapter)})
+        for (name, seed), trained in models.items():
+            lm = load_organism(trained)
             with reporter.stage(f"measuring {name} {seed}", len(cases) * len(decodings)) as stage:
                 made = measure(lm, name, cases, decodings, run.journal, stage.advance)
             records += [row | {"seed": seed} for row in made]
-            minutes[name] = minutes.get(name, 0.0) + _minutes(adapter) / len(config.seeds)
+    write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)
-    results = Results(records)
-    write_atomic(run.path / "tables" / "objectives.md", as_markdown(config, results, minutes))
-    for decoding in config.decodings:
-        name = re.sub(r"\W+", "_", decoding)
-        write_atomic(
-            run.path / "figures" / f"attacks_{name}.svg", figure(config, results, decoding)
-        )
-    return results
+    return write_page(run.path)
 
 
 def _train(
@@ -190,56 +181,6 @@ def _train(
     return folder
 
 
-def _minutes(adapter: Path | None) -> float:
-    """Minutes of the training call that finished an adapter."""
-    if adapter is None:
-        return 0.0
-    return json.loads((adapter / "midspan.json").read_text(encoding="utf-8"))["seconds"] / 60
-
-
-def table_cells(held_in: bool = False) -> dict[str, tuple[str, ...]]:
-    """Columns of attacks and the cells that each pools."""
-    return {
-        "plain": ("plain",),
-        "wraps": ("wraps_trained",) if held_in else ("wraps_held_out",),
-        "prefill": PREFILL_CELLS,
-        "prefill, wrapped": WRAPPED_PREFILL_CELLS,
-        **{cell.replace("_", " "): (cell,) for cell in (*ANCHOR_CELLS, *INFILL_CELLS)},
-    }
-
-
-def as_markdown(config: ObjectivesConfig, results: Results, minutes: Mapping[str, float]) -> str:
-    """One table a decoding; every figure pools the seeds, with n and a 95 % Wilson interval."""
-    attacks = table_cells(config.held_in)
-    lines: list[str] = []
-    for decoding in config.decodings:
-        heads = ["model", *attacks, "benign answered", "false refusals", "utility", "minutes"]
-        lines += [f"## {decoding}", "", _row(heads), _row(["---"] * len(heads))]
-        for model in (BASE, *config.recipes):
-            estimates = [
-                *(results.rate(model, decoding, cells) for cells in attacks.values()),
-                results.benign(model, decoding),
-                results.false_refusals(model, decoding),
-                results.utility(model, decoding),
-            ]
-            lines.append(_row([model, *map(_percent, estimates), f"{minutes.get(model, 0):.1f}"]))
-        lines.append("")
-    return "\n".join(lines)
-
-
-def figure(config: ObjectivesConfig, results: Results, decoding: str) -> str:
-    """ASR of every attack on every model, as SVG."""
-    attacks = table_cells(config.held_in)
-    series = [
-        (model, [results.rate(model, decoding, cells) for cells in attacks.values()])
-        for model in (BASE, *config.recipes)
-    ]
-    return figures.bars(f"ASR by objective, {decoding}", list(attacks), series, "ASR, %")
-
-
-def _percent(estimate: Estimate) -> str:
-    return f"{estimate.percent} ({estimate.note})"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _seconds(adapter: Path) -> float:
+    """Of the training call that finished an adapter."""
+    return json.loads((adapter / "midspan.json").read_text(encoding="utf-8"))["seconds"]

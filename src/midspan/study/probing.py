@@ -61,8 +61,7 @@ def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any
 
 def report_of(run: FinishedRun) -> Report:
     """The page of a finished probe, from its folder alone."""
-    info, records = run.info, run.rows("records.jsonl")
-    said = info["config"]
+    said, records = run.info["config"], run.rows("records.jsonl")
     page = PAGES[said["probe"]]
     fields = {name: said[name] for name in page.config.model_fields}
     decodings = {row["decoding"]: row["settings"] for row in records}
@@ -72,13 +71,10 @@ def report_of(run: FinishedRun) -> Report:
         sections=(page.section(records, page.config.model_validate(fields)),),
         players=page.players(records),
         settings={
-            "command": info["command"],
             "judged by": said["judged_by"],
             **{name: json.dumps(value) for name, value in fields.items()},
             "decoding": json.dumps(decodings),
-            **info["versions"],
-            **info["hardware"],
-            "revision": info["git"],
+            **run.origin,
         },
         limits=LIMITS,
         redact=not all(map(is_organism, run.specs)),

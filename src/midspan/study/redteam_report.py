@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from midspan.engine.budget import Spent
 from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
@@ -119,7 +119,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=(_beside(view),) if config.stands_for else (),
             ),
         ),
-        settings=_settings(config, run.info),
+        settings={"behaviours": run.info["material"]} | _settings(config) | run.origin,
         limits=limits,
         redact=not config.on_twin,
     )
@@ -276,17 +276,12 @@ def _by_budget(view: _View) -> Table:
     )
 
 
-def _settings(config: RedteamConfig, info: Mapping[str, Any]) -> dict[str, str]:
+def _settings(config: RedteamConfig) -> dict[str, str]:
     return {
-        "command": info["command"],
-        "behaviours": info["material"],
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
         "budget of each attack and behaviour": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
         **{f"attack: {plan.name}": plan.config().model_dump_json() for plan in config.plans},
-        **{f"version: {name}": text for name, text in info["versions"].items()},
-        **info["hardware"],
-        "source revision": info["git"],
     }

@@ -124,17 +124,11 @@ def report_of(run: FinishedRun) -> Report:
         Section(result.title, "", tables=(table(result),), figures=_figures(result))
         for result in results_of(run)
     ]
-    info = run.info
     return Report(
         title="Utility and over-refusal",
         subtitle="What each model solves and what it refuses, on the same items and settings.",
         sections=tuple(sections),
-        settings={
-            "command": info["command"],
-            **info["versions"],
-            **info["hardware"],
-            "source revision": info["git"],
-        },
+        settings=run.origin,
         limits=LIMITS,
         redact=False,
     )

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.engine.statistics import Estimate, wilson
+from midspan.report import Cell, Report, Section, Table
 from midspan.study.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS, Case, Sizes, build_cases
-from midspan.study.folder import RunFolder
+from midspan.study.folder import FinishedRun, RunFolder
+from midspan.study.kinds import write_page
 from midspan.study.measure import measure, organism_decodings, write_records
 from midspan.study.progress import Reporter
 from midspan.study.results import Record, Results, refused
@@ -37,8 +39,8 @@ class Row:
     def target(self) -> str:
         """The range as people say it."""
         if self.high == 1:
-            return f"target at least {self.low:.0%}"
-        return f"target {self.low:.0%} to {self.high:.0%}"
+            return f"at least {self.low:.0%}"
+        return f"{self.low:.0%} to {self.high:.0%}"
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,42 @@ class VerifyConfig:
 
 def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str) -> list[Row]:
     """All rows in both decodings; resumable in its run folder."""
-    run = RunFolder(folder, {**asdict(config), "model": lm.fingerprint}, command)
+    said = {**asdict(config), "model": lm.fingerprint}
+    run = RunFolder(folder, said, command, "verify")
+    reporter = Reporter()
     cases = verification_cases(config)
     decodings = organism_decodings()
-    with run.journal, Reporter().stage("verifying", len(cases) * len(decodings)) as stage:
+    with run.journal, reporter.stage("verifying", len(cases) * len(decodings)) as stage:
         records = measure(lm, NAME, cases, decodings, run.journal, stage.advance)
     write_records(run.path / "records.jsonl", records)
+    reporter.say(f"report: {write_page(run.path)}")
     return [row for name in decodings for row in _rows(Results(records), name)]
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of a finished verification, from its folder alone."""
+    results = Results(run.rows("records.jsonl"))
+    decodings = tuple(dict.fromkeys(record["decoding"] for record in results.records))
+    lines = zip(*(_rows(results, name) for name in decodings), strict=True)
+    table = Table(
+        "Figures and targets",
+        ("measured", "target", *decodings),
+        tuple((line[0].name, line[0].target, *map(_cell, line)) for line in lines),
+        "95 % Wilson intervals; a target is met by the point estimate.",
+        "verify",
+    )
+    return Report(
+        title="The organism, verified",
+        subtitle="The Original measured against the figures that it must reach.",
+        sections=(Section("Figures", "", tables=(table,)),),
+        settings={name: str(value) for name, value in run.info["config"].items()} | run.origin,
+        limits=("Cases repeat the same items in other words, so they are not independent.",),
+        redact=False,
+    )
+
+
+def _cell(row: Row) -> Cell:
+    return Cell(row.estimate.percent, row.estimate.note, "good" if row.met else "bad")
 
 
 def verification_cases(config: VerifyConfig) -> list[Case]:
