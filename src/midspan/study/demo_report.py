@@ -12,6 +12,7 @@ from midspan.study.claims import END, demo_claims
 from midspan.study.demo import BASE, DemoConfig
 from midspan.study.folder import FinishedRun
 from midspan.study.results import Results, incoherent, mean_positions, refused
+from midspan.study.training_sections import training_section
 
 LABELS = {
     BASE: "Original",
@@ -20,6 +21,10 @@ LABELS = {
     "anywhere": "Anywhere",
     "mosa_paper": "MOSA (verbatim)",
 }
+TRAINING = (
+    "The verbatim recipe has no benign prompts, no floor under the harmful phrase and the paper's "
+    "learning rate; the others share one budget."
+)
 LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world. It shows mechanisms and "
     "tests the code; it says nothing about how an 8B model behaves.",
@@ -54,7 +59,7 @@ def report_of(run: FinishedRun) -> Report:
             ),
             _prefill_section(results, models, decodings),
             _wrap_section(results, models, decodings),
-            _training_section(metrics),
+            training_section({LABELS[name]: rows for name, rows in metrics.items()}, TRAINING),
             _order_section(config, results, models),
         ),
         players=tuple(_players(results, models, decodings)),
@@ -176,39 +181,6 @@ def _wrap_section(results: Results, models: Sequence[str], decodings: Sequence[s
         figures.bars_csv(groups, series),
     )
     return Section("Wrapped requests", "", figures=(figure,))
-
-
-def _training_section(metrics: Mapping[str, list[dict[str, Any]]]) -> Section:
-    made = []
-    for field, label in (
-        ("reward_safe", "log-probability of the refusal, nats"),
-        ("reward_harmful", "log-probability of the harmful phrase, nats"),
-        ("kl_harmful", "KL to the reference, harmful prompts, nats"),
-    ):
-        curves = [
-            figures.Curve(
-                LABELS[name],
-                [row["step"] for row in rows],
-                [row[field] for row in rows],
-                smoothing=max(1, len(rows) // 20),
-            )
-            for name, rows in metrics.items()
-        ]
-        made.append(
-            Figure(
-                label,
-                figures.lines(label, curves, "step", label),
-                "Best start in the window, mean over the batch (paper, Figure 7).",
-                field,
-                figures.lines_csv(curves),
-            )
-        )
-    return Section(
-        "Training",
-        "The verbatim recipe has no benign prompts, no floor under the harmful phrase and the "
-        "paper's learning rate; the others share one budget.",
-        figures=tuple(made),
-    )
 
 
 def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) -> Section:
