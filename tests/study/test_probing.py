@@ -144,6 +144,11 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     assert str(organism_folder) not in tables
 
 
+def test_its_tables_are_latex(midspan, files, organism_folder, set_in_latex):
+    midspan("probe", "prefill", organism_folder, *options(files, "prefill"))
+    set_in_latex(files / "run")
+
+
 def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_folder):
     command = ("probe", "window", organism_folder, *options(files, "window"))
     assert "no position is vulnerable" in midspan(*command)[1]
