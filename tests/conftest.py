@@ -1,5 +1,7 @@
 """A hand-sized model of the organism's world, untrained: for tests that need a whole model."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,28 @@ def organism_lm(organism_folder: Path):
     from midspan.models import load
 
     return load(organism_folder, device="cpu")
+
+
+@pytest.fixture
+def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
+    """Set all LaTeX tables of a run folder in one document: nothing may fail or leave the page."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("needs pdflatex with booktabs (Debian: texlive-latex-recommended)")
+
+    def compile_tables(run: Path) -> None:
+        folder = tmp_path_factory.mktemp("latex")
+        tables = sorted((run / "tables").glob("*.tex"))
+        assert tables
+        lines = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\hfuzz=4pt"]
+        lines += [r"\usepackage{array,booktabs,longtable}", r"\begin{document}"]
+        lines += [rf"\input{{{table}}}\clearpage" for table in tables]
+        (folder / "all.tex").write_text("\n".join([*lines, r"\end{document}"]))
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+            cwd=folder, capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:]
+        log = (folder / "all.log").read_text(encoding="latin-1")
+        assert "Overfull" not in log and "Float too large" not in log
+
+    return compile_tables

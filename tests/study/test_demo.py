@@ -50,6 +50,11 @@ def test_the_run_folder_holds_everything(finished):
 
 
 @pytest.mark.slow
+def test_its_tables_are_latex(finished, set_in_latex):
+    set_in_latex(finished.report.parent)
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_not_measured_again(finished):
     journal = finished.report.parent / "journal.jsonl"
     before = journal.read_bytes()

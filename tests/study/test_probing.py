@@ -161,6 +161,11 @@ def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folde
     assert not any(commit.step == -1 for lane in plain.lanes for commit in lane.commits)
 
 
+def test_its_tables_are_latex(midspan, files, organism_folder, set_in_latex):
+    midspan("probe", "prefill", organism_folder, *options(files, "prefill"))
+    set_in_latex(files / "run")
+
+
 def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_folder):
     command = ("probe", "window", organism_folder, *options(files, "window"))
     assert "no position is vulnerable" in midspan(*command)[1]

@@ -73,6 +73,10 @@ def test_a_study_leaves_records_tables_and_a_report(done):
         assert rows(folder, name)
 
 
+def test_its_tables_are_latex(done, set_in_latex):
+    set_in_latex(done[1])
+
+
 def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
     _, folder = done
     copy = tmp_path / "elsewhere"
