@@ -62,6 +62,7 @@ def align(
     The organism brings its own prompts; every other model needs --prompts.
     """
     from midspan.alignment import PRESETS
+    from midspan.engine.shards import this_rank
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
@@ -86,11 +87,16 @@ def align(
         exclude=tuple(exclude or ()),
         allow_overlap=allow_overlap,
     )
-    data = load_training_data(names, model, typer.echo)
+    # Under a launcher, the first process speaks for all.
+    is_first = this_rank().index == 0
+    data = load_training_data(names, model, typer.echo if is_first else lambda _: None)
     lm = load_model(model, quantization=quantization)
     from midspan.alignment import align as train
     from midspan.study.progress import Reporter
 
+    if not is_first:
+        train(lm, data, recipe, output, track=track)
+        return
     with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
 
         def show(step: int, total: int, row: Mapping[str, Any]) -> None:
