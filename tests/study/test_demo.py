@@ -44,6 +44,8 @@ def test_the_run_folder_holds_everything(finished):
     assert len(read_records(folder)) == len(finished.records)
     assert (folder / "adapters" / "mosa" / "metrics.jsonl").is_file()
     assert list((folder / "tables").glob("*.csv")) and list((folder / "figures").glob("*.svg"))
+    card = (folder / "adapters" / "mosa" / "README.md").read_text(encoding="utf-8")
+    assert card.count("| Measured | Original | MOSA |") == 2  # decodings
     page = finished.report.read_text(encoding="utf-8")
     assert "MOSA (verbatim)" in page and "midspan demo --smoke" in page
     assert len(page) < 5_000_000

@@ -77,6 +77,9 @@ def test_every_model_and_seed_is_asked_the_same(tmp_path):
     assert all(row["seconds"] > 0 for row in run.rows("trainings.jsonl"))
     assert table["minutes of training"]["original"] == "0.0"
     assert page.is_file() and (tmp_path / "figures" / "attacks-one-block-16-steps.svg").is_file()
+    for seed in (0, 1):
+        card = (tmp_path / "adapters" / f"anywhere-{seed}" / "README.md").read_text()
+        assert "| measured | original | anywhere |" in card and "n=16" in card
     changes = compare_runs(run, run)
     by_place = {change.place: change for change in changes}
     for model, units in ((BASE, 1), ("anywhere", 2)):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.engine.journal import write_jsonl
+from midspan.study.cards import fill_cards
 from midspan.study.cases import Sizes, build_cases
 from midspan.study.claims import NUMBERS, demo_hypotheses
 from midspan.study.folder import RunFolder
@@ -24,6 +25,13 @@ from midspan.study.measure import (
 from midspan.study.progress import Reporter
 
 BASE = "original"
+LABELS = {
+    BASE: "Original",
+    "initial": "Initial",
+    "mosa": "MOSA",
+    "anywhere": "Anywhere",
+    "mosa_paper": "MOSA (verbatim)",
+}
 # Cells whose traces are kept, for the decoding order and the player.
 TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
 
@@ -113,6 +121,7 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult
     _write_traces(run, records)
     write_records(run.path / "records.jsonl", records)
     report = write_page(run.path)
+    fill_cards(run.path, LABELS[BASE], {LABELS[name]: [path] for name, path in adapters.items()})
     reporter.say(f"report: {report}")
     return DemoResult(records, report, time.monotonic() - started)
 

@@ -9,18 +9,11 @@ from midspan.organism.tokenizer import vocabulary
 from midspan.report import Cell, Commit, Figure, Lane, Player, Report, Section, Table, figures
 from midspan.study.cases import PREFILL_CELLS, PREFILL_POSITIONS, UTILITY_CELLS
 from midspan.study.claims import END, demo_claims
-from midspan.study.demo import BASE, DemoConfig
+from midspan.study.demo import BASE, LABELS, DemoConfig
 from midspan.study.folder import FinishedRun
 from midspan.study.results import Results, incoherent, mean_positions, refused
 from midspan.study.training_sections import training_section
 
-LABELS = {
-    BASE: "Original",
-    "initial": "Initial",
-    "mosa": "MOSA",
-    "anywhere": "Anywhere",
-    "mosa_paper": "MOSA (verbatim)",
-}
 TRAINING = (
     "The verbatim recipe has no benign prompts, no floor under the harmful phrase and the paper's "
     "learning rate; the others share one budget."

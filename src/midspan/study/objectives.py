@@ -12,6 +12,7 @@ from midspan.alignment.presets import CARE
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
+from midspan.study.cards import fill_cards
 from midspan.study.cases import Case, Sizes, build_cases
 from midspan.study.folder import RunFolder
 from midspan.study.kinds import write_page
@@ -144,12 +145,14 @@ def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -
     decodings = {name: wanted[name] for name in config.decodings}
     records: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
+    adapters: dict[str, list[Path]] = {name: [] for name in config.recipes}
     with run.journal:
         models: dict[tuple[str, int], Path | None] = {(BASE, 0): None}
         for name, recipe in config.recipes.items():
             for seed in config.seeds:
                 adapter = _train(run, reporter, name, recipe, seed)
                 models[name, seed] = adapter
+                adapters[name].append(adapter)
                 trainings.append({"model": name, "seed": seed, "seconds": _seconds(adapter)})
         for (name, seed), trained in models.items():
             lm = load_organism(trained)
@@ -158,7 +161,9 @@ def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -
             records += [row | {"seed": seed} for row in made]
     write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)
-    return write_page(run.path)
+    page = write_page(run.path)
+    fill_cards(run.path, BASE, adapters)
+    return page
 
 
 def _train(
