@@ -54,6 +54,8 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
         MOSA, "prefill", "samples", "attacks", "utility",
     }  # fmt: skip
     assert result.report.stat().st_size < 5_000_000
+    card = (folder / "adapters" / MOSA / "README.md").read_text()
+    assert "## Measured" in card and "utility: " in card
 
 
 def test_the_same_command_runs_nothing_again(done, monkeypatch):

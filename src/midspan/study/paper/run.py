@@ -7,10 +7,11 @@ from pathlib import Path
 
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
+from midspan.study.cards import fill_cards
 from midspan.study.folder import RunFolder
 from midspan.study.kinds import write_page
-from midspan.study.paper.config import PaperConfig
-from midspan.study.paper.parts import check, is_done, run_part, seconds_of
+from midspan.study.paper.config import ORIGINAL, PaperConfig
+from midspan.study.paper.parts import check, is_done, part_folder, run_part, seconds_of
 from midspan.study.progress import Reporter
 
 KIND = "paper"
@@ -88,4 +89,7 @@ def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
     """What the parts took is the study's own record; all else is read from their folders."""
     rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
     write_jsonl(folder / "records.jsonl", rows)
-    return write_page(folder)
+    page = write_page(folder)
+    adapters = {label: [part_folder(config, folder, label)] for label in config.recipes}
+    fill_cards(folder, ORIGINAL, adapters)
+    return page
