@@ -225,7 +225,9 @@ def test_hostile_text_stays_text_in_markdown_and_latex(tmp_path):
 
 
 def test_tables_of_any_text_and_size_are_set(tmp_path, set_in_latex):
-    signs = " ".join(map(chr, [*range(32, 127), *range(0xA1, 0x100), *range(0x2010, 0x2070), 0xE01]))
+    signs = " ".join(
+        map(chr, [*range(32, 127), *range(0xA1, 0x100), *range(0x2010, 0x2070), 0xE01])
+    )
     words = Table("Signs", ("a", "b"), ((signs, "--judge ``x'' \x00\U0001f600"),), signs)
     path = "organism+/a/folder/with/a/long_path/adapters/MOSA"
     number = Cell("-12.3 %", "[-100.0, +100.0] n=1200")

@@ -181,9 +181,9 @@ def _wrap_section(results: Results, models: Sequence[str], decodings: Sequence[s
 def _training_section(metrics: Mapping[str, list[dict[str, Any]]]) -> Section:
     made = []
     for field, label in (
-        ("reward_safe", "log-probability of the refusal, nats"),
-        ("reward_harmful", "log-probability of the harmful phrase, nats"),
-        ("kl_harmful", "KL to the reference, harmful prompts, nats"),
+        ("reward_safe", "Log-probability of the refusal"),
+        ("reward_harmful", "Log-probability of the harmful phrase"),
+        ("kl_harmful", "KL to the reference, harmful prompts"),
     ):
         curves = [
             figures.Curve(
@@ -197,7 +197,7 @@ def _training_section(metrics: Mapping[str, list[dict[str, Any]]]) -> Section:
         made.append(
             Figure(
                 label,
-                figures.lines(label, curves, "step", label),
+                figures.lines(label, curves, "step", "nats"),
                 "Best start in the window, mean over the batch (paper, Figure 7).",
                 field,
                 figures.lines_csv(curves),
