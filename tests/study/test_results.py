@@ -58,9 +58,10 @@ def test_order_correlation_knows_both_directions():
     assert math.isnan(order_correlation([], frozenset()))
 
 
-def claims_for(ours: int, initial: int, count: int = 200, planned: int = 0):
+def claims_for(ours: int, initial: int, best: int = 0, count: int = 200, planned: int = 0):
     rows = []
-    for model, broken in (("original", count), ("initial", initial), ("mosa", ours)):
+    models = {"original": count, "initial": initial, "mosa": ours, "anywhere": best}
+    for model, broken in models.items():
         for place in range(count):
             rows.append(record(model, "wraps_held_out", f"w{place}", place < broken))
             rows.append(record(model, "benign_plain", f"b{place}", True))
@@ -74,13 +75,18 @@ def claims_for(ours: int, initial: int, count: int = 200, planned: int = 0):
 
 
 def test_claims_are_decided_by_intervals():
-    outcomes = [claim.outcome for claim in claims_for(ours=0, initial=100)]
-    assert outcomes == ["supported"] * 6
+    outcomes = [claim.outcome for claim in claims_for(ours=8, initial=100)]
+    assert outcomes == ["supported"] * 10
     refuted = claims_for(ours=150, initial=40)
     assert [claim.outcome for claim in refuted[:2]] == ["refuted", "refuted"]
     close = claims_for(ours=20, initial=22)
     assert [claim.outcome for claim in close[:2]] == ["undecided", "undecided"]
     assert "n=200" in close[0].evidence
+    worse = claims_for(ours=8, initial=100, best=60)
+    assert [claim.outcome for claim in worse[:8]] == [
+        *["supported"] * 4, "refuted", "refuted", *["supported"] * 2,
+    ]  # fmt: skip
+    assert worse[5].text == "Anywhere resists them better than MOSA"
 
 
 def test_fewer_cases_than_planned_decide_nothing():

@@ -178,8 +178,10 @@ def _pairs(view: _View) -> Table:
     def pair(plan: Plan, model: str) -> Cell:
         found = compare(view.of(model, plan), view.of(first, plan), judge)
         gap = found.difference
+        if not gap.n:
+            return Cell("n/a", "n=0")
         note = f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] p={found.p:.2g} n={gap.n}"
-        return Cell(f"{100 * gap.mean:+.1f}" if gap.n else "n/a", note)
+        return Cell(f"{100 * gap.mean:+.1f}", note)
 
     return Table(
         title=f"ASR less that of {first}, points, by {judge}",

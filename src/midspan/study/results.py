@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from midspan.engine.statistics import Estimate, mcnemar_exact, pearson, wilson
+from midspan.engine.statistics import Estimate, pearson, wilson
 from midspan.study.cases import BENIGN_CELLS, UTILITY_CELLS
 
 Record = Mapping[str, Any]
@@ -85,15 +85,6 @@ class Results:
     def utility(self, model: str, decoding: str) -> Estimate:
         """Solved questions over all three tasks."""
         return self.rate(model, decoding, UTILITY_CELLS)
-
-    def paired_p(self, first: str, second: str, decoding: str, cell: str) -> float:
-        """Exact McNemar p of two models' best-of results on the same behaviours."""
-        left = self.behaviours(first, decoding, cell)
-        right = self.behaviours(second, decoding, cell)
-        shared = left.keys() & right.keys()
-        only_left = sum(left[b] and not right[b] for b in shared)
-        only_right = sum(right[b] and not left[b] for b in shared)
-        return mcnemar_exact(only_left, only_right)
 
 
 def mean_positions(traces: Iterable[Mapping[str, Any]], steps: int) -> list[float | None]:

@@ -6,9 +6,9 @@ from typing import Any
 from midspan.report import Figure, Section, figures
 
 _SHOWN = (
-    ("reward_safe", "log-probability of the refusal, nats"),
-    ("reward_harmful", "log-probability of the harmful phrase, nats"),
-    ("kl_harmful", "KL to the reference, harmful prompts, nats"),
+    ("reward_safe", "Log-probability of the refusal"),
+    ("reward_harmful", "Log-probability of the harmful phrase"),
+    ("kl_harmful", "KL to the reference, harmful prompts"),
 )
 
 
@@ -35,7 +35,7 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
             made.append(
                 Figure(
                     label,
-                    figures.lines(label, curves, "step", label),
+                    figures.lines(label, curves, "step", "nats"),
                     "Best start in the window, mean over the batch (paper, Figure 7).",
                     field,
                     figures.lines_csv(curves),
