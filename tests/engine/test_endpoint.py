@@ -10,7 +10,7 @@ import pytest
 from midspan.data.behaviours import Behaviour
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Anchor, Chat, user
-from midspan.engine.endpoint import Endpoint, EndpointConfig
+from midspan.engine.endpoint import Endpoint, EndpointConfig, bill
 from midspan.engine.journal import Journal
 from midspan.engine.waves import Job, run
 from midspan.errors import MidspanError
@@ -120,6 +120,43 @@ def test_the_cost_limit_ends_the_run_and_what_was_paid_is_kept(server_module, tm
         assert sum(server.seen.values()) == 100
 
 
+def test_what_a_run_has_cost_and_will_cost_at_most(server_module, tmp_path):
+    with server_module.serving(rate=0) as server:
+        config = EndpointConfig.from_spec(server.spec, **QUICK, input_price=3, output_price=15)
+        priced, unpriced = (
+            Endpoint(config),
+            Endpoint(EndpointConfig.from_spec(server.spec, **QUICK)),
+        )
+        ask(priced, tmp_path / "j", 20)
+        ask(unpriced, tmp_path / "j", 20)  # From the journal.
+    assert config.dollars(10, 5) == pytest.approx(105e-6)
+    assert priced.cost == pytest.approx(20 * 105e-6) == config.dollars(10, 5, calls=20)
+    assert unpriced.cost is None
+
+
+@pytest.mark.parametrize(
+    ("prices", "dollars"),
+    [
+        ({}, None),
+        ({"input_price": 1}, None),
+        ({"output_price": 1}, None),
+        ({"input_price": 0, "output_price": 0}, 0.0),
+        ({"input_price": 2.5, "output_price": 10}, 340 * (0.0025 + 0.005)),
+    ],
+)
+def test_a_price_that_is_not_known_is_not_zero(prices, dollars):
+    config = EndpointConfig(url="http://h/v1", model="m", **prices)
+    assert config.dollars(1000, 500, calls=340) == (
+        None if dollars is None else pytest.approx(dollars)
+    )
+
+
+def test_bills_are_as_unknown_as_their_parts():
+    assert bill([]) == bill([0.0]) == "$0.00"
+    assert bill([1000.0, 234.5]) == "$1,234.50"
+    assert bill([1000.0, None]) == "unknown"
+
+
 def test_the_pace_is_kept(server_module, tmp_path):
     import time
 
@@ -148,7 +185,7 @@ def test_specs(monkeypatch):
         EndpointConfig.from_spec("https://me:secret@host/v1#m")
     assert "secret" not in str(caught.value)
     with pytest.raises(MidspanError, match="max_cost: give input_price"):
-        Endpoint(EndpointConfig(url="http://h/v1", model="m", max_cost=1))
+        Endpoint(EndpointConfig(url="http://h/v1", model="m", max_cost=1, input_price=1))
 
 
 def test_openai_without_a_key_is_refused_before_anything_is_sent(tmp_path, monkeypatch):

@@ -79,6 +79,71 @@ def test_a_damaged_middle_line_is_refused(tmp_path, damage):
         assert (journal["a"], journal["b"]) == (1, 2)
 
 
+KEY = b"0123456789abcdef" * 2
+SOUND = b'{"key": "' + KEY + b'", "value": {"raw": "some words", "tokens": 2}}'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        SOUND[:-1], SOUND[:40], SOUND[1:], SOUND[9:], SOUND[:60] + SOUND, SOUND + SOUND,
+        SOUND.replace(b"some", b"\0\0\0\0"), SOUND.replace(b'"value"', b'"valu"'), b"\0" * 40,
+    ],
+)  # fmt: skip
+def test_a_cut_joined_or_holed_line_is_refused_on_opening(tmp_path, damage):
+    (tmp_path / "j").write_bytes(b"\n".join([SOUND, damage, SOUND, b""]))
+    refused(tmp_path / "j", "j: line 2 is damaged")
+
+
+def test_lines_that_another_tool_wrote_are_read(tmp_path):
+    entries = {"a b": 1, "": {"key": "value"}, KEY.decode(): [{"key": "c", "value": 2}]}
+    lines = [json.dumps({"value": v, "key": k}, indent=None) for k, v in entries.items()]
+    (tmp_path / "j").write_text("\n".join([*lines, ""]))
+    with Journal(tmp_path / "j") as journal:
+        assert {key: journal[key] for key in journal} == entries
+
+
+def test_damage_within_a_value_is_refused_when_it_is_asked_for(tmp_path):
+    """Any byte of a value replaced: it is read as JSON still, or its line is named."""
+    path, refusals = tmp_path / "j", 0
+    for place in range(SOUND.index(b"{", 1) + 1, len(SOUND) - 2):
+        damaged = SOUND[:place] + b"{" + SOUND[place + 1 :]
+        path.write_bytes(b"\n".join([SOUND.replace(KEY, b"f" * 32), damaged, b""]))
+        with Journal(path) as journal:
+            assert (len(journal), journal["f" * 32]["tokens"]) == (2, 2)
+            try:
+                value = json.loads(damaged)["value"]
+            except ValueError:
+                refusals += 1
+                with pytest.raises(MidspanError, match="j: line 2 is damaged; delete that line"):
+                    journal[KEY.decode()]
+            else:
+                assert journal[KEY.decode()] == value
+    assert refusals > 10
+
+
+def test_damage_in_another_processs_journal_is_named_there(tmp_path):
+    (tmp_path / "other").write_bytes(SOUND.replace(b"2}}", b"?}}") + b"\n")
+    with Journal(tmp_path / "own", [tmp_path / "other"]) as journal:
+        journal.append({"a": 1})
+        with pytest.raises(MidspanError, match="other: line 1 is damaged"):
+            journal[KEY.decode()]
+
+
+def test_values_stay_unread_until_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.append({f"{n:032x}": {"raw": "x", "tokens": n} for n in range(5)})
+    read = []
+    monkeypatch.setattr(
+        json, "loads", lambda text, loads=json.loads: read.append(text) or loads(text)
+    )
+    with Journal(path) as journal:
+        assert (list(journal), read) == ([f"{n:032x}" for n in range(5)], [])
+        assert [journal[f"{3:032x}"]["tokens"] for _ in range(2)] == [3, 3]
+    assert len(read) == 1
+
+
 def test_only_one_writer_at_a_time(tmp_path):
     path = tmp_path / "j"
     with Journal(path):

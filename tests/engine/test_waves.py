@@ -1,6 +1,7 @@
 """The engine against scripted roles: results depend on calls and seeds, and on nothing else."""
 
 import dataclasses
+import gc
 import json
 import os
 import random
@@ -308,6 +309,30 @@ def test_an_answer_not_as_asked_is_asked_for_again_and_then_reported(tmp_path):
     assert len(set(seeds)) == 4
     assert result.spent["attacker"] == Spent(4, 4, 0)
     assert "attacker: invalid literal" in result.reason
+
+
+def test_cycles_are_looked_for_while_a_role_answers_alone(tmp_path):
+    seen = []
+
+    def speak(call, rng):
+        seen.append(("role", gc.isenabled()))
+        return "text"
+
+    def attack(sample, config):
+        yield [Chat("target", (user("x"),))]
+        seen.append(("attack", gc.isenabled()))
+        raise KeyError
+
+    for collecting in (gc.enable, gc.disable):
+        collecting()
+        was_on = gc.isenabled()
+        try:
+            with pytest.raises(KeyError):
+                one(attack, {"target": Scripted(speak, "v")}, tmp_path / f"{was_on}")
+            assert gc.isenabled() is was_on
+            assert seen[-2:] == [("role", was_on), ("attack", False)]
+        finally:
+            gc.enable()
 
 
 def test_equal_calls_are_sampled_apart_and_parts_advance_together(tmp_path):

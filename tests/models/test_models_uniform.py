@@ -1,6 +1,7 @@
 """DiffusionGemma: loading, its own sampler with traces and anchors, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
 from midspan.alignment import AlignmentData, align, mosa
-from midspan.data import Example, english_phrases
+from midspan.data import Behaviour, Example, english_phrases
 from midspan.decoding import ANCHOR_STEP, DecodingConfig, Request, decode
+from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.calls import Chat, user
+from midspan.engine.journal import Journal
+from midspan.engine.local import LocalRole
+from midspan.engine.waves import Job, run
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, load
 from midspan.models.uniform import UniformRequest, generate_uniform
@@ -196,3 +202,24 @@ def test_a_lone_text_config_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(MidspanError, match="part of diffusion_gemma"):
         load(tmp_path)
+
+
+def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: Path) -> None:
+    """So samples differ, an answer not as asked is worth another try, and no call's own fail."""
+    asked = Chat("target", (user("write a poem"),), temperature=0.0, top_p=0.5)
+    unreadable = replace(asked, parse=int)
+    found = []
+
+    def attack(sample: Sample, config: AttackConfig) -> Steps:
+        found.extend((yield [asked, asked, replace(asked, temperature=1.0), unreadable]))
+        return "exhausted"
+
+    role = LocalRole(lm, DecodingConfig(length=8, steps=4), 2)
+    behaviour = Behaviour("b", "x")
+    job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behaviour, {"target": role})
+    with Journal(tmp_path / "j") as journal:
+        (result,) = run([job], journal)
+        texts = [journal[key]["raw"] for key in journal]
+    assert [reply.failure for reply in found] == [None, None, None, "unparseable"]
+    assert result.spent["target"].calls == len(texts) == 6
+    assert len(set(texts)) == 6

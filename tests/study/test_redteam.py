@@ -28,6 +28,7 @@ from midspan.study.redteam import (
 )
 from midspan.study.redteam_report import report_of
 from midspan.study.reported import ATTACKS, MODELS, reported
+from midspan.study.roles import chat_role, helper_role, judge_role
 
 SMALL = organism_redteam().model_copy(
     update={
@@ -176,12 +177,28 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
         ({"behaviours": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),
         ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
+        ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
+        ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers: openai:gpt-4.1.price: Extra"),
+        ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
     ],
 )
 def test_what_cannot_run_is_refused_before_the_folder_is_made(tmp_path, changes, message):
     with pytest.raises(MidspanError, match=message):
         run_redteam(SMALL.model_copy(update=changes), tmp_path / "run", "c")
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_a_server_reach_it_and_make_no_other_run():
+    spec, prices = "openai:gpt-4.1", {"input_price": 1, "output_price": 2, "max_cost": 3}
+    config = SMALL.model_copy(update={"servers": {spec: prices}})
+    assert config.model_dump(mode="json") == SMALL.model_dump(mode="json")
+    for role in (
+        chat_role(spec, {}, 1, config.servers),
+        helper_role("attacker", spec, 1, config.servers),
+        judge_role(f"harm={spec}", servers=config.servers)._role,
+    ):
+        assert (role.config.max_cost, role.cost) == (3, 0)
+    assert chat_role(spec, {}, 1).cost is None
 
 
 def test_rows_of_one_name_are_refused():

@@ -85,9 +85,15 @@ class Ledger:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self.spent: dict[str, Spent] = defaultdict(Spent)
-        self.generations = 0
+        # Calls, tokens and forwards by role.
+        self._counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self._generations = 0
         self._helper_calls = 0
+
+    @property
+    def spent(self) -> dict[str, Spent]:
+        """By role."""
+        return {role: Spent(*counts) for role, counts in self._counts.items()}
 
     def grant(self, calls: Sequence[Call]) -> list[int | None]:
         """Count the calls of a batch that may be made, in their order.
@@ -97,27 +103,31 @@ class Ledger:
         """
         if self._used_up():
             return [None] * len(calls)
-        return [self.generations if self._grant(call) else None for call in calls]
+        return [self._generations if self._grant(call) else None for call in calls]
 
     def book(self, role: str, tokens: int, forwards: int) -> None:
         """Add what a granted call turned out to cost."""
-        self.spent[role] += Spent(0, tokens, forwards)
+        counts = self._counts[role]
+        counts[1] += tokens
+        counts[2] += forwards
 
     def _used_up(self) -> bool:
-        total = sum(self.spent.values(), Spent())
-        limits = ((self._budget.tokens, total.tokens), (self._budget.forwards, total.forwards))
-        return any(limit is not None and used >= limit for limit, used in limits)
+        limits = (self._budget.tokens, self._budget.forwards)
+        return any(
+            limit is not None and sum(counts[place] for counts in self._counts.values()) >= limit
+            for place, limit in enumerate(limits, start=1)
+        )
 
     def _grant(self, call: Call) -> bool:
         if is_generation(call):
-            if self.generations == self._budget.target:
+            if self._generations == self._budget.target:
                 return False
-            self.generations += 1
+            self._generations += 1
         elif call.role != "target":
             if self._helper_calls == self._budget.helper:
                 return False
             self._helper_calls += 1
-        self.spent[call.role] += Spent(1)
+        self._counts[call.role][0] += 1
         return True
 
 

@@ -53,7 +53,7 @@ class Chat:
             was filled with: scripted roles answer by these instead of reading the messages.
         parse: Makes `Reply.value` of the text; it raises ValueError for a text not as asked, and
             the role is then asked anew with another seed, at most `retries` times, and at
-            temperature 1 where it would say the same again.
+            temperature 1 where it would say the same again; never where it would even then.
     """
 
     role: str

@@ -5,8 +5,9 @@ fingerprint holds it. Written over httpx2, which the hub's client brings along: 
 package would add its hidden retries to ours and its own reading of broken replies.
 """
 
+import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, Self
@@ -34,8 +35,9 @@ class EndpointConfig(BaseModel):
         concurrency: Requests under way at a time.
         requests_per_minute: Pace; None for none.
         max_cost: US dollars that a run may cost, journalled replies included.
-        input_price: US dollars a million prompt tokens.
-        output_price: US dollars a million response tokens.
+        input_price: US dollars a million prompt tokens; 0 where they are free, None where it is not
+            known.
+        output_price: US dollars a million response tokens; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,8 +51,8 @@ class EndpointConfig(BaseModel):
     concurrency: int = Field(8, ge=1)
     requests_per_minute: float | None = Field(None, gt=0)
     max_cost: float | None = Field(None, gt=0)
-    input_price: float = Field(0, ge=0)
-    output_price: float = Field(0, ge=0)
+    input_price: float | None = Field(None, ge=0)
+    output_price: float | None = Field(None, ge=0)
 
     @classmethod
     def from_spec(cls, spec: str, **fields: Any) -> Self:
@@ -61,14 +63,31 @@ class EndpointConfig(BaseModel):
         """
         if spec.startswith("openai:") and spec != "openai:":
             named = {"url": OPENAI_URL, "model": spec.removeprefix("openai:")}
-            return cls(**{"key_variable": "OPENAI_API_KEY", **named, **fields})
+            return cls(**{"key_variable": "OPENAI_API_KEY", **fields, **named})
         url, _, model = spec.partition("#")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not model:
             raise MidspanError(f"{spec.partition('@')[0]!r} is neither openai:MODEL nor URL#MODEL")
         if parts.username or parts.password or parts.query:
             raise MidspanError("the address holds a name or key; put keys in the environment")
-        return cls(url=url.rstrip("/"), model=model, **fields)
+        return cls(**{**fields, "url": url.rstrip("/"), "model": model})
+
+    def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
+        """What calls of so many tokens each cost; None where a price is not known.
+
+        With bounds of calls and tokens it is a bound: failed tries are not charged.
+        """
+        if self.input_price is None or self.output_price is None:
+            return None
+        return calls * (prompt_tokens * self.input_price + tokens * self.output_price) / 1e6
+
+
+def bill(costs: Iterable[float | None]) -> str:
+    """A sum of dollars for people; with one that is not known, neither is the sum."""
+    known = list(costs)
+    if None in known:
+        return "unknown"
+    return f"${math.fsum(cost for cost in known if cost is not None):,.2f}"
 
 
 class Endpoint(Role):
@@ -84,11 +103,16 @@ class Endpoint(Role):
             import tenacity  # noqa: F401
         except ImportError as error:
             raise MidspanError("endpoints: install them with pip install 'midspan[api]'") from error
-        if config.max_cost is not None and not (config.input_price or config.output_price):
+        if config.max_cost is not None and config.dollars(0, 0) is None:
             raise MidspanError("max_cost: give input_price and output_price too")
         self.config = config
         self.fingerprint = f"{config.model}@{config.url}"
-        self.cost = 0.0
+        self._paid = 0.0
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars so far, journalled replies included; None where a price is not known."""
+        return None if self.config.dollars(0, 0) is None else self._paid
 
     def draws(self, call: Call) -> bool:
         """Not at temperature 0, where equal questions share an answer."""
@@ -96,7 +120,7 @@ class Endpoint(Role):
 
     def account(self, answer: Answer) -> None:
         """Add up the cost."""
-        self.cost += self._price(answer)
+        self._paid += self._price(answer)
 
     def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
         """Send all tasks, some at a time, and yield what comes back as it does.
@@ -114,8 +138,8 @@ class Endpoint(Role):
                     "anchors, likelihoods and gradients need a local diffusion model"
                 )
         stop = threading.Event()
-        ending = self._over(self.cost)
-        cost = self.cost
+        ending = self._over(self._paid)
+        cost = self._paid
         waiting = iter(enumerate(tasks))
         flying: dict[Future[Answer | NoAnswer], int] = {}
         with (
@@ -144,9 +168,7 @@ class Endpoint(Role):
             raise ending
 
     def _price(self, answer: Answer) -> float:
-        config = self.config
-        paid = answer.prompt_tokens * config.input_price + answer.tokens * config.output_price
-        return paid / 1e6
+        return self.config.dollars(answer.prompt_tokens, answer.tokens) or 0.0
 
     def _over(self, cost: float) -> MidspanError | None:
         if self.config.max_cost is None or cost < self.config.max_cost:

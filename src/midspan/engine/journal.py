@@ -14,6 +14,7 @@ from typing import IO, Any
 from midspan.errors import MidspanError
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+_KEY, _VALUE, _END = b'{"key": "', b'", "value": ', b"}\n"
 
 
 def key_of(**parts: Any) -> str:
@@ -26,7 +27,9 @@ class Journal:
     """Key to value, on disk.
 
     A torn last line (power cut, ``kill -9``) is cut off when the file is opened; a broken line
-    anywhere else is damage and is refused. One process writes at a time (advisory lock).
+    anywhere else is damage and is refused: when the file is opened where the line is cut, joined
+    with another, holed or has no key, else when its value, which is not read before, is asked for.
+    One process writes at a time (advisory lock).
 
     Args:
         path: The file.
@@ -34,7 +37,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, also: Iterable[Path] = ()) -> None:
-        self._path = path
+        self._path, self._also = path, tuple(also)
         self._is_synced = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +47,7 @@ class Journal:
         try:
             _lock(self._file, path)
             values, self._end = self._read()
-            others = {key: value for other in also for key, value, _ in read_entries(other)}
+            others = {key: value for other in self._also for key, value, _ in read_entries(other)}
             self._values = others | values
         except MidspanError:
             self._file.close()
@@ -54,7 +57,13 @@ class Journal:
         return key in self._values
 
     def __getitem__(self, key: str) -> Any:
-        return self._values[key]
+        value = self._values[key]
+        if isinstance(value, bytes):
+            try:
+                value = self._values[key] = json.loads(value.decode(errors="surrogatepass"))
+            except ValueError as error:
+                raise self._damaged(key) from error
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -88,7 +97,7 @@ class Journal:
     def absorb(self, path: Path) -> None:
         """Append what another process's finished journal holds and this one does not."""
         with Journal(path) as other:
-            new = {key: value for key, value in other._values.items() if key not in self}
+            new = {key: other[key] for key in other if key not in self}
         if new:
             self.append(new)
 
@@ -110,6 +119,15 @@ class Journal:
         return MidspanError(
             f"cannot write to {self._path}: {error.strerror}; make room and give the same command"
         )
+
+    def _damaged(self, key: str) -> MidspanError:
+        places = [
+            (path, number)
+            for path in (*self._also, self._path)
+            for number, (found, _, _) in enumerate(read_entries(path), start=1)
+            if found == key
+        ]
+        return _damage(*places[-1])
 
     def close(self) -> None:
         """Release the file and its lock."""
@@ -135,6 +153,8 @@ class Journal:
 def read_entries(path: Path) -> Iterator[tuple[str, Any, int]]:
     """Key, value and size in bytes of every whole line; a torn last line ends the file.
 
+    A value is left as bytes of JSON wherever its line looks sound.
+
     Raises:
         MidspanError: A line is damaged.
     """
@@ -143,13 +163,34 @@ def read_entries(path: Path) -> Iterator[tuple[str, Any, int]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                entry = json.loads(line)
-                hash(entry["key"])
-                yield entry["key"], entry["value"], len(line)
+                key, value = _unread(line) or _read(line)
             except (ValueError, KeyError, TypeError) as error:
-                raise MidspanError(
-                    f"{path}: line {number} is damaged; delete that line to go on"
-                ) from error
+                raise _damage(path, number) from error
+            yield key, value, len(line)
+
+
+def _unread(line: bytes) -> tuple[str, bytes] | None:
+    """Key and value of a line as `write` puts it; None where only reading it all makes sure."""
+    key, _, value = line[len(_KEY) : -len(_END)].partition(_VALUE)
+    is_sound = (
+        line.startswith(_KEY)
+        and line.endswith(_END)
+        and key.isalnum()
+        and value[:1] + value[-1:] in (b"{}", b"[]", b'""')
+        and _KEY not in value  # Two lines in one.
+        and b"\0" not in value  # What a power cut leaves of blocks that were never written.
+    )
+    return (key.decode(), value) if is_sound else None
+
+
+def _read(line: bytes) -> tuple[str, Any]:
+    entry = json.loads(line)
+    hash(entry["key"])
+    return entry["key"], entry["value"]
+
+
+def _damage(path: Path, number: int) -> MidspanError:
+    return MidspanError(f"{path}: line {number} is damaged; delete that line to go on")
 
 
 def _lock(file: IO[bytes], path: Path) -> None:

@@ -36,6 +36,9 @@ class LocalRole(Role):
         self.capacity = batch_size
         self.fingerprint = f"{lm.name}@{lm.fingerprint}"
         self._home, self._device = str(lm.device), device
+        # It always draws, at temperatures of its own.
+        self._has_own_sampler = lm.family.noise == "uniform"
+        self._configs: dict[tuple[object, ...], DecodingConfig] = {}
 
     def describe(self, call: Call) -> dict[str, Any]:
         """The messages, and the settings that the call comes to."""
@@ -52,7 +55,11 @@ class LocalRole(Role):
         if not isinstance(call, Chat):
             return isinstance(call, Substitute)
         config = self._config(call)
-        return bool(config.temperature or config.alg_temp) or config.remasking == "random"
+        return (
+            self._has_own_sampler
+            or bool(config.temperature or config.alg_temp)
+            or config.remasking == "random"
+        )
 
     def lane(self, call: Call) -> str:
         """Canvases of one length, filled in one way, share a batch."""
@@ -169,11 +176,19 @@ class LocalRole(Role):
         return ids
 
     def _config(self, call: Chat) -> "DecodingConfig":
-        """The role's decoding under the call's own settings."""
+        """The role's decoding under the call's own settings; few calls differ in these."""
+        anchors = call.anchors if call.extend is not None else ()
+        asked = (call.temperature, call.top_p, call.max_tokens, call.extend, anchors)
+        if asked not in self._configs:
+            self._configs[asked] = self._changed(call)
+        return self._configs[asked]
+
+    def _changed(self, call: Chat) -> "DecodingConfig":
         changes: dict[str, Any] = {}
-        if call.temperature is not None:
+        if call.temperature is not None and not self._has_own_sampler:
             changes["temperature"] = call.temperature
-        if call.top_p is not None and self.decoding.sampler != "llada":  # which has no nucleus
+        has_nucleus = self.decoding.sampler != "llada" and not self._has_own_sampler
+        if call.top_p is not None and has_nucleus:
             changes["top_p"] = call.top_p
         length = call.max_tokens
         if call.extend is not None:

@@ -99,12 +99,14 @@ class OpenCall:
     def _again(self) -> "OpenCall | None":
         if self.retry >= getattr(self.call, "retries", 0):
             return None
-        (granted,) = self.live.ledger.grant([self.call])
-        if granted is None:
-            return None
         call = self.call
         if isinstance(call, Chat | Judge) and not self.role.draws(call):
             call = replace(call, temperature=1.0)  # Else it would say the same again.
+            if not self.role.draws(call):
+                return None
+        (granted,) = self.live.ledger.grant([call])
+        if granted is None:
+            return None
         return OpenCall(self.live, self.index, call, self.role, granted, self.retry + 1)
 
 
@@ -180,7 +182,7 @@ class Live:
             stop=stop,
             reason=self._last_failure if stop == "failed" else "",
             access=_ACCESS[self._access],
-            spent=dict(self.ledger.spent),
+            spent=self.ledger.spent,
         )
 
 

@@ -4,8 +4,10 @@ Nothing here depends on time: which calls go next follows from the calls alone, 
 call and seed, so an interrupted run goes on with the same batches.
 """
 
+import gc
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,14 +57,30 @@ def run(
     lives = [Live(job, seed) for job in jobs]
     desk = _Desk(journal, on_turn)
     try:
-        ready: list[Live] = lives
-        while ready:
-            for live in ready:
-                desk.put(live.advance())
-            ready = desk.turn()
+        with _collecting(False):
+            ready: list[Live] = lives
+            while ready:
+                for live in ready:
+                    desk.put(live.advance())
+                ready = desk.turn()
     finally:
         desk.close()
     return [live.result() for live in lives]
+
+
+@contextmanager
+def _collecting(wanted: bool) -> Iterator[None]:
+    """Python's search for reference cycles, on or off.
+
+    Waves make none, and hold so many calls and replies that looking through them again and again
+    takes a third of a large replay.
+    """
+    was_on = gc.isenabled()
+    (gc.enable if wanted else gc.disable)()
+    try:
+        yield
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 @dataclass
@@ -99,6 +117,7 @@ class _Desk:
         self._lanes: dict[tuple[Role, str], _Lane] = {}
         self._accounted: set[str] = set()
         self._loaded: Role | None = None
+        self._collects = gc.isenabled()
 
     def put(self, calls: Iterable[OpenCall]) -> None:
         """Queue calls."""
@@ -112,20 +131,27 @@ class _Desk:
         while lane := self._next():
             taken = lane.take()
             failed = self._ask(lane, taken)
-            settled = []
-            for key, calls in taken.items():
-                answer = failed.get(key) or Answer.from_dict(self._journal[key])
-                if isinstance(answer, Answer) and key not in self._accounted:
-                    self._accounted.add(key)
-                    lane.role.account(answer)
-                for call in calls:
-                    again = call.settle(answer)
-                    self.put([again] if again else [])
-                    settled.append(call.live)
-            ready = [live for live in dict.fromkeys(settled) if not live.is_waiting]
+            settled = self._settle(lane.role, taken, failed)
+            ready = [live for live in settled if not live.is_waiting]
             if ready:
                 return ready
         return []
+
+    def _settle(
+        self, role: Role, taken: dict[str, list[OpenCall]], failed: dict[str, NoAnswer]
+    ) -> Iterable[Live]:
+        """Pass answers on; the samples that got any, each once."""
+        settled: dict[Live, None] = {}
+        for key, calls in taken.items():
+            answer = failed.get(key) or Answer.from_dict(self._journal[key])
+            if isinstance(answer, Answer) and key not in self._accounted:
+                self._accounted.add(key)
+                role.account(answer)
+            for call in calls:
+                again = call.settle(answer)
+                self.put([again] if again else [])
+                settled[call.live] = None
+        return settled
 
     def close(self) -> None:
         """Let go of the accelerator."""
@@ -153,7 +179,8 @@ class _Desk:
         if missing:
             self._load(lane.role)
         for batch in batches:
-            failed |= self._ask_batch(lane.role, [taken[key][0] for key in batch])
+            with _collecting(self._collects):
+                failed |= self._ask_batch(lane.role, [taken[key][0] for key in batch])
         self._journal.sync()
         if self._on_turn is not None:
             turn = Turn(lane.role.fingerprint, len(taken), len(missing), len(batches))

@@ -76,6 +76,7 @@ class ChatJudge(Role):
         self._role, self._rubric, self._temperature = role, rubric, temperature
         self.capacity = role.capacity
         self.fingerprint = f"{role.fingerprint}/{rubric.name}"
+        self._last: tuple[Call, Chat] | None = None
 
     def describe(self, call: Call) -> dict[str, Any]:
         """The conversation that the role is given."""
@@ -114,14 +115,18 @@ class ChatJudge(Role):
         self._role.unload()
 
     def _chat(self, call: Call) -> Chat:
-        assert isinstance(call, Judge)
-        return Chat(
-            call.role,
-            self._rubric.messages(call.behaviour, call.response),
-            temperature=self._temperature if call.temperature is None else call.temperature,
-            kind=self._rubric.name,
-            fields=question(call),
-        )
+        # A call is looked at several times in a row.
+        if self._last is None or self._last[0] is not call:
+            assert isinstance(call, Judge)
+            chat = Chat(
+                call.role,
+                self._rubric.messages(call.behaviour, call.response),
+                temperature=self._temperature if call.temperature is None else call.temperature,
+                kind=self._rubric.name,
+                fields=question(call),
+            )
+            self._last = call, chat
+        return self._last[1]
 
 
 def keyword_judge() -> ExactJudge:

@@ -29,6 +29,7 @@ from midspan.study.roles import (
     TWIN,
     behaviour_set,
     chat_role,
+    check_servers,
     check_specs,
     helper_role,
     is_server,
@@ -90,6 +91,8 @@ class RedteamConfig(BaseModel):
         seed: Of all draws.
         stands_for: Which model of the paper a target is: Original, Initial or MOSA.
         calibrations: Files of `midspan judge calibrate`, by judge.
+        servers: Fields of `EndpointConfig`, such as prices and limits, by model. They do not change
+            what is said, so that a run goes on under others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +109,7 @@ class RedteamConfig(BaseModel):
     seed: int = 0
     stands_for: dict[str, str] = Field(default_factory=dict)
     calibrations: dict[str, str] = Field(default_factory=dict)
+    servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
 
     @model_validator(mode="after")
     def _rows_have_names(self) -> Self:
@@ -253,6 +257,7 @@ def check(config: RedteamConfig) -> BehaviourSet:
     for plan in config.plans:
         plan.config()
     check_specs(config.judges, config.helpers)
+    check_servers(config.servers, (*config.models, *config.helpers.values(), *config.judges))
     _check_language(config)
     _check_access(config)
     return behaviour_set(config.behaviours, config.seed)
@@ -263,9 +268,10 @@ def _attack_all(
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every plan on every model, a model at a time; their records."""
     reporter = Reporter()
-    judges = {spec: judge_role(spec) for spec in config.judges}
+    judges = {spec: judge_role(spec, servers=config.servers) for spec in config.judges}
     helpers = {
-        name: helper_role(name, spec, config.batch_size) for name, spec in config.helpers.items()
+        name: helper_role(name, spec, config.batch_size, config.servers)
+        for name, spec in config.helpers.items()
     }
     cells = {}
     for model in config.models:
@@ -318,7 +324,7 @@ def _check_access(config: RedteamConfig) -> None:
 
 def _models(model: str, config: RedteamConfig) -> dict[str, Role]:
     """The target, and a proxy where an attack takes one."""
-    roles = {"target": chat_role(model, config.decoding, config.batch_size)}
+    roles = {"target": chat_role(model, config.decoding, config.batch_size, config.servers)}
     if any("proxy" in find(plan.attack).roles for plan in config.plans):
         proxy = next(spec for spec in config.proxies if spec != model)
         roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size)
