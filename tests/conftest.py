@@ -39,7 +39,7 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
         tables = sorted((run / "tables").glob("*.tex"))
         assert tables
         lines = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\hfuzz=4pt"]
-        lines += [r"\usepackage{array,booktabs,longtable}", r"\begin{document}"]
+        lines += [r"\usepackage{array,booktabs,longtable,lscape}", r"\begin{document}"]
         lines += [rf"\input{{{table}}}\clearpage" for table in tables]
         (folder / "all.tex").write_text("\n".join([*lines, r"\end{document}"]))
         done = subprocess.run(

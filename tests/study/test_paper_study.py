@@ -41,6 +41,10 @@ def done(tmp_path_factory):
     return run_paper(smoke(), folder, "midspan study --preset organism"), folder
 
 
+def test_its_tables_are_latex(done, set_in_latex):
+    set_in_latex(done[1])
+
+
 def test_one_page_holds_all_parts_and_judges_the_claims(done):
     result, folder = done
     page = result.report.read_text()

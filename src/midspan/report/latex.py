@@ -1,11 +1,13 @@
-r"""Tables as LaTeX for a paper; they need the packages array, booktabs and longtable, and T1 fonts.
+r"""Tables as LaTeX; they need the packages array, booktabs, longtable and lscape, and T1 fonts.
 
-A table that is too wide for the text gets columns in which words wrap, as shares of ``\linewidth``;
-one that is too high for a page becomes a ``longtable``, which breaks over pages.
+A table that is too wide for the text gets columns in which words wrap, as shares of ``\linewidth``,
+and a page on its side where that is not enough; one that is too high for a page becomes a
+``longtable``, which breaks over pages.
 """
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from math import ceil
 from typing import NamedTuple
 
@@ -43,9 +45,9 @@ _TIED = re.compile(r"(?<=\d) (?=%)|(?<=,) (?=[^ \]]+\])")
 _MINUS = re.compile(r"(?<![A-Za-z0-9])-(?=\d)")
 _BREAKABLE = re.compile(r"(?<=[A-Za-z0-9][/+:_=])(?=[A-Za-z./])")
 
-# In points: what a table may fill on the article class's page, the gap on each side of a column,
-# and the one above a row.
-_WIDTH, _HEIGHT = 345.0, 480.0
+# In points: what a table may fill on the article class's page, upright and turned, the gap on each
+# side of a column, and the one above a row.
+_WIDTH, _HEIGHT, _TURNED = 345.0, 480.0, 540.0
 _GAP, _LEADING = 3.0, 1.5
 _LENGTHS = rf"\setlength{{\tabcolsep}}{{{_GAP}pt}}\setlength{{\extrarowheight}}{{{_LEADING}pt}}"
 
@@ -82,11 +84,14 @@ def table_latex(table: Table, name: str) -> str:
     columns = "".join(map(_column, numeric_columns(table), layout.shares))
     head, *body = (" & ".join(layout.cell(cell) for cell in row) + r" \\" for row in cells)
     top = [r"\toprule", head, r"\midrule"]
-    if sum(_LEADING + layout.size.line * layout.lines(row) for row in cells) > _HEIGHT:
-        opening = ["{", layout.size.font, _LENGTHS, r"\setlength{\LTcapwidth}{\linewidth}"]
+    is_turned = layout.width == _TURNED
+    height = sum(_LEADING + layout.size.line * layout.lines(row) for row in cells)
+    if is_turned or height > _HEIGHT:
+        group = (r"\begin{landscape}", r"\end{landscape}") if is_turned else ("{", "}")
+        opening = [group[0], layout.size.font, _LENGTHS, r"\setlength{\LTcapwidth}{\linewidth}"]
         opening += [rf"\begin{{longtable}}{{{columns}}}", caption + r" \\"]
         heads = [*top, r"\endfirsthead", *top, r"\endhead", r"\bottomrule", r"\endfoot"]
-        lines = [*opening, *heads, *body, r"\end{longtable}", "}"]
+        lines = [*opening, *heads, *body, r"\end{longtable}", group[1]]
     else:
         opening = [r"\begin{table}", layout.size.font, _LENGTHS, r"\centering", caption]
         opening += [rf"\begin{{tabular}}{{{columns}}}", *top]
@@ -95,9 +100,14 @@ def table_latex(table: Table, name: str) -> str:
 
 
 class _Layout(NamedTuple):
-    """Fonts, each column's share of the width (0: what it needs), whether intervals stay whole."""
+    """How a table is set.
+
+    ``width`` is the line's, ``shares`` are each column's part of it (0: what it needs), ``is_tied``
+    says whether intervals stay on one line.
+    """
 
     size: _Size
+    width: float
     shares: list[float]
     is_tied: bool = True
 
@@ -114,7 +124,7 @@ class _Layout(NamedTuple):
     def lines(self, row: Sequence[Cell]) -> int:
         """Lines that a row takes; one of a wrapped column is rarely full."""
         return max(
-            sum(ceil(1.2 * width / (share * _WIDTH)) for width in _widths(cell, self.size))
+            sum(ceil(1.2 * width / (share * self.width)) for width in _widths(cell, self.size))
             if share
             else 1
             for cell, share in zip(row, self.shares, strict=True)
@@ -124,21 +134,23 @@ class _Layout(NamedTuple):
 def _fit(cells: Sequence[Sequence[Cell]]) -> _Layout:
     """The largest fonts with which a table fits, better on unwrapped lines than in wrapped ones."""
     columns = list(zip(*cells, strict=True))
-    room = _WIDTH - 2 * _GAP * len(columns)
+    gaps = 2 * _GAP * len(columns)
     for size in _SIZES[:2]:
-        if sum(max(sum(_widths(cell, size)) for cell in column) for column in columns) <= room:
-            return _Layout(size, [0.0] * len(columns))
-    for size, is_tied in (*((size, True) for size in _SIZES), (_SIZES[-1], False)):
+        natural = [max(sum(_widths(cell, size)) for cell in column) for column in columns]
+        if sum(natural) + gaps <= _WIDTH:
+            return _Layout(size, _WIDTH, [0.0] * len(columns))
+    ways = (*((size, True) for size in _SIZES), (_SIZES[-1], False))
+    for width, (size, is_tied) in product((_WIDTH, _TURNED), ways):
         least = [max(_longest_word(cell, size, is_tied) for cell in column) for column in columns]
-        if sum(least) <= room:
+        if sum(least) + gaps <= width:
             break
     wanted = [max(max(_widths(cell, size)) for cell in column) for column in columns]
     missing = [max(0.0, want - have) for want, have in zip(wanted, least, strict=True)]
-    spare = min(1.0, max(0.0, room - sum(least)) / (sum(missing) or 1.0))
+    spare = min(1.0, max(0.0, width - gaps - sum(least)) / (sum(missing) or 1.0))
     shares = [
-        (have + more * spare + 2 * _GAP) / _WIDTH for have, more in zip(least, missing, strict=True)
+        (have + more * spare + 2 * _GAP) / width for have, more in zip(least, missing, strict=True)
     ]
-    return _Layout(size, shares, is_tied)
+    return _Layout(size, width, shares, is_tied)
 
 
 def _widths(cell: Cell, size: _Size) -> tuple[float, float]:
