@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from midspan.commands.options import configure
 from midspan.errors import MidspanError
 from midspan.study.compare import change_table, compare_runs
 from midspan.study.folder import FinishedRun
+from midspan.study.kinds import write_page
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.forecast import forecast, forecast_table
 from midspan.study.paper.numbers import numbers
@@ -43,6 +45,12 @@ def done(tmp_path_factory):
 
 def test_its_tables_are_latex(done, set_in_latex):
     set_in_latex(done[1])
+
+
+def test_a_study_that_has_moved_says_the_same(done, tmp_path):
+    shutil.copytree(done[1], tmp_path / "elsewhere")
+    page = write_page(tmp_path / "elsewhere").with_suffix(".md")
+    assert page.read_text() == (done[1] / "report.md").read_text()
 
 
 def test_one_page_holds_all_parts_and_judges_the_claims(done):

@@ -10,7 +10,7 @@ from midspan.engine.journal import write_atomic
 from midspan.errors import MidspanError
 from midspan.study import redteam, tasks
 from midspan.study.folder import FinishedRun
-from midspan.study.paper.config import PaperConfig, located
+from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.numbers import numbers
 from midspan.study.probe_plan import ProbePlan
 from midspan.study.probing import run_probe
@@ -119,7 +119,9 @@ def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:
     Raises:
         MidspanError: It is not finished.
     """
-    labels = {spec: label for label, spec in config.specs(folder).items()}
+    specs = FinishedRun.open(folder / name).specs
+    # An adapter is called as where the study ran; the whole folder may have moved since.
+    labels = {spec: ORIGINAL if spec == config.base else Path(spec).name for spec in specs}
     return FinishedRun.open(folder / name, labels)
 
 
