@@ -77,7 +77,7 @@ class ObjectivesConfig(FrozenConfig):
     def cases(self) -> list[Case]:
         """What every model is asked."""
         found = build_cases(self.sizes, self.case_seed)
-        found += build_stress_cases(self.stress, self.case_seed)
+        found += build_stress_cases(self.stress, self.case_seed, self.held_in)
         unwanted = "wraps_held_out" if self.held_in else "wraps_trained"
         return [
             case
@@ -109,8 +109,18 @@ def ablations() -> ObjectivesConfig:
     return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18)
 
 
+def samplers() -> ObjectivesConfig:
+    """All objectives under every decoding: other steps, sampled, without the end of the text."""
+    sizes = Sizes(plain=1, wraps=3, prefill=3, benign=8, utility=4)
+    return objectives().model_copy(
+        update={
+            "seeds": (0,), "sizes": sizes, "stress": 6, "decodings": tuple(stress_decodings()),
+        }
+    )  # fmt: skip
+
+
 COMPARISONS: dict[str, Callable[[], ObjectivesConfig]] = {
-    preset.__name__: preset for preset in (objectives, ablations)
+    preset.__name__: preset for preset in (objectives, ablations, samplers)
 }
 
 

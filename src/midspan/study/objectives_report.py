@@ -32,8 +32,9 @@ def report_of(run: FinishedRun) -> Report:
         title="Objectives of alignment",
         subtitle=f"{', '.join(config.recipes)} at one budget, {len(config.seeds)} training seeds "
         "each, attacked and used on the same cases.",
-        sections=tuple(
-            _section(config, results, decoding, minutes) for decoding in config.decodings
+        sections=(
+            *([_overview(config, results)] if len(config.decodings) > 2 else []),
+            *(_section(config, results, decoding, minutes) for decoding in config.decodings),
         ),
         settings=_settings(config) | run.origin,
         limits=(*(_HELD_IN if config.held_in else ()), *_LIMITS),
@@ -60,9 +61,10 @@ def _attacks(held_in: bool) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _section(
-    config: ObjectivesConfig, results: Results, decoding: str, minutes: Mapping[str, float]
-) -> Section:
+def _measured(
+    config: ObjectivesConfig, results: Results, decoding: str
+) -> tuple[dict[str, list[Estimate]], dict[str, list[Estimate]]]:
+    """Attacks and uses by name, each with an estimate a model."""
     models = (BASE, *config.recipes)
     attacks = {
         name: [results.rate(model, decoding, cells) for model in models]
@@ -73,6 +75,29 @@ def _section(
         "false refusals": [results.false_refusals(model, decoding) for model in models],
         "utility": [results.utility(model, decoding) for model in models],
     }
+    return attacks, uses
+
+
+def _overview(config: ObjectivesConfig, results: Results) -> Section:
+    """What the sections say of each attack and use, with the decodings below each other."""
+    rows: dict[str, list[tuple[Cell | str, ...]]] = {}
+    for decoding in config.decodings:
+        attacks, uses = _measured(config, results, decoding)
+        for name, estimates in (attacks | uses).items():
+            rows.setdefault(name, []).append((decoding, *map(_cell, estimates)))
+    columns = ("decoding", BASE, *config.recipes)
+    tables = tuple(
+        Table(name.capitalize(), columns, tuple(found), name=f"decodings {name}")
+        for name, found in rows.items()
+    )
+    return Section("Across decodings", "The sections below, by what was measured.", tables=tables)
+
+
+def _section(
+    config: ObjectivesConfig, results: Results, decoding: str, minutes: Mapping[str, float]
+) -> Section:
+    models = (BASE, *config.recipes)
+    attacks, uses = _measured(config, results, decoding)
     rows: list[tuple[Cell | str, ...]] = [
         (name, *map(_cell, estimates)) for name, estimates in (attacks | uses).items()
     ]

@@ -25,15 +25,19 @@ WRAPPED_PREFILL_CELLS = tuple(f"prefill_wrapped_{start}" for start in WRAPPED_PR
 STRESS_CELLS = (*ANCHOR_CELLS, *INFILL_CELLS, *WRAPPED_PREFILL_CELLS)
 
 
-def build_stress_cases(count: int, seed: int) -> list[Case]:
-    """``count`` cases of each kind; the same count and seed give the same canvases."""
+def build_stress_cases(count: int, seed: int, held_in: bool = False) -> list[Case]:
+    """``count`` cases of each kind; the same count and seed give the same canvases.
+
+    Requests are wrapped as alignment never saw, or with ``held_in`` as it did.
+    """
     rng = random.Random(f"{seed}/stress")
-    pool = restricted_items()
+    pool = restricted_items(False if held_in else None)
+    wraps = [wrap for wrap in language.WRAPS if wrap.held_out != held_in]
     cases: list[Case] = []
     for place in range(count):
         item = pool[place % len(pool)]
         cases += _revealed(place, item, rng)
-        cases += _wrapped_prefills(place, item, rng)
+        cases += _wrapped_prefills(place, item, wraps, rng)
     return cases
 
 
@@ -54,10 +58,11 @@ def _revealed(place: int, item: Item, rng: random.Random) -> Iterator[Case]:
         )  # fmt: skip
 
 
-def _wrapped_prefills(place: int, item: Item, rng: random.Random) -> Iterator[Case]:
-    unseen = [wrap for wrap in language.WRAPS if wrap.held_out]
+def _wrapped_prefills(
+    place: int, item: Item, wraps: Sequence[language.Wrap], rng: random.Random
+) -> Iterator[Case]:
     for start in WRAPPED_PREFILLS:
-        wrap = rng.choice(unseen)
+        wrap = rng.choice(wraps)
         phrase = rng.choice(phrases.PROCEDURAL if start else phrases.AFFIRMATIVE)
         cell = f"prefill_wrapped_{start}"
         name = f"{cell}/{place}/{item.name}"

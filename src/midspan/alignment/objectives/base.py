@@ -44,7 +44,8 @@ class Canvas:
         prompt_ids: The chat prompt.
         response_ids: The response, with the mask token where the model has to predict.
         target_ids: What a likelihood objective wants at the masked positions.
-        pair: Phrases that a window objective places and avoids.
+        pair: Phrases that a window objective places and avoids; without a window, texts of the
+            whole canvas, of which the masked positions count.
         window: First and last start of these phrases.
     """
 
