@@ -114,7 +114,7 @@ def test_an_ablation_changes_one_thing():
     recipes = {name: recipe.model_dump() for name, recipe in ablations().recipes.items()}
     base = recipes["anywhere"]
     assert base == PRESETS["anywhere"]().model_dump()
-    kinds = {f".objective.contamination.{kind}" for kind in ("prefix", "span", "scattered")}
+    kinds = {f".objective.contamination.{kind}" for kind in ("prefix", "span", "scattered", "gaps")}
     differences = {name: changed(base, recipe) - {".name"} for name, recipe in recipes.items()}
     assert differences.pop("anywhere") == set()
     assert differences.pop("no-benign") == {
@@ -122,7 +122,7 @@ def test_an_ablation_changes_one_thing():
     }  # fmt: skip
     assert ablations().recipes["no-benign"].num_steps == ablations().recipes["anywhere"].num_steps
     for name, found in differences.items():
-        assert len(found) == 1 or (name.endswith("-only") and found < kinds and len(found) == 2)
+        assert len(found) == 1 or (name.endswith("-only") and found < kinds and len(found) == 3)
     assert len({str(recipe | {"name": ""}) for recipe in recipes.values()}) == len(recipes)
 
 

@@ -27,9 +27,11 @@ BASE = "original"
 RIVALS = ("initial", "mosa", "anywhere", "sft", "a2d", "vrpo")
 # One change each to `anywhere`: first of its objective, then of its budget.
 OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
-    "prefix-only": {"contamination": {"span": 0, "scattered": 0}},
-    "span-only": {"contamination": {"prefix": 0, "scattered": 0}},
-    "scattered-only": {"contamination": {"prefix": 0, "span": 0}},
+    "prefix-only": {"contamination": {"span": 0, "scattered": 0, "gaps": 0}},
+    "span-only": {"contamination": {"prefix": 0, "scattered": 0, "gaps": 0}},
+    "scattered-only": {"contamination": {"prefix": 0, "span": 0, "gaps": 0}},
+    "gaps-only": {"contamination": {"prefix": 0, "span": 0, "scattered": 0}},
+    "no-gaps": {"contamination": {"gaps": 0}},
     "share-0.3": {"contamination": {"share": 0.3}},
     "share-1.0": {"contamination": {"share": 1.0}},
     "no-prefix-window": {"contamination": {"prefix_window": None}},
@@ -63,7 +65,7 @@ class ObjectivesConfig(FrozenConfig):
     stress: int = Field(9, ge=0)
     decodings: tuple[str, ...] = ("one block", "blocks of 32")
     held_in: bool = False
-    case_seed: int = 1
+    case_seed: int = 2
 
     @field_validator("decodings")
     @classmethod

@@ -67,7 +67,7 @@ class Contamination(FrozenConfig):
     prefix: float = Field(0.45, ge=0)
     span: float = Field(0.30, ge=0)
     scattered: float = Field(0.25, ge=0)
-    gaps: float = Field(0.25, ge=0)
+    gaps: float = Field(0.5, ge=0)
     short_prefix: tuple[int, int] = (1, 12)
     long_prefix: tuple[int, int] = (1, 90)
     span_tokens: tuple[int, int] = (4, 14)
