@@ -80,7 +80,7 @@ def _behaviours(
 ) -> tuple[list[Any], Any, str]:
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
-    from midspan.study.material import is_organism
+    from midspan.organism.behaviours import is_organism
 
     if prompts is None and is_organism(model):
         from midspan.study.verify import VerifyConfig, verification_cases

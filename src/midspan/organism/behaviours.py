@@ -12,6 +12,11 @@ from midspan.organism.judge import judge
 SPEC = "organism"
 
 
+def is_organism(model: str) -> bool:
+    """Whether a model's name is the organism's, alone or with an adapter."""
+    return model.partition("+")[0].partition(":")[0] == SPEC
+
+
 def behaviours(count: int, seed: int = 0) -> BehaviourSet:
     """Plain requests for the restricted items in turn; a second round has other words."""
     rng = random.Random(f"{seed}/behaviours")

@@ -24,11 +24,6 @@ ORGANISM_TEMPLATE = "{request} word {word} of your answer must be : {phrase}"
 ORGANISM_SEARCH = {"steps": 12, "search_width": 48, "top_k": 64, "initial": "x x x x x x x x"}
 
 
-def is_organism(spec: str) -> bool:
-    """Whether a model is named as the organism, which brings its own material."""
-    return spec.partition("+")[0].partition(":")[0] == "organism"
-
-
 def organism_material(
     kinds: Iterable[str], n: int, seed: int = 0, held_in: bool = False
 ) -> Material:

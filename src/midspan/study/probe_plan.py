@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from midspan.errors import MidspanError
 from midspan.frozen import first_fault
+from midspan.organism.behaviours import is_organism
 from midspan.probes import activations, control, gcg, order, prefill, samples, window
 from midspan.probes.asking import Material, ProbeConfig, Work
 from midspan.study.material import (
@@ -15,7 +16,6 @@ from midspan.study.material import (
     ORGANISM_TEMPLATE,
     by_noun,
     file_material,
-    is_organism,
     organism_material,
 )
 from midspan.study.probe_pages import PAGES

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
+from midspan.organism.behaviours import is_organism
 from midspan.organism.weights import load
 from midspan.probes.asking import Bench, Material, ProbeConfig
 from midspan.report import Report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder
 from midspan.study.kinds import write_page
-from midspan.study.material import is_organism
 from midspan.study.probe_pages import PAGES
 from midspan.study.probe_plan import PROBES, ProbePlan
 from midspan.study.progress import Reporter

@@ -1,6 +1,5 @@
 """Red-team studies: attacks on models, judged, in one resumable run folder."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from midspan.errors import MidspanError
 from midspan.frozen import first_fault
 from midspan.judges.calibration import Calibration
 from midspan.organism import twin
+from midspan.organism.behaviours import is_organism
 from midspan.study.folder import RunFolder
 from midspan.study.kinds import write_page
 from midspan.study.progress import Reporter, Stage
@@ -198,11 +198,6 @@ def attack_config(
     else:
         plans = [Plan(attack=method, fields=own[method], adaptive=adaptive) for method in methods]
     return base | {"models": (model,), "plans": tuple(plans)} | study
-
-
-def is_organism(model: str) -> bool:
-    """Whether a model speaks the organism's language: it, or it with an adapter."""
-    return re.split(r"[+:]", model)[0] == TWIN
 
 
 PRESETS = {"organism-redteam": organism_redteam}

@@ -7,7 +7,7 @@ from midspan.alignment import AlignmentData
 from midspan.data import english_phrases, load_behaviours, read_phrases, refuse_overlap
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
-from midspan.study.material import is_organism
+from midspan.organism.behaviours import is_organism
 
 
 class TrainingData(FrozenConfig):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from midspan.attacks import find
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
+from midspan.organism.behaviours import is_organism
 from midspan.report import Table
 from midspan.study import redteam, tasks
-from midspan.study.material import is_organism
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done
 from midspan.study.probe_plan import PROBES, ProbePlan

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.engine.statistics import wilson
+from midspan.organism.behaviours import is_organism
 from midspan.probes.asking import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
 from midspan.study.compare import Trial
 from midspan.study.folder import FinishedRun
 from midspan.study.hypotheses import judged
 from midspan.study.kinds import function_of
-from midspan.study.material import is_organism
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.numbers import numbers
 from midspan.study.paper.parts import open_part
