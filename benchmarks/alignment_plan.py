@@ -12,11 +12,13 @@ operations over a share of the data sheet's peak.
 import argparse
 from dataclasses import dataclass
 
+from midspan.alignment.scores import TILE_ELEMENTS
+
 GIB = 2**30
 # Norms and their wide copies, projections, rotated copies, LoRA inputs; gate, up, SiLU, product.
 ACTIVATIONS_HIDDEN, ACTIVATIONS_MLP = 20, 6
 LORA_RANK, LORA_BYTES = 32, 16  # fp32 weight, gradient and AdamW's two moments.
-TILE_BYTES = 4 * 4 * 2**25  # Four float32 tensors of one tile of rows x words.
+TILE_BYTES = 4 * 4  # Four float32 tensors of one tile of rows x words.
 SHARE_OF_PEAK = 0.4  # An assumption until benchmarks/gpu_alignment.py has run.
 
 
@@ -61,11 +63,14 @@ def memory(
     return embeddings + trunk + working_memory(model, tokens, checkpointing, value_bytes)
 
 
-def working_memory(model: Model, tokens: int, checkpointing: bool, value_bytes: int) -> float:
+def working_memory(
+    model: Model, tokens: int, checkpointing: bool, value_bytes: int, device: str = "cuda"
+) -> float:
     """Bytes over the loaded model."""
     per_layer = ACTIVATIONS_HIDDEN * model.hidden + ACTIVATIONS_MLP * model.mlp
     kept = model.hidden * model.layers + per_layer if checkpointing else per_layer * model.layers
-    return tokens * kept * value_bytes + model.lora * LORA_BYTES + TILE_BYTES
+    tile = TILE_BYTES * TILE_ELEMENTS[device]
+    return tokens * kept * value_bytes + model.lora * LORA_BYTES + tile
 
 
 def minutes(model: Model, prompts: int, length: int, checkpointing: bool, peak: float) -> float:
@@ -108,7 +113,7 @@ def check() -> None:
         lm, loss = ours(shape, MosaObjective())
         found = timed(stepper(lm, loss), 1)["mebibytes"]
         tokens = rows * (shape.prompt + shape.response)
-        wanted = working_memory(model, tokens, False, 4) / 2**20
+        wanted = working_memory(model, tokens, False, 4, "cpu") / 2**20
         print(f"{rows} rows: measured {found:.0f} MiB, computed {wanted:.0f}")
 
 
