@@ -6,10 +6,10 @@ the head is read once for every product with it, and what gradients with respect
 states need is summed on the way, so nothing of the vocabulary's size is kept.
 
 Shapes: B rows, L response positions, N wanted positions of all rows, K tokens asked for at each,
-D hidden width, V vocabulary, v words of a tile.
+M rows of policy and reference, D hidden
+width, V vocabulary, v words of a tile.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,31 +97,20 @@ class _RowScores(torch.autograd.Function):
         tokens_NK: Tensor,
         direction: Direction | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wants = {"mean", "gap", "slope"} if direction == "forward" else {"mean"}
-        policy = _Softmax(policy_ND, tokens_NK, wants)
-        reference = None
-        if reference_ND is not None:
-            wants = {"mean", "gap"} if direction == "reverse" else set()
-            reference = _Softmax(reference_ND, tokens_NK, wants)
+        states = [policy_ND] if reference_ND is None else [policy_ND, reference_ND]
+        softmax = _Softmax(torch.cat(states).to(head_VD.dtype), tokens_NK, direction)
         elements = TILE_ELEMENTS.get(head_VD.device.type, TILE_ELEMENTS["cuda"])
         # A tile as wide as the states is no larger than they are.
-        width = max(head_VD.shape[1], elements // max(1, len(policy_ND)))
+        width = max(head_VD.shape[1], elements // max(1, len(softmax.states_MD)))
         for start in range(0, len(head_VD), width):
-            head_vD = head_VD[start : start + width]
-            logits_Nv, gap_Nv = policy.logits(head_vD, start), None
-            if reference is not None:
-                other_Nv = reference.logits(head_vD, start)
-                gap_Nv = logits_Nv - other_Nv if direction else None
-                reference.add(other_Nv, head_vD, gap_Nv)
-            policy.add(logits_Nv, head_vD, gap_Nv)
-        logp_NK, mean_ND = policy.log_probabilities(), policy.expected("mean")
-        other_NK, kl_N = torch.zeros_like(logp_NK), logp_NK.new_zeros(len(logp_NK))
-        slope_ND = None
-        if reference is not None:
-            other_NK = reference.log_probabilities()
-            if direction:
-                kl_N, slope_ND = _kl(policy, reference, direction)
-        ctx.save_for_backward(mean_ND, slope_ND, head_VD, tokens_NK)
+            softmax.add(head_VD[start : start + width], start)
+        logp_MK, size = softmax.log_probabilities(), len(policy_ND)
+        logp_NK = logp_MK[:size]
+        other_NK = torch.zeros_like(logp_NK) if reference_ND is None else logp_MK[size:]
+        kl_N, slope_ND = logp_NK.new_zeros(size), None
+        if direction:
+            kl_N, slope_ND = softmax.kl()
+        ctx.save_for_backward(softmax.mean_ND(), slope_ND, head_VD, tokens_NK)
         ctx.mark_non_differentiable(other_NK)
         return logp_NK, other_NK, kl_N
 
@@ -142,66 +131,76 @@ class _RowScores(torch.autograd.Function):
 
 
 class _Softmax:
-    """Sums over the vocabulary under some rows' distributions, one tile of words after another.
+    """Sums over the vocabulary under M rows' distributions, one tile of words after another.
 
-    A word weighs e^(logit - top), with top the highest logit so far; a higher one shrinks the sums.
+    The N rows of the policy come first, those of the reference behind them, so that one product
+    gives the logits of both. A word weighs e^(logit - top), with top the highest logit so far; a
+    higher one shrinks the sums.
 
     Args:
-        wants: Sums beside the weights' own: "mean" of W, "gap" of g, "slope" of g W.
+        states_MD: In the head's precision.
+        direction: Of the KL, or None without one. It is the mean of g under one of the two
+            distributions, and its slope needs g W there (forward), or W under both (reverse).
     """
 
-    def __init__(self, states_ND: Tensor, tokens_NK: Tensor, wants: Collection[str]) -> None:
-        self.states_ND, self.tokens_NK, self.wants = states_ND, tokens_NK, wants
+    def __init__(self, states_MD: Tensor, tokens_NK: Tensor, direction: Direction | None) -> None:
+        self.states_MD, self.direction = states_MD, direction
+        self.size, rows = len(tokens_NK), len(states_MD)
+        self.tokens_MK = torch.cat([tokens_NK, tokens_NK])[:rows]
+        self.gap_rows = slice(self.size) if direction == "forward" else slice(self.size, rows)
         # Half precision is widened to float32; float64 stays, for numerical tests.
-        precise = torch.promote_types(states_ND.dtype, torch.float32)
-        self.token_NK = states_ND.new_zeros(tokens_NK.shape, dtype=precise)
-        self.top_N1 = states_ND.new_full((len(states_ND), 1), -torch.inf, dtype=precise)
-        self.sums = dict.fromkeys(("mass", *wants), torch.zeros_like(self.top_N1))
+        precise = torch.promote_types(states_MD.dtype, torch.float32)
+        self.token_MK = states_MD.new_zeros(self.tokens_MK.shape, dtype=precise)
+        self.top_M1 = states_MD.new_full((rows, 1), -torch.inf, dtype=precise)
+        self.mass_M1 = torch.zeros_like(self.top_M1)
+        means = rows if direction == "reverse" else self.size
+        self.sum_W = states_MD.new_zeros(means, states_MD.shape[1], dtype=precise)
+        self.sum_g = torch.zeros_like(self.top_M1[: self.size])
+        self.sum_gW = torch.zeros_like(self.sum_W[: self.size])
 
-    def logits(self, head_vD: Tensor, start: int) -> Tensor:
-        """Logits of the words from ``start`` on; those of the tokens asked for are kept."""
-        logits_Nv = (self.states_ND.to(head_vD.dtype) @ head_vD.T).to(self.token_NK.dtype)
-        word_NK = self.tokens_NK - start
-        here_NK = (word_NK >= 0) & (word_NK < len(head_vD))
-        found_NK = logits_Nv.gather(1, word_NK.clamp(0, len(head_vD) - 1))
-        self.token_NK = torch.where(here_NK, found_NK, self.token_NK)
-        return logits_Nv
-
-    def add(self, logits_Nv: Tensor, head_vD: Tensor, gap_Nv: Tensor | None) -> None:
-        """Add a tile, whose logits are used up."""
-        top_N1 = torch.maximum(self.top_N1, logits_Nv.amax(1, keepdim=True))
-        shrink_N1 = (self.top_N1 - top_N1).exp()
-        self.top_N1 = top_N1
-        weight_Nv = logits_Nv.sub_(top_N1).exp_()
-        terms = {"mass": weight_Nv.sum(1, keepdim=True)}
-        if "mean" in self.wants:
-            terms["mean"] = weight_Nv.to(head_vD.dtype) @ head_vD
-        if "gap" in self.wants:
-            assert gap_Nv is not None
-            terms["gap"] = weight_Nv.mul_(gap_Nv).sum(1, keepdim=True)
-        if "slope" in self.wants:
-            terms["slope"] = weight_Nv.to(head_vD.dtype) @ head_vD
-        self.sums = {name: self.sums[name] * shrink_N1 + term for name, term in terms.items()}
-
-    def log_mass(self) -> Tensor:
-        """Log-normalisers [N, 1]."""
-        return self.top_N1 + self.sums["mass"].log()
+    def add(self, head_vD: Tensor, start: int) -> None:
+        """Add the words from ``start`` on."""
+        logits_Mv = (self.states_MD @ head_vD.T).to(self.mass_M1.dtype)
+        word_MK = self.tokens_MK - start
+        here_MK = (word_MK >= 0) & (word_MK < len(head_vD))
+        found_MK = logits_Mv.gather(1, word_MK.clamp(0, len(head_vD) - 1))
+        self.token_MK = torch.where(here_MK, found_MK, self.token_MK)
+        if self.direction:
+            gap_Nv = logits_Mv[: self.size] - logits_Mv[self.size :]
+        top_M1 = torch.maximum(self.top_M1, logits_Mv.amax(1, keepdim=True))
+        shrink_M1 = (self.top_M1 - top_M1).exp()
+        self.top_M1 = top_M1
+        weight_Mv = logits_Mv.sub_(top_M1).exp_()
+        self.mass_M1.mul_(shrink_M1).add_(weight_Mv.sum(1, keepdim=True))
+        means = len(self.sum_W)
+        self.sum_W.mul_(shrink_M1[:means]).add_(weight_Mv[:means].to(head_vD.dtype) @ head_vD)
+        if self.direction:
+            gap_Nv.mul_(weight_Mv[self.gap_rows])
+            shrink_N1 = shrink_M1[self.gap_rows]
+            self.sum_g.mul_(shrink_N1).add_(gap_Nv.sum(1, keepdim=True))
+            if self.direction == "forward":
+                self.sum_gW.mul_(shrink_N1).add_(gap_Nv.to(head_vD.dtype) @ head_vD)
 
     def log_probabilities(self) -> Tensor:
-        """Of the tokens asked for [N, K]."""
-        return self.token_NK - self.log_mass()
+        """Of the tokens asked for [M, K]."""
+        return self.token_MK - self._log_mass()
 
-    def expected(self, name: str) -> Tensor:
-        """A sum as an expectation."""
-        return self.sums[name] / self.sums["mass"]
+    def mean_ND(self) -> Tensor:
+        """E[W] under the policy."""
+        return self.sum_W[: self.size] / self.mass_M1[: self.size]
 
+    def kl(self) -> tuple[Tensor, Tensor]:
+        """KL [N] and its derivative with respect to the policy's states."""
+        mass_N1 = self.mass_M1[self.gap_rows]
+        log_M1 = self._log_mass()
+        change_N1 = log_M1[: self.size] - log_M1[self.size :]
+        gap_N1 = self.sum_g / mass_N1
+        if self.direction == "reverse":
+            slope_ND = self.mean_ND() - self.sum_W[self.size :] / mass_N1
+            return (change_N1 - gap_N1)[:, 0], slope_ND
+        slope_ND = self.sum_gW / mass_N1 - gap_N1 * self.mean_ND()
+        return (gap_N1 - change_N1)[:, 0], slope_ND
 
-def _kl(policy: _Softmax, reference: _Softmax, direction: Direction) -> tuple[Tensor, Tensor]:
-    """KL [N] and its derivative with respect to the policy's states."""
-    change_N1 = policy.log_mass() - reference.log_mass()
-    if direction == "reverse":
-        kl_N1 = change_N1 - reference.expected("gap")
-        return kl_N1[:, 0], policy.expected("mean") - reference.expected("mean")
-    gap_N1 = policy.expected("gap")
-    slope_ND = policy.expected("slope") - gap_N1 * policy.expected("mean")
-    return (gap_N1 - change_N1)[:, 0], slope_ND
+    def _log_mass(self) -> Tensor:
+        """Log-normalisers [M, 1]."""
+        return self.top_M1 + self.mass_M1.log()
