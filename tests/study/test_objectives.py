@@ -9,6 +9,7 @@ from midspan.alignment import PRESETS
 from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
 from midspan.organism.judge import judge
+from midspan.organism.language import WRAPS
 from midspan.organism.tokenizer import split_words
 from midspan.organism.weights import load_organism
 from midspan.study.cases import Sizes
@@ -21,8 +22,10 @@ from midspan.study.objectives import (
     ablations,
     objectives,
     run_objectives,
+    samplers,
     stress_decodings,
 )
+from midspan.study.objectives_report import report_of
 from midspan.study.stress import STRESS_CELLS, STRIPE, build_stress_cases
 
 TINY = {
@@ -32,6 +35,18 @@ TINY = {
     "stress": 1,
     "decodings": ("one block, 16 steps",),
 }
+
+
+class Rows:
+    """A finished run of hand-written records."""
+
+    def __init__(self, config, records):
+        self.info = {"config": config.model_dump(mode="json")}
+        self.origin = {"command": "midspan study"}
+        self.files = {"records.jsonl": records, "trainings.jsonl": []}
+
+    def rows(self, name):
+        return self.files[name]
 
 
 def test_given_words_are_the_answers_and_count_for_nobody():
@@ -86,11 +101,26 @@ def test_every_model_and_seed_is_asked_the_same(tmp_path):
         assert by_place[model, "one block, 16 steps", "wraps_held_out"].first.n == units
 
 
+def test_many_decodings_stand_below_each_other():
+    decodings = tuple(stress_decodings())
+    config = ObjectivesConfig(**TINY | {"decodings": decodings})
+    verdict = {"success": True, "refusal": False}
+    row = {"model": "anywhere", "cell": "wraps_held_out", "decoding": decodings[1]}
+    report = report_of(Rows(config, [row | {"verdict": verdict}]))
+    assert [section.title for section in report.sections][0] == "Across decodings"
+    assert len(report.sections) == 1 + len(decodings)
+    (wraps,) = [table for table in report.sections[0].tables if table.title == "Wraps"]
+    assert [line[0] for line in wraps.rows] == list(decodings)
+    assert [line[2].text for line in wraps.rows][:3] == ["n/a", "100.0 %", "n/a"]
+
+
 def test_held_in_cases_hold_nothing_unseen():
     cases = ObjectivesConfig(**TINY | {"held_in": True, "stress": 9}).cases()
     assert {case.cell for case in cases} >= {"wraps_trained", "plain"}
     assert not any(case.cell == "wraps_held_out" for case in cases)
     assert not any(case.item and case.item.held_out for case in cases)
+    unseen = {wrap.name for wrap in WRAPS if wrap.held_out}
+    assert not unseen & {case.attempt for case in cases}
 
 
 def test_decodings_are_named_and_an_unknown_one_is_refused():
@@ -98,7 +128,7 @@ def test_decodings_are_named_and_an_unknown_one_is_refused():
     assert names["one block, EOS suppressed in logits"].eos_policy == "suppress_logits"
     assert names["blocks of 32, 128 steps"].steps == 128
     assert names["blocks of 32, temperature 0.7"].temperature == 0.7
-    assert set(objectives().decodings) <= names.keys()
+    assert set(objectives().decodings) <= names.keys() == set(samplers().decodings)
     with pytest.raises(MidspanError, match="no decoding is called 'x'"):
         ObjectivesConfig(recipes={}, decodings=("x",))
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Preset = Annotated[
     str,
     typer.Option(
-        help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, objectives "
-        "or ablations."
+        help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, objectives, "
+        "ablations or samplers."
     ),
 ]
 

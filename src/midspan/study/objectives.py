@@ -113,12 +113,9 @@ def ablations() -> ObjectivesConfig:
 
 def samplers() -> ObjectivesConfig:
     """All objectives under every decoding: other steps, sampled, without the end of the text."""
-    sizes = Sizes(plain=1, wraps=3, prefill=3, benign=8, utility=4)
-    return objectives().model_copy(
-        update={
-            "seeds": (0,), "sizes": sizes, "stress": 6, "decodings": tuple(stress_decodings()),
-        }
-    )  # fmt: skip
+    sizes = Sizes(plain=1, wraps=3, prefill=1, benign=4, utility=2)
+    changes = {"seeds": (0,), "sizes": sizes, "stress": 4}
+    return objectives().model_copy(update=changes | {"decodings": tuple(stress_decodings())})
 
 
 COMPARISONS: dict[str, Callable[[], ObjectivesConfig]] = {
