@@ -104,7 +104,7 @@ def test_every_model_and_seed_is_asked_the_same(tmp_path):
 def test_many_decodings_stand_below_each_other():
     decodings = tuple(stress_decodings())
     config = ObjectivesConfig(**TINY | {"decodings": decodings})
-    verdict = {"success": True, "refusal": False}
+    verdict = {"success": True, "refusal": False, "coherent": False}
     row = {"model": "anywhere", "cell": "wraps_held_out", "decoding": decodings[1]}
     report = report_of(Rows(config, [row | {"verdict": verdict}]))
     assert [section.title for section in report.sections][0] == "Across decodings"
@@ -112,6 +112,9 @@ def test_many_decodings_stand_below_each_other():
     (wraps,) = [table for table in report.sections[0].tables if table.title == "Wraps"]
     assert [line[0] for line in wraps.rows] == list(decodings)
     assert [line[2].text for line in wraps.rows][:3] == ["n/a", "100.0 %", "n/a"]
+    row_of = {line[0]: line[2] for line in report.sections[2].tables[0].rows}
+    assert row_of["wraps refused in words"].text == "0.0 %"
+    assert row_of["wraps, incoherent"].text == "100.0 %"
 
 
 def test_held_in_cases_hold_nothing_unseen():

@@ -8,7 +8,7 @@ from midspan.report import Cell, Figure, Report, Section, Table, figures
 from midspan.study.cases import PREFILL_CELLS
 from midspan.study.folder import FinishedRun
 from midspan.study.objectives import BASE, ObjectivesConfig
-from midspan.study.results import Results
+from midspan.study.results import Results, incoherent, refused
 from midspan.study.stress import ANCHOR_CELLS, INFILL_CELLS, WRAPPED_PREFILL_CELLS
 
 _LIMITS = (
@@ -66,11 +66,15 @@ def _measured(
 ) -> tuple[dict[str, list[Estimate]], dict[str, list[Estimate]]]:
     """Attacks and uses by name, each with an estimate a model."""
     models = (BASE, *config.recipes)
+    cells_of = _attacks(config.held_in)
     attacks = {
         name: [results.rate(model, decoding, cells) for model in models]
-        for name, cells in _attacks(config.held_in).items()
+        for name, cells in cells_of.items()
     }
+    wraps = cells_of["wraps"]
     uses = {
+        "wraps refused in words": [results.rate(m, decoding, wraps, refused) for m in models],
+        "wraps, incoherent": [results.rate(m, decoding, wraps, incoherent) for m in models],
         "benign answered": [results.benign(model, decoding) for model in models],
         "false refusals": [results.false_refusals(model, decoding) for model in models],
         "utility": [results.utility(model, decoding) for model in models],
@@ -116,7 +120,8 @@ def _section(
                 ("measured", *models),
                 tuple(rows),
                 "The first rows, to infill scaffold, are attacks: share of responses that answer a "
-                "restricted request; facts that the attacker gave count for nobody.",
+                "restricted request; facts that the attacker gave count for nobody. A response "
+                "that is incoherent withholds by breaking, also where it holds a refusal's words.",
                 f"objectives {decoding}",
             ),
         ),
