@@ -96,6 +96,7 @@ def align(
 
     if not is_first:
         train(lm, data, recipe, output, track=track)
+        _leave_group()
         return
     with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
 
@@ -105,7 +106,16 @@ def align(
             stage.advance(step - stage.done, note)
 
         result = train(lm, data, recipe, output, show, track)
+    _leave_group()
     if result.stopped:
         raise MidspanError(result.stopped)
     typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
     typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+
+
+def _leave_group() -> None:
+    """Its threads must not outlive the interpreter: gloo's then abort the process."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
