@@ -25,16 +25,19 @@ if TYPE_CHECKING:
 
 BASE = "original"
 RIVALS = ("initial", "mosa", "anywhere", "sft", "a2d", "vrpo")
-# One change each to `anywhere`: first of its objective, then of its budget.
+# Kinds of contamination that `anywhere` does without, and their weights while it had them.
+KINDS = {"prefix": 0.45, "span": 0.30, "scattered": 0.25}
+# One change each to `anywhere` (`no-prefix-window`: to `four-kinds`): of its objective, its budget.
 OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
-    "prefix-only": {"contamination": {"span": 0, "scattered": 0, "gaps": 0}},
-    "span-only": {"contamination": {"prefix": 0, "scattered": 0, "gaps": 0}},
-    "scattered-only": {"contamination": {"prefix": 0, "span": 0, "gaps": 0}},
-    "gaps-only": {"contamination": {"prefix": 0, "span": 0, "scattered": 0}},
-    "no-gaps": {"contamination": {"gaps": 0}},
+    "prefix-only": {"contamination": {"prefix": 1.0, "gaps": 0.0}},
+    "span-only": {"contamination": {"span": 1.0, "gaps": 0.0}},
+    "scattered-only": {"contamination": {"scattered": 1.0, "gaps": 0.0}},
+    "no-gaps": {"contamination": KINDS | {"gaps": 0.0}},
+    "four-kinds": {"contamination": KINDS | {"gaps": 0.5}},
+    "no-prefix-window": {"contamination": KINDS | {"gaps": 0.5, "prefix_window": None}},
     "share-0.3": {"contamination": {"share": 0.3}},
     "share-1.0": {"contamination": {"share": 1.0}},
-    "no-prefix-window": {"contamination": {"prefix_window": None}},
+    "window-from-0": {"window": (0, 60)},
     "clean-benign": {"contaminate_benign": False},
     "no-negative": {"negative_weight": 0.0},
     "benign-kl-0.5": {"benign_weight": 0.5},
@@ -65,7 +68,7 @@ class ObjectivesConfig(FrozenConfig):
     stress: int = Field(9, ge=0)
     decodings: tuple[str, ...] = ("one block", "blocks of 32")
     held_in: bool = False
-    case_seed: int = 2
+    case_seed: int = 3
 
     @field_validator("decodings")
     @classmethod

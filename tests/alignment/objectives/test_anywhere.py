@@ -25,8 +25,8 @@ MASK, EOS, LENGTH = 99, 0, 64
 ANSWER = tuple(range(1, LENGTH + 1))
 EXAMPLE = TokenExample((7, 8), ANSWER)
 WINDOW = (10, 30)
-NO_GAPS = Contamination(gaps=0)
-ONLY_GAPS = Contamination(share=1, prefix=0, span=0, scattered=0, gaps=1)
+NO_GAPS = Contamination(prefix=1, span=1, scattered=1, gaps=0)
+ONLY_GAPS = Contamination(share=1)
 
 
 def draw_with(seed):
@@ -63,7 +63,7 @@ def test_revealed_tokens_are_the_answers_and_leave_room_for_the_refusal(seed, ha
 
 @given(st.integers(0, 1_000))
 def test_a_revealed_beginning_moves_the_window_behind_it(seed):
-    only_prefix = Contamination(share=1, prefix=1, span=0, scattered=0, gaps=0)
+    only_prefix = Contamination(share=1, prefix=1, gaps=0)
     canvas = canvas_of(seed, contamination=only_prefix)
     places = revealed(canvas)
     assert places == list(range(len(places)))
@@ -75,16 +75,14 @@ def test_a_revealed_beginning_moves_the_window_behind_it(seed):
 
 @given(st.integers(0, 1_000))
 def test_a_span_is_one_piece(seed):
-    span = Contamination(share=1, prefix=0, span=1, scattered=0, gaps=0)
+    span = Contamination(share=1, span=1, gaps=0)
     places = revealed(canvas_of(seed, contamination=span))
     assert 4 <= len(places) <= 14
     assert places == list(range(places[0], places[-1] + 1))
 
 
 def test_scattered_tokens_come_at_the_stated_rates():
-    scattered = Contamination(
-        share=1, prefix=0, span=0, scattered=1, gaps=0, scattered_rate=(0.2, 0.2)
-    )
+    scattered = Contamination(share=1, scattered=1, gaps=0, scattered_rate=(0.2, 0.2))
     counts = [len(revealed(canvas_of(s, harmful=False, contamination=scattered)))
               for s in range(200)]  # fmt: skip
     assert sum(counts) / 200 / LENGTH == pytest.approx(0.2, abs=0.015)

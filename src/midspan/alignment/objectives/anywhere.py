@@ -52,6 +52,8 @@ class Revealed:
 class Contamination(FrozenConfig):
     """How much of an answer stands on a canvas before the model sees it.
 
+    Gaps alone are the default: with the other kinds among them more leaks (docs/anywhere.md).
+
     Attributes:
         share: Probability that a canvas is contaminated at all.
         prefix: Weight of a revealed beginning, of ``short_prefix`` or ``long_prefix`` tokens.
@@ -64,10 +66,10 @@ class Contamination(FrozenConfig):
     """
 
     share: float = Field(0.7, ge=0, le=1)
-    prefix: float = Field(0.45, ge=0)
-    span: float = Field(0.30, ge=0)
-    scattered: float = Field(0.25, ge=0)
-    gaps: float = Field(0.5, ge=0)
+    prefix: float = Field(0.0, ge=0)
+    span: float = Field(0.0, ge=0)
+    scattered: float = Field(0.0, ge=0)
+    gaps: float = Field(1.0, ge=0)
     short_prefix: tuple[int, int] = (1, 12)
     long_prefix: tuple[int, int] = (1, 90)
     span_tokens: tuple[int, int] = (4, 14)
