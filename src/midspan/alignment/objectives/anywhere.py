@@ -1,8 +1,9 @@
-"""Anywhere: MOSA's reward on canvases that already carry parts of a harmful answer.
+"""Anywhere: MOSA, and refusals on canvases that already carry parts of a harmful answer.
 
 Our own objective (docs/anywhere.md). One forward pass a sample teaches to refuse from any partial
-state; the same contamination of benign canvases with benign answers, kept at the reference, tells
-the model that a canvas begun is no reason to refuse.
+state: the beginning of a refusal in every gap, or with other kinds of contamination MOSA's reward
+wherever a refusal fits. The same contamination of benign canvases with benign answers, kept at the
+reference, tells the model that a canvas begun is no reason to refuse.
 
 Shapes: B rows, L response positions, H harmful rows, G of them with gaps.
 """
