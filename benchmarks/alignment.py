@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from machine import describe_machine, peak_memory
 from peft import LoraConfig, get_peft_model
+from random_weights import random_llada, trunk
 
 from midspan.alignment import MosaObjective
 from midspan.alignment.objectives import Canvas, PhrasePair, Sample
 from midspan.alignment.policy import Collator, Policy
 from midspan.models import DiffusionLM
-from midspan.models.family import SpecialTokens
-from midspan.models.llada import LLADA, LladaConfig, LladaForMaskedDiffusion
+from midspan.models.llada import LLADA
 
 SAFE, HARMFUL = tuple(range(10, 20)), tuple(range(30, 35))
 
@@ -53,22 +53,13 @@ QUICK = Shape(vocabulary=512, layers=2, hidden=32, mlp=64, prompt=8, response=80
 
 
 def adapted_model(shape: Shape) -> DiffusionLM:
-    torch.manual_seed(0)
-    heads = max(1, shape.hidden // 64)
-    config = LladaConfig(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp,
-        num_hidden_layers=shape.layers, num_attention_heads=heads, num_key_value_heads=heads,
-        max_position_embeddings=4096,
-    )  # fmt: skip
-    model = LladaForMaskedDiffusion(config)
+    lm = random_llada(trunk(shape.layers, shape.hidden, shape.mlp, shape.vocabulary))
     lora = LoraConfig(r=32, lora_alpha=64, target_modules=list(LLADA.lora_targets))
-    adapted = get_peft_model(model, lora)
-    for name, weight in adapted.named_parameters():
+    lm.model = get_peft_model(lm.base.train(), lora)
+    for name, weight in lm.model.named_parameters():
         if "lora_B" in name:  # Zero at the start, where policy and reference agree.
             weight.data.normal_(std=0.01)
-    size = shape.vocabulary
-    tokens = SpecialTokens(mask=size - 1, bos=size - 2, eos=size - 3, eot=None, pad=size - 3)
-    return DiffusionLM(adapted, None, LLADA, tokens, "random", 4096, "")
+    return lm
 
 
 def samples_of(shape: Shape, objective: MosaObjective) -> list[Sample]:

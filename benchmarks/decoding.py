@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe_machine, peak_memory
+from random_weights import random_llada, trunk
 
 from midspan.decoding import DecodingConfig, Request
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
-from midspan.models.family import SpecialTokens
-from midspan.models.llada import LLADA, LladaConfig, LladaForMaskedDiffusion
 
 HEAD_GAIN = 8  # Random logits are flat; with this gain, some positions pass a threshold of 0.9.
 MODES: dict[str, dict[str, Any]] = {
@@ -66,18 +65,10 @@ QUICK = Shape(layers=2, hidden=64, mlp=128, vocabulary=512, prompt=8, length=16,
 
 
 def random_model(shape: Shape) -> DiffusionLM:
-    torch.manual_seed(0)
-    config = LladaConfig(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp,
-        num_hidden_layers=shape.layers, num_attention_heads=max(1, shape.hidden // 64),
-        num_key_value_heads=max(1, shape.hidden // 64), max_position_embeddings=4096,
-    )  # fmt: skip
-    model = LladaForMaskedDiffusion(config).eval()
+    lm = random_llada(trunk(shape.layers, shape.hidden, shape.mlp, shape.vocabulary))
     with torch.no_grad():
-        model.lm_head.weight *= HEAD_GAIN
-    size = shape.vocabulary
-    tokens = SpecialTokens(mask=size - 1, bos=size - 2, eos=size - 3, eot=None, pad=size - 3)
-    return DiffusionLM(model, None, LLADA, tokens, "random", 4096, "")
+        lm.base.lm_head.weight *= HEAD_GAIN
+    return lm
 
 
 @torch.inference_mode()

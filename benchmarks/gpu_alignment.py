@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_decoding import LLADA_8B, TINY, matmul_peak, random_model, synchronize
+from gpu_decoding import LLADA_8B, TINY, matmul_peak, synchronize
 from machine import describe_machine
 from peft import LoraConfig, get_peft_model
+from random_weights import random_llada
 
 from midspan.alignment import MosaObjective
 from midspan.alignment.objectives import Canvas, PhrasePair, Sample
@@ -105,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     prompts = 16 if options.tiny else options.prompts
-    lm = random_model(TINY if options.tiny else LLADA_8B, device)
+    lm = random_llada(TINY if options.tiny else LLADA_8B, device, torch.bfloat16)
     if options.four_bit:
         quantise(lm.model)
     lora = LoraConfig(r=32, lora_alpha=64, target_modules=list(LLADA.lora_targets))

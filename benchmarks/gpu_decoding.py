@@ -17,12 +17,11 @@ from typing import Any
 
 import torch
 from machine import describe_machine
+from random_weights import random_llada
 
 from midspan.decoding import DecodingConfig, Request
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
-from midspan.models.family import SpecialTokens
-from midspan.models.llada import LLADA, LladaConfig, LladaForMaskedDiffusion
 
 LLADA_8B = {
     "vocab_size": 126_464, "hidden_size": 4096, "intermediate_size": 12_288,
@@ -37,17 +36,6 @@ MODES: dict[str, dict[str, Any]] = {
     "prefix": {"cache": "prefix"},
     "dual": {"cache": "dual"},
 }
-
-
-def random_model(sizes: dict[str, int], device: str) -> DiffusionLM:
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device(device):
-        model = LladaForMaskedDiffusion(LladaConfig(**sizes)).eval()
-    torch.set_default_dtype(torch.float32)
-    size = sizes["vocab_size"]
-    tokens = SpecialTokens(mask=size - 1, bos=size - 2, eos=size - 3, eot=None, pad=size - 3)
-    return DiffusionLM(model, None, LLADA, tokens, "random", 4096, "")
 
 
 def synchronize(device: str) -> None:
@@ -139,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("no GPU here; --tiny checks the script on the CPU")
     peak = matmul_peak(device, 256 if options.tiny else 8192)
     print(f"bf16 matrix product: {peak / 1e12:.3f} TFLOP/s")
-    lm, rows = random_model(TINY if options.tiny else LLADA_8B, device), []
+    lm, rows = random_llada(TINY if options.tiny else LLADA_8B, device, torch.bfloat16), []
     if options.compile:
         lm.compile()
     counter = Counter(lm)
