@@ -10,7 +10,7 @@ from midspan.commands.options import ConfigFile, Model, Seed, configure, load_mo
 from midspan.errors import MidspanError
 
 # Metrics that the progress line shows, where the objective has them.
-SHOWN = ("loss", "reward", "kl_harmful", "kl_benign", "margin")
+SHOWN = ("loss", "reward", "reward_gaps", "kl_harmful", "kl_benign", "margin")
 
 
 def align(

@@ -21,6 +21,8 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
     """
     made = []
     for field, label in _SHOWN:
+        # A step says nothing of what its batch had no sample for.
+        having = {name: [row for row in rows if field in row] for name, rows in metrics.items()}
         curves = [
             figures.Curve(
                 name,
@@ -28,8 +30,8 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
                 [row[field] for row in rows],
                 smoothing=max(1, len(rows) // 20),
             )
-            for name, rows in metrics.items()
-            if field in rows[0]
+            for name, rows in having.items()
+            if rows
         ]
         if curves:
             made.append(
