@@ -64,6 +64,30 @@ def test_adapter_of_the_published_class(llada: Path, tmp_path: Path, head: bool)
     assert (on - off).abs().max() > 0.1
 
 
+def test_a_merged_adapter_computes_the_same_and_comes_off(llada: Path, tmp_path: Path) -> None:
+    published_adapter(tmp_path / "adapter")
+    lm = load(f"{llada}+{tmp_path / 'adapter'}")
+    ids = torch.tensor([IDS])
+    with torch.no_grad():
+        apart = lm.logits(ids)
+        lm.merge_adapter()
+        projection = lm.base.model.layers[0].self_attn.q_proj
+        assert projection.merged
+        torch.testing.assert_close(lm.logits(ids), apart, atol=3e-5, rtol=0)
+        with lm.adapter_disabled():
+            base = reference_logits(random_weights("llada"), LLADA, IDS)
+            torch.testing.assert_close(lm.logits(ids)[0], base, atol=3e-5, rtol=0)
+        torch.testing.assert_close(lm.logits(ids), apart, atol=3e-5, rtol=0)
+    load(llada).merge_adapter()
+
+
+def test_half_precision_stays_apart(llada: Path, tmp_path: Path) -> None:
+    published_adapter(tmp_path / "adapter")
+    lm = load(f"{llada}+{tmp_path / 'adapter'}", dtype="bfloat16")
+    lm.merge_adapter()
+    assert not lm.base.model.layers[0].self_attn.q_proj.merged
+
+
 def test_attaching_equals_loading(llada: Path, tmp_path: Path) -> None:
     published_adapter(tmp_path / "adapter")
     plain = load(llada)

@@ -17,6 +17,8 @@ from midspan.alignment.objectives import (
 FIRST_TOKENS = (0, 3)
 # What keeps a window objective from breaking the model; deviations from the paper, docs/log.md.
 CARE: dict[str, Any] = {"negative_weight": 0.2, "negative_floor": -12.0, "benign_weight": 2.0}
+# At the paper's beta the reference, which answers, holds a refusal's later words back.
+ANYWHERE: dict[str, Any] = CARE | {"beta": 0.02}
 
 
 def mosa_paper(**changes: Any) -> AlignmentConfig:
@@ -42,7 +44,8 @@ def initial(**changes: Any) -> AlignmentConfig:
 
 def anywhere(**changes: Any) -> AlignmentConfig:
     """Our own: MOSA's reward from any partial state, at the same budget (docs/anywhere.md)."""
-    return _with_benign("anywhere", AnywhereObjective(**CARE), {"learning_rate": 4e-3} | changes)
+    objective = AnywhereObjective(**ANYWHERE)
+    return _with_benign("anywhere", objective, {"learning_rate": 4e-3} | changes)
 
 
 def sft(**changes: Any) -> AlignmentConfig:

@@ -216,6 +216,16 @@ class DiffusionLM:
             if not hasattr(part, "experts"):
                 part.compile(dynamic=True, backend=backend)
 
+    def merge_adapter(self) -> None:
+        """Add the adapter, if there is one, to the weights for the time being, in place.
+
+        A forward of a small model takes a third less time; results differ by rounding. Half
+        precision and quantised weights would lose some of the adapter, and are left as they are.
+        """
+        whole = self.base.dtype == torch.float32 and not getattr(self.base, "is_quantized", False)
+        if whole and hasattr(self.model, "merge_adapter"):
+            self.model.merge_adapter()
+
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Within the context the adapter, if there is one, has no effect."""

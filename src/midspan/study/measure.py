@@ -36,7 +36,11 @@ def measure(
     journal: Journal,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Generate and judge; one record a case and decoding, in a fixed order."""
+    """Generate and judge; one record a case and decoding, in a fixed order.
+
+    An adapter on the model is merged into its weights.
+    """
+    lm.merge_adapter()
     records = []
     for name, decoding in decodings.items():
         for group, config in _by_canvas(cases, decoding):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from midspan.alignment import PRESETS, AlignmentConfig, AnywhereObjective
-from midspan.alignment.presets import CARE
+from midspan.alignment.presets import ANYWHERE
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
@@ -25,21 +25,20 @@ if TYPE_CHECKING:
 
 BASE = "original"
 RIVALS = ("initial", "mosa", "anywhere", "sft", "a2d", "vrpo")
-# Kinds of contamination that `anywhere` does without, and their weights while it had them.
-KINDS = {"prefix": 0.45, "span": 0.30, "scattered": 0.25}
-# One change each to `anywhere` (`no-prefix-window`: to `four-kinds`): of its objective, its budget.
+# One change each to `anywhere`: of its objective, of its budget.
 OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
-    "prefix-only": {"contamination": {"prefix": 1.0, "gaps": 0.0}},
-    "span-only": {"contamination": {"span": 1.0, "gaps": 0.0}},
-    "scattered-only": {"contamination": {"scattered": 1.0, "gaps": 0.0}},
-    "no-gaps": {"contamination": KINDS | {"gaps": 0.0}},
-    "four-kinds": {"contamination": KINDS | {"gaps": 0.5}},
-    "no-prefix-window": {"contamination": KINDS | {"gaps": 0.5, "prefix_window": None}},
+    "clean-canvases": {"contamination": {"share": 0.0}},
     "share-0.3": {"contamination": {"share": 0.3}},
     "share-1.0": {"contamination": {"share": 1.0}},
-    "window-from-0": {"window": (0, 60)},
-    "clean-benign": {"contaminate_benign": False},
+    "prefix-only": {"contamination": {"prefix": 1.0, "runs": 0.0}},
+    "span-only": {"contamination": {"span": 1.0, "runs": 0.0}},
+    "scattered-only": {"contamination": {"scattered": 1.0, "runs": 0.0}},
+    "no-begun": {"begun": 0.0},
+    "refusal-drawn": {"refusal": "drawn"},
+    "any-start": {"gap_starts": None},
+    "beta-0.05": {"beta": 0.05},
     "no-negative": {"negative_weight": 0.0},
+    "clean-benign": {"contaminate_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
 BUDGET_CHANGES: dict[str, dict[str, Any]] = {
@@ -68,7 +67,7 @@ class ObjectivesConfig(FrozenConfig):
     stress: int = Field(9, ge=0)
     decodings: tuple[str, ...] = ("one block", "blocks of 32")
     held_in: bool = False
-    case_seed: int = 3
+    case_seed: int = 4
 
     @field_validator("decodings")
     @classmethod
@@ -104,8 +103,8 @@ def ablations() -> ObjectivesConfig:
     anywhere = PRESETS["anywhere"]
     recipes = {"anywhere": anywhere()}
     for name, changes in OBJECTIVE_CHANGES.items():
-        recipes[name] = anywhere(name=name, objective=AnywhereObjective(**CARE | changes))
-    harmful_alone = AnywhereObjective(**CARE | {"benign_weight": 0.0})
+        recipes[name] = anywhere(name=name, objective=AnywhereObjective(**ANYWHERE | changes))
+    harmful_alone = AnywhereObjective(**ANYWHERE | {"benign_weight": 0.0})
     budget = {"benign_share": 0.0, "batch_size": recipes["anywhere"].num_harmful}
     recipes["no-benign"] = anywhere(name="no-benign", objective=harmful_alone, **budget)
     for name, changes in BUDGET_CHANGES.items():

@@ -1,4 +1,4 @@
-"""Contaminated canvases: what is revealed, where the refusal may go, what stays the same."""
+"""Refusals from any partial state: which canvases are drawn, and what they are worth."""
 
 import random
 from itertools import groupby
@@ -10,178 +10,166 @@ from hypothesis import strategies as st
 
 from midspan.alignment.objectives import (
     AnywhereObjective,
-    Canvas,
     Contamination,
     Draw,
-    MosaObjective,
-    PhrasePair,
-    Sample,
     TokenExample,
 )  # fmt: skip
 from midspan.alignment.scores import ResponseStates
 from midspan.errors import MidspanError
 
-MASK, EOS, LENGTH = 99, 0, 64
-ANSWER = tuple(range(1, LENGTH + 1))
+MASK, EOS, LENGTH = 19, 0, 24
+ANSWER = tuple(random.Random(0).randrange(1, MASK) for _ in range(LENGTH))
 EXAMPLE = TokenExample((7, 8), ANSWER)
-WINDOW = (10, 30)
-NO_GAPS = Contamination(prefix=1, span=1, scattered=1, gaps=0)
-ONLY_GAPS = Contamination(share=1)
+REFUSALS = ((5, 6, EOS), (7, 8, 9, 10, EOS), (5, 8, EOS))
+WINDOW = (3, 9)
 
 
-def draw_with(seed):
-    return Draw(random.Random(seed), [(5, 6, EOS)], [(3, 4)], LENGTH, MASK, EOS)
+def objective_with(**changes):
+    return AnywhereObjective(**{"window": WINDOW, "benign_weight": 2.0, "begun": 0.0} | changes)
+
+
+def sample_of(seed, harmful=True, **changes):
+    draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    return objective_with(**changes).sample(EXAMPLE, harmful=harmful, draw=draw)
 
 
 def canvas_of(seed, harmful=True, **changes):
-    objective = AnywhereObjective(window=WINDOW, benign_weight=1.0, **changes)
-    return objective.sample(EXAMPLE, harmful=harmful, draw=draw_with(seed)).canvases[0]
+    return sample_of(seed, harmful, **changes).canvases[0]
 
 
-def revealed(canvas):
-    return [place for place, token in enumerate(canvas.response_ids) if token != MASK]
+def shown(canvas):
+    return {place for place, token in enumerate(canvas.response_ids) if token != MASK}
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 10_000), st.booleans())
-def test_revealed_tokens_are_the_answers_and_leave_room_for_the_refusal(seed, harmful):
-    canvas = canvas_of(seed, harmful, contamination=NO_GAPS)
-    assert all(canvas.response_ids[place] == ANSWER[place] for place in revealed(canvas))
-    assert len(revealed(canvas)) < LENGTH
+def test_what_is_revealed_is_the_answers(seed, harmful):
+    canvas = canvas_of(seed, harmful)
+    places = shown(canvas)
+    assert all(canvas.response_ids[place] == ANSWER[place] for place in places)
+    assert len(places) < LENGTH
     if not harmful:
-        assert canvas.pair is None and canvas.window is None
+        assert canvas == type(canvas)(EXAMPLE.prompt_ids, canvas.response_ids)
         return
-    first, last = canvas.window
-    size = len(canvas.pair.safe)
-    starts = [
-        start
-        for start in range(first, last + 1)
-        if start + size <= LENGTH and not set(revealed(canvas)) & set(range(start, start + size))
-    ]
-    assert starts
+    assert canvas.avoided_ids == ANSWER and canvas.refusals == REFUSALS
+    assert canvas.window == (None if places else WINDOW)
 
 
 @given(st.integers(0, 1_000))
-def test_a_revealed_beginning_moves_the_window_behind_it(seed):
-    only_prefix = Contamination(share=1, prefix=1, gaps=0)
-    canvas = canvas_of(seed, contamination=only_prefix)
-    places = revealed(canvas)
-    assert places == list(range(len(places)))
-    if places:
-        assert canvas.window == (len(places), min(len(places) + 24, LENGTH) - 1)
-    fixed = only_prefix.model_copy(update={"prefix_window": None})
-    assert canvas_of(seed, contamination=fixed).window in ((0, LENGTH - 1), WINDOW)
-
-
-@given(st.integers(0, 1_000))
-def test_a_span_is_one_piece(seed):
-    span = Contamination(share=1, span=1, gaps=0)
-    places = revealed(canvas_of(seed, contamination=span))
-    assert 4 <= len(places) <= 14
-    assert places == list(range(places[0], places[-1] + 1))
-
-
-def test_scattered_tokens_come_at_the_stated_rates():
-    scattered = Contamination(share=1, scattered=1, gaps=0, scattered_rate=(0.2, 0.2))
-    counts = [len(revealed(canvas_of(s, harmful=False, contamination=scattered)))
-              for s in range(200)]  # fmt: skip
-    assert sum(counts) / 200 / LENGTH == pytest.approx(0.2, abs=0.015)
-
-
-def test_the_share_of_clean_canvases_is_what_was_asked():
-    clean = [not revealed(canvas_of(seed, harmful=False)) for seed in range(600)]
-    assert sum(clean) / 600 == pytest.approx(0.3, abs=0.06)
-    assert all(
-        canvas_of(seed).window == WINDOW for seed in range(600) if not revealed(canvas_of(seed))
-    )
-    assert not any(
-        revealed(canvas_of(seed, harmful=False, contaminate_benign=False)) for seed in range(50)
-    )
+def test_one_refusal_is_wanted_where_one_is_drawn(seed):
+    (refusal,) = canvas_of(seed, refusal="drawn").refusals
+    assert refusal in REFUSALS
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 10_000))
-def test_every_gap_is_to_hold_the_beginning_of_a_refusal(seed):
-    canvas = canvas_of(seed, contamination=ONLY_GAPS)
-    if canvas.window is not None:  # The first draws were all too full or too empty.
-        assert not revealed(canvas)
-        return
-    wanted, place = canvas.pair.safe, 0
-    for hidden, run in groupby(canvas.response_ids, lambda token: token == MASK):
-        size = len(list(run))
-        here = slice(place, place + size)
-        text = (5, 6, EOS, *[EOS] * size)[:size] if hidden else ANSWER[here]
-        assert wanted[here] == text
-        assert size <= (10 if hidden else 16)
-        place += size
-    assert canvas.pair.harmful == ANSWER
+def test_a_begun_refusal_has_words_and_lacks_some(seed):
+    canvas = canvas_of(seed, begun=1.0)
+    first, last = canvas.window
+    refusal = canvas.target_ids[first : last + 1]
+    assert refusal in REFUSALS and first <= WINDOW[1]
+    assert canvas.target_ids == (*ANSWER[:first], *refusal, *[EOS] * (LENGTH - last - 1))
+    places = shown(canvas)
+    assert all(canvas.response_ids[place] == canvas.target_ids[place] for place in places)
+    assert set(range(first)) <= places
+    assert places & set(range(first, last)) and not set(range(first, last + 1)) <= places
+    assert not canvas.refusals and not canvas.avoided_ids
 
 
-def test_templates_reach_from_single_holes_to_nearly_clean():
-    hidden = [
-        LENGTH - len(revealed(canvas_of(seed, harmful=False, contamination=ONLY_GAPS)))
-        for seed in range(300)
-    ]
-    assert min(hidden) / LENGTH < 0.15 and max(hidden) / LENGTH > 0.7
+def test_shares_are_what_was_asked():
+    canvases = [canvas_of(seed, begun=0.25) for seed in range(800)]
+    begun = [bool(canvas.target_ids) for canvas in canvases]
+    assert sum(begun) / 800 == pytest.approx(0.25, abs=0.05)
+    assert not any(canvas_of(seed, False, begun=1.0).target_ids for seed in range(20))
+    assert not any(shown(canvas_of(seed, False, contaminate_benign=False)) for seed in range(50))
+    assert objective_with().needs_answers == (True, True)
+    assert objective_with(contaminate_benign=False).needs_answers == (True, False)
 
 
-def tiny_states(samples):
-    """Random hidden states over the canvases of samples whose mask is token 9."""
-    generator = torch.Generator().manual_seed(4)
+def states_of(samples, seed):
+    generator = torch.Generator().manual_seed(seed)
     response_BL = torch.tensor([sample.canvases[0].response_ids for sample in samples])
     policy, reference = (
-        torch.randn(*response_BL.shape, 5, generator=generator, dtype=torch.float64)
+        torch.randn(*response_BL.shape, 6, generator=generator, dtype=torch.float64)
         for _ in range(2)
     )
-    head = torch.randn(9, 5, generator=generator, dtype=torch.float64)
-    return ResponseStates(policy, reference, head, response_BL == 9)
+    head = torch.randn(MASK, 6, generator=generator, dtype=torch.float64)
+    return ResponseStates(policy.requires_grad_(), reference, head, response_BL == MASK)
 
 
-def test_a_canvas_with_gaps_is_scored_at_its_masked_positions_and_others_as_mosa_does():
-    phrases = PhrasePair((1, 2, 0), (3, 4))
-    texts = PhrasePair((1, 7, 1, 2, 7, 7), (3,) * 6)
-    samples = [
-        Sample((Canvas((), (9,) * 6, pair=phrases, window=(1, 3)),), True),
-        Sample((Canvas((), (9, 7, 9, 9, 7, 7), pair=texts),), True),
-        Sample((Canvas((), (9,) * 6),), False),
-        Sample((Canvas((), (9,) * 6, pair=phrases, window=(0, 2)),), True),
-    ]  # fmt: skip
-    objective = AnywhereObjective(
-        benign_weight=2.0, beta=0.1, negative_weight=0.3, negative_floor=-2.0, gap_tokens=5.0
-    )
-    states = tiny_states(samples)
-    found = objective.losses(states, samples)
+def naive_loss(objective, sample, logp, logq):
+    """One canvas's loss position by position, from log-probabilities [L, V]."""
+    canvas = sample.canvases[0]
+    hidden = [place for place in range(LENGTH) if canvas.response_ids[place] == MASK]
+    kl = sum((logp[p].exp() * (logp[p] - logq[p])).sum() for p in hidden)
+    if not sample.harmful:
+        return objective.benign_weight * kl
+    if canvas.target_ids:
+        last = canvas.window[1]
+        ends = [logp[p, EOS] for p in hidden if p > last]
+        nats = sum(logp[p, canvas.target_ids[p]] for p in hidden if p <= last)
+        return objective.beta * kl - nats - sum(ends) / max(1, len(ends))
+    scores = []
+    for is_gap, run in groupby(range(LENGTH), hidden.__contains__):
+        places = list(run)
+        if is_gap:
+            found = [
+                sum(logp[start + n, token] for n, token in enumerate(refusal))
+                for refusal in canvas.refusals
+                for nth, start in enumerate(places)
+                if start + len(refusal) - 1 <= places[-1]
+                and (
+                    WINDOW[0] <= start <= WINDOW[1]
+                    if canvas.window
+                    else nth < (objective.gap_starts or LENGTH)
+                )
+            ]
+            ends = sum(logp[place, EOS] for place in places) / len(places)
+            scores.append(max(found) if found else objective.gap_tokens * ends)
+    avoided = objective.gap_tokens * sum(logp[p, ANSWER[p]] for p in hidden) / len(hidden)
+    if objective.negative_floor is not None:
+        avoided = avoided.clamp(min=objective.gap_tokens * objective.negative_floor)
+    safe = sum(scores) / len(scores)
+    return objective.beta * kl - safe + objective.negative_weight * avoided
 
-    logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)[1]
-    logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)[1]
-    places = (0, 2, 3)
-    safe = 5 * sum(logp[p][t].item() for p, t in zip(places, (1, 1, 2), strict=True)) / 3
-    harmful = 5 * sum(logp[p][3].item() for p in places) / 3
-    kl = sum((logp[p].exp() * (logp[p] - logq[p])).sum().item() for p in places)
-    expected = 0.1 * kl - safe + 0.3 * max(harmful, -10.0)
-    assert found.values_S[1].item() == pytest.approx(expected)
-    assert found.metrics["reward_gaps"].tolist() == pytest.approx([safe - harmful])
-    assert len(found.metrics["kl_harmful"]) == 3
 
-    others = [0, 2, 3]
-    rest = MosaObjective(**objective.model_dump(include=set(MosaObjective.model_fields) - {"kind"}))
-    less = ResponseStates(states.policy_BLD[others], states.reference_BLD[others],
-                          states.head_VD, states.masked_BL[others])  # fmt: skip
-    mosa = rest.losses(less, [samples[row] for row in others])
-    assert torch.allclose(found.values_S[others], mosa.values_S)
-    assert torch.allclose(found.metrics["reward"], mosa.metrics["reward"])
-    only_gaps = objective.losses(tiny_states(samples[1:2]), samples[1:2])
-    assert set(only_gaps.metrics) == {"reward_gaps", "kl_harmful"}
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"prefix": 0, "span": 0, "scattered": 0, "gaps": 0}, "are all 0; give one a weight"),
-        ({"span_tokens": (4, 2)}, "span_tokens must satisfy 1 <= first <= last, not 4, 2"),
-        ({"scattered_rate": (0.5, 0.1)}, "scattered_rate must satisfy 0 < first <= last < 1"),
-    ],
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([None, 1, 3]),
+    st.sampled_from(["likeliest", "drawn"]),
+    st.sampled_from([None, -2.0]),
 )
-def test_impossible_contamination_is_refused(fields, message):
-    with pytest.raises(MidspanError, match=message):
-        Contamination(**fields)
+def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, refusal, floor):
+    fields = {
+        "begun": 0.3, "gap_starts": starts, "refusal": refusal, "negative_floor": floor,
+        "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0,
+        "contamination": Contamination(shown_run=8, hidden_run=20),
+    }  # fmt: skip
+    objective = objective_with(**fields)
+    samples = [
+        sample_of(seed + place, harmful, **fields)
+        for place, harmful in enumerate((True, True, False, True))
+    ]
+    states = states_of(samples, seed)
+    found = objective.losses(states, samples)
+    logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
+    logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
+    expected = torch.stack(
+        [naive_loss(objective, one, logp[row], logq[row]) for row, one in enumerate(samples)]
+    )
+    assert torch.allclose(found.values_S, expected)
+    grads = [
+        torch.autograd.grad(values.sum(), states.policy_BLD)[0]
+        for values in (found.values_S, expected)
+    ]
+    assert torch.allclose(*grads)
+    begun = sum(bool(sample.canvases[0].target_ids) for sample in samples)
+    assert len(found.metrics.get("nats_begun", ())) == begun
+    assert len(found.metrics.get("reward", ())) == 3 - begun
+    assert len(found.metrics["kl_harmful"]) == 3 and len(found.metrics["kl_benign"]) == 1
+
+
+def test_the_kl_needs_the_whole_response():
+    with pytest.raises(MidspanError, match='kl_rows must be "response"'):
+        AnywhereObjective(kl_rows="window")

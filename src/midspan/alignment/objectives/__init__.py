@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from midspan.alignment.objectives.a2d import A2dObjective
-from midspan.alignment.objectives.anywhere import AnywhereObjective, Contamination
+from midspan.alignment.objectives.anywhere import AnywhereObjective
 from midspan.alignment.objectives.base import (
     Canvas,
     Draw,
@@ -15,6 +15,7 @@ from midspan.alignment.objectives.base import (
     SampleLosses,
     TokenExample,
 )  # fmt: skip
+from midspan.alignment.objectives.contamination import Contamination
 from midspan.alignment.objectives.mosa import MosaObjective
 from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.objectives.vrpo import VrpoObjective

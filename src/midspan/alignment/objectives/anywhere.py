@@ -1,16 +1,14 @@
-"""Anywhere: MOSA, and refusals on canvases that already carry parts of a harmful answer.
+"""Anywhere: MOSA from any partial state.
 
-Our own objective (docs/anywhere.md). One forward pass a sample teaches to refuse from any partial
-state: the beginning of a refusal in every gap, or with other kinds of contamination MOSA's reward
-wherever a refusal fits. The same contamination of benign canvases with benign answers, kept at the
-reference, tells the model that a canvas begun is no reason to refuse.
+Our own objective (docs/anywhere.md). Canvases already carry parts of a harmful answer, and every
+gap between them is to hold a refusal that ends the text, or where none fits the end alone. On
+others a refusal has begun, and is to be finished. Benign canvases that carry parts of benign
+answers are kept at the reference: a canvas begun is by itself no reason to refuse.
 
-Shapes: B rows, L response positions, H harmful rows, G of them with gaps.
+Shapes: B rows, H harmful rows, L response positions, G gaps, P refusals, K tokens asked for.
 """
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,119 +18,43 @@ from torch import Tensor
 from midspan.alignment.objectives.base import (
     Canvas,
     Draw,
-    Ids,
-    PhrasePair,
     Sample,
     TokenExample,
     merged,
     only,
 )  # fmt: skip
-from midspan.alignment.objectives.mosa import MosaObjective
+from midspan.alignment.objectives.contamination import Contamination
+from midspan.alignment.objectives.mosa import MosaObjective, allowed_starts, start_scores
 from midspan.alignment.scores import ResponseStates
-from midspan.frozen import FrozenConfig
-
-# Contamination leaves room for a refusal nearly always; a crowded canvas is drawn again.
-MAX_DRAWS = 20
-
-
-@dataclass(frozen=True)
-class Revealed:
-    """What stands on a canvas.
-
-    Attributes:
-        places: Positions.
-        end: Where a revealed beginning ends, for that kind.
-        gaps: Whether what is left are gaps, each to be filled by itself.
-    """
-
-    places: frozenset[int]
-    end: int | None = None
-    gaps: bool = False
-
-
-class Contamination(FrozenConfig):
-    """How much of an answer stands on a canvas before the model sees it.
-
-    Gaps alone are the default: with the other kinds among them more leaks (docs/anywhere.md).
-
-    Attributes:
-        share: Probability that a canvas is contaminated at all.
-        prefix: Weight of a revealed beginning, of ``short_prefix`` or ``long_prefix`` tokens.
-        span: Weight of one revealed span of ``span_tokens``.
-        scattered: Weight of tokens revealed independently, at a rate from ``scattered_rate``.
-        gaps: Weight of runs revealed and hidden in turn, as infilling templates have them; a
-            canvas draws the longest of either, up to ``shown_run`` and ``hidden_run`` tokens.
-        prefix_window: Starts behind a revealed beginning at which the refusal may stand; None
-            for all of them, to the canvas's end.
-    """
-
-    share: float = Field(0.7, ge=0, le=1)
-    prefix: float = Field(0.0, ge=0)
-    span: float = Field(0.0, ge=0)
-    scattered: float = Field(0.0, ge=0)
-    gaps: float = Field(1.0, ge=0)
-    short_prefix: tuple[int, int] = (1, 12)
-    long_prefix: tuple[int, int] = (1, 90)
-    span_tokens: tuple[int, int] = (4, 14)
-    scattered_rate: tuple[float, float] = (0.05, 0.5)
-    shown_run: int = Field(16, gt=0)
-    hidden_run: int = Field(10, gt=0)
-    prefix_window: int | None = Field(24, gt=0)
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> "Contamination":
-        if self.prefix + self.span + self.scattered + self.gaps == 0:
-            raise ValueError("prefix, span, scattered and gaps are all 0; give one a weight")
-        for name in ("short_prefix", "long_prefix", "span_tokens"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name} must satisfy 1 <= first <= last, not {low}, {high}")
-        low_rate, high_rate = self.scattered_rate
-        if not 0 < low_rate <= high_rate < 1:
-            raise ValueError("scattered_rate must satisfy 0 < first <= last < 1")
-        return self
-
-    def reveal(self, length: int, rng: random.Random) -> Revealed:
-        """What to reveal of a canvas of ``length`` tokens."""
-        kinds = ("prefix", "span", "scattered", "gaps")
-        (kind,) = rng.choices(kinds, [getattr(self, kind) for kind in kinds])
-        if kind == "prefix":
-            end = min(rng.randint(*rng.choice((self.short_prefix, self.long_prefix))), length - 1)
-            return Revealed(frozenset(range(end)), end)
-        if kind == "span":
-            size = min(rng.randint(*self.span_tokens), length - 1)
-            start = rng.randint(0, length - size)
-            return Revealed(frozenset(range(start, start + size)))
-        if kind == "scattered":
-            rate = rng.uniform(*self.scattered_rate)
-            places = frozenset(place for place in range(length) if rng.random() < rate)
-            return Revealed(places)
-        return Revealed(self._around_gaps(length, rng), gaps=True)
-
-    def _around_gaps(self, length: int, rng: random.Random) -> frozenset[int]:
-        longest = {True: rng.randint(1, self.shown_run), False: rng.randint(1, self.hidden_run)}
-        shown, start, places = rng.random() < 0.5, 0, set[int]()
-        while start < length:
-            end = start + rng.randint(1, longest[shown])
-            if shown:
-                places.update(range(start, min(end, length)))
-            shown, start = not shown, end
-        return frozenset(places)
 
 
 class AnywhereObjective(MosaObjective):
-    """MOSA from any partial state.
+    """MOSA from any partial state; clean canvases have MOSA's window.
 
     Attributes:
         contamination: Kinds and shares, alike for harmful and benign canvases.
         contaminate_benign: Whether benign canvases are contaminated too; off only for ablation.
-        gap_tokens: A canvas with gaps counts as a phrase of this many tokens.
+        begun: Share of harmful canvases on which a refusal has begun.
+        gap_starts: Positions of a gap, from its first, at which a refusal may start; None for all.
+        refusal: Which one is wanted: the "likeliest" under the policy, which lets it settle on
+            one, or one "drawn" for each canvas, as in Algorithm 1.
+        gap_tokens: Means over positions, of the end in short gaps and of what is avoided, count as
+            a phrase of this many tokens.
     """
 
     kind: Literal["anywhere"] = "anywhere"  # type: ignore[assignment]
     contamination: Contamination = Contamination()
     contaminate_benign: bool = True
+    begun: float = Field(0.1, ge=0, le=1)
+    gap_starts: int | None = Field(24, gt=0)
+    refusal: Literal["likeliest", "drawn"] = "likeliest"
     gap_tokens: float = Field(8.0, gt=0)
+
+    @model_validator(mode="after")
+    def _kl_is_on_the_response(self) -> "AnywhereObjective":
+        if self.kl_rows != "response":
+            raise ValueError('kl_rows must be "response": gaps are everywhere')
+        return self
 
     @property
     def needs_answers(self) -> tuple[bool, bool]:
@@ -140,100 +62,155 @@ class AnywhereObjective(MosaObjective):
         return True, self.contaminate_benign and self.benign_weight > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> Sample:
-        """A canvas with part of the example's answer on it, or a clean one."""
-        clean = super().sample(example, harmful=harmful, draw=draw)
-        wanted = harmful or self.contaminate_benign
-        if not wanted or draw.rng.random() >= self.contamination.share:
-            return clean
-        for _ in range(MAX_DRAWS):
-            canvas = self._contaminated(example, clean.canvases[0], draw)
-            if canvas is not None:
-                return Sample((canvas,), harmful)
-        return clean
-
-    def _contaminated(self, example: TokenExample, clean: Canvas, draw: Draw) -> Canvas | None:
-        """The clean canvas with tokens revealed; None where no refusal would fit any more."""
-        revealed = self.contamination.reveal(draw.length, draw.rng)
-        if len(revealed.places) == draw.length:
-            return None
+        """A canvas with part of the example's answer on it, or of a refusal, or a clean one."""
+        if harmful and draw.rng.random() < self.begun:
+            return Sample((self._with_refusal_begun(example, draw),), harmful)
+        revealed: frozenset[int] = frozenset()
+        if harmful or self.contaminate_benign:
+            revealed = self.contamination.reveal(draw.length, draw.rng)
         response = tuple(
-            example.answer_ids[place] if place in revealed.places else draw.mask
+            example.answer_ids[place] if place in revealed else draw.mask
             for place in range(draw.length)
         )
-        if clean.pair is None:
-            return Canvas(example.prompt_ids, response)
-        if revealed.gaps:
-            wanted = _refusal_in_gaps(response, clean.pair.safe, draw)
-            return Canvas(example.prompt_ids, response, pair=PhrasePair(wanted, example.answer_ids))
-        window = (0, draw.length - 1)
-        if revealed.end is not None and self.contamination.prefix_window is not None:
-            last = min(revealed.end + self.contamination.prefix_window, draw.length) - 1
-            window = (revealed.end, last)
-        size = max(len(clean.pair.safe), len(clean.pair.harmful))
-        limit = window[1] + 1 if self.overflow == "forbid" else draw.length
-        if not _has_room(response[:limit], draw.mask, size, window):
-            return None
-        return Canvas(example.prompt_ids, response, pair=clean.pair, window=window)
+        if not harmful:
+            return Sample((Canvas(example.prompt_ids, response),), harmful)
+        wanted = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+        window = None if revealed else self.window
+        canvas = Canvas(
+            example.prompt_ids, response,
+            window=window, refusals=tuple(wanted), avoided_ids=example.answer_ids,
+        )  # fmt: skip
+        return Sample((canvas,), harmful)
+
+    def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> Canvas:
+        """One from the first token, or behind a beginning of the answer, up to the window's end.
+
+        Some of its words are there and some are missing, of the end-of-text tokens behind it too.
+        """
+        refusal = draw.rng.choice(draw.safe)
+        last = min(self.window[1], draw.length - len(refusal))
+        start = draw.rng.choice((0, draw.rng.randint(0, last)))
+        wanted = draw.filled((*example.answer_ids[:start], *refusal))
+        there = start + draw.rng.randrange(len(refusal) - 1)
+        missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != there])
+        rate = draw.rng.random()
+        shown = {place for place in range(draw.length) if draw.rng.random() < rate}
+        shown = (shown | {*range(start), there}) - {missing}
+        response = tuple(
+            token if place in shown else draw.mask for place, token in enumerate(wanted)
+        )
+        window = (start, start + len(refusal) - 1)
+        return Canvas(example.prompt_ids, response, target_ids=wanted, window=window)
 
     def _harmful_losses(
         self, states: ResponseStates, samples: Sequence[Sample], rows: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """MOSA's losses, and on canvases with gaps those of the beginning of a refusal in each."""
-        gaps = [place for place, row in enumerate(rows) if _has_gaps(samples[row].canvases[0])]
-        if not gaps:
-            return super()._harmful_losses(states, samples, rows)
-        loss_G, metrics = self._gap_losses(states, samples, [rows[place] for place in gaps])
-        parts: list[tuple[Sequence[int], Tensor]] = [(gaps, loss_G)]
-        roomy = [place for place in range(len(rows)) if place not in gaps]
-        if roomy:
-            kl_G = metrics.pop("kl_harmful")
-            found = super()._harmful_losses(states, samples, [rows[place] for place in roomy])
-            parts.append((roomy, found[0]))
-            metrics |= found[1] | {"kl_harmful": torch.cat([found[1]["kl_harmful"], kl_G])}
-        return merged(len(rows), parts), metrics
-
-    def _gap_losses(
-        self, states: ResponseStates, samples: Sequence[Sample], rows: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The answer's own tokens are what is avoided, position by position."""
-        pairs = [samples[row].canvases[0].pair for row in rows]
-        texts = [[pair.safe, pair.harmful] for pair in pairs if pair is not None]
-        where_BL = only(states.masked_BL, rows)
-        tokens_BLK = torch.zeros(*where_BL.shape, 2, dtype=torch.long, device=where_BL.device)
-        tokens_BLK[list(rows)] = torch.tensor(texts, device=where_BL.device).transpose(1, 2)
+        """Minus the log-probability of a refusal begun, and on other canvases minus the reward."""
+        canvases = [samples[row].canvases[0] for row in rows]
+        where_BL, device = only(states.masked_BL, rows), states.masked_BL.device
+        words = sorted({word for one in canvases for refusal in one.refusals for word in refusal})
+        # Every word of the refusals, and last what the canvas itself wants or avoids there.
+        tokens_BLK = torch.zeros(*where_BL.shape, len(words) + 1, dtype=torch.long, device=device)
+        tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
+        own = [canvas.target_ids or canvas.avoided_ids for canvas in canvases]
+        tokens_BLK[list(rows), :, -1] = torch.tensor(own, device=device)
         scores = states.score(where_BL, tokens_BLK, kl=self.beta > 0)
-        kl_G = self.kl(scores.kl_BL, where_BL)[list(rows)]
-        size_G1 = where_BL[list(rows)].sum(1, keepdim=True)
-        nats_G2 = self.gap_tokens * scores.logp_BLK[list(rows)].sum(1) / size_G1
-        safe_G, harmful_G = nats_G2.unbind(1)
-        negative_G = harmful_G
+        masked_HL, logp_HLK = where_BL[list(rows)], scores.logp_BLK[list(rows)]
+        kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
+        metrics, parts = {"kl_harmful": kl_H}, []
+        begun = [place for place, canvas in enumerate(canvases) if canvas.target_ids]
+        if begun:
+            metrics["nats_begun"] = -_finished(
+                logp_HLK[begun, :, -1], masked_HL[begun], [canvases[place] for place in begun]
+            )
+            parts.append((begun, metrics["nats_begun"]))
+        other = [place for place, canvas in enumerate(canvases) if not canvas.target_ids]
+        if other:
+            loss_H, rewards = self._rewards(
+                logp_HLK[other], masked_HL[other], [canvases[place] for place in other], words
+            )
+            metrics |= rewards
+            parts.append((other, loss_H))
+        return self.beta * kl_H + merged(len(rows), parts), metrics
+
+    def _rewards(
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas], words: list[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Refusals in the gaps against the answer's own tokens at all masked positions."""
+        best_HL = self._best_refusals(logp_HLK, masked_HL, canvases, words)
+        end = canvases[0].refusals[0][-1]
+        end_HL = self.gap_tokens * logp_HLK[..., words.index(end)]
+        safe_H = gap_scores(best_HL, end_HL, masked_HL)
+        avoided_H = self.gap_tokens * logp_HLK[..., -1].sum(1) / masked_HL.sum(1)
+        negative_H = avoided_H
         if self.negative_floor is not None:
-            negative_G = harmful_G.clamp(min=self.negative_floor * self.gap_tokens)
-        loss_G = self.beta * kl_G - safe_G + self.negative_weight * negative_G
-        return loss_G, {"reward_gaps": safe_G - harmful_G, "kl_harmful": kl_G}
+            negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        metrics = {
+            "reward": safe_H - avoided_H, "reward_safe": safe_H, "reward_harmful": avoided_H,
+        }  # fmt: skip
+        return self.negative_weight * negative_H - safe_H, metrics
+
+    def _best_refusals(
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas], words: list[int]
+    ) -> Tensor:
+        """Log-probability [H, L] of the likeliest refusal from each start; -inf where none may."""
+        length, device = masked_HL.shape[1], masked_HL.device
+        windows = [canvas.window or (0, length - 1) for canvas in canvases]
+        window_H2 = torch.tensor(windows, device=device)
+        near_HL = torch.ones_like(masked_HL)
+        if self.gap_starts is not None:
+            clean_H = torch.tensor([canvas.window is not None for canvas in canvases]).to(device)
+            near_HL = clean_H[:, None] | (_gaps(masked_HL)[1] < self.gap_starts)
+        best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
+        for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
+            phrases = [refusal] * len(canvases)
+            wanted_H = torch.tensor([refusal in canvas.refusals for canvas in canvases]).to(device)
+            allowed_HL = allowed_starts(phrases, masked_HL, window_H2, self.overflow)
+            columns = [words.index(word) for word in refusal]
+            score_HL = start_scores(logp_HLK[..., columns], phrases)
+            allowed_HL = allowed_HL & near_HL & wanted_H[:, None]
+            best_HL = torch.maximum(best_HL, score_HL.masked_fill(~allowed_HL, -torch.inf))
+        return best_HL
 
 
-def _has_gaps(canvas: Canvas) -> bool:
-    """Whether a harmful canvas has a text for every position instead of phrases in a window."""
-    return canvas.pair is not None and canvas.window is None
+def gap_scores(best_HL: Tensor, end_HL: Tensor, masked_HL: Tensor) -> Tensor:
+    """Mean over each row's gaps, which are its runs of masked positions.
+
+    Args:
+        best_HL: Score of a refusal from each start, -inf where none may start.
+        end_HL: Score of the end of the text at each position.
+        masked_HL: Where the gaps are; every row has one.
+
+    Returns:
+        A gap's score is its best refusal's or, where none fits, the mean of its ends. [H].
+    """
+    gap_HL, _ = _gaps(masked_HL)
+    size = (len(gap_HL), int(gap_HL.max()) + 1)
+    count_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, masked_HL.to(end_HL.dtype))
+    ends_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, end_HL.masked_fill(~masked_HL, 0.0))
+    best_HG = best_HL.new_full(size, -torch.inf).scatter_reduce(1, gap_HL, best_HL, "amax")
+    fits_HG, exists_HG = best_HG.isfinite(), count_HG > 0
+    score_HG = torch.where(fits_HG, best_HG, ends_HG / count_HG.clamp(min=1))
+    return score_HG.masked_fill(~exists_HG, 0.0).sum(1) / exists_HG.sum(1)
 
 
-def _refusal_in_gaps(response: Ids, safe: Ids, draw: Draw) -> Ids:
-    """The beginning of a refusal in every run of masked positions."""
-    text, wanted = draw.filled(safe), list(response)
-    run = 0
-    for place, token in enumerate(response):
-        run = run + 1 if token == draw.mask else 0
-        if run:
-            wanted[place] = text[run - 1]
-    return tuple(wanted)
+def _gaps(masked_HL: Tensor) -> tuple[Tensor, Tensor]:
+    """Each position's gap, counted from 0 in its row, and its distance from the gap's first.
+
+    At positions that are not masked both belong to the gap before.
+    """
+    before_HL = torch.nn.functional.pad(masked_HL[:, :-1], (1, 0))
+    first_HL = masked_HL & ~before_HL
+    place_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
+    start_HL = torch.where(first_HL, place_L, 0).cummax(1).values
+    return (first_HL.long().cumsum(1) - 1).clamp(min=0), place_L - start_HL
 
 
-def _has_room(response: Ids, mask: int, size: int, window: tuple[int, int]) -> bool:
-    """Whether ``size`` masked positions in a row begin inside the window."""
-    run = 0
-    for place, token in enumerate(response):
-        run = run + 1 if token == mask else 0
-        if run >= size and window[0] <= place - size + 1 <= window[1]:
-            return True
-    return False
+def _finished(logp_HL: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas]) -> Tensor:
+    """Log-probability of what a begun refusal lacks, and the mean of that of ends behind it."""
+    window_H2 = torch.tensor([canvas.window for canvas in canvases], device=logp_HL.device)
+    place_L = torch.arange(logp_HL.shape[1], device=logp_HL.device)
+    behind_HL = masked_HL & (place_L > window_H2[:, 1:])
+    inside_HL = masked_HL & ~behind_HL
+    ends_H = (logp_HL * behind_HL).sum(1) / behind_HL.sum(1).clamp(min=1)
+    return (logp_HL * inside_HL).sum(1) + ends_H

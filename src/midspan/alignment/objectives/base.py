@@ -44,9 +44,10 @@ class Canvas:
         prompt_ids: The chat prompt.
         response_ids: The response, with the mask token where the model has to predict.
         target_ids: What a likelihood objective wants at the masked positions.
-        pair: Phrases that a window objective places and avoids; without a window, texts of the
-            whole canvas, of which the masked positions count.
-        window: First and last start of these phrases.
+        pair: Phrases that a window objective places and avoids.
+        window: First and last start of phrases; with target_ids the positions of the phrase there.
+        refusals: Phrases one of which is to stand in every gap.
+        avoided_ids: What is to become unlikely at the masked positions.
     """
 
     prompt_ids: Ids
@@ -54,6 +55,8 @@ class Canvas:
     target_ids: Ids = ()
     pair: PhrasePair | None = None
     window: tuple[int, int] | None = None
+    refusals: tuple[Ids, ...] = ()
+    avoided_ids: Ids = ()
 
 
 @dataclass(frozen=True)

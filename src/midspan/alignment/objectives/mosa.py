@@ -186,15 +186,20 @@ def window_scores(
     Returns:
         Scores [H] in nats and arg-max starts [H].
     """
+    score_HL = start_scores(logp_HLP, phrases)
+    best_H, start_H = score_HL.masked_fill(~allowed_HL, -torch.inf).max(1)
+    return best_H, start_H
+
+
+def start_scores(logp_HLP: Tensor, phrases: Sequence[Ids]) -> Tensor:
+    """Log-probability [H, L] of each row's phrase from every start; no sense past the canvas."""
     length, longest = logp_HLP.shape[1:]
     place_P = torch.arange(longest, device=logp_HLP.device)
     size_H11 = torch.tensor([[[len(phrase)]] for phrase in phrases], device=logp_HLP.device)
     # Token p of a phrase that starts at k stands at k + p: one read along diagonals.
     position_LP = torch.arange(length, device=logp_HLP.device)[:, None] + place_P
     token_HLP = logp_HLP[:, position_LP.clamp(max=length - 1), place_P]
-    score_HL = token_HLP.masked_fill(place_P >= size_H11, 0.0).sum(2)
-    best_H, start_H = score_HL.masked_fill(~allowed_HL, -torch.inf).max(1)
-    return best_H, start_H
+    return token_HLP.masked_fill(place_P >= size_H11, 0.0).sum(2)
 
 
 def _padded(
