@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from test_alignment_run import DATA, STEPS, Killed, config, kill_at
 
 from midspan.alignment import WatchConfig, align
+from midspan.alignment.watch import Watch
 from midspan.errors import MidspanError
 
 
@@ -62,6 +63,34 @@ def test_a_probe_over_the_limit_keeps_the_last_good_adapter(organism_lm, tmp_pat
     assert (again.stopped, again.seconds) == (stopped.stopped, 0.0)
 
 
+def refusals(monkeypatch, values):
+    """Probes that find these refusals, one after the other."""
+    found = iter(values)
+    monkeypatch.setattr(Watch, "_measure", lambda *_: {"refusal": next(found), "benign_kl": 0.1})
+
+
+def test_a_refusal_that_falls_keeps_the_last_good_adapter(organism_lm, tmp_path, monkeypatch):
+    limit = WatchConfig(every=2, steps=8, max_refusal_drop=10.0)
+    refusals(monkeypatch, [-40.0, -20.0, -29.0, -31.0])
+    stopped = align(organism_lm, DATA, slow(watch=limit), tmp_path).stopped
+    assert "lost its refusal at step 8: 11.0 nats below the best probe, limit 10.0" in stopped
+    assert "the adapter of step 6 was kept" in stopped
+
+
+def test_the_best_refusal_outlives_an_interruption(organism_lm, tmp_path, monkeypatch):
+    limit = WatchConfig(every=2, steps=8, max_refusal_drop=10.0)
+    refusals(monkeypatch, [-40.0, -20.0])
+    with pytest.raises(Killed):
+        align(organism_lm, DATA, slow(watch=limit), tmp_path, kill_at(5))
+    # A probe whose checkpoint was not written, and one that was cut off.
+    with (tmp_path / "probes.jsonl").open("a") as file:
+        file.write('{"step": 6, "refusal": -1.0}\n{"step": 8, "ref')
+    refusals(monkeypatch, [-29.0, -31.0])
+    stopped = align(organism_lm, DATA, slow(watch=limit), tmp_path).stopped
+    assert "at step 8" in stopped and "the adapter of step 6 was kept" in stopped
+    assert [row["step"] for row in probes(tmp_path)] == [2, 4, 6, 8]
+
+
 @pytest.mark.parametrize(("step", "kept"), [(1, None), (7, 6)])
 def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypatch, step, kept):
     from midspan.alignment.objectives import MosaObjective
@@ -87,6 +116,7 @@ def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypa
     assert len(result.metrics()) < STEPS
 
 
-def test_a_limit_needs_probes():
-    with pytest.raises(MidspanError, match="max_benign_kl needs probes; set every"):
-        WatchConfig(max_benign_kl=0.1)
+@pytest.mark.parametrize("limit", ["max_benign_kl", "max_refusal_drop"])
+def test_a_limit_needs_probes(limit):
+    with pytest.raises(MidspanError, match=f"{limit} needs probes; set every"):
+        WatchConfig(**{limit: 0.1})

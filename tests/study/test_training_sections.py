@@ -8,7 +8,7 @@ from midspan.study.training_sections import training_section
 
 def test_steps_without_a_metric_leave_no_hole_in_the_page() -> None:
     rows = [
-        {"step": 1, "kl_harmful": 0.0, "reward_gaps": -3.0},
+        {"step": 1, "kl_harmful": 0.0, "nats_begun": -3.0},
         {"step": 2, "kl_harmful": 0.1, "reward_safe": -4.0, "reward_harmful": -9.0},
         {"step": 3, "kl_harmful": 0.2},
     ]

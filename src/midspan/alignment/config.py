@@ -15,17 +15,21 @@ class WatchConfig(FrozenConfig):
         every: Steps between two quick probes; 0 for none.
         max_benign_kl: Nats per token between policy and reference on benign probes above which
             training stops with the adapter of the last good probe; None never stops.
+        max_refusal_drop: Nats by which the refusal may fall below that of the best probe so far,
+            before training stops in the same way; None never stops.
         steps: Decoding steps of the sample that is shown.
     """
 
     every: int = Field(0, ge=0)
     max_benign_kl: float | None = Field(None, gt=0)
+    max_refusal_drop: float | None = Field(None, gt=0)
     steps: int = Field(32, gt=0)
 
     @model_validator(mode="after")
     def _limit_is_watched(self) -> "WatchConfig":
-        if self.max_benign_kl is not None and not self.every:
-            raise ValueError("max_benign_kl needs probes; set every to the steps between them")
+        for name in ("max_benign_kl", "max_refusal_drop"):
+            if getattr(self, name) is not None and not self.every:
+                raise ValueError(f"{name} needs probes; set every to the steps between them")
         return self
 
 

@@ -1,6 +1,7 @@
 """A quick look at the model every few steps, so that a collapse is seen while it happens."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import MosaObjective, Sample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.trainer import Diverged
+from midspan.engine.journal import write_jsonl
 
 PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -36,6 +38,16 @@ class Watch(TrainerCallback):
         self.path = folder / PROBES_FILE
         self.samples = [replace(sample, canvases=sample.canvases[:1]) for sample in samples]
         self.batch = Collator(policy.lm)(self.samples)
+        self.best_refusal = -math.inf
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Keep the probes up to the checkpoint that training continues from."""
+        rows = [row for row in self._rows() if row["step"] <= state.global_step]
+        self.best_refusal = max((row["refusal"] for row in rows), default=-math.inf)
+        if state.is_world_process_zero:
+            write_jsonl(self.path, rows)
 
     def on_step_end(
         self,
@@ -48,7 +60,7 @@ class Watch(TrainerCallback):
         """Probe every ``watch.every`` steps.
 
         Raises:
-            Diverged: The benign KL is above the limit.
+            Diverged: The benign KL is above its limit, or the refusal fell too far.
         """
         if state.global_step % self.config.watch.every:
             return
@@ -56,13 +68,33 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        limit = self.config.watch.max_benign_kl
-        if limit is not None and row.get("benign_kl", 0.0) > limit:
-            raise Diverged(
-                f"training left the benign behaviour at step {state.global_step}: KL "
-                f"{row['benign_kl']:.3f} nats per token, limit {limit}"
-            )
+        fault = self._fault(row)
+        if fault:
+            raise Diverged(f"training {fault}")
         control.should_save = True
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """What an interrupted run wrote; its last line may be torn."""
+        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else [""]
+        return [json.loads(line) for line in lines[:-1]]
+
+    def _fault(self, row: dict[str, Any]) -> str:
+        """What is wrong with a probe, or nothing; the best refusal so far is kept."""
+        max_kl, max_drop = self.config.watch.max_benign_kl, self.config.watch.max_refusal_drop
+        step, kl = row["step"], row.get("benign_kl", 0.0)
+        if max_kl is not None and kl > max_kl:
+            return (
+                f"left the benign behaviour at step {step}: KL {kl:.3f} nats per token, "
+                f"limit {max_kl}"
+            )
+        self.best_refusal = max(self.best_refusal, row["refusal"])
+        drop = self.best_refusal - row["refusal"]
+        if max_drop is not None and drop > max_drop:
+            return (
+                f"lost its refusal at step {step}: {drop:.1f} nats below the best probe, "
+                f"limit {max_drop}"
+            )
+        return ""
 
     def _measure(self, model: Any) -> dict[str, float]:
         """Refusal in the window and benign KL; through the wrapped model, for sharded weights."""

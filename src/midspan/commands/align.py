@@ -10,7 +10,7 @@ from midspan.commands.options import ConfigFile, Model, Seed, configure, load_mo
 from midspan.errors import MidspanError
 
 # Metrics that the progress line shows, where the objective has them.
-SHOWN = ("loss", "reward", "reward_gaps", "kl_harmful", "kl_benign", "margin")
+SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
 
 def align(
@@ -24,7 +24,7 @@ def align(
         str | None, typer.Option(help="Harmful prompts: a file, or a set of `midspan data`.")
     ] = None,
     benign: Annotated[
-        str | None, typer.Option(help="Benign prompts, for mosa and initial.")
+        str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Set or file that --prompts must not overlap.")
@@ -53,6 +53,10 @@ def align(
     max_benign_kl: Annotated[
         float | None, typer.Option(help="Stop when a probe's benign KL per token exceeds this.")
     ] = None,
+    max_refusal_drop: Annotated[
+        float | None,
+        typer.Option(help="Stop when a probe's refusal is these nats below the best one's."),
+    ] = None,
     track: Annotated[
         str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
     ] = "none",
@@ -75,7 +79,11 @@ def align(
         "gradient_checkpointing": gradient_checkpointing or None,
         "seed": seed,
     }
-    watched = {"every": watch, "max_benign_kl": max_benign_kl}
+    watched = {
+        "every": watch,
+        "max_benign_kl": max_benign_kl,
+        "max_refusal_drop": max_refusal_drop,
+    }
     watched = {name: value for name, value in watched.items() if value is not None}
     base = PRESETS[objective]()
     changes["watch"] = base.watch.model_dump() | watched if watched else None
