@@ -114,10 +114,11 @@ def ablations() -> ObjectivesConfig:
 
 
 def samplers() -> ObjectivesConfig:
-    """All objectives under every decoding: other steps, sampled, without the end of the text."""
+    """All objectives in other decodings: other steps, sampled, without the end of the text."""
+    usual = objectives()
+    others = tuple(name for name in stress_decodings() if name not in usual.decodings)
     sizes = Sizes(plain=1, wraps=3, prefill=1, benign=4, utility=2)
-    changes = {"seeds": (0,), "sizes": sizes, "stress": 4}
-    return objectives().model_copy(update=changes | {"decodings": tuple(stress_decodings())})
+    return usual.model_copy(update={"decodings": others, "sizes": sizes, "stress": 4})
 
 
 COMPARISONS: dict[str, Callable[[], ObjectivesConfig]] = {
@@ -132,9 +133,7 @@ def stress_decodings() -> "dict[str, DecodingConfig]":
         for name, config in organism_decodings(steps).items():
             found[name if steps == 32 else f"{name}, {steps} steps"] = config
     for name, config in organism_decodings().items():
-        for temperature in (0.7, 1.0):
-            update = {"temperature": temperature}
-            found[f"{name}, temperature {temperature}"] = config.model_copy(update=update)
+        found[f"{name}, temperature 1.0"] = config.model_copy(update={"temperature": 1.0})
         for policy in ("suppress_confidence", "suppress_logits"):
             label = f"{name}, EOS {policy.replace('_', ' ').replace('suppress ', 'suppressed in ')}"
             found[label] = config.model_copy(update={"eos_policy": policy})
