@@ -5,9 +5,10 @@ import torch
 
 from midspan.alignment import AlignmentData, align, mosa, mosa_paper
 from midspan.alignment.objectives import Canvas, Sample
-from midspan.alignment.policy import Collator
+from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
+from midspan.errors import MidspanError
 from midspan.organism.lessons import alignment_data
 
 
@@ -57,3 +58,39 @@ def test_micro_batches_change_nothing_but_rounding(organism_lm, tmp_path):
     for one, other in zip(rows[None], rows[2], strict=True):
         assert one.keys() == other.keys()
         assert one == pytest.approx(other, rel=2e-4, abs=1e-5)
+
+
+def short_of_memory(monkeypatch, rows):
+    """A device on which no more than ``rows`` rows of training fit."""
+    honest = Policy.forward
+
+    def forward(self, batch, *args):
+        if len(batch["input_ids"]) > rows:
+            raise torch.OutOfMemoryError("no more")
+        return honest(self, batch, *args)
+
+    monkeypatch.setattr(Policy, "forward", forward)
+
+
+def test_a_lack_of_memory_is_answered_by_smaller_forward_passes(organism_lm, tmp_path, monkeypatch):
+    data = alignment_data(num_harmful=8, num_benign=8)
+    config = mosa(num_prompts=8, batch_size=8, learning_rate=1e-3)
+    whole = align(organism_lm, data, config, tmp_path / "whole").metrics()
+    short_of_memory(monkeypatch, 2)
+    with pytest.warns(UserWarning, match="out of memory: going on with micro_batch_size=2"):
+        rows = align(organism_lm, data, config, tmp_path / "short").metrics()
+    for one, other in zip(whole, rows, strict=True):
+        assert one == pytest.approx(other, rel=2e-4, abs=1e-5)
+
+
+def test_where_not_even_one_prompt_fits_the_message_says_what_to_do(
+    organism_lm, tmp_path, monkeypatch
+):
+    short_of_memory(monkeypatch, 0)
+    data = alignment_data(num_harmful=8, num_benign=8)
+    with (
+        pytest.warns(UserWarning, match="micro_batch_size=1"),
+        pytest.raises(MidspanError, match="out of memory with 1 prompts .*gradient_checkpointing"),
+    ):
+        align(organism_lm, data, mosa(num_prompts=8, batch_size=8), tmp_path)
+    assert not hasattr(organism_lm.model, "peft_config")
