@@ -2,7 +2,15 @@
 
 import pytest
 
-from midspan.alignment import PRESETS, AlignmentConfig, MosaObjective, initial, mosa, mosa_paper
+from midspan.alignment import (
+    PRESETS,
+    AlignmentConfig,
+    MosaObjective,
+    at_paper_budget,
+    initial,
+    mosa,
+    mosa_paper,
+)
 from midspan.errors import MidspanError
 
 
@@ -31,6 +39,17 @@ def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
     fields["name"] = f"initial{suffix}"
     fields["objective"]["window"] = (0, 3)
     assert PRESETS[f"initial{suffix}"]().model_dump() == fields
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_papers_budget_is_its_rate_and_steps(name):
+    recipe, paper = at_paper_budget(name), AlignmentConfig()
+    assert recipe.learning_rate == paper.learning_rate
+    assert recipe.objective == PRESETS[name]().objective
+    if name == "vrpo":  # Each of its prompts takes four canvases.
+        assert (recipe.num_steps, recipe.num_prompts) == (94, 750)
+    else:
+        assert (recipe.num_steps, recipe.num_prompts) == (375, 3000)
 
 
 @pytest.mark.parametrize("name", PRESETS)

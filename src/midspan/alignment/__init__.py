@@ -14,6 +14,7 @@ from midspan.alignment.presets import (
     PRESETS,
     a2d,
     anywhere,
+    at_paper_budget,
     initial,
     initial_paper,
     mosa,
@@ -27,6 +28,6 @@ from midspan.alignment.samples import AlignmentData
 __all__ = [
     "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
     "AnywhereObjective", "Contamination", "MosaObjective", "Objective", "SftObjective",
-    "VrpoObjective", "WatchConfig", "a2d", "align", "anywhere", "initial", "initial_paper", "mosa",
-    "mosa_paper", "sft", "vrpo",
+    "VrpoObjective", "WatchConfig", "a2d", "align", "anywhere", "at_paper_budget", "initial",
+    "initial_paper", "mosa", "mosa_paper", "sft", "vrpo",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from midspan.alignment.objectives import (
 FIRST_TOKENS = (0, 3)
 # What keeps a window objective from breaking the model; deviations from the paper, docs/log.md.
 CARE: dict[str, Any] = {"negative_weight": 0.2, "negative_floor": -12.0, "benign_weight": 2.0}
+ORGANISM_PROMPTS = 1600
 # At the paper's beta the reference, which answers, holds a refusal's later words back.
 ANYWHERE: dict[str, Any] = CARE | {"beta": 0.02}
 
@@ -77,12 +78,26 @@ def _with_benign(name: str, objective: Any, changes: dict[str, Any]) -> Alignmen
         "objective": objective,
         "benign_share": 0.5,
         "batch_size": 16,
-        "num_prompts": 1600,
+        "num_prompts": ORGANISM_PROMPTS,
         "learning_rate": 6e-3,
         "lr_scheduler": "linear",
         "warmup_ratio": 0.05,
     }
     return AlignmentConfig(**fields | changes)
+
+
+def at_paper_budget(objective: str) -> AlignmentConfig:
+    """A preset with the paper's learning rate and, for window objectives, its 3,000 prompts.
+
+    For any model but the organism, on which the presets' own were chosen: rates a hundred times
+    higher, for a model a six-thousandth of the size. The others keep their share of the prompts.
+    """
+    recipe, paper = PRESETS[objective](), AlignmentConfig()
+    if not recipe.benign_share:
+        return recipe
+    prompts = paper.num_prompts * recipe.num_prompts // ORGANISM_PROMPTS
+    update = {"learning_rate": paper.learning_rate, "num_prompts": prompts}
+    return recipe.model_copy(update=update)
 
 
 PRESETS: dict[str, Callable[..., AlignmentConfig]] = {

@@ -63,10 +63,12 @@ def align(
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
-    The organism brings its own prompts; every other model needs --prompts.
+    The organism brings its own prompts; every other model needs --prompts, and is trained at the
+    paper's learning rate.
     """
-    from midspan.alignment import PRESETS
+    from midspan.alignment import PRESETS, at_paper_budget
     from midspan.engine.shards import this_rank
+    from midspan.organism.behaviours import is_organism
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
@@ -85,7 +87,7 @@ def align(
         "max_refusal_drop": max_refusal_drop,
     }
     watched = {name: value for name, value in watched.items() if value is not None}
-    base = PRESETS[objective]()
+    base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
     changes["watch"] = base.watch.model_dump() | watched if watched else None
     recipe = configure(base, config, changes)
     names = TrainingData(
@@ -97,7 +99,12 @@ def align(
     )
     # Under a launcher, the first process speaks for all.
     is_first = this_rank().index == 0
-    data = load_training_data(names, model, typer.echo if is_first else lambda _: None)
+    tell = typer.echo if is_first else lambda _: None
+    data = load_training_data(names, model, tell)
+    tell(
+        f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
+        f"learning rate {recipe.learning_rate:g}"
+    )
     lm = load_model(model, quantization=quantization)
     from midspan.alignment import align as train
     from midspan.study.progress import Reporter
