@@ -46,6 +46,7 @@ def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any
         with run.journal:
             for spec in plan.models:
                 lm = load(spec)
+                lm.merge_adapter()
                 decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
                 bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
                 records += measure(bench, material, config)

@@ -65,6 +65,7 @@ def chat_role(
     from midspan.organism.weights import load
 
     lm = load(spec)
+    lm.merge_adapter()
     return LocalRole(lm, DecodingConfig.for_family(lm, **decoding), batch_size)
 
 

@@ -284,7 +284,9 @@ def _measure(
 def _load(spec: str) -> "DiffusionLM":
     from midspan.organism.weights import load
 
-    return load(spec)
+    lm = load(spec)
+    lm.merge_adapter()
+    return lm
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:
