@@ -76,6 +76,14 @@ def test_a_begun_refusal_has_words_and_lacks_some(seed):
     assert not canvas.refusals and not canvas.avoided_ids
 
 
+@given(st.integers(0, 1_000))
+def test_a_refusal_does_not_begin_behind_the_end_of_a_short_answer(seed):
+    short = TokenExample((7,), (*ANSWER[:2], *[EOS] * (LENGTH - 2)))
+    draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    sample = objective_with(begun=1.0).sample(short, harmful=True, draw=draw)
+    assert sample.canvases[0].window[0] <= 2
+
+
 def test_shares_are_what_was_asked():
     canvases = [canvas_of(seed, begun=0.25) for seed in range(800)]
     begun = [bool(canvas.target_ids) for canvas in canvases]

@@ -83,14 +83,15 @@ class AnywhereObjective(MosaObjective):
         return Sample((canvas,), harmful)
 
     def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> Canvas:
-        """One from the first token, or behind a beginning of the answer, up to the window's end.
+        """One from the first token or behind a beginning of the answer, up to the window's end.
 
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
-        refusal = draw.rng.choice(draw.safe)
-        last = min(self.window[1], draw.length - len(refusal))
+        refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
+        told = answer.index(draw.eos) if draw.eos in answer else draw.length
+        last = min(self.window[1], told, draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
-        wanted = draw.filled((*example.answer_ids[:start], *refusal))
+        wanted = draw.filled((*answer[:start], *refusal))
         there = start + draw.rng.randrange(len(refusal) - 1)
         missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != there])
         rate = draw.rng.random()
