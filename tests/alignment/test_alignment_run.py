@@ -221,3 +221,10 @@ def test_an_unwritable_folder_is_named(organism_lm, tmp_path):
 def test_a_model_with_an_adapter_is_refused(organism_folder, finished, tmp_path):
     aligned = load(organism_folder, adapter=finished[0].folder, device="cpu")
     refused("has an adapter already", aligned, DATA, config(), tmp_path)
+
+
+def test_a_tracker_must_be_installed(organism_lm, tmp_path, monkeypatch):
+    monkeypatch.setattr("midspan.alignment.job.find_spec", lambda name: None)
+    with pytest.raises(MidspanError, match="trackio is not installed; pip install trackio"):
+        align(organism_lm, DATA, config(), tmp_path / "new", track="trackio")
+    assert not (tmp_path / "new").exists()

@@ -74,6 +74,7 @@ def test_version(midspan):
         (("align", "organism", "-o", "/tmp/x", "--objective", "best"), "--objective"),
         (("align", "organism", "-o", "/tmp/x", "--prompts", "/no/file.txt"), "/no/file.txt"),
         (("align", "organism", "-o", "/dev/null/x"), "cannot write"),
+        (("align", "organism", "-o", "/tmp/x", "--track", "x"), "track: 'x' is none of none,"),
         (("demo", "--smoke", "-o", "/dev/null/x"), "cannot write"),
     ],
 )  # fmt: skip

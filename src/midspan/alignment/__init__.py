@@ -1,6 +1,7 @@
 """Alignment: objectives, the trainer and its presets. It knows no attack."""
 
 from midspan.alignment.config import AlignmentConfig, WatchConfig
+from midspan.alignment.job import check_tracker
 from midspan.alignment.objectives import (
     A2dObjective,
     AnywhereObjective,
@@ -28,6 +29,6 @@ from midspan.alignment.samples import AlignmentData
 __all__ = [
     "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
     "AnywhereObjective", "Contamination", "MosaObjective", "Objective", "SftObjective",
-    "VrpoObjective", "WatchConfig", "a2d", "align", "anywhere", "at_paper_budget", "initial",
-    "initial_paper", "mosa", "mosa_paper", "sft", "vrpo",
+    "VrpoObjective", "WatchConfig", "a2d", "align", "anywhere", "at_paper_budget",
+    "check_tracker", "initial", "initial_paper", "mosa", "mosa_paper", "sft", "vrpo",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ from midspan.models import DiffusionLM
 
 # Prompts of each kind that a probe looks at.
 NUM_PROBED = 4
+TRACKERS = ("trackio", "wandb", "tensorboard")
+
+
+def check_tracker(track: str) -> None:
+    """Check that transformers can report there.
+
+    Raises:
+        MidspanError: No tracker is called so, or it is not installed.
+    """
+    if track == "none":
+        return
+    if track not in TRACKERS:
+        raise MidspanError(f"track: {track!r} is none of none, {', '.join(TRACKERS)}")
+    if find_spec(track) is None:
+        raise MidspanError(f"track: {track} is not installed; pip install {track}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,12 @@ from accelerate import PartialState
 
 from midspan.alignment.card import CARD_FILE, adapter_card
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.job import Job, after_out_of_memory, first_micro_batch
+from midspan.alignment.job import (
+    Job,
+    after_out_of_memory,
+    check_tracker,
+    first_micro_batch,
+)
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.watch import Progress
@@ -62,10 +67,11 @@ def align(
 
     Raises:
         MidspanError: Bad data (see ``draw_samples``), a model that has an adapter already, a
-            folder that belongs to another recipe or cannot be written, or training that diverged
-            before its first checkpoint.
+            folder that belongs to another recipe or cannot be written, a tracker that is not
+            installed, or training that diverged before its first checkpoint.
     """
     folder = Path(folder)
+    check_tracker(track)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=lm.device.type == "cpu")

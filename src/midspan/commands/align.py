@@ -66,13 +66,14 @@ def align(
     The organism brings its own prompts; every other model needs --prompts, and is trained at the
     paper's learning rate.
     """
-    from midspan.alignment import PRESETS, at_paper_budget
+    from midspan.alignment import PRESETS, at_paper_budget, check_tracker
     from midspan.engine.shards import this_rank
     from midspan.organism.behaviours import is_organism
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
         raise MidspanError(f"--objective: {objective!r} is none of {', '.join(PRESETS)}")
+    check_tracker(track)
     changes: dict[str, Any] = {
         "num_prompts": num_prompts,
         "batch_size": batch_size,
