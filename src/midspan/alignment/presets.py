@@ -87,10 +87,10 @@ def _with_benign(name: str, objective: Any, changes: dict[str, Any]) -> Alignmen
 
 
 def at_paper_budget(objective: str) -> AlignmentConfig:
-    """A preset with the paper's learning rate and, for window objectives, its 3,000 prompts.
+    """A preset with the paper's learning rate and its 3,000 prompts, or a preset's share of them.
 
-    For any model but the organism, on which the presets' own were chosen: rates a hundred times
-    higher, for a model a six-thousandth of the size. The others keep their share of the prompts.
+    For any model but the organism, on which the presets' own were chosen: rates up to a hundred
+    times higher, for a model a six-thousandth of the size.
     """
     recipe, paper = PRESETS[objective](), AlignmentConfig()
     if not recipe.benign_share:

@@ -160,12 +160,14 @@ class AnywhereObjective(MosaObjective):
         window_H2 = torch.tensor(windows, device=device)
         near_HL = torch.ones_like(masked_HL)
         if self.gap_starts is not None:
-            clean_H = torch.tensor([canvas.window is not None for canvas in canvases]).to(device)
+            clean = [canvas.window is not None for canvas in canvases]
+            clean_H = torch.tensor(clean, device=device)
             near_HL = clean_H[:, None] | (_gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
-            wanted_H = torch.tensor([refusal in canvas.refusals for canvas in canvases]).to(device)
+            wanted = [refusal in canvas.refusals for canvas in canvases]
+            wanted_H = torch.tensor(wanted, device=device)
             allowed_HL = allowed_starts(phrases, masked_HL, window_H2, self.overflow)
             columns = [words.index(word) for word in refusal]
             score_HL = start_scores(logp_HLK[..., columns], phrases)
