@@ -9,7 +9,6 @@ import pytest
 from midspan.data.behaviours import Behaviour
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
-from midspan.engine.statistics import wilson
 from midspan.errors import MidspanError
 from midspan.judges import HARM, ChatJudge, ExactJudge, Verdict, keyword_judge
 from midspan.judges.calibration import (
@@ -19,6 +18,7 @@ from midspan.judges.calibration import (
     kappa_interval,
     read_items,
 )
+from midspan.statistics import wilson
 
 
 def run(tmp_path, judge, items):

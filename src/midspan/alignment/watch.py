@@ -15,7 +15,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import MosaObjective, Sample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.trainer import Diverged
-from midspan.engine.journal import write_jsonl
+from midspan.files import write_jsonl
 
 PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]

@@ -108,7 +108,7 @@ def align(
     )
     lm = load_model(model, quantization=quantization)
     from midspan.alignment import align as train
-    from midspan.study.progress import Reporter
+    from midspan.runs.progress import Reporter
 
     if not is_first:
         train(lm, data, recipe, output, track=track)

@@ -83,7 +83,8 @@ def _behaviours(
     from midspan.organism.behaviours import is_organism
 
     if prompts is None and is_organism(model):
-        from midspan.study.verify import VerifyConfig, verification_cases
+        from midspan.study.organism.verify.config import VerifyConfig
+        from midspan.study.organism.verify.run import verification_cases
 
         cases = [c for c in verification_cases(VerifyConfig(n, n, seed)) if c.question is None]
         cases = cases[:: max(1, len(cases) // n)][:n]
@@ -105,7 +106,7 @@ def _behaviours(
 
 
 def _write(path: Path, model: str, question: "Question", figures: dict[str, Any]) -> None:
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
 
     result = {
         "model": model,

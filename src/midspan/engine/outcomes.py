@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from midspan.engine.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
+from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
 
 # As `Judged.record` makes it, or as it was read back.
 Record = Mapping[str, Any]

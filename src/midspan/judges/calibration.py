@@ -12,13 +12,13 @@ import numpy as np
 
 from midspan.data.behaviours import Behaviour
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
-from midspan.engine.calibration import Confusion, Corrected, rogan_gladen
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Role
-from midspan.engine.statistics import Estimate, Interval, wilson
 from midspan.engine.waves import Job, OnTurn, run
 from midspan.errors import MidspanError
+from midspan.judges.error import Confusion, Corrected, rogan_gladen
+from midspan.statistics import Estimate, Interval, wilson
 
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
 

@@ -5,12 +5,12 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from midspan.engine.statistics import (
+from midspan.probes.asking import Record, grouped
+from midspan.statistics import (
     Interval,
     mean_interval,
     wilson,
 )
-from midspan.probes.asking import Record, grouped
 from midspan.study.hypotheses import Finding
 from midspan.study.paper.config import PaperConfig
 from midspan.tasks.overrefusal import SAFE

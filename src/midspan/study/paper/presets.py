@@ -7,10 +7,11 @@ from midspan.engine.budget import Budget
 from midspan.study.hypotheses import Bound, Hypothesis, Paired, Rule
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.numbers import ANY_WINS
-from midspan.study.probe_plan import ProbePlan
-from midspan.study.redteam import Plan, RedteamConfig, organism_plan, organism_redteam
-from midspan.study.reported import ATTACKS, MODELS
-from midspan.study.tasks import TaskConfig
+from midspan.study.paper_values import ATTACKS, MODELS
+from midspan.study.probes.config import ProbePlan
+from midspan.study.redteam.config import Plan, RedteamConfig
+from midspan.study.redteam.presets import organism_plan, organism_redteam
+from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
 INITIAL, MOSA, ANYWHERE = "Initial", "MOSA", "Anywhere"
