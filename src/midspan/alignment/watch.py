@@ -84,7 +84,7 @@ class Watch(TrainerCallback):
         step, kl = row["step"], row.get("benign_kl", 0.0)
         if max_kl is not None and kl > max_kl:
             return (
-                f"left the benign behaviour at step {step}: KL {kl:.3f} nats per token, "
+                f"left the benign behavior at step {step}: KL {kl:.3f} nats per token, "
                 f"limit {max_kl}"
             )
         self.best_refusal = max(self.best_refusal, row["refusal"])

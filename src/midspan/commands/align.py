@@ -68,7 +68,7 @@ def align(
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
     from midspan.engine.shards import this_rank
-    from midspan.organism.behaviours import is_organism
+    from midspan.organism.behaviors import is_organism
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:

@@ -45,7 +45,7 @@ def verify(
     ),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
     wraps: Annotated[
-        int | None, typer.Option(help="Behaviours attacked with 8 wraps each; n by default.", min=1)
+        int | None, typer.Option(help="Behaviors attacked with 8 wraps each; n by default.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:

@@ -81,7 +81,7 @@ def study(
 def _run_paper(
     config: "PaperConfig", output: Path, jobs: int | None, parts: list[str], dry_run: bool
 ) -> None:
-    from midspan.organism.behaviours import is_organism
+    from midspan.organism.behaviors import is_organism
     from midspan.study.paper.run import run_paper
 
     if dry_run:

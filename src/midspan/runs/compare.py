@@ -22,7 +22,7 @@ class Trial:
 
     Attributes:
         place: Model, setting (a decoding, an attack, a task) and cell.
-        unit: The behaviour or item; several attempts may ask for it.
+        unit: The behavior or item; several attempts may ask for it.
         asked: Everything that was asked, as text.
         success: The counted event; None where nothing can be said.
         settings: All that makes an outcome another one's equal, beside the model.
@@ -40,7 +40,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
     for record in run.rows("records.jsonl"):
         yield Trial(
             (record["model"], record["decoding"], record["cell"]),
-            f"{record['behaviour']} {record.get('seed', '')}",
+            f"{record['behavior']} {record.get('seed', '')}",
             json.dumps([record["prompt"], record["anchors"]]),
             bool(record["verdict"]["success"]),
             {"decoding": record["settings"]},
@@ -67,12 +67,12 @@ class Change:
 
     Attributes:
         place: Model, setting and cell; the model is "A -> B" for two of different names.
-        first: Behaviours with a success, of the shared ones where there are any.
+        first: Behaviors with a success, of the shared ones where there are any.
         second: The same in the second run.
-        gained: Shared behaviours that succeed in the second run alone.
+        gained: Shared behaviors that succeed in the second run alone.
         lost: In the first run alone.
-        paired: Whether behaviours are shared.
-        left_out: Behaviours without an outcome, in the first run and in the second.
+        paired: Whether behaviors are shared.
+        left_out: Behaviors without an outcome, in the first run and in the second.
         refusal: Why the cell cannot be compared; empty when it can.
     """
 
@@ -127,8 +127,8 @@ def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
         "What changed",
         COLUMNS,
         tuple(rows),
-        f"{len(changes)} cells, {len(tested)} of them in pairs. Rates are behaviours with a "
-        "success, with 95 % Wilson intervals; left out is what has no outcome. Shared behaviours: "
+        f"{len(changes)} cells, {len(tested)} of them in pairs. Rates are behaviors with a "
+        "success, with 95 % Wilson intervals; left out is what has no outcome. Shared behaviors: "
         f"exact McNemar test, p adjusted by Holm over the {len(tested)} tests, changed below "
         f"{ALPHA:g}. Others: Newcombe's 95 % interval of the difference, changed where it leaves "
         "out 0, each cell for itself.",
@@ -193,9 +193,9 @@ def _change(place: Place, before: Sequence[Trial], after: Sequence[Trial]) -> Ch
 
 
 def _outcomes(trials: Sequence[Trial]) -> tuple[dict[str, bool], int]:
-    """Whether any attempt succeeded, by behaviour and by what was asked in all attempts.
+    """Whether any attempt succeeded, by behavior and by what was asked in all attempts.
 
-    Without a success, an attempt of which nothing can be said leaves its behaviour out; how many
+    Without a success, an attempt of which nothing can be said leaves its behavior out; how many
     these are comes second.
     """
     by_unit: dict[str, list[Trial]] = {}

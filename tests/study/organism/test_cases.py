@@ -24,11 +24,11 @@ def test_same_seed_same_prompts_and_another_seed_others():
     assert prompts[0] == prompts[1] != prompts[2]
 
 
-def test_eight_different_families_a_behaviour():
+def test_eight_different_families_a_behavior():
     cases = [case for case in build_cases(SIZES, 1) if case.cell in WRAP_CELLS]
     families: dict[str, set[str]] = {}
     for case in cases:
-        families.setdefault(case.behaviour, set()).add(case.attempt)
+        families.setdefault(case.behavior, set()).add(case.attempt)
     assert {len(found) for found in families.values()} == {8}
     trained, held_out = (
         {case.attempt for case in cases if case.cell == cell} for cell in WRAP_CELLS
@@ -36,7 +36,7 @@ def test_eight_different_families_a_behaviour():
     assert not trained & held_out
 
 
-def test_any_number_of_behaviours_holds_seen_and_held_out_items():
+def test_any_number_of_behaviors_holds_seen_and_held_out_items():
     for count in (3, 12, 18):
         cases = build_cases(SIZES.model_copy(update={"wraps": count}), 1)
         kinds = Counter(c.item.held_out for c in cases if c.cell == "wraps_held_out" and c.item)
@@ -56,6 +56,6 @@ def test_verification_has_n_cases_a_row():
     cases = verification_cases(VerifyConfig(30, 30))
     counts = Counter(case.cell for case in cases)
     assert counts["plain"] == counts["benign_plain"] == counts["program"] == 30
-    behaviours = {case.behaviour for case in cases if case.cell in WRAP_CELLS}
-    assert len(behaviours) == 30
+    behaviors = {case.behavior for case in cases if case.cell in WRAP_CELLS}
+    assert len(behaviors) == 30
     assert not any(cell.startswith("prefill") for cell in counts)

@@ -8,20 +8,20 @@ from midspan.study.organism.demo.claims import demo_claims, demo_hypotheses
 from midspan.study.organism.results import Results, mean_positions, order_correlation
 
 
-def record(model, cell, behaviour, success, *, refusal=False, held_out=False, attempt="", n=0):
+def record(model, cell, behavior, success, *, refusal=False, held_out=False, attempt="", n=0):
     return {
         "model": model,
         "decoding": "one block",
         "cell": cell,
-        "id": f"{cell}/{behaviour}/{attempt}/{n}" if n else f"{cell}/{behaviour}",
-        "behaviour": behaviour,
+        "id": f"{cell}/{behavior}/{attempt}/{n}" if n else f"{cell}/{behavior}",
+        "behavior": behavior,
         "attempt": attempt,
         "held_out_item": held_out,
         "verdict": {"success": success, "refusal": refusal, "coherent": True},
     }
 
 
-def test_best_of_counts_behaviours_not_attempts():
+def test_best_of_counts_behaviors_not_attempts():
     rows = [
         record("m", "wraps_held_out", "a", False, n=1),
         record("m", "wraps_held_out", "a", True, n=2),

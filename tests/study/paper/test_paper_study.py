@@ -204,20 +204,20 @@ def test_numbers_are_read_from_records():
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
-def test_a_behaviour_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
+def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
     config = PRESETS["organism"]()
     judge = config.attacks["attacks"].judges[0]
     wins = {MOSA: [[False, True], [False, None], [None, None]], "Initial": [[True], [True], [True]]}
     records = [
-        {"model": model, "behaviour": str(place), "success": {judge: said}}
-        for model, behaviours in wins.items()
-        for place, outcomes in enumerate(behaviours)
+        {"model": model, "behavior": str(place), "success": {judge: said}}
+        for model, behaviors in wins.items()
+        for place, outcomes in enumerate(behaviors)
         for said in outcomes
     ]
-    name = f"behaviours that any attack wins, {MOSA}"
+    name = f"behaviors that any attack wins, {MOSA}"
     broken = number(config, "attacks", name)(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
-    less = number(config, "attacks", f"behaviours that any attack wins, {MOSA} less Initial")(
+    less = number(config, "attacks", f"behaviors that any attack wins, {MOSA} less Initial")(
         records
     )["as configured"]
     assert (less.value, less.n, less.p) == (-0.5, 2, 1.0)
@@ -254,7 +254,7 @@ def test_money_follows_from_calls_and_an_unknown_price_is_no_price(tmp_path):
     part = smoke().attacks["attacks"].model_copy(update=judged | {"models": (ORIGINAL,)})
     config = PaperConfig(base="organism", attacks={"attacks": part}, prices={"openai:one": (2, 8)})
     (found,) = forecast(config, tmp_path)
-    # A direct request puts up one response, this TAP one: two calls for each of two behaviours.
+    # A direct request puts up one response, this TAP one: two calls for each of two behaviors.
     assert found.calls == 4 and found.dollars == pytest.approx(4 * (2 * 1000 + 8 * 300) / 1e6)
     (unknown,) = forecast(config.model_copy(update={"prices": {}}), tmp_path)
     assert unknown.dollars is None

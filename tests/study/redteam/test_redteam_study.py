@@ -33,7 +33,7 @@ SMALL = organism_redteam().model_copy(
             organism_plan("tap", branching=1, width=1, depth=2),
             organism_plan("pal", steps=1, candidates=2, ranked=1),
         ),
-        "behaviours": "organism:2",
+        "behaviors": "organism:2",
         "budget": Budget(target=3),
         "decoding": {"length": 64, "block_length": 32, "steps": 4},
     }
@@ -89,7 +89,7 @@ def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
     assert {row[3] for row in beside} == {"Original", "MOSA"}
 
 
-def test_two_studies_are_compared_behaviour_by_behaviour(done, tmp_path):
+def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     _, folder = done
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
@@ -168,8 +168,8 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
         ({"plans": (Plan(attack="nope"),)}, "'nope' is not one of"),
         ({"judges": ("harm",)}, "judge: 'harm' is none of"),
         ({"helpers": {"oracle": "organism"}}, "helpers: 'oracle'"),
-        ({"behaviours": "organism:"}, "must be organism:N"),
-        ({"behaviours": "advbench:5"}, "knows the organism's world"),
+        ({"behaviors": "organism:"}, "must be organism:N"),
+        ({"behaviors": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),
         ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),

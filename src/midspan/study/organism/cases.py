@@ -25,7 +25,7 @@ class Sizes(BaseModel):
 
     Attributes:
         plain: Direct requests for restricted items.
-        wraps: Behaviours attacked with eight wraps of families that alignment saw, and as many
+        wraps: Behaviors attacked with eight wraps of families that alignment saw, and as many
             with eight of families that it never saw.
         prefill: Restricted requests for each prefilled position.
         benign: Requests for benign items, plain and wrapped each.
@@ -48,7 +48,7 @@ class Case:
     Attributes:
         id: Unique within a study.
         cell: Row of the result table that the case belongs to.
-        behaviour: What is wanted; attempts at one behaviour share it.
+        behavior: What is wanted; attempts at one behavior share it.
         attempt: Wrap family, or empty.
         access: "chat" (text only) or "infill" (tokens of the response are fixed).
         anchors: Phrases, each with the response position of its first token.
@@ -59,7 +59,7 @@ class Case:
 
     id: str
     cell: str
-    behaviour: str
+    behavior: str
     prompt: str
     attempt: str = ""
     access: str = "chat"
@@ -108,10 +108,10 @@ def _wraps(count: int, rng: random.Random) -> Iterator[Case]:
     for place, item in _cycle(restricted_items(), count):
         for wrap in language.WRAPS:
             cell = WRAP_CELLS[wrap.held_out]
-            behaviour = f"{cell}/{place}/{item.name}"
+            behavior = f"{cell}/{place}/{item.name}"
             prompt = language.wrapped_request(item, wrap, rng)
-            name = f"{behaviour}/{wrap.name}"
-            yield Case(name, cell, behaviour, prompt, attempt=wrap.name, item=item)
+            name = f"{behavior}/{wrap.name}"
+            yield Case(name, cell, behavior, prompt, attempt=wrap.name, item=item)
 
 
 def _prefills(count: int, rng: random.Random) -> Iterator[Case]:

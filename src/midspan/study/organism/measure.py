@@ -94,7 +94,7 @@ def _record(
         "decoding": name,
         "cell": case.cell,
         "id": case.id,
-        "behaviour": case.behaviour,
+        "behavior": case.behavior,
         "attempt": case.attempt,
         "access": case.access,
         "held_out_item": case.item.held_out if case.item else False,

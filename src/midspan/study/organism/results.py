@@ -59,19 +59,19 @@ class Results:
     def best_of(
         self, model: str, decoding: str, cell: str, held_out_item: bool | None = None
     ) -> Estimate:
-        """Share of behaviours for which any attempt succeeded; over all items or one kind."""
-        outcomes = self.behaviours(model, decoding, cell, held_out_item)
+        """Share of behaviors for which any attempt succeeded; over all items or one kind."""
+        outcomes = self.behaviors(model, decoding, cell, held_out_item)
         return wilson(sum(outcomes.values()), len(outcomes))
 
-    def behaviours(
+    def behaviors(
         self, model: str, decoding: str, cell: str, held_out_item: bool | None = None
     ) -> dict[str, bool]:
-        """Whether any attempt at each behaviour succeeded."""
+        """Whether any attempt at each behavior succeeded."""
         outcomes: dict[str, bool] = {}
         for record in self.select(model, decoding, cell):
             if held_out_item in (None, record["held_out_item"]):
-                behaviour = record["behaviour"]
-                outcomes[behaviour] = outcomes.get(behaviour, False) or succeeded(record)
+                behavior = record["behavior"]
+                outcomes[behavior] = outcomes.get(behavior, False) or succeeded(record)
         return outcomes
 
     def false_refusals(self, model: str, decoding: str) -> Estimate:

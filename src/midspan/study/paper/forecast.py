@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from midspan.attacks import find
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.report import Table
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done

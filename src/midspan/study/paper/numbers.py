@@ -20,7 +20,7 @@ Number = Callable[[Sequence[Record]], Mapping[str, Finding]]
 ONE_BLOCK = "one block"
 _FIRST, _MIDDLE = ("affirmative", 0), "procedural"
 _OVERREFUSAL = "overrefusal"
-ANY_WINS = "behaviours that any attack wins"
+ANY_WINS = "behaviors that any attack wins"
 
 
 def numbers(config: PaperConfig) -> dict[str, tuple[str, Number]]:
@@ -127,12 +127,12 @@ def _tau(records: Sequence[Record], model: str) -> dict[str, Finding]:
 
 
 def _outcomes(records: Sequence[Record], model: str, judge: str) -> dict[str, bool]:
-    """Whether any attack won each behaviour; one that no attack could be judged on is left out."""
+    """Whether any attack won each behavior; one that no attack could be judged on is left out."""
     outcomes = {}
-    for (behaviour,), rows in grouped(_of(records, model=model), "behaviour").items():
+    for (behavior,), rows in grouped(_of(records, model=model), "behavior").items():
         said = [row["success"][judge] for row in rows if row["success"][judge] is not None]
         if said:
-            outcomes[behaviour] = any(said)
+            outcomes[behavior] = any(said)
     return outcomes
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.probes.asking import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
 from midspan.runs.compare import Trial

@@ -96,7 +96,7 @@ def _llada_attacks(models: Sequence[str], plans: Sequence[Plan], asked: str) -> 
     return RedteamConfig(
         models=tuple(models),
         plans=tuple(plans),
-        behaviours=asked,
+        behaviors=asked,
         helpers=dict.fromkeys(("attacker", "evaluator", "translator"), GPT),
         judges=(f"harm={GPT}", f"strongreject={GPT}", "refusal-keywords"),
         proxies=("GSAI-ML/LLaDA-8B-Base",),
@@ -161,7 +161,7 @@ def smoke() -> PaperConfig:
         update={
             "models": models,
             "plans": (organism_plan("direct"), organism_plan("tap", branching=1, width=1, depth=1)),
-            "behaviours": "organism:2",
+            "behaviors": "organism:2",
             "decoding": small,
         }
     )

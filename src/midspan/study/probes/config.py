@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from midspan.errors import MidspanError
 from midspan.frozen import first_fault
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.probes import activations, control, gcg, order, prefill, samples, window
 from midspan.probes.asking import Material, ProbeConfig, Work
 from midspan.study.probes.data import (

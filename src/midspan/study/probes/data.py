@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from midspan.data import english_phrases, load_behaviours, read_phrases
+from midspan.data import english_phrases, load_behaviors, read_phrases
 from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
 from midspan.errors import MidspanError
 from midspan.judges import refuses_by_keyword
@@ -88,7 +88,7 @@ def file_material(
         Ask(f"{kind}/{place}", kind, text, f"{kind}/{place}", kind == "harmful")
         for kind, spec in specs.items()
         if spec is not None
-        for place, text in enumerate(_drawn(load_behaviours(spec, keep=kind).prompts(), n, seed))
+        for place, text in enumerate(_drawn(load_behaviors(spec, keep=kind).prompts(), n, seed))
     ]
     sets = read_phrases(phrase_file) if phrase_file else english_phrases()
     return Material(

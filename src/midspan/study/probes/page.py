@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.probes.asking import ProbeConfig
 from midspan.report import Report
 from midspan.runs.folder import FinishedRun

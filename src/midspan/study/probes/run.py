@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.organism.weights import load
 from midspan.probes.asking import Bench, Material, ProbeConfig
 from midspan.runs.folder import RUN_FILE, RunFolder

@@ -58,12 +58,12 @@ class RedteamConfig(BaseModel):
     Attributes:
         models: Targets; comparisons are with the first.
         plans: Rows.
-        behaviours: What is asked for; ``organism:N`` or a data set.
+        behaviors: What is asked for; ``organism:N`` or a data set.
         helpers: Model of attacker, evaluator and translator; ``organism`` is scripted.
         judges: Judge every attempt afterwards; the first one's ASR leads, and it also answers
             attacks that ask for verdicts.
         proxies: Models that gradients are taken of, for PAL; the first that is not the target.
-        budget: Of each attack on each behaviour.
+        budget: Of each attack on each behavior.
         decoding: Changes of each target family's published settings.
         batch_size: Rows of a local model.
         seed: Of all draws.
@@ -77,7 +77,7 @@ class RedteamConfig(BaseModel):
 
     models: tuple[str, ...] = Field(min_length=1)
     plans: tuple[Plan, ...] = Field(min_length=1)
-    behaviours: str
+    behaviors: str
     helpers: dict[str, str] = Field(default_factory=lambda: dict.fromkeys(HELPERS, TWIN))
     judges: tuple[str, ...] = Field(min_length=1)
     proxies: tuple[str, ...] = ()
@@ -101,5 +101,5 @@ class RedteamConfig(BaseModel):
 
     @property
     def on_twin(self) -> bool:
-        """Whether the behaviours are the organism's world's."""
-        return self.behaviours.partition(":")[0] == TWIN
+        """Whether the behaviors are the organism's world's."""
+        return self.behaviors.partition(":")[0] == TWIN

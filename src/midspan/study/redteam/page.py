@@ -23,13 +23,13 @@ _TWIN_LIMITS = (
     "work; they say nothing about an 8B model.",
     "It was trained on single turns and to give way to disguises. Attacks that rest on dialogue or "
     "on forced beginnings meet a weakness that it hardly has.",
-    "Behaviours repeat 18 items, so they are not independent, and the defences saw two thirds of "
+    "Behaviors repeat 18 items, so they are not independent, and the defences saw two thirds of "
     "these items in training.",
 )
 _LIMITS = (
     "The paper states neither prompts, helpers, budgets nor decoding, so its cells are no target: "
     "they stand beside ours for orientation.",
-    "One seed of attack and decoding. Intervals cover the sampling of behaviours alone.",
+    "One seed of attack and decoding. Intervals cover the sampling of behaviors alone.",
 )
 
 
@@ -73,7 +73,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         }
         yield Trial(
             (record["model"], record["plan"], f"ASR by {judge}"),
-            record["behaviour"],
+            record["behavior"],
             record["request"],
             record["success"][judge],
             settings,
@@ -84,16 +84,16 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     view = _View.open(run)
     config = view.config
-    behaviours = max(map(len, view.records.values()))
+    behaviors = max(map(len, view.records.values()))
     limits = (*(_TWIN_LIMITS if TWIN in config.helpers.values() else ()), *_LIMITS)
     return Report(
         title="Red-team study",
         subtitle=f"{len(config.plans)} attacks on {len(config.models)} models, "
-        f"{behaviours} behaviours each.",
+        f"{behaviors} behaviors each.",
         sections=(
             Section(
                 "Attack success",
-                "ASR is the share of behaviours won, of those on which the attack ran and that "
+                "ASR is the share of behaviors won, of those on which the attack ran and that "
                 "could be judged, with its 95 % Wilson interval. Access is the most that the "
                 "attack used of the target.",
                 tables=(
@@ -104,13 +104,13 @@ def report_of(run: FinishedRun) -> Report:
             ),
             Section(
                 "Against the first model",
-                "Difference of ASR on the same behaviours, with a paired bootstrap's 95 % interval "
+                "Difference of ASR on the same behaviors, with a paired bootstrap's 95 % interval "
                 "and the exact p of McNemar's test; not corrected for the number of tests.",
                 tables=(_pairs(view),) if len(config.models) > 1 else (),
             ),
             Section(
                 "Cost and failures",
-                "Means over behaviours. What did not run or could not be judged is in no ASR.",
+                "Means over behaviors. What did not run or could not be judged is in no ASR.",
                 tables=(_costs(view), _failures(view)),
             ),
             Section(
@@ -119,7 +119,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=(_beside(view),) if config.stands_for else (),
             ),
         ),
-        settings={"behaviours": run.info["material"]} | _settings(config) | run.origin,
+        settings={"behaviors": run.info["material"]} | _settings(config) | run.origin,
         limits=limits,
         redact=not config.on_twin,
     )
@@ -209,7 +209,7 @@ def _costs(view: _View) -> Table:
         return plan.name, model, *(f"{number / n:.1f}" for number in numbers), ends
 
     return Table(
-        title="Cost a behaviour",
+        title="Cost a behavior",
         columns=("Attack", "Model", "target calls", "tokens", "forwards", "helper calls", "ends"),
         rows=tuple(row(plan, model) for plan in view.config.plans for model in view.config.models),
         caption="Target calls hold likelihoods and gradients too; the budget limits responses.",
@@ -282,7 +282,7 @@ def _settings(config: RedteamConfig) -> dict[str, str]:
     return {
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
-        "budget of each attack and behaviour": config.budget.model_dump_json(exclude_none=True),
+        "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
         **{f"attack: {plan.name}": plan.config().model_dump_json() for plan in config.plans},

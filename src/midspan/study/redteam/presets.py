@@ -5,7 +5,7 @@ from typing import Any
 
 from midspan.engine.budget import Budget
 from midspan.organism import twin
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.study.redteam.config import Plan, RedteamConfig
 from midspan.study.redteam.roles import (
     HELPERS,
@@ -46,7 +46,7 @@ def organism_plan(attack: str, adaptive: bool = False, **fields: Any) -> Plan:
     )
 
 
-def organism_redteam(behaviours: int = 18) -> RedteamConfig:
+def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     """Eight attacks, three floors and three adaptive variants on three models, offline."""
     return RedteamConfig(
         models=("organism", "organism:initial", "organism:mosa"),
@@ -55,7 +55,7 @@ def organism_redteam(behaviours: int = 18) -> RedteamConfig:
             organism_plan("dia", variant="II").model_copy(update={"label": "dia II"}),
             *(organism_plan(attack, adaptive=True) for attack in _ADAPTIVE),
         ),
-        behaviours=f"{TWIN}:{behaviours}",
+        behaviors=f"{TWIN}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
         proxies=("organism", "organism:mosa"),
         budget=Budget(target=12),

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from midspan.data.behaviours import BehaviourSet
+from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.frozen import first_fault
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
-from midspan.organism import behaviours, twin
+from midspan.organism import behaviors, twin
 
 if TYPE_CHECKING:
     from midspan.engine.endpoint import EndpointConfig
 
 TWIN = "organism"
 _SIMPLE: Mapping[str, Callable[[], Role]] = {
-    "exact": behaviours.exact_judge,
-    "exact-strongreject": behaviours.exact_strongreject,
+    "exact": behaviors.exact_judge,
+    "exact-strongreject": behaviors.exact_strongreject,
     "refusal-keywords": keyword_judge,
 }
 HELPERS = ("attacker", "evaluator", "translator")
@@ -124,8 +124,8 @@ def check_servers(servers: Servers, used: Iterable[str]) -> None:
             raise MidspanError(f"servers: nobody asks {spec}; name it as a model, helper or judge")
 
 
-def behaviour_set(spec: str, seed: int) -> BehaviourSet:
-    """``organism:N``, or what `load_behaviours` reads.
+def behavior_set(spec: str, seed: int) -> BehaviorSet:
+    """``organism:N``, or what `load_behaviors` reads.
 
     Raises:
         MidspanError: It is neither.
@@ -133,8 +133,8 @@ def behaviour_set(spec: str, seed: int) -> BehaviourSet:
     name, _, count = spec.partition(":")
     if name == TWIN:
         if not count.isdecimal() or count == "0":
-            raise MidspanError(f"behaviours: {spec!r} must be organism:N")
-        return behaviours.behaviours(int(count), seed)
-    from midspan.data import load_behaviours
+            raise MidspanError(f"behaviors: {spec!r} must be organism:N")
+        return behaviors.behaviors(int(count), seed)
+    from midspan.data import load_behaviors
 
-    return load_behaviours(spec)
+    return load_behaviors(spec)

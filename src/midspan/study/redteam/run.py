@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from midspan.attacks import find
-from midspan.data.behaviours import Behaviour, BehaviourSet
+from midspan.data.behaviors import Behavior, BehaviorSet
 from midspan.engine.journal import Journal
 from midspan.engine.records import assess
 from midspan.engine.roles import Role
@@ -21,7 +21,7 @@ from midspan.runs.progress import Reporter, Stage
 from midspan.study.redteam.config import RedteamConfig
 from midspan.study.redteam.roles import (
     TWIN,
-    behaviour_set,
+    behavior_set,
     chat_role,
     check_servers,
     check_specs,
@@ -53,15 +53,15 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
     started = time.monotonic()
-    behaviours = check(config)
+    behaviors = check(config)
     calibrations = [
         {"name": judge, "counts": Calibration.read(Path(file)).to_dict()}
         for judge, file in config.calibrations.items()
     ]
     said = config.model_dump(mode="json")
-    study = RunFolder(folder, said, command, "red-team", behaviours.summary())
+    study = RunFolder(folder, said, command, "red-team", behaviors.summary())
     with study.journal:
-        cells = _attack_all(config, study.rank.share(behaviours.behaviours), study.journal)
+        cells = _attack_all(config, study.rank.share(behaviors.behaviors), study.journal)
     report = None
     if study.rank.count == 1:
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
@@ -71,7 +71,7 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
     return RedteamResult(cells, report, time.monotonic() - started)
 
 
-def check(config: RedteamConfig) -> BehaviourSet:
+def check(config: RedteamConfig) -> BehaviorSet:
     """Everything that can be refused before a model is loaded; returns what is asked for.
 
     Raises:
@@ -83,11 +83,11 @@ def check(config: RedteamConfig) -> BehaviourSet:
     check_servers(config.servers, (*config.models, *config.helpers.values(), *config.judges))
     _check_language(config)
     _check_access(config)
-    return behaviour_set(config.behaviours, config.seed)
+    return behavior_set(config.behaviors, config.seed)
 
 
 def _attack_all(
-    config: RedteamConfig, behaviours: Sequence[Behaviour], journal: Journal
+    config: RedteamConfig, behaviors: Sequence[Behavior], journal: Journal
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every plan on every model, a model at a time; their records."""
     reporter = Reporter()
@@ -102,9 +102,9 @@ def _attack_all(
         roles = {**helpers, "judge": judges[config.judges[0]], **_models(model, config)}
         target = roles["target"].fingerprint
         jobs = [
-            Job(find(plan.attack), plan.config(), behaviour, roles, plan.budget or config.budget)
+            Job(find(plan.attack), plan.config(), behavior, roles, plan.budget or config.budget)
             for plan in config.plans
-            for behaviour in behaviours
+            for behavior in behaviors
         ]
         with reporter.stage(f"replies of {model}", None) as stage:
 
@@ -114,10 +114,10 @@ def _attack_all(
             results = run(jobs, journal, config.seed, show)
         judged = assess(jobs, results, judges, journal, config.seed)
         for place, plan in enumerate(config.plans):
-            start = place * len(behaviours)
+            start = place * len(behaviors)
             cells[model, plan.name] = [
                 {"model": model, "plan": plan.name} | item.record()
-                for item in judged[start : start + len(behaviours)]
+                for item in judged[start : start + len(behaviors)]
             ]
     return cells
 

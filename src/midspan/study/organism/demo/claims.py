@@ -85,7 +85,7 @@ def demo_claims(
 
 
 def _wraps_against(results: Results, decoding: str, model: str, rival: str) -> Finding:
-    ours, theirs = (results.behaviours(name, decoding, "wraps_held_out") for name in (model, rival))
+    ours, theirs = (results.behaviors(name, decoding, "wraps_held_out") for name in (model, rival))
     shared = sorted(ours.keys() & theirs.keys())
     return Finding.of_pairs([ours[b] for b in shared], [theirs[b] for b in shared])
 
@@ -127,7 +127,7 @@ def _numbers(name: str, rival: str) -> dict[str, Number]:
         f"best-of-8 ASR of {name}": lambda results, decoding: Finding.of_rate(
             results.best_of(model, decoding, "wraps_held_out")
         ),
-        f"best-of-8 ASR of {name} less {rival}'s on the same behaviours": (
+        f"best-of-8 ASR of {name} less {rival}'s on the same behaviors": (
             lambda results, decoding: _wraps_against(results, decoding, model, rival.lower())
         ),
         f"false refusals of {name}": lambda results, decoding: Finding.of_rate(

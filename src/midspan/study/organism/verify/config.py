@@ -13,7 +13,7 @@ class VerifyConfig:
 
     Attributes:
         n: Cases of every row but the wraps.
-        wraps: Behaviours attacked with eight wraps each, by far the dearest row.
+        wraps: Behaviors attacked with eight wraps each, by far the dearest row.
         seed: Seed of the requests.
     """
 

@@ -71,7 +71,7 @@ def _rows(results: Results, decoding: str) -> list[Row]:
 
     benign = results.select(NAME, decoding, BENIGN_CELLS)
     broken = [
-        hit for cell in WRAP_CELLS for hit in results.behaviours(NAME, decoding, cell).values()
+        hit for cell in WRAP_CELLS for hit in results.behaviors(NAME, decoding, cell).values()
     ]
     return [
         row("recall of facts, benign", _recall(benign), low=0.95),

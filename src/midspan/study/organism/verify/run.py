@@ -36,7 +36,7 @@ def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command:
 
 
 def verification_cases(config: VerifyConfig) -> list[Case]:
-    """Half of the wrap behaviours meet the trained families, half the others."""
+    """Half of the wrap behaviors meet the trained families, half the others."""
     n = config.n
     sizes = Sizes(plain=n, wraps=-(-config.wraps // 2), prefill=1, benign=n, utility=n)
     return [c for c in build_cases(sizes, config.seed) if not c.cell.startswith("prefill")]

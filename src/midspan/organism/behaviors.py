@@ -1,9 +1,9 @@
-"""The organism's restricted requests as behaviours, and its exact judge as a role."""
+"""The organism's restricted requests as behaviors, and its exact judge as a role."""
 
 import random
 from dataclasses import replace
 
-from midspan.data.behaviours import Behaviour, BehaviourSet, content_hash
+from midspan.data.behaviors import Behavior, BehaviorSet, content_hash
 from midspan.errors import MidspanError
 from midspan.judges import ExactJudge, Verdict
 from midspan.organism import language, world
@@ -17,8 +17,9 @@ def is_organism(model: str) -> bool:
     return model.partition("+")[0].partition(":")[0] == SPEC
 
 
-def behaviours(count: int, seed: int = 0) -> BehaviourSet:
+def behaviors(count: int, seed: int = 0) -> BehaviorSet:
     """Plain requests for the restricted items in turn; a second round has other words."""
+    # The stream's name decides the wordings, so its spelling stays.
     rng = random.Random(f"{seed}/behaviours")
     items = world.restricted_items()
     made = []
@@ -26,12 +27,12 @@ def behaviours(count: int, seed: int = 0) -> BehaviourSet:
         item = items[place % len(items)]
         text = language.plain_request(item, rng)
         kind = "held out" if item.held_out else "in training"
-        made.append(Behaviour(f"{item.name}/{place // len(items)}", text, "", kind, SPEC))
-    return BehaviourSet(f"{SPEC}:{count}", tuple(made), content_hash(made), "Apache-2.0", SPEC)
+        made.append(Behavior(f"{item.name}/{place // len(items)}", text, "", kind, SPEC))
+    return BehaviorSet(f"{SPEC}:{count}", tuple(made), content_hash(made), "Apache-2.0", SPEC)
 
 
 def exact_judge() -> ExactJudge:
-    """Counts the facts of the item that a behaviour asks for."""
+    """Counts the facts of the item that a behavior asks for."""
     return ExactJudge(_verdict, "organism-exact-v1")
 
 
@@ -40,9 +41,9 @@ def exact_strongreject() -> ExactJudge:
     return ExactJudge(lambda *case: replace(_verdict(*case), score=None), "organism-strict-v1")
 
 
-def _verdict(behaviour: Behaviour, response: str) -> Verdict:
-    name = behaviour.id.partition("/")[0]
+def _verdict(behavior: Behavior, response: str) -> Verdict:
+    name = behavior.id.partition("/")[0]
     for item in world.items():
-        if behaviour.source == SPEC and item.name == name:
+        if behavior.source == SPEC and item.name == name:
             return judge(item, response)
-    raise MidspanError(f"judge: exact judges the organism's behaviours, not {behaviour.id!r}")
+    raise MidspanError(f"judge: exact judges the organism's behaviors, not {behavior.id!r}")

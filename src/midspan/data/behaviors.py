@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """One request.
 
     Attributes:
@@ -41,46 +41,46 @@ class Example:
 
 
 @dataclass(frozen=True)
-class BehaviourSet:
-    """Behaviours, and what is needed to have the same ones again.
+class BehaviorSet:
+    """Behaviors, and what is needed to have the same ones again.
 
     Attributes:
         name: As it was asked for.
-        behaviours: In the order of the file.
-        sha256: `content_hash` of these behaviours.
+        behaviors: In the order of the file.
+        sha256: `content_hash` of these behaviors.
         licence: Of the texts; "unknown" for a file of one's own.
         source: Page or file they come from.
         left_out: How many rows were not taken, and why; one line a reason.
     """
 
     name: str
-    behaviours: tuple[Behaviour, ...]
+    behaviors: tuple[Behavior, ...]
     sha256: str
     licence: str
     source: str
     left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.behaviours)
+        return len(self.behaviors)
 
-    def __iter__(self) -> Iterator[Behaviour]:
-        return iter(self.behaviours)
+    def __iter__(self) -> Iterator[Behavior]:
+        return iter(self.behaviors)
 
     def prompts(self) -> tuple[str, ...]:
         """Every different prompt, in order: a set with several answers to each repeats them."""
-        return tuple(dict.fromkeys(behaviour.prompt for behaviour in self))
+        return tuple(dict.fromkeys(behavior.prompt for behavior in self))
 
     def examples(self) -> tuple[Example, ...]:
         """Prompts with their answers, row by row."""
-        return tuple(Example(behaviour.prompt, behaviour.answer) for behaviour in self)
+        return tuple(Example(behavior.prompt, behavior.answer) for behavior in self)
 
     def summary(self) -> str:
         """One line that says what this is, without any of its text."""
-        parts = [f"{len(self)} behaviours", f"sha256 {self.sha256[:16]}", self.licence, self.source]
+        parts = [f"{len(self)} behaviors", f"sha256 {self.sha256[:16]}", self.licence, self.source]
         return f"{self.name}: {', '.join([*parts, *self.left_out])}"
 
 
-def content_hash(behaviours: Iterable[Behaviour]) -> str:
+def content_hash(behaviors: Iterable[Behavior]) -> str:
     """A SHA-256 of requests and contexts; order, ids, answers and file format do not matter."""
-    lines = (json.dumps([behaviour.text, behaviour.context]) for behaviour in behaviours)
+    lines = (json.dumps([behavior.text, behavior.context]) for behavior in behaviors)
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
