@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.organism.cases import Sizes
-from midspan.study.organism.demo.claims import NUMBERS, demo_hypotheses
+from midspan.study.organism.demo.claims import METRICS, demo_hypotheses
 
 BASE = "original"
 
@@ -51,9 +51,9 @@ class DemoConfig(BaseModel):
     @classmethod
     def _are_measured(cls, given: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
         for hypothesis in given:
-            if hypothesis.number not in NUMBERS:
+            if hypothesis.metric not in METRICS:
                 raise ValueError(
-                    f"nothing measures {hypothesis.number!r}; choose from {', '.join(NUMBERS)}"
+                    f"metric must be one of {', '.join(METRICS)}; got {hypothesis.metric!r}"
                 )
         return given
 
