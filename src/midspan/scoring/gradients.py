@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from midspan.decoding.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.scoring.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny_lm import MASK, TinyLM
 
-from midspan.decoding.likelihood import ScoreOptions, phrase_score, window_score
 from midspan.errors import MidspanError
+from midspan.scoring.likelihood import ScoreOptions, phrase_score, window_score
 
 PROMPT, PHRASE, LENGTH = (5, 6, 7), (10, 11, 12), 12
 
