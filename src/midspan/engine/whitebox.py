@@ -1,7 +1,7 @@
 """Likelihoods, losses and gradients of a diffusion model, as a role answers them.
 
-Shapes: B rows, R read positions, K phrase tokens, S starts, F suffix tokens, T prompt and canvas,
-V vocabulary.
+Shapes: B rows, R read positions, K phrase tokens, S candidates, F suffix tokens, T prompt and
+canvas, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from midspan.scoring.gcg_step import GCGConfig, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.likelihood import check_place, masked_canvas
 from midspan.scoring.suffix import SuffixPrompt, allowed_tokens
+from midspan.scoring.window import best_starts
 
 
 class Reading(NamedTuple):
@@ -108,14 +109,14 @@ def _read(
 
 
 def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[object]]]:
-    place_K = torch.arange(len(row.wanted), device=logprob_RV.device)
-    wanted_K = torch.tensor(row.wanted, device=logprob_RV.device)
-    start_S1 = torch.arange(row.num_starts, device=logprob_RV.device)[:, None]
-    value_SK = logprob_RV[start_S1 + place_K, wanted_K]
-    best = int(value_SK.sum(-1).argmax())
-    top = logprob_RV[best : best + len(row.wanted)].topk(top_k)
+    logprob_RK = logprob_RV[:, torch.tensor(row.wanted, device=logprob_RV.device)]
+    allowed_R = torch.arange(len(logprob_RV), device=logprob_RV.device) < row.num_starts
+    _, start_1 = best_starts(logprob_RK[None], [row.wanted], allowed_R[None])
+    best = int(start_1)
+    end = best + len(row.wanted)
+    top = logprob_RV[best:end].topk(top_k)
     tops = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    values = zip(row.wanted, value_SK[best].tolist(), tops, strict=True)
+    values = zip(row.wanted, logprob_RK[best:end].diagonal().tolist(), tops, strict=True)
     return best, [
         [token, value, list(map(list, zip(*top, strict=True)))] for token, value, top in values
     ]

@@ -15,6 +15,7 @@ from midspan.scoring.gcg_step import GCG, GCGConfig, GCGStep, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.likelihood import PhraseScore, ScoreOptions, phrase_score
 from midspan.scoring.suffix import SuffixPrompt, allowed_tokens, append_suffix
+from midspan.scoring.window import best_starts, start_scores
 
 __all__ = [
     "GCG",
@@ -29,9 +30,11 @@ __all__ = [
     "SuffixPrompt",
     "allowed_tokens",
     "append_suffix",
+    "best_starts",
     "phrase_losses",
     "phrase_score",
     "sample_candidates",
     "score_choices",
+    "start_scores",
     "token_gradient",
 ]
