@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from midspan.engine.calls import SLOT, Losses, Message, Score, Substitute
 from midspan.engine.roles import Answer
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
+from midspan.models.padding import left_padded
 from midspan.scoring.gcg_step import GCGConfig, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.likelihood import check_place, masked_canvas
@@ -92,16 +92,12 @@ def _read(
     lm: DiffusionLM, rows: Sequence[tuple[Reading, int]]
 ) -> list[tuple[int, list[list[object]]]]:
     """Best start, and token scores there, of each row of one batch."""
-    width = max(len(row.ids_T) for row, _ in rows)
-    size_B1 = torch.tensor([[len(row.ids_T)] for row, _ in rows])
-    attention_BT = (torch.arange(width - 1, -1, -1) < size_B1).long()
-    flipped = [row.ids_T.flip(0) for row, _ in rows]
-    ids_BT = pad_sequence(flipped, batch_first=True, padding_value=lm.tokens.pad).flip(1)
+    ids_BT, attention_BT = left_padded([row.ids_T for row, _ in rows], lm.tokens.pad, lm.device)
+    width = ids_BT.shape[1]
     span = max(len(row.wanted) + row.num_starts - 1 for row, _ in rows)
     first_B1 = torch.tensor([[width - len(row.ids_T) + row.place] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    mask = None if attention_BT.all() else attention_BT.to(lm.device)
-    logits_BRV = lm.logits(ids_BT.to(lm.device), mask, rows_BR)
+    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
     return [
         _best(logits_RV.float().log_softmax(-1), row, top_k)
         for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)

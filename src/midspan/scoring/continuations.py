@@ -15,6 +15,7 @@ from torch import Tensor
 
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
 from midspan.scoring.likelihood import ScoreOptions, hiding_patterns
 
 
@@ -148,15 +149,9 @@ def _rows(
 
 def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     """Log-probabilities over the answers' positions, [N, V] a row."""
-    length = max(len(row.ids) for row in batch)
     width = max(row.width for row in batch)
-    pads = [length - len(row.ids) for row in batch]
-    ids_BT = torch.tensor(
-        [[lm.tokens.pad] * pad + list(row.ids) for pad, row in zip(pads, batch, strict=True)],
-        device=lm.device,
-    )
-    real_BT = torch.arange(length) >= torch.tensor(pads)[:, None]
-    attention = real_BT.long().to(lm.device) if any(pads) else None
+    ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
+    length = ids_BT.shape[1]
     rows_N = torch.arange(length - width, length, device=lm.device)
     logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_N).float().log_softmax(-1)
     return [
