@@ -2,7 +2,7 @@
 
 import pytest
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.decoding import DecodingConfig, Request, decode
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
@@ -29,7 +29,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
     job = Job(
         Attack("ask", attack, AttackConfig),
         AttackConfig(),
-        Behaviour("b", "x"),
+        Behavior("b", "x"),
         {"target": LocalRole(lm, config, capacity)},
     )
     with Journal(tmp_path / name) as journal:

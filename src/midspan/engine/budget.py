@@ -1,4 +1,4 @@
-"""What an attack may spend on one behaviour, what it can cost, and what it has spent."""
+"""What an attack may spend on one behavior, what it can cost, and what it has spent."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Spent:
 
 
 class Budget(BaseModel):
-    """Limits of one attack on one behaviour; None is no limit.
+    """Limits of one attack on one behavior; None is no limit.
 
     Attributes:
         target: Generations of the target.
@@ -65,7 +65,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Cost:
-    """The most that an attack costs on one behaviour.
+    """The most that an attack costs on one behavior.
 
     Attributes:
         generations: Responses of the target.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from midspan.engine.generation import generate
 from midspan.engine.journal import Journal
-from midspan.engine.statistics import Estimate, Interval, mean_interval, wilson
+from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request

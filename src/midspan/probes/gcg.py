@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field
 
-from midspan.engine.statistics import Interval, mean_interval
 from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
 from midspan.probes.asking import (
@@ -29,6 +28,7 @@ from midspan.probes.asking import (
 )
 from midspan.scoring.gcg_step import GCG, GCGConfig
 from midspan.scoring.gradients import Goal
+from midspan.statistics import Interval, mean_interval
 
 NO_SUFFIX = "no suffix"
 
