@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from midspan import __version__
 from midspan.engine.journal import Journal, write_atomic
 from midspan.engine.shards import open_journal, this_rank
 from midspan.errors import MidspanError
+from midspan.version import __version__
 
 RUN_FILE = "run.json"
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
