@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.engine.journal import write_jsonl
+from midspan.frozen import FrozenConfig
 from midspan.study.cards import fill_cards
 from midspan.study.cases import Sizes, build_cases
 from midspan.study.claims import NUMBERS, demo_hypotheses
@@ -36,7 +37,7 @@ LABELS = {
 TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(FrozenConfig):
     """One demo run.
 
     Attributes:
@@ -47,8 +48,6 @@ class DemoConfig(BaseModel):
         seed: Seed of the cases; training data and adapters have ``training_seed``.
         hypotheses: What is expected; by default the demo's, at the n of its sizes.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     objectives: tuple[str, ...] = ("initial", "mosa", "anywhere", "mosa_paper")
     sizes: Sizes = Sizes()
