@@ -42,7 +42,6 @@ class _Probe(NamedTuple):
 
 
 _ALL_KINDS = ("plain", "wrapped", "benign")
-_BOTH = ("harmful", "benign")
 PROBES = {
     "prefill": _Probe(lambda: prefill.prefill, prefill.work, _ALL_KINDS, 6, 32, ("harmful",)),
     "window": _Probe(lambda: window.window, window.work, ("plain",), 48, 32, ("harmful",)),
