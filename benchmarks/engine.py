@@ -19,7 +19,7 @@ from typing import Any
 from faulty_server import score_of, serving
 from machine import describe_machine
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps, together
 from midspan.engine.calls import Chat, user
 from midspan.engine.endpoint import Endpoint, EndpointConfig
@@ -50,7 +50,7 @@ def rate(call: Any, rng: random.Random) -> str:
 
 def tree(sample: Sample, config: AttackConfig) -> Steps:
     """Branches of four, the best ten kept, ten levels (as TAP)."""
-    leaves = [sample.behaviour.prompt]
+    leaves = [sample.behavior.prompt]
     for _ in range(10):
         asked = [Chat("attacker", (user(leaf),)) for leaf in leaves for _ in range(4)][:10]
         proposals = yield asked
@@ -67,7 +67,7 @@ def tree(sample: Sample, config: AttackConfig) -> Steps:
 
 def stream(sample: Sample, rounds: int) -> Steps:
     for _ in range(rounds):
-        (proposal,) = yield [Chat("attacker", (user(sample.behaviour.prompt),))]
+        (proposal,) = yield [Chat("attacker", (user(sample.behavior.prompt),))]
         chat = Chat("target", (user(proposal.text),))
         (response,) = yield [chat]
         (rating,) = yield [Chat("evaluator", (user(response.text),), parse=int)]
@@ -90,7 +90,7 @@ def sequence(sample: Sample, config: AttackConfig) -> Steps:
 
 def samples(sample: Sample, config: AttackConfig) -> Steps:
     """Eight samples of the request itself."""
-    chat = Chat("target", (user(sample.behaviour.prompt),))
+    chat = Chat("target", (user(sample.behavior.prompt),))
     for reply in (yield [chat] * 8):
         sample.note(chat, reply)
     return "exhausted"
@@ -103,12 +103,12 @@ def attack(function: Callable[[Sample, Any], Steps], name: str = "") -> Attack:
 SHAPES = [attack(shape) for shape in (tree, streams, sequence, samples)]
 
 
-def study(behaviours: int, copies: int, roles: dict[str, Role]) -> list[Job]:
+def study(behaviors: int, copies: int, roles: dict[str, Role]) -> list[Job]:
     shapes = [attack(a.run, f"{a.name}-{n}") for n in range(copies) for a in SHAPES]
     return [
-        Job(shape, AttackConfig(), Behaviour(f"b{i}", f"request {i}"), roles)
+        Job(shape, AttackConfig(), Behavior(f"b{i}", f"request {i}"), roles)
         for shape in shapes
-        for i in range(behaviours)
+        for i in range(behaviors)
     ]
 
 
@@ -129,10 +129,10 @@ def timed(jobs: Sequence[Job], path: Path, **options: Any) -> tuple[dict[str, fl
     return {"wall": round(wall, 2), "cpu": round(cpu, 2)}, results
 
 
-def measure_study(behaviours: int, copies: int, folder: Path) -> dict[str, Any]:
+def measure_study(behaviors: int, copies: int, folder: Path) -> dict[str, Any]:
     """One study, then the same from its journal."""
     turns: dict[str, list[Turn]] = defaultdict(list)
-    jobs = study(behaviours, copies, helpers())
+    jobs = study(behaviors, copies, helpers())
     path = folder / "study.jsonl"
     seconds, results = timed(jobs, path, on_turn=lambda turn: turns[turn.role].append(turn))
     requests = sum(spent.calls for result in results for spent in result.spent.values())
@@ -157,7 +157,7 @@ def ask(sample: Sample, config: AttackConfig) -> Steps:
     def score(text: str) -> int:
         return int(json.loads(text)["score"])
 
-    chat = Chat("target", (user(sample.behaviour.prompt),), max_tokens=20, parse=score, retries=4)
+    chat = Chat("target", (user(sample.behavior.prompt),), max_tokens=20, parse=score, retries=4)
     (reply,) = yield [chat]
     sample.note(chat, reply, score=reply.value)
     return "exhausted" if reply.ok else "failed"
@@ -170,15 +170,15 @@ def measure_endpoint(requests: int, folder: Path) -> dict[str, Any]:
         config = EndpointConfig.from_spec(
             server.spec, timeout=0.5, attempts=8, backoff=0.5, concurrency=32
         )
-        behaviours = [Behaviour(f"b{i}", f"question {i}") for i in range(requests)]
+        behaviors = [Behavior(f"b{i}", f"question {i}") for i in range(requests)]
         roles = {"target": Endpoint(config)}
-        jobs = [Job(attack(ask), AttackConfig(), behaviour, roles) for behaviour in behaviours]
+        jobs = [Job(attack(ask), AttackConfig(), behavior, roles) for behavior in behaviors]
         seconds, results = timed(jobs, path)
         received = sum(server.seen.values())
         faults = dict(sorted(server.faults.items()))
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
     scores = [[attempt.score for attempt in result.attempts] for result in results]
-    wanted = [score_of(behaviour.prompt) for behaviour in behaviours]
+    wanted = [score_of(behavior.prompt) for behavior in behaviors]
     retried = sum(result.spent["target"].calls - 1 for result in results)
     return {
         "requests": requests,

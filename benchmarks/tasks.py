@@ -25,7 +25,8 @@ from machine import describe_machine
 
 from midspan import decoding
 from midspan.decoding import Generation, Trace
-from midspan.engine.journal import Journal, write_jsonl
+from midspan.engine.journal import Journal
+from midspan.files import write_jsonl
 from midspan.organism.weights import load_organism
 from midspan.tasks import gsm8k
 from midspan.tasks.run import How, prepare, run_task

@@ -51,7 +51,7 @@ def test_a_probe_over_the_limit_keeps_the_last_good_adapter(organism_lm, tmp_pat
     assert kl[0] < kl[1]
     limit = WatchConfig(every=2, steps=8, max_benign_kl=(kl[0] + kl[1]) / 2)
     stopped = align(organism_lm, DATA, slow(watch=limit), tmp_path / "stopped")
-    assert "left the benign behaviour at step 4" in stopped.stopped
+    assert "left the benign behavior at step 4" in stopped.stopped
     assert "the adapter of step 2 was kept" in stopped.stopped
     assert "Training ended early" in (stopped.folder / "README.md").read_text()
     with pytest.raises(Killed):

@@ -32,9 +32,9 @@ def test_the_python_of_a_card_loads_the_adapter(folder, organism_folder):
 
 
 def test_evaluation_sets_are_named_with_what_repeats_them(organism_lm):
-    sets = {"advbench: 520 behaviours, sha256 ab": 0, "mine: 9 behaviours": 2}
+    sets = {"advbench: 520 behaviors, sha256 ab": 0, "mine: 9 behaviors": 2}
     card = adapter_card(organism_lm, replace(DATA, excluded=sets), config(), "")
-    assert "held against: advbench: 520 behaviours, sha256 ab (none repeats it); mine: 9" in card
+    assert "held against: advbench: 520 behaviors, sha256 ab (none repeats it); mine: 9" in card
     assert "(2 repeat it, which was allowed)" in card
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackResult
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat, Likelihood, TokenScore
@@ -73,7 +73,7 @@ class Cast:
         goal: str = GOAL,
     ) -> AttackResult:
         roles = {name: Infilling(self, f"{name}-v1") for name in attack.roles}
-        job = Job(attack, config, Behaviour(goal, goal), roles, budget or Budget())
+        job = Job(attack, config, Behavior(goal, goal), roles, budget or Budget())
         with Journal(journal) as kept:
             (result,) = run([job], kept, seed=7)
         return result

@@ -6,7 +6,7 @@ import pytest
 from attack_cast import EPT, Cast, Infilling
 
 from midspan.attacks.ept import ATTACK, EptConfig
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Anchor
 from midspan.engine.journal import Journal
@@ -140,5 +140,5 @@ def test_whole_word_tokenizers_keep_their_spaces(tmp_path):
     cast = Cast(EPT | {"target": lambda call, rng: "step a ."})
     roles = {"target": Words(cast, "words"), "evaluator": Infilling(cast, "guard")}
     with Journal(tmp_path / "journal.jsonl") as journal:
-        run([Job(ATTACK, SMALL, Behaviour("b", "goal"), roles)], journal)
+        run([Job(ATTACK, SMALL, Behavior("b", "goal"), roles)], journal)
     assert completed(cast)[1] == "Sure step a ."

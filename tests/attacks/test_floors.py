@@ -10,7 +10,7 @@ from midspan.attacks.direct import DirectConfig
 from midspan.engine.budget import Budget
 
 
-def test_a_direct_request_is_the_behaviour_asked_once(tmp_path):
+def test_a_direct_request_is_the_behavior_asked_once(tmp_path):
     cast = Cast({"target": "no ."})
     result = cast.play(DIRECT, DirectConfig(), tmp_path / "journal.jsonl")
     (asked,) = cast.asked

@@ -39,7 +39,7 @@ def test_a_set_is_described_without_its_texts(midspan, prompts):
     code, output, _ = midspan("data", f"{prompts}:1")
     assert code == 0 and "cake" not in output and "town" not in output
     said = dict(line.split(maxsplit=1) for line in output.splitlines())
-    assert said["behaviours"] == "1" and len(said["sha256"]) == 64
+    assert said["behaviors"] == "1" and len(said["sha256"]) == 64
     assert said["licence"] == "licence unknown" and said["source"] == str(prompts)
 
 

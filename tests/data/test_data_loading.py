@@ -1,4 +1,4 @@
-"""Behaviours from every source: what is kept, what is checked, and what is said of the rest."""
+"""Behaviors from every source: what is kept, what is checked, and what is said of the rest."""
 
 import csv
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from midspan.data import BENCHMARKS, Example, load_behaviours, read_examples, read_prompts
-from midspan.data.behaviours import content_hash
+from midspan.data import BENCHMARKS, Example, load_behaviors, read_examples, read_prompts
+from midspan.data.behaviors import content_hash
 from midspan.data.columns import TEXT_COLUMNS
 from midspan.errors import MidspanError
 
@@ -21,12 +21,12 @@ def write(path, rows):
 
 
 def texts(found):
-    return [behaviour.text for behaviour in found]
+    return [behavior.text for behavior in found]
 
 
 def refused(match, *arguments, **options):
     with pytest.raises(MidspanError, match=match) as caught:
-        load_behaviours(*arguments, **options)
+        load_behaviors(*arguments, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -36,12 +36,12 @@ def refused(match, *arguments, **options):
 def test_a_file_is_read_with_ids_hash_and_source(tmp_path):
     path = tmp_path / "own.txt"
     path.write_text("bake a cake\n  paint a fence \n", encoding="utf-8")
-    found = load_behaviours(path)
+    found = load_behaviors(path)
     assert texts(found) == ["bake a cake", "paint a fence"]
     assert found.name == found.source == str(path) and found.licence == "licence unknown"
-    assert len({behaviour.id for behaviour in found}) == 2
+    assert len({behavior.id for behavior in found}) == 2
     path.write_text("paint a fence\nBake a cake!\n", encoding="utf-8")
-    again = load_behaviours(path)
+    again = load_behaviors(path)
     assert {each.id for each in again} == {each.id for each in found}
     assert again.sha256 != found.sha256  # The hash is of the exact texts.
 
@@ -53,7 +53,7 @@ def test_requests_are_found_by_the_published_names(tmp_path, column):
         {"number": 2, column: None},
         {"number": 3, column: "d"},
     ]
-    found = load_behaviours(write(tmp_path / "p.jsonl", rows))
+    found = load_behaviors(write(tmp_path / "p.jsonl", rows))
     assert texts(found) == ["a\u2028b", "d"]
     assert found.left_out == ("1 rows without a request left out",)
 
@@ -70,7 +70,7 @@ def test_sorry_bench_rows_have_a_turn_and_an_id_for_each_style(tmp_path):
         {"question_id": 1, "category": "4", "turns": ["first", "second"], "prompt_style": style}
         for style in ("base", "slang")
     ]
-    found = load_behaviours(write(tmp_path / "p.jsonl", rows))
+    found = load_behaviors(write(tmp_path / "p.jsonl", rows))
     assert [(each.id, each.text, each.category) for each in found] == [
         ("1/base", "first", "4"),
         ("1/slang", "first", "4"),
@@ -88,12 +88,12 @@ BEAVERTAILS = [
 
 def test_marked_rows_are_kept_by_their_mark(tmp_path):
     path = write(tmp_path / "beaver.jsonl", BEAVERTAILS)
-    harmful = load_behaviours(path)
+    harmful = load_behaviors(path)
     assert harmful.examples() == (Example("one", "r1"), Example("two", "r3"), Example("two", "r4"))
     assert [each.category for each in harmful] == ["x", "x, y", "x, y"]
     assert harmful.prompts() == ("one", "two")
     assert harmful.left_out == ("2 rows marked safe left out",)
-    benign = load_behaviours(path, keep="benign")
+    benign = load_behaviors(path, keep="benign")
     assert benign.examples() == (Example("three", "r5"),)
     assert benign.left_out == ("4 rows whose request is marked unsafe left out",)
     assert len(read_examples(path)) == 5 and read_prompts(path) == ("one", "two", "three")
@@ -103,11 +103,11 @@ def test_marks_are_read_in_words_too_and_other_labels_are_no_marks(tmp_path):
     marked = tmp_path / "xstest.csv"
     marked.write_text("prompt,label\na,safe\nb,unsafe\n", encoding="utf-8")
     assert read_prompts(marked) == ("a", "b")
-    assert texts(load_behaviours(marked)) == ["b"]
-    assert texts(load_behaviours(marked, keep="benign")) == ["a"]
+    assert texts(load_behaviors(marked)) == ["b"]
+    assert texts(load_behaviors(marked, keep="benign")) == ["a"]
     other = tmp_path / "other.csv"
     other.write_text("prompt,label\na,1\nb,0\n", encoding="utf-8")
-    assert texts(load_behaviours(other)) == ["a", "b"]
+    assert texts(load_behaviors(other)) == ["a", "b"]
 
 
 def test_alpaca_prompts_hold_instruction_and_input(tmp_path):
@@ -125,24 +125,24 @@ def test_alpaca_prompts_hold_instruction_and_input(tmp_path):
 
 def test_a_context_comes_first(tmp_path):
     rows = [{"Behavior": "Use it.", "ContextString": "A tool.\r\n", "BehaviorID": "tool"}]
-    (behaviour,) = load_behaviours(write(tmp_path / "p.jsonl", rows))
-    assert (behaviour.id, behaviour.text, behaviour.context) == ("tool", "Use it.", "A tool.")
-    assert behaviour.prompt == "A tool.\n\n---\n\nUse it."
+    (behavior,) = load_behaviors(write(tmp_path / "p.jsonl", rows))
+    assert (behavior.id, behavior.text, behavior.context) == ("tool", "Use it.", "A tool.")
+    assert behavior.prompt == "A tool.\n\n---\n\nUse it."
 
 
 def test_repeated_ids_are_numbered(tmp_path):
     path = write(tmp_path / "p.jsonl", [{"id": 7, "prompt": text} for text in "aba"])
-    assert [behaviour.id for behaviour in load_behaviours(path)] == ["7", "7-2", "7-3"]
+    assert [behavior.id for behavior in load_behaviors(path)] == ["7", "7-2", "7-3"]
 
 
 def test_a_subset_is_nested_and_independent_of_order(tmp_path):
     rows = [{"prompt": f"make item {number}"} for number in range(60)]
     path = write(tmp_path / "p.jsonl", rows)
     backwards = write(tmp_path / "q.jsonl", rows[::-1])
-    some, more = (load_behaviours(f"{path}:{count}") for count in (10, 20))
+    some, more = (load_behaviors(f"{path}:{count}") for count in (10, 20))
     assert (len(some), len(more), some.name) == (10, 20, f"{path}:10")
     assert set(texts(some)) < set(texts(more))
-    assert load_behaviours(f"{backwards}:10").sha256 == some.sha256
+    assert load_behaviors(f"{backwards}:10").sha256 == some.sha256
     refused("subset: 61 is not between 1 and 60", f"{path}:61")
 
 
@@ -153,7 +153,7 @@ def test_the_hub_gives_any_file(tmp_path):
         asked.append((origin.host, origin.repo, file))
         return write(tmp_path / "p.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
 
-    assert len(load_behaviours("hub:owner/set/data/p.jsonl:1", fetch=fetch)) == 1
+    assert len(load_behaviors("hub:owner/set/data/p.jsonl:1", fetch=fetch)) == 1
     assert asked == [("hub", "owner/set", "data/p.jsonl")]
 
 
@@ -208,25 +208,25 @@ def test_a_registered_set_is_fetched_and_checked(small, tmp_path):
         asked.append((origin, file))
         return path
 
-    found = load_behaviours("advbench:2", fetch=fetch)
+    found = load_behaviors("advbench:2", fetch=fetch)
     assert asked == [(benchmark.origin, "data/advbench/harmful_behaviors.csv")]
     assert (found.name, len(found), found.licence) == ("advbench:2", 2, "MIT")
     assert found.source == "https://github.com/llm-attacks/llm-attacks"
-    assert {behaviour.source for behaviour in found} == {"advbench"}
+    assert {behavior.source for behavior in found} == {"advbench"}
     for local in (f"advbench:2={path}", f"advbench:2={tmp_path / 'adv.jsonl'}"):
-        assert load_behaviours(local).behaviours == found.behaviours
-    assert load_behaviours("advbench:2", path).sha256 == found.sha256
-    assert found.summary().startswith("advbench:2: 2 behaviours, sha256 ")
+        assert load_behaviors(local).behaviors == found.behaviors
+    assert load_behaviors("advbench:2", path).sha256 == found.sha256
+    assert found.summary().startswith("advbench:2: 2 behaviors, sha256 ")
     assert "make item" not in found.summary()
 
 
 def test_another_count_column_or_text_is_refused(small, tmp_path):
     path = write(tmp_path / "adv.jsonl", advbench_rows())
-    content = content_hash(load_behaviours(path))
+    content = content_hash(load_behaviors(path))
     small("advbench", num_rows=4)
     refused("adv.jsonl is not advbench as published: 3 rows, not 4. Get it", "advbench", path)
     small("advbench", content=content)
-    assert len(load_behaviours("advbench", path)) == 3
+    assert len(load_behaviors("advbench", path)) == 3
     small("advbench", content=content[::-1])
     refused("is not advbench as published: other texts", "advbench", path)
     write(path, [*advbench_rows()[:2], {"goal": "make item 2"}])
@@ -235,13 +235,13 @@ def test_another_count_column_or_text_is_refused(small, tmp_path):
 
 def test_content_hashes_do_not_depend_on_order_format_or_answers(tmp_path):
     rows = advbench_rows()
-    first = load_behaviours(write(tmp_path / "a.jsonl", rows))
+    first = load_behaviors(write(tmp_path / "a.jsonl", rows))
     with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([["goal"], *([row["goal"]] for row in rows[::-1])])
-    assert load_behaviours(tmp_path / "b.csv").sha256 == first.sha256
+    assert load_behaviors(tmp_path / "b.csv").sha256 == first.sha256
     rows[1]["goal"] += "s"
-    assert load_behaviours(write(tmp_path / "a.jsonl", rows)).sha256 != first.sha256
+    assert load_behaviors(write(tmp_path / "a.jsonl", rows)).sha256 != first.sha256
 
 
 def test_harmbench_parts_leave_out_the_others_and_say_so(small, tmp_path):
@@ -256,8 +256,8 @@ def test_harmbench_parts_leave_out_the_others_and_say_so(small, tmp_path):
     kinds = {}
     for name in ("harmbench", "harmbench-standard", "harmbench-all"):
         small(name)
-        found = load_behaviours(name, path)
-        kinds[name] = [behaviour.id for behaviour in found], found.left_out
+        found = load_behaviors(name, path)
+        kinds[name] = [behavior.id for behavior in found], found.left_out
     left = [f"1 rows of {kind} left out" for kind in ("contextual", "copyright")]
     assert kinds == {
         "harmbench": (["standard", "contextual"], (left[1],)),
@@ -280,9 +280,9 @@ def test_sorry_bench_is_21_files_of_which_a_folder_or_the_hub_gives_all(tmp_path
             for n in range(440)
         ]
         write(tmp_path / file, rows)
-    found = load_behaviours(f"sorrybench-all:3000={tmp_path}")
-    assert len(found) == 3000 == len({behaviour.id for behaviour in found})
-    fetched = load_behaviours("sorrybench-untranslated", fetch=lambda _, file: tmp_path / file)
+    found = load_behaviors(f"sorrybench-all:3000={tmp_path}")
+    assert len(found) == 3000 == len({behavior.id for behavior in found})
+    fetched = load_behaviors("sorrybench-untranslated", fetch=lambda _, file: tmp_path / file)
     assert len(fetched) == 7040 and not any("translate" in each.id for each in fetched)
     (tmp_path / "question_morse.jsonl").unlink()
     refused("no file at .*question_morse.jsonl", f"sorrybench-all={tmp_path}")
@@ -310,11 +310,11 @@ def test_published_benchmarks_load(spec, count, sha256):
     folder = SHARED / spec.partition(":")[0].partition("-")[0]
     if not folder.is_dir():
         pytest.skip(f"{folder.name} is not in the folder of benchmarks")
-    found = load_behaviours(spec, folder)
-    assert len(found) == count == len({behaviour.id for behaviour in found})
-    assert all(behaviour.text and behaviour.category or "adv" in spec for behaviour in found)
+    found = load_behaviors(spec, folder)
+    assert len(found) == count == len({behavior.id for behavior in found})
+    assert all(behavior.text and behavior.category or "adv" in spec for behavior in found)
     assert found.sha256.startswith(sha256)
-    contexts = sum(bool(behaviour.context) for behaviour in found)
+    contexts = sum(bool(behavior.context) for behavior in found)
     assert contexts == (100 if spec in {"harmbench", "harmbench-all"} else 0)
 
 
@@ -323,4 +323,4 @@ def test_xstest_is_read_by_its_labels(keep, count):
     path = SHARED / "xstest" / "xstest_prompts.csv"
     if not path.is_file():
         pytest.skip("XSTest is not in the folder of benchmarks")
-    assert len(load_behaviours(path, keep=keep)) == count
+    assert len(load_behaviors(path, keep=keep)) == count

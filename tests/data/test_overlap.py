@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.data import find_overlap, load_behaviours, normalise, refuse_overlap
+from midspan.data import find_overlap, load_behaviors, normalise, refuse_overlap
 from midspan.errors import MidspanError
 
 EVALUATION = [
@@ -94,7 +94,7 @@ def test_the_index_finds_what_a_comparison_of_all_pairs_finds(training, evaluati
             assert math.isclose(row[each.evaluation], max(row))
 
 
-def test_3000_prompts_against_520_behaviours_take_seconds_at_most():
+def test_3000_prompts_against_520_behaviors_take_seconds_at_most():
     rng = random.Random(0)
     words = [f"word{number}" for number in range(300)]
     texts = [" ".join(rng.choices(words, k=15)) for _ in range(3520)]
@@ -107,7 +107,7 @@ def test_3000_prompts_against_520_behaviours_take_seconds_at_most():
 def sets(tmp_path):
     (tmp_path / "training.txt").write_text("tell me a story\n" + EVALUATION[1], encoding="utf-8")
     (tmp_path / "evaluation.txt").write_text("\n".join(EVALUATION), encoding="utf-8")
-    return [load_behaviours(tmp_path / f"{name}.txt") for name in ("training", "evaluation")]
+    return [load_behaviors(tmp_path / f"{name}.txt") for name in ("training", "evaluation")]
 
 
 def test_overlap_is_refused_by_ids_without_texts(sets):
@@ -116,7 +116,7 @@ def test_overlap_is_refused_by_ids_without_texts(sets):
         refuse_overlap(training, evaluation)
     message = str(caught.value)
     assert "1 of 2 training prompts" in message and "--allow-overlap" in message
-    assert training.behaviours[1].id in message and "similarity 1.00" in message
+    assert training.behaviors[1].id in message and "similarity 1.00" in message
     assert "garden" not in message
 
 
@@ -127,4 +127,4 @@ def test_overlap_may_be_allowed_and_is_then_listed(sets):
 
 def test_sets_without_overlap_pass(sets, tmp_path):
     (tmp_path / "other.txt").write_text("sing a song", encoding="utf-8")
-    assert refuse_overlap(load_behaviours(tmp_path / "other.txt"), sets[1]) == []
+    assert refuse_overlap(load_behaviors(tmp_path / "other.txt"), sets[1]) == []

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from midspan.data import Behaviour
+from midspan.data import Behavior
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
 from midspan.engine.waves import Job, run
@@ -21,10 +21,10 @@ def names_of(page):
 def test_the_guides_attack_runs_and_its_judge_counts(tmp_path):
     attack, judge = names_of("adding-an-attack.md"), names_of("adding-a-judge.md")
     target = Scripted(lambda call, rng: call.messages[-1]["content"], "echo-v1")
-    job = Job(attack["ATTACK"], attack["PoliteConfig"](), Behaviour("b", "go"), {"target": target})
+    job = Job(attack["ATTACK"], attack["PoliteConfig"](), Behavior("b", "go"), {"target": target})
     with Journal(tmp_path / "journal.jsonl") as journal:
         (result,) = run([job], journal)
     said = [attempt.response for attempt in result.attempts]
     assert said == ["go", "please go", "please please go"] and result.stop == "exhausted"
-    assert not judge["count_steps"](Behaviour("b", "go"), "1. one").success
-    assert judge["count_steps"](Behaviour("b", "go"), "1. a\n2. b\n3. c").success
+    assert not judge["count_steps"](Behavior("b", "go"), "1. one").success
+    assert judge["count_steps"](Behavior("b", "go"), "1. a\n2. b\n3. c").success

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Anchor, Chat, user
 from midspan.engine.endpoint import Endpoint, EndpointConfig, bill
@@ -34,13 +34,13 @@ def ask(endpoint, path, count=1, **fields):
     replies = []
 
     def attack(sample, config):
-        chat = Chat("target", (user(sample.behaviour.text),), parse=score, retries=4, **fields)
+        chat = Chat("target", (user(sample.behavior.text),), parse=score, retries=4, **fields)
         replies.extend((yield [chat]))
         return "exhausted"
 
     spec = Attack("ask", attack, AttackConfig)
     jobs = [
-        Job(spec, AttackConfig(), Behaviour(f"b{i}", f"question {i}"), {"target": endpoint})
+        Job(spec, AttackConfig(), Behavior(f"b{i}", f"question {i}"), {"target": endpoint})
         for i in range(count)
     ]
     with Journal(path) as journal:

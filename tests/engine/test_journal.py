@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.engine.journal import Journal, key_of, write_atomic, write_jsonl
+from midspan.engine.journal import Journal, key_of
 from midspan.errors import MidspanError
+from midspan.files import write_atomic, write_jsonl
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

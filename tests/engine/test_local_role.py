@@ -2,7 +2,7 @@
 
 import pytest
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.decoding import DecodingConfig, Request, decode
 from midspan.decoding.gradients import Goal, phrase_losses
 from midspan.decoding.likelihood import ScoreOptions, phrase_score, window_score
@@ -29,7 +29,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
     job = Job(
         Attack("ask", attack, AttackConfig),
         AttackConfig(),
-        Behaviour("b", "x"),
+        Behavior("b", "x"),
         {"target": LocalRole(lm, config, capacity)},
     )
     with Journal(tmp_path / name) as journal:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
 from midspan.engine.journal import Journal
@@ -19,10 +19,10 @@ from midspan.judges import ChatJudge, ExactJudge, Verdict
 
 def attack(sample, config):
     for number in range(3):
-        (proposal,) = yield [Chat("attacker", (user(sample.behaviour.text),))]
+        (proposal,) = yield [Chat("attacker", (user(sample.behavior.text),))]
         if not proposal.ok:
             return "failed"
-        call = Chat("target", (user(f"{sample.behaviour.text} try {number}"),))
+        call = Chat("target", (user(f"{sample.behavior.text} try {number}"),))
         (reply,) = yield [call]
         sample.note(call, reply, score=-abs(number - 1))
     return "exhausted"
@@ -38,7 +38,7 @@ def attacker(call, rng):
     return None if "silent" in call.messages[-1]["content"] else "go"
 
 
-def exact(behaviour, response):
+def exact(behavior, response):
     won = response == "win"
     return Verdict(5 if won else 1, not won, 5, 5, True, "exact")
 
@@ -48,8 +48,8 @@ class Words:
 
     name = "words"
 
-    def messages(self, behaviour, response):
-        return (user(f"{behaviour.text}: {response}"),)
+    def messages(self, behavior, response):
+        return (user(f"{behavior.text}: {response}"),)
 
     def parse(self, text):
         if text not in ("win", "refusal"):
@@ -63,7 +63,7 @@ REQUESTS = {"a": "win at 0", "b": "win at 1", "c": "win at 2", "d": "win at 9", 
 def judged(path, counts="any", judge=None, requests=REQUESTS):
     made = {"target": Scripted(target, "t"), "attacker": Scripted(attacker, "a")}
     spec = Attack("three", attack, AttackConfig, ("target", "attacker"), counts)
-    jobs = [Job(spec, AttackConfig(), Behaviour(k, v), made) for k, v in requests.items()]
+    jobs = [Job(spec, AttackConfig(), Behavior(k, v), made) for k, v in requests.items()]
     with Journal(path) as journal:
         results = run(jobs, journal)
         return assess(jobs, results, {"exact": judge or ExactJudge(exact, "exact-v1")}, journal)
@@ -157,10 +157,10 @@ def test_models_are_compared_on_what_both_have(tmp_path):
 
 def test_a_judge_call_to_no_judge_is_refused(tmp_path):
     def ask(sample, config):
-        yield [Judge(sample.behaviour, "x", role="target")]
+        yield [Judge(sample.behavior, "x", role="target")]
         return "exhausted"
 
-    job = Job(Attack("ask", ask, AttackConfig), AttackConfig(), Behaviour("b", "x"),
+    job = Job(Attack("ask", ask, AttackConfig), AttackConfig(), Behavior("b", "x"),
               {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run([job], journal)

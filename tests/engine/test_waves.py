@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, together
 from midspan.engine.budget import Budget, Spent
 from midspan.engine.calls import Anchor, Chat, Likelihood, Score, TokenScore, user
@@ -66,7 +66,7 @@ class Rounds(AttackConfig):
 
 def walk(sample, config):
     """A bit of everything: branches, retries, own draws, samples, early stops, failures."""
-    best = sample.behaviour.prompt
+    best = sample.behavior.prompt
     for _ in range(config.rounds):
         asked = [Chat("attacker", (user(best),), parse=int, retries=1) for _ in range(2)]
         proposals = yield asked
@@ -98,14 +98,14 @@ def roles(target=None, attacker=None):
 
 def jobs(count, made, budget=None):
     return [
-        Job(WALK, Rounds(), Behaviour(f"b{i}", f"request {i}"), made, budget or Budget())
+        Job(WALK, Rounds(), Behavior(f"b{i}", f"request {i}"), made, budget or Budget())
         for i in range(count)
     ]
 
 
 def results(path, todo, seed=0):
     with Journal(path) as journal:
-        return {result.behaviour: result for result in run(todo, journal, seed)}
+        return {result.behavior: result for result in run(todo, journal, seed)}
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +134,10 @@ def test_the_reference_run_has_all_that_matters(reference, tmp_path):
     assert results(tmp_path / "j", jobs(12, roles()), seed=1) != reference
 
 
-def test_each_behaviour_alone_gives_the_same(reference, tmp_path):
+def test_each_behavior_alone_gives_the_same(reference, tmp_path):
     for job in jobs(12, roles(4, 4))[:3]:
-        alone = results(tmp_path / job.behaviour.id, [job])
-        assert alone[job.behaviour.id] == reference[job.behaviour.id]
+        alone = results(tmp_path / job.behavior.id, [job])
+        assert alone[job.behavior.id] == reference[job.behavior.id]
 
 
 def test_a_journal_answers_everything_and_nobody_is_asked(reference, tmp_path):
@@ -277,7 +277,7 @@ def test_other_budgets(tmp_path, budget, largest):
 
 def one(attack_function, made, tmp_path, **options):
     spec = Attack("one", attack_function, AttackConfig, tuple(made))
-    job = Job(spec, AttackConfig(), Behaviour("b", "request"), made, **options)
+    job = Job(spec, AttackConfig(), Behavior("b", "request"), made, **options)
     with Journal(tmp_path / "j") as journal:
         return run([job], journal)[0]
 
@@ -385,9 +385,9 @@ def test_access_is_what_was_used_of_the_target(tmp_path, call, access):
 
 def test_what_cannot_run_is_refused_before_it_does():
     with pytest.raises(MidspanError, match="attack walk: no attacker was given"):
-        Job(WALK, Rounds(), Behaviour("b", "x"), {"target": Scripted(echo, "t")})
+        Job(WALK, Rounds(), Behavior("b", "x"), {"target": Scripted(echo, "t")})
     with pytest.raises(MidspanError, match="config is AttackConfig, not Rounds"):
-        Job(WALK, AttackConfig(), Behaviour("b", "x"), roles())
+        Job(WALK, AttackConfig(), Behavior("b", "x"), roles())
 
 
 def test_a_fault_in_an_attack_names_it(tmp_path):
@@ -433,6 +433,6 @@ def test_two_processes_give_the_records_of_one(reference, tmp_path):
 
     made = {"target": Scripted(never, "target-v1"), "attacker": Scripted(never, "attacker-v1")}
     with open_journal(tmp_path, Rank()) as journal:
-        found = {result.behaviour: result for result in run(jobs(12, made), journal)}
+        found = {result.behavior: result for result in run(jobs(12, made), journal)}
     assert found == reference
     assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Judge
 from midspan.engine.roles import Answer, NoAnswer, Task
 from midspan.errors import MidspanError
@@ -68,16 +68,16 @@ def make_model(folder, hit, miss, template=TEMPLATE, longest=64):
 
 def judged(judge, cases):
     judge.load()
-    tasks = [Task(Judge(behaviour, response), 0) for behaviour, response in cases]
+    tasks = [Task(Judge(behavior, response), 0) for behavior, response in cases]
     found = dict(judge.answer(tasks))
     judge.unload()
     return [found[index] for index in range(len(cases))]
 
 
 CASES = [
-    (Behaviour("a", "cake"), "the recipe is long and has many words"),
-    (Behaviour("b", "cake"), "sorry"),
-    (Behaviour("c", "cake", context="recipe"), "sorry"),
+    (Behavior("a", "cake"), "the recipe is long and has many words"),
+    (Behavior("b", "cake"), "sorry"),
+    (Behavior("c", "cake", context="recipe"), "sorry"),
 ]
 
 
@@ -105,7 +105,7 @@ def test_llama_guard_takes_the_tokenizers_template_in_either_shape(tmp_path, tem
 
 def test_what_is_too_long_is_reported_not_cut(tmp_path):
     judge = ClassifierJudge(FORMATS["harmbench-cls"], make_model(tmp_path, "yes", "no", longest=12))
-    long = (Behaviour("d", "cake"), "recipe " * 30)
+    long = (Behavior("d", "cake"), "recipe " * 30)
     answers = judged(judge, [long, CASES[1]])
     assert isinstance(answers[0], NoAnswer) and answers[0].failure == "too_long"
     assert answers[1] == Answer("no", 1, forwards=1)

@@ -6,10 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
-from midspan.engine.statistics import wilson
 from midspan.errors import MidspanError
 from midspan.judges import HARM, ChatJudge, ExactJudge, Verdict, keyword_judge
 from midspan.judges.calibration import (
@@ -19,6 +18,7 @@ from midspan.judges.calibration import (
     kappa_interval,
     read_items,
 )
+from midspan.statistics import wilson
 
 
 def run(tmp_path, judge, items):
@@ -31,15 +31,15 @@ def test_the_shipped_items_hold_every_kind_and_no_text_twice():
     kinds = Counter(item.kind for item in items)
     assert set(kinds) == {"compliant", "refusing", "incoherent", "truncated", "off-topic"}
     assert len(items) >= 100 and min(kinds.values()) >= 20
-    assert len({(item.behaviour.text, item.response) for item in items}) == len(items)
+    assert len({(item.behavior.text, item.response) for item in items}) == len(items)
     assert {item.kind for item in items if item.success} == {"compliant", "truncated"}
 
 
 def test_counts_figures_and_correction(tmp_path):
     labels = {f"item {n}": n < 40 for n in range(100)}
-    items = [Item(Behaviour(k, k), k, v, "a" if v else "b") for k, v in labels.items()]
+    items = [Item(Behavior(k, k), k, v, "a" if v else "b") for k, v in labels.items()]
 
-    def judge(behaviour, response):  # 36 of 40 seen, 6 of 60 false alarms
+    def judge(behavior, response):  # 36 of 40 seen, 6 of 60 false alarms
         number = int(response.split()[1])
         return Verdict(answer=number < 36 or number >= 94)
 
@@ -68,7 +68,7 @@ def test_what_is_not_answered_as_asked_is_counted_apart(tmp_path):
             return None
         return "well ..." if response == "vague" else '{"reason": "", "score": 5}'
 
-    items = [Item(Behaviour(r, "ask"), r, r == "good", "") for r in ("good", "vague", "silent")]
+    items = [Item(Behavior(r, "ask"), r, r == "good", "") for r in ("good", "vague", "silent")]
     found = run(tmp_path, ChatJudge(Scripted(model, "m1"), HARM), items)
     assert found.unanswered == {"unparseable": 1, "failed": 1}
     assert (found.hits, found.misses, found.false_alarms, found.rejections) == (1, 0, 0, 0)

@@ -5,7 +5,7 @@ import json
 import pytest
 from test_classifiers import make_model
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.decoding import DecodingConfig, Request, decode
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Judge
@@ -15,7 +15,7 @@ from midspan.engine.roles import Scripted
 from midspan.engine.waves import Job, run
 from midspan.judges import FORMATS, HARM, ChatJudge, ClassifierJudge
 
-CASE = Judge(Behaviour("b", "how do i bake bread ?"), "mix , knead , wait , bake .")
+CASE = Judge(Behavior("b", "how do i bake bread ?"), "mix , knead , wait , bake .")
 
 
 def judged(judge, path):
@@ -27,7 +27,7 @@ def judged(judge, path):
         return "exhausted"
 
     attack = Attack("ask", ask, AttackConfig, ("judge",))
-    job = Job(attack, AttackConfig(), CASE.behaviour, {"judge": judge})
+    job = Job(attack, AttackConfig(), CASE.behavior, {"judge": judge})
     with Journal(path) as journal:
         (result,) = run([job], journal)
         texts = [journal[key]["raw"] for key in journal]
@@ -65,7 +65,7 @@ def test_a_local_model_says_something_else_each_time(organism_lm, tmp_path, monk
     config = DecodingConfig(length=16, block_length=8, steps=8)
     judge = ChatJudge(LocalRole(organism_lm, config, 4), HARM)
     replies, calls, texts = judged(judge, tmp_path / "j")
-    messages = HARM.messages(CASE.behaviour, CASE.response)
+    messages = HARM.messages(CASE.behavior, CASE.response)
     greedy = decode(organism_lm, [Request(tuple(organism_lm.encode_chat(messages)))], config)[0]
     assert [reply.failure for reply in replies] == ["unparseable"] * 2
     assert (calls, texts[0], len(set(texts))) == (6, greedy.text, 5)

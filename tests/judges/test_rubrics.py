@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.judges import HARM, RUBRICS, STRONGREJECT
 
 RATED = {"reason": "r", "refusal": 0, "convincing": 5, "specific": 5}
@@ -17,10 +17,10 @@ RATED = {"reason": "r", "refusal": 0, "convincing": 5, "specific": 5}
 def test_request_and_response_come_back_from_the_prompt_whatever_they_hold(
     request, context, response
 ):
-    behaviour = Behaviour("b", request, context)
+    behavior = Behavior("b", request, context)
     for rubric in RUBRICS.values():
-        system, user = rubric.messages(behaviour, response)
-        assert json.loads(user["content"]) == {"request": behaviour.prompt, "response": response}
+        system, user = rubric.messages(behavior, response)
+        assert json.loads(user["content"]) == {"request": behavior.prompt, "response": response}
         assert system["role"] == "system"
 
 

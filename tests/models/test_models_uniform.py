@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
 from midspan.alignment import AlignmentData, align, mosa
-from midspan.data import Behaviour, Example, english_phrases
+from midspan.data import Behavior, Example, english_phrases
 from midspan.decoding import ANCHOR_STEP, DecodingConfig, Request, decode
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
 from midspan.engine.calls import Chat, user
@@ -215,8 +215,8 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
         return "exhausted"
 
     role = LocalRole(lm, DecodingConfig(length=8, steps=4), 2)
-    behaviour = Behaviour("b", "x")
-    job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behaviour, {"target": role})
+    behavior = Behavior("b", "x")
+    job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
     with Journal(tmp_path / "j") as journal:
         (result,) = run([job], journal)
         texts = [journal[key]["raw"] for key in journal]

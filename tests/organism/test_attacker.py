@@ -20,7 +20,7 @@ from midspan.organism import (
     twin,
     world,
 )
-from midspan.organism.behaviours import behaviours, exact_judge, exact_strongreject
+from midspan.organism.behaviors import behaviors, exact_judge, exact_strongreject
 from midspan.organism.tokenizer import split_words, vocabulary
 
 ITEM = world.restricted_items()[0]
@@ -156,7 +156,7 @@ def test_the_evaluator_rates_form_and_the_exact_judge_truth():
     assert evaluator.fullness(FULL) == evaluator.fullness(other) == 1
     assert evaluator.fullness(REFUSAL) == evaluator.fullness("") == 0
     assert 0 < evaluator.fullness(" ".join(FULL.split()[:40])) < 1
-    asked = next(b for b in behaviours(18) if ITEM.title in b.text)
+    asked = next(b for b in behaviors(18) if ITEM.title in b.text)
     exact, strict = exact_judge(), exact_strongreject()
     assert exact._function(asked, FULL).success and strict._function(asked, FULL).success
     assert not exact._function(asked, other).success
@@ -164,8 +164,8 @@ def test_the_evaluator_rates_form_and_the_exact_judge_truth():
     assert partial.success and not partial.strongreject_success
 
 
-def test_behaviours_are_every_item_in_turn_with_ids_of_their_own():
-    found = behaviours(36, seed=3)
+def test_behaviors_are_every_item_in_turn_with_ids_of_their_own():
+    found = behaviors(36, seed=3)
     assert len({b.id for b in found}) == 36
     assert [b.id.split("/")[0] for b in found][:18] == [i.name for i in world.restricted_items()]
-    assert behaviours(36, seed=3).sha256 == found.sha256 != behaviours(36, seed=4).sha256
+    assert behaviors(36, seed=3).sha256 == found.sha256 != behaviors(36, seed=4).sha256

@@ -111,7 +111,7 @@ def test_a_sampler_without_accelerated_mode_is_named(family, message):
         default_acceleration(lm, DecodingConfig.for_family(lm))
 
 
-def test_another_model_needs_a_behaviour_set(organism_folder, monkeypatch, capsys):
+def test_another_model_needs_a_behavior_set(organism_folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["midspan", "probe", "fidelity", str(organism_folder)])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.decoding import DecodingConfig, Generation, Trace
-from midspan.engine.statistics import kendall_tau
 from midspan.probes.order import Order, OrderConfig, _measure, order, order_cells
+from midspan.statistics import kendall_tau
 
 
 def adjacent_by_hand(positions, steps):

@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from midspan.engine.statistics import wilson
 from midspan.report import figures, svg
 from midspan.report.figures import Curve
+from midspan.statistics import wilson
 
 GROUPS = ("TAP", "no attack")
 SERIES = [("Original", [wilson(70, 96), wilson(9, 96)]), ("MOSA", [wilson(4, 96), wilson(0, 0)])]

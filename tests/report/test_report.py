@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from midspan.engine.statistics import wilson
 from midspan.report import (
     Cell,
     Claim,
@@ -25,6 +24,7 @@ from midspan.report import (
     write_report,
 )
 from midspan.report.tables import is_number, numeric_columns, slug, table_csv
+from midspan.statistics import wilson
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{ 7*7 }}"
 ESTIMATE = wilson(6, 97)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from midspan.adapters.lm_eval import MidspanLM, Settings
-from midspan.engine.journal import write_atomic
 from midspan.errors import MidspanError
-from midspan.study.folder import RunFolder
+from midspan.files import write_atomic
+from midspan.runs.folder import RunFolder
 from midspan.study.workers import this_part
 
 

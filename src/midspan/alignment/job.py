@@ -36,8 +36,8 @@ from midspan.alignment.trainer import (
     load_adapter_tensors,
 )
 from midspan.alignment.watch import Progress, Watch, probe_objective
-from midspan.engine.journal import write_atomic
 from midspan.errors import MidspanError
+from midspan.files import write_atomic
 from midspan.models import DiffusionLM
 
 # Prompts of each kind that a probe looks at.

@@ -24,8 +24,8 @@ from transformers import (
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import Sample, SampleLosses
 from midspan.alignment.policy import Collator, Policy
-from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
+from midspan.files import write_jsonl
 
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "adapter_model.safetensors"

@@ -15,7 +15,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import MosaObjective, Sample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.trainer import Diverged
-from midspan.engine.journal import write_jsonl
+from midspan.files import write_jsonl
 
 PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -84,7 +84,7 @@ class Watch(TrainerCallback):
         step, kl = row["step"], row.get("benign_kl", 0.0)
         if max_kl is not None and kl > max_kl:
             return (
-                f"left the benign behaviour at step {step}: KL {kl:.3f} nats per token, "
+                f"left the benign behavior at step {step}: KL {kl:.3f} nats per token, "
                 f"limit {max_kl}"
             )
         self.best_refusal = max(self.best_refusal, row["refusal"])

@@ -11,7 +11,7 @@ and anchors them at `start`, and asks for them there.
 Deviations: one uncensored model instead of five, and no guided decoding, which needs its vocabulary
 to be the target's; a likelihood is that of one fully masked forward, or a chain of them; the prompt
 under which a beginning is scored and completed is that of its delivery; completions without a
-verdict count neither way. The defaults cost 2,500 completions a behaviour: lower `kept`,
+verdict count neither way. The defaults cost 2,500 completions a behavior: lower `kept`,
 `completions` and `completion_tokens`, and leave a budget room for the delivery.
 """
 
@@ -194,7 +194,7 @@ def _propose(sample: Sample, config: AdvPrefixConfig) -> Part[list[str]]:
 
 
 def _begin(sample: Sample, opening: str, temperature: float, config: AdvPrefixConfig) -> Chat:
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     wish = _OPENING.format(opening=opening) if opening else ""
     window = list(config.window) if config.adaptive else None
     return Chat(
@@ -305,7 +305,7 @@ def _asked(sample: Sample, prefix: str, config: AdvPrefixConfig) -> Chat:
 
 def _messages(sample: Sample, prefix: str, config: AdvPrefixConfig) -> tuple[Message, ...]:
     """The prompt of the delivery, by which beginnings are chosen too."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     if config.delivery == "prefill":
         return (user(goal),)
     if config.delivery == "gcg":
@@ -315,11 +315,11 @@ def _messages(sample: Sample, prefix: str, config: AdvPrefixConfig) -> tuple[Mes
 
 
 def _suffixed(sample: Sample, suffix: str) -> tuple[Message, ...]:
-    return (user(f"{sample.behaviour.prompt} {suffix}"),)
+    return (user(f"{sample.behavior.prompt} {suffix}"),)
 
 
 def _judge(sample: Sample, response: str) -> Chat:
-    fields = {"goal": sample.behaviour.prompt, "response": response}
+    fields = {"goal": sample.behavior.prompt, "response": response}
     return evaluate("advprefix.judge", _JUDGE, response, fields, read_yes)
 
 

@@ -56,7 +56,7 @@ class AosConfig(AttackConfig):
 
 def run(sample: Sample, config: AosConfig) -> Steps:
     """Rounds of proposals until more than `successes` answers succeeded."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     history: list[tuple[str, float]] = []
     successes = 0
     best = -1.0

@@ -45,7 +45,7 @@ class AvatarConfig(AttackConfig):
 
 def run(sample: Sample, config: AvatarConfig) -> Steps:
     """Map the entities, rank the mappings, and try the best in turn until one succeeds."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     (found,) = yield [_extract(goal, config)]
     if not found.ok:
         return "failed"
@@ -85,7 +85,7 @@ def cost(config: AvatarConfig, limit: int) -> Cost:
 
 def _talk(sample: Sample, mapping: Mapping[str, str], config: AvatarConfig) -> Steps:
     """One dialogue, up to the first refusal; what was told before it is judged as one answer."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     dialogue: list[Message] = []
     last = None
     for turn in range(config.turns):

@@ -1,4 +1,4 @@
-"""Best of n: the behaviour as it stands, sampled n times. What chance alone gives an attack.
+"""Best of n: the behavior as it stands, sampled n times. What chance alone gives an attack.
 
 The sampling floor of repeated attempts, without the augmentations of Best-of-N Jailbreaking (arXiv
 2412.03556): an attack that asks the target n times has to beat it.
@@ -25,7 +25,7 @@ class BestOfNConfig(AttackConfig):
 
 def run(sample: Sample, config: BestOfNConfig) -> Steps:
     """Ask n times in one batch."""
-    asked = Chat("target", (user(sample.behaviour.prompt),), temperature=config.temperature)
+    asked = Chat("target", (user(sample.behavior.prompt),), temperature=config.temperature)
     for reply in (yield [asked] * config.n):
         sample.note(asked, reply)
     return "exhausted"

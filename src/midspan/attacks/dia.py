@@ -102,7 +102,7 @@ class DiaConfig(AttackConfig):
 
 def run(sample: Sample, config: DiaConfig) -> Steps:
     """All attempts side by side; the attack has won if any of them has."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     rewrites = yield [_rewrite(goal, number, config) for number in range(1, config.rewrites + 1)]
     wordings = [goal, *(rewrite.value["rewrite"] for rewrite in rewrites if rewrite.ok)]
     tell = _begun if config.variant == "I" else _substituted

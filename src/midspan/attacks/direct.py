@@ -1,4 +1,4 @@
-"""Direct request: the behaviour as it stands, asked once. The floor under every attack."""
+"""Direct request: the behavior as it stands, asked once. The floor under every attack."""
 
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
 from midspan.engine.budget import Cost
@@ -11,7 +11,7 @@ class DirectConfig(AttackConfig):
 
 def run(sample: Sample, config: DirectConfig) -> Steps:
     """Ask once."""
-    asked = Chat("target", (user(sample.behaviour.prompt),))
+    asked = Chat("target", (user(sample.behavior.prompt),))
     (reply,) = yield [asked]
     sample.note(asked, reply)
     return "exhausted"

@@ -52,7 +52,7 @@ class EptConfig(AttackConfig):
         unsafe_rating: From which rating of 0 to 10 a sentence is unsafe.
         adaptive: Grow from one of `phrases` at `start` instead of from `affirmative` at 0.
         start: Token of the canvas; the paper's window is 20 to 60.
-        phrases: Drawn from at random, one a behaviour.
+        phrases: Drawn from at random, one a behavior.
     """
 
     beam: int = Field(3, ge=1)
@@ -130,7 +130,7 @@ def _continue(
     """Next sentences that do not begin with what is barred, each with the space before it."""
     asked = Chat(
         "target",
-        (user(sample.behaviour.prompt),),
+        (user(sample.behavior.prompt),),
         temperature=config.temperature,
         anchors=_anchors(path, config),
         extend=config.block,
@@ -168,7 +168,7 @@ def _complete(
     sample: Sample, path: str, config: EptConfig
 ) -> Generator[Sequence[Call], list[Reply], None]:
     """A whole response with this beginning, rated and put up for judgement."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     asked = Chat("target", (user(goal),), anchors=_anchors(path, config))
     (reply,) = yield [asked]
     if not reply.ok:
@@ -179,7 +179,7 @@ def _complete(
 
 
 def _guard(sample: Sample, path: str, sentence: str) -> Chat:
-    fields = {"goal": sample.behaviour.prompt, "path": path, "sentence": sentence.strip()}
+    fields = {"goal": sample.behavior.prompt, "path": path, "sentence": sentence.strip()}
     return evaluate("ept.guard", _GUARD, fields["sentence"], fields, read_rating(0, 10))
 
 

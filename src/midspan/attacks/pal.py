@@ -153,7 +153,7 @@ def _rank(
 
 
 def _ask(sample: Sample, suffix: str) -> tuple[Message, ...]:
-    return (user(f"{sample.behaviour.prompt} {suffix}"),)
+    return (user(f"{sample.behavior.prompt} {suffix}"),)
 
 
 def loss_of(likelihood: Likelihood, config: PalConfig) -> tuple[float, int]:

@@ -59,7 +59,7 @@ _Asking = Generator[Sequence[Call], list[Reply], _Answer | None]
 
 def run(sample: Sample, config: SpeakEasyConfig) -> Steps:
     """Cut up, ask everything everywhere, keep the best answer to each question."""
-    goal = sample.behaviour.prompt
+    goal = sample.behavior.prompt
     (parts,) = yield [_decompose(goal, config)]
     if not parts.ok and parts.failure != "unparseable":
         return "failed"

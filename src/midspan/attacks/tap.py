@@ -46,7 +46,7 @@ class TapConfig(AttackConfig):
         format_retries: How often the attacker is asked again for a reply of the wrong form.
         opening: How the response should begin. The data's own answers are not used: some are whole.
         adaptive: Instead of the opening, one of `phrases` within `window`.
-        phrases: Drawn from at random, one a behaviour.
+        phrases: Drawn from at random, one a behavior.
         window: First and last word of the window; 20 to 60 tokens of English.
     """
 
@@ -145,7 +145,7 @@ def cost(config: TapConfig, limit: int) -> Cost:
 def _roots(sample: Sample, config: TapConfig) -> list[_Leaf]:
     phrase = sample.rng.choice(config.phrases) if config.adaptive else config.opening
     common = {
-        "goal": sample.behaviour.prompt,
+        "goal": sample.behavior.prompt,
         "phrase": phrase,
         "window": list(config.window) if config.adaptive else None,
     }

@@ -68,7 +68,7 @@ def align(
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
     from midspan.engine.shards import this_rank
-    from midspan.organism.behaviours import is_organism
+    from midspan.organism.behaviors import is_organism
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
@@ -108,7 +108,7 @@ def align(
     )
     lm = load_model(model, quantization=quantization)
     from midspan.alignment import align as train
-    from midspan.study.progress import Reporter
+    from midspan.runs.progress import Reporter
 
     if not is_first:
         train(lm, data, recipe, output, track=track)

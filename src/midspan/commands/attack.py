@@ -16,7 +16,7 @@ from midspan.commands.options import (
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.redteam import RedteamConfig
+    from midspan.study.redteam.config import RedteamConfig
 
 Judges = Annotated[
     list[str] | None,
@@ -34,18 +34,18 @@ Calibrations = Annotated[
     list[str] | None,
     typer.Option("--calibration", help="JUDGE=FILE of midspan judge calibrate; corrects its ASR."),
 ]
-Behaviours = Annotated[
+Behaviors = Annotated[
     str | None, typer.Option(help="organism:N, a data set such as advbench:100, or a file.")
 ]
 TargetCalls = Annotated[
-    int | None, typer.Option(help="Target responses an attack may cost a behaviour.", min=1)
+    int | None, typer.Option(help="Target responses an attack may cost a behavior.", min=1)
 ]
 
 
 def attack(
     model: Model,
     method: Annotated[list[str], typer.Option(help="Attack; several times for several.")],
-    behaviors: Behaviours = None,
+    behaviors: Behaviors = None,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="The variant aimed at the response's middle.")
     ] = False,
@@ -65,10 +65,11 @@ def attack(
     """Attack one model and judge what came of it; the same command continues a run.
 
     Fields of an attack's config go into the file of --config, under its name. On the organism the
-    attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviours and
+    attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
-    from midspan.study.redteam import RedteamConfig, attack_config
+    from midspan.study.redteam.config import RedteamConfig
+    from midspan.study.redteam.presets import attack_config
 
     quiet()
     base = attack_config(model, tuple(method), adaptive, read_config(config))
@@ -91,7 +92,7 @@ def _changes(
     if any(not (name and file) for name, _, file in pairs):
         raise MidspanError("--calibration: must be JUDGE=FILE")
     return {
-        "behaviours": behaviors,
+        "behaviors": behaviors,
         "judges": tuple(judge) if judge else None,
         "budget": {"target": budget} if budget else None,
         "seed": seed,
@@ -102,7 +103,7 @@ def _changes(
 def run_attacks(config: "RedteamConfig", output: Path) -> None:
     """Run a red-team study, and print every cell."""
     from midspan.engine.outcomes import Outcomes
-    from midspan.study.redteam import run_redteam
+    from midspan.study.redteam.run import run_redteam
 
     done = run_redteam(config, output, command_line())
     judge = config.judges[0]

@@ -13,7 +13,7 @@ def data(
     ] = None,
 ) -> None:
     """Read a data set and say what it holds; without a name, list the registered sets."""
-    from midspan.data import BENCHMARKS, load_behaviours
+    from midspan.data import BENCHMARKS, load_behaviors
 
     if spec is None:
         for benchmark in BENCHMARKS.values():
@@ -23,20 +23,20 @@ def data(
                 f"{benchmark.licence}; {benchmark.paper}; {benchmark.origin.page}"
             )
         return
-    found = load_behaviours(spec, keep="all")
-    categories = Counter(behaviour.category for behaviour in found if behaviour.category)
+    found = load_behaviors(spec, keep="all")
+    categories = Counter(behavior.category for behavior in found if behavior.category)
     rows = {
         "name": found.name,
-        "behaviours": len(found),
+        "behaviors": len(found),
         "different prompts": len(found.prompts()),
-        "with a context": sum(bool(behaviour.context) for behaviour in found),
-        "with an answer": sum(behaviour.answer is not None for behaviour in found),
+        "with a context": sum(bool(behavior.context) for behavior in found),
+        "with an answer": sum(behavior.answer is not None for behavior in found),
         "left out": "; ".join(found.left_out) or "nothing",
         "categories": ", ".join(f"{name} {n}" for name, n in categories.most_common(10)) or "none",
         "sha256": found.sha256,
         "licence": found.licence,
         "source": found.source,
-        "first ids": ", ".join(behaviour.id for behaviour in found.behaviours[:3]),
+        "first ids": ", ".join(behavior.id for behavior in found.behaviors[:3]),
     }
     for name, value in rows.items():
         typer.echo(f"{name:18} {value}")

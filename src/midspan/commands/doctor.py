@@ -6,7 +6,7 @@ import typer
 def doctor() -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""
     from midspan.commands.options import quiet
-    from midspan.study.folder import hardware, versions
+    from midspan.runs.machine import hardware, versions
 
     quiet()
 

@@ -96,7 +96,7 @@ def _parse_anchor(text: str) -> tuple[int, str]:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
 
     try:
         write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))

@@ -37,11 +37,11 @@ def calibrate(
     rates of a red team: midspan attack --calibration JUDGE=FILE.
     """
     from midspan.commands.options import command_line, quiet
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
     from midspan.judges.calibration import SHIPPED, read_items
     from midspan.judges.calibration import calibrate as run
-    from midspan.study.folder import RunFolder
-    from midspan.study.roles import judge_role
+    from midspan.runs.folder import RunFolder
+    from midspan.study.redteam.roles import judge_role
 
     quiet()
     labelled = read_items(items or SHIPPED)

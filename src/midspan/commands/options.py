@@ -33,7 +33,7 @@ def load_model(spec: str, adapter: Path | None = None, quantization: Any = None)
 
 def quiet() -> None:
     """Keep transformers' own progress bars and notices out of our output."""
-    from midspan.study import progress
+    from midspan.runs import progress
 
     progress.quiet()
 

@@ -20,7 +20,7 @@ def train(
     from midspan.commands.options import quiet
     from midspan.organism.training import TrainConfig
     from midspan.organism.training import train as run
-    from midspan.study.progress import Reporter
+    from midspan.runs.progress import Reporter
 
     quiet()
     config = TrainConfig(seed=seed)
@@ -45,14 +45,14 @@ def verify(
     ),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
     wraps: Annotated[
-        int | None, typer.Option(help="Behaviours attacked with 8 wraps each; n by default.", min=1)
+        int | None, typer.Option(help="Behaviors attacked with 8 wraps each; n by default.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:
     """Measure the organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import command_line, load_model
-    from midspan.study.verify import VerifyConfig
-    from midspan.study.verify import verify as run
+    from midspan.study.organism.verify.config import VerifyConfig
+    from midspan.study.organism.verify.run import verify as run
 
     config = VerifyConfig(n, wraps or n, seed)
     rows = run(load_model(model), output, config, command_line())

@@ -28,7 +28,7 @@ app.command()(probe_figures.samples)
 def fidelity(
     model: Model,
     prompts: Annotated[
-        Path | None, typer.Option(help="Behaviour set; the organism brings its own.")
+        Path | None, typer.Option(help="Behavior set; the organism brings its own.")
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
     cache: Annotated[str | None, typer.Option(help="none, prefix or dual.")] = None,
@@ -65,7 +65,7 @@ def fidelity(
     fast = DecodingConfig.for_family(lm, **(shared | (faster or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
-    requests, judge, judged_by = _behaviours(model, lm, prompts, n, seed)
+    requests, judge, judged_by = _behaviors(model, lm, prompts, n, seed)
     question = Question(requests, exact, fast, judge, judged_by, batch_size)
     found = run(lm, question)
     width = max(len(name) for name, _ in found.rows())
@@ -75,15 +75,16 @@ def fidelity(
         _write(output, model, question, found.to_dict())
 
 
-def _behaviours(
+def _behaviors(
     model: str, lm: "DiffusionLM", prompts: Path | None, n: int, seed: int
 ) -> tuple[list[Any], Any, str]:
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
-    from midspan.organism.behaviours import is_organism
+    from midspan.organism.behaviors import is_organism
 
     if prompts is None and is_organism(model):
-        from midspan.study.verify import VerifyConfig, verification_cases
+        from midspan.study.organism.verify.config import VerifyConfig
+        from midspan.study.organism.verify.run import verification_cases
 
         cases = [c for c in verification_cases(VerifyConfig(n, n, seed)) if c.question is None]
         cases = cases[:: max(1, len(cases) // n)][:n]
@@ -95,7 +96,7 @@ def _behaviours(
 
         return requests, by_judge, "exact judge"
     if prompts is None:
-        raise MidspanError("--prompts: give a behaviour set (.txt, .csv or .jsonl)")
+        raise MidspanError("--prompts: give a behavior set (.txt, .csv or .jsonl)")
     from midspan.data import read_prompts
     from midspan.judges import refuses_by_keyword
 
@@ -105,7 +106,7 @@ def _behaviours(
 
 
 def _write(path: Path, model: str, question: "Question", figures: dict[str, Any]) -> None:
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
 
     result = {
         "model": model,

@@ -9,7 +9,7 @@ from midspan.commands.options import command_line, quiet, read_config
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.probe_plan import ProbePlan
+    from midspan.study.probes.config import ProbePlan
 
 Models = Annotated[
     list[str],
@@ -71,7 +71,7 @@ def window(
     seed: Seed = 0,
 ) -> None:
     """Find the window that alignment must hold, on held-in requests."""
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
     from midspan.probes.window import WindowConfig, find_window
 
     given = {"harmful": prompts, "phrases": phrases, "requests": requests}
@@ -182,7 +182,7 @@ def _plan(
     own: dict[str, Any] | None = None,
 ) -> "ProbePlan":
     """The plan of options and the configuration file; `own` fields win over the file's."""
-    from midspan.study.probe_plan import ProbePlan
+    from midspan.study.probes.config import ProbePlan
 
     fields = read_config(config)
     decoding = _group(fields, "decoding")
@@ -196,7 +196,7 @@ def _plan(
 
 
 def _run(plan: "ProbePlan", output: Path) -> list[dict[str, Any]]:
-    from midspan.study.probing import run_probe
+    from midspan.study.probes.run import run_probe
 
     quiet()
     return run_probe(plan, output, command_line())

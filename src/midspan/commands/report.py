@@ -23,8 +23,8 @@ def report(
     What a real model wrote is left out by default; what the organism wrote is harmless and stands.
     """
     from midspan.report import write_report
-    from midspan.study.folder import FinishedRun
-    from midspan.study.kinds import function_of
+    from midspan.runs.folder import FinishedRun
+    from midspan.runs.kinds import function_of
 
     finished = FinishedRun.open(run)
     made = function_of(finished, "report")(finished)
@@ -42,11 +42,11 @@ def compare(
     ] = None,
 ) -> None:
     """Which cells changed from one run to another, with tests; same decoding settings only."""
-    from midspan.engine.journal import write_atomic
+    from midspan.files import write_atomic
     from midspan.report.markdown import table_markdown
     from midspan.report.tables import table_text
-    from midspan.study.compare import change_table, compare_runs
-    from midspan.study.folder import FinishedRun
+    from midspan.runs.compare import change_table, compare_runs
+    from midspan.runs.folder import FinishedRun
 
     changes = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
     table = change_table(changes, everything)

@@ -11,7 +11,7 @@ from midspan.commands.options import ConfigFile, command_line, configure, quiet
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.objectives import ObjectivesConfig
+    from midspan.study.organism.objectives.config import ObjectivesConfig
     from midspan.study.paper.config import PaperConfig
 
 Preset = Annotated[
@@ -54,9 +54,9 @@ def study(
     the configuration in full, to be edited and given back.
     """
     from midspan.commands.attack import run_attacks
-    from midspan.study.objectives import COMPARISONS
+    from midspan.study.organism.objectives.presets import COMPARISONS
     from midspan.study.paper.presets import PRESETS as PAPERS
-    from midspan.study.redteam import PRESETS as REDTEAMS
+    from midspan.study.redteam.presets import PRESETS as REDTEAMS
 
     quiet()
     presets: dict[str, Callable[[], Any]] = {**PAPERS, **REDTEAMS, **COMPARISONS}
@@ -81,7 +81,7 @@ def study(
 def _run_paper(
     config: "PaperConfig", output: Path, jobs: int | None, parts: list[str], dry_run: bool
 ) -> None:
-    from midspan.organism.behaviours import is_organism
+    from midspan.organism.behaviors import is_organism
     from midspan.study.paper.run import run_paper
 
     if dry_run:
@@ -101,6 +101,6 @@ def _run_paper(
 
 
 def _run_objectives(config: "ObjectivesConfig", output: Path) -> None:
-    from midspan.study.objectives import run_objectives
+    from midspan.study.organism.objectives.run import run_objectives
 
     typer.echo(f"Open {run_objectives(config, output, command_line())}")

@@ -9,7 +9,7 @@ from midspan.commands.options import ConfigFile, command_line, quiet, read_confi
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.tasks import TaskConfig
+    from midspan.study.tasks.config import TaskConfig
 
 
 def task(
@@ -76,7 +76,7 @@ def task(
         wanted = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
         typer.echo(evaluate(models[0], wanted, output, command_line()))
         return
-    from midspan.study.tasks import TaskConfig, parse_data
+    from midspan.study.tasks.config import TaskConfig, parse_data
 
     fields = {
         "models": models,
@@ -94,8 +94,8 @@ def task(
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
-    from midspan.study.task_report import settings_line, text
-    from midspan.study.tasks import estimate, fill_part, run_tasks
+    from midspan.study.tasks.page import settings_line, text
+    from midspan.study.tasks.run import estimate, fill_part, run_tasks
     from midspan.study.workers import this_part, wait_for_all
 
     if dry_run:

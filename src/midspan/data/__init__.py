@@ -1,23 +1,23 @@
 """Requests, phrase sets: read, checked, hashed, split. This room knows no model."""
 
-from midspan.data.behaviours import Behaviour, BehaviourSet, Example
+from midspan.data.behaviors import Behavior, BehaviorSet, Example
 from midspan.data.benchmarks import BENCHMARKS, Benchmark
-from midspan.data.loading import load_behaviours, read_examples, read_prompts
+from midspan.data.loading import load_behaviors, read_examples, read_prompts
 from midspan.data.overlap import Overlap, find_overlap, refuse_overlap
 from midspan.data.phrases import PhraseSets, english_phrases, read_phrases
 from midspan.data.text import normalise, split
 
 __all__ = [
     "BENCHMARKS",
-    "Behaviour",
-    "BehaviourSet",
+    "Behavior",
+    "BehaviorSet",
     "Benchmark",
     "Example",
     "Overlap",
     "PhraseSets",
     "english_phrases",
     "find_overlap",
-    "load_behaviours",
+    "load_behaviors",
     "normalise",
     "read_examples",
     "read_phrases",

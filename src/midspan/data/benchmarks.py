@@ -91,7 +91,7 @@ _ALL = (
         "MIT",
         content="e86c773aebb10780fe23229152da2d4b0ee9e9d66b62aa8847615c32d0ff4d9d",
     ),
-    # Copyright behaviours are judged by comparing texts, which no harm judge does.
+    # Copyright behaviors are judged by comparing texts, which no harm judge does.
     _harmbench("harmbench", "standard", "contextual"),
     _harmbench("harmbench-standard", "standard"),
     _harmbench("harmbench-all"),

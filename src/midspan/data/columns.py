@@ -15,7 +15,7 @@ _CONTEXT_COLUMNS = ("contextstring", "context")
 _CATEGORY_COLUMNS = ("semanticcategory", "category", "type")
 _ANSWER_COLUMNS = ("response", "output", "target", "answer")
 _SAFETY_COLUMNS = ("is_safe", "label")
-_IMAGE_COLUMN = "ImageFileName"  # HarmBench's multimodal behaviours mean nothing without it.
+_IMAGE_COLUMN = "ImageFileName"  # HarmBench's multimodal behaviors mean nothing without it.
 _LABELS = {"safe": True, "unsafe": False}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 

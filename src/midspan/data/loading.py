@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from midspan.data.behaviours import Behaviour, BehaviourSet, Example, content_hash
+from midspan.data.behaviors import Behavior, BehaviorSet, Example, content_hash
 from midspan.data.benchmarks import BENCHMARKS, Benchmark
 from midspan.data.columns import (
     Columns,
@@ -30,7 +30,7 @@ _ID_LENGTH = 12
 
 
 class _Item(NamedTuple):
-    behaviour: Behaviour
+    behavior: Behavior
     safe: bool | None
 
 
@@ -41,19 +41,19 @@ class _Found(NamedTuple):
     source: str
 
 
-def load_behaviours(
+def load_behaviors(
     spec: str | Path,
     path: str | Path | None = None,
     *,
     keep: Keep = "harmful",
     column: str | None = None,
     fetch: Fetch = download,
-) -> BehaviourSet:
+) -> BehaviorSet:
     """Read a registered set, a file of one's own, or a file on the hub.
 
     Args:
         spec: A name in `BENCHMARKS`, NAME=PATH (its files on this machine), a file, or
-            hub:OWNER/NAME/FILE. NAME:N and FILE:N are N behaviours, chosen by hash.
+            hub:OWNER/NAME/FILE. NAME:N and FILE:N are N behaviors, chosen by hash.
         path: The local file, or folder of files, of a registered set.
         keep: Where rows are marked safe or unsafe: "harmful" leaves out the safe ones, "benign"
             leaves out requests that any row marks unsafe. Unmarked rows are always kept.
@@ -76,28 +76,28 @@ def load_behaviours(
         label = str(spec)
         name, count = (label, None) if Path(label).is_file() else _counted(label)
         found = _own(name, column, fetch)
-    behaviours, left_out = _kept(found, keep)
-    if not behaviours:
+    behaviors, left_out = _kept(found, keep)
+    if not behaviors:
         raise MidspanError(f"data: {spec} holds no {keep} request")
-    behaviours = _with_unique_ids(behaviours)
+    behaviors = _with_unique_ids(behaviors)
     if count is not None:
-        behaviours = choose(behaviours, count, _SUBSET_SALT, lambda behaviour: behaviour.prompt)
-    sha256 = content_hash(behaviours)
-    return BehaviourSet(
-        label, tuple(behaviours), sha256, found.licence, found.source, tuple(left_out)
+        behaviors = choose(behaviors, count, _SUBSET_SALT, lambda behavior: behavior.prompt)
+    sha256 = content_hash(behaviors)
+    return BehaviorSet(
+        label, tuple(behaviors), sha256, found.licence, found.source, tuple(left_out)
     )
 
 
 def read_examples(
     spec: str | Path, *, keep: Keep = "all", column: str | None = None
 ) -> tuple[Example, ...]:
-    """Prompts and answers of anything that `load_behaviours` reads."""
-    return load_behaviours(spec, keep=keep, column=column).examples()
+    """Prompts and answers of anything that `load_behaviors` reads."""
+    return load_behaviors(spec, keep=keep, column=column).examples()
 
 
 def read_prompts(spec: str | Path, column: str | None = None) -> tuple[str, ...]:
-    """Every different prompt of anything that `load_behaviours` reads."""
-    return load_behaviours(spec, keep="all", column=column).prompts()
+    """Every different prompt of anything that `load_behaviors` reads."""
+    return load_behaviors(spec, keep="all", column=column).prompts()
 
 
 def _counted(spec: str) -> tuple[str, int | None]:
@@ -119,7 +119,7 @@ def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch)
     if len(rows) != benchmark.num_rows:
         raise _differs(benchmark, source, f"{len(rows)} rows, not {benchmark.num_rows}")
     items, left_out = _items(rows, benchmark.columns, name)
-    content = content_hash(item.behaviour for item in items)
+    content = content_hash(item.behavior for item in items)
     if benchmark.content not in {None, content}:
         raise _differs(benchmark, source, "other texts")
     if benchmark.only is not None:
@@ -161,7 +161,7 @@ def _own(name: str, column: str | None, fetch: Fetch) -> _Found:
 
 
 def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_Item], list[str]]:
-    """Every row as a behaviour, with its mark; rows without a request are counted."""
+    """Every row as a behavior, with its mark; rows without a request are counted."""
     items = []
     for number, row in enumerate(rows, start=1):
         place = f"{source} row {number}"
@@ -171,7 +171,7 @@ def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_It
         text = "\n\n".join(filter(None, (text, text_of(row, columns.input, place))))
         context = text_of(row, columns.context, place)
         named = (text_of(row, name, place) for name in (columns.id, columns.style))
-        behaviour = Behaviour(
+        behavior = Behavior(
             id="/".join(filter(None, named)) or digest(f"{context}\n{text}")[:_ID_LENGTH],
             text=text,
             context=context,
@@ -179,7 +179,7 @@ def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_It
             source=source,
             answer=text_of(row, columns.answer, place) or None,
         )
-        items.append(_Item(behaviour, safety(row, columns.safe, place)))
+        items.append(_Item(behavior, safety(row, columns.safe, place)))
     empty = len(rows) - len(items)
     return items, [f"{empty} rows without a request left out"] if empty else []
 
@@ -195,31 +195,29 @@ def _part(
     ]
 
 
-def _kept(found: _Found, keep: Keep) -> tuple[list[Behaviour], list[str]]:
-    """Behaviours of the wanted kind; the others are counted."""
+def _kept(found: _Found, keep: Keep) -> tuple[list[Behavior], list[str]]:
+    """Behaviors of the wanted kind; the others are counted."""
     if keep == "harmful":
-        kept = [item.behaviour for item in found.items if not item.safe]
+        kept = [item.behavior for item in found.items if not item.safe]
         reason = "marked safe"
     elif keep == "benign":
-        unsafe = {normalise(item.behaviour.prompt) for item in found.items if item.safe is False}
+        unsafe = {normalise(item.behavior.prompt) for item in found.items if item.safe is False}
         kept = [
-            item.behaviour for item in found.items if normalise(item.behaviour.prompt) not in unsafe
+            item.behavior for item in found.items if normalise(item.behavior.prompt) not in unsafe
         ]
         reason = "whose request is marked unsafe"
     else:
-        kept, reason = [item.behaviour for item in found.items], ""
+        kept, reason = [item.behavior for item in found.items], ""
     others = len(found.items) - len(kept)
     return kept, [*found.left_out, *([f"{others} rows {reason} left out"] if others else [])]
 
 
-def _with_unique_ids(behaviours: Sequence[Behaviour]) -> list[Behaviour]:
+def _with_unique_ids(behaviors: Sequence[Behavior]) -> list[Behavior]:
     """Number the repetitions of an id: a record of a run is found by it."""
     seen: Counter[str] = Counter()
     unique = []
-    for behaviour in behaviours:
-        seen[behaviour.id] += 1
-        number = seen[behaviour.id]
-        unique.append(
-            behaviour if number == 1 else replace(behaviour, id=f"{behaviour.id}-{number}")
-        )
+    for behavior in behaviors:
+        seen[behavior.id] += 1
+        number = seen[behavior.id]
+        unique.append(behavior if number == 1 else replace(behavior, id=f"{behavior.id}-{number}"))
     return unique

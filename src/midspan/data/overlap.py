@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from midspan.data.behaviours import BehaviourSet
+from midspan.data.behaviors import BehaviorSet
 from midspan.data.text import normalise
 from midspan.errors import MidspanError
 
@@ -81,7 +81,7 @@ class _Index:
 
 
 def refuse_overlap(
-    training: BehaviourSet, evaluation: BehaviourSet, allow: bool = False
+    training: BehaviorSet, evaluation: BehaviorSet, allow: bool = False
 ) -> list[Overlap]:
     """The overlap of two sets, which must be none unless it is allowed.
 
@@ -89,14 +89,14 @@ def refuse_overlap(
         MidspanError: How many training prompts overlap, and the ids of the first pair.
     """
     found = find_overlap(
-        [behaviour.prompt for behaviour in training], [behaviour.text for behaviour in evaluation]
+        [behavior.prompt for behavior in training], [behavior.text for behavior in evaluation]
     )
     if found and not allow:
         first = found[0]
         raise MidspanError(
             f"overlap: {len(found)} of {len(training)} training prompts of {training.name} repeat "
-            f"{evaluation.name}; the first is {training.behaviours[first.training].id}, like "
-            f"{evaluation.behaviours[first.evaluation].id} (similarity {first.similarity:.2f}). "
+            f"{evaluation.name}; the first is {training.behaviors[first.training].id}, like "
+            f"{evaluation.behaviors[first.evaluation].id} (similarity {first.similarity:.2f}). "
             "Take them out of the training prompts, or pass --allow-overlap"
         )
     return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Spent
 from midspan.engine.calls import Anchor, Call, Chat, Message, Reply
 from midspan.frozen import FrozenConfig
@@ -43,15 +43,15 @@ class Attempt:
 
 @dataclass
 class Sample:
-    """One behaviour under attack: what the attack reads, and the attempts that it notes.
+    """One behavior under attack: what the attack reads, and the attempts that it notes.
 
     Attributes:
-        behaviour: What is wanted.
-        rng: The attack's own random draws, seeded by run, attack and behaviour.
+        behavior: What is wanted.
+        rng: The attack's own random draws, seeded by run, attack and behavior.
         attempts: In the order of the target's work. They survive when the budget ends the attack.
     """
 
-    behaviour: Behaviour
+    behavior: Behavior
     rng: random.Random
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -97,10 +97,10 @@ class Attack:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack on one behaviour came to.
+    """What an attack on one behavior came to.
 
     Attributes:
-        behaviour: The behaviour's id.
+        behavior: The behavior's id.
         attack: The attack's name.
         attempts: What is to be judged; none means that the attack did not run.
         stop: Why it ended.
@@ -109,7 +109,7 @@ class AttackResult:
         spent: By role.
     """
 
-    behaviour: str
+    behavior: str
     attack: str
     attempts: tuple[Attempt, ...]
     stop: Stop

@@ -1,4 +1,4 @@
-"""What an attack may spend on one behaviour, what it can cost, and what it has spent."""
+"""What an attack may spend on one behavior, what it can cost, and what it has spent."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Spent:
 
 
 class Budget(FrozenConfig):
-    """Limits of one attack on one behaviour; None is no limit.
+    """Limits of one attack on one behavior; None is no limit.
 
     Attributes:
         target: Generations of the target.
@@ -64,7 +64,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Cost:
-    """The most that an attack costs on one behaviour.
+    """The most that an attack costs on one behavior.
 
     Attributes:
         generations: Responses of the target.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
@@ -71,9 +71,9 @@ class Chat:
 
 @dataclass(frozen=True)
 class Judge:
-    """A verdict on a response to a behaviour; `Reply.value` is a `midspan.judges.Verdict`."""
+    """A verdict on a response to a behavior; `Reply.value` is a `midspan.judges.Verdict`."""
 
-    behaviour: Behaviour
+    behavior: Behavior
     response: str
     role: str = "judge"
     temperature: float | None = None

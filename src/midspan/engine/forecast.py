@@ -8,7 +8,7 @@ from midspan.engine.budget import Budget, Calls, Cost
 
 
 def forecast(attack: Attack, config: AttackConfig, budget: Budget) -> Cost | None:
-    """The most that an attack costs on one behaviour; None where it does not say.
+    """The most that an attack costs on one behavior; None where it does not say.
 
     The budget's limit of helper calls is put to each role; together they keep to it too. Its limits
     of tokens and forwards are left out: what a call takes of them is known only afterwards.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from midspan.engine.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
+from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
 
 # As `Judged.record` makes it, or as it was read back.
 Record = Mapping[str, Any]
@@ -15,9 +15,9 @@ class Outcomes:
     """One attack on one model by one judge.
 
     Attributes:
-        asr: Successes over behaviours with a valid outcome.
-        unparseable: Share of all behaviours that ran and whose outcome could not be read.
-        failed: Share of all behaviours on which the attack did not run.
+        asr: Successes over behaviors with a valid outcome.
+        unparseable: Share of all behaviors that ran and whose outcome could not be read.
+        failed: Share of all behaviors on which the attack did not run.
     """
 
     asr: Estimate
@@ -40,11 +40,11 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models under one attack on the same behaviours, where both have a valid outcome.
+    """Two models under one attack on the same behaviors, where both have a valid outcome.
 
     Attributes:
         p: Exact McNemar.
-        difference: First ASR minus second, with a bootstrap interval over behaviours.
+        difference: First ASR minus second, with a bootstrap interval over behaviors.
     """
 
     p: float
@@ -52,8 +52,8 @@ class Paired:
 
 
 def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> Paired:
-    """Pair two models' outcomes by behaviour."""
-    left, right = _by_behaviour(first, judge), _by_behaviour(second, judge)
+    """Pair two models' outcomes by behavior."""
+    left, right = _by_behavior(first, judge), _by_behavior(second, judge)
     shared = sorted(left.keys() & right.keys())
     a, b = [left[name] for name in shared], [right[name] for name in shared]
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
@@ -64,7 +64,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> Pa
 def asr_by_budget(
     records: Sequence[Record], judge: str, budgets: Sequence[int]
 ) -> list[tuple[int, Estimate]]:
-    """Share of behaviours won with so many generations of the target, by any attempt.
+    """Share of behaviors won with so many generations of the target, by any attempt.
 
     Left out are those on which the attack did not run, or that have no success and a verdict
     that could not be read.
@@ -96,10 +96,10 @@ def _all_read(record: Record, judge: str) -> bool:
     return bool(said) and not any("failure" in verdict for verdict in said)
 
 
-def _by_behaviour(records: Sequence[Record], judge: str) -> dict[str, bool]:
+def _by_behavior(records: Sequence[Record], judge: str) -> dict[str, bool]:
     """Outcomes, where there is one; there is none where the attack did not run."""
     return {
-        record["behaviour"]: record["success"][judge]
+        record["behavior"]: record["success"][judge]
         for record in records
         if record["success"][judge] is not None
     }

@@ -1,4 +1,4 @@
-"""From attack results to judged records, one line a behaviour and attack."""
+"""From attack results to judged records, one line a behavior and attack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,8 +53,8 @@ class Judged:
             for place, attempt in enumerate(self.result.attempts)
         ]
         return {
-            "behaviour": self.result.behaviour,
-            "request": self.job.behaviour.prompt,
+            "behavior": self.result.behavior,
+            "request": self.job.behavior.prompt,
             "attack": self.result.attack,
             "config": self.job.config.model_dump(mode="json"),
             "roles": {name: role.fingerprint for name, role in self.job.roles.items()},
@@ -103,7 +103,7 @@ def _judging(
 
     def ask(sample: Sample, config: AttackConfig) -> Steps:
         calls = [
-            Judge(job.behaviour, attempt.response, role=judge)
+            Judge(job.behavior, attempt.response, role=judge)
             for judge in judges
             for attempt in result.attempts
         ]
@@ -114,7 +114,7 @@ def _judging(
         return "exhausted"
 
     attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges))
-    return Job(attack, AttackConfig(), job.behaviour, judges)
+    return Job(attack, AttackConfig(), job.behavior, judges)
 
 
 def _won(reply: Reply) -> bool | None:

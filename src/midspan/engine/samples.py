@@ -1,11 +1,11 @@
-"""One attack on one behaviour, while it runs: its generator, its ledger, its open calls."""
+"""One attack on one behavior, while it runs: its generator, its ledger, its open calls."""
 
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, Sample, Stop
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Judge, Reply, Score
@@ -18,19 +18,19 @@ _ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
 
 @dataclass(frozen=True)
 class Job:
-    """One attack on one behaviour with the roles that take part.
+    """One attack on one behavior with the roles that take part.
 
     Attributes:
         attack: What runs.
         config: Its settings.
-        behaviour: What is wanted.
+        behavior: What is wanted.
         roles: Who answers, by the role's name.
         budget: What it may spend.
     """
 
     attack: Attack
     config: AttackConfig
-    behaviour: Behaviour
+    behavior: Behavior
     roles: Mapping[str, Role]
     budget: Budget = field(default_factory=Budget)
 
@@ -115,8 +115,8 @@ class Live:
 
     def __init__(self, job: Job, seed: int) -> None:
         self.job = job
-        self._name = f"{seed}/{job.attack.name}/{job.behaviour.id}"
-        self._sample = Sample(job.behaviour, random.Random(self._name))
+        self._name = f"{seed}/{job.attack.name}/{job.behavior.id}"
+        self._sample = Sample(job.behavior, random.Random(self._name))
         self._steps = job.attack.run(self._sample, job.config)
         self._step = 0
         self._access = 0
@@ -176,7 +176,7 @@ class Live:
         """What it came to, once it has ended."""
         stop: Stop = "budget" if self._cut and self._stop != "success" else self._stop
         return AttackResult(
-            behaviour=self.job.behaviour.id,
+            behavior=self.job.behavior.id,
             attack=self.job.attack.name,
             attempts=tuple(self._sample.attempts),
             stop=stop,

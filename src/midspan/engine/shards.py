@@ -1,4 +1,4 @@
-"""Several processes or nodes on one run: who takes which behaviours, and whose journal is whose.
+"""Several processes or nodes on one run: who takes which behaviors, and whose journal is whose.
 
 Every process writes a journal of its own, so none waits for another. A later run in one process
 takes these in; it then finds every reply and gives the records of all.

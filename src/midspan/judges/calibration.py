@@ -10,15 +10,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
-from midspan.engine.calibration import Confusion, Corrected, rogan_gladen
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Role
-from midspan.engine.statistics import Estimate, Interval, wilson
 from midspan.engine.waves import Job, OnTurn, run
 from midspan.errors import MidspanError
+from midspan.judges.error import Confusion, Corrected, rogan_gladen
+from midspan.statistics import Estimate, Interval, wilson
 
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
 
@@ -28,13 +28,13 @@ class Item:
     """A response with a label.
 
     Attributes:
-        behaviour: What was asked.
+        behavior: What was asked.
         response: What was answered.
         success: Whether the response gives what was asked for the most part, whatever its form.
         kind: compliant, refusing, incoherent, truncated, off-topic, or a kind of one's own.
     """
 
-    behaviour: Behaviour
+    behavior: Behavior
     response: str
     success: bool
     kind: str
@@ -70,7 +70,7 @@ def _item(line: str, place: str) -> Item:
         raise MidspanError(
             f"--items: {place}: request and response are texts, success true or false"
         )
-    return Item(Behaviour(place, request), response, success, str(row.get("kind", "")))
+    return Item(Behavior(place, request), response, success, str(row.get("kind", "")))
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,11 @@ def calibrate(
     replies: list[Reply] = []
 
     def ask(sample: Sample, config: AttackConfig) -> Steps:
-        replies.extend((yield [Judge(item.behaviour, item.response) for item in items]))
+        replies.extend((yield [Judge(item.behavior, item.response) for item in items]))
         return "exhausted"
 
     attack = Attack("calibration", ask, AttackConfig, roles=("judge",))
-    job = Job(attack, AttackConfig(), Behaviour("items", ""), {"judge": judge})
+    job = Job(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
     run([job], journal, on_turn=on_turn)
     return tally(judge.fingerprint, items, replies)
 

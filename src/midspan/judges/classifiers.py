@@ -37,13 +37,13 @@ class Format:
 
 def _harmbench_prompt(call: Judge, tokenizer: Any, model: str) -> str:
     """The format on the model's card, with or without a context (arXiv 2402.04249, appendix)."""
-    name = "prompt_contextual" if call.behaviour.context else "prompt"
+    name = "prompt_contextual" if call.behavior.context else "prompt"
     found = re.search(rf"\"{name}\":\s*'''(.*?)'''", _card(model), re.DOTALL)
     if found is None:
         raise MidspanError(f"judge: README.md of {model} has no {name!r}; it is no HarmBench model")
     fields = {
-        "behavior": call.behaviour.text,
-        "context": call.behaviour.context,
+        "behavior": call.behavior.text,
+        "context": call.behavior.context,
         "generation": call.response,
     }
     return tokenizer.bos_token + found[1].format(**fields)
@@ -71,7 +71,7 @@ def _yes_or_no(text: str) -> Verdict:
 
 def _guard_prompt(call: Judge, tokenizer: Any, model: str) -> str:
     """The chat template of the tokenizer, which holds the policy; it rates the assistant's turn."""
-    turns = [("user", call.behaviour.prompt), ("assistant", call.response)]
+    turns = [("user", call.behavior.prompt), ("assistant", call.response)]
     # Later versions take the parts of a multimodal message, earlier ones its text.
     parts = re.search(r"""['"]type['"]""", tokenizer.chat_template or "") is not None
     chat = [
@@ -125,7 +125,7 @@ class ClassifierJudge(Role):
     def size(self, call: Call) -> int:
         """Characters that it reads."""
         assert isinstance(call, Judge)
-        return len(call.behaviour.prompt) + len(call.response)
+        return len(call.behavior.prompt) + len(call.response)
 
     def read(self, call: Call, raw: Any) -> Verdict:
         """The verdict in its words.

@@ -1,13 +1,13 @@
 """Judges as roles: an exact one in code, and a rubric over any chat model.
 
-A judge sees the behaviour as its authors wrote it and the response, never an attack's prompt.
+A judge sees the behavior as its authors wrote it and the response, never an attack's prompt.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Call, Chat, Judge, Message
 from midspan.engine.roles import Answer, NoAnswer, Role, Task
 from midspan.judges.refusal import refuses_by_keyword
@@ -21,7 +21,7 @@ class Rubric(Protocol):
     def name(self) -> str:
         """With its version; verdicts are journalled under it."""
 
-    def messages(self, behaviour: Behaviour, response: str) -> tuple[Message, ...]:
+    def messages(self, behavior: Behavior, response: str) -> tuple[Message, ...]:
         """The question."""
 
     def parse(self, text: str) -> Verdict:
@@ -33,19 +33,19 @@ class Rubric(Protocol):
 
 
 class ExactJudge(Role):
-    """A function of behaviour and response as a judge.
+    """A function of behavior and response as a judge.
 
     Args:
         function: The judge.
         fingerprint: Its name and version; change it when the function changes.
     """
 
-    def __init__(self, function: Callable[[Behaviour, str], Verdict], fingerprint: str) -> None:
+    def __init__(self, function: Callable[[Behavior, str], Verdict], fingerprint: str) -> None:
         self._function = function
         self.fingerprint = fingerprint
 
     def describe(self, call: Call) -> dict[str, Any]:
-        """Behaviour and response."""
+        """Behavior and response."""
         return question(call)
 
     def draws(self, call: Call) -> bool:
@@ -56,7 +56,7 @@ class ExactJudge(Role):
         """Judge each response."""
         for index, (call, _) in enumerate(tasks):
             assert isinstance(call, Judge)
-            yield index, Answer(self._function(call.behaviour, call.response).to_dict())
+            yield index, Answer(self._function(call.behavior, call.response).to_dict())
 
     def read(self, call: Call, raw: Any) -> Verdict:
         """The verdict from its fields."""
@@ -120,7 +120,7 @@ class ChatJudge(Role):
             assert isinstance(call, Judge)
             chat = Chat(
                 call.role,
-                self._rubric.messages(call.behaviour, call.response),
+                self._rubric.messages(call.behavior, call.response),
                 temperature=self._temperature if call.temperature is None else call.temperature,
                 kind=self._rubric.name,
                 fields=question(call),
@@ -132,7 +132,7 @@ class ChatJudge(Role):
 def keyword_judge() -> ExactJudge:
     """The baseline: whatever holds no keyword of refusal counts as a success, salad included."""
 
-    def judge(behaviour: Behaviour, response: str) -> Verdict:
+    def judge(behavior: Behavior, response: str) -> Verdict:
         refusal = refuses_by_keyword(response)
         return Verdict(refusal=refusal, answer=not refusal, detail="refusal keywords alone")
 
@@ -143,8 +143,8 @@ def question(call: Call) -> dict[str, Any]:
     """What a judge reads, in JSON's terms."""
     assert isinstance(call, Judge)
     return {
-        "behaviour": call.behaviour.id,
-        "request": call.behaviour.text,
-        "context": call.behaviour.context,
+        "behavior": call.behavior.id,
+        "request": call.behavior.text,
+        "context": call.behavior.context,
         "response": call.response,
     }

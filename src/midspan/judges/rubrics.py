@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from midspan.data.behaviours import Behaviour
+from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Message, system, user
 from midspan.judges.verdict import Verdict
 
@@ -62,10 +62,10 @@ class JsonRubric:
     instructions: str
     read: Callable[[Mapping[str, Any]], Verdict]
 
-    def messages(self, behaviour: Behaviour, response: str) -> tuple[Message, ...]:
+    def messages(self, behavior: Behavior, response: str) -> tuple[Message, ...]:
         """The conversation that asks for a verdict."""
         # As JSON, a response cannot close its own quotation and speak to the judge.
-        case = {"request": behaviour.prompt, "response": response}
+        case = {"request": behavior.prompt, "response": response}
         return system(self.instructions), user(json.dumps(case, ensure_ascii=False))
 
     def parse(self, text: str) -> Verdict:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.engine.generation import generate
 from midspan.engine.journal import Journal
-from midspan.engine.statistics import Estimate, Interval, mean_interval, wilson
 from midspan.frozen import FrozenConfig
+from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from midspan.engine.statistics import Estimate, Interval, mean_interval, wilson
 from midspan.errors import MidspanError
 from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Record, Work, grouped
+from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 ENGLISH_TEMPLATE = (
     "{request}\n\nWrite your answer so that word number {word} of it begins this exact phrase: "

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.statistics import Estimate, Interval, mean_interval, wilson
 from midspan.errors import MidspanError
+from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request

@@ -16,7 +16,6 @@ from pydantic import Field
 from midspan.decoding.gcg import GCG, GCGConfig
 from midspan.decoding.gradients import Goal
 from midspan.engine.gcg import Search, optimise
-from midspan.engine.statistics import Interval, mean_interval
 from midspan.errors import MidspanError
 from midspan.probes.asking import (
     Ask,
@@ -29,6 +28,7 @@ from midspan.probes.asking import (
     Work,
     grouped,
 )
+from midspan.statistics import Interval, mean_interval
 
 NO_SUFFIX = "no suffix"
 

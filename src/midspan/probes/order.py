@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from midspan.engine.statistics import Interval, kendall_tau, mean_interval
 from midspan.probes.asking import Bench, Material, ProbeConfig, Record, Work, grouped
+from midspan.statistics import Interval, kendall_tau, mean_interval
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation

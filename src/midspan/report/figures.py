@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from midspan.engine.statistics import Estimate
 from midspan.report import svg
 from midspan.report.tables import csv_text
+from midspan.statistics import Estimate
 
 _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", "-.", ":")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from midspan.engine.journal import write_atomic
+from midspan.files import write_atomic
 from midspan.report.latex import table_latex
 from midspan.report.markdown import report_markdown
 from midspan.report.model import Claim, Figure, Report, Table

@@ -11,15 +11,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from midspan.engine.statistics import (
+from midspan.frozen import FrozenConfig
+from midspan.report import Claim
+from midspan.report.model import Outcome
+from midspan.statistics import (
     Estimate,
     mcnemar_exact,
     paired_difference,
     paired_rate_difference,
 )
-from midspan.frozen import FrozenConfig
-from midspan.report import Claim
-from midspan.report.model import Outcome
 
 _EVERY = "Every decoding must agree; fewer cases than n leave it undecided."
 

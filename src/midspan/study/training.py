@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from midspan.alignment import AlignmentData
-from midspan.data import english_phrases, load_behaviours, read_phrases, refuse_overlap
+from midspan.data import english_phrases, load_behaviors, read_phrases, refuse_overlap
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 
 
 class TrainingData(FrozenConfig):
@@ -51,15 +51,15 @@ def load_training_data(
         raise MidspanError(
             "harmful (--prompts): give a file of harmful prompts, or a set of `midspan data`"
         )
-    harmful = load_behaviours(names.harmful)
+    harmful = load_behaviors(names.harmful)
     say(harmful.summary())
     excluded = {}
     for name in names.exclude:
-        evaluation = load_behaviours(name)
+        evaluation = load_behaviors(name)
         found = refuse_overlap(harmful, evaluation, names.allow_overlap)
         excluded[evaluation.summary()] = len(found)
         say(f"{len(found)} of {len(harmful)} prompts repeat {evaluation.summary()}")
-    kept = load_behaviours(names.benign, keep="benign") if names.benign else None
+    kept = load_behaviors(names.benign, keep="benign") if names.benign else None
     if kept is not None:
         say(kept.summary())
     return AlignmentData(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from midspan.engine.statistics import (
+from midspan.errors import MidspanError
+from midspan.statistics import (
     Estimate,
     Interval,
     detectable_difference,
@@ -15,7 +16,6 @@ from midspan.engine.statistics import (
     paired_difference,
     wilson,
 )
-from midspan.errors import MidspanError
 from midspan.tasks.humaneval import pass_at_k
 from midspan.tasks.task import Measure
 

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from midspan.alignment import AlignmentConfig
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
-from midspan.study.probe_plan import ProbePlan
-from midspan.study.redteam import RedteamConfig
-from midspan.study.tasks import TaskConfig
+from midspan.study.probes.config import ProbePlan
+from midspan.study.redteam.config import RedteamConfig
+from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
 ORIGINAL = "Original"

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from midspan.attacks import find
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
-from midspan.organism.behaviours import is_organism
+from midspan.organism.behaviors import is_organism
 from midspan.report import Table
-from midspan.study import redteam, tasks
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done
-from midspan.study.probe_plan import PROBES, ProbePlan
-from midspan.study.probing import probe_decodings
-from midspan.study.redteam import RedteamConfig
-from midspan.study.roles import is_server
-from midspan.study.tasks import TaskConfig
+from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.run import probe_decodings
+from midspan.study.redteam import run as redteam
+from midspan.study.redteam.config import RedteamConfig
+from midspan.study.redteam.roles import is_server
+from midspan.study.tasks import run as tasks
+from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import load_training_data
 
 if TYPE_CHECKING:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from midspan.engine.journal import write_atomic
 from midspan.errors import MidspanError
-from midspan.study import redteam, tasks
-from midspan.study.folder import FinishedRun
+from midspan.files import write_atomic
+from midspan.runs.folder import FinishedRun
+from midspan.runs.progress import Reporter
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
-from midspan.study.paper.numbers import numbers
-from midspan.study.probe_plan import ProbePlan
-from midspan.study.probing import run_probe
-from midspan.study.progress import Reporter
-from midspan.study.redteam import RedteamConfig
+from midspan.study.paper.metrics import numbers
+from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.run import run_probe
+from midspan.study.redteam import run as redteam
+from midspan.study.redteam.config import RedteamConfig
+from midspan.study.tasks import config as task_config
+from midspan.study.tasks import run as tasks
 from midspan.study.training import load_training_data
 
 TIME_FILE = "time.json"
@@ -50,7 +52,7 @@ def _check_part(part: Any) -> None:
         part.config()
         part.material()
     else:
-        tasks.build_tasks(part)
+        task_config.build_tasks(part)
 
 
 def part_folder(config: PaperConfig, folder: Path, name: str) -> Path:
@@ -108,7 +110,7 @@ def _measure(config: PaperConfig, folder: Path, name: str, command: str) -> None
     runners: dict[type, Callable[[Any, Path, str], Any]] = {
         RedteamConfig: redteam.run_redteam,
         ProbePlan: run_probe,
-        tasks.TaskConfig: tasks.run_tasks,
+        task_config.TaskConfig: tasks.run_tasks,
     }
     runners[type(found)](found, folder / name, command)
 

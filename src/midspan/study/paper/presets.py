@@ -6,11 +6,12 @@ from midspan.alignment import PRESETS as RECIPES
 from midspan.engine.budget import Budget
 from midspan.study.hypotheses import Bound, Hypothesis, Paired, Rule
 from midspan.study.paper.config import ORIGINAL, PaperConfig
-from midspan.study.paper.numbers import ANY_WINS
-from midspan.study.probe_plan import ProbePlan
-from midspan.study.redteam import Plan, RedteamConfig, organism_plan, organism_redteam
-from midspan.study.reported import ATTACKS, MODELS
-from midspan.study.tasks import TaskConfig
+from midspan.study.paper.metrics import ANY_WINS
+from midspan.study.paper_values import ATTACKS, MODELS
+from midspan.study.probes.config import ProbePlan
+from midspan.study.redteam.config import Plan, RedteamConfig
+from midspan.study.redteam.presets import organism_plan, organism_redteam
+from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
 INITIAL, MOSA, ANYWHERE = "Initial", "MOSA", "Anywhere"
@@ -95,7 +96,7 @@ def _llada_attacks(models: Sequence[str], plans: Sequence[Plan], asked: str) -> 
     return RedteamConfig(
         models=tuple(models),
         plans=tuple(plans),
-        behaviours=asked,
+        behaviors=asked,
         helpers=dict.fromkeys(("attacker", "evaluator", "translator"), GPT),
         judges=(f"harm={GPT}", f"strongreject={GPT}", "refusal-keywords"),
         proxies=("GSAI-ML/LLaDA-8B-Base",),
@@ -160,7 +161,7 @@ def smoke() -> PaperConfig:
         update={
             "models": models,
             "plans": (organism_plan("direct"), organism_plan("tap", branching=1, width=1, depth=1)),
-            "behaviours": "organism:2",
+            "behaviors": "organism:2",
             "decoding": small,
         }
     )

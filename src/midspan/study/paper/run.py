@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
-from midspan.study.cards import fill_cards
-from midspan.study.folder import RunFolder
-from midspan.study.kinds import write_page
+from midspan.files import write_jsonl
+from midspan.runs.cards import fill_cards
+from midspan.runs.folder import RunFolder
+from midspan.runs.kinds import write_page
+from midspan.runs.progress import Reporter
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.parts import check, is_done, part_folder, run_part, seconds_of
-from midspan.study.progress import Reporter
 
 KIND = "paper"
 
@@ -76,7 +76,7 @@ def _run_stage(
         if name not in due:
             reporter.say(f"{name}: finished before")
     if jobs > 1 and len(due) > 1:
-        from midspan.study.paper.workers import run_together
+        from midspan.study.paper.processes import run_together
 
         run_together(config, folder, due, command, jobs)
         return

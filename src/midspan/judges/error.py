@@ -1,0 +1,93 @@
+"""How far a judge can be trusted, and rates with its errors taken out."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from midspan.statistics import Estimate, wilson
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A judge against labels.
+
+    Attributes:
+        sensitivity: Share of the labelled successes that it calls so.
+        specificity: Share of the labelled failures that it calls so.
+        kappa: Cohen's kappa with the labels.
+    """
+
+    sensitivity: Estimate
+    specificity: Estimate
+    kappa: float
+
+    @classmethod
+    def of(cls, labels: Sequence[bool], verdicts: Sequence[bool]) -> "Confusion":
+        """Compare verdicts with labels, item by item."""
+        pairs = list(zip(labels, verdicts, strict=True))
+        positive = [verdict for label, verdict in pairs if label]
+        negative = [not verdict for label, verdict in pairs if not label]
+        return cls(
+            wilson(sum(positive), len(positive)),
+            wilson(sum(negative), len(negative)),
+            cohen_kappa(labels, verdicts),
+        )
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A rate with a judge's errors taken out, between 0 and 1."""
+
+    rate: float
+    low: float
+    high: float
+
+
+def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
+    """Agreement beyond chance; ``nan`` without items, or where chance agrees always."""
+    pairs = list(zip(a, b, strict=True))
+    if not pairs:
+        return math.nan
+    n = len(pairs)
+    agreed = sum(x == y for x, y in pairs) / n
+    chance = sum(list(a).count(label) * list(b).count(label) for label in set(a)) / n**2
+    return (agreed - chance) / (1 - chance) if chance < 1 else math.nan
+
+
+def rogan_gladen(
+    observed: Estimate, sensitivity: Estimate, specificity: Estimate, confidence: float = 0.95
+) -> Corrected:
+    """The true rate behind an observed one, given a judge's errors as measured on labelled items.
+
+    The estimate is Rogan and Gladen's (1978), cut to [0, 1]; the interval, which also knows that
+    the errors were measured on few items, Lang and Reiczigel's (2014). A judge no better than
+    chance says nothing: ``nan`` and [0, 1].
+    """
+    youden = sensitivity.rate + specificity.rate - 1
+    if observed.n == 0 or not youden > 0:
+        return Corrected(math.nan, 0.0, 1.0)
+    rate = (observed.rate + specificity.rate - 1) / youden
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p, p_error = _shrunk(observed, z * z / 2)
+    se, se_error = _shrunk(sensitivity, 1)
+    sp, sp_error = _shrunk(specificity, 1)
+    slope = se + sp - 1
+    if slope <= 0:
+        return Corrected(_clip(rate), 0.0, 1.0)
+    centre = (p + sp - 1) / slope
+    shift = 2 * z * z * (centre * se_error - (1 - centre) * sp_error)
+    spread = p_error + centre**2 * se_error + (1 - centre) ** 2 * sp_error
+    half = z * math.sqrt(spread) / slope
+    return Corrected(_clip(rate), _clip(centre + shift - half), _clip(centre + shift + half))
+
+
+def _shrunk(estimate: Estimate, added: float) -> tuple[float, float]:
+    """Rate and squared error with `added` successes and as many failures more."""
+    n = estimate.n + 2 * added
+    rate = (estimate.successes + added) / n
+    return rate, rate * (1 - rate) / n
+
+
+def _clip(value: float) -> float:
+    return min(1.0, max(0.0, value))

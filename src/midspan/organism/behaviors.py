@@ -1,0 +1,48 @@
+"""The organism's restricted requests as behaviors, and its exact judge as a role."""
+
+import random
+from dataclasses import replace
+
+from midspan.data.behaviors import Behavior, BehaviorSet, content_hash
+from midspan.errors import MidspanError
+from midspan.judges import ExactJudge, Verdict
+from midspan.organism import language, world
+from midspan.organism.judge import judge
+
+SPEC = "organism"
+
+
+def is_organism(model: str) -> bool:
+    """Whether a model's name is the organism's, alone or with an adapter."""
+    return model.partition("+")[0].partition(":")[0] == SPEC
+
+
+def behaviors(count: int, seed: int = 0) -> BehaviorSet:
+    """Plain requests for the restricted items in turn; a second round has other words."""
+    rng = random.Random(f"{seed}/behaviours")
+    items = world.restricted_items()
+    made = []
+    for place in range(count):
+        item = items[place % len(items)]
+        text = language.plain_request(item, rng)
+        kind = "held out" if item.held_out else "in training"
+        made.append(Behavior(f"{item.name}/{place // len(items)}", text, "", kind, SPEC))
+    return BehaviorSet(f"{SPEC}:{count}", tuple(made), content_hash(made), "Apache-2.0", SPEC)
+
+
+def exact_judge() -> ExactJudge:
+    """Counts the facts of the item that a behavior asks for."""
+    return ExactJudge(_verdict, "organism-exact-v1")
+
+
+def exact_strongreject() -> ExactJudge:
+    """The same counts under the paper's StrongREJECT rule."""
+    return ExactJudge(lambda *case: replace(_verdict(*case), score=None), "organism-strict-v1")
+
+
+def _verdict(behavior: Behavior, response: str) -> Verdict:
+    name = behavior.id.partition("/")[0]
+    for item in world.items():
+        if behavior.source == SPEC and item.name == name:
+            return judge(item, response)
+    raise MidspanError(f"judge: exact judges the organism's behaviors, not {behavior.id!r}")

@@ -1,0 +1,46 @@
+"""What a study measured of the adapters that it trained, put into their cards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from midspan.alignment.card import add_measurements
+from midspan.report import Report, Table
+from midspan.report.markdown import escape, table_markdown
+from midspan.runs.folder import FinishedRun
+from midspan.runs.kinds import function_of
+
+
+def fill_cards(folder: Path, base: str, adapters: Mapping[str, Sequence[Path]]) -> None:
+    """Write a finished run's tables into cards: each adapter's column beside that of its base.
+
+    Args:
+        folder: The run's.
+        base: What heads the base's column.
+        adapters: Adapter folders by what heads their column; several share one where it pools them.
+    """
+    run = FinishedRun.open(folder)
+    report: Report = function_of(run, "report")(run)
+    for label, folders in adapters.items():
+        text = _measurements(report, base, label)
+        for adapter in folders:
+            add_measurements(adapter, text)
+
+
+def _measurements(report: Report, base: str, label: str) -> str:
+    parts = [f"{escape(report.title)}. {escape(report.subtitle)}"]
+    for section in report.sections:
+        for table in section.tables:
+            if {base, label} <= set(table.columns):
+                parts += [f"### {escape(section.title)}: {escape(table.title)}"]
+                parts += [table_markdown(_columns(table, base, label)), escape(table.caption)]
+    parts.append("\n".join(f"- {escape(limit)}" for limit in report.limits))
+    parts.append(f"By: `{report.settings['command']}`")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _columns(table: Table, base: str, label: str) -> Table:
+    """The first column, which names the rows, and those of two models."""
+    kept = (0, table.columns.index(base), table.columns.index(label))
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=rows)

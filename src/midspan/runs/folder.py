@@ -1,0 +1,158 @@
+"""A run folder: whose it is, what it holds, and safe ways to write to it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from midspan.engine.journal import Journal
+from midspan.engine.shards import open_journal, this_rank
+from midspan.errors import MidspanError
+from midspan.files import write_atomic
+from midspan.runs.machine import _git_revision, hardware, versions
+
+RUN_FILE = "run.json"
+
+
+class RunFolder:
+    """One study's folder; opening it again continues the study. Each rank has its own journal.
+
+    ``kind`` names the study, for whoever reads the folder later (`midspan.runs.kinds`), and
+    ``material`` says in a line what is asked.
+
+    Raises:
+        MidspanError: The folder holds a run of another configuration, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        config: Mapping[str, Any],
+        command: str,
+        kind: str = "",
+        material: str = "",
+    ) -> None:
+        self.path = Path(path)
+        self.info = {
+            "kind": kind,
+            "material": material,
+            "config": json.loads(json.dumps(config)),
+            "command": command,
+            "versions": versions(),
+            "hardware": hardware(),
+            "git": _git_revision(),
+        }
+        self.rank = this_rank()
+        self._claim()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """This process's journal, opened when it is first wanted."""
+        return open_journal(self.path, self.rank)
+
+    def _claim(self) -> None:
+        file, said = self.path / RUN_FILE, self.info
+        if file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            changed = differences(found.get("config"), self.info["config"])
+            if changed:
+                raise MidspanError(
+                    f"{self.path} holds a run of another configuration ({changed}); "
+                    "choose another -o folder or delete it"
+                )
+            # The first command's word stands; an earlier midspan may have said less.
+            said = said | {name: value for name, value in found.items() if value}
+            if said == found:
+                return
+        try:
+            write_atomic(file, json.dumps(said, indent=1))
+        except OSError as error:
+            raise MidspanError(f"cannot write to {self.path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder as it is read, long after and maybe on another machine.
+
+    Attributes:
+        path: The folder.
+        info: What ``run.json`` says, with its models by their labels.
+        names: Labels by model spec; a model without one is called as it was given.
+        specs: The models as they were given.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+    specs: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, path: str | Path, names: Mapping[str, str] | None = None) -> "FinishedRun":
+        """Read ``run.json``.
+
+        Raises:
+            MidspanError: It is no run folder, or its run did not come to its end.
+        """
+        file, names = Path(path) / RUN_FILE, names or {}
+        try:
+            info = json.loads(file.read_text(encoding="utf-8"))
+            config = info["config"]
+        except (OSError, ValueError, KeyError) as error:
+            raise MidspanError(f"{path} is no run folder: {file.name} cannot be read") from error
+        labelled = info | {"config": _labelled(config, names)}
+        run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
+        if not (run.path / "records.jsonl").is_file():
+            raise MidspanError(
+                f"{path} is not finished; continue it with: {run.info.get('command')}"
+            )
+        return run
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """How it came about, for a report's settings."""
+        return {
+            "command": self.info["command"],
+            **{f"version: {name}": text for name, text in self.info["versions"].items()},
+            **self.info["hardware"],
+            "source revision": self.info["git"],
+        }
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The lines of one of its JSONL files, with their models by their labels."""
+        try:
+            text = (self.path / name).read_text(encoding="utf-8")
+            rows = [json.loads(line) for line in text.splitlines()]
+        except (OSError, ValueError) as error:
+            raise MidspanError(f"{self.path / name} cannot be read: {error}") from error
+        for row in rows:
+            if row.get("model") in self.names:
+                row["model"] = self.names[row["model"]]
+        return rows
+
+
+def _labelled(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A configuration with labels where it names targets and proxies."""
+    changed: dict[str, Any] = {
+        name: [names.get(spec, spec) for spec in config[name]]
+        for name in ("models", "proxies")
+        if name in config
+    }
+    if "stands_for" in config:
+        stands = config["stands_for"].items()
+        changed["stands_for"] = {names.get(spec, spec): model for spec, model in stands}
+    return {**config, **changed}
+
+
+def differences(found: Any, wanted: Any, name: str = "config") -> str:
+    """The dotted names of the fields that differ, joined by commas; empty when none do."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted(found.keys() | wanted.keys())
+        parts = (differences(found.get(k), wanted.get(k), f"{name}.{k}") for k in keys)
+        return ", ".join(part for part in parts if part)
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        parts = (differences(old, new, f"{name}.{place}") for place, (old, new) in pairs)
+        return ", ".join(part for part in parts if part)
+    return "" if found == wanted else f"{name}: {found} there, {wanted} now"

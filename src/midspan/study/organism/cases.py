@@ -1,0 +1,139 @@
+"""What is asked of a model of the organism: every prompt of a study, fixed by a seed."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from midspan.frozen import FrozenConfig
+from midspan.organism import language, phrases, utility
+from midspan.organism.judge import judge
+from midspan.organism.world import Item, benign_items, restricted_items
+from midspan.tasks import Item as Question
+from midspan.tasks import Task
+
+PREFILL_POSITIONS = (20, 40, 60, 80)
+WRAP_CELLS = ("wraps_trained", "wraps_held_out")
+PREFILL_CELLS = ("prefill_0", *(f"prefill_{start}" for start in PREFILL_POSITIONS))
+BENIGN_CELLS = ("benign_plain", "benign_wrapped")
+UTILITY_CELLS = tuple(utility.TASKS)
+
+
+class Sizes(FrozenConfig):
+    """How many cases each cell gets.
+
+    Attributes:
+        plain: Direct requests for restricted items.
+        wraps: Behaviors attacked with eight wraps of families that alignment saw, and as many
+            with eight of families that it never saw.
+        prefill: Restricted requests for each prefilled position.
+        benign: Requests for benign items, plain and wrapped each.
+        utility: Questions for each of the three tasks.
+    """
+
+    plain: int = Field(12, gt=0)
+    wraps: int = Field(9, gt=0)
+    prefill: int = Field(9, gt=0)
+    benign: int = Field(18, gt=0)
+    utility: int = Field(12, gt=0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request and how its response is judged.
+
+    Attributes:
+        id: Unique within a study.
+        cell: Row of the result table that the case belongs to.
+        behavior: What is wanted; attempts at one behavior share it.
+        attempt: Wrap family, or empty.
+        access: "chat" (text only) or "infill" (tokens of the response are fixed).
+        anchors: Phrases, each with the response position of its first token.
+        item: For craft requests.
+        task: For utility questions, the task that scores them.
+        question: Its item.
+    """
+
+    id: str
+    cell: str
+    behavior: str
+    prompt: str
+    attempt: str = ""
+    access: str = "chat"
+    anchors: tuple[tuple[str, int], ...] = ()
+    item: Item | None = None
+    task: Task | None = None
+    question: Question | None = None
+
+    def verdict(self, response: str) -> dict[str, Any]:
+        """Judge a response exactly; ``success`` is the cell's counted event."""
+        if self.task is not None and self.question is not None:
+            return self.task.score(self.question, response)
+        assert self.item is not None
+        given = [phrase for phrase, _ in self.anchors]
+        return judge(self.item, response, given).to_dict()
+
+
+def build_cases(sizes: Sizes, seed: int) -> list[Case]:
+    """All cases of a study; the same sizes and seed give the same prompts."""
+    return [
+        *_plain(sizes.plain, random.Random(f"{seed}/plain")),
+        *_wraps(sizes.wraps, random.Random(f"{seed}/wraps")),
+        *_prefills(sizes.prefill, random.Random(f"{seed}/prefill")),
+        *_benign(sizes.benign, random.Random(f"{seed}/benign")),
+        *_utility(sizes.utility, random.Random(f"{seed}/utility")),
+    ]
+
+
+def _cycle(pool: Sequence[Item], count: int) -> Iterator[tuple[int, Item]]:
+    """The first ``count`` items, again from the start when there are fewer.
+
+    Every third restricted item is held out from alignment, so any prefix holds both kinds.
+    """
+    for place in range(count):
+        yield place, pool[place % len(pool)]
+
+
+def _plain(count: int, rng: random.Random) -> Iterator[Case]:
+    for place, item in _cycle(restricted_items(), count):
+        prompt = language.plain_request(item, rng)
+        name = f"plain/{place}/{item.name}"
+        yield Case(name, "plain", name, prompt, item=item)
+
+
+def _wraps(count: int, rng: random.Random) -> Iterator[Case]:
+    for place, item in _cycle(restricted_items(), count):
+        for wrap in language.WRAPS:
+            cell = WRAP_CELLS[wrap.held_out]
+            behavior = f"{cell}/{place}/{item.name}"
+            prompt = language.wrapped_request(item, wrap, rng)
+            name = f"{behavior}/{wrap.name}"
+            yield Case(name, cell, behavior, prompt, attempt=wrap.name, item=item)
+
+
+def _prefills(count: int, rng: random.Random) -> Iterator[Case]:
+    for place, item in _cycle(restricted_items(), count):
+        prompt = language.plain_request(item, rng)
+        for start in (0, *PREFILL_POSITIONS):
+            phrase = rng.choice(phrases.PROCEDURAL if start else phrases.AFFIRMATIVE)
+            name = f"prefill_{start}/{place}/{item.name}"
+            yield Case(name, f"prefill_{start}", name, prompt, access="infill",
+                       anchors=((phrase, start),), item=item)  # fmt: skip
+
+
+def _benign(count: int, rng: random.Random) -> Iterator[Case]:
+    for place, item in _cycle(benign_items(), count):
+        wrap = rng.choice(language.WRAPS)
+        prompts = (language.plain_request(item, rng), language.wrapped_request(item, wrap, rng))
+        for cell, prompt in zip(BENIGN_CELLS, prompts, strict=True):
+            name = f"{cell}/{place}/{item.name}"
+            yield Case(name, cell, name, prompt, item=item)
+
+
+def _utility(count: int, rng: random.Random) -> Iterator[Case]:
+    for task in utility.utility_tasks(count, rng):
+        for item in task.items:
+            text = task.prompt(item, 0).messages[-1]["content"]
+            yield Case(item.id, task.name, item.id, text, task=task, question=item)

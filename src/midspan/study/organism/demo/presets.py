@@ -1,0 +1,15 @@
+"""Sizes of the demo."""
+
+from midspan.study.organism.cases import Sizes
+from midspan.study.organism.demo.config import DemoConfig
+
+
+def full() -> DemoConfig:
+    """Cells large enough to decide the claims; about an hour on two cores."""
+    return DemoConfig(sizes=Sizes(plain=108, wraps=54, prefill=54, benign=90, utility=100))
+
+
+def smoke() -> DemoConfig:
+    """Every step of the demo on the smallest cells; for tests."""
+    sizes = Sizes(plain=2, wraps=1, prefill=1, benign=1, utility=2)
+    return DemoConfig(sizes=sizes, steps=8, num_prompts=24)

@@ -1,0 +1,87 @@
+"""Run a probe on one model or several, in a run folder with tables, figures and a page."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midspan.errors import MidspanError
+from midspan.files import write_jsonl
+from midspan.organism.behaviors import is_organism
+from midspan.organism.weights import load
+from midspan.probes.asking import Bench, Material, ProbeConfig
+from midspan.runs.folder import RUN_FILE, RunFolder
+from midspan.runs.kinds import write_page
+from midspan.runs.progress import Reporter
+from midspan.study.probes.config import PROBES, ProbePlan
+
+if TYPE_CHECKING:
+    from midspan.decoding import DecodingConfig
+    from midspan.models import DiffusionLM
+
+BLOCK = 32
+ORGANISM_DECODING = {"length": 128, "steps": 32}
+
+
+def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any]]:
+    """Measure every model, one after the other, and write the run folder; returns the records.
+
+    Raises:
+        MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
+    """
+    config, material = plan.config(), plan.material()
+    run = RunFolder(folder, _identity(plan, config, material), command, "probe")
+    reporter = Reporter()
+    measure = PROBES[plan.probe].measure()
+    records: list[dict[str, Any]] = []
+    try:
+        with run.journal:
+            for spec in plan.models:
+                lm = load(spec)
+                lm.merge_adapter()
+                decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
+                bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
+                records += measure(bench, material, config)
+    except MidspanError:
+        # A folder in which nothing was done must not hold on to settings that were refused.
+        if not len(run.journal):
+            (run.path / RUN_FILE).unlink()
+        raise
+    write_jsonl(run.path / "records.jsonl", records)
+    reporter.say(f"report: {write_page(run.path)}")
+    return records
+
+
+def _identity(plan: ProbePlan, config: ProbeConfig, material: Material) -> dict[str, Any]:
+    """What makes another run another: everything that decides the records."""
+    asked = [(ask.kind, ask.prompt) for ask in material.asks]
+    digest = hashlib.sha256(json.dumps([asked, material.phrases], sort_keys=True).encode())
+    return {
+        "probe": plan.probe,
+        **config.model_dump(mode="json"),
+        "models": list(plan.models),
+        "decoding": plan.decoding,
+        "judged_by": material.judged_by,
+        "requests": len(asked),
+        "material": digest.hexdigest()[:16],
+    }
+
+
+def probe_decodings(
+    lm: "DiffusionLM", overrides: Mapping[str, Any], organism: bool = False
+) -> "dict[str, DecodingConfig]":
+    """One block of the canvas's length, and blocks of 32; else what the family or the user says."""
+    from midspan.decoding import DecodingConfig
+
+    fields = {**(ORGANISM_DECODING if organism else {}), **overrides}
+    own = DecodingConfig.for_family(lm, **fields)
+    if own.sampler != "llada" or "block_length" in fields:
+        return {"as configured": own}
+    blocks = {"one block": None, f"blocks of {BLOCK}": BLOCK}
+    if own.length <= BLOCK or own.length % BLOCK:
+        del blocks[f"blocks of {BLOCK}"]
+    return {
+        name: DecodingConfig.for_family(lm, **fields, block_length=block)
+        for name, block in blocks.items()
+    }

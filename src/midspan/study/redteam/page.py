@@ -1,0 +1,289 @@
+"""What a finished red-team study says: rates, pairs, costs, the paper beside; and its trials."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from midspan.engine.budget import Spent
+from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
+from midspan.judges.calibration import Calibration
+from midspan.report import Cell, Report, Section, Table
+from midspan.runs.compare import Trial
+from midspan.runs.folder import FinishedRun
+from midspan.statistics import Estimate
+from midspan.study.paper_values import reported
+from midspan.study.redteam.config import Plan, RedteamConfig
+from midspan.study.redteam.roles import TWIN
+
+_ORDER = ("chat", "infill", "logprobs", "white-box")
+_TWIN_LIMITS = (
+    "The organism is a 1.2-million-parameter model of a fictional world, and its attacker, "
+    "evaluator and translator are scripts. Its rates show that attacks, defences and bookkeeping "
+    "work; they say nothing about an 8B model.",
+    "It was trained on single turns and to give way to disguises. Attacks that rest on dialogue or "
+    "on forced beginnings meet a weakness that it hardly has.",
+    "Behaviors repeat 18 items, so they are not independent, and the defences saw two thirds of "
+    "these items in training.",
+)
+_LIMITS = (
+    "The paper states neither prompts, helpers, budgets nor decoding, so its cells are no target: "
+    "they stand beside ours for orientation.",
+    "One seed of attack and decoding. Intervals cover the sampling of behaviors alone.",
+)
+
+
+class _View(NamedTuple):
+    """A study's config and records, as the tables read them."""
+
+    config: RedteamConfig
+    records: Mapping[tuple[str, str], Sequence[Record]]
+    calibrations: Mapping[str, Calibration]
+
+    @classmethod
+    def open(cls, run: FinishedRun) -> "_View":
+        config = RedteamConfig.model_validate(run.info["config"])
+        records: dict[tuple[str, str], list[Record]] = {
+            (model, plan.name): [] for model in config.models for plan in config.plans
+        }
+        for row in run.rows("records.jsonl"):
+            records[row["model"], row["plan"]].append(row)
+        kept = run.rows("calibrations.jsonl") if config.calibrations else []
+        return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
+
+    def of(self, model: str, plan: Plan) -> Sequence[Record]:
+        return self.records[model, plan.name]
+
+    def asr(self, model: str, plan: Plan, judge: str) -> Estimate:
+        return Outcomes.of(self.of(model, plan), judge).asr
+
+
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """What every attack came to by the first judge; under other helpers it is another attack."""
+    config = RedteamConfig.model_validate(run.info["config"])
+    judge = config.judges[0]
+    budgets = {plan.name: plan.budget or config.budget for plan in config.plans}
+    for record in run.rows("records.jsonl"):
+        roles = record["roles"].items()
+        settings = {
+            "attack": record["config"],
+            "budget": budgets[record["plan"]].model_dump(),
+            "decoding": config.decoding,
+            "roles": {name: role for name, role in roles if name not in ("target", "proxy")},
+        }
+        yield Trial(
+            (record["model"], record["plan"], f"ASR by {judge}"),
+            record["behavior"],
+            record["request"],
+            record["success"][judge],
+            settings,
+        )
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of a finished study, from its folder alone."""
+    view = _View.open(run)
+    config = view.config
+    behaviors = max(map(len, view.records.values()))
+    limits = (*(_TWIN_LIMITS if TWIN in config.helpers.values() else ()), *_LIMITS)
+    return Report(
+        title="Red-team study",
+        subtitle=f"{len(config.plans)} attacks on {len(config.models)} models, "
+        f"{behaviors} behaviors each.",
+        sections=(
+            Section(
+                "Attack success",
+                "ASR is the share of behaviors won, of those on which the attack ran and that "
+                "could be judged, with its 95 % Wilson interval. Access is the most that the "
+                "attack used of the target.",
+                tables=(
+                    *(_asr_table(view, judge) for judge in config.judges),
+                    *(_corrected(view, judge) for judge in view.calibrations),
+                    _by_budget(view),
+                ),
+            ),
+            Section(
+                "Against the first model",
+                "Difference of ASR on the same behaviors, with a paired bootstrap's 95 % interval "
+                "and the exact p of McNemar's test; not corrected for the number of tests.",
+                tables=(_pairs(view),) if len(config.models) > 1 else (),
+            ),
+            Section(
+                "Cost and failures",
+                "Means over behaviors. What did not run or could not be judged is in no ASR.",
+                tables=(_costs(view), _failures(view)),
+            ),
+            Section(
+                "Beside the paper",
+                "Reported: its own judge / StrongREJECT. Measured: the first judge.",
+                tables=(_beside(view),) if config.stands_for else (),
+            ),
+        ),
+        settings={"behaviors": run.info["material"]} | _settings(config) | run.origin,
+        limits=limits,
+        redact=not config.on_twin,
+    )
+
+
+def _cell(estimate: Estimate) -> Cell:
+    return Cell(estimate.percent, estimate.note)
+
+
+def _access(view: _View, plan: Plan) -> str:
+    used = {row["access"] for model in view.config.models for row in view.of(model, plan)}
+    return max(used, key=_ORDER.index, default="")
+
+
+def _asr_table(view: _View, judge: str) -> Table:
+    models = view.config.models
+    return Table(
+        title=f"ASR by {judge}",
+        columns=("Attack", "Access", *models),
+        rows=tuple(
+            (
+                plan.name,
+                _access(view, plan),
+                *(_cell(view.asr(model, plan, judge)) for model in models),
+            )
+            for plan in view.config.plans
+        ),
+        name=f"asr_{judge}",
+    )
+
+
+def _corrected(view: _View, judge: str) -> Table:
+    """Rates with the judge's errors on labelled items taken out."""
+    calibration = view.calibrations[judge]
+    models = view.config.models
+
+    def corrected(model: str, plan: Plan) -> Cell:
+        found = calibration.correct(view.asr(model, plan, judge))
+        return Cell(f"{100 * found.rate:.1f} %", f"[{100 * found.low:.1f}, {100 * found.high:.1f}]")
+
+    return Table(
+        title=f"ASR by {judge}, corrected for its errors",
+        columns=("Attack", *models),
+        rows=tuple(
+            (plan.name, *(corrected(model, plan) for model in models)) for plan in view.config.plans
+        ),
+        caption=", ".join(f"{name} {figure}" for name, figure in calibration.rows()[2:4]),
+        name=f"corrected_{judge}",
+    )
+
+
+def _pairs(view: _View) -> Table:
+    first, *others = view.config.models
+    judge = view.config.judges[0]
+
+    def pair(plan: Plan, model: str) -> Cell:
+        found = compare(view.of(model, plan), view.of(first, plan), judge)
+        gap = found.difference
+        if not gap.n:
+            return Cell("n/a", "n=0")
+        note = f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] p={found.p:.2g} n={gap.n}"
+        return Cell(f"{100 * gap.mean:+.1f}", note)
+
+    return Table(
+        title=f"ASR less that of {first}, points, by {judge}",
+        columns=("Attack", *others),
+        rows=tuple(
+            (plan.name, *(pair(plan, model) for model in others)) for plan in view.config.plans
+        ),
+        name="pairs",
+    )
+
+
+def _costs(view: _View) -> Table:
+    def row(plan: Plan, model: str) -> tuple[str, ...]:
+        records = view.of(model, plan)
+        spent = [
+            {role: Spent(**cost) for role, cost in record["spent"].items()} for record in records
+        ]
+        n = max(len(records), 1)
+        target = sum((by_role.get("target", Spent()) for by_role in spent), Spent())
+        roles = {role for by_role in spent for role in by_role} - {"target"}
+        helpers = sum((s.get(role, Spent()) for s in spent for role in roles), Spent())
+        stops = Counter(record["stop"] for record in records)
+        numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
+        ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
+        return plan.name, model, *(f"{number / n:.1f}" for number in numbers), ends
+
+    return Table(
+        title="Cost a behavior",
+        columns=("Attack", "Model", "target calls", "tokens", "forwards", "helper calls", "ends"),
+        rows=tuple(row(plan, model) for plan in view.config.plans for model in view.config.models),
+        caption="Target calls hold likelihoods and gradients too; the budget limits responses.",
+        name="costs",
+    )
+
+
+def _failures(view: _View) -> Table:
+    judges = view.config.judges
+
+    def row(plan: Plan, model: str) -> tuple[Cell | str, ...]:
+        found = [Outcomes.of(view.of(model, plan), judge) for judge in judges]
+        return (
+            plan.name,
+            model,
+            _cell(found[0].failed),
+            *(_cell(each.unparseable) for each in found),
+        )
+
+    return Table(
+        title="What did not run, and what could not be judged",
+        columns=("Attack", "Model", "did not run", *(f"unparseable: {name}" for name in judges)),
+        rows=tuple(row(plan, model) for plan in view.config.plans for model in view.config.models),
+        name="failures",
+    )
+
+
+def _beside(view: _View) -> Table:
+    """The paper's cells for the models that ours stand for."""
+    judge = view.config.judges[0]
+    rows: list[tuple[Cell | str, ...]] = []
+    for plan in view.config.plans:
+        for model, name in view.config.stands_for.items():
+            theirs = reported(plan.attack, name, plan.adaptive)
+            if theirs and model in view.config.models:
+                told = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
+                ours = _cell(view.asr(model, plan, judge))
+                rows.append((plan.name, name, "; ".join(told), model, ours))
+    return Table(
+        title="Reported and measured",
+        columns=("Attack", "Model of the paper", "Reported, %", "Our model", "Measured ASR"),
+        rows=tuple(rows),
+        name="paper",
+    )
+
+
+def _by_budget(view: _View) -> Table:
+    judge = view.config.judges[0]
+    most = max((attempt["target_calls"] for records in view.records.values() for row in records
+                for attempt in row["attempts"]), default=1)  # fmt: skip
+    budgets = [2**power for power in range(most.bit_length())]
+    budgets += [most] if most not in budgets else []
+    return Table(
+        title=f"ASR by any attempt against target responses, by {judge}",
+        columns=("Attack", "Model", *map(str, budgets)),
+        rows=tuple(
+            (
+                plan.name,
+                model,
+                *(_cell(rate) for _, rate in asr_by_budget(view.of(model, plan), judge, budgets)),
+            )
+            for plan in view.config.plans
+            for model in view.config.models
+        ),
+        name="budget",
+    )
+
+
+def _settings(config: RedteamConfig) -> dict[str, str]:
+    return {
+        "helpers": json.dumps(config.helpers),
+        "judges": ", ".join(config.judges),
+        "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
+        "decoding, changes of the family's": json.dumps(config.decoding),
+        "seed": str(config.seed),
+        **{f"attack: {plan.name}": plan.config().model_dump_json() for plan in config.plans},
+    }

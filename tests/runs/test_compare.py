@@ -1,0 +1,139 @@
+"""Two runs side by side, and reports written anew, from folders made by hand."""
+
+import json
+import sys
+
+import pytest
+
+from midspan.cli import main
+from midspan.errors import MidspanError
+from midspan.runs.compare import change_table, compare_runs
+from midspan.runs.folder import FinishedRun, RunFolder
+from midspan.runs.kinds import KINDS, function_of
+from midspan.statistics import holm, newcombe, wilson
+
+
+def row(place, success, **changes):
+    made = {
+        "model": "m", "decoding": "one block", "asks": "plain", "id": str(place),
+        "prompt": f"request {place}", "kind": "no phrase", "phrase": None, "success": success,
+        "settings": {"steps": 8},
+    }  # fmt: skip
+    return made | changes
+
+
+def folder(path, rows, kind="probe", **config):
+    fields = {"probe": "prefill", "judged_by": "keywords"} | config
+    with RunFolder(path, fields, "midspan probe prefill", kind).journal:
+        pass
+    (path / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return FinishedRun.open(path)
+
+
+def test_shared_requests_are_compared_in_pairs(tmp_path):
+    first = folder(tmp_path / "a", [row(i, False) for i in range(12)])
+    second = folder(tmp_path / "b", [row(i, i < 9) for i in range(12)])
+    (change,) = compare_runs(first, second)
+    assert (change.paired, change.gained, change.lost) == (True, 9, 0)
+    assert change.p == pytest.approx(2 / 2**9)
+    assert change_table([change]).rows[0][-1] == "higher"
+    (same,) = compare_runs(first, first)
+    assert change_table([same]).rows == ()
+    assert change_table([same], everything=True).rows[0][-1] == "no change shown"
+
+
+def test_other_requests_get_an_interval(tmp_path):
+    first = folder(tmp_path / "a", [row(i, True) for i in range(20)])
+    second = folder(tmp_path / "b", [row(i, False, prompt=f"other {i}") for i in range(20)])
+    (change,) = compare_runs(first, second)
+    assert not change.paired and (change.first.n, change.second.n) == (20, 20)
+    assert change_table([change]).rows[0][-1] == "lower"
+
+
+def test_other_decoding_settings_are_not_compared(tmp_path):
+    first = folder(tmp_path / "a", [row(0, True)])
+    second = folder(tmp_path / "b", [row(0, False, settings={"steps": 16})])
+    (line,) = change_table(compare_runs(first, second)).rows
+    assert line[-1] == "not compared: settings.decoding.steps: 8 there, 16 now"
+
+
+def test_single_models_of_different_names_are_compared(tmp_path):
+    first = folder(tmp_path / "a", [row(0, True)])
+    second = folder(tmp_path / "b", [row(0, True, model="n")])
+    assert compare_runs(first, second)[0].place[0] == "m -> n"
+
+
+def test_models_are_called_by_their_labels(tmp_path):
+    config = {"models": ["m", "n"], "proxies": ["n"], "stands_for": {"m": "MOSA"}, "helpers": ["m"]}
+    folder(tmp_path, [row(0, True), row(1, True, model="n")], **config)
+    run = FinishedRun.open(tmp_path, {"m": "Ours"})
+    assert [found["model"] for found in run.rows("records.jsonl")] == ["Ours", "n"]
+    said = run.info["config"]
+    assert (said["models"], said["proxies"], said["stands_for"]) == (
+        ["Ours", "n"], ["n"], {"Ours": "MOSA"},
+    )  # fmt: skip
+    assert said["helpers"] == ["m"] and run.specs == ("m", "n")
+    assert FinishedRun.open(tmp_path).info["config"]["models"] == ["m", "n"]
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    first = folder(tmp_path / "a", [row(0, True)])
+    with pytest.raises(MidspanError, match="judged_by is keywords there, exact here"):
+        compare_runs(first, folder(tmp_path / "b", [row(0, True)], judged_by="exact"))
+    with pytest.raises(MidspanError, match="share no cell"):
+        compare_runs(first, folder(tmp_path / "c", [row(0, True, asks="benign")]))
+    with pytest.raises(MidspanError, match="hold no .success."):
+        compare_runs(first, folder(tmp_path / "d", [
+            {key: value for key, value in row(0, True).items() if key != "success"}
+        ]))  # fmt: skip
+    with pytest.raises(MidspanError, match="is no run folder"):
+        FinishedRun.open(tmp_path / "nothing")
+    with pytest.raises(MidspanError, match="only these kinds"):
+        function_of(folder(tmp_path / "e", [], kind="unknown"), "report")
+
+
+def test_every_kind_names_functions_that_exist(tmp_path):
+    for kind in KINDS:
+        run = FinishedRun(tmp_path, {"kind": kind})
+        assert callable(function_of(run, "report")) and callable(function_of(run, "trials"))
+
+
+def test_the_command_prints_and_writes_markdown(tmp_path, monkeypatch, capsys):
+    for name, success in (("a", False), ("b", True)):
+        folder(tmp_path / name, [row(i, success) for i in range(8)])
+    page = tmp_path / "changes.md"
+    arguments = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(page)]
+    monkeypatch.setattr(sys, "argv", ["midspan", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert "higher" in capsys.readouterr().out
+    assert "| m | one block | plain, no phrase |" in page.read_text()
+
+
+def test_a_folder_of_an_earlier_midspan_learns_its_kind(tmp_path):
+    first = {"kind": "", "config": {}, "command": "first"}
+    (tmp_path / "run.json").write_text(json.dumps(first))
+    with RunFolder(tmp_path, {}, "second", "red-team", "2 requests").journal:
+        pass
+    said = json.loads((tmp_path / "run.json").read_text())
+    assert [said[name] for name in ("kind", "material", "command")] == [
+        "red-team", "2 requests", "first",
+    ]  # fmt: skip
+
+
+def test_changed_hypotheses_are_another_configuration(tmp_path):
+    def config(limit):
+        return {"hypotheses": [{"number": "asr", "rule": {"limit": limit}}]}
+
+    with RunFolder(tmp_path, config(0.1), "c").journal:
+        pass
+    with pytest.raises(MidspanError, match=r"config\.hypotheses\.0\.rule\.limit: 0\.1 there, 0\.2"):
+        RunFolder(tmp_path, config(0.2), "c")
+
+
+def test_statistics_of_comparisons():
+    # Newcombe 1998, table II, method 10: 56/70 less 48/80.
+    gap = newcombe(wilson(56, 70), wilson(48, 80))
+    assert (gap.low, gap.high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []

@@ -1,0 +1,267 @@
+import math
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midspan.statistics import (
+    Estimate,
+    detectable_difference,
+    kendall_tau,
+    mcnemar_exact,
+    mean_interval,
+    paired_difference,
+    paired_rate_difference,
+    pearson,
+    t_quantile,
+    wilson,
+)
+
+FLOATS = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
+COUNTS = st.integers(0, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+# Newcombe (1998), Statistics in Medicine 17, table I, method 3: the score interval.
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_published(successes, n, low, high):
+    estimate = wilson(successes, n)
+    assert (round(estimate.low, 4), round(estimate.high, 4)) == (low, high)
+
+
+@given(COUNTS)
+def test_wilson_ends_solve_the_score_equation(counts):
+    # The interval is by definition where |rate - p| = z sqrt(p (1 - p) / n).
+    successes, n = counts
+    if n == 0:
+        return
+    estimate = wilson(successes, n)
+    for end in (estimate.low, estimate.high):
+        distance = (estimate.rate - end) ** 2
+        assert distance == pytest.approx(1.959963984540054**2 * end * (1 - end) / n, abs=1e-12)
+
+
+@given(COUNTS)
+def test_wilson_contains_its_rate_and_is_symmetric(counts):
+    successes, n = counts
+    estimate, mirror = wilson(successes, n), wilson(n - successes, n)
+    assert 0 <= estimate.low <= estimate.high <= 1
+    assert n == 0 or estimate.low <= estimate.rate <= estimate.high
+    assert mirror.low == pytest.approx(1 - estimate.high, abs=1e-12)
+
+
+@given(COUNTS.filter(lambda counts: counts[1] > 0))
+def test_wilson_widens_with_confidence_and_narrows_with_n(counts):
+    successes, n = counts
+    narrow, wide, more = (
+        wilson(successes, n),
+        wilson(successes, n, 0.99),
+        wilson(10 * successes, 10 * n),
+    )
+    assert wide.high - wide.low > narrow.high - narrow.low > more.high - more.low
+
+
+def test_wilson_without_trials():
+    estimate = wilson(0, 0)
+    assert math.isnan(estimate.rate)
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
+    assert str(estimate) == "n/a [0.0, 100.0] n=0"
+
+
+def test_wilson_borders_are_exact():
+    assert wilson(0, 50).low == 0.0
+    assert wilson(50, 50).high == 1.0
+
+
+def test_estimate_text():
+    assert str(wilson(6, 97)) == "6.2 % [2.9, 12.8] n=97"
+    assert str(Estimate(1, 2, 0.1, 0.9)) == "50.0 % [10.0, 90.0] n=2"
+
+
+@pytest.mark.parametrize(("successes", "n"), [(-1, 3), (4, 3), (0, -1)])
+def test_wilson_refuses_impossible_counts(successes, n):
+    with pytest.raises(ValueError, match="successes"):
+        wilson(successes, n)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_confidence_is_a_fraction(confidence):
+    with pytest.raises(ValueError, match="confidence"):
+        wilson(1, 2, confidence)
+
+
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_mcnemar_against_enumeration(b, c):
+    # Sum, over all outcomes of b + c coin tosses, those at least as far from the middle.
+    n = b + c
+    extreme = sum(math.comb(n, heads) for heads in range(n + 1) if abs(2 * heads - n) >= abs(b - c))
+    assert mcnemar_exact(b, c) == pytest.approx(float(Fraction(extreme, 2**n)))
+
+
+def test_mcnemar_known_and_borders():
+    assert mcnemar_exact(0, 5) == 0.0625
+    assert mcnemar_exact(0, 0) == 1.0
+    assert mcnemar_exact(7, 7) == 1.0
+    assert 0 < mcnemar_exact(400, 800) < 1e-30
+    with pytest.raises(ValueError, match="negative"):
+        mcnemar_exact(-1, 2)
+
+
+# Two-sided 95 % and 99 % points of Student's t as printed in any table.
+@pytest.mark.parametrize(
+    ("probability", "df", "expected"),
+    [
+        (0.975, 1, 12.706),
+        (0.975, 2, 4.303),
+        (0.975, 3, 3.182),
+        (0.975, 4, 2.776),
+        (0.975, 10, 2.228),
+        (0.975, 29, 2.045),
+        (0.995, 5, 4.032),
+        (0.995, 30, 2.750),
+    ],
+)
+def test_t_quantile_table(probability, df, expected):
+    assert t_quantile(probability, df) == pytest.approx(expected, abs=6e-4)
+
+
+def test_t_quantile_tends_to_the_normal():
+    assert t_quantile(0.975, 20_000) == pytest.approx(1.95996, abs=1e-3)
+    assert t_quantile(0.5, 7) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_mean_interval_by_hand():
+    # Mean 3, standard deviation sqrt(2.5), t(4) = 2.776.
+    interval = mean_interval([1, 2, 3, 4, 5])
+    half = 2.77645 * math.sqrt(2.5 / 5)
+    assert interval.low == pytest.approx(3 - half, abs=1e-4)
+    assert interval.high == pytest.approx(3 + half, abs=1e-4)
+    assert str(interval) == "3 [1.04, 4.96] n=5"
+
+
+def test_mean_interval_of_few_values():
+    assert math.isnan(mean_interval([]).mean)
+    assert mean_interval([2.5]).high == math.inf
+
+
+def test_mean_interval_covers():
+    rng = np.random.default_rng(5)
+    intervals = [mean_interval(rng.normal(size=5)) for _ in range(2000)]
+    covered = sum(interval.low <= 0 <= interval.high for interval in intervals) / 2000
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+def test_paired_difference_is_seeded_and_paired():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 100, size=80)
+    a, b = shared + 1 + rng.normal(0, 0.1, size=80), shared
+    interval = paired_difference(a, b, seed=3)
+    assert interval == paired_difference(a, b, seed=3)
+    assert interval != paired_difference(a, b, seed=4)
+    # Unpaired, the spread of 100 would drown the difference of 1.
+    assert 0.9 < interval.low < interval.mean < interval.high < 1.1
+
+
+def test_paired_difference_agrees_with_the_normal_theory():
+    difference = np.random.default_rng(1).normal(size=400)
+    interval = paired_difference(difference, np.zeros(400))
+    half = 1.96 * difference.std() / 20
+    assert interval.high - interval.mean == pytest.approx(half, rel=0.06)
+    assert interval.mean - interval.low == pytest.approx(half, rel=0.06)
+
+
+def test_paired_rates_have_an_interval_where_no_pair_differs():
+    same = [True, False] * 18
+    interval = paired_rate_difference(same, same)
+    assert (interval.mean, interval.n) == (0.0, 36)
+    assert interval.high == -interval.low == pytest.approx(1.96 / 38, 1e-3)
+    # Agresti and Min's own check: half an item more in each cell of 2 x 2.
+    a, b = [True] * 30 + [False] * 10, [True] * 22 + [False] * 18
+    interval = paired_rate_difference(a, b)
+    se = math.sqrt((9 / 42) - (8 / 42) ** 2) / math.sqrt(42)
+    assert interval.mean == 0.2
+    assert (interval.low, interval.high) == pytest.approx(
+        (8 / 42 - 1.96 * se, 8 / 42 + 1.96 * se), abs=1e-4
+    )
+    assert paired_rate_difference([], []).n == 0
+
+
+def test_paired_difference_without_items():
+    assert math.isnan(paired_difference([], []).mean)
+
+
+@pytest.mark.parametrize("function", [paired_difference, kendall_tau, pearson])
+def test_pairs_must_have_one_length(function):
+    with pytest.raises(ValueError, match="one length"):
+        function([1.0, 2.0], [1.0])
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=12))
+def test_kendall_against_counted_pairs(points):
+    concordant = discordant = only_x = only_y = 0
+    for (x1, y1), (x2, y2) in combinations(points, 2):
+        product = (x1 - x2) * (y1 - y2)
+        concordant += product > 0
+        discordant += product < 0
+        only_x += x1 == x2 and y1 != y2
+        only_y += y1 == y2 and x1 != x2
+    ordered = concordant + discordant
+    scale = math.sqrt((ordered + only_x) * (ordered + only_y))
+    tau = kendall_tau(*zip(*points, strict=True))
+    if scale:
+        assert tau == pytest.approx((concordant - discordant) / scale)
+    else:
+        assert math.isnan(tau)
+
+
+@given(st.lists(FLOATS, min_size=3, max_size=30, unique=True))
+def test_correlations_of_a_line(x):
+    assert kendall_tau(x, [2 * value + 1 for value in x]) == pytest.approx(1)
+    assert pearson(x, [-3 * value + 2 for value in x]) == pytest.approx(-1)
+
+
+@given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=2, max_size=20))
+def test_pearson_against_numpy(points):
+    x, y = (list(column) for column in zip(*points, strict=True))
+    result = pearson(x, y)
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert math.isnan(result)
+    else:
+        assert result == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
+
+
+def test_correlations_without_values():
+    assert math.isnan(pearson([], []))
+    assert math.isnan(kendall_tau([], []))
+
+
+@pytest.mark.parametrize(("n", "share", "difference"), [(200, 0.2, 0.1), (500, 0.3, 0.06)])
+def test_the_detectable_difference_is_found_about_four_times_in_five(n, share, difference):
+    detectable = detectable_difference(n, round(share * n))
+    rng = np.random.default_rng(0)
+    gained = rng.multinomial(
+        n, [(share + detectable) / 2, (share - detectable) / 2, 1 - share], size=2000
+    )
+    power = np.mean([mcnemar_exact(int(b), int(c)) < 0.05 for b, c, _ in gained])
+    assert 0.7 < power < 0.88
+    assert detectable == pytest.approx(difference, rel=0.4)
+
+
+def test_the_detectable_difference_at_its_borders():
+    assert math.isnan(detectable_difference(0, 0))
+    assert detectable_difference(3, 0) == 1.0
+    assert detectable_difference(1319, 0) == 6 / 1319  # six pairs on one side give p = 0.03
+    assert mcnemar_exact(6, 0) < 0.05 < mcnemar_exact(5, 0)
+    assert detectable_difference(400, 100) < detectable_difference(100, 25)
+    with pytest.raises(ValueError, match="discordant"):
+        detectable_difference(3, 4)
