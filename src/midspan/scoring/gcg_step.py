@@ -11,16 +11,17 @@ Shapes: S candidates, F free tokens, V vocabulary.
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 from midspan.models.model import DiffusionLM
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.suffix import SuffixPrompt, allowed_tokens
 
 
-class GCGConfig(BaseModel):
+class GCGConfig(FrozenConfig):
     """How a suffix is searched; defaults are nanoGCG's.
 
     Attributes:
@@ -37,8 +38,6 @@ class GCGConfig(BaseModel):
         batch_size: Rows that go through the model together.
         seed: Seed of all draws.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(250, ge=1)
     search_width: int = Field(512, ge=1)
