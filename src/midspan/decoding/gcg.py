@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from midspan.decoding.gradients import Goal, phrase_losses, token_gradient
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 from midspan.models.model import DiffusionLM
 from midspan.models.tokens import control_ids
 
 
-class GCGConfig(BaseModel):
+class GCGConfig(FrozenConfig):
     """How a suffix is searched; defaults are nanoGCG's.
 
     Attributes:
@@ -38,8 +39,6 @@ class GCGConfig(BaseModel):
         batch_size: Rows that go through the model together.
         seed: Seed of all draws.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(250, ge=1)
     search_width: int = Field(512, ge=1)

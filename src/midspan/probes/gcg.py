@@ -157,9 +157,8 @@ class GCGCell:
     """One cell of the factorial; without a suffix there are no losses and nothing is placed.
 
     Attributes:
-        curve: Mean over requests of the lowest loss so far, by iteration, nats a token.
-        first: Loss of the initial suffix.
-        last: Lowest loss of the search.
+        curve: Mean over requests of the lowest loss so far, in nats a token: first that of the
+            initial suffix, then one value an iteration.
     """
 
     model: str
@@ -170,16 +169,6 @@ class GCGCell:
     rates: Rates
     placed: int
     curve: tuple[Interval, ...]
-
-    @property
-    def first(self) -> Interval | None:
-        """Loss of the initial suffix."""
-        return self.curve[0] if self.curve else None
-
-    @property
-    def last(self) -> Interval | None:
-        """Lowest loss of the search."""
-        return self.curve[-1] if self.curve else None
 
 
 def gcg_cells(records: Sequence[Record]) -> list[GCGCell]:
