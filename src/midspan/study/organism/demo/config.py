@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from midspan.alignment import LABELS as RECIPE_LABELS
 from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.organism.cases import Sizes
@@ -10,13 +11,7 @@ from midspan.study.organism.demo.claims import NUMBERS, demo_hypotheses
 BASE = "original"
 
 
-LABELS = {
-    BASE: "Original",
-    "initial": "Initial",
-    "mosa": "MOSA",
-    "anywhere": "Anywhere",
-    "mosa_paper": "MOSA (verbatim)",
-}
+LABELS = {BASE: "Original"} | RECIPE_LABELS
 
 
 # Cells whose traces are kept, for the decoding order and the player.
@@ -37,7 +32,7 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objectives: tuple[str, ...] = ("initial", "mosa", "anywhere", "mosa_paper")
+    objectives: tuple[str, ...] = ("initial-stable", "mosa-stable", "psa", "mosa")
     sizes: Sizes = Sizes()
     steps: int = Field(32, gt=0)
     num_prompts: int | None = Field(None, gt=0)
