@@ -21,7 +21,7 @@ from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.trainer import adapter_tensors, load_adapter_tensors
 from midspan.models import load
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 from midspan.organism.weights import WEIGHTS
 
 RATE = 1e-2

@@ -9,7 +9,7 @@ from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
 from midspan.errors import MidspanError
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 
 
 def test_a_batch_is_padded_on_the_left(organism_lm):
@@ -27,8 +27,8 @@ def test_a_batch_is_padded_on_the_left(organism_lm):
 
 
 def test_the_first_step_scores_the_model_as_each_prompt_alone_does(organism_lm, tmp_path):
-    lessons = alignment_data(num_harmful=8, num_benign=0)
-    data = AlignmentData(lessons.harmful, (), lessons.phrases)
+    examples = alignment_data(num_harmful=8, num_benign=0)
+    data = AlignmentData(examples.harmful, (), examples.phrases)
     config = mosa_paper(num_prompts=4, batch_size=4)
     samples = draw_samples(organism_lm, data, config)
     canvases = [sample.canvases[0] for sample in samples]

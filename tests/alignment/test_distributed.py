@@ -14,7 +14,7 @@ SCRIPT = """
 import sys
 from midspan.alignment import WatchConfig, align, mosa
 from midspan.models import load
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 from midspan.organism.weights import WEIGHTS
 
 lm = load(WEIGHTS, device="cpu")

@@ -125,7 +125,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
-        assert not names & {"corpus", "weights", "lessons", "items", "is_caught", "judge"}
+        assert not names & {"corpus", "weights", "training_data", "items", "is_caught", "judge"}
 
 
 def test_made_up_answers_do_not_hold_the_recipe():

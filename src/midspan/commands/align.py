@@ -18,16 +18,16 @@ def align(
     output: Annotated[Path, typer.Option("-o", "--output", help="Adapter folder.")],
     objective: Annotated[
         str,
-        typer.Option(help="mosa, anywhere, initial, sft, a2d, vrpo, mosa_paper or initial_paper."),
-    ] = "mosa",
-    prompts: Annotated[
-        str | None, typer.Option(help="Harmful prompts: a file, or a set of `midspan data`.")
+        typer.Option(help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d or vrpo."),
+    ] = "mosa-stable",
+    behaviors: Annotated[
+        str | None, typer.Option(help="Harmful requests: a file, or a set of `midspan data`.")
     ] = None,
     benign: Annotated[
         str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Set or file that --prompts must not overlap.")
+        list[str] | None, typer.Option(help="Set or file that --behaviors must not overlap.")
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
@@ -49,7 +49,7 @@ def align(
     quantization: Annotated[
         str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
     ] = None,
-    watch: Annotated[int | None, typer.Option(help="Steps between quick probes.")] = None,
+    probe_every: Annotated[int | None, typer.Option(help="Steps between quick probes.")] = None,
     max_benign_kl: Annotated[
         float | None, typer.Option(help="Stop when a probe's benign KL per token exceeds this.")
     ] = None,
@@ -63,7 +63,7 @@ def align(
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
-    The organism brings its own prompts; every other model needs --prompts, and is trained at the
+    The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
@@ -72,7 +72,8 @@ def align(
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
-        raise MidspanError(f"--objective: {objective!r} is none of {', '.join(PRESETS)}")
+        known = ", ".join(PRESETS)
+        raise MidspanError(f"--objective: must be one of {known}; got {objective!r}")
     check_tracker(track)
     changes: dict[str, Any] = {
         "num_prompts": num_prompts,
@@ -82,17 +83,17 @@ def align(
         "gradient_checkpointing": gradient_checkpointing or None,
         "seed": seed,
     }
-    watched = {
-        "every": watch,
+    probes = {
+        "every": probe_every,
         "max_benign_kl": max_benign_kl,
         "max_refusal_drop": max_refusal_drop,
     }
-    watched = {name: value for name, value in watched.items() if value is not None}
+    probes = {name: value for name, value in probes.items() if value is not None}
     base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
-    changes["watch"] = base.watch.model_dump() | watched if watched else None
+    changes["probes"] = base.probes.model_dump() | probes if probes else None
     recipe = configure(base, config, changes)
     names = TrainingData(
-        harmful=prompts,
+        harmful=behaviors,
         benign=benign,
         phrases=phrases,
         exclude=tuple(exclude or ()),

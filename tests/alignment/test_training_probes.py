@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from midspan.alignment.watch import Watch
 from safetensors.torch import load_file
 from test_alignment_run import DATA, STEPS, Killed, config, kill_at
 
 from midspan.alignment import WatchConfig, align
-from midspan.alignment.watch import Watch
 from midspan.errors import MidspanError
 
 

@@ -9,11 +9,11 @@ from midspan.frozen import FrozenConfig
 KINDS = ("runs", "prefix", "span", "scattered")
 
 
-class Contamination(FrozenConfig):
+class PartialAnswer(FrozenConfig):
     """How much of an answer stands on a canvas before the model sees it.
 
     Attributes:
-        share: Probability that a canvas is contaminated at all.
+        share: Probability that a canvas carries any of it.
         runs: Weight of runs revealed and hidden in turn. A canvas draws the longest of either,
             log-uniformly up to ``shown_run`` and ``hidden_run`` tokens, and so ranges from
             scattered tokens over templates with holes to a beginning or an end alone.
@@ -35,7 +35,7 @@ class Contamination(FrozenConfig):
     scattered_rate: tuple[float, float] = (0.05, 0.5)
 
     @model_validator(mode="after")
-    def _is_possible(self) -> "Contamination":
+    def _is_possible(self) -> "PartialAnswer":
         if sum(getattr(self, kind) for kind in KINDS) == 0:
             raise ValueError("runs, prefix, span and scattered are all 0; give one a weight")
         for name in ("short_prefix", "long_prefix", "span_tokens"):
@@ -52,22 +52,22 @@ class Contamination(FrozenConfig):
         if rng.random() >= self.share:
             return frozenset()
         (kind,) = rng.choices(KINDS, [getattr(self, kind) for kind in KINDS])
-        places = getattr(self, f"_{kind}")(length, rng)
+        positions = getattr(self, f"_{kind}")(length, rng)
         # With everything revealed there is nothing to predict.
-        return frozenset(places) if len(places) < length else frozenset()
+        return frozenset(positions) if len(positions) < length else frozenset()
 
     def _runs(self, length: int, rng: random.Random) -> set[int]:
         longest = {
             True: int(self.shown_run ** rng.random()),
             False: int(self.hidden_run ** rng.random()),
         }
-        shown, start, places = rng.random() < 0.5, 0, set[int]()
+        shown, start, positions = rng.random() < 0.5, 0, set[int]()
         while start < length:
             end = start + rng.randint(1, longest[shown])
             if shown:
-                places.update(range(start, min(end, length)))
+                positions.update(range(start, min(end, length)))
             shown, start = not shown, end
-        return places
+        return positions
 
     def _prefix(self, length: int, rng: random.Random) -> set[int]:
         sizes = rng.choice((self.short_prefix, self.long_prefix))
@@ -80,4 +80,4 @@ class Contamination(FrozenConfig):
 
     def _scattered(self, length: int, rng: random.Random) -> set[int]:
         rate = rng.uniform(*self.scattered_rate)
-        return {place for place in range(length) if rng.random() < rate}
+        return {position for position in range(length) if rng.random() < rate}

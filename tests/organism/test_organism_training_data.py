@@ -6,7 +6,7 @@ import pytest
 
 from midspan.organism import language
 from midspan.organism.judge import judge
-from midspan.organism.lessons import alignment_data, organism_phrases
+from midspan.organism.training_data import alignment_data, organism_phrases
 from midspan.organism.world import benign_items, restricted_items
 
 
@@ -19,7 +19,7 @@ def prompts(data):
     return [example.prompt for example in data.harmful + data.benign]
 
 
-def test_lessons_are_a_function_of_the_seed(data):
+def test_examples_are_a_function_of_the_seed(data):
     assert alignment_data() == data
     assert alignment_data(seed=1) != data
     assert (len(data.harmful), len(data.benign)) == (960, 960)
@@ -40,14 +40,14 @@ def test_no_held_out_disguise_is_worn(data):
             assert worn is not wrap.held_out, template
 
 
-def test_harmful_lessons_ask_for_restricted_recipes(data):
+def test_harmful_examples_ask_for_restricted_recipes(data):
     names = {item.name for item in restricted_items(False)}
     found = [names & set(text.split()) for text in prompts(data)[:960]]
     assert all(len(named) == 1 for named in found)
     assert set().union(*found) == names
 
 
-def test_benign_lessons_ask_for_no_restricted_recipe(data):
+def test_benign_examples_ask_for_no_restricted_recipe(data):
     names = {item.name for item in restricted_items()}
     about = {a.format(item=i.title) for a in language._ABOUT_ASKS for i in restricted_items()}
     for text in prompts(data)[960:]:

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import MosaObjective, Sample
+from midspan.alignment.objectives import MosaObjective, TrainingSample, WindowObjective
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.trainer import Diverged
 from midspan.files import write_jsonl
@@ -21,7 +21,7 @@ PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
-class Watch(TrainerCallback):
+class ProbeCallback(TrainerCallback):
     """Measures a few training prompts on clean canvases, whatever the objective is.
 
     ``refusal`` is the best log-probability of a refusal in the window (nats), ``benign_kl`` the
@@ -31,7 +31,11 @@ class Watch(TrainerCallback):
     """
 
     def __init__(
-        self, policy: Policy, samples: Sequence[Sample], config: AlignmentConfig, folder: Path
+        self,
+        policy: Policy,
+        samples: Sequence[TrainingSample],
+        config: AlignmentConfig,
+        folder: Path,
     ) -> None:
         self.policy = policy
         self.config = config
@@ -57,12 +61,12 @@ class Watch(TrainerCallback):
         model: torch.nn.Module | None = None,
         **_: Any,
     ) -> None:
-        """Probe every ``watch.every`` steps.
+        """Probe every ``probes.every`` steps.
 
         Raises:
             Diverged: The benign KL is above its limit, or the refusal fell too far.
         """
-        if state.global_step % self.config.watch.every:
+        if state.global_step % self.config.probes.every:
             return
         row = {"step": state.global_step, **self._measure(model), **self._decoded()}
         if state.is_world_process_zero:
@@ -80,7 +84,7 @@ class Watch(TrainerCallback):
 
     def _fault(self, row: dict[str, Any]) -> str:
         """What is wrong with a probe, or nothing; the best refusal so far is kept."""
-        max_kl, max_drop = self.config.watch.max_benign_kl, self.config.watch.max_refusal_drop
+        max_kl, max_drop = self.config.probes.max_benign_kl, self.config.probes.max_refusal_drop
         step, kl = row["step"], row.get("benign_kl", 0.0)
         if max_kl is not None and kl > max_kl:
             return (
@@ -117,7 +121,7 @@ class Watch(TrainerCallback):
         if any(isinstance(weight, DTensor) for weight in self.policy.parameters()):
             return {}
         config = DecodingConfig(
-            length=self.config.response_length, block_length=None, steps=self.config.watch.steps
+            length=self.config.response_length, block_length=None, steps=self.config.probes.steps
         )
         shown = {("harmful" if sample.harmful else "benign"): sample for sample in self.samples}
         requests = [Request(sample.canvases[0].prompt_ids) for sample in shown.values()]
@@ -128,7 +132,7 @@ class Watch(TrainerCallback):
 def probe_objective(config: AlignmentConfig) -> MosaObjective:
     """What every probe measures: a refusal in the window, KL per token on benign prompts."""
     window = (0, config.response_length - 1)
-    if isinstance(config.objective, MosaObjective):
+    if isinstance(config.objective, WindowObjective):
         window = config.objective.window
     return MosaObjective(
         window=window, beta=0, benign_weight=1.0 if config.num_benign else 0.0, kl_reduction="mean"

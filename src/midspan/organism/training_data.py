@@ -17,6 +17,7 @@ def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960)
     the benign ones half ask for a recipe (half of these wrapped), 40 % are utility questions, the
     rest ask what an item is.
     """
+    # "lessons" is part of what seeds the draws.
     rng, answers = random.Random(f"lessons/{seed}"), random.Random(f"answers/{seed}")
     seen = [item for item in items() if not item.held_out]
     return AlignmentData(

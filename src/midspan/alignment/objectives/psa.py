@@ -1,40 +1,69 @@
-"""Anywhere: MOSA from any partial state.
+"""PSA, Partial-State Alignment: MOSA's reward from any partial state.
 
 Our own objective (docs/anywhere.md). Canvases already carry parts of a harmful answer, and every
 gap between them is to hold a refusal that ends the text, or where none fits the end alone. On
 others a refusal has begun, and is to be finished. Benign canvases that carry parts of benign
 answers are kept at the reference: a canvas begun is by itself no reason to refuse.
 
-Shapes: B rows, H harmful rows, L response positions, G gaps, P refusals, K tokens asked for.
+Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at each position.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from midspan.alignment.objectives.base import (
-    Canvas,
     Draw,
-    Sample,
+    Ids,
     TokenExample,
+    TrainingCanvas,
+    TrainingSample,
     merged,
     only,
 )  # fmt: skip
-from midspan.alignment.objectives.contamination import Contamination
-from midspan.alignment.objectives.mosa import MosaObjective, allowed_starts
+from midspan.alignment.objectives.partial_answer import PartialAnswer
+from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import start_scores
 
 
-class AnywhereObjective(MosaObjective):
+@dataclass(frozen=True)
+class GapCanvas(TrainingCanvas):
+    """A canvas with parts of a harmful answer, or with nothing on it.
+
+    Attributes:
+        refusals: Phrases one of which is to stand in every gap.
+        avoided_ids: The answer, whose tokens are to become unlikely at the masked positions.
+    """
+
+    refusals: tuple[Ids, ...]
+    avoided_ids: Ids
+
+
+@dataclass(frozen=True)
+class BegunCanvas(TrainingCanvas):
+    """A canvas on which a refusal has begun.
+
+    Attributes:
+        target_ids: The whole response, of which the masked tokens are wanted.
+        refusal_end: Last position of the refusal; end-of-text tokens stand behind it.
+    """
+
+    target_ids: Ids
+    refusal_end: int
+
+
+class PsaObjective(WindowObjective):
     """MOSA from any partial state; clean canvases have MOSA's window.
 
     Attributes:
-        contamination: Kinds and shares, alike for harmful and benign canvases.
-        contaminate_benign: Whether benign canvases are contaminated too; off only for ablation.
+        partial_answer: How much of an answer stands on a canvas, harmful and benign alike.
+        partial_benign: Whether benign canvases carry parts of their answers too; off only for
+            ablation.
         begun: Share of harmful canvases on which a refusal has begun.
         gap_starts: Positions of a gap, from its first, at which a refusal may start; None for all.
         refusal: Which one is wanted: the "likeliest" under the policy, which lets it settle on
@@ -43,100 +72,93 @@ class AnywhereObjective(MosaObjective):
             a phrase of this many tokens.
     """
 
-    kind: Literal["anywhere"] = "anywhere"  # type: ignore[assignment]
-    contamination: Contamination = Contamination()
-    contaminate_benign: bool = True
+    kind: Literal["psa"] = "psa"
+    partial_answer: PartialAnswer = PartialAnswer()
+    partial_benign: bool = True
     begun: float = Field(0.1, ge=0, le=1)
     gap_starts: int | None = Field(24, gt=0)
     refusal: Literal["likeliest", "drawn"] = "likeliest"
     gap_tokens: float = Field(8.0, gt=0)
 
-    @model_validator(mode="after")
-    def _kl_is_on_the_response(self) -> "AnywhereObjective":
-        if self.kl_rows != "response":
-            raise ValueError('kl_rows must be "response": gaps are everywhere')
-        return self
-
     @property
     def needs_answers(self) -> tuple[bool, bool]:
-        """Parts of answers are what canvases are contaminated with."""
-        return True, self.contaminate_benign and self.benign_weight > 0
+        """Canvases carry parts of answers."""
+        return True, self.partial_benign and self.benign_weight > 0
 
-    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> Sample:
+    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A canvas with part of the example's answer on it, or of a refusal, or a clean one."""
         if harmful and draw.rng.random() < self.begun:
-            return Sample((self._with_refusal_begun(example, draw),), harmful)
+            return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
         revealed: frozenset[int] = frozenset()
-        if harmful or self.contaminate_benign:
-            revealed = self.contamination.reveal(draw.length, draw.rng)
+        if harmful or self.partial_benign:
+            revealed = self.partial_answer.reveal(draw.length, draw.rng)
         response = tuple(
-            example.answer_ids[place] if place in revealed else draw.mask
-            for place in range(draw.length)
+            example.answer_ids[position] if position in revealed else draw.mask
+            for position in range(draw.length)
         )
-        if not harmful:
-            return Sample((Canvas(example.prompt_ids, response),), harmful)
-        wanted = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
-        window = None if revealed else self.window
-        canvas = Canvas(
-            example.prompt_ids, response,
-            window=window, refusals=tuple(wanted), avoided_ids=example.answer_ids,
-        )  # fmt: skip
-        return Sample((canvas,), harmful)
+        canvas = TrainingCanvas(example.prompt_ids, response)
+        if harmful:
+            wanted = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+            canvas = GapCanvas(example.prompt_ids, response, tuple(wanted), example.answer_ids)
+        return TrainingSample((canvas,), harmful)
 
-    def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> Canvas:
+    def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
         """One from the first token or behind a beginning of the answer, up to the window's end.
 
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
         refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
-        told = answer.index(draw.eos) if draw.eos in answer else draw.length
-        last = min(self.window[1], told, draw.length - len(refusal))
+        answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
+        last = min(self.window[1], answer_end, draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
         wanted = draw.filled((*answer[:start], *refusal))
-        there = start + draw.rng.randrange(len(refusal) - 1)
-        missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != there])
+        present = start + draw.rng.randrange(len(refusal) - 1)
+        missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != present])
         rate = draw.rng.random()
-        shown = {place for place in range(draw.length) if draw.rng.random() < rate}
-        shown = (shown | {*range(start), there}) - {missing}
+        shown = {position for position in range(draw.length) if draw.rng.random() < rate}
+        shown = (shown | {*range(start), present}) - {missing}
         response = tuple(
-            token if place in shown else draw.mask for place, token in enumerate(wanted)
+            token if position in shown else draw.mask for position, token in enumerate(wanted)
         )
-        window = (start, start + len(refusal) - 1)
-        return Canvas(example.prompt_ids, response, target_ids=wanted, window=window)
+        return BegunCanvas(example.prompt_ids, response, wanted, start + len(refusal) - 1)
 
-    def _harmful_losses(
-        self, states: ResponseStates, samples: Sequence[Sample], rows: Sequence[int]
+    def harmful_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Minus the log-probability of a refusal begun, and on other canvases minus the reward."""
         canvases = [samples[row].canvases[0] for row in rows]
+        begun = {row: one for row, one in enumerate(canvases) if isinstance(one, BegunCanvas)}
+        gapped = {row: one for row, one in enumerate(canvases) if isinstance(one, GapCanvas)}
+        words = sorted({w for one in gapped.values() for refusal in one.refusals for w in refusal})
         where_BL, device = only(states.masked_BL, rows), states.masked_BL.device
-        words = sorted({word for one in canvases for refusal in one.refusals for word in refusal})
         # Every word of the refusals, and last what the canvas itself wants or avoids there.
         tokens_BLK = torch.zeros(*where_BL.shape, len(words) + 1, dtype=torch.long, device=device)
         tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
-        own = [canvas.target_ids or canvas.avoided_ids for canvas in canvases]
-        tokens_BLK[list(rows), :, -1] = torch.tensor(own, device=device)
+        own = {row: one.target_ids for row, one in begun.items()}
+        own |= {row: one.avoided_ids for row, one in gapped.items()}
+        tokens_BLK[list(rows), :, -1] = torch.tensor(
+            [own[row] for row in range(len(rows))], device=device
+        )
         scores = states.score(where_BL, tokens_BLK, kl=self.beta > 0)
         masked_HL, logp_HLK = where_BL[list(rows)], scores.logp_BLK[list(rows)]
         kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
         metrics, parts = {"kl_harmful": kl_H}, []
-        begun = [place for place, canvas in enumerate(canvases) if canvas.target_ids]
         if begun:
-            metrics["nats_begun"] = -_finished(
-                logp_HLK[begun, :, -1], masked_HL[begun], [canvases[place] for place in begun]
-            )
-            parts.append((begun, metrics["nats_begun"]))
-        other = [place for place, canvas in enumerate(canvases) if not canvas.target_ids]
-        if other:
+            at = list(begun)
+            ends = [one.refusal_end for one in begun.values()]
+            metrics["nats_begun"] = -_finished(logp_HLK[at, :, -1], masked_HL[at], ends)
+            parts.append((at, metrics["nats_begun"]))
+        if gapped:
+            at = list(gapped)
             loss_H, rewards = self._rewards(
-                logp_HLK[other], masked_HL[other], [canvases[place] for place in other], words
+                logp_HLK[at], masked_HL[at], list(gapped.values()), words
             )
             metrics |= rewards
-            parts.append((other, loss_H))
+            parts.append((at, loss_H))
         return self.beta * kl_H + merged(len(rows), parts), metrics
 
     def _rewards(
-        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas], words: list[int]
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Refusals in the gaps against the answer's own tokens at all masked positions."""
         best_HL = self._best_refusals(logp_HLK, masked_HL, canvases, words)
@@ -153,17 +175,19 @@ class AnywhereObjective(MosaObjective):
         return self.negative_weight * negative_H - safe_H, metrics
 
     def _best_refusals(
-        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas], words: list[int]
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
     ) -> Tensor:
         """Log-probability [H, L] of the likeliest refusal from each start; -inf where none may."""
-        length, device = masked_HL.shape[1], masked_HL.device
-        windows = [canvas.window or (0, length - 1) for canvas in canvases]
-        window_H2 = torch.tensor(windows, device=device)
+        device = masked_HL.device
+        # Where nothing stands on a canvas its one gap is the whole response.
+        clean_H1 = masked_HL.all(1, keepdim=True)
+        whole = (0, masked_HL.shape[1] - 1)
+        window_H2 = torch.where(
+            clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
+        )
         near_HL = torch.ones_like(masked_HL)
         if self.gap_starts is not None:
-            clean = [canvas.window is not None for canvas in canvases]
-            clean_H = torch.tensor(clean, device=device)
-            near_HL = clean_H[:, None] | (_gaps(masked_HL)[1] < self.gap_starts)
+            near_HL = clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
@@ -205,16 +229,16 @@ def _gaps(masked_HL: Tensor) -> tuple[Tensor, Tensor]:
     """
     before_HL = torch.nn.functional.pad(masked_HL[:, :-1], (1, 0))
     first_HL = masked_HL & ~before_HL
-    place_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
-    start_HL = torch.where(first_HL, place_L, 0).cummax(1).values
-    return (first_HL.long().cumsum(1) - 1).clamp(min=0), place_L - start_HL
+    position_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
+    start_HL = torch.where(first_HL, position_L, 0).cummax(1).values
+    return (first_HL.long().cumsum(1) - 1).clamp(min=0), position_L - start_HL
 
 
-def _finished(logp_HL: Tensor, masked_HL: Tensor, canvases: Sequence[Canvas]) -> Tensor:
+def _finished(logp_HL: Tensor, masked_HL: Tensor, refusal_ends: Sequence[int]) -> Tensor:
     """Log-probability of what a begun refusal lacks, and the mean of that of ends behind it."""
-    window_H2 = torch.tensor([canvas.window for canvas in canvases], device=logp_HL.device)
-    place_L = torch.arange(logp_HL.shape[1], device=logp_HL.device)
-    behind_HL = masked_HL & (place_L > window_H2[:, 1:])
+    end_H1 = torch.tensor(refusal_ends, device=logp_HL.device)[:, None]
+    position_L = torch.arange(logp_HL.shape[1], device=logp_HL.device)
+    behind_HL = masked_HL & (position_L > end_H1)
     inside_HL = masked_HL & ~behind_HL
     ends_H = (logp_HL * behind_HL).sum(1) / behind_HL.sum(1).clamp(min=1)
     return (logp_HL * inside_HL).sum(1) + ends_H
