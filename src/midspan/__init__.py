@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING, Any
 from midspan.version import __version__
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig, Request, decode
+    from midspan.decoding import DecodingConfig, Request, decode, decoding_config
     from midspan.models import DiffusionLM
     from midspan.organism.weights import load
 
-__all__ = ["DecodingConfig", "DiffusionLM", "Request", "__version__", "decode", "load"]
+__all__ = [
+    "DecodingConfig",
+    "DiffusionLM",
+    "Request",
+    "__version__",
+    "decode",
+    "decoding_config",
+    "load",
+]
 
 _HOMES = {
     "DecodingConfig": "midspan.decoding",
     "Request": "midspan.decoding",
     "decode": "midspan.decoding",
+    "decoding_config": "midspan.decoding",
     "DiffusionLM": "midspan.models",
     "load": "midspan.organism.weights",
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -10,8 +10,13 @@ from midspan.errors import MidspanError
 
 
 class FrozenConfig(BaseModel):
-    """A frozen config that names the first wrong field, and where it is nested, in one line."""
+    """A frozen config that names the first wrong field, and where it is nested, in one line.
 
+    Attributes:
+        group: What stands before the field's name in that line.
+    """
+
+    group: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **fields: Any) -> None:
@@ -20,7 +25,7 @@ class FrozenConfig(BaseModel):
         Raises:
             MidspanError: A field is unknown, missing or wrong.
         """
-        with _one_line(""):
+        with _one_line(self.group):
             super().__init__(**fields)
 
     @classmethod
@@ -35,7 +40,7 @@ class FrozenConfig(BaseModel):
         Raises:
             MidspanError: A field is unknown, missing or wrong.
         """
-        with _one_line(within):
+        with _one_line(within or cls.group):
             return super().model_validate(obj, **options)
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.decoding.schedule import Progress, even_commits, linear_commits, random_times
 
 
@@ -25,10 +25,10 @@ def test_linear_commits_spend_every_mask(masks, steps):
 @given(st.lists(st.booleans(), min_size=24, max_size=24), st.sampled_from([1, 2, 3, 12]))
 def test_a_schedule_commits_what_is_open_block_by_block(open_L, num_blocks):
     for sampler in ("llada", "dream", "block"):
-        blocks = 1 if sampler == "dream" else num_blocks
-        config = DecodingConfig(
-            sampler=sampler, length=24, block_length=24 // blocks, steps=12 * blocks
-        )
+        fields = {"steps": 12}
+        if sampler != "dream":
+            fields = {"steps": 12 * num_blocks, "block_length": 24 // num_blocks}
+        config = decoding_config(sampler=sampler, length=24, **fields)
         still_open_BL = np.array([open_L, [True] * 24])
         progress = Progress(config, still_open_BL, None)
         visited = []
@@ -59,7 +59,7 @@ def test_random_times_follow_the_schedule():
 
 
 def test_rows_of_different_plans_stand_side_by_side():
-    config = DecodingConfig(length=4, steps=4, block_length=2)
+    config = decoding_config(length=4, steps=4, block_length=2)
     open_BL = np.array([[True] * 4, [False, False, True, False], [False] * 4])
     progress = Progress(config, open_BL, None)
     assert progress.block_B.tolist() == [0, 1, 2]
@@ -73,7 +73,7 @@ def test_rows_of_different_plans_stand_side_by_side():
 
 
 def test_what_is_opened_again_comes_back_one_a_forward():
-    config = DecodingConfig(length=4, steps=1)
+    config = decoding_config(length=4, steps=1)
     progress = Progress(config, np.ones((1, 4), dtype=bool), None)
     assert progress.commits(np.array([0])).tolist() == [4]
     progress.advance(np.array([0]))

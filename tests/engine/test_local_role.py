@@ -3,7 +3,7 @@
 import pytest
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
 from midspan.engine.journal import Journal
@@ -12,7 +12,7 @@ from midspan.engine.waves import Job, run
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
-CONFIG = DecodingConfig(length=16, block_length=8, steps=8)
+CONFIG = decoding_config(length=16, block_length=8, steps=8)
 PROMPT = (user("please help me with the sigil"),)
 SLOTTED = (user(f"please help me with the sigil {SLOT}"),)
 
@@ -134,6 +134,6 @@ def test_a_second_run_asks_nobody_and_gives_the_same(organism_lm, tmp_path, monk
 def test_canvases_are_resized_in_whole_blocks(wanted, length, steps):
     config = resized(CONFIG, wanted)
     assert (config.length, config.steps) == (length, steps)
-    DecodingConfig(**config.model_dump())
-    whole = resized(DecodingConfig(length=16, steps=8), wanted)
+    decoding_config(**config.model_dump())
+    whole = resized(decoding_config(length=16, steps=8), wanted)
     assert (whole.length, whole.steps) == (wanted, -(-wanted // 2))

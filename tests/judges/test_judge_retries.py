@@ -6,7 +6,7 @@ import pytest
 from test_classifiers import make_model
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Judge
 from midspan.engine.journal import Journal
@@ -62,7 +62,7 @@ def test_it_is_asked_greedily_and_then_twice_with_draws(tmp_path, good_at):
 
 
 def test_a_local_model_says_something_else_each_time(organism_lm, tmp_path, monkeypatch):
-    config = DecodingConfig(length=16, block_length=8, steps=8)
+    config = decoding_config(length=16, block_length=8, steps=8)
     judge = ChatJudge(LocalRole(organism_lm, config, 4), HARM)
     replies, calls, texts = judged(judge, tmp_path / "j")
     messages = HARM.messages(CASE.behavior, CASE.response)

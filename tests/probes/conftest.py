@@ -2,7 +2,7 @@
 
 import pytest
 
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.engine.journal import Journal
 from midspan.probes.asking import Ask, Bench, Material, Outcome
 
@@ -30,8 +30,8 @@ def material():
 @pytest.fixture
 def bench(organism_lm, tmp_path):
     decodings = {
-        "one block": DecodingConfig(length=32, block_length=None, steps=8),
-        "blocks of 8": DecodingConfig(length=32, block_length=8, steps=8),
+        "one block": decoding_config(length=32, block_length=None, steps=8),
+        "blocks of 8": decoding_config(length=32, block_length=8, steps=8),
     }
     with Journal(tmp_path / "journal.jsonl") as journal:
         yield Bench(organism_lm, "tiny", decodings, journal, 8)

@@ -116,11 +116,11 @@ class ProbeCallback(TrainerCallback):
         return {new: metrics[old].mean().item() for old, new in names.items() if old in metrics}
 
     def _decoded(self) -> dict[str, str]:
-        from midspan.decoding import DecodingConfig, Request, decode
+        from midspan.decoding import Request, decode, decoding_config
 
         if any(isinstance(weight, DTensor) for weight in self.policy.parameters()):
             return {}
-        config = DecodingConfig(
+        config = decoding_config(
             length=self.config.response_length, block_length=None, steps=self.config.probes.steps
         )
         shown = {("harmful" if sample.harmful else "benign"): sample for sample in self.samples}

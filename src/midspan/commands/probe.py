@@ -49,7 +49,7 @@ def fidelity(
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
     lm = load_model(model)
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
     from midspan.probes.fidelity import Question, default_acceleration
     from midspan.probes.fidelity import fidelity as run
 
@@ -61,8 +61,10 @@ def fidelity(
         "factor": factor,
     }
     faster = {name: value for name, value in options.items() if value is not None}
-    exact = DecodingConfig.for_family(lm, **({"cache": "none"} | shared))
-    fast = DecodingConfig.for_family(lm, **(shared | (faster or default_acceleration(lm, exact))))
+    exact = decoding_config(lm, **shared)
+    if "cache" not in shared and exact.cache != "none":
+        exact = exact.model_copy(update={"cache": "none"})
+    fast = decoding_config(lm, **(shared | (faster or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     requests, judge, judged_by = _behaviors(model, lm, prompts, n, seed)

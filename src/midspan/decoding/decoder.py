@@ -11,7 +11,7 @@ import torch
 
 from midspan.decoding import published
 from midspan.decoding.canvas import Canvas, Request, check_requests
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import DecodingConfig, DreamSampler, LladaSampler
 from midspan.decoding.hooks import Hook
 from midspan.decoding.steps import Batch, Filled, OnStep, fill_rows
 from midspan.decoding.trace import Generation
@@ -116,7 +116,7 @@ class _Work:
 
     def fill_rows(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Decode as many of the rows as come into one batch, from the first on."""
-        if self.config.compatibility:
+        if self.config.sampler != "block" and self.config.compatibility:
             canvas = Canvas.create(self.lm, self.requests, rows[:batch_size], self.config.length)
             return _fill_as_published(self.lm, canvas, self.config, self.on_step)
         return fill_rows(self.start, rows, batch_size, self.on_step)
@@ -130,7 +130,10 @@ class _Work:
 
 
 def _fill_as_published(
-    lm: DiffusionLM, canvas: Canvas, config: DecodingConfig, on_step: OnStep | None
+    lm: DiffusionLM,
+    canvas: Canvas,
+    config: LladaSampler | DreamSampler,
+    on_step: OnStep | None,
 ) -> Iterator[tuple[int, Filled]]:
     for view in published.steps(lm, canvas, config):
         if on_step is not None:

@@ -1,5 +1,7 @@
 """The built-in rules of which positions a step commits, as hooks."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,11 @@ from midspan.decoding.hooks import Hook, Proposal, View
 
 def rule_for(config: DecodingConfig) -> Hook:
     """The rule that the config asks for."""
-    if config.sampler == "block" and config.threshold is not None:
+    if config.threshold is None:
+        return Scheduled() if config.factor is None else ByFactor(config.factor)
+    if config.sampler == "block":
         return ScheduledOrConfident(config.threshold)
-    if config.threshold is not None:
-        return Confident(config)
-    return Scheduled() if config.factor is None else ByFactor(config.factor)
+    return Confident(config.threshold, config.ties)
 
 
 def open_scores(proposal: Proposal) -> Tensor:
@@ -33,9 +35,8 @@ class Scheduled(Hook):
 class Confident(Hook):
     """All that reach the threshold, and at least one (Fast-dLLM, dInfer)."""
 
-    def __init__(self, config: DecodingConfig) -> None:
-        assert config.threshold is not None
-        self.threshold, self.ties = config.threshold, config.ties
+    def __init__(self, threshold: float, ties: Literal["left", "together"]) -> None:
+        self.threshold, self.ties = threshold, ties
 
     def choose(self, view: View, proposal: Proposal) -> Tensor:
         """See `Hook`."""

@@ -54,12 +54,7 @@ class LocalRole(Role):
         """Substitutions do, and sampling."""
         if not isinstance(call, Chat):
             return isinstance(call, Substitute)
-        config = self._config(call)
-        return (
-            self._has_own_sampler
-            or bool(config.temperature or config.alg_temp)
-            or config.remasking == "random"
-        )
+        return self._has_own_sampler or self._config(call).is_random
 
     def lane(self, call: Call) -> str:
         """Canvases of one length, filled in one way, share a batch."""

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from midspan.cli import main
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
 from midspan.report.tables import table_csv
@@ -81,7 +81,7 @@ def test_decodings_are_one_block_and_blocks_of_32(organism_lm):
     }  # fmt: skip
     assert list(probe_decodings(organism_lm, {"length": 24, "steps": 8})) == ["one block"]
     own = probe_decodings(organism_lm, {"length": 32, "steps": 8, "block_length": 16})
-    assert own == {"as configured": DecodingConfig.for_family(organism_lm, length=32, steps=8,
+    assert own == {"as configured": decoding_config(organism_lm, length=32, steps=8,
                                                               block_length=16)}  # fmt: skip
 
 

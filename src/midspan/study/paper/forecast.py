@@ -178,10 +178,10 @@ def _attacks(
     models: int,
     prices: Mapping[str, tuple[float, float]],
 ) -> Forecast:
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     times = len(redteam.check(config)) * models
-    decoding = DecodingConfig.for_family(rate.lm, **config.decoding)
+    decoding = decoding_config(rate.lm, **config.decoding)
     responses, forwards = 0, 0
     calls: dict[str, int] = {}
     judges = [spec.partition("=")[2] or spec for spec in config.judges]

@@ -76,7 +76,7 @@ class ProbePlan(FrozenConfig):
         phrases: JSON file of phrases.
         n: Requests of each kind.
         fields: Of the probe's config.
-        decoding: Fields of `DecodingConfig` that replace the family's.
+        decoding: Fields of a `DecodingConfig` that replace the family's.
         batch_size: Rows that go through a model together.
         seed: Of requests, phrases and controls.
     """

@@ -72,16 +72,15 @@ def probe_decodings(
     lm: "DiffusionLM", overrides: Mapping[str, Any], organism: bool = False
 ) -> "dict[str, DecodingConfig]":
     """One block of the canvas's length, and blocks of 32; else what the family or the user says."""
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     fields = {**(ORGANISM_DECODING if organism else {}), **overrides}
-    own = DecodingConfig.for_family(lm, **fields)
+    own = decoding_config(lm, **fields)
     if own.sampler != "llada" or "block_length" in fields:
         return {"as configured": own}
     blocks = {"one block": None, f"blocks of {BLOCK}": BLOCK}
     if own.length <= BLOCK or own.length % BLOCK:
         del blocks[f"blocks of {BLOCK}"]
     return {
-        name: DecodingConfig.for_family(lm, **fields, block_length=block)
-        for name, block in blocks.items()
+        name: decoding_config(lm, **fields, block_length=block) for name, block in blocks.items()
     }

@@ -54,13 +54,13 @@ def chat_role(
         from midspan.engine.endpoint import Endpoint
 
         return Endpoint(endpoint_config(spec, servers))
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
     from midspan.engine.local import LocalRole
     from midspan.organism.weights import load
 
     lm = load(spec)
     lm.merge_adapter()
-    return LocalRole(lm, DecodingConfig.for_family(lm, **decoding), batch_size)
+    return LocalRole(lm, decoding_config(lm, **decoding), batch_size)
 
 
 def helper_role(name: str, spec: str, batch_size: int, servers: Servers = NO_SERVERS) -> Role:
