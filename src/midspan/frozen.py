@@ -1,10 +1,12 @@
 """The base of configs that users write, and what a wrong one says."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from midspan.errors import MidspanError
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class FrozenConfig(BaseModel):
@@ -25,3 +27,30 @@ def first_fault(error: ValidationError, within: str = "") -> str:
     place = ".".join(map(str, (*([within] if within else []), *first["loc"])))
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields with changes on top; a group of fields keeps what the changes leave out.
+
+    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
+    set to null is left out.
+    """
+    result = dict(base)
+    for name, value in changes.items():
+        old = result.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            result[name] = merged(old, value) if same else value
+        elif isinstance(old, dict) and value is None:
+            del result[name]
+        else:
+            result[name] = value
+    return result
+
+
+def validated(config: type[Config], fields: dict[str, Any]) -> Config:
+    """Build a config; pydantic's report becomes one line."""
+    try:
+        return config.model_validate(fields)
+    except ValidationError as error:
+        raise MidspanError(first_fault(error)) from error
