@@ -65,3 +65,22 @@ def first_fault(error: ValidationError, within: str = "") -> str:
         error = nested
     message = first["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, (".".join(names), message)))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields with changes on top; a group of fields keeps what the changes leave out.
+
+    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
+    set to null is left out.
+    """
+    result = dict(base)
+    for name, value in changes.items():
+        old = result.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            result[name] = merged(old, value) if same else value
+        elif isinstance(old, dict) and value is None:
+            del result[name]
+        else:
+            result[name] = value
+    return result

@@ -36,6 +36,10 @@ def decode(
     together. Where memory runs out, what is not done is decoded again in half the batch, with a
     warning and the same results.
 
+    Example:
+        >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))
+        >>> (generation,) = decode(lm, [request], decoding_config(lm, steps=32))
+
     Args:
         lm: A `midspan.models.DiffusionLM`.
         requests: Prompts, anchors and seeds.

@@ -8,6 +8,7 @@ from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
+from midspan.study.given import NOTHING, Given
 
 if TYPE_CHECKING:
     from midspan.engine.endpoint import EndpointConfig
@@ -40,7 +41,11 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
 
 
 def chat_role(
-    spec: str, decoding: Mapping[str, Any], batch_size: int, servers: Servers = NO_SERVERS
+    spec: str,
+    decoding: Mapping[str, Any],
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
 ) -> Role:
     """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
 
@@ -49,6 +54,7 @@ def chat_role(
         decoding: Changes of the family's settings; servers have their own.
         batch_size: Rows that a local model takes together.
         servers: Fields of `EndpointConfig`, by spec.
+        given: Models that the caller has loaded.
     """
     if is_server(spec):
         from midspan.engine.endpoint import Endpoint
@@ -56,16 +62,22 @@ def chat_role(
         return Endpoint(endpoint_config(spec, servers))
     from midspan.decoding import decoding_config
     from midspan.engine.local import LocalRole
-    from midspan.organism.weights import load
 
-    lm = load(spec)
-    lm.merge_adapter()
+    lm = given.load(spec)
     return LocalRole(lm, decoding_config(lm, **decoding), batch_size)
 
 
-def helper_role(name: str, spec: str, batch_size: int, servers: Servers = NO_SERVERS) -> Role:
+def helper_role(
+    name: str,
+    spec: str,
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
+) -> Role:
     """A helper of the attacks: ``organism`` for the scripted one, or any chat model."""
-    return twin.helpers()[name] if spec == TWIN else chat_role(spec, {}, batch_size, servers)
+    if spec == TWIN:
+        return twin.helpers()[name]
+    return chat_role(spec, {}, batch_size, servers, given)
 
 
 def judge_role(spec: str, batch_size: int = 8, servers: Servers = NO_SERVERS) -> Role:
