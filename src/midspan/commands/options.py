@@ -3,12 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from midspan.errors import MidspanError
-from midspan.frozen import FrozenConfig
+
+if TYPE_CHECKING:
+    from midspan.frozen import FrozenConfig
 
 Model = Annotated[
     str,
@@ -20,7 +22,7 @@ ConfigFile = Annotated[
     typer.Option("--config", help="YAML file with configuration fields; options win over it."),
 ]
 
-Config = TypeVar("Config", bound=FrozenConfig)
+Config = TypeVar("Config", bound="FrozenConfig")
 
 
 def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
