@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
+    from midspan.models import DiffusionLM
 
 # Metrics that the progress line shows, where the objective has them.
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
@@ -108,13 +112,30 @@ def align(
         f"learning rate {recipe.learning_rate:g}"
     )
     lm = load_model(model, quantization=quantization)
+    result = _train(lm, data, recipe, output, track)
+    _leave_group()
+    if not is_first:
+        return
+    if result.stopped:
+        raise MidspanError(result.stopped)
+    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
+    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+
+
+def _train(
+    lm: "DiffusionLM",
+    data: "AlignmentData",
+    recipe: "AlignmentConfig",
+    output: Path,
+    track: str,
+) -> "AlignmentResult":
+    """Train; the first process shows how far it is."""
     from midspan.alignment import align as train
+    from midspan.engine.shards import this_rank
     from midspan.runs.progress import Reporter
 
-    if not is_first:
-        train(lm, data, recipe, output, track=track)
-        _leave_group()
-        return
+    if this_rank().index != 0:
+        return train(lm, data, recipe, output, track=track)
     with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
 
         def show(step: int, total: int, row: Mapping[str, Any]) -> None:
@@ -122,12 +143,7 @@ def align(
             note = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
             stage.advance(step - stage.done, note)
 
-        result = train(lm, data, recipe, output, show, track)
-    _leave_group()
-    if result.stopped:
-        raise MidspanError(result.stopped)
-    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
-    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+        return train(lm, data, recipe, output, show, track)
 
 
 def _leave_group() -> None:

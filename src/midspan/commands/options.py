@@ -3,12 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from midspan.errors import MidspanError
-from midspan.frozen import FrozenConfig, merged
+
+if TYPE_CHECKING:
+    from midspan.frozen import FrozenConfig
 
 Model = Annotated[
     str,
@@ -20,7 +22,7 @@ ConfigFile = Annotated[
     typer.Option("--config", help="YAML file with configuration fields; options win over it."),
 ]
 
-Config = TypeVar("Config", bound=FrozenConfig)
+Config = TypeVar("Config", bound="FrozenConfig")
 
 __all__ = [
     "Config", "ConfigFile", "Model", "Seed", "command_line", "configure", "load_model", "quiet",
@@ -49,6 +51,8 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     Raises:
         MidspanError: One line naming the field, for an unreadable file or an invalid value.
     """
+    from midspan.frozen import merged
+
     fields = merged(base.model_dump(), read_config(file))
     fields |= {name: value for name, value in changes.items() if value is not None}
     return type(base).model_validate(fields)
