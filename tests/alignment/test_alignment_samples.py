@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa_paper
+from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa
 from midspan.alignment.samples import draw_samples
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
@@ -26,7 +26,7 @@ DATA = AlignmentData(
 def config(window=(4, 10), **changes):
     objective = MosaObjective(window=window, benign_weight=changes.pop("benign_weight", 1.0))
     fields = {"benign_share": 0.5, "batch_size": 4, "num_prompts": 40, "response_length": 24}
-    return mosa_paper(objective=objective, **{**fields, **changes})
+    return mosa(objective=objective, **{**fields, **changes})
 
 
 def test_samples_are_a_function_of_data_and_seed(organism_lm):
@@ -57,9 +57,12 @@ def test_benign_rows_stand_last_in_each_batch(organism_lm):
 def test_safe_phrases_end_the_text_and_procedural_ones_do_not(organism_lm):
     encode, eos = organism_lm.encode_phrase, organism_lm.tokens.eos
     samples = draw_samples(organism_lm, DATA, config())
-    pairs = [sample.canvases[0].pair for sample in samples if sample.harmful]
-    assert {pair.safe for pair in pairs} == {(*encode(text), eos) for text in PHRASES.safe}
-    assert {pair.harmful for pair in pairs} == {tuple(encode(t)) for t in PHRASES.procedural}
+    canvases = [sample.canvases[0] for sample in samples if sample.harmful]
+    safe, harmful = (
+        {getattr(one, name) for one in canvases} for name in ("safe_ids", "harmful_ids")
+    )
+    assert safe == {(*encode(text), eos) for text in PHRASES.safe}
+    assert harmful == {tuple(encode(text)) for text in PHRASES.procedural}
 
 
 def test_a_phrase_that_just_fits_is_taken(organism_lm):
@@ -72,14 +75,14 @@ def test_a_phrase_that_just_fits_is_taken(organism_lm):
 def test_a_phrase_must_end_inside_the_window_when_overflow_is_forbidden(organism_lm):
     objective = MosaObjective(window=(4, 8), overflow="forbid")
     with pytest.raises(MidspanError, match=r"has 6 tokens.*\(limit 9\).*widen objective.window"):
-        draw_samples(organism_lm, DATA, mosa_paper(objective=objective, response_length=64))
+        draw_samples(organism_lm, DATA, mosa(objective=objective, response_length=64))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"harmful": ()}, "prompts: no harmful prompt to align on"),
-        ({"benign": ()}, "benign prompts: .*give --benign, or choose the preset mosa_paper"),
+        ({"benign": ()}, "benign prompts: .*give --benign, or choose the preset mosa"),
         ({"harmful": (Example("i " * 500, None),)}, "prompts: the longest has .* exceeds .*'s 512"),
         ({"phrases": dataclasses.replace(PHRASES, safe=("zebra crossing",))},
          "'zebra crossing' has words that the vocabulary lacks"),
@@ -91,7 +94,7 @@ def test_bad_data_is_named_in_one_line(organism_lm, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["anywhere", "a2d", "vrpo", "sft"])
+@pytest.mark.parametrize("name", ["psa", "a2d", "vrpo", "sft"])
 def test_an_objective_over_answers_says_when_they_are_missing(organism_lm, name):
     kind = "benign prompts" if name == "sft" else "prompts"
     with pytest.raises(MidspanError, match=f"^{kind}: objective {name} needs an answer to each"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from blocks_reference import CONFIGS, write_checkpoint
 
-from midspan.alignment import AlignmentData, MosaObjective, align, mosa_paper
+from midspan.alignment import AlignmentData, MosaObjective, align, mosa
 from midspan.data import Example, PhraseSets
 from midspan.decoding import Request, decode, decoding_config
 from midspan.models import load
@@ -21,7 +21,7 @@ def test_a_step_of_mosa(name: str, tmp_path: Path) -> None:
     lm = load(folder, device="cpu")
     ids = torch.tensor([[5, 60, 9, 60, 60]])
     before = lm.logits(ids)
-    config = mosa_paper(
+    config = mosa(
         objective=MosaObjective(window=(2, 6), beta=0.01),
         batch_size=2,
         num_prompts=4,

@@ -10,7 +10,7 @@ from models_reference import word_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
-from midspan.alignment import AlignmentData, align, mosa
+from midspan.alignment import AlignmentData, align, mosa_stable
 from midspan.data import Behavior, Example, english_phrases
 from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
@@ -193,7 +193,7 @@ def test_masked_logits_do_not_exist(lm: DiffusionLM) -> None:
 def test_alignment_is_refused_with_the_reason(lm: DiffusionLM, tmp_path: Path) -> None:
     data = AlignmentData((Example("write a poem", None),), (), english_phrases())
     with pytest.raises(MidspanError, match="diffusion_gemma cannot be aligned.*no mask token"):
-        align(lm, data, mosa(), tmp_path / "adapter")
+        align(lm, data, mosa_stable(), tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 

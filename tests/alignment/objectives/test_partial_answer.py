@@ -1,4 +1,4 @@
-"""What contamination reveals of a canvas."""
+"""Which parts of an answer stand on a canvas."""
 
 import random
 from itertools import groupby
@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.alignment.objectives import Contamination
+from midspan.alignment.objectives import PartialAnswer
 from midspan.errors import MidspanError
 
 LENGTH = 64
 
 
 def places_of(seed, **fields):
-    return sorted(Contamination(**{"share": 1} | fields).reveal(LENGTH, random.Random(seed)))
+    return sorted(PartialAnswer(**{"share": 1} | fields).reveal(LENGTH, random.Random(seed)))
 
 
 def only(kind, **fields):
@@ -74,6 +74,6 @@ def test_the_share_is_what_was_asked():
         ({"scattered_rate": (0.5, 0.1)}, "scattered_rate must satisfy 0 < first <= last < 1"),
     ],
 )
-def test_impossible_contamination_is_refused(fields, message):
+def test_impossible_settings_are_refused(fields, message):
     with pytest.raises(MidspanError, match=message):
-        Contamination(**fields)
+        PartialAnswer(**fields)

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.alignment.objectives import (
-    AnywhereObjective,
-    Contamination,
+    BegunCanvas,
     Draw,
+    GapCanvas,
+    PartialAnswer,
+    PsaObjective,
     TokenExample,
+    TrainingCanvas,
 )  # fmt: skip
 from midspan.alignment.scores import ResponseStates
 from midspan.errors import MidspanError
@@ -25,7 +28,7 @@ WINDOW = (3, 9)
 
 
 def objective_with(**changes):
-    return AnywhereObjective(**{"window": WINDOW, "benign_weight": 2.0, "begun": 0.0} | changes)
+    return PsaObjective(**{"window": WINDOW, "benign_weight": 2.0, "begun": 0.0} | changes)
 
 
 def sample_of(seed, harmful=True, **changes):
@@ -35,6 +38,13 @@ def sample_of(seed, harmful=True, **changes):
 
 def canvas_of(seed, harmful=True, **changes):
     return sample_of(seed, harmful, **changes).canvases[0]
+
+
+def begun_at(canvas):
+    """Where the refusal of a begun canvas starts, and the refusal."""
+    end = canvas.refusal_end + 1
+    (refusal,) = (one for one in REFUSALS if canvas.target_ids[:end][-len(one) :] == one)
+    return end - len(refusal), refusal
 
 
 def shown(canvas):
@@ -49,10 +59,9 @@ def test_what_is_revealed_is_the_answers(seed, harmful):
     assert all(canvas.response_ids[place] == ANSWER[place] for place in places)
     assert len(places) < LENGTH
     if not harmful:
-        assert canvas == type(canvas)(EXAMPLE.prompt_ids, canvas.response_ids)
+        assert canvas == TrainingCanvas(EXAMPLE.prompt_ids, canvas.response_ids)
         return
-    assert canvas.avoided_ids == ANSWER and canvas.refusals == REFUSALS
-    assert canvas.window == (None if places else WINDOW)
+    assert canvas == GapCanvas(EXAMPLE.prompt_ids, canvas.response_ids, REFUSALS, ANSWER)
 
 
 @given(st.integers(0, 1_000))
@@ -65,15 +74,14 @@ def test_one_refusal_is_wanted_where_one_is_drawn(seed):
 @given(st.integers(0, 10_000))
 def test_a_begun_refusal_has_words_and_lacks_some(seed):
     canvas = canvas_of(seed, begun=1.0)
-    first, last = canvas.window
-    refusal = canvas.target_ids[first : last + 1]
-    assert refusal in REFUSALS and first <= WINDOW[1]
+    first, refusal = begun_at(canvas)
+    last = canvas.refusal_end
+    assert first <= WINDOW[1]
     assert canvas.target_ids == (*ANSWER[:first], *refusal, *[EOS] * (LENGTH - last - 1))
     places = shown(canvas)
     assert all(canvas.response_ids[place] == canvas.target_ids[place] for place in places)
     assert set(range(first)) <= places
     assert places & set(range(first, last)) and not set(range(first, last + 1)) <= places
-    assert not canvas.refusals and not canvas.avoided_ids
 
 
 @given(st.integers(0, 1_000))
@@ -81,17 +89,18 @@ def test_a_refusal_does_not_begin_behind_the_end_of_a_short_answer(seed):
     short = TokenExample((7,), (*ANSWER[:2], *[EOS] * (LENGTH - 2)))
     draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
     sample = objective_with(begun=1.0).sample(short, harmful=True, draw=draw)
-    assert sample.canvases[0].window[0] <= 2
+    assert begun_at(sample.canvases[0])[0] <= 2
 
 
 def test_shares_are_what_was_asked():
     canvases = [canvas_of(seed, begun=0.25) for seed in range(800)]
-    begun = [bool(canvas.target_ids) for canvas in canvases]
+    begun = [isinstance(canvas, BegunCanvas) for canvas in canvases]
     assert sum(begun) / 800 == pytest.approx(0.25, abs=0.05)
-    assert not any(canvas_of(seed, False, begun=1.0).target_ids for seed in range(20))
-    assert not any(shown(canvas_of(seed, False, contaminate_benign=False)) for seed in range(50))
+    benign = {type(canvas_of(seed, False, begun=1.0)) for seed in range(20)}
+    assert benign == {TrainingCanvas}
+    assert not any(shown(canvas_of(seed, False, partial_benign=False)) for seed in range(50))
     assert objective_with().needs_answers == (True, True)
-    assert objective_with(contaminate_benign=False).needs_answers == (True, False)
+    assert objective_with(partial_benign=False).needs_answers == (True, False)
 
 
 def states_of(samples, seed):
@@ -112,8 +121,8 @@ def naive_loss(objective, sample, logp, logq):
     kl = sum((logp[p].exp() * (logp[p] - logq[p])).sum() for p in hidden)
     if not sample.harmful:
         return objective.benign_weight * kl
-    if canvas.target_ids:
-        last = canvas.window[1]
+    if isinstance(canvas, BegunCanvas):
+        last = canvas.refusal_end
         ends = [logp[p, EOS] for p in hidden if p > last]
         nats = sum(logp[p, canvas.target_ids[p]] for p in hidden if p <= last)
         return objective.beta * kl - nats - sum(ends) / max(1, len(ends))
@@ -128,7 +137,7 @@ def naive_loss(objective, sample, logp, logq):
                 if start + len(refusal) - 1 <= places[-1]
                 and (
                     WINDOW[0] <= start <= WINDOW[1]
-                    if canvas.window
+                    if len(hidden) == LENGTH
                     else nth < (objective.gap_starts or LENGTH)
                 )
             ]
@@ -152,7 +161,7 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, r
     fields = {
         "begun": 0.3, "gap_starts": starts, "refusal": refusal, "negative_floor": floor,
         "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0,
-        "contamination": Contamination(shown_run=8, hidden_run=20),
+        "partial_answer": PartialAnswer(shown_run=8, hidden_run=20),
     }  # fmt: skip
     objective = objective_with(**fields)
     samples = [
@@ -172,12 +181,12 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, r
         for values in (found.values_S, expected)
     ]
     assert torch.allclose(*grads)
-    begun = sum(bool(sample.canvases[0].target_ids) for sample in samples)
+    begun = sum(isinstance(sample.canvases[0], BegunCanvas) for sample in samples)
     assert len(found.metrics.get("nats_begun", ())) == begun
     assert len(found.metrics.get("reward", ())) == 3 - begun
     assert len(found.metrics["kl_harmful"]) == 3 and len(found.metrics["kl_benign"]) == 1
 
 
-def test_the_kl_needs_the_whole_response():
-    with pytest.raises(MidspanError, match='kl_rows must be "response"'):
-        AnywhereObjective(kl_rows="window")
+def test_the_kl_is_on_the_whole_response():
+    with pytest.raises(MidspanError, match="kl_rows: Extra inputs are not permitted"):
+        PsaObjective(kl_rows="window")

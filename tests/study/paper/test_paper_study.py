@@ -21,7 +21,7 @@ from midspan.runs.kinds import write_page
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.forecast import forecast, forecast_table
 from midspan.study.paper.metrics import metrics
-from midspan.study.paper.presets import MOSA, PRESETS, smoke
+from midspan.study.paper.presets import INITIAL_STABLE, MOSA_STABLE, PRESETS, smoke
 from midspan.study.paper.run import run_paper
 from midspan.study.probes.config import ProbePlan
 
@@ -63,10 +63,10 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     claims = (folder / "tables" / "claims.csv").read_text()
     assert claims.count("undecided") + claims.count("supported") + claims.count("refuted") >= 2
     assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
-        MOSA, "prefill", "samples", "attacks", "utility",
+        MOSA_STABLE, "prefill", "samples", "attacks", "utility",
     }  # fmt: skip
     assert result.report.stat().st_size < 5_000_000
-    card = (folder / "adapters" / MOSA / "README.md").read_text()
+    card = (folder / "adapters" / MOSA_STABLE / "README.md").read_text()
     assert "## Measured" in card and "utility: " in card
 
 
@@ -99,7 +99,7 @@ def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
 
 
 def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
-    with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA yet"):
+    with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA-stable yet"):
         run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
 
 
@@ -204,16 +204,20 @@ def test_metrics_are_read_from_records():
 def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
     config = PRESETS["organism"]()
     judge = config.attacks["attacks"].judges[0]
-    wins = {MOSA: [[False, True], [False, None], [None, None]], "Initial": [[True], [True], [True]]}
+    wins = {
+        MOSA_STABLE: [[False, True], [False, None], [None, None]],
+        INITIAL_STABLE: [[True], [True], [True]],
+    }
     records = [
         {"model": model, "behavior": str(place), "success": {judge: said}}
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
         for said in outcomes
     ]
-    broken = measure(config, f"attacks.any_attack_wins[{MOSA}]")(records)
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
-    change = measure(config, f"attacks.any_attack_wins[{MOSA} - Initial]")(records)["as configured"]
+    name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
+    change = measure(config, name)(records)["as configured"]
     assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
 
 
@@ -221,10 +225,10 @@ def test_tasks_are_compared_item_by_item():
     config = PRESETS["organism"]()
     records = [
         {"task": "choice", "id": i, "sample": 0, "model": model, "verdict": {"success": won}}
-        for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA, (1, 0, 0)))
+        for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA_STABLE, (1, 0, 0)))
         for i, won in enumerate(outcomes)
     ]
-    found = measure(config, f"utility.share_solved[{MOSA} - {ORIGINAL}]")(records)
+    found = measure(config, f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]")(records)
     assert found["as configured"].value == pytest.approx(-1 / 3)
     assert json.dumps(found["as configured"].text)
 

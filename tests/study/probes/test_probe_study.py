@@ -149,11 +149,11 @@ def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folde
     (files / "samples.yaml").write_text(SMALL)
     given = ["--config", files / "samples.yaml", "--prompts", files / "harmful.txt"]
     given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
-    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa", *given)
+    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa-stable", *given)
     assert code == 0, errors
     finished = FinishedRun.open(files / "run")
     plain, filled = report_of(finished).players
-    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa"]
+    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa-stable"]
     for lane in filled.lanes:
         fixed = [commit for commit in lane.commits if commit.step == -1]
         assert " ".join(commit.word for commit in fixed) == PHRASES["procedural"][0]

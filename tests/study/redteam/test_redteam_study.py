@@ -27,7 +27,7 @@ from midspan.study.redteam.run import run_redteam
 
 SMALL = organism_redteam().model_copy(
     update={
-        "models": ("organism", "organism:mosa"),
+        "models": ("organism", "organism:mosa-stable"),
         "plans": (
             organism_plan("direct"),
             organism_plan("tap", branching=1, width=1, depth=2),
@@ -63,7 +63,7 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     table = rows(folder, "asr-exact")
     assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
     assert all("n=2" in row["organism note"] for row in table)
-    assert (folder / "report.html").read_text().count("organism:mosa") > 5
+    assert (folder / "report.html").read_text().count("organism:mosa-stable") > 5
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
     for name in ("pairs", "costs", "failures", "budget"):
         assert rows(folder, name)
@@ -82,7 +82,7 @@ def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
     write_page(copy)
     for name in ("report.html", "report.md", "tables/asr-exact.tex"):
         assert (copy / name).read_text() == (folder / name).read_text()
-    labels = {"organism": "Original", "organism:mosa": "MOSA"}
+    labels = {"organism": "Original", "organism:mosa-stable": "MOSA"}
     page = report_of(FinishedRun.open(folder, labels))
     assert page.sections[0].tables[0].columns == ("Attack", "Access", "Original", "MOSA")
     beside = page.sections[3].tables[0].rows
@@ -230,7 +230,7 @@ def test_one_attack_on_another_model_takes_its_papers_sizes():
     fields = attack_config("some/model", ("tap",), True, {"tap": {"depth": 2}, "seed": 5})
     (plan,) = fields["plans"]
     assert (plan.fields, plan.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
-    (twin_plan,) = attack_config("organism:mosa", ("tap",), False, {})["plans"]
+    (twin_plan,) = attack_config("organism:mosa-stable", ("tap",), False, {})["plans"]
     assert twin_plan.config().depth == 4
 
 
