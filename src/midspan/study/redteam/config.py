@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
@@ -47,7 +47,7 @@ class Plan(BaseModel):
         """
         changes = self.fields | ({"adaptive": True} if self.adaptive else {})
         try:
-            return find(self.attack).config.model_validate(changes)
+            return get_attack(self.attack).config.model_validate(changes)
         except ValidationError as error:
             raise MidspanError(f"{self.attack}: {first_fault(error)}") from error
 

@@ -13,7 +13,7 @@ from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword
 from midspan.organism import behaviors, twin
 
 if TYPE_CHECKING:
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
 TWIN = "organism"
 _SIMPLE: Mapping[str, Callable[[], Role]] = {
@@ -37,7 +37,7 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
     Raises:
         MidspanError: It is none, or has no such field or value.
     """
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
     try:
         return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
