@@ -12,7 +12,7 @@ from midspan.engine.calls import Judge
 from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole
 from midspan.engine.roles import Scripted
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.judges import FORMATS, HARM, ChatJudge, ClassifierJudge
 
 CASE = Judge(Behavior("b", "how do i bake bread ?"), "mix , knead , wait , bake .")
@@ -22,16 +22,16 @@ def judged(judge, path):
     """Replies to the same case, judged twice in one batch, and what it cost."""
     replies = []
 
-    def ask(sample, config):
+    def ask(state, config):
         replies.extend((yield [CASE, CASE]))
         return "exhausted"
 
     attack = Attack("ask", ask, AttackConfig, ("judge",))
     job = Job(attack, AttackConfig(), CASE.behavior, {"judge": judge})
     with Journal(path) as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]
-    return replies, result.spent["judge"].calls, texts
+    return replies, result.usage["judge"].calls, texts
 
 
 class Greedy(Scripted):

@@ -13,11 +13,11 @@ from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 from midspan.alignment import AlignmentData, align, mosa_stable
 from midspan.data import Behavior, Example, english_phrases
 from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Chat, user
 from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, load
 from midspan.models.uniform import UniformRequest, generate_uniform
@@ -210,7 +210,7 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
     unreadable = replace(asked, parse=int)
     found = []
 
-    def attack(sample: Sample, config: AttackConfig) -> Steps:
+    def attack(state: AttackState, config: AttackConfig) -> Steps:
         found.extend((yield [asked, asked, replace(asked, temperature=1.0), unreadable]))
         return "exhausted"
 
@@ -218,8 +218,8 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
     behavior = Behavior("b", "x")
     job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
     with Journal(tmp_path / "j") as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]
     assert [reply.failure for reply in found] == [None, None, None, "unparseable"]
-    assert result.spent["target"].calls == len(texts) == 6
+    assert result.usage["target"].calls == len(texts) == 6
     assert len(set(texts)) == 6

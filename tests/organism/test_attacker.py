@@ -95,7 +95,7 @@ def test_what_is_sent_to_the_organism_is_in_its_words():
             parsed = ask(kind, fields, seed)
             text = parsed if kind == "advprefix.answer" else list(read_object(parsed).values())[-1]
             assert set(split_words(text)) <= known
-    for name in attacks.names():
+    for name in attacks.list_attacks():
         for text in _texts({k: v for k, v in twin.texts(name).items() if k not in _NAMES}):
             assert set(split_words(text)) <= known
 

@@ -62,7 +62,7 @@ class AttackRun(RunResult[AttackRecord]):
             if value not in known:
                 raise MidspanError(f"{name}: must be one of {', '.join(known)}; got {value!r}")
         rows = [row for row in self.records if (row["plan"], row["model"]) == (method, model)]
-        return Outcomes.of(rows, judge).asr
+        return Outcomes.from_records(rows, judge).asr
 
     def summary(self) -> str:
         """The result in a few words."""
@@ -197,10 +197,10 @@ def _routed(methods: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
     Raises:
         MidspanError: A field belongs to neither.
     """
-    from midspan.attacks import find
+    from midspan.attacks import get_attack
     from midspan.study.redteam.config import RedteamConfig
 
-    configs = {method: find(method).config.model_fields for method in methods}
+    configs = {method: get_attack(method).config.model_fields for method in methods}
     set_elsewhere = {"models", "plans", "behaviors", "judges"}
     study = {*RedteamConfig.model_fields.keys(), "adaptive", *methods} - set_elsewhere
     kept, others = split_fields(fields, study)

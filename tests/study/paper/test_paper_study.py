@@ -240,7 +240,7 @@ def test_a_forecast_counts_what_the_run_then_does(done, tmp_path):
         records = FinishedRun.open(folder / part).rows("records.jsonl")
         assert rows[part].responses == len(records)
     records = FinishedRun.open(folder / "attacks").rows("records.jsonl")
-    asked = sum(record["spent"]["target"]["calls"] for record in records)
+    asked = sum(record["usage"]["target"]["calls"] for record in records)
     assert asked <= rows["attacks"].responses
     assert all(found.hours > 0 and found.dollars == 0 for found in rows.values())
     assert forecast_table(list(rows.values())).rows[-1][0] == "in all"

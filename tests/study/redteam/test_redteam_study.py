@@ -57,7 +57,7 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     assert len(records) == 2 * 3 * 2
     assert set(result.cells) == {(m, p.name) for m in SMALL.models for p in SMALL.plans}
     for record in records:
-        assert record["spent"]["target"]["calls"] >= 1
+        assert record["usage"]["target"]["calls"] >= 1
         assert set(record["success"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")

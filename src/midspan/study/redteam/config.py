@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
@@ -43,7 +43,7 @@ class Plan(FrozenConfig):
             MidspanError: There is no such attack, or it has no such field or value.
         """
         changes = self.fields | ({"adaptive": True} if self.adaptive else {})
-        return find(self.attack).config.model_validate(changes, within=self.attack)
+        return get_attack(self.attack).config.model_validate(changes, within=self.attack)
 
 
 class RedteamConfig(FrozenConfig):

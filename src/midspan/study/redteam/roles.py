@@ -11,7 +11,7 @@ from midspan.organism import behaviors, twin
 from midspan.study.given import NOTHING, Given
 
 if TYPE_CHECKING:
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
 TWIN = "organism"
 _SIMPLE: Mapping[str, Callable[[], Role]] = {
@@ -35,7 +35,7 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
     Raises:
         MidspanError: It is none, or has no such field or value.
     """
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
     return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.data.behaviors import Behavior, BehaviorSet
 from midspan.engine.journal import Journal
-from midspan.engine.records import assess
+from midspan.engine.records import judge_results
 from midspan.engine.roles import Role
-from midspan.engine.waves import Job, Turn, run
+from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.judges.calibration import Calibration
@@ -115,17 +115,23 @@ def _attack_all(
         roles = {**helpers, "judge": judges[config.judges[0]], **_models(model, config, given)}
         target = roles["target"].fingerprint
         jobs = [
-            Job(find(plan.attack), plan.config(), behavior, roles, plan.budget or config.budget)
+            Job(
+                get_attack(plan.attack),
+                plan.config(),
+                behavior,
+                roles,
+                plan.budget or config.budget,
+            )
             for plan in config.plans
             for behavior in behaviors
         ]
         with reporter.stage(f"replies of {model}", None) as stage:
 
-            def show(turn: Turn, stage: Stage = stage, target: str = target) -> None:
-                stage.advance(turn.replies if turn.role == target else 0)
+            def show(step: SchedulerProgress, stage: Stage = stage, target: str = target) -> None:
+                stage.advance(step.replies if step.role == target else 0)
 
-            results = run(jobs, journal, config.seed, show)
-        judged = assess(jobs, results, judges, journal, config.seed)
+            results = run_attacks(jobs, journal, config.seed, show)
+        judged = judge_results(jobs, results, judges, journal, config.seed)
         for place, plan in enumerate(config.plans):
             start = place * len(behaviors)
             cells[model, plan.name] = [
@@ -139,7 +145,7 @@ def _check_language(config: RedteamConfig) -> None:
     """The scripts and the exact judge know one world only."""
     if config.on_twin:
         return
-    asked = {role for plan in config.plans for role in find(plan.attack).roles}
+    asked = {role for plan in config.plans for role in get_attack(plan.attack).roles}
     scripted = [name for name, spec in config.helpers.items() if spec == TWIN and name in asked]
     if scripted:
         raise MidspanError(
@@ -151,7 +157,7 @@ def _check_language(config: RedteamConfig) -> None:
 
 def _check_access(config: RedteamConfig) -> None:
     """Attacks that need more than text cannot be run on servers."""
-    needy = [plan.attack for plan in config.plans if "proxy" in find(plan.attack).roles]
+    needy = [plan.attack for plan in config.plans if "proxy" in get_attack(plan.attack).roles]
     if needy and not all(set(config.proxies) - {model} for model in config.models):
         raise MidspanError(f"proxies: {needy[0]} takes gradients of one; name one for each target")
     if needy and any(is_server(model) for model in (*config.models, *config.proxies)):
@@ -162,7 +168,7 @@ def _models(model: str, config: RedteamConfig, given: Given) -> dict[str, Role]:
     """The target, and a proxy where an attack takes one."""
     target = chat_role(model, config.decoding, config.batch_size, config.servers, given)
     roles = {"target": target}
-    if any("proxy" in find(plan.attack).roles for plan in config.plans):
+    if any("proxy" in get_attack(plan.attack).roles for plan in config.plans):
         proxy = next(spec for spec in config.proxies if spec != model)
         roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size, given=given)
     return roles

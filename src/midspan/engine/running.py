@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, Sample, Stop
+from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, AttackState, Stop
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Judge, Reply, Score
 from midspan.engine.journal import key_of
@@ -51,10 +51,10 @@ class Job:
 
 
 @dataclass(eq=False)
-class OpenCall:
+class PendingCall:
     """A call on its way; `key` names its reply in the journal."""
 
-    live: "Live"
+    attack: "RunningAttack"
     index: int
     call: Call
     role: Role
@@ -63,7 +63,7 @@ class OpenCall:
 
     def __post_init__(self) -> None:
         """Draw the seed and make the key."""
-        self.seed = self.live.seed_of(self.index, self.retry) if self.role.draws(self.call) else 0
+        self.seed = self.attack.seed_of(self.index, self.retry) if self.role.draws(self.call) else 0
         parts = {"retry": self.retry} if self.retry else {}
         self.key = key_of(
             role=self.role.fingerprint,
@@ -77,18 +77,18 @@ class OpenCall:
         """What the role is given."""
         return Task(self.call, self.seed)
 
-    def settle(self, answer: Answer | NoAnswer) -> "OpenCall | None":
-        """Pass the answer on to the sample, or return the call that asks again."""
+    def settle(self, answer: Answer | NoAnswer) -> "PendingCall | None":
+        """Pass the answer on to the attack, or return the call that asks again."""
         reply = self._reply(answer)
         again = self._again() if reply.failure == "unparseable" else None
         if again is None:
-            self.live.replies[self.index] = reply
+            self.attack.replies[self.index] = reply
         return again
 
     def _reply(self, answer: Answer | NoAnswer) -> Reply:
         if isinstance(answer, NoAnswer):
             return Reply(failure=answer.failure, reason=answer.reason)
-        self.live.ledger.book(self.call.role, answer.tokens, answer.forwards)
+        self.attack.ledger.book(self.call.role, answer.tokens, answer.forwards)
         text = answer.raw if isinstance(answer.raw, str) else ""
         try:
             value = self.role.read(self.call, answer.raw)
@@ -96,7 +96,7 @@ class OpenCall:
             return Reply(text, failure="unparseable", reason=f"{self.call.role}: {error}")
         return Reply(text, value, continuation=answer.continuation, target_calls=self.target_calls)
 
-    def _again(self) -> "OpenCall | None":
+    def _again(self) -> "PendingCall | None":
         if self.retry >= getattr(self.call, "retries", 0):
             return None
         call = self.call
@@ -104,20 +104,20 @@ class OpenCall:
             call = replace(call, temperature=1.0)  # Else it would say the same again.
             if not self.role.draws(call):
                 return None
-        (granted,) = self.live.ledger.grant([call])
+        (granted,) = self.attack.ledger.grant([call])
         if granted is None:
             return None
-        return OpenCall(self.live, self.index, call, self.role, granted, self.retry + 1)
+        return PendingCall(self.attack, self.index, call, self.role, granted, self.retry + 1)
 
 
-class Live:
+class RunningAttack:
     """A job on its way from its first batch of calls to its result."""
 
     def __init__(self, job: Job, seed: int) -> None:
         self.job = job
         self._name = f"{seed}/{job.attack.name}/{job.behavior.id}"
-        self._sample = Sample(job.behavior, random.Random(self._name))
-        self._steps = job.attack.run(self._sample, job.config)
+        self._state = AttackState(job.behavior, random.Random(self._name))
+        self._steps = job.attack.run(self._state, job.config)
         self._step = 0
         self._access = 0
         self._cut = False
@@ -136,7 +136,7 @@ class Live:
         digest = hashlib.sha256(f"{self._name}/{self._step}/{index}/{retry}".encode()).digest()
         return int.from_bytes(digest[:4]) >> 1  # Endpoints take no more than 31 bits.
 
-    def advance(self) -> list[OpenCall]:
+    def advance(self) -> list[PendingCall]:
         """Send the replies and open the next batch; none when the attack has ended."""
         while True:
             replies = [reply for reply in self.replies if reply is not None]
@@ -164,12 +164,12 @@ class Live:
             if calls:
                 return self._open(calls, granted)
 
-    def _open(self, calls: Sequence[Call], granted: Sequence[int | None]) -> list[OpenCall]:
+    def _open(self, calls: Sequence[Call], granted: Sequence[int | None]) -> list[PendingCall]:
         opened = []
         for index, (call, count) in enumerate(zip(calls, granted, strict=True)):
             if count is not None:
                 self._access = max(self._access, _access(call))
-                opened.append(OpenCall(self, index, call, self.job.roles[call.role], count))
+                opened.append(PendingCall(self, index, call, self.job.roles[call.role], count))
         return opened
 
     def result(self) -> AttackResult:
@@ -178,11 +178,11 @@ class Live:
         return AttackResult(
             behavior=self.job.behavior.id,
             attack=self.job.attack.name,
-            attempts=tuple(self._sample.attempts),
+            attempts=tuple(self._state.attempts),
             stop=stop,
             reason=self._last_failure if stop == "failed" else "",
             access=_ACCESS[self._access],
-            spent=self.ledger.spent,
+            usage=self.ledger.usage,
         )
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, together
-from midspan.engine.budget import Budget, Spent
+from midspan.engine.budget import Budget, Usage
 from midspan.engine.calls import Anchor, Chat, Likelihood, Score, TokenScore, user
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
 
 
@@ -37,7 +37,7 @@ class Batched(Scripted):
     def size(self, call):
         return len(call.messages[-1]["content"])
 
-    def lane(self, call):
+    def queue(self, call):
         return str(call.max_tokens)
 
     def answer(self, tasks):
@@ -64,9 +64,9 @@ class Rounds(AttackConfig):
     rounds: int = 3
 
 
-def walk(sample, config):
+def walk(state, config):
     """A bit of everything: branches, retries, own draws, samples, early stops, failures."""
-    best = sample.behavior.prompt
+    best = state.behavior.prompt
     for _ in range(config.rounds):
         asked = [Chat("attacker", (user(best),), parse=int, retries=1) for _ in range(2)]
         proposals = yield asked
@@ -79,8 +79,8 @@ def walk(sample, config):
         ]
         responses = yield calls * 2
         for call, response in zip(calls * 2, responses, strict=True):
-            sample.note(call, response, score=len(response.text))
-        if sample.rng.random() < 0.1:
+            state.note(call, response, score=len(response.text))
+        if state.rng.random() < 0.1:
             return "success"
         best = responses[0].text
     return "exhausted"
@@ -105,7 +105,7 @@ def jobs(count, made, budget=None):
 
 def results(path, todo, seed=0):
     with Journal(path) as journal:
-        return {result.behavior: result for result in run(todo, journal, seed)}
+        return {result.behavior: result for result in run_attacks(todo, journal, seed)}
 
 
 @pytest.fixture(scope="module")
@@ -202,14 +202,14 @@ def test_an_interrupted_run_ends_with_the_same_results_and_pays_once(
     with pytest.raises(KeyboardInterrupt):
         results(tmp_path / "j", jobs(12, made(interrupted_at)))
     assert results(tmp_path / "j", jobs(12, made(-1))) == reference
-    assert len(asked) == sum(s.calls for r in reference.values() for s in r.spent.values())
+    assert len(asked) == sum(s.calls for r in reference.values() for s in r.usage.values())
 
 
 KILLED = """
 import sys, random, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_waves import *
+from test_scheduler import *
 def paid(function):
     def speak(call, rng):
         with open({folder!r} + "/paid", "a") as file:
@@ -244,7 +244,7 @@ def test_kill_9_at_random_points_changes_nothing(reference, tmp_path):
     found = json.loads((tmp_path / "done").read_text())
     expected = {name: dataclasses.asdict(result) for name, result in reference.items()}
     assert found == json.loads(json.dumps(expected))
-    total = sum(s.calls for r in reference.values() for s in r.spent.values())
+    total = sum(s.calls for r in reference.values() for s in r.usage.values())
     # A kill may fall between a reply and its line; that one reply is lost, no other.
     assert kills >= 2
     assert total <= paid_for(tmp_path) <= total + kills
@@ -257,7 +257,7 @@ def paid_for(folder):
 def test_a_budget_ends_an_attack_where_it_is_spent_and_again_on_resume(tmp_path):
     todo = jobs(12, roles(), Budget(target=5))
     first = results(tmp_path / "j", todo)
-    assert all(result.spent["target"].calls <= 5 for result in first.values() if result.ran)
+    assert all(result.usage["target"].calls <= 5 for result in first.values() if result.ran)
     cut = [result for result in first.values() if result.stop == "budget"]
     assert cut
     assert all(len(result.attempts) == 5 for result in cut)
@@ -270,7 +270,7 @@ def test_a_budget_ends_an_attack_where_it_is_spent_and_again_on_resume(tmp_path)
 )
 def test_other_budgets(tmp_path, budget, largest):
     found = results(tmp_path / "j", jobs(6, roles(), Budget(**budget)))
-    calls = [result.spent["attacker"].calls for result in found.values()]
+    calls = [result.usage["attacker"].calls for result in found.values()]
     # With "tokens" the first batch, with its retries, is made in full.
     assert max(calls) <= largest + (2 if "tokens" in budget else 0)
 
@@ -279,11 +279,11 @@ def one(attack_function, made, tmp_path, **options):
     spec = Attack("one", attack_function, AttackConfig, tuple(made))
     job = Job(spec, AttackConfig(), Behavior("b", "request"), made, **options)
     with Journal(tmp_path / "j") as journal:
-        return run([job], journal)[0]
+        return run_attacks([job], journal)[0]
 
 
 def test_a_helper_that_does_not_answer_is_no_refusal(tmp_path):
-    def attack(sample, config):
+    def attack(state, config):
         (reply,) = yield [Chat("attacker", (user("x"),))]
         assert (reply.ok, reply.failure, reply.value) == (False, "failed", None)
         return "failed"
@@ -300,14 +300,14 @@ def test_an_answer_not_as_asked_is_asked_for_again_and_then_reported(tmp_path):
         seeds.append((rng.random(), call.temperature))
         return "babble"
 
-    def attack(sample, config):
+    def attack(state, config):
         (reply,) = yield [Chat("attacker", (user("x"),), parse=int, retries=3)]
         assert (reply.failure, reply.text, reply.value) == ("unparseable", "babble", None)
         return "failed"
 
     result = one(attack, {"attacker": Scripted(babble, "v")}, tmp_path)
     assert len(set(seeds)) == 4
-    assert result.spent["attacker"] == Spent(4, 4, 0)
+    assert result.usage["attacker"] == Usage(4, 4, 0)
     assert "attacker: invalid literal" in result.reason
 
 
@@ -318,7 +318,7 @@ def test_cycles_are_looked_for_while_a_role_answers_alone(tmp_path):
         seen.append(("role", gc.isenabled()))
         return "text"
 
-    def attack(sample, config):
+    def attack(state, config):
         yield [Chat("target", (user("x"),))]
         seen.append(("attack", gc.isenabled()))
         raise KeyError
@@ -336,17 +336,17 @@ def test_cycles_are_looked_for_while_a_role_answers_alone(tmp_path):
 
 
 def test_equal_calls_are_sampled_apart_and_parts_advance_together(tmp_path):
-    def part(sample, name):
+    def part(state, name):
         replies = yield [Chat("target", (user(name),))] * 2
         (last,) = yield [Chat("target", (user(replies[0].text),))]
         return name, last.text
 
-    def short(sample):
+    def short(state):
         return "short"
         yield
 
-    def attack(sample, config):
-        values = yield from together([part(sample, "a"), short(sample), part(sample, "b")])
+    def attack(state, config):
+        values = yield from together([part(state, "a"), short(state), part(state, "b")])
         assert [values[0][0], values[1], values[2][0]] == ["a", "short", "b"]
         assert values[0][1].startswith("a ") and values[2][1].startswith("b ")
         replies = yield [Chat("target", (user("same"),))] * 5
@@ -354,7 +354,7 @@ def test_equal_calls_are_sampled_apart_and_parts_advance_together(tmp_path):
         return "exhausted"
 
     result = one(attack, {"target": Scripted(echo, "v")}, tmp_path)
-    assert (result.stop, result.spent["target"].calls) == ("exhausted", 11)
+    assert (result.stop, result.usage["target"].calls) == ("exhausted", 11)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_access_is_what_was_used_of_the_target(tmp_path, call, access):
             Likelihood(3, (TokenScore(1, -0.5, ((2, -0.1),)),)) if isinstance(call, Score) else "t"
         )
 
-    def attack(sample, config):
+    def attack(state, config):
         (reply,) = yield [call]
         if isinstance(call, Score):
             assert reply.value == Likelihood(3, (TokenScore(1, -0.5, ((2, -0.1),)),))
@@ -391,7 +391,7 @@ def test_what_cannot_run_is_refused_before_it_does():
 
 
 def test_a_fault_in_an_attack_names_it(tmp_path):
-    def attack(sample, config):
+    def attack(state, config):
         yield [Chat("target", (user("x"),))]
         raise KeyError("oops")
 
@@ -404,11 +404,11 @@ SHARD = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_waves import *
+from test_scheduler import *
 from midspan.engine.shards import open_journal, this_rank
 rank = this_rank()
 with open_journal(Path({folder!r}), rank) as journal:
-    run(rank.share(jobs(12, roles(4))), journal)
+    run_attacks(rank.share(jobs(12, roles(4))), journal)
 """
 
 
@@ -433,6 +433,6 @@ def test_two_processes_give_the_records_of_one(reference, tmp_path):
 
     made = {"target": Scripted(never, "target-v1"), "attacker": Scripted(never, "attacker-v1")}
     with open_journal(tmp_path, Rank()) as journal:
-        found = {result.behavior: result for result in run(jobs(12, made), journal)}
+        found = {result.behavior: result for result in run_attacks(jobs(12, made), journal)}
     assert found == reference
     assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]

@@ -1,4 +1,4 @@
-"""Waves: all live samples advance together, and their calls go to the roles in full batches.
+"""The scheduler: running attacks advance together, and their calls go to roles in full batches.
 
 Nothing here depends on time: which calls go next follows from the calls alone, and a reply from its
 call and seed, so an interrupted run goes on with the same batches.
@@ -14,34 +14,34 @@ from typing import NamedTuple
 from midspan.engine.attack import AttackResult
 from midspan.engine.journal import Journal
 from midspan.engine.roles import Answer, NoAnswer, Role
-from midspan.engine.samples import Job, Live, OpenCall
+from midspan.engine.running import Job, PendingCall, RunningAttack
 
-__all__ = ["Job", "Turn", "run"]
+__all__ = ["Job", "SchedulerProgress", "run_attacks"]
 
 _SYNC_SECONDS = 1.0
 
 
-class Turn(NamedTuple):
+class SchedulerProgress(NamedTuple):
     """What a role has just answered.
 
     Attributes:
         role: Its fingerprint.
         replies: Replies that are now available.
-        asked: Rows that had to be asked for; the others were journalled.
+        computed: Rows that were not in the journal.
         batches: Batches in which they were.
     """
 
     role: str
     replies: int
-    asked: int
+    computed: int
     batches: int
 
 
-OnTurn = Callable[[Turn], None]
+OnProgress = Callable[[SchedulerProgress], None]
 
 
-def run(
-    jobs: Sequence[Job], journal: Journal, seed: int = 0, on_turn: OnTurn | None = None
+def run_attacks(
+    jobs: Sequence[Job], journal: Journal, seed: int = 0, on_progress: OnProgress | None = None
 ) -> list[AttackResult]:
     """Run attacks to their ends; what the journal holds is not asked again.
 
@@ -49,31 +49,31 @@ def run(
         jobs: In any order; a job's result does not depend on the others.
         journal: Every reply is in it before it is used.
         seed: Of all draws.
-        on_turn: Told of progress.
+        on_progress: Told of progress.
 
     Returns:
         Results in the order of the jobs.
     """
-    lives = [Live(job, seed) for job in jobs]
-    desk = _Desk(journal, on_turn)
+    attacks = [RunningAttack(job, seed) for job in jobs]
+    scheduler = _Scheduler(journal, on_progress)
     try:
         with _collecting(False):
-            ready: list[Live] = lives
+            ready: list[RunningAttack] = attacks
             while ready:
-                for live in ready:
-                    desk.put(live.advance())
-                ready = desk.turn()
+                for attack in ready:
+                    scheduler.put(attack.advance())
+                ready = scheduler.advance()
     finally:
-        desk.close()
-    return [live.result() for live in lives]
+        scheduler.close()
+    return [attack.result() for attack in attacks]
 
 
 @contextmanager
 def _collecting(wanted: bool) -> Iterator[None]:
     """Python's search for reference cycles, on or off.
 
-    Waves make none, and hold so many calls and replies that looking through them again and again
-    takes a third of a large replay.
+    The scheduler makes none, and holds so many calls and replies that looking through them again
+    and again takes a third of a large replay.
     """
     was_on = gc.isenabled()
     (gc.enable if wanted else gc.disable)()
@@ -84,12 +84,12 @@ def _collecting(wanted: bool) -> Iterator[None]:
 
 
 @dataclass
-class _Lane:
+class _Queue:
     """Calls that may share a batch, by key; equal calls are asked once."""
 
     role: Role
     name: str
-    waiting: dict[str, list[OpenCall]] = field(default_factory=dict)
+    waiting: dict[str, list[PendingCall]] = field(default_factory=dict)
 
     @property
     def fill(self) -> float:
@@ -97,7 +97,7 @@ class _Lane:
         capacity = self.role.capacity
         return len(self.waiting) / capacity if capacity else 1.0
 
-    def take(self) -> dict[str, list[OpenCall]]:
+    def take(self) -> dict[str, list[PendingCall]]:
         """The longest calls in full batches, or everything where that makes none."""
         keys = sorted(self.waiting, key=lambda key: (-self._size(key), key))
         if self.role.capacity and self.fill >= 1:
@@ -108,40 +108,40 @@ class _Lane:
         return self.role.size(self.waiting[key][0].call)
 
 
-class _Desk:
-    """Open calls on their way to the roles and back."""
+class _Scheduler:
+    """Pending calls on their way to the roles and back."""
 
-    def __init__(self, journal: Journal, on_turn: OnTurn | None) -> None:
+    def __init__(self, journal: Journal, on_progress: OnProgress | None) -> None:
         self._journal = journal
-        self._on_turn = on_turn
-        self._lanes: dict[tuple[Role, str], _Lane] = {}
+        self._on_progress = on_progress
+        self._queues: dict[tuple[Role, str], _Queue] = {}
         self._accounted: set[str] = set()
         self._loaded: Role | None = None
         self._collects = gc.isenabled()
 
-    def put(self, calls: Iterable[OpenCall]) -> None:
+    def put(self, calls: Iterable[PendingCall]) -> None:
         """Queue calls."""
         for call in calls:
-            at = (call.role, call.role.lane(call.call))
-            lane = self._lanes.setdefault(at, _Lane(*at))
-            lane.waiting.setdefault(call.key, []).append(call)
+            at = (call.role, call.role.queue(call.call))
+            queue = self._queues.setdefault(at, _Queue(*at))
+            queue.waiting.setdefault(call.key, []).append(call)
 
-    def turn(self) -> list[Live]:
-        """Let roles answer until samples can go on; those, or none when nothing is open."""
-        while lane := self._next():
-            taken = lane.take()
-            failed = self._ask(lane, taken)
-            settled = self._settle(lane.role, taken, failed)
-            ready = [live for live in settled if not live.is_waiting]
+    def advance(self) -> list[RunningAttack]:
+        """Let roles answer until attacks can go on; those, or none when nothing is open."""
+        while queue := self._next():
+            taken = queue.take()
+            failed = self._ask(queue, taken)
+            settled = self._settle(queue.role, taken, failed)
+            ready = [attack for attack in settled if not attack.is_waiting]
             if ready:
                 return ready
         return []
 
     def _settle(
-        self, role: Role, taken: dict[str, list[OpenCall]], failed: dict[str, NoAnswer]
-    ) -> Iterable[Live]:
-        """Pass answers on; the samples that got any, each once."""
-        settled: dict[Live, None] = {}
+        self, role: Role, taken: dict[str, list[PendingCall]], failed: dict[str, NoAnswer]
+    ) -> Iterable[RunningAttack]:
+        """Pass answers on; the attacks that got any, each once."""
+        settled: dict[RunningAttack, None] = {}
         for key, calls in taken.items():
             answer = failed.get(key) or Answer.from_dict(self._journal[key])
             if isinstance(answer, Answer) and key not in self._accounted:
@@ -150,7 +150,7 @@ class _Desk:
             for call in calls:
                 again = call.settle(answer)
                 self.put([again] if again else [])
-                settled[call.live] = None
+                settled[call.attack] = None
         return settled
 
     def close(self) -> None:
@@ -158,36 +158,37 @@ class _Desk:
         if self._loaded is not None:
             self._loaded.unload()
 
-    def _next(self) -> _Lane | None:
+    def _next(self) -> _Queue | None:
         """Roles of unlimited capacity first, then full batches, of the loaded model first."""
-        waiting = [lane for lane in self._lanes.values() if lane.waiting]
+        waiting = [queue for queue in self._queues.values() if queue.waiting]
 
-        def rank(lane: _Lane) -> tuple[bool, bool, bool, float, str, str]:
-            full = lane.fill >= 1
-            here = lane.role is self._loaded
-            unlimited = lane.role.capacity is None
-            return unlimited, full, full and here, lane.fill, lane.role.fingerprint, lane.name
+        def rank(queue: _Queue) -> tuple[bool, bool, bool, float, str, str]:
+            full = queue.fill >= 1
+            here = queue.role is self._loaded
+            unlimited = queue.role.capacity is None
+            return unlimited, full, full and here, queue.fill, queue.role.fingerprint, queue.name
 
         return max(waiting, key=rank, default=None)
 
-    def _ask(self, lane: _Lane, taken: dict[str, list[OpenCall]]) -> dict[str, NoAnswer]:
+    def _ask(self, queue: _Queue, taken: dict[str, list[PendingCall]]) -> dict[str, NoAnswer]:
         """Journal the answers that are missing; those that did not come are returned."""
         missing = [key for key in taken if key not in self._journal]
         failed: dict[str, NoAnswer] = {}
-        size = lane.role.capacity or len(missing) or 1
+        size = queue.role.capacity or len(missing) or 1
         batches = [missing[start : start + size] for start in range(0, len(missing), size)]
         if missing:
-            self._load(lane.role)
+            self._load(queue.role)
         for batch in batches:
             with _collecting(self._collects):
-                failed |= self._ask_batch(lane.role, [taken[key][0] for key in batch])
+                failed |= self._ask_batch(queue.role, [taken[key][0] for key in batch])
         self._journal.sync()
-        if self._on_turn is not None:
-            turn = Turn(lane.role.fingerprint, len(taken), len(missing), len(batches))
-            self._on_turn(turn)
+        if self._on_progress is not None:
+            fingerprint, computed = queue.role.fingerprint, len(missing)
+            progress = SchedulerProgress(fingerprint, len(taken), computed, len(batches))
+            self._on_progress(progress)
         return failed
 
-    def _ask_batch(self, role: Role, calls: Sequence[OpenCall]) -> dict[str, NoAnswer]:
+    def _ask_batch(self, role: Role, calls: Sequence[PendingCall]) -> dict[str, NoAnswer]:
         failed: dict[str, NoAnswer] = {}
         # A model's batch goes to disk as one, so that it is continued whole or not at all.
         batch: dict[str, dict[str, object]] = {}
