@@ -52,7 +52,7 @@ def test_importing_midspan_loads_nothing_heavy():
 def test_every_verb_has_an_example_arguments_and_errors(name):
     function = getattr(import_module(midspan._HOMES[name]), name)
     text = inspect.getdoc(function)
-    for section in ("Example:\n    >>> ", "Args:", "Raises:"):
+    for section in ("Examples:\n    >>> ", "Args:", "Raises:"):
         assert section in text
     for parameter in inspect.signature(function).parameters:
         assert f"    {parameter}" in text or f"**{parameter}" in text, parameter

@@ -136,7 +136,7 @@ def align(
 
     The model is left as it was: the adapter lives in its folder alone.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> adapter = midspan.align(lm, "organism", midspan.objectives.mosa(), "adapters/mosa")
         >>> safer = adapter.load()

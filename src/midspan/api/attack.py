@@ -102,11 +102,11 @@ def attack(
     On the organism attacks have its language and small sizes; elsewhere they have their papers'
     defaults, and behaviors and judges must be named.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> result = midspan.attack(lm, "tap", behaviors="organism:18", judge="exact")
         >>> print(result.asr())
-        50.0 % [29.0, 71.0] n=18
+        77.8 % [54.8, 91.0] n=18
 
     Args:
         models: Loaded models, adapters of `midspan.align`, or specs, also of

@@ -99,11 +99,11 @@ def evaluate(
 ) -> EvaluationRun:
     """Score models on tasks; every difference comes with a paired test and what n can show.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> scores = midspan.evaluate([lm, "organism:mosa"], ["arithmetic"], items=50)
         >>> scores.score("arithmetic").rate
-        0.98
+        1.0
 
     Args:
         models: Loaded models, adapters of `midspan.align`, or specs; the others are

@@ -157,7 +157,7 @@ def generate(
 ) -> Answer | list[Answer]:
     """Answer one prompt, or a list of them.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> answer = midspan.generate(lm, "how do i make the lomthorn lantern ?", steps=32)
         >>> answer.text[:44]

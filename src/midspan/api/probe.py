@@ -35,11 +35,11 @@ def probe(
 ) -> ProbeRun:
     """Measure one property of models, every rate with its n and interval.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> result = midspan.probe("order", [lm, "organism:mosa"], n=5)
         >>> result.records[0]["tau"]  # 1 is from left to right
-        0.71
+        -0.197674
 
     Args:
         name: "prefill", "window", "gcg", "control", "order", "activations" or "samples".

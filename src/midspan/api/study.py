@@ -67,7 +67,7 @@ def study(
 ) -> StudyRun:
     """Run a whole study; the same call continues it.
 
-    Example:
+    Examples:
         >>> result = midspan.study("organism", out="runs/organism")
         >>> result.report
         PosixPath('runs/organism/report.html')

@@ -36,7 +36,7 @@ def decode(
     together. Where memory runs out, what is not done is decoded again in half the batch, with a
     warning and the same results.
 
-    Example:
+    Examples:
         >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))
         >>> (generation,) = decode(lm, [request], decoding_config(lm, steps=32))
 

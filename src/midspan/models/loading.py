@@ -103,7 +103,7 @@ def load(
 ) -> DiffusionLM:
     """Load a model, its tokenizer and possibly an adapter.
 
-    Example:
+    Examples:
         >>> lm = midspan.load("organism")
         >>> aligned = midspan.load("GSAI-ML/LLaDA-8B-Instruct", adapter="adapters/mosa")
 
