@@ -1,4 +1,4 @@
-"""A suffix inside a conversation: its tokens alone are free, and it is read back as it was meant."""
+"""A suffix inside a conversation: its tokens alone are free, and they read back as they were."""
 
 from functools import partial
 
