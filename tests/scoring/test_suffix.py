@@ -1,4 +1,4 @@
-"""A suffix inside a conversation: only its tokens are free, and it is read back as meant."""
+"""A suffix inside a conversation: its tokens alone are free, and they read back as they were."""
 
 from functools import partial
 
