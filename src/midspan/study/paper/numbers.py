@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from midspan.probes.asking import Record, grouped
+from midspan.probes.context import Record, grouped
 from midspan.statistics import (
     Interval,
     mean_interval,
@@ -68,10 +68,10 @@ def _middle_less_first(records: Sequence[Record], model: str) -> dict[str, Findi
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         first, middle = [], []
-        for (_, asks), part in grouped(rows, "id", "asks").items():
-            at_first = _of(part, kind=_FIRST[0], position=_FIRST[1])
-            behind = [row for row in _of(part, kind=_MIDDLE) if row["position"]]
-            if asks != "benign" and at_first and behind:
+        for (_, request_kind), part in grouped(rows, "id", "request_kind").items():
+            at_first = _of(part, phrase_kind=_FIRST[0], position=_FIRST[1])
+            behind = [row for row in _of(part, phrase_kind=_MIDDLE) if row["position"]]
+            if request_kind != "benign" and at_first and behind:
                 first.append(float(at_first[0]["success"]))
                 middle.append(fmean(float(row["success"]) for row in behind))
         found[decoding] = Finding.of_pairs(middle, first)
@@ -82,9 +82,13 @@ def _search_gap(records: Sequence[Record], model: str) -> dict[str, Finding]:
     """Of each request: a suffix for an affirmative phrase at 0 less one for a procedural behind."""
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
-        first = {row["id"]: float(row["success"]) for row in _of(rows, kind=_FIRST[0], start=0)}
+        first = {
+            row["id"]: float(row["success"]) for row in _of(rows, phrase_kind=_FIRST[0], start=0)
+        }
         behind = {
-            row["id"]: float(row["success"]) for row in _of(rows, kind=_MIDDLE) if row["start"]
+            row["id"]: float(row["success"])
+            for row in _of(rows, phrase_kind=_MIDDLE)
+            if row["start"]
         }
         shared = sorted(first.keys() & behind.keys())
         found[decoding] = Finding.of_pairs([first[i] for i in shared], [behind[i] for i in shared])
@@ -94,7 +98,7 @@ def _search_gap(records: Sequence[Record], model: str) -> dict[str, Finding]:
 def _search_success(records: Sequence[Record], model: str) -> dict[str, Finding]:
     """Suffixes for a procedural phrase behind the first token."""
     return {
-        decoding: _rate([row["success"] for row in _of(rows, kind=_MIDDLE) if row["start"]])
+        decoding: _rate([row["success"] for row in _of(rows, phrase_kind=_MIDDLE) if row["start"]])
         for (decoding,), rows in grouped(_of(records, model=model), "decoding").items()
     }
 
@@ -104,7 +108,7 @@ def _placed(records: Sequence[Record], model: str) -> dict[str, Finding]:
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         asked, unasked = [], []
-        for (_, _), part in grouped(rows, "id", "kind").items():
+        for (_, _), part in grouped(rows, "id", "phrase_kind").items():
             free = set(next(row["found"] for row in part if row["word"] is None))
             for row in part:
                 if row["word"] is not None:
@@ -116,7 +120,7 @@ def _placed(records: Sequence[Record], model: str) -> dict[str, Finding]:
 
 def _tau(records: Sequence[Record], model: str) -> dict[str, Finding]:
     """In one block alone: blocks are filled in order whatever the model does."""
-    rows = _of(records, model=model, asks="benign")
+    rows = _of(records, model=model, request_kind="benign")
     by_decoding = grouped(rows, "decoding")
     wanted = {(ONE_BLOCK,)} & by_decoding.keys() or by_decoding.keys()
     found = {}
@@ -177,6 +181,6 @@ _OF_PROBES: dict[str, dict[str, Callable[..., Mapping[str, Finding]]]] = {
         "success of suffixes for the first token less for the middle": _search_gap,
         "success of suffixes for the middle": _search_success,
     },
-    "control": {"phrase at the wanted word less unasked": _placed},
+    "instruction-placement": {"phrase at the wanted word less unasked": _placed},
     "order": {"Kendall's tau of position and step, benign requests": _tau},
 }

@@ -10,11 +10,11 @@ from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
 from midspan.organism.weights import load
-from midspan.probes.asking import Bench, Material, ProbeConfig
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeData
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
-from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.config import PROBES, ProbeSpec
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -24,25 +24,25 @@ BLOCK = 32
 ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
-def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any]]:
+def run_probe(spec: ProbeSpec, folder: Path, command: str) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
 
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    config, material = plan.config(), plan.material()
-    run = RunFolder(folder, _identity(plan, config, material), command, "probe")
+    config, data = spec.config(), spec.data()
+    run = RunFolder(folder, _identity(spec, config, data), command, "probe")
     reporter = Reporter()
-    measure = PROBES[plan.probe].measure()
+    measure = PROBES[spec.probe].measure()
     records: list[dict[str, Any]] = []
     try:
         with run.journal:
-            for spec in plan.models:
-                lm = load(spec)
+            for model in spec.models:
+                lm = load(model)
                 lm.merge_adapter()
-                decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
-                bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
-                records += measure(bench, material, config)
+                decodings = probe_decodings(lm, spec.decoding, is_organism(model))
+                context = ProbeContext(lm, model, decodings, run.journal, spec.rows, reporter.stage)
+                records += measure(context, data, config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -53,18 +53,18 @@ def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any
     return records
 
 
-def _identity(plan: ProbePlan, config: ProbeConfig, material: Material) -> dict[str, Any]:
+def _identity(spec: ProbeSpec, config: ProbeConfig, data: ProbeData) -> dict[str, Any]:
     """What makes another run another: everything that decides the records."""
-    asked = [(ask.kind, ask.prompt) for ask in material.asks]
-    digest = hashlib.sha256(json.dumps([asked, material.phrases], sort_keys=True).encode())
+    asked = [(request.kind, request.prompt) for request in data.requests]
+    digest = hashlib.sha256(json.dumps([asked, data.phrases], sort_keys=True).encode())
     return {
-        "probe": plan.probe,
+        "probe": spec.probe,
         **config.model_dump(mode="json"),
-        "models": list(plan.models),
-        "decoding": plan.decoding,
-        "judged_by": material.judged_by,
+        "models": list(spec.models),
+        "decoding": spec.decoding,
+        "judged_by": data.judged_by,
         "requests": len(asked),
-        "material": digest.hexdigest()[:16],
+        "data": digest.hexdigest()[:16],
     }
 
 
