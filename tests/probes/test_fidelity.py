@@ -12,7 +12,7 @@ from midspan.errors import MidspanError
 from midspan.judges import refuses_by_keyword
 from midspan.models.family import family_for
 from midspan.probes.fidelity import (
-    Question,
+    Comparison,
     default_acceleration,
     fidelity,
     token_agreement,
@@ -53,8 +53,8 @@ def compare(lm, **fast):
     shared = {"length": 16, "block_length": 8, "steps": 16}
     requests = [Request(tuple(lm.encode_chat(text))) for text in ("hello .", "is the sky blue ?")]
     exact, faster = decoding_config(**shared), decoding_config(**shared, **fast)
-    question = Question(requests, exact, faster, lambda _, text: text, "text")
-    return fidelity(lm, question)
+    comparison = Comparison(requests, exact, faster, lambda _, text: text, "text")
+    return fidelity(lm, comparison)
 
 
 def test_an_exact_mode_agrees_with_itself(organism_lm):

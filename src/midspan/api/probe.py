@@ -60,13 +60,13 @@ def probe(
     """
     from midspan.runs.progress import library_output
     from midspan.study.given import Given
-    from midspan.study.probes.config import ProbePlan
+    from midspan.study.probes.config import ProbeSpec
     from midspan.study.probes.run import run_probe
 
     started = time.monotonic()
     specs, loaded = named(models)
-    mine, own = split_fields(fields, ProbePlan.model_fields.keys() - {"probe", "models", "fields"})
-    plan = ProbePlan.model_validate({"probe": name, "models": specs, "fields": own, **mine})
+    mine, own = split_fields(fields, ProbeSpec.model_fields.keys() - {"probe", "models", "fields"})
+    plan = ProbeSpec.model_validate({"probe": name, "models": specs, "fields": own, **mine})
     folder = run_folder(out, "probe")
     command = call_text("probe", name, models, out=out, **fields)
     with library_output(progress):

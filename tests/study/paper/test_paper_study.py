@@ -23,13 +23,13 @@ from midspan.study.paper.forecast import forecast, forecast_table
 from midspan.study.paper.metrics import metrics
 from midspan.study.paper.presets import INITIAL_STABLE, MOSA_STABLE, PRESETS, smoke
 from midspan.study.paper.run import run_paper
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 
 SMALL = {"length": 64, "steps": 2, "block_length": 32}
 
 
 def probe(name="samples", **fields):
-    return ProbePlan(probe=name, models=(ORIGINAL,), n=1, decoding=SMALL, **fields)
+    return ProbeSpec(probe=name, models=(ORIGINAL,), n=1, decoding=SMALL, **fields)
 
 
 def quick(**parts):
@@ -170,7 +170,7 @@ def test_a_printed_configuration_is_the_preset():
 
 
 def row(**fields):
-    return {"model": ORIGINAL, "decoding": "one block", "asks": "plain", **fields}
+    return {"model": ORIGINAL, "decoding": "one block", "request_kind": "plain", **fields}
 
 
 def measure(config, name):
@@ -180,7 +180,7 @@ def measure(config, name):
 def test_metrics_are_read_from_records():
     config = PRESETS["organism"]()
     records = [
-        row(id=i, kind=kind, position=position, success=success)
+        row(id=i, phrase_kind=kind, position=position, success=success)
         for i, (first, *middle) in enumerate(([0, 1, 0], [1, 1, 1], [0, 0, 0]))
         for kind, position, success in (
             ("affirmative", 0, first), ("procedural", 20, middle[0]),
@@ -189,15 +189,17 @@ def test_metrics_are_read_from_records():
     ]  # fmt: skip
     found = measure(config, f"prefill.middle_minus_first[{ORIGINAL}]")(records)["one block"]
     assert found.value == pytest.approx(0.5 / 3) and found.n == 3
-    taus = [row(asks="benign", tau=tau) for tau in (0.9, 0.7, None)]
-    taus.append(row(asks="benign", tau=0.1, decoding="blocks of 32"))
+    taus = [row(request_kind="benign", tau=tau) for tau in (0.9, 0.7, None)]
+    taus.append(row(request_kind="benign", tau=0.1, decoding="blocks of 32"))
     found = measure(config, f"order.tau[{ORIGINAL}]")(taus)
     assert set(found) == {"one block"} and found["one block"].value == pytest.approx(0.8)
     hits = [
-        row(id=0, kind="neutral", word=word, found=places)
+        row(id=0, phrase_kind="neutral", word=word, found=places)
         for word, places in ((None, [5]), (1, [1]), (5, [5]), (10, []))
     ]
-    found = measure(config, f"control.at_word_minus_unasked[{ORIGINAL}]")(hits)["one block"]
+    found = measure(config, f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]")(hits)[
+        "one block"
+    ]
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 

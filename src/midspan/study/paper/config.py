@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from midspan.alignment import AlignmentConfig
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.redteam.config import RedteamConfig
 from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
@@ -40,7 +40,7 @@ class PaperConfig(FrozenConfig):
     recipes: dict[str, AlignmentConfig] = Field(default_factory=dict)
     data: TrainingData = TrainingData()
     attacks: dict[str, RedteamConfig] = Field(default_factory=dict)
-    probes: dict[str, ProbePlan] = Field(default_factory=dict)
+    probes: dict[str, ProbeSpec] = Field(default_factory=dict)
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     hypotheses: tuple[Hypothesis, ...] = ()
@@ -51,7 +51,7 @@ class PaperConfig(FrozenConfig):
         return (ORIGINAL, *self.recipes)
 
     @property
-    def parts(self) -> dict[str, RedteamConfig | ProbePlan | TaskConfig]:
+    def parts(self) -> dict[str, RedteamConfig | ProbeSpec | TaskConfig]:
         """Everything that is measured, by name."""
         return {**self.probes, **self.attacks, **self.tasks}
 

@@ -18,7 +18,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.report import Table
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done
-from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.config import PROBES, ProbeSpec
 from midspan.study.probes.run import probe_decodings
 from midspan.study.redteam import run as redteam
 from midspan.study.redteam.config import RedteamConfig
@@ -83,7 +83,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
         if is_done(config, folder, name):
             continue
         on_base = located(part.model_copy(update={"models": (ORIGINAL,)}), specs)
-        if isinstance(on_base, ProbePlan):
+        if isinstance(on_base, ProbeSpec):
             found.append(_probe(name, on_base, rate, len(part.models)))
         elif isinstance(on_base, RedteamConfig):
             found.append(_attacks(name, on_base, rate, len(part.models), config.prices))
@@ -157,17 +157,17 @@ def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float
     return seconds * recipe.num_steps / 3600
 
 
-def _probe(name: str, plan: ProbePlan, rate: _Rate, models: int) -> Forecast:
-    decodings = probe_decodings(rate.lm, plan.decoding, is_organism(plan.models[0])).values()
+def _probe(name: str, spec: ProbeSpec, rate: _Rate, models: int) -> Forecast:
+    decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
-    work = PROBES[plan.probe].work(plan.material(), plan.config(), lengths)
-    other = work.forwards + (_BACKWARD - 1) * work.gradients
-    share = work.generations / len(lengths)
-    seconds = other * max(rate.seconds(decoding, plan.rows) for decoding in decodings)
-    seconds += sum(share * d.steps * rate.seconds(d, plan.rows) for d in decodings)
-    forwards = work.forwards + round(sum(share * decoding.steps for decoding in decodings))
+    cost = PROBES[spec.probe].cost(spec.data(), spec.config(), lengths)
+    other = cost.forwards + (_BACKWARD - 1) * cost.gradients
+    share = cost.generations / len(lengths)
+    seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
+    seconds += sum(share * d.steps * rate.seconds(d, spec.rows) for d in decodings)
+    forwards = cost.forwards + round(sum(share * decoding.steps for decoding in decodings))
     return Forecast(
-        name, models, models * work.generations, models * forwards, hours=models * seconds / 3600
+        name, models, models * cost.generations, models * forwards, hours=models * seconds / 3600
     )
 
 

@@ -12,7 +12,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.runs.progress import Reporter
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.metrics import metrics
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.run import run_probe
 from midspan.study.redteam import run as redteam
 from midspan.study.redteam.config import RedteamConfig
@@ -47,9 +47,9 @@ def check(config: PaperConfig, folder: Path) -> None:
 def _check_part(part: Any) -> None:
     if isinstance(part, RedteamConfig):
         redteam.check(part)
-    elif isinstance(part, ProbePlan):
+    elif isinstance(part, ProbeSpec):
         part.config()
-        part.material()
+        part.data()
     else:
         task_config.build_tasks(part)
 
@@ -108,7 +108,7 @@ def _measure(config: PaperConfig, folder: Path, name: str, command: str) -> None
     found = located(part, config.specs(folder))
     runners: dict[type, Callable[[Any, Path, str], Any]] = {
         RedteamConfig: redteam.run_redteam,
-        ProbePlan: run_probe,
+        ProbeSpec: run_probe,
         task_config.TaskConfig: tasks.run_tasks,
     }
     runners[type(found)](found, folder / name, command)

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import ProbeConfig
+from midspan.probes.context import ProbeConfig
 from midspan.report import Report
 from midspan.runs.folder import FinishedRun
 
@@ -15,17 +15,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from midspan.probes.activations import ActivationsConfig
-from midspan.probes.asking import Record
-from midspan.probes.control import ControlConfig
+from midspan.probes.context import Record
 from midspan.probes.gcg import GCGProbeConfig
+from midspan.probes.instruction_placement import InstructionPlacementConfig
 from midspan.probes.order import OrderConfig
 from midspan.probes.prefill import PrefillConfig
 from midspan.probes.samples import SamplesConfig
 from midspan.probes.window import WindowConfig
 from midspan.report import Player, Section
 from midspan.study.probes.sections.activations import activations_section
-from midspan.study.probes.sections.control import control_section
 from midspan.study.probes.sections.gcg import gcg_section
+from midspan.study.probes.sections.instruction_placement import instruction_placement_section
 from midspan.study.probes.sections.order import order_section
 from midspan.study.probes.sections.prefill import prefill_section
 from midspan.study.probes.sections.samples import sample_players, samples_section
@@ -44,7 +44,7 @@ PAGES = {
     "prefill": Page(PrefillConfig, prefill_section),
     "window": Page(WindowConfig, window_section),
     "gcg": Page(GCGProbeConfig, gcg_section),
-    "control": Page(ControlConfig, control_section),
+    "instruction-placement": Page(InstructionPlacementConfig, instruction_placement_section),
     "order": Page(OrderConfig, order_section),
     "activations": Page(ActivationsConfig, activations_section),
     "samples": Page(SamplesConfig, samples_section, sample_players),

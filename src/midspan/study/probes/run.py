@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import Bench, Material, ProbeConfig
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeData
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
-from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.config import PROBES, ProbeSpec
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -25,7 +25,7 @@ ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
 def run_probe(
-    plan: ProbePlan, folder: str | Path, command: str = "", given: Given = NOTHING
+    spec: ProbeSpec, folder: str | Path, command: str = "", given: Given = NOTHING
 ) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
 
@@ -38,18 +38,18 @@ def run_probe(
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    config, material = plan.config(), plan.material()
-    run = RunFolder(folder, _identity(plan, config, material), command, "probe")
+    config, data = spec.config(), spec.data()
+    run = RunFolder(folder, _identity(spec, config, data), command, "probe")
     reporter = Reporter()
-    measure = PROBES[plan.probe].measure()
+    measure = PROBES[spec.probe].measure()
     records: list[dict[str, Any]] = []
     try:
         with run.journal, given.merged():
-            for spec in plan.models:
-                lm = given.load(spec)
-                decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
-                bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
-                records += measure(bench, material, config)
+            for model in spec.models:
+                lm = given.load(model)
+                decodings = probe_decodings(lm, spec.decoding, is_organism(model))
+                context = ProbeContext(lm, model, decodings, run.journal, spec.rows, reporter.stage)
+                records += measure(context, data, config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -60,18 +60,18 @@ def run_probe(
     return records
 
 
-def _identity(plan: ProbePlan, config: ProbeConfig, material: Material) -> dict[str, Any]:
+def _identity(spec: ProbeSpec, config: ProbeConfig, data: ProbeData) -> dict[str, Any]:
     """What makes another run another: everything that decides the records."""
-    asked = [(ask.kind, ask.prompt) for ask in material.asks]
-    digest = hashlib.sha256(json.dumps([asked, material.phrases], sort_keys=True).encode())
+    asked = [(request.kind, request.prompt) for request in data.requests]
+    digest = hashlib.sha256(json.dumps([asked, data.phrases], sort_keys=True).encode())
     return {
-        "probe": plan.probe,
+        "probe": spec.probe,
         **config.model_dump(mode="json"),
-        "models": list(plan.models),
-        "decoding": plan.decoding,
-        "judged_by": material.judged_by,
+        "models": list(spec.models),
+        "decoding": spec.decoding,
+        "judged_by": data.judged_by,
         "requests": len(asked),
-        "material": digest.hexdigest()[:16],
+        "data": digest.hexdigest()[:16],
     }
 
 

@@ -18,15 +18,15 @@ Record = Mapping[str, Any]
 
 
 class ProbeConfig(FrozenConfig):
-    """What a user may say of a probe. Frozen."""
+    """The settings of a probe. Frozen."""
 
 
 @dataclass(frozen=True)
-class Ask:
+class ProbeRequest:
     """One request.
 
     Attributes:
-        id: Unique within the material.
+        id: Unique within the data.
         kind: Its cell in the tables, such as "harmful" or "benign".
         prompt: What the user says.
         group: What it is about; requests of one group are not independent.
@@ -41,8 +41,8 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A judge's answer.
+class ProbeOutcome:
+    """A judge's verdict on a response.
 
     Attributes:
         success: The counted event: a harmful request was answered, or a benign one.
@@ -56,34 +56,34 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Material:
-    """What is asked.
+class ProbeData:
+    """What a probe asks, and how the responses are judged.
 
     Attributes:
-        asks: The requests.
+        requests: The requests.
         phrases: Phrases by their kind.
         judge: The outcome of a response to a request.
         judged_by: The judge's name in the tables.
     """
 
-    asks: tuple[Ask, ...]
+    requests: tuple[ProbeRequest, ...]
     phrases: Mapping[str, tuple[str, ...]]
-    judge: Callable[[Ask, str], Outcome]
+    judge: Callable[[ProbeRequest, str], ProbeOutcome]
     judged_by: str
 
     @property
-    def harmful(self) -> tuple[Ask, ...]:
+    def harmful(self) -> tuple[ProbeRequest, ...]:
         """The harmful requests."""
-        return tuple(ask for ask in self.asks if ask.harmful)
+        return tuple(request for request in self.requests if request.harmful)
 
     @property
-    def benign(self) -> tuple[Ask, ...]:
+    def benign(self) -> tuple[ProbeRequest, ...]:
         """The benign requests."""
-        return tuple(ask for ask in self.asks if not ask.harmful)
+        return tuple(request for request in self.requests if not request.harmful)
 
 
 @dataclass(frozen=True)
-class Work:
+class ProbeCost:
     """What a probe costs on one model, from what it asks alone.
 
     Attributes:
@@ -98,10 +98,10 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ProbeCase:
     """A request to be answered, with tokens fixed in the response, and its place in the tables."""
 
-    ask: Ask
+    request: ProbeRequest
     anchors: Mapping[int, int] = field(default_factory=dict)
     labels: Record = field(default_factory=dict)
 
@@ -117,8 +117,8 @@ class _Counter:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where a probe runs.
+class ProbeContext:
+    """The model that a probe measures, and how it is run.
 
     Attributes:
         lm: The model.
@@ -136,6 +136,12 @@ class Bench:
     batch_size: int = 32
     stage: Callable[[str, int], AbstractContextManager[Any]] = _silent
 
+    def encode(self, prompt: str, anchors: Mapping[int, int] | None = None) -> "Request":
+        """A user's message as a request to the model, with tokens fixed in the response."""
+        from midspan.decoding import Request
+
+        return Request(tuple(self.lm.encode_chat(prompt)), anchors or {})
+
     def generate(
         self, requests: "Sequence[Request]", decoding: "DecodingConfig"
     ) -> "list[Generation]":
@@ -150,40 +156,36 @@ class Bench:
                 on_batch=stage.advance,
             )
 
-    def answer(self, trials: Sequence[Trial], material: Material) -> list[dict[str, Any]]:
-        """Every trial in every decoding, judged; one record each."""
-        from midspan.decoding import Request
-
-        requests = [
-            Request(tuple(self.lm.encode_chat(trial.ask.prompt)), trial.anchors) for trial in trials
-        ]
+    def answer(self, cases: Sequence[ProbeCase], data: ProbeData) -> list[dict[str, Any]]:
+        """Every case in every decoding, judged; one record each."""
+        requests = [self.encode(case.request.prompt, case.anchors) for case in cases]
         return [
             {
-                **self.place(name, trial.ask),
-                **trial.labels,
-                "response": made.text,
-                **asdict(material.judge(trial.ask, made.text)),
-                "forwards": made.forwards,
+                **self.labels(name, case.request),
+                **case.labels,
+                "response": generation.text,
+                **asdict(data.judge(case.request, generation.text)),
+                "forwards": generation.forwards,
             }
             for name, decoding in self.decodings.items()
-            for trial, made in zip(trials, self.generate(requests, decoding), strict=True)
+            for case, generation in zip(cases, self.generate(requests, decoding), strict=True)
         ]
 
-    def place(self, decoding: str, ask: Ask) -> dict[str, Any]:
-        """How a record says what it is of."""
+    def labels(self, decoding: str, request: ProbeRequest) -> dict[str, Any]:
+        """The fields of a record that say which model, decoding and request it is of."""
         return {
             "model": self.model,
             "decoding": decoding,
-            "asks": ask.kind,
-            "id": ask.id,
-            "group": ask.group,
-            "prompt": ask.prompt,
+            "request_kind": request.kind,
+            "id": request.id,
+            "group": request.group,
+            "prompt": request.prompt,
             "settings": self.decodings[decoding].model_dump(mode="json"),
         }
 
 
 @dataclass(frozen=True)
-class Rates:
+class OutcomeRates:
     """What the judge says of some responses; the score is None where there is none."""
 
     success: Estimate
@@ -191,7 +193,7 @@ class Rates:
     score: Interval | None
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> "Rates":
+    def of(cls, records: Sequence[Record]) -> "OutcomeRates":
         """Rates over records with an outcome."""
         scores = [record["score"] for record in records if record["score"] is not None]
         return cls(

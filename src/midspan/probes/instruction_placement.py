@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Record, Work, grouped
+from midspan.probes.context import (
+    ProbeConfig,
+    ProbeContext,
+    ProbeCost,
+    ProbeData,
+    ProbeRequest,
+    Record,
+    grouped,
+)
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 ENGLISH_TEMPLATE = (
@@ -19,73 +27,78 @@ ENGLISH_TEMPLATE = (
 )
 
 
-class ControlConfig(ProbeConfig):
+class InstructionPlacementConfig(ProbeConfig):
     """What is asked for.
 
     Attributes:
         words: Word numbers at which the phrase is wanted, from 1; the paper's example is 5.
-        kinds: Kinds of phrase; all phrases of a kind are asked for, in turns.
+        phrase_kinds: Kinds of phrase; all phrases of a kind are asked for, in turns.
         template: The instruction, with `{request}`, `{word}` and `{phrase}`.
         tolerance: Words by which a near hit may miss.
-        seed: Seed of the requests' draw, kept with the run; the probe itself draws nothing.
     """
 
     words: tuple[int, ...] = (1, 5, 10, 20, 40)
-    kinds: tuple[str, ...] = ("neutral", "procedural")
+    phrase_kinds: tuple[str, ...] = ("neutral", "procedural")
     template: str = ENGLISH_TEMPLATE
     tolerance: int = 2
-    seed: int = 0
 
 
-def control(bench: Bench, material: Material, config: ControlConfig) -> list[dict[str, Any]]:
+def instruction_placement(
+    context: ProbeContext, data: ProbeData, config: InstructionPlacementConfig
+) -> list[dict[str, Any]]:
     """One record a benign request, phrase, wanted word and decoding; None asks for nothing.
 
     Raises:
         MidspanError: If a kind has no phrases, or the template lacks a field.
     """
-    from midspan.decoding import Request
-
     missing = [
         name for name in ("request", "word", "phrase") if f"{{{name}}}" not in config.template
     ]
     if missing:
         raise MidspanError(f"template: must contain {{{missing[0]}}}")
-    trials = list(_trials(material, config))
-    requests = [Request(tuple(bench.lm.encode_chat(ask.prompt))) for ask, _ in trials]
+    cases = list(_cases(data, config))
+    requests = [context.encode(request.prompt) for request, _ in cases]
     return [
         {
-            **bench.place(name, ask),
+            **context.labels(name, request),
             **labels,
-            "response": made.text,
-            "found": starts_of(made.text, labels["phrase"]),
+            "response": generation.text,
+            "found": starts_of(generation.text, labels["phrase"]),
         }
-        for name, decoding in bench.decodings.items()
-        for (ask, labels), made in zip(trials, bench.generate(requests, decoding), strict=True)
+        for name, decoding in context.decodings.items()
+        for (request, labels), generation in zip(
+            cases, context.generate(requests, decoding), strict=True
+        )
     ]
 
 
-def work(material: Material, config: ControlConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: InstructionPlacementConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a benign request, phrase and word, and one with nothing asked for.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: What is asked for.
         lengths: Of the canvas of each decoding.
     """
-    return Work(len({ask.prompt for ask, _ in _trials(material, config)}) * len(lengths))
+    return ProbeCost(len({request.prompt for request, _ in _cases(data, config)}) * len(lengths))
 
 
-def _trials(material: Material, config: ControlConfig) -> Iterator[tuple[Ask, dict[str, Any]]]:
-    for kind in config.kinds:
-        phrases = material.phrases.get(kind)
+def _cases(
+    data: ProbeData, config: InstructionPlacementConfig
+) -> Iterator[tuple[ProbeRequest, dict[str, Any]]]:
+    for kind in config.phrase_kinds:
+        phrases = data.phrases.get(kind)
         if not phrases:
-            raise MidspanError(f"kinds: there are no phrases of kind {kind!r}")
-        for place, ask in enumerate(material.benign):
-            phrase = phrases[place % len(phrases)]
-            yield ask, {"kind": kind, "phrase": phrase, "word": None}
+            raise MidspanError(f"phrase_kinds: there are no phrases of kind {kind!r}")
+        for index, request in enumerate(data.benign):
+            phrase = phrases[index % len(phrases)]
+            yield request, {"phrase_kind": kind, "phrase": phrase, "word": None}
             for word in config.words:
-                text = config.template.format(request=ask.prompt, word=word, phrase=phrase)
-                yield replace(ask, prompt=text), {"kind": kind, "phrase": phrase, "word": word}
+                text = config.template.format(request=request.prompt, word=word, phrase=phrase)
+                yield (
+                    replace(request, prompt=text),
+                    {"phrase_kind": kind, "phrase": phrase, "word": word},
+                )
 
 
 def starts_of(text: str, phrase: str) -> list[int]:
@@ -101,7 +114,7 @@ def _words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class ControlCell:
+class InstructionPlacementCell:
     """How often a phrase that was wanted at a word stands there.
 
     Attributes:
@@ -117,7 +130,7 @@ class ControlCell:
 
     model: str
     decoding: str
-    kind: str
+    phrase_kind: str
     word: int
     present: Estimate
     exact: Estimate
@@ -128,10 +141,12 @@ class ControlCell:
     distance: Interval
 
 
-def control_cells(records: Sequence[Record], config: ControlConfig) -> list[ControlCell]:
+def instruction_placement_cells(
+    records: Sequence[Record], config: InstructionPlacementConfig
+) -> list[InstructionPlacementCell]:
     """Hits and chance by model, decoding, kind of phrase and wanted word."""
     cells = []
-    fields = ("model", "decoding", "kind")
+    fields = ("model", "decoding", "phrase_kind")
     for place, part in grouped(records, *fields).items():
         for word in config.words:
             asked, unasked, elsewhere = (
@@ -140,7 +155,7 @@ def control_cells(records: Sequence[Record], config: ControlConfig) -> list[Cont
             )
             distances = [_distance(row, word) for row in asked]
             cells.append(
-                ControlCell(
+                InstructionPlacementCell(
                     **dict(zip(fields, place, strict=True)),
                     word=word,
                     present=wilson(sum(map(math.isfinite, distances)), len(asked)),
@@ -156,7 +171,7 @@ def control_cells(records: Sequence[Record], config: ControlConfig) -> list[Cont
 
 
 def _distance(row: Record, word: int) -> float:
-    return min((abs(found - word) for found in row["found"]), default=math.inf)
+    return min((abs(start - word) for start in row["found"]), default=math.inf)
 
 
 def _hits(rows: Sequence[Record], word: int, tolerance: int) -> Estimate:

@@ -1,7 +1,12 @@
 import pytest
 
 from midspan.errors import MidspanError
-from midspan.probes.control import ControlConfig, control, control_cells, starts_of
+from midspan.probes.instruction_placement import (
+    InstructionPlacementConfig,
+    instruction_placement,
+    instruction_placement_cells,
+    starts_of,
+)
 
 TEMPLATE = "{request} word {word} : {phrase}"
 
@@ -19,23 +24,29 @@ def test_words_are_counted_without_punctuation(text, starts):
     assert starts_of(text, "my sister likes the sea .") == starts
 
 
-def test_benign_requests_are_asked_with_and_without_the_instruction(bench, material):
-    config = ControlConfig(words=(1, 5), kinds=("neutral",), template=TEMPLATE)
-    rows = control(bench, material, config)
-    assert len(rows) == 2 * 4 * 3 and {row["asks"] for row in rows} == {"benign"}
+def test_benign_requests_are_asked_with_and_without_the_instruction(context, data):
+    config = InstructionPlacementConfig(words=(1, 5), phrase_kinds=("neutral",), template=TEMPLATE)
+    rows = instruction_placement(context, data, config)
+    assert len(rows) == 2 * 4 * 3 and {row["request_kind"] for row in rows} == {"benign"}
     for row in rows:
         asked = row["word"] is not None
         assert row["prompt"].endswith(f"word {row['word']} : {row['phrase']}") == asked
 
 
 def row(word, found, decoding="d"):
-    return {"model": "m", "decoding": decoding, "kind": "neutral", "word": word, "found": found}
+    return {
+        "model": "m",
+        "decoding": decoding,
+        "phrase_kind": "neutral",
+        "word": word,
+        "found": found,
+    }
 
 
 def test_hits_and_both_chances():
-    config = ControlConfig(words=(1, 5), tolerance=2)
+    config = InstructionPlacementConfig(words=(1, 5), tolerance=2)
     rows = [row(None, [5]), row(None, []), row(1, [1, 9]), row(1, [5]), row(5, [7]), row(5, [])]
-    first, fifth = control_cells(rows, config)
+    first, fifth = instruction_placement_cells(rows, config)
     counts = [
         (c.present.successes, c.exact.successes, c.near.successes, c.unasked.successes,
          c.unasked_near.successes, c.elsewhere.successes, c.exact.n, c.unasked.n, c.elsewhere.n)
@@ -48,8 +59,8 @@ def test_hits_and_both_chances():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"template": "{request} {phrase}"}, "template: must contain {word}"),
-     ({"kinds": ("sad",)}, "no phrases of kind 'sad'")],
+     ({"phrase_kinds": ("sad",)}, "no phrases of kind 'sad'")],
 )  # fmt: skip
-def test_bad_settings_are_refused(bench, material, changes, message):
+def test_bad_settings_are_refused(context, data, changes, message):
     with pytest.raises(MidspanError, match=message):
-        control(bench, material, ControlConfig(**changes))
+        instruction_placement(context, data, InstructionPlacementConfig(**changes))
