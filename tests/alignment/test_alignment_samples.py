@@ -1,6 +1,7 @@
 """From prompts and phrases to samples: reproducible, complete, checked."""
 
 import dataclasses
+import hashlib
 
 import pytest
 
@@ -8,6 +9,7 @@ from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa
 from midspan.alignment.samples import draw_samples
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
+from midspan.organism.training_data import alignment_data
 
 HARMFUL = tuple(f"compute {number} plus 1 ." for number in range(10))
 BENIGN = tuple(f"tell me {number} minus 0 ." for number in range(3))
@@ -33,6 +35,25 @@ def test_samples_are_a_function_of_data_and_seed(organism_lm):
     samples = draw_samples(organism_lm, DATA, config())
     assert draw_samples(organism_lm, DATA, config()) == samples
     assert draw_samples(organism_lm, DATA, config(seed=1)) != samples
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("mosa", "ddcb2920796f6464"),
+        ("mosa-stable", "0cb13e91dcd424d1"),
+        ("psa", "9128bee045b5a8dc"),
+        ("sft", "3396d58a31e48920"),
+        ("a2d", "a02af0c3ade4b830"),
+        ("vrpo", "71bc9008fd9c64d3"),
+    ],
+)
+def test_draws_are_those_of_the_shipped_adapters(organism_lm, name, digest):
+    """A change of these makes another adapter of every recipe, and reported numbers old."""
+    data = alignment_data(num_harmful=16, num_benign=16)
+    samples = draw_samples(organism_lm, data, PRESETS[name](num_prompts=64))
+    rows = [(s.harmful, c.prompt_ids, c.response_ids) for s in samples for c in s.canvases]
+    assert hashlib.sha256(repr(rows).encode()).hexdigest().startswith(digest)
 
 
 def test_every_prompt_is_dealt_once_an_epoch(organism_lm):
