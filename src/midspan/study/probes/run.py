@@ -14,7 +14,8 @@ from midspan.probes.context import ProbeConfig, ProbeContext, ProbeData
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
-from midspan.study.probes.config import PROBES, ProbeSpec
+from midspan.study.probes.config import ProbeSpec
+from midspan.study.probes.registry import PROBES
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -33,7 +34,7 @@ def run_probe(spec: ProbeSpec, folder: Path, command: str) -> list[dict[str, Any
     config, data = spec.config(), spec.data()
     run = RunFolder(folder, _identity(spec, config, data), command, "probe")
     reporter = Reporter()
-    measure = PROBES[spec.probe].measure()
+    measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
     try:
         with run.journal:
