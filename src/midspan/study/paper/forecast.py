@@ -18,7 +18,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.report import Table
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
 from midspan.study.paper.parts import check, is_done
-from midspan.study.probes.config import PROBES, ProbeSpec
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.run import probe_decodings
 from midspan.study.redteam import run as redteam
 from midspan.study.redteam.config import RedteamConfig
@@ -160,7 +160,7 @@ def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float
 def _probe(name: str, spec: ProbeSpec, rate: _Rate, models: int) -> Forecast:
     decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
-    cost = PROBES[spec.probe].cost(spec.data(), spec.config(), lengths)
+    cost = spec.cost(lengths)
     other = cost.forwards + (_BACKWARD - 1) * cost.gradients
     share = cost.generations / len(lengths)
     seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)

@@ -1,74 +1,17 @@
 """A probe as users ask for it: which one, of which models, with which requests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
-from midspan.probes import activations, gcg, instruction_placement, order, prefill, samples, window
 from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData
-from midspan.study.probes.data import (
-    ORGANISM_SEARCH,
-    ORGANISM_TEMPLATE,
-    by_noun,
-    file_data,
-    organism_data,
-)
-from midspan.study.probes.page import PAGES
-
-
-class _Probe(NamedTuple):
-    """What a probe is by default.
-
-    Attributes:
-        measure: Makes the function from a model on a context to records.
-        cost: What it costs, from data, config and the lengths of canvases.
-        requests: Kinds that the organism is asked.
-        n: Requests of each kind.
-        batch_size: Rows that go through a model together.
-        needs: Kinds of request without which there is nothing to measure.
-    """
-
-    measure: Callable[[], Callable[..., list[dict[str, Any]]]]
-    cost: Callable[[ProbeData, Any, Sequence[int]], ProbeCost]
-    requests: tuple[str, ...]
-    n: int
-    batch_size: int
-    needs: tuple[str, ...]
-
-
-_ALL_KINDS = ("plain", "wrapped", "benign")
-PROBES = {
-    "prefill": _Probe(lambda: prefill.prefill, prefill.cost, _ALL_KINDS, 6, 32, ("harmful",)),
-    "window": _Probe(lambda: window.window, window.cost, ("plain",), 48, 32, ("harmful",)),
-    "gcg": _Probe(lambda: gcg.gcg, gcg.cost, ("plain",), 3, 64, ("harmful",)),
-    "instruction-placement": _Probe(
-        lambda: instruction_placement.instruction_placement,
-        instruction_placement.cost,
-        ("benign",),
-        20,
-        32,
-        ("benign",),
-    ),
-    "order": _Probe(lambda: order.order, order.cost, _ALL_KINDS, 25, 32, ()),
-    "activations": _Probe(
-        activations.Activations,
-        activations.cost,
-        ("plain", "benign"),
-        36,
-        16,
-        ("harmful", "benign"),
-    ),
-    "samples": _Probe(lambda: samples.samples, samples.cost, _ALL_KINDS, 1, 32, ()),
-}
-# Probes that look at more than whether a response answers.
-UNJUDGED = ("instruction-placement", "order", "activations")
-# A probe that names a window must not look at what will judge the window.
-_HELD_IN = ("window",)
+from midspan.study.probes.data import by_noun, file_data, organism_data
+from midspan.study.probes.registry import PROBES
 
 
 class ProbeSpec(FrozenConfig):
@@ -130,16 +73,27 @@ class ProbeSpec(FrozenConfig):
         Raises:
             MidspanError: It has no such field or value.
         """
-        takes_seed = "seed" in PAGES[self.probe].config.model_fields
-        fields: dict[str, Any] = {"seed": self.seed} if takes_seed else {}
-        if self.probe == "instruction-placement" and self.on_organism:
-            fields["template"] = ORGANISM_TEMPLATE
-        fields |= self.fields
+        probe = PROBES[self.probe]
+        config_class = probe.resolve("config")
+        own = probe.organism_fields if self.on_organism else {}
+        fields = {"seed": self.seed} if "seed" in config_class.model_fields else {}
+        fields |= {**own, **self.fields}
         if self.probe == "gcg":
-            small = ORGANISM_SEARCH if self.on_organism else {}
-            search = {"steps": 100, **small, "seed": self.seed, "batch_size": self.rows}
-            fields["search"] = search | fields.get("search", {})
-        return PAGES[self.probe].config.model_validate(fields)
+            search = {"steps": 100, **own.get("search", {})}
+            search |= {"seed": self.seed, "batch_size": self.rows}
+            fields["search"] = search | self.fields.get("search", {})
+        return config_class.model_validate(fields)
+
+    def cost(self, lengths: Sequence[int]) -> ProbeCost:
+        """What the probe costs on one model.
+
+        Args:
+            lengths: Tokens of the canvas of each decoding.
+
+        Raises:
+            MidspanError: As `config` and `data` do.
+        """
+        return PROBES[self.probe].resolve("cost")(self.data(), self.config(), lengths)
 
     def data(self) -> ProbeData:
         """What is asked, by whom it is judged.
@@ -153,10 +107,9 @@ class ProbeSpec(FrozenConfig):
         if any(own) != all(own):
             raise MidspanError("models: the organism speaks of another world; probe it on its own")
         if all(own) and not (self.harmful or self.benign or self.phrases):
-            kinds = self.request_kinds or probe.requests
-            held_in = self.probe in _HELD_IN
-            data = organism_data(kinds, n, self.seed, held_in)
-            data = by_noun(data) if self.probe == "activations" else data
+            kinds = self.request_kinds or probe.request_kinds
+            data = organism_data(kinds, n, self.seed, probe.held_in)
+            data = by_noun(data) if probe.by_noun else data
         else:
             data = file_data(self.harmful, self.benign, self.phrases, n, self.seed)
         for kind, option in (("harmful", "--prompts"), ("benign", "--benign")):

@@ -14,7 +14,8 @@ from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
-from midspan.study.probes.config import PROBES, ProbeSpec
+from midspan.study.probes.config import ProbeSpec
+from midspan.study.probes.registry import PROBES
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -41,7 +42,7 @@ def run_probe(
     config, data = spec.config(), spec.data()
     run = RunFolder(folder, _identity(spec, config, data), command, "probe")
     reporter = Reporter()
-    measure = PROBES[spec.probe].measure()
+    measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
     try:
         with run.journal, given.merged():
