@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import midspan.objectives as objectives
     from midspan.alignment import AlignmentConfig, AlignmentData
     from midspan.api import records
-    from midspan.api.align import TrainedAdapter, align
+    from midspan.api.adapter import TrainedAdapter
+    from midspan.api.align import align
     from midspan.api.attack import AttackRun, attack
     from midspan.api.evaluate import EvaluationRun, evaluate
     from midspan.api.generate import Answer, generate
@@ -43,7 +44,7 @@ _HOMES = {
     "evaluate": "midspan.api.evaluate",
     "study": "midspan.api.study",
     "Answer": "midspan.api.generate",
-    "TrainedAdapter": "midspan.api.align",
+    "TrainedAdapter": "midspan.api.adapter",
     "AttackRun": "midspan.api.attack",
     "ProbeRun": "midspan.api.probe",
     "EvaluationRun": "midspan.api.evaluate",

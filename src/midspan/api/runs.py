@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.api.align import TrainedAdapter
+    from midspan.api.adapter import TrainedAdapter
     from midspan.models import DiffusionLM
 
 # What every verb takes as a model.
@@ -111,7 +111,7 @@ def call_text(verb: str, *arguments: Any, **keywords: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    from midspan.api.align import TrainedAdapter
+    from midspan.api.adapter import TrainedAdapter
     from midspan.models import DiffusionLM
 
     if isinstance(value, DiffusionLM):
