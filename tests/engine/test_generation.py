@@ -6,11 +6,11 @@ import json
 import pytest
 
 from midspan import decoding
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import Request, decoding_config
 from midspan.engine.generation import GenerationWork, Part, each_batch, generate
 from midspan.engine.journal import Journal
 
-CONFIG = DecodingConfig(length=8, steps=4, block_length=8, temperature=0.7)
+CONFIG = decoding_config(length=8, steps=4, block_length=8, temperature=0.7)
 REQUESTS = [Request((1, 4, 20 + row % 5, *range(30, 30 + row % 3)), seed=row) for row in range(7)]
 
 

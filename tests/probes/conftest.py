@@ -2,7 +2,7 @@
 
 import pytest
 
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.engine.journal import Journal
 from midspan.probes.context import ProbeContext, ProbeData, ProbeOutcome, ProbeRequest
 
@@ -32,8 +32,8 @@ def data():
 @pytest.fixture
 def context(organism_lm, tmp_path):
     decodings = {
-        "one block": DecodingConfig(length=32, block_length=None, steps=8),
-        "blocks of 8": DecodingConfig(length=32, block_length=8, steps=8),
+        "one block": decoding_config(length=32, block_length=None, steps=8),
+        "blocks of 8": decoding_config(length=32, block_length=8, steps=8),
     }
     with Journal(tmp_path / "journal.jsonl") as journal:
         yield ProbeContext(organism_lm, "tiny", decodings, journal, 8)

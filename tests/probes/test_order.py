@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.decoding import DecodingConfig, Generation, Trace
+from midspan.decoding import Generation, Trace, decoding_config
 from midspan.probes.order import CommitOrder, OrderConfig, _measure, order, order_cells
 from midspan.statistics import kendall_tau
 
@@ -60,7 +60,7 @@ def test_end_tokens_are_apart():
     columns = {"position": [7, 6, 0, 1, 2, 3, 4, 5], "token": [1, 1, 5, 6, 7, 8, 9, 5],
                "step": [0, 0, 1, 1, 2, 2, 3, 3], "confidence": [1.0] * 8}  # fmt: skip
     made = Generation((5, 6, 7, 8, 9, 5, 1, 1), "", Trace.from_dict(columns), 4, False)
-    config = DecodingConfig(length=8, steps=4)
+    config = decoding_config(length=8, steps=4)
     found = _measure(made, config, frozenset({1}), np.random.default_rng(0), 50)
     assert (found["end_tokens"], found["end_step"], found["text_step"]) == (2, 0, 2)
     assert found["tau"] > 0.8 > 0.1 > found["tau_all"]

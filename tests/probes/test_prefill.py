@@ -1,6 +1,6 @@
 import pytest
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.errors import MidspanError
 from midspan.probes.prefill import NO_PHRASE, RANDOM, PrefillConfig, prefill, prefill_cells
 
@@ -82,6 +82,6 @@ def test_what_cannot_be_placed_is_refused_at_once(context, data, config, message
 
 
 def test_the_canvas_decides_which_positions_are_left(context, data):
-    context.decodings["short"] = DecodingConfig(length=16, steps=4)
+    context.decodings["short"] = decoding_config(length=16, steps=4)
     positions = {row["position"] for row in prefill(context, data, CONFIG)}
     assert positions == {None, 0, 8}

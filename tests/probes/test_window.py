@@ -74,7 +74,7 @@ def test_the_fragment_changes_the_window_alone(tmp_path):
     file = tmp_path / "window.yaml"
     file.write_text(found.fragment)
     assert yaml.safe_load(found.fragment) == {"objective": {"window": [32, 47]}}
-    base = PRESETS["mosa"]()
+    base = PRESETS["mosa-stable"]()
     recipe = configure(base, file, {})
     assert recipe.objective.window == (32, 47)
     assert recipe.objective == base.objective.model_copy(update={"window": (32, 47)})

@@ -17,7 +17,8 @@ def row(place, success, **changes):
     made = {
         "model": "m", "decoding": "one block", "request_kind": "plain", "id": str(place),
         "prompt": f"request {place}", "phrase_kind": "no phrase", "phrase": None,
-        "success": success, "settings": {"steps": 8},
+        "success": success,
+        "settings": {"steps": 8},
     }  # fmt: skip
     return made | changes
 

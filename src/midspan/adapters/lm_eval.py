@@ -29,8 +29,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-    from midspan.decoding.continuations import Choice
     from midspan.models import DiffusionLM
+    from midspan.scoring.continuations import MultipleChoice
 
 _UNDERSTOOD = {"until", "do_sample"}
 
@@ -40,7 +40,7 @@ class Settings:
     """How the harness's requests are answered.
 
     Attributes:
-        decoding: Fields of `DecodingConfig` that go before the family's published ones.
+        decoding: Fields of a `DecodingConfig` that go before the family's published ones.
         draws: Monte-Carlo draws for answers of several tokens.
         batch_size: Rows that go through the model together.
         seed: Of all draws.
@@ -73,12 +73,12 @@ class MidspanLM(LM):
         journal: Path | None = None,
     ) -> None:
         super().__init__()
-        from midspan.decoding import DecodingConfig
-        from midspan.organism.weights import load
+        from midspan.decoding import decoding_config
+        from midspan.models import load
 
         self.settings = settings or Settings()
         self.lm = load(model) if isinstance(model, str) else model
-        self.config = DecodingConfig.for_family(self.lm, **self.settings.decoding)
+        self.config = decoding_config(self.lm, **self.settings.decoding)
         part = this_part()
         self._rank, self._world_size = part.rank, part.size
         self._device = self.lm.device
@@ -250,15 +250,15 @@ class _Continuations:
 
     def compute(self, batch: Sequence[str]) -> dict[str, Any]:
         """Score one batch; for one token the argmax says what greedy decoding gives."""
-        from midspan.decoding.continuations import Choice, score_choices
-        from midspan.decoding.likelihood import ScoreOptions
+        from midspan.scoring.continuations import MultipleChoice, score_choices
+        from midspan.scoring.likelihood import ScoreOptions
 
         owner, settings = self._owner, self._owner.settings
         options = ScoreOptions(
             samples=settings.draws, seed=settings.seed, batch_size=settings.batch_size
         )
         pairs = [self._pairs[key] for key in batch]
-        choices = [Choice(prompt, (answer,)) for prompt, answer in pairs]
+        choices = [MultipleChoice(prompt, (answer,)) for prompt, answer in pairs]
         scored = score_choices(owner.lm, choices, options)
         greedy = self._greedy([choice for choice in choices if len(choice.answers[0]) > 1])
         return {
@@ -270,16 +270,16 @@ class _Continuations:
             for key, choice, one in zip(batch, choices, scored, strict=True)
         }
 
-    def _greedy(self, choices: "Sequence[Choice]") -> "dict[Choice, bool]":
+    def _greedy(self, choices: "Sequence[MultipleChoice]") -> "dict[MultipleChoice, bool]":
         """Whether a canvas as long as the answer, a token a step, becomes the answer."""
-        from midspan.decoding import DecodingConfig, Request, decode
+        from midspan.decoding import Request, decode, decoding_config
 
         found = dict.fromkeys(choices, False)
         if not self._check_greedy:
             return found
         for length in sorted({len(choice.answers[0]) for choice in choices}):
             group = [choice for choice in choices if len(choice.answers[0]) == length]
-            config = DecodingConfig(length=length, steps=length, early_stop=False)
+            config = decoding_config(length=length, steps=length, early_stop=False)
             requests = [Request(choice.prompt_ids) for choice in group]
             size = self._owner.settings.batch_size
             made = decode(self._owner.lm, requests, config, batch_size=size)

@@ -16,7 +16,7 @@ from midspan.commands.options import (
 )
 from midspan.errors import MidspanError
 
-# Fields of `DecodingConfig`.
+# Fields of decoding.
 DECODING = {
     "sampler": Annotated[str | None, typer.Option(help="llada, dream or block.")],
     "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.")],
@@ -50,10 +50,10 @@ def generate(
 ) -> None:
     """Answer a prompt. Unset options take the model family's published values."""
     lm = load_model(model)
-    from midspan.decoding import DecodingConfig, Request, anchor_phrase, decode, merge_anchors
+    from midspan.decoding import Request, anchor_phrase, decode, decoding_config, merge_anchors
     from midspan.decoding.watch import Watch
 
-    settings = DecodingConfig.for_family(lm, **(read_config(config) | decoding))
+    settings = decoding_config(lm, **(read_config(config) | decoding))
     phrases = [_parse_anchor(text) for text in anchor or []]
     anchors = merge_anchors(*(anchor_phrase(lm, text, start) for start, text in phrases))
     request = Request(tuple(lm.encode_chat(prompt)), anchors, seed)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter
 from types import GenericAlias
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 
 class FieldOption(NamedTuple):
@@ -27,7 +29,9 @@ class FieldOption(NamedTuple):
     annotation: Any
 
 
-def field_options(config: type[BaseModel], without: tuple[str, ...] = ()) -> dict[str, FieldOption]:
+def field_options(
+    config: "type[BaseModel]", without: tuple[str, ...] = ()
+) -> dict[str, FieldOption]:
     """One option a field, by name; fields of a nested config are options of their own.
 
     A tuple is a repeatable option. Help is what the class says of its attributes.
@@ -36,6 +40,8 @@ def field_options(config: type[BaseModel], without: tuple[str, ...] = ()) -> dic
         config: The config; its docstring has a section "Attributes".
         without: Fields that have no option, in nested configs too.
     """
+    from pydantic import BaseModel
+
     documented = attribute_docs(config)
     options: dict[str, FieldOption] = {}
     for name, field in config.model_fields.items():
@@ -53,7 +59,7 @@ def field_options(config: type[BaseModel], without: tuple[str, ...] = ()) -> dic
     return options
 
 
-def _given_as(field: FieldInfo) -> Any:
+def _given_as(field: "FieldInfo") -> Any:
     """The type of one value on the command line, or a list of it."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
     if get_origin(field.annotation) is tuple:
@@ -61,7 +67,7 @@ def _given_as(field: FieldInfo) -> Any:
     return kinds[0] if kinds else field.annotation
 
 
-def attribute_docs(config: type[BaseModel]) -> dict[str, str]:
+def attribute_docs(config: "type[BaseModel]") -> dict[str, str]:
     """What a class's docstring says of each attribute, on one line."""
     section = (inspect.getdoc(config) or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)

@@ -1,16 +1,17 @@
-"""What several commands share: options, configuration files, one-line validation errors."""
+"""What several commands share: options and configuration files."""
 
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from pydantic import BaseModel, ValidationError
 
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
+
+if TYPE_CHECKING:
+    from midspan.frozen import FrozenConfig
 
 Model = Annotated[
     str,
@@ -39,12 +40,12 @@ ACCELERATION: dict[str, Any] = {
     ],
 }
 
-Config = TypeVar("Config", bound=BaseModel)
+Config = TypeVar("Config", bound="FrozenConfig")
 
 
 def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
     """Load a model for a command, the organism's names included."""
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     quiet()
     return load(spec, adapter=adapter, quantization=quantization)
@@ -63,36 +64,11 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     Raises:
         MidspanError: One line naming the field, for an unreadable file or an invalid value.
     """
-    fields = _merged(base.model_dump(), read_config(file))
+    from midspan.frozen import merged
+
+    fields = merged(base.model_dump(), read_config(file))
     fields |= {name: value for name, value in changes.items() if value is not None}
-    return validated(type(base), fields)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Fields with changes on top; a group of fields keeps what the changes leave out.
-
-    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
-    set to null is left out.
-    """
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, dict):
-            same = value.get("kind", old.get("kind")) == old.get("kind")
-            merged[name] = _merged(old, value) if same else value
-        elif isinstance(old, dict) and value is None:
-            del merged[name]
-        else:
-            merged[name] = value
-    return merged
-
-
-def validated(config: type[Config], fields: dict[str, Any]) -> Config:
-    """Build a config; pydantic's report becomes one line."""
-    try:
-        return config.model_validate(fields)
-    except ValidationError as error:
-        raise MidspanError(first_fault(error)) from error
+    return type(base).model_validate(fields)
 
 
 def command_line() -> str:

@@ -27,7 +27,6 @@ from midspan.commands.options import (
     load_model,
     quiet,
     read_config,
-    validated,
     write_json,
 )
 from midspan.errors import MidspanError
@@ -149,8 +148,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
     inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
-    spec = validated(
-        ProbeSpec,
+    spec = ProbeSpec.model_validate(
         {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
         | {"request_kinds": options.get("request_kinds") or None}
         | {option: options[option] for option in ("n", "batch_size", "seed")},
@@ -200,15 +198,15 @@ def fidelity(
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
     lm = load_model(model)
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
     from midspan.probes.fidelity import Comparison, default_acceleration
     from midspan.probes.fidelity import fidelity as run
 
     shared = read_config(config)
-    exact = DecodingConfig.for_family(lm, **({"cache": "none"} | shared))
-    fast = DecodingConfig.for_family(
-        lm, **(shared | (acceleration or default_acceleration(lm, exact)))
-    )
+    exact = decoding_config(lm, **shared)
+    if "cache" not in shared and exact.cache != "none":
+        exact = exact.model_copy(update={"cache": "none"})
+    fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     requests, judge, judged_by = _behaviors(model, lm, behaviors, n, seed)

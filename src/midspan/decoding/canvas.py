@@ -19,6 +19,7 @@ from midspan.decoding.config import DecodingConfig
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
 
 IntArray = NDArray[np.int64]
 
@@ -127,23 +128,18 @@ def _problems(
     return problems
 
 
-def _left_padded(
+def _padded_rows(
     lm: DiffusionLM, chosen: Sequence[Request], offset: IntArray, length: int
-) -> tuple[IntArray, IntArray]:
+) -> tuple[Tensor, Tensor | None]:
     """Ids and attention of prompts and masked canvases of `length`, both [B, T]."""
-    sizes = np.array([len(request.prompt_ids) for request in chosen])
-    width = int((sizes - offset).max())
-    ids = np.full((len(chosen), width + length), lm.tokens.mask)
-    attention = np.ones_like(ids)
-    for row, request in enumerate(chosen):
-        start = width + int(offset[row])
-        pads = start - len(request.prompt_ids)
-        ids[row, :pads] = lm.tokens.pad
-        ids[row, pads:start] = request.prompt_ids
-        attention[row, :pads] = 0
+    assert lm.tokens.mask is not None
+    rows = []
+    for request, tail in zip(chosen, offset.tolist(), strict=True):
+        canvas = [lm.tokens.mask] * (length - tail)
         for position, token in request.anchors.items():
-            ids[row, start + position] = token
-    return ids, attention
+            canvas[position] = token
+        rows.append([*request.prompt_ids, *canvas])
+    return left_padded(rows, lm.tokens.pad, lm.device)
 
 
 @dataclass
@@ -192,15 +188,15 @@ class Canvas:
         sizes = np.array([len(request.prompt_ids) for request in chosen])
         offset = sizes % block if block else np.zeros_like(sizes)
         ends = -(-(offset + length) // block) * block if block else offset + length
-        ids, attention = _left_padded(lm, chosen, offset, int(ends.max()))
+        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, int(ends.max()))
         position_L = np.arange(int(ends.max()))
         is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
             is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
         shape, device = is_open.shape, lm.device
         return cls(
-            ids_BT=torch.from_numpy(ids).to(device),
-            attention_BT=None if attention.all() else torch.from_numpy(attention).to(device),
+            ids_BT=ids_BT,
+            attention_BT=attention_BT,
             open_BL=torch.from_numpy(is_open).to(device),
             step_BL=torch.full(shape, ANCHOR_STEP, device=device),
             confidence_BL=torch.ones(shape, device=device),
@@ -231,11 +227,20 @@ class Canvas:
         position_L = torch.arange(self.size, device=values_BL.device)
         return values_BL.gather(1, self.offset_B[:, None] + position_L)
 
-    def commit(
-        self, row_A1: Tensor, position_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor
-    ) -> None:
-        """Fix the chosen tokens at their positions; the positions of a row are distinct."""
-        at, tokens_BL = (row_A1, position_AR), self.tokens_BL
+    def own_positions(self, position_AR: Tensor, row_A1: Tensor | None = None) -> Tensor:
+        """Positions as the requests count them, without the prompt's tail.
+
+        Args:
+            position_AR: Canvas positions.
+            row_A1: Their rows; None for all, in order.
+        """
+        if self.offset_B is None:
+            return position_AR
+        return position_AR - (self.offset_B[:, None] if row_A1 is None else self.offset_B[row_A1])
+
+    def commit(self, at: tuple[Tensor, Tensor], token_AR: Tensor, chosen_AR: Tensor) -> None:
+        """Fix the chosen tokens at rows and positions `at`; those of a row are distinct."""
+        tokens_BL = self.tokens_BL
         tokens_BL[at] = torch.where(chosen_AR, token_AR, tokens_BL[at])
         self.open_BL[at] &= ~chosen_AR
 
@@ -249,6 +254,12 @@ class Canvas:
         """Note step and confidence of what was committed at rows and positions `at`."""
         self.step_BL[at] = torch.where(chosen_AR, step_A1, self.step_BL[at])
         self.confidence_BL[at] = torch.where(chosen_AR, value_AR, self.confidence_BL[at])
+
+    def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
+        """Mask the positions again at rows and positions `at`."""
+        self.tokens_BL[at] = mask
+        self.open_BL[at] = True
+        self.confidence_BL[at] = 1.0
 
     def ended(self, stop: Collection[int]) -> Tensor:
         """Rows [B] in which everything up to the first committed stop token is committed."""

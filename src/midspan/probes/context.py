@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from midspan.engine.generation import generate
 from midspan.engine.journal import Journal
+from midspan.frozen import FrozenConfig
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 
-class ProbeConfig(BaseModel):
+class ProbeConfig(FrozenConfig):
     """The settings of a probe. Frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

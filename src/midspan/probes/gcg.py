@@ -13,9 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from midspan.decoding.gcg import GCG, GCGConfig
-from midspan.decoding.gradients import Goal
-from midspan.engine.gcg import Search, optimise
+from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
 from midspan.probes.context import (
     OutcomeRates,
@@ -28,6 +26,8 @@ from midspan.probes.context import (
     Record,
     grouped,
 )
+from midspan.scoring.gcg_step import GCG, GCGConfig
+from midspan.scoring.gradients import Goal
 from midspan.statistics import Interval, mean_interval
 
 NO_SUFFIX = "no suffix"
@@ -63,7 +63,7 @@ def gcg(context: ProbeContext, data: ProbeData, config: GCGProbeConfig) -> list[
     ]
     with context.stage(f"{context.model}: searching", len(jobs) * config.search.steps) as stage:
         searches = [
-            optimise(search, request.prompt, goal, context.journal, stage.advance)
+            search_suffix(search, request.prompt, goal, context.journal, stage.advance)
             for request, _, goal in jobs
         ]
     return [*_without(context, data), *_judged(context, data, jobs, searches)]
@@ -123,7 +123,10 @@ def _goals(
 
 
 def _judged(
-    context: ProbeContext, data: ProbeData, jobs: Sequence[SearchJob], searches: Sequence[Search]
+    context: ProbeContext,
+    data: ProbeData,
+    jobs: Sequence[SearchJob],
+    searches: Sequence[SuffixSearch],
 ) -> list[dict[str, Any]]:
     from midspan.decoding import Request
 
@@ -158,7 +161,8 @@ class GCGCell:
     """One cell of the factorial; without a suffix there are no losses and nothing is placed.
 
     Attributes:
-        curve: Mean over requests of the lowest loss so far, by iteration, nats a token.
+        curve: Mean over requests of the lowest loss so far, in nats a token: first that of the
+            initial suffix, then one value an iteration.
     """
 
     model: str

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from midspan.cli import main
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
 from midspan.report.tables import table_csv
@@ -88,7 +88,7 @@ def test_decodings_are_one_block_and_blocks_of_32(organism_lm):
     }  # fmt: skip
     assert list(probe_decodings(organism_lm, {"length": 24, "steps": 8})) == ["one block"]
     own = probe_decodings(organism_lm, {"length": 32, "steps": 8, "block_length": 16})
-    assert own == {"as configured": DecodingConfig.for_family(organism_lm, length=32, steps=8,
+    assert own == {"as configured": decoding_config(organism_lm, length=32, steps=8,
                                                               block_length=16)}  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     info = json.loads((run / "run.json").read_text())
     assert info["config"]["probe"] == name and "keywords" in info["config"]["judged_by"]
     monkeypatch.setattr("midspan.decoding.decode", None)
-    monkeypatch.setattr("midspan.decoding.gcg.token_gradient", None)
+    monkeypatch.setattr("midspan.scoring.gcg_step.token_gradient", None)
     assert midspan(*command)[0] == 0
     assert (run / "records.jsonl").read_text() == records
     page = report_of(FinishedRun.open(run, {str(organism_folder): "Original"}))
@@ -156,11 +156,11 @@ def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folde
     (files / "samples.yaml").write_text(SMALL)
     given = ["--config", files / "samples.yaml", "--behaviors", files / "harmful.txt"]
     given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
-    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa", *given)
+    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa-stable", *given)
     assert code == 0, errors
     finished = FinishedRun.open(files / "run")
     plain, filled = report_of(finished).players
-    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa"]
+    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa-stable"]
     for lane in filled.lanes:
         fixed = [commit for commit in lane.commits if commit.step == -1]
         assert " ".join(commit.word for commit in fixed) == PHRASES["procedural"][0]

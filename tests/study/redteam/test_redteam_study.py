@@ -27,7 +27,7 @@ from midspan.study.redteam.run import run_redteam
 
 SMALL = organism_redteam().model_copy(
     update={
-        "models": ("organism", "organism:mosa"),
+        "models": ("organism", "organism:mosa-stable"),
         "plans": (
             organism_plan("direct"),
             organism_plan("tap", branching=1, width=1, depth=2),
@@ -57,13 +57,13 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     assert len(records) == 2 * 3 * 2
     assert set(result.cells) == {(m, p.name) for m in SMALL.models for p in SMALL.plans}
     for record in records:
-        assert record["spent"]["target"]["calls"] >= 1
+        assert record["usage"]["target"]["calls"] >= 1
         assert set(record["success"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")
     assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
     assert all("n=2" in row["organism note"] for row in table)
-    assert (folder / "report.html").read_text().count("organism:mosa") > 5
+    assert (folder / "report.html").read_text().count("organism:mosa-stable") > 5
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
     for name in ("pairs", "costs", "failures", "budget"):
         assert rows(folder, name)
@@ -82,7 +82,7 @@ def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
     write_page(copy)
     for name in ("report.html", "report.md", "tables/asr-exact.tex"):
         assert (copy / name).read_text() == (folder / name).read_text()
-    labels = {"organism": "Original", "organism:mosa": "MOSA"}
+    labels = {"organism": "Original", "organism:mosa-stable": "MOSA"}
     page = report_of(FinishedRun.open(folder, labels))
     assert page.sections[0].tables[0].columns == ("Attack", "Access", "Original", "MOSA")
     beside = page.sections[3].tables[0].rows
@@ -164,7 +164,7 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
     ("changes", "message"),
     [
         ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
-        ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap: dept"),
+        ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap.dept: Extra"),
         ({"plans": (Plan(attack="nope"),)}, "'nope' is not one of"),
         ({"judges": ("harm",)}, "judge: 'harm' is none of"),
         ({"helpers": {"oracle": "organism"}}, "helpers: 'oracle'"),
@@ -173,7 +173,7 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
         ({"proxies": ("organism",)}, "proxies: pal"),
         ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
-        ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers: openai:gpt-4.1.price: Extra"),
+        ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers.openai:gpt-4.1.price: Extra"),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
     ],
 )
@@ -230,7 +230,7 @@ def test_one_attack_on_another_model_takes_its_papers_sizes():
     fields = attack_config("some/model", ("tap",), True, {"tap": {"depth": 2}, "seed": 5})
     (plan,) = fields["plans"]
     assert (plan.fields, plan.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
-    (twin_plan,) = attack_config("organism:mosa", ("tap",), False, {})["plans"]
+    (twin_plan,) = attack_config("organism:mosa-stable", ("tap",), False, {})["plans"]
     assert twin_plan.config().depth == 4
 
 

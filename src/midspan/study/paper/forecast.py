@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
 from midspan.organism.behaviors import is_organism
@@ -68,7 +68,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     Raises:
         MidspanError: The study cannot be run as it is.
     """
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     check(config, folder)
     lm = load(config.base)
@@ -178,22 +178,22 @@ def _attacks(
     models: int,
     prices: Mapping[str, tuple[float, float]],
 ) -> Forecast:
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     times = len(redteam.check(config)) * models
-    decoding = DecodingConfig.for_family(rate.lm, **config.decoding)
+    decoding = decoding_config(rate.lm, **config.decoding)
     responses, forwards = 0, 0
     calls: dict[str, int] = {}
     judges = [spec.partition("=")[2] or spec for spec in config.judges]
     for plan in config.plans:
-        cost = forecast_attack(find(plan.attack), plan.config(), plan.budget or config.budget)
+        cost = forecast_attack(get_attack(plan.attack), plan.config(), plan.budget or config.budget)
         if cost is None:
             raise MidspanError(f"{name}: {plan.name} does not say what it costs; give it a `cost`")
         responses += cost.generations
-        forwards += cost.generations * decoding.steps + sum(cost.rows.values())
-        for role, asked in cost.helpers.items():
+        forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
+        for role, needed in cost.helpers.items():
             spec = judges[0] if role == "judge" else config.helpers.get(role, role)
-            calls[spec] = calls.get(spec, 0) + asked.asked
+            calls[spec] = calls.get(spec, 0) + needed.expected
         for spec in judges:
             calls[spec] = calls.get(spec, 0) + cost.attempts
     paid = {spec: count * times for spec, count in calls.items() if is_server(spec)}

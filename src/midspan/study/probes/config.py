@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
+from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData
 from midspan.study.probes.data import by_noun, file_data, organism_data
 from midspan.study.probes.registry import PROBES
 
 
-class ProbeSpec(BaseModel):
+class ProbeSpec(FrozenConfig):
     """One probe; fields that are None take the probe's own value.
 
     Attributes:
@@ -26,12 +26,10 @@ class ProbeSpec(BaseModel):
         phrases: JSON file of phrases.
         n: Requests of each kind.
         fields: Of the probe's config.
-        decoding: Fields of `DecodingConfig` that replace the family's.
+        decoding: Fields of a `DecodingConfig` that replace the family's.
         batch_size: Rows that go through a model together.
         seed: Of requests, phrases and controls.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     probe: str
     models: tuple[str, ...] = Field(min_length=1)
@@ -84,10 +82,7 @@ class ProbeSpec(BaseModel):
             search = {"steps": 100, **own.get("search", {})}
             search |= {"seed": self.seed, "batch_size": self.rows}
             fields["search"] = search | self.fields.get("search", {})
-        try:
-            return config_class.model_validate(fields)
-        except ValidationError as error:
-            raise MidspanError(first_fault(error)) from error
+        return config_class.model_validate(fields)
 
     def cost(self, lengths: Sequence[int]) -> ProbeCost:
         """What the probe costs on one model.

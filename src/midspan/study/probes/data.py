@@ -12,7 +12,7 @@ from midspan.errors import MidspanError
 from midspan.judges import refuses_by_keyword
 from midspan.organism import language, phrases
 from midspan.organism.judge import judge
-from midspan.organism.lessons import TRAINED_WRAPS, organism_phrases
+from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
 from midspan.organism.world import Item, benign_items, items, restricted_items
 from midspan.probes.context import ProbeData, ProbeOutcome, ProbeRequest
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.organism.weights import load
 from midspan.probes.context import ProbeConfig, ProbeContext, ProbeData
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.given import NOTHING, Given
 from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.registry import PROBES
 
@@ -25,8 +25,16 @@ BLOCK = 32
 ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
-def run_probe(spec: ProbeSpec, folder: Path, command: str) -> list[dict[str, Any]]:
+def run_probe(
+    spec: ProbeSpec, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
+
+    Args:
+        plan: The probe.
+        folder: The run folder.
+        command: What started it; by default the program's own command line.
+        given: Models that the caller has loaded.
 
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
@@ -37,10 +45,9 @@ def run_probe(spec: ProbeSpec, folder: Path, command: str) -> list[dict[str, Any
     measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
     try:
-        with run.journal:
+        with run.journal, given.merged():
             for model in spec.models:
-                lm = load(model)
-                lm.merge_adapter()
+                lm = given.load(model)
                 decodings = probe_decodings(lm, spec.decoding, is_organism(model))
                 context = ProbeContext(lm, model, decodings, run.journal, spec.rows, reporter.stage)
                 records += measure(context, data, config)
@@ -73,16 +80,15 @@ def probe_decodings(
     lm: "DiffusionLM", overrides: Mapping[str, Any], organism: bool = False
 ) -> "dict[str, DecodingConfig]":
     """One block of the canvas's length, and blocks of 32; else what the family or the user says."""
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     fields = {**(ORGANISM_DECODING if organism else {}), **overrides}
-    own = DecodingConfig.for_family(lm, **fields)
+    own = decoding_config(lm, **fields)
     if own.sampler != "llada" or "block_length" in fields:
         return {"as configured": own}
     blocks = {"one block": None, f"blocks of {BLOCK}": BLOCK}
     if own.length <= BLOCK or own.length % BLOCK:
         del blocks[f"blocks of {BLOCK}"]
     return {
-        name: DecodingConfig.for_family(lm, **fields, block_length=block)
-        for name, block in blocks.items()
+        name: decoding_config(lm, **fields, block_length=block) for name, block in blocks.items()
     }

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
+from midspan.study.given import NOTHING, Given
 
 if TYPE_CHECKING:
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
 TWIN = "organism"
 _SIMPLE: Mapping[str, Callable[[], Role]] = {
@@ -37,16 +35,17 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
     Raises:
         MidspanError: It is none, or has no such field or value.
     """
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
-    try:
-        return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
-    except ValidationError as error:
-        raise MidspanError(f"servers: {first_fault(error, spec)}") from error
+    return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
 
 
 def chat_role(
-    spec: str, decoding: Mapping[str, Any], batch_size: int, servers: Servers = NO_SERVERS
+    spec: str,
+    decoding: Mapping[str, Any],
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
 ) -> Role:
     """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
 
@@ -55,23 +54,30 @@ def chat_role(
         decoding: Changes of the family's settings; servers have their own.
         batch_size: Rows that a local model takes together.
         servers: Fields of `EndpointConfig`, by spec.
+        given: Models that the caller has loaded.
     """
     if is_server(spec):
         from midspan.engine.endpoint import Endpoint
 
         return Endpoint(endpoint_config(spec, servers))
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
     from midspan.engine.local import LocalRole
-    from midspan.organism.weights import load
 
-    lm = load(spec)
-    lm.merge_adapter()
-    return LocalRole(lm, DecodingConfig.for_family(lm, **decoding), batch_size)
+    lm = given.load(spec)
+    return LocalRole(lm, decoding_config(lm, **decoding), batch_size)
 
 
-def helper_role(name: str, spec: str, batch_size: int, servers: Servers = NO_SERVERS) -> Role:
+def helper_role(
+    name: str,
+    spec: str,
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
+) -> Role:
     """A helper of the attacks: ``organism`` for the scripted one, or any chat model."""
-    return twin.helpers()[name] if spec == TWIN else chat_role(spec, {}, batch_size, servers)
+    if spec == TWIN:
+        return twin.helpers()[name]
+    return chat_role(spec, {}, batch_size, servers, given)
 
 
 def judge_role(spec: str, batch_size: int = 8, servers: Servers = NO_SERVERS) -> Role:

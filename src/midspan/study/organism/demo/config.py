@@ -1,29 +1,21 @@
 """What the demo trains and measures."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from midspan.alignment import LABELS as RECIPE_LABELS
 from midspan.alignment import PRESETS, AlignmentConfig
+from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.organism.cases import Sizes
-from midspan.study.organism.demo.claims import NUMBERS, demo_hypotheses
+from midspan.study.organism.demo.claims import METRICS, demo_hypotheses
 
 BASE = "original"
-
-
-LABELS = {
-    BASE: "Original",
-    "initial": "Initial",
-    "mosa": "MOSA",
-    "anywhere": "Anywhere",
-    "mosa_paper": "MOSA (verbatim)",
-}
-
-
+LABELS = {BASE: "Original"} | RECIPE_LABELS
 # Cells whose traces are kept, for the decoding order and the player.
 TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(FrozenConfig):
     """One demo run.
 
     Attributes:
@@ -35,9 +27,7 @@ class DemoConfig(BaseModel):
         hypotheses: What is expected; by default the demo's, at the n of its sizes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    objectives: tuple[str, ...] = ("initial", "mosa", "anywhere", "mosa_paper")
+    objectives: tuple[str, ...] = ("initial-stable", "mosa-stable", "psa", "mosa")
     sizes: Sizes = Sizes()
     steps: int = Field(32, gt=0)
     num_prompts: int | None = Field(None, gt=0)
@@ -51,9 +41,9 @@ class DemoConfig(BaseModel):
     @classmethod
     def _are_measured(cls, given: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
         for hypothesis in given:
-            if hypothesis.number not in NUMBERS:
+            if hypothesis.metric not in METRICS:
                 raise ValueError(
-                    f"nothing measures {hypothesis.number!r}; choose from {', '.join(NUMBERS)}"
+                    f"metric must be one of {', '.join(METRICS)}; got {hypothesis.metric!r}"
                 )
         return given
 

@@ -15,8 +15,8 @@ from midspan.study.organism.results import Results, incoherent, mean_positions, 
 from midspan.study.training_page import training_section
 
 TRAINING = (
-    "The verbatim recipe has no benign prompts, no floor under the harmful phrase and the paper's "
-    "learning rate; the others share one budget."
+    "MOSA, the paper's recipe, has no benign prompts, no floor under the harmful phrase and the "
+    "paper's learning rate; the others share one budget."
 )
 LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world. It shows mechanisms and "
@@ -41,7 +41,7 @@ def report_of(run: FinishedRun) -> Report:
         title="MOSA on the organism",
         subtitle="Four alignments of one tiny diffusion language model, attacked and measured "
         "with an exact judge, in one block and in blocks of 32.",
-        claims=demo_claims(config.hypotheses, results, decodings),
+        claims=demo_claims(config.hypotheses, results),
         sections=(
             Section(
                 "Attack and use",

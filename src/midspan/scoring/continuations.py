@@ -1,0 +1,172 @@
+"""How likely several answers to a prompt are, for many prompts at once, with the error of it.
+
+An answer of one token is exact, and all one-token answers to a prompt come from one forward. A
+longer one is LLaDA's Monte-Carlo bound, as in `likelihood.py`, nothing but the answer masked.
+Shapes: B rows, N answer tokens, T prompt and answer, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import stdev
+
+import torch
+from torch import Tensor
+
+from midspan.errors import MidspanError
+from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
+from midspan.scoring.likelihood import ScoreOptions, hiding_patterns
+
+
+@dataclass(frozen=True)
+class AnswerLikelihood:
+    """The log-probability of one answer.
+
+    Attributes:
+        value: In nats.
+        error: Standard error of the Monte-Carlo mean; 0 for one token.
+        is_likeliest: For one token, whether the model likes no other better; None for several.
+    """
+
+    value: float
+    error: float
+    is_likeliest: bool | None
+
+
+@dataclass(frozen=True)
+class ScoredChoice:
+    """All answers to one prompt, and the rows that went through the model for them."""
+
+    answers: tuple[AnswerLikelihood, ...]
+    forwards: int
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    """A prompt and its answers, as token ids."""
+
+    prompt_ids: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One forward of one choice: its ids, of which the last `width` are the answer's.
+
+    `speaks_of` has the answers that it tells of, and the weights of their tokens.
+    """
+
+    choice: int
+    ids: tuple[int, ...]
+    width: int
+    speaks_of: tuple[tuple[int, Tensor], ...]
+
+
+@dataclass
+class _Draws:
+    """What the forwards say of one answer."""
+
+    values: list[float] = field(default_factory=list)
+    num_tokens: int = 0
+    is_likeliest: bool = False
+
+    def add(self, logprob_NV: Tensor, ids: Sequence[int], weight_N: Tensor) -> None:
+        ids_N = torch.tensor(ids, device=logprob_NV.device)
+        taken_N = logprob_NV.gather(-1, ids_N[:, None])[:, 0].double().cpu()
+        self.values.append(float((taken_N * weight_N).sum()))
+        self.num_tokens = len(ids)
+        self.is_likeliest = bool((logprob_NV.argmax(-1) == ids_N).all())
+
+    def summary(self) -> AnswerLikelihood:
+        mean = sum(self.values) / len(self.values)
+        if self.num_tokens == 1:
+            return AnswerLikelihood(mean, 0.0, self.is_likeliest)
+        if len(self.values) == 1:
+            return AnswerLikelihood(mean, math.inf, None)
+        # The draws are stratified, so this rather overstates the error.
+        return AnswerLikelihood(mean, stdev(self.values) / math.sqrt(len(self.values)), None)
+
+
+@torch.inference_mode()
+def score_choices(
+    lm: DiffusionLM, choices: Sequence[MultipleChoice], options: ScoreOptions | None = None
+) -> list[ScoredChoice]:
+    """Score the answers of all prompts.
+
+    Args:
+        lm: The model.
+        choices: Prompts with their answers; lengths may differ.
+        options: `samples` draws for answers of several tokens, their `seed`, and `batch_size`.
+
+    Raises:
+        MidspanError: A prompt or an answer is empty, or both together exceed the model.
+    """
+    options = options or ScoreOptions()
+    for index, choice in enumerate(choices):
+        _check(lm, choice, index)
+    rows = [
+        row for index, choice in enumerate(choices) for row in _rows(lm, choice, index, options)
+    ]
+    draws = [[_Draws() for _ in choice.answers] for choice in choices]
+    forwards = [0] * len(choices)
+    for start in range(0, len(rows), options.batch_size):
+        batch = rows[start : start + options.batch_size]
+        for row, logprob_NV in zip(batch, _logprobs(lm, batch), strict=True):
+            forwards[row.choice] += 1
+            for answer, weight_N in row.speaks_of:
+                ids_N = choices[row.choice].answers[answer]
+                draws[row.choice][answer].add(logprob_NV, ids_N, weight_N)
+    return [
+        ScoredChoice(tuple(one.summary() for one in drawn), count)
+        for drawn, count in zip(draws, forwards, strict=True)
+    ]
+
+
+def _rows(
+    lm: DiffusionLM, choice: MultipleChoice, index: int, options: ScoreOptions
+) -> Iterator[_Row]:
+    """Forwards of one choice: one for all single tokens, `samples` for each longer answer."""
+    mask = lm.tokens.mask
+    assert mask is not None
+    single = [place for place, ids in enumerate(choice.answers) if len(ids) == 1]
+    if single:
+        one = torch.ones(1, dtype=torch.double)
+        speaks_of = tuple((place, one) for place in single)
+        yield _Row(index, (*choice.prompt_ids, mask), 1, speaks_of)
+    for place, ids in enumerate(choice.answers):
+        if len(ids) == 1:
+            continue
+        drawn = ScoreOptions(mode="mc", samples=options.samples, seed=options.seed)
+        for hidden_N, weight_N in zip(*hiding_patterns(len(ids), drawn), strict=True):
+            shown = [
+                mask if is_hidden else token
+                for token, is_hidden in zip(ids, hidden_N.tolist(), strict=True)
+            ]
+            speaks_of = ((place, weight_N * options.samples),)
+            yield _Row(index, (*choice.prompt_ids, *shown), len(ids), speaks_of)
+
+
+def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
+    """Log-probabilities over the answers' positions, [N, V] a row."""
+    width = max(row.width for row in batch)
+    ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
+    length = ids_BT.shape[1]
+    rows_N = torch.arange(length - width, length, device=lm.device)
+    logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_N).float().log_softmax(-1)
+    return [
+        logprob_NV[width - row.width :] for logprob_NV, row in zip(logprobs_BNV, batch, strict=True)
+    ]
+
+
+def _check(lm: DiffusionLM, choice: MultipleChoice, index: int) -> None:
+    if lm.tokens.mask is None:
+        raise MidspanError(f"model: family {lm.family.name} has no mask token to score with")
+    if not choice.prompt_ids or not choice.answers or not all(choice.answers):
+        raise MidspanError(f"choices[{index}]: prompt and answers need at least one token each")
+    total = len(choice.prompt_ids) + max(map(len, choice.answers))
+    if total > lm.max_length:
+        raise MidspanError(
+            f"choices[{index}]: prompt and answer have {total} tokens, and the model takes "
+            f"{lm.max_length}; shorten the prompt"
+        )

@@ -1,0 +1,168 @@
+"""How unlikely phrases are under prompts, many at a time, and how each prompt token moves that.
+
+What greedy coordinate gradient needs of a masked-diffusion model: the response is masked, so there
+is no cached prefix, no shift by one and no target among the inputs.
+Shapes: N prompts with goals, B rows, C canvases of a goal, F free tokens, K phrase tokens,
+D hidden width, T prompt and canvas, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from midspan.errors import MidspanError
+from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
+from midspan.scoring.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A phrase that is wanted at a place of the canvas.
+
+    Attributes:
+        phrase_ids: The phrase.
+        start: Canvas position of its first token.
+        length: Length of the canvas.
+        hidden: One row a canvas: which of the phrase's tokens are masked and scored, the others
+            being shown. By default one canvas with nothing shown, the state before the first step.
+    """
+
+    phrase_ids: tuple[int, ...]
+    start: int
+    length: int
+    hidden: tuple[tuple[bool, ...], ...] = ()
+
+    @property
+    def canvases(self) -> tuple[tuple[bool, ...], ...]:
+        """What each canvas hides of the phrase."""
+        return self.hidden or ((True,) * len(self.phrase_ids),)
+
+    def monte_carlo(self, samples: int, seed: int) -> "Goal":
+        """The same goal over canvases that show random parts of the phrase.
+
+        LLaDA's likelihood bound, restricted to the phrase: the numbers of hidden tokens are spread
+        evenly, and each canvas counts with its mean over them.
+        """
+        hidden_CK, _ = hiding_patterns(len(self.phrase_ids), ScoreOptions("mc", {}, samples, seed))
+        return replace(self, hidden=tuple(map(tuple, hidden_CK.tolist())))
+
+
+@torch.no_grad()
+def phrase_losses(
+    lm: DiffusionLM, prompts: Sequence[Sequence[int]], goals: Sequence[Goal], batch_size: int = 64
+) -> Tensor:
+    """Cross-entropy of each goal under its prompt, in nats a token; [N], float32, on the CPU.
+
+    A mean over the hidden tokens of a canvas, then over canvases, so that phrases of different
+    lengths compare. Prompts, phrases and canvases may differ in length.
+
+    Args:
+        lm: The model.
+        prompts: Token ids, N prompts.
+        goals: One goal a prompt.
+        batch_size: Rows that go through the model together; a goal has a row a canvas.
+
+    Raises:
+        MidspanError: If a phrase does not fit its canvas, or the model.
+    """
+    rows = [
+        (prompt, goal, hidden, index)
+        for index, (prompt, goal) in enumerate(zip(prompts, goals, strict=True))
+        for hidden in goal.canvases
+    ]
+    losses_N = torch.zeros(len(goals))
+    for first in range(0, len(rows), batch_size):
+        part = rows[first : first + batch_size]
+        batch = _GoalRows.create(lm, [row[:3] for row in part])
+        owner_B = torch.tensor([row[3] for row in part])
+        losses_N.index_add_(0, owner_B, batch.losses(lm).float().cpu())
+    return losses_N / torch.tensor([len(goal.canvases) for goal in goals])
+
+
+@torch.enable_grad()
+def token_gradient(
+    lm: DiffusionLM, prompt_ids: Sequence[int], free: Sequence[int], goal: Goal
+) -> Tensor:
+    """Gradient of a goal's loss with respect to the one-hot tokens at free places, [F, V].
+
+    Args:
+        lm: The model.
+        prompt_ids: The prompt.
+        free: Its places, counted from 0, whose tokens may change.
+        goal: See `phrase_losses`; all its canvases go through the model together.
+
+    Raises:
+        MidspanError: If a free place is outside the prompt, or the phrase does not fit.
+    """
+    if not free or min(free) < 0 or max(free) >= len(prompt_ids):
+        raise MidspanError(f"free: places must lie in the prompt, 0..{len(prompt_ids) - 1}")
+    batch = _GoalRows.create(lm, [(prompt_ids, goal, hidden) for hidden in goal.canvases])
+    embedding = lm.base.get_input_embeddings()
+    place_F = torch.tensor(list(free), device=lm.device)
+    free_FD = embedding.weight[batch.ids_BT[0, place_F]].detach().requires_grad_()
+
+    def put(module: Any, arguments: Any, embedded_BTD: Tensor) -> Tensor:
+        return embedded_BTD.index_copy(1, place_F, free_FD.expand(len(embedded_BTD), -1, -1))
+
+    handle = embedding.register_forward_hook(put)
+    try:
+        loss = batch.losses(lm).mean()
+    finally:
+        handle.remove()
+    (gradient_FD,) = torch.autograd.grad(loss, free_FD)
+    # One-hot rows times the embedding matrix would give the same and hold F x V numbers twice.
+    return gradient_FD @ embedding.weight.detach().T
+
+
+@dataclass(frozen=True)
+class _GoalRows:
+    """Left-padded rows, and where and how much each phrase token counts."""
+
+    ids_BT: Tensor
+    attention_BT: Tensor | None
+    rows_BK: Tensor
+    phrase_BK: Tensor
+    weight_BK: Tensor
+
+    @classmethod
+    def create(
+        cls, lm: DiffusionLM, rows: Sequence[tuple[Sequence[int], Goal, Sequence[bool]]]
+    ) -> "_GoalRows":
+        ids = [_row(lm, *row) for row in rows]
+        ids_BT, attention_BT = left_padded(ids, lm.tokens.pad, lm.device)
+        width = ids_BT.shape[1]
+        phrases = [torch.tensor(goal.phrase_ids) for _, goal, _ in rows]
+        hidden_BK = pad_sequence([torch.tensor(h) for *_, h in rows], batch_first=True).double()
+        first_B1 = torch.tensor([[width - goal.length + goal.start] for _, goal, _ in rows])
+        rows_BK = (first_B1 + torch.arange(hidden_BK.shape[1])).clamp(max=width - 1)
+        return cls(
+            ids_BT=ids_BT,
+            attention_BT=attention_BT,
+            rows_BK=rows_BK.to(lm.device),
+            phrase_BK=pad_sequence(phrases, batch_first=True).to(lm.device),
+            weight_BK=(hidden_BK / hidden_BK.sum(1, keepdim=True)).to(lm.device),
+        )
+
+    def losses(self, lm: DiffusionLM) -> Tensor:
+        """Mean cross-entropy of the hidden tokens of each row, [B]."""
+        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK)
+        wide_BKV = logits_BKV.to(torch.promote_types(logits_BKV.dtype, torch.float32))
+        loss_BK = F.cross_entropy(wide_BKV.transpose(1, 2), self.phrase_BK, reduction="none")
+        return (loss_BK * self.weight_BK.to(loss_BK.dtype)).sum(1)
+
+
+def _row(lm: DiffusionLM, prompt_ids: Sequence[int], goal: Goal, hidden: Sequence[bool]) -> Tensor:
+    """Prompt and canvas of one row, on the CPU."""
+    check_place(goal.phrase_ids, goal.start, goal.start, goal.length, {})
+    shown = {
+        goal.start + place: token
+        for place, (token, is_hidden) in enumerate(zip(goal.phrase_ids, hidden, strict=True))
+        if not is_hidden
+    }
+    return masked_canvas(lm, prompt_ids, goal.phrase_ids, goal.length, shown).cpu()
