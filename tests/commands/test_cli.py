@@ -94,9 +94,9 @@ def test_version(midspan):
         (("generate", "/no/such/folder", "-p", "hello"), "/no/such/folder"),
         (("generate", "organism:nothing", "-p", "hello"), "no such adapter"),
         (("align", "organism", "-o", "/tmp/x", "--objective", "best"), "--objective"),
-        (("align", "organism", "-o", "/tmp/x", "--prompts", "/no/file.txt"), "/no/file.txt"),
+        (("align", "organism", "-o", "/tmp/x", "--behaviors", "/no/file.txt"), "/no/file.txt"),
         (("align", "organism", "-o", "/dev/null/x"), "cannot write"),
-        (("align", "organism", "-o", "/tmp/x", "--track", "x"), "track: 'x' is none of none,"),
+        (("align", "organism", "-o", "/tmp/x", "--track", "x"), "track: must be one of none, trackio"),
         (("demo", "--smoke", "-o", "/dev/null/x"), "cannot write"),
     ],
 )  # fmt: skip
