@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SMALL = {"length": 64, "block_length": 32, "steps": 8}
-MODELS = ("organism", "organism:mosa")
+MODELS = ("organism", "organism:mosa-stable")
 
 
 def attack(folder: Path) -> None:
@@ -49,10 +49,10 @@ def task(folder: Path) -> None:
 
 
 def _probe(name: str, folder: Path, **fields: Any) -> None:
-    from midspan.study.probes.config import ProbePlan
+    from midspan.study.probes.config import ProbeSpec
     from midspan.study.probes.run import run_probe
 
-    run_probe(ProbePlan(probe=name, **{"decoding": SMALL, "n": 1} | fields), folder, "a test")
+    run_probe(ProbeSpec(probe=name, **{"decoding": SMALL, "n": 1} | fields), folder, "a test")
 
 
 def gcg(folder: Path) -> None:
@@ -60,8 +60,8 @@ def gcg(folder: Path) -> None:
     _probe("gcg", folder, models=MODELS[:1], fields={"starts": (0, 30), "search": search})
 
 
-def control(folder: Path) -> None:
-    _probe("control", folder, models=MODELS[:1], fields={"words": (1, 10)})
+def instruction_placement(folder: Path) -> None:
+    _probe("instruction-placement", folder, models=MODELS[:1], fields={"words": (1, 10)})
 
 
 def activations(folder: Path) -> None:
@@ -93,7 +93,12 @@ def study(folder: Path) -> None:
     )
     probes = {
         "prefill": whole.probes["prefill"].model_copy(
-            update={"n": 1, "fields": {"positions": (0, 20)}, "requests": ("wrapped",), **parts}
+            update={
+                "n": 1,
+                "fields": {"positions": (0, 20)},
+                "request_kinds": ("wrapped",),
+                **parts,
+            }
         ),
         "order": whole.probes["order"].model_copy(
             update={"n": 1, "fields": {"shuffles": 2}, **parts}
@@ -103,7 +108,7 @@ def study(folder: Path) -> None:
     claims = tuple(
         claim
         for claim in whole.hypotheses
-        if claim.number.startswith(tuple(probes)) and claim.number.endswith(label)
+        if claim.metric.startswith(tuple(probes)) and claim.metric.endswith(f"[{label}]")
     )
     config = PaperConfig(
         base="organism", attacks={"attacks": attacks}, probes=probes, tasks=tasks, hypotheses=claims
@@ -120,7 +125,7 @@ def objectives(folder: Path) -> None:
     from midspan.study.organism.objectives.config import BASE, ObjectivesConfig
 
     config = ObjectivesConfig(
-        recipes={name: PRESETS[name]() for name in ("mosa", "sft")},
+        recipes={name: PRESETS[name]() for name in ("mosa-stable", "sft")},
         seeds=(0, 1),
         sizes=Sizes(plain=1, wraps=1, prefill=1, benign=2, utility=2),
         stress=1,
@@ -159,7 +164,7 @@ DECODINGS: Mapping[str, dict[str, Any]] = {
     "threshold, dual cache": {"threshold": 0.7, "cache": "dual"},
     "threshold, ties together": {"threshold": 0.9, "ties": "together"},
     "factor, prefix cache": {"factor": 1.0, "cache": "prefix", "refresh_every": 3},
-    "dream": {"sampler": "dream", "block_length": None},
+    "dream": {"sampler": "dream"},
     "dream, sampled": {
         "sampler": "dream", "block_length": None, "temperature": 0.5, "top_p": 0.9, "top_k": 20,
         "alg_temp": 0.3, "remasking": "entropy",
@@ -184,7 +189,7 @@ def decode(folder: Path) -> None:
     ]
     with (folder / "records.jsonl").open("w", encoding="utf-8") as file:
         for name, fields in DECODINGS.items():
-            config = midspan.DecodingConfig(**SMALL | fields)
+            config = midspan.decoding_config(**SMALL | fields)
             for number, one in enumerate(midspan.decode(lm, requests, config)):
                 trace = one.trace
                 record = {
@@ -203,5 +208,5 @@ def decode(folder: Path) -> None:
 
 
 RUNS: tuple[Callable[[Path], None], ...] = (
-    attack, task, gcg, control, activations, study, objectives, decode,
+    attack, task, gcg, instruction_placement, activations, study, objectives, decode,
 )  # fmt: skip
