@@ -153,7 +153,7 @@ def _verdict(number: int) -> dict[str, Any]:
     return {"success": success, "refusal": refusal, "coherent": coherent}
 
 
-# Every sampler and rule: the fields in which each differs from `SMALL`.
+# Every sampler and rule: LLaDA's by the fields in which they differ from `SMALL`.
 DECODINGS: Mapping[str, dict[str, Any]] = {
     "one block": {"block_length": None},
     "blocks": {},
@@ -164,9 +164,9 @@ DECODINGS: Mapping[str, dict[str, Any]] = {
     "threshold, dual cache": {"threshold": 0.7, "cache": "dual"},
     "threshold, ties together": {"threshold": 0.9, "ties": "together"},
     "factor, prefix cache": {"factor": 1.0, "cache": "prefix", "refresh_every": 3},
-    "dream": {"sampler": "dream"},
+    "dream": {"sampler": "dream", "length": 64, "steps": 8},
     "dream, sampled": {
-        "sampler": "dream", "block_length": None, "temperature": 0.5, "top_p": 0.9, "top_k": 20,
+        "sampler": "dream", "length": 64, "steps": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20,
         "alg_temp": 0.3, "remasking": "entropy",
     },
     "as published": {"compatibility": True},
@@ -189,7 +189,7 @@ def decode(folder: Path) -> None:
     ]
     with (folder / "records.jsonl").open("w", encoding="utf-8") as file:
         for name, fields in DECODINGS.items():
-            config = midspan.decoding_config(**SMALL | fields)
+            config = midspan.decoding_config(**fields if "sampler" in fields else SMALL | fields)
             for number, one in enumerate(midspan.decode(lm, requests, config)):
                 trace = one.trace
                 record = {
