@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from midspan.engine.journal import write_jsonl
 from midspan.errors import MidspanError
 from midspan.organism.behaviours import is_organism
-from midspan.organism.weights import load
+from midspan.models import load
 from midspan.probes.asking import Bench, Material, ProbeConfig
 from midspan.report import Report
 from midspan.study.folder import RUN_FILE, FinishedRun, RunFolder

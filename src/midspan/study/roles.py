@@ -62,7 +62,7 @@ def chat_role(
         return Endpoint(endpoint_config(spec, servers))
     from midspan.decoding import DecodingConfig
     from midspan.engine.local import LocalRole
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     lm = load(spec)
     lm.merge_adapter()

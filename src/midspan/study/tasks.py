@@ -183,7 +183,7 @@ def check(config: TaskConfig) -> list[Task]:
         MidspanError: A model, its adapter or a task's data are missing or wrong, or the models
             would decode differently.
     """
-    from midspan.organism.weights import check_spec
+    from midspan.models import check_spec
 
     tasks = build_tasks(config)
     families = {spec: check_spec(spec) for spec in config.models}
@@ -282,7 +282,7 @@ def _measure(
 
 
 def _load(spec: str) -> "DiffusionLM":
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     lm = load(spec)
     lm.merge_adapter()
