@@ -3,7 +3,9 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +25,9 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 class RunFolder:
     """One study's folder; opening it again continues the study. Each rank has its own journal.
 
-    ``kind`` names the study, for whoever reads the folder later (`midspan.study.kinds`), and
-    ``material`` says in a line what is asked.
+    ``command`` is what started it, by default the program's own command line; ``kind`` names the
+    study, for whoever reads the folder later (`midspan.study.kinds`), and ``material`` says in a
+    line what is asked.
 
     Raises:
         MidspanError: The folder holds a run of another configuration, or cannot be written.
@@ -34,7 +37,7 @@ class RunFolder:
         self,
         path: str | Path,
         config: Mapping[str, Any],
-        command: str,
+        command: str = "",
         kind: str = "",
         material: str = "",
     ) -> None:
@@ -43,7 +46,7 @@ class RunFolder:
             "kind": kind,
             "material": material,
             "config": json.loads(json.dumps(config)),
-            "command": command,
+            "command": command or command_line(),
             "versions": versions(),
             "hardware": hardware(),
             "git": _git_revision(),
@@ -160,6 +163,14 @@ def differences(found: Any, wanted: Any, name: str = "config") -> str:
         parts = (differences(old, new, f"{name}.{place}") for place, (old, new) in pairs)
         return ", ".join(part for part in parts if part)
     return "" if found == wanted else f"{name}: {found} there, {wanted} now"
+
+
+def command_line() -> str:
+    """What started this process, as one types it: a midspan command, or a Python program."""
+    program, *arguments = sys.argv
+    name = Path(program).name
+    is_ours = name in ("midspan", "midspan.exe", "cli.py")
+    return shlex.join(["midspan" if is_ours else name, *arguments])
 
 
 def versions() -> dict[str, str]:

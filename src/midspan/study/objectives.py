@@ -140,7 +140,7 @@ def stress_decodings() -> "dict[str, DecodingConfig]":
     return found
 
 
-def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -> Path:
+def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str = "") -> Path:
     """Train and measure everything; the same call continues an interrupted one.
 
     Returns:

@@ -15,6 +15,7 @@ from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
 from midspan.study.folder import FinishedRun, RunFolder
+from midspan.study.given import NOTHING, Given
 from midspan.study.kinds import write_page
 from midspan.study.progress import Reporter
 from midspan.tasks import Measure, Task, gsm8k, humaneval, mmlu, overrefusal
@@ -176,7 +177,7 @@ def _limited(task: Task, config: TaskConfig) -> Task:
     return replace(task, items=items, source=f"{task.source}; {count} of them by seed")
 
 
-def check(config: TaskConfig) -> list[Task]:
+def check(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
     """Everything that can be refused before weights are read; returns the tasks.
 
     Raises:
@@ -186,7 +187,10 @@ def check(config: TaskConfig) -> list[Task]:
     from midspan.models import check_spec
 
     tasks = build_tasks(config)
-    families = {spec: check_spec(spec) for spec in config.models}
+    families = {
+        spec: given.models[spec].family if spec in given.models else check_spec(spec)
+        for spec in config.models
+    }
     for task in tasks:
         settings = {
             spec: settings_of(family, task, config.how) for spec, family in families.items()
@@ -195,21 +199,29 @@ def check(config: TaskConfig) -> list[Task]:
     return tasks
 
 
-def run_tasks(config: TaskConfig, folder: str | Path, command: str) -> list[TaskResult]:
+def run_tasks(
+    config: TaskConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> list[TaskResult]:
     """Run or continue all tasks on all models; one record an item, model and sample.
+
+    Args:
+        config: What is asked of which models.
+        folder: The run folder.
+        command: What started it; by default the program's own command line.
+        given: Models that the caller has loaded.
 
     Raises:
         MidspanError: Bad input, or the folder belongs to another configuration.
     """
-    tasks = check(config)
+    tasks = check(config, given)
     run = RunFolder(folder, config.model_dump(mode="json"), command, "task")
     reporter = Reporter()
     found: list[list[_Measured]] = []
-    with run.journal:
+    with run.journal, given.merged():
         for other in sorted(run.path.glob("journal-*.jsonl")):
             run.journal.absorb(other)
         for spec in config.models:
-            lm = _load(spec)
+            lm = given.load(spec)
             ready = [prepare(lm, task, config.how) for task in tasks]
             found.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
     by_task = list(zip(*found, strict=True))
@@ -239,7 +251,7 @@ def fill_part(config: TaskConfig, folder: str | Path, part: Part) -> None:
     tasks = check(config)
     with Journal(Path(folder) / f"journal-{part.rank}.jsonl") as journal:
         for spec in config.models:
-            lm = _load(spec)
+            lm = NOTHING.load(spec)
             for task in tasks:
                 work = work_of(lm, prepare(lm, task, config.how), config.how)
                 for _ in each_batch(work, journal, part):
@@ -251,7 +263,7 @@ def estimate(config: TaskConfig) -> list[tuple[str, str, Mapping[str, Any], floa
     tasks = check(config)
     rows = []
     for spec in config.models:
-        lm = _load(spec)
+        lm = NOTHING.load(spec)
         for task in tasks:
             ready = prepare(lm, task, config.how)
             hours = estimate_seconds(lm, ready, config.how) / 3600
@@ -279,14 +291,6 @@ def _measure(
         records = run_task(lm, ready, journal, how, stage.advance)
     seconds = (time.perf_counter() - start) / fresh if fresh else None
     return _Measured(ready.settings, records, ready.dropped, seconds)
-
-
-def _load(spec: str) -> "DiffusionLM":
-    from midspan.models import load
-
-    lm = load(spec)
-    lm.merge_adapter()
-    return lm
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:

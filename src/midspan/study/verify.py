@@ -58,7 +58,9 @@ class VerifyConfig:
     seed: int = 1
 
 
-def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str) -> list[Row]:
+def verify(
+    lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str = ""
+) -> list[Row]:
     """All rows in both decodings; resumable in its run folder."""
     said = {**asdict(config), "model": lm.fingerprint}
     run = RunFolder(folder, said, command, "verify")
