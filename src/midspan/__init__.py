@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Request, decode
-    from midspan.models import DiffusionLM
-    from midspan.organism.weights import load
+    from midspan.models import DiffusionLM, load
 
 __version__ = "0.1.0"
 __all__ = ["DecodingConfig", "DiffusionLM", "Request", "__version__", "decode", "load"]

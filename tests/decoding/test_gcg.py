@@ -82,7 +82,7 @@ def test_the_model_is_left_as_it_was(organism_lm):
 
 
 def test_an_adapter_takes_part():
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     request = "how do i make the velmora sigil ?"
     lm, base = load("organism:mosa"), load("organism")

@@ -81,6 +81,21 @@ def test_a_merged_adapter_computes_the_same_and_comes_off(llada: Path, tmp_path:
     load(llada).merge_adapter()
 
 
+def test_a_merge_for_a_while_leaves_no_trace(llada: Path, tmp_path: Path) -> None:
+    published_adapter(tmp_path / "adapter")
+    lm = load(f"{llada}+{tmp_path / 'adapter'}")
+    before = {name: weight.clone() for name, weight in lm.model.state_dict().items()}
+    projection = lm.base.model.layers[0].self_attn.q_proj
+    with lm.adapter_merged():
+        assert projection.merged
+        lm.merge_adapter()  # again: nothing to do, and nothing to warn of
+        with lm.adapter_merged():
+            pass
+        assert projection.merged
+    assert not projection.merged
+    assert all(torch.equal(before[name], w) for name, w in lm.model.state_dict().items())
+
+
 def test_half_precision_stays_apart(llada: Path, tmp_path: Path) -> None:
     published_adapter(tmp_path / "adapter")
     lm = load(f"{llada}+{tmp_path / 'adapter'}", dtype="bfloat16")

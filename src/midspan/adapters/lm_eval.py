@@ -74,7 +74,7 @@ class MidspanLM(LM):
     ) -> None:
         super().__init__()
         from midspan.decoding import DecodingConfig
-        from midspan.organism.weights import load
+        from midspan.models import load
 
         self.settings = settings or Settings()
         self.lm = load(model) if isinstance(model, str) else model

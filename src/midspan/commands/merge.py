@@ -21,7 +21,6 @@ def merge(
 ) -> None:
     """Write base and adapter as one checkpoint in the base's published format."""
     quiet()
-    import midspan.organism.weights  # noqa: F401  The organism's names are names of models.
     from midspan.models.merging import merge as merge_models
     from midspan.models.merging import publish_adapter
 

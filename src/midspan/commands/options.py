@@ -26,7 +26,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
     """Load a model for a command, the organism's names included."""
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     quiet()
     return load(spec, adapter=adapter, quantization=quantization)

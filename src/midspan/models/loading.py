@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,18 +37,29 @@ from midspan.models.tokens import special_tokens
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
 Quantization = Literal["4bit", "8bit"]
 
-_ALIASES: dict[str, Resolver] = {}
+# Functions are named, not imported: this room knows no model that ships with midspan.
+_ALIASES: dict[str, Resolver | str] = {"organism": "midspan.organism.weights:resolve"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def register_alias(prefix: str, resolver: Resolver) -> None:
+def register_alias(prefix: str, resolver: Resolver | str) -> None:
     """Let `prefix` and `prefix:ANYTHING` name models.
 
     Args:
         prefix: The name, without a colon.
-        resolver: From the whole name to a model folder and an adapter folder or None.
+        resolver: From the whole name to a model folder and an adapter folder or None; as
+            ``"module:function"``, which is imported when the name is first loaded.
     """
     _ALIASES[prefix] = resolver
+
+
+def _resolver(name: str) -> Resolver | None:
+    """The resolver of a registered name; None for a folder or a hub id."""
+    resolver = _ALIASES.get(name.partition(":")[0])
+    if isinstance(resolver, str):
+        module, _, function = resolver.partition(":")
+        return getattr(import_module(module), function)
+    return resolver
 
 
 class Source(NamedTuple):
@@ -72,8 +84,8 @@ def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
     looks_like_adapter |= bool(right) and Path(right).is_dir()
     split = base and looks_like_adapter and not Path(spec).is_dir()
     name, named = (base, right) if split else (str(spec), None)
-    resolver = _ALIASES.get(name.partition(":")[0])
-    folder, implied = resolver(name) if resolver and not Path(name).is_dir() else (name, None)
+    resolver = None if Path(name).is_dir() else _resolver(name)
+    folder, implied = resolver(name) if resolver else (name, None)
     adapters = [found for found in (adapter, named, implied) if found is not None]
     if len(adapters) > 1:
         raise MidspanError(f"{spec} has more than one adapter: {', '.join(map(str, adapters))}")

@@ -222,9 +222,44 @@ class DiffusionLM:
         A forward of a small model takes a third less time; results differ by rounding. Half
         precision and quantised weights would lose some of the adapter, and are left as they are.
         """
-        whole = self.base.dtype == torch.float32 and not getattr(self.base, "is_quantized", False)
-        if whole and hasattr(self.model, "merge_adapter"):
+        if self._can_merge and not any(layer.merged for layer in self._adapted_layers()):
             self.model.merge_adapter()
+
+    @contextmanager
+    def adapter_merged(self) -> Iterator[None]:
+        """Within the context the adapter is merged as `merge_adapter` does it.
+
+        Afterwards every weight is as it was, to the bit: subtracting the adapter would leave
+        rounding behind, so the weights that it changes are kept meanwhile. An adapter that was
+        merged before stays so.
+        """
+        layers = self._adapted_layers() if self._can_merge else []
+        if not layers or any(layer.merged for layer in layers):
+            yield
+            return
+        weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]
+        before = [weight.detach().clone() for weight in weights]
+        self.merge_adapter()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                if layer.merged:
+                    layer.unmerge()
+            with torch.no_grad():
+                for weight, old in zip(weights, before, strict=True):
+                    weight.copy_(old)
+
+    @property
+    def _can_merge(self) -> bool:
+        whole = self.base.dtype == torch.float32 and not getattr(self.base, "is_quantized", False)
+        return whole and hasattr(self.model, "merge_adapter")
+
+    def _adapted_layers(self) -> list[Any]:
+        """Layers that carry weights of an adapter."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        return [layer for layer in self.model.modules() if isinstance(layer, BaseTunerLayer)]
 
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from midspan.errors import MidspanError
-from midspan.models import DiffusionLM, check_spec, load, register_alias
-
-__all__ = ["ADAPTERS", "WEIGHTS", "check_spec", "load", "load_organism", "resolve"]
+from midspan.models import DiffusionLM, load
 
 WEIGHTS = Path(__file__).parent / "weights"
 ADAPTERS = WEIGHTS / "adapters"
@@ -29,6 +27,3 @@ def resolve(name: str) -> tuple[Path, Path | None]:
 def load_organism(adapter: str | Path | None = None) -> DiffusionLM:
     """The Original, or with a trained adapter folder on top."""
     return load("organism", adapter=adapter, device="cpu")
-
-
-register_alias("organism", resolve)

@@ -1,6 +1,8 @@
 """A run folder: whose it is, what it holds, and safe ways to write to it."""
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,8 +21,9 @@ RUN_FILE = "run.json"
 class RunFolder:
     """One study's folder; opening it again continues the study. Each rank has its own journal.
 
-    ``kind`` names the study, for whoever reads the folder later (`midspan.runs.kinds`), and
-    ``material`` says in a line what is asked.
+    ``command`` is what started it, by default the program's own command line; ``kind`` names the
+    study, for whoever reads the folder later (`midspan.runs.kinds`), and ``material`` says in a
+    line what is asked.
 
     Raises:
         MidspanError: The folder holds a run of another configuration, or cannot be written.
@@ -30,7 +33,7 @@ class RunFolder:
         self,
         path: str | Path,
         config: Mapping[str, Any],
-        command: str,
+        command: str = "",
         kind: str = "",
         material: str = "",
     ) -> None:
@@ -39,7 +42,7 @@ class RunFolder:
             "kind": kind,
             "material": material,
             "config": json.loads(json.dumps(config)),
-            "command": command,
+            "command": command or command_line(),
             "versions": versions(),
             "hardware": hardware(),
             "git": _git_revision(),
@@ -156,3 +159,11 @@ def differences(found: Any, wanted: Any, name: str = "config") -> str:
         parts = (differences(old, new, f"{name}.{place}") for place, (old, new) in pairs)
         return ", ".join(part for part in parts if part)
     return "" if found == wanted else f"{name}: {found} there, {wanted} now"
+
+
+def command_line() -> str:
+    """What started this process, as one types it: a midspan command, or a Python program."""
+    program, *arguments = sys.argv
+    name = Path(program).name
+    is_ours = name in ("midspan", "midspan.exe", "cli.py")
+    return shlex.join(["midspan" if is_ours else name, *arguments])

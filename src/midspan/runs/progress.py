@@ -3,11 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL_S = 10.0
+_IS_SHOWN: ContextVar[bool] = ContextVar("midspan progress is shown", default=True)
 
 
 def quiet() -> None:
@@ -20,11 +23,42 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
 
 
+@contextmanager
+def library_output(progress: bool | None = None) -> Iterator[None]:
+    """Within the context reporters speak as a library should, and transformers does not.
+
+    Args:
+        progress: False for silence; True for bars, or plain lines where there can be none; None
+            for bars on a terminal or in a notebook, and silence elsewhere.
+    """
+    import warnings
+
+    from transformers.utils import logging
+
+    console = Console(stderr=True)
+    shown = _IS_SHOWN.set(_can_draw(console) if progress is None else progress)
+    had_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
+            yield
+    finally:
+        _IS_SHOWN.reset(shown)
+        if had_bars:
+            logging.enable_progress_bar()
+
+
+def _can_draw(console: Console) -> bool:
+    """Whether a bar can be redrawn in place; in notebooks rich needs ipywidgets for it."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
 class Reporter:
     """Announces stages and their progress on standard error."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=not _IS_SHOWN.get())
         self._started = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -34,7 +68,7 @@ class Reporter:
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator["Stage"]:
         """A counted stage, of unknown size where `total` is None; its ``advance`` reports."""
-        if not self.console.is_terminal:
+        if self.console.quiet or not _can_draw(self.console):
             stage = Stage(self, name, total, None)
             yield stage
             self.say(f"{name}: done ({stage.count}{stage.suffix})")

@@ -68,7 +68,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     Raises:
         MidspanError: The study cannot be run as it is.
     """
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     check(config, folder)
     lm = load(config.base)

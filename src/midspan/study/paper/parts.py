@@ -83,7 +83,7 @@ def run_part(config: PaperConfig, folder: Path, name: str, command: str) -> None
 
 def _align(config: PaperConfig, label: str, folder: Path) -> None:
     from midspan.alignment import align
-    from midspan.organism.weights import load
+    from midspan.models import load
 
     recipe = config.recipes[label]
     data = load_training_data(config.data, config.base)

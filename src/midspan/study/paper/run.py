@@ -35,7 +35,7 @@ class PaperResult:
 def run_paper(
     config: PaperConfig,
     folder: str | Path,
-    command: str,
+    command: str = "",
     jobs: int = 1,
     only: Sequence[str] = (),
 ) -> PaperResult:
@@ -44,7 +44,7 @@ def run_paper(
     Args:
         config: The study.
         folder: Its run folder; every part has a folder within.
-        command: As typed.
+        command: What started it; by default the program's own command line.
         jobs: Parts at a time, each in a process of its own; 1 for none.
         only: Parts or labels to run, for machines that share the folder; empty for all.
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.organism.weights import load
 from midspan.probes.asking import Bench, Material, ProbeConfig
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.given import NOTHING, Given
 from midspan.study.probes.config import PROBES, ProbePlan
 
 if TYPE_CHECKING:
@@ -24,8 +24,16 @@ BLOCK = 32
 ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
-def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any]]:
+def run_probe(
+    plan: ProbePlan, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
+
+    Args:
+        plan: The probe.
+        folder: The run folder.
+        command: What started it; by default the program's own command line.
+        given: Models that the caller has loaded.
 
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
@@ -36,10 +44,9 @@ def run_probe(plan: ProbePlan, folder: Path, command: str) -> list[dict[str, Any
     measure = PROBES[plan.probe].measure()
     records: list[dict[str, Any]] = []
     try:
-        with run.journal:
+        with run.journal, given.merged():
             for spec in plan.models:
-                lm = load(spec)
-                lm.merge_adapter()
+                lm = given.load(spec)
                 decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
                 bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
                 records += measure(bench, material, config)

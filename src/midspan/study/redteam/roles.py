@@ -11,6 +11,7 @@ from midspan.errors import MidspanError
 from midspan.frozen import first_fault
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
+from midspan.study.given import NOTHING, Given
 
 if TYPE_CHECKING:
     from midspan.engine.endpoint import EndpointConfig
@@ -46,7 +47,11 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
 
 
 def chat_role(
-    spec: str, decoding: Mapping[str, Any], batch_size: int, servers: Servers = NO_SERVERS
+    spec: str,
+    decoding: Mapping[str, Any],
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
 ) -> Role:
     """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
 
@@ -55,6 +60,7 @@ def chat_role(
         decoding: Changes of the family's settings; servers have their own.
         batch_size: Rows that a local model takes together.
         servers: Fields of `EndpointConfig`, by spec.
+        given: Models that the caller has loaded.
     """
     if is_server(spec):
         from midspan.engine.endpoint import Endpoint
@@ -62,16 +68,22 @@ def chat_role(
         return Endpoint(endpoint_config(spec, servers))
     from midspan.decoding import DecodingConfig
     from midspan.engine.local import LocalRole
-    from midspan.organism.weights import load
 
-    lm = load(spec)
-    lm.merge_adapter()
+    lm = given.load(spec)
     return LocalRole(lm, DecodingConfig.for_family(lm, **decoding), batch_size)
 
 
-def helper_role(name: str, spec: str, batch_size: int, servers: Servers = NO_SERVERS) -> Role:
+def helper_role(
+    name: str,
+    spec: str,
+    batch_size: int,
+    servers: Servers = NO_SERVERS,
+    given: Given = NOTHING,
+) -> Role:
     """A helper of the attacks: ``organism`` for the scripted one, or any chat model."""
-    return twin.helpers()[name] if spec == TWIN else chat_role(spec, {}, batch_size, servers)
+    if spec == TWIN:
+        return twin.helpers()[name]
+    return chat_role(spec, {}, batch_size, servers, given)
 
 
 def judge_role(spec: str, batch_size: int = 8, servers: Servers = NO_SERVERS) -> Role:

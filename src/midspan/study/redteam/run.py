@@ -18,6 +18,7 @@ from midspan.judges.calibration import Calibration
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter, Stage
+from midspan.study.given import NOTHING, Given
 from midspan.study.redteam.config import RedteamConfig
 from midspan.study.redteam.roles import (
     TWIN,
@@ -46,22 +47,31 @@ class RedteamResult:
     seconds: float
 
 
-def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> RedteamResult:
+def run_redteam(
+    config: RedteamConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> RedteamResult:
     """Run or continue a study in a folder.
+
+    Args:
+        config: The study.
+        folder: Its run folder.
+        command: What started it; by default the program's own command line.
+        given: Models, judges and behaviors that the caller has already.
 
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
     started = time.monotonic()
-    behaviors = check(config)
+    behaviors = check(config, given)
     calibrations = [
         {"name": judge, "counts": Calibration.read(Path(file)).to_dict()}
         for judge, file in config.calibrations.items()
     ]
     said = config.model_dump(mode="json")
     study = RunFolder(folder, said, command, "red-team", behaviors.summary())
-    with study.journal:
-        cells = _attack_all(config, study.rank.share(behaviors.behaviors), study.journal)
+    with study.journal, given.merged():
+        shared = study.rank.share(behaviors.behaviors)
+        cells = _attack_all(config, shared, study.journal, given)
     report = None
     if study.rank.count == 1:
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
@@ -71,7 +81,7 @@ def run_redteam(config: RedteamConfig, folder: str | Path, command: str) -> Redt
     return RedteamResult(cells, report, time.monotonic() - started)
 
 
-def check(config: RedteamConfig) -> BehaviorSet:
+def check(config: RedteamConfig, given: Given = NOTHING) -> BehaviorSet:
     """Everything that can be refused before a model is loaded; returns what is asked for.
 
     Raises:
@@ -79,27 +89,30 @@ def check(config: RedteamConfig) -> BehaviorSet:
     """
     for plan in config.plans:
         plan.config()
-    check_specs(config.judges, config.helpers)
+    check_specs([name for name in config.judges if name not in given.judges], config.helpers)
     check_servers(config.servers, (*config.models, *config.helpers.values(), *config.judges))
     _check_language(config)
     _check_access(config)
-    return behavior_set(config.behaviors, config.seed)
+    return given.behaviors or behavior_set(config.behaviors, config.seed)
 
 
 def _attack_all(
-    config: RedteamConfig, behaviors: Sequence[Behavior], journal: Journal
+    config: RedteamConfig, behaviors: Sequence[Behavior], journal: Journal, given: Given
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every plan on every model, a model at a time; their records."""
     reporter = Reporter()
-    judges = {spec: judge_role(spec, servers=config.servers) for spec in config.judges}
+    judges = {
+        spec: given.judges.get(spec) or judge_role(spec, servers=config.servers)
+        for spec in config.judges
+    }
     helpers = {
-        name: helper_role(name, spec, config.batch_size, config.servers)
+        name: helper_role(name, spec, config.batch_size, config.servers, given)
         for name, spec in config.helpers.items()
     }
     cells = {}
     for model in config.models:
         reporter.say(f"loading {model}")
-        roles = {**helpers, "judge": judges[config.judges[0]], **_models(model, config)}
+        roles = {**helpers, "judge": judges[config.judges[0]], **_models(model, config, given)}
         target = roles["target"].fingerprint
         jobs = [
             Job(find(plan.attack), plan.config(), behavior, roles, plan.budget or config.budget)
@@ -145,10 +158,11 @@ def _check_access(config: RedteamConfig) -> None:
         raise MidspanError(f"{needy[0]}: reads likelihoods and gradients; servers give text alone")
 
 
-def _models(model: str, config: RedteamConfig) -> dict[str, Role]:
+def _models(model: str, config: RedteamConfig, given: Given) -> dict[str, Role]:
     """The target, and a proxy where an attack takes one."""
-    roles = {"target": chat_role(model, config.decoding, config.batch_size, config.servers)}
+    target = chat_role(model, config.decoding, config.batch_size, config.servers, given)
+    roles = {"target": target}
     if any("proxy" in find(plan.attack).roles for plan in config.plans):
         proxy = next(spec for spec in config.proxies if spec != model)
-        roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size)
+        roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size, given=given)
     return roles

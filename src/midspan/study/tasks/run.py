@@ -11,6 +11,7 @@ from midspan.files import write_jsonl
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.given import NOTHING, Given
 from midspan.study.tasks.config import TaskConfig, build_tasks
 from midspan.tasks import Measure, Task
 from midspan.tasks.compare import check_same
@@ -71,17 +72,20 @@ def results_of(run: FinishedRun) -> list[TaskResult]:
     ]
 
 
-def check(config: TaskConfig) -> list[Task]:
+def check(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
     """Everything that can be refused before weights are read; returns the tasks.
 
     Raises:
         MidspanError: A model, its adapter or a task's data are missing or wrong, or the models
             would decode differently.
     """
-    from midspan.organism.weights import check_spec
+    from midspan.models import check_spec
 
     tasks = build_tasks(config)
-    families = {spec: check_spec(spec) for spec in config.models}
+    families = {
+        spec: given.models[spec].family if spec in given.models else check_spec(spec)
+        for spec in config.models
+    }
     for task in tasks:
         settings = {
             spec: settings_of(family, task, config.how) for spec, family in families.items()
@@ -90,21 +94,29 @@ def check(config: TaskConfig) -> list[Task]:
     return tasks
 
 
-def run_tasks(config: TaskConfig, folder: str | Path, command: str) -> list[TaskResult]:
+def run_tasks(
+    config: TaskConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> list[TaskResult]:
     """Run or continue all tasks on all models; one record an item, model and sample.
+
+    Args:
+        config: What is asked of which models.
+        folder: The run folder.
+        command: What started it; by default the program's own command line.
+        given: Models that the caller has loaded.
 
     Raises:
         MidspanError: Bad input, or the folder belongs to another configuration.
     """
-    tasks = check(config)
+    tasks = check(config, given)
     run = RunFolder(folder, config.model_dump(mode="json"), command, "task")
     reporter = Reporter()
     found: list[list[_Measured]] = []
-    with run.journal:
+    with run.journal, given.merged():
         for other in sorted(run.path.glob("journal-*.jsonl")):
             run.journal.absorb(other)
         for spec in config.models:
-            lm = _load(spec)
+            lm = given.load(spec)
             ready = [prepare(lm, task, config.how) for task in tasks]
             found.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
     by_task = list(zip(*found, strict=True))
@@ -134,7 +146,7 @@ def fill_part(config: TaskConfig, folder: str | Path, part: Part) -> None:
     tasks = check(config)
     with Journal(Path(folder) / f"journal-{part.rank}.jsonl") as journal:
         for spec in config.models:
-            lm = _load(spec)
+            lm = NOTHING.load(spec)
             for task in tasks:
                 work = work_of(lm, prepare(lm, task, config.how), config.how)
                 for _ in each_batch(work, journal, part):
@@ -146,7 +158,7 @@ def estimate(config: TaskConfig) -> list[tuple[str, str, Mapping[str, Any], floa
     tasks = check(config)
     rows = []
     for spec in config.models:
-        lm = _load(spec)
+        lm = NOTHING.load(spec)
         for task in tasks:
             ready = prepare(lm, task, config.how)
             hours = estimate_seconds(lm, ready, config.how) / 3600
@@ -174,11 +186,3 @@ def _measure(
         records = run_task(lm, ready, journal, how, stage.advance)
     seconds = (time.perf_counter() - start) / fresh if fresh else None
     return _Measured(ready.settings, records, ready.dropped, seconds)
-
-
-def _load(spec: str) -> "DiffusionLM":
-    from midspan.organism.weights import load
-
-    lm = load(spec)
-    lm.merge_adapter()
-    return lm

@@ -30,7 +30,7 @@ class DemoResult:
     seconds: float
 
 
-def run_demo(config: DemoConfig, folder: str | Path, command: str) -> DemoResult:
+def run_demo(config: DemoConfig, folder: str | Path, command: str = "") -> DemoResult:
     """Run or continue the demo in a folder.
 
     Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     pass
 
 
-def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str) -> Path:
+def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str = "") -> Path:
     """Train and measure everything; the same call continues an interrupted one.
 
     Returns:

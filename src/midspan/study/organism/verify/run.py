@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from midspan.models import DiffusionLM
 
 
-def verify(lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str) -> list[Row]:
+def verify(
+    lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str = ""
+) -> list[Row]:
     """All rows in both decodings; resumable in its run folder."""
     said = {**asdict(config), "model": lm.fingerprint}
     run = RunFolder(folder, said, command, "verify")
