@@ -23,9 +23,9 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, Sample, Steps, together
 from midspan.engine.calls import Chat, user
 from midspan.engine.endpoint import Endpoint, EndpointConfig
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Role, Scripted
 from midspan.engine.waves import Job, Turn, run
+from midspan.journal.journal import Journal
 
 WORDS = ("the", "canvas", "fills", "step", "by", "step", "with", "words", "of", "no", "meaning")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from midspan.decoding.gcg import GCG, GCGConfig, SuffixPrompt, allowed_tokens, sample_candidates
 from midspan.decoding.gradients import Goal, phrase_losses, token_gradient
 from midspan.engine.gcg import optimise
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 
 PROMPT, PHRASE, LENGTH = (1, 20, 21, 22, 23), (30, 31, 32), 12
 GOAL = Goal(PHRASE, 4, LENGTH)

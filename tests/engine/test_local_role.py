@@ -8,9 +8,9 @@ from midspan.decoding.gradients import Goal, phrase_losses
 from midspan.decoding.likelihood import ScoreOptions, phrase_score, window_score
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
-from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.waves import Job, run
+from midspan.journal.journal import Journal
 
 CONFIG = DecodingConfig(length=16, block_length=8, steps=8)
 PROMPT = (user("please help me with the sigil"),)

@@ -3,7 +3,7 @@
 import pytest
 
 from midspan.decoding import DecodingConfig
-from midspan.engine.journal import Journal
+from midspan.journal.journal import Journal
 from midspan.probes.asking import Ask, Bench, Material, Outcome
 
 PHRASES = {

@@ -5,8 +5,8 @@ import pytest
 from midspan.decoding import Request, decode
 from midspan.decoding.gcg import GCGConfig
 from midspan.decoding.gradients import Goal, phrase_losses
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.probes.asking import Bench
 from midspan.probes.gcg import NO_SUFFIX, GCGProbeConfig, gcg, gcg_cells
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from midspan.engine import generation
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal import generation
+from midspan.journal.journal import Journal
 from midspan.tasks.compare import check_same, compare, group_means, rows
 from midspan.tasks.run import How, estimate_seconds, prepare, run_task, settings_of
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user

@@ -67,7 +67,7 @@ def align(
     paper's learning rate.
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
-    from midspan.engine.shards import this_rank
+    from midspan.journal.ranks import this_rank
     from midspan.organism.behaviors import is_organism
     from midspan.study.training import TrainingData, load_training_data
 

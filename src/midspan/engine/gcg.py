@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from midspan.engine.journal import Journal, key_of
+from midspan.journal.journal import Journal, key_of
 
 if TYPE_CHECKING:
     from midspan.decoding.gcg import GCG, GCGStep, SuffixPrompt

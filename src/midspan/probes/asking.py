@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from midspan.engine.generation import generate
-from midspan.engine.journal import Journal
+from midspan.journal.generation import generate
+from midspan.journal.journal import Journal
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import GenerationWork, OnBatch, each_batch
-from midspan.engine.journal import Journal, key_of
 from midspan.errors import MidspanError
+from midspan.journal.generation import GenerationWork, OnBatch, each_batch
+from midspan.journal.journal import Journal, key_of
 from midspan.tasks.task import Item, Task
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ import shutil
 
 import pytest
 
-from midspan.engine.generation import Part
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.study.tasks.config import TaskConfig, build_tasks, parse_data
 from midspan.study.tasks.page import report_of, settings_line, text
-from midspan.study.tasks.run import check, estimate, fill_part, run_tasks
+from midspan.study.tasks.run import check, estimate, run_tasks
 
 DECODING = {"length": 16, "block_length": 8, "steps": 4}
 
@@ -71,15 +70,41 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
 
 
-def test_two_processes_leave_the_records_of_one(config, tmp_path):
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def as_rank(monkeypatch, index, count=2):
+    """This process among several that no launcher has started."""
+    monkeypatch.setenv("RANK", str(index))
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    monkeypatch.setattr("midspan.study.tasks.run.join_others", lambda: None)
+    monkeypatch.setattr("midspan.runs.folder.wait_for_all", lambda: None)
+
+
+def test_two_processes_leave_the_records_of_one(config, tmp_path, monkeypatch):
     run_tasks(config, tmp_path / "one", "")
-    for rank in (0, 1):
-        fill_part(config, tmp_path / "two", Part(rank, 2))
-        with Journal(tmp_path / "two" / f"journal-{rank}.jsonl") as journal:
-            assert len(journal)
+    as_rank(monkeypatch, 1)
+    assert run_tasks(config, tmp_path / "two", "") == []
+    with Journal(tmp_path / "two" / "journal.1.jsonl") as journal:
+        assert len(journal)
+    as_rank(monkeypatch, 0)
     results = run_tasks(config, tmp_path / "two", "")
     assert lines(tmp_path / "two") == lines(tmp_path / "one")
     assert all(seconds is None for one in results for seconds in one.seconds)
+    assert [path.name for path in (tmp_path / "two").glob("journal*")] == ["journal.jsonl"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_no_process_writes_into_a_folder_of_another_configuration(
+    config, tmp_path, monkeypatch, index
+):
+    run_tasks(config, tmp_path / "run", "")
+    before = files(tmp_path / "run")
+    as_rank(monkeypatch, index)
+    with pytest.raises(MidspanError, match="config.seed: 0 there, 1 now"):
+        run_tasks(config.model_copy(update={"seed": 1}), tmp_path / "run", "")
+    assert files(tmp_path / "run") == before
 
 
 def test_a_journal_cut_anywhere_is_continued_to_the_same_file(config, tmp_path):

@@ -8,12 +8,12 @@ from typing import Any
 
 from midspan.attacks import find
 from midspan.data.behaviors import Behavior, BehaviorSet
-from midspan.engine.journal import Journal
 from midspan.engine.records import assess
 from midspan.engine.roles import Role
 from midspan.engine.waves import Job, Turn, run
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
+from midspan.journal.journal import Journal
 from midspan.judges.calibration import Calibration
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page

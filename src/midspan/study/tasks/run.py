@@ -1,13 +1,14 @@
 """Several models on several tasks: which items, one run folder, one table, one page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import Part, each_batch
-from midspan.engine.journal import Journal
 from midspan.files import write_jsonl
+from midspan.journal.generation import each_batch
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import join_others
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
@@ -99,6 +100,9 @@ def run_tasks(
 ) -> list[TaskResult]:
     """Run or continue all tasks on all models; one record an item, model and sample.
 
+    Processes that a launcher started share the work; the first one returns the results, the others
+    return none.
+
     Args:
         config: What is asked of which models.
         folder: The run folder.
@@ -110,16 +114,13 @@ def run_tasks(
     """
     tasks = check(config, given)
     run = RunFolder(folder, config.model_dump(mode="json"), command, "task")
-    reporter = Reporter()
-    found: list[list[_Measured]] = []
-    with run.journal, given.merged():
-        for other in sorted(run.path.glob("journal-*.jsonl")):
-            run.journal.absorb(other)
-        for spec in config.models:
-            lm = given.load(spec)
-            ready = [prepare(lm, task, config.how) for task in tasks]
-            found.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
-    by_task = list(zip(*found, strict=True))
+    with given.merged():
+        if run.rank.count > 1:
+            _fill_share(tasks, config, run, given)
+            if not run.gather():
+                return []
+        with run.journal:
+            by_task = _measure_all(tasks, config, run, given)
     write_jsonl(
         run.path / "tasks.jsonl",
         (
@@ -134,23 +135,33 @@ def run_tasks(
     )
     rows = (row for measured in by_task for one in measured for row in one.records)
     write_jsonl(run.path / "records.jsonl", rows)
-    reporter.say(f"report: {write_page(run.path)}")
+    Reporter().say(f"report: {write_page(run.path)}")
     return results_of(FinishedRun.open(run.path))
 
 
-def fill_part(config: TaskConfig, folder: str | Path, part: Part) -> None:
-    """One process's share of the responses, into a journal of its own.
-
-    `run_tasks` in the same folder takes them in, and computes what is missing.
-    """
-    tasks = check(config)
-    with Journal(Path(folder) / f"journal-{part.rank}.jsonl") as journal:
+def _fill_share(tasks: Sequence[Task], config: TaskConfig, run: RunFolder, given: Given) -> None:
+    """This process's share of the responses of all models, into its own journal."""
+    join_others()
+    with run.journal:
         for spec in config.models:
-            lm = NOTHING.load(spec)
+            lm = given.load(spec)
             for task in tasks:
                 work = work_of(lm, prepare(lm, task, config.how), config.how)
-                for _ in each_batch(work, journal, part):
+                for _ in each_batch(work, run.journal, run.rank):
                     pass
+
+
+def _measure_all(
+    tasks: Sequence[Task], config: TaskConfig, run: RunFolder, given: Given
+) -> "list[tuple[_Measured, ...]]":
+    """Every task on every model, a model at a time; for each task, a result a model."""
+    reporter = Reporter()
+    by_model = []
+    for spec in config.models:
+        lm = given.load(spec)
+        ready = [prepare(lm, task, config.how) for task in tasks]
+        by_model.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
+    return list(zip(*by_model, strict=True))
 
 
 def estimate(config: TaskConfig) -> list[tuple[str, str, Mapping[str, Any], float]]:
