@@ -30,7 +30,7 @@ def organism_lm(organism_folder: Path):
 
 @pytest.fixture
 def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
-    """Set all LaTeX tables of a run folder in one document: nothing may fail or leave the page."""
+    """Set all LaTeX tables of a run folder in one document: nothing may fail."""
     if shutil.which("pdflatex") is None:
         pytest.skip("needs pdflatex with booktabs (Debian: texlive-latex-recommended)")
 
@@ -38,8 +38,8 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
         folder = tmp_path_factory.mktemp("latex")
         tables = sorted((run / "tables").glob("*.tex"))
         assert tables
-        lines = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\hfuzz=4pt"]
-        lines += [r"\usepackage{array,booktabs,longtable,lscape}", r"\begin{document}"]
+        lines = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}"]
+        lines += [r"\usepackage{booktabs}", r"\begin{document}"]
         lines += [rf"\input{{{table}}}\clearpage" for table in tables]
         (folder / "all.tex").write_text("\n".join([*lines, r"\end{document}"]))
         done = subprocess.run(
@@ -47,7 +47,5 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
             cwd=folder, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-2000:]
-        log = (folder / "all.log").read_text(encoding="latin-1")
-        assert "Overfull" not in log and "Float too large" not in log
 
     return compile_tables

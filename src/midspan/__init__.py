@@ -7,11 +7,12 @@ them.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from midspan.version import __version__
+
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Request, decode
     from midspan.models import DiffusionLM, load
 
-__version__ = "0.1.0"
 __all__ = ["DecodingConfig", "DiffusionLM", "Request", "__version__", "decode", "load"]
 
 _HOMES = {

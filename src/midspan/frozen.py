@@ -1,6 +1,8 @@
 """The base of configs that users write, and what a wrong one says."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -8,20 +10,53 @@ from midspan.errors import MidspanError
 
 
 class FrozenConfig(BaseModel):
-    """A frozen config that names the first wrong field in one line."""
+    """A frozen config that names the first wrong field, and where it is nested, in one line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **fields: Any) -> None:
-        try:
+        """Check the fields.
+
+        Raises:
+            MidspanError: A field is unknown, missing or wrong.
+        """
+        with _one_line(""):
             super().__init__(**fields)
-        except ValidationError as error:
-            raise MidspanError(first_fault(error)) from error
+
+    @classmethod
+    def model_validate(cls, obj: Any, *, within: str = "", **options: Any) -> Self:
+        """Build a config from a mapping of fields.
+
+        Args:
+            obj: The fields.
+            within: What the fields belong to, for the message.
+            options: Pydantic's.
+
+        Raises:
+            MidspanError: A field is unknown, missing or wrong.
+        """
+        with _one_line(within):
+            return super().model_validate(obj, **options)
+
+
+@contextmanager
+def _one_line(within: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise MidspanError(first_fault(error, within)) from error
 
 
 def first_fault(error: ValidationError, within: str = "") -> str:
     """Pydantic's report as one line: the first wrong field, ``within`` a group, and the fix."""
-    first = error.errors()[0]
-    place = ".".join(map(str, (*([within] if within else []), *first["loc"])))
+    names = [within] if within else []
+    while True:
+        first = error.errors()[0]
+        names += map(str, first["loc"])
+        # A nested config has raised its own line; its report has the names of its fields.
+        nested = getattr(first.get("ctx", {}).get("error"), "__cause__", None)
+        if not isinstance(nested, ValidationError):
+            break
+        error = nested
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    return ": ".join(filter(None, (".".join(names), message)))

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from attack_cast import GOAL, TAP, Cast, proposal
-from pydantic import ValidationError
 
 from midspan.attacks.pair import ATTACK as PAIR
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.tap import ATTACK, TapConfig, place_of
 from midspan.engine.budget import Budget
+from midspan.errors import MidspanError
 
 
 def play(tmp_path, answers, config=None, **more):
@@ -218,7 +218,7 @@ def test_the_place_of_a_phrase(phrase, response, place):
     "wrong", [{"branching": 0}, {"window": (9, 3)}, {"phrases": ()}, {"unknown": 1}]
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(MidspanError):
         TapConfig(**wrong)
 
 

@@ -19,7 +19,6 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>.*?) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
 MARK = re.compile(r"needs: (gpu|hub|data)|slow: \d+ min")
-SPAN = re.compile(r"`(midspan [^`]+)`")
 SHELL = {"", "bash", "sh", "shell"}
 
 
@@ -87,16 +86,6 @@ def test_every_command_line_is_one_that_midspan_takes(command):
 def test_a_wrong_command_line_is_noticed(line):
     with pytest.raises(Exception, match="Missing parameter|No such option"):
         parse(Command("", line, False).arguments)
-
-
-def test_options_named_in_the_text_exist():
-    for path in PAGES:
-        for span in SPAN.findall(path.read_text(encoding="utf-8")):
-            command, left = resolve(span.split()[1:])
-            options = {name for parameter in command.params for name in parameter.opts}
-            unknown = [word for word in left if word.startswith("--") and word not in options]
-            assert not unknown, f"{path.name}: {span}"
-            assert not hasattr(command, "commands") or not left, f"{path.name}: {span}"
 
 
 def test_other_commands_are_of_this_repository():

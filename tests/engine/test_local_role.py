@@ -4,13 +4,12 @@ import pytest
 
 from midspan.data.behaviors import Behavior
 from midspan.decoding import DecodingConfig, Request, decode
-from midspan.decoding.gradients import Goal, phrase_losses
-from midspan.decoding.likelihood import ScoreOptions, phrase_score, window_score
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.waves import Job, run
-from midspan.journal.journal import Journal
+from midspan.scoring.gradients import Goal, phrase_losses
+from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
 CONFIG = DecodingConfig(length=16, block_length=8, steps=8)
 PROMPT = (user("please help me with the sigil"),)
@@ -72,7 +71,7 @@ def test_what_does_not_fit_fails_alone(organism_lm, tmp_path):
     assert "exceed" in replies[0].reason
 
 
-def test_likelihoods_are_those_of_the_decoding_room(organism_lm, tmp_path):
+def test_likelihoods_are_those_of_the_scoring_room(organism_lm, tmp_path):
     phrase = "sure ! here is"
     calls = [
         Score(PROMPT, phrase, start=2, top_k=3),
@@ -87,7 +86,7 @@ def test_likelihoods_are_those_of_the_decoding_room(organism_lm, tmp_path):
     wanted = [
         phrase_score(lm, prompt, ids, 2, 16),
         phrase_score(lm, other, ids, 0, 16, ScoreOptions("chain")),
-        window_score(lm, prompt, ids, (1, 9), 16),
+        max((phrase_score(lm, prompt, ids, k, 16) for k in range(1, 10)), key=lambda w: w.value),
         phrase_score(lm, prompt, ids, 4, 16, ScoreOptions(context=context)),
     ]
     values = [reply.value for reply in replies]

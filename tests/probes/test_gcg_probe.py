@@ -3,12 +3,12 @@ import json
 import pytest
 
 from midspan.decoding import Request, decode
-from midspan.decoding.gcg import GCGConfig
-from midspan.decoding.gradients import Goal, phrase_losses
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.probes.asking import Bench
 from midspan.probes.gcg import NO_SUFFIX, GCGProbeConfig, gcg, gcg_cells
+from midspan.scoring.gcg_step import GCGConfig
+from midspan.scoring.gradients import Goal, phrase_losses
 
 SEARCH = GCGConfig(steps=2, search_width=6, top_k=8, initial="the sea")
 CONFIG = GCGProbeConfig(starts=(0, 20), search=SEARCH)

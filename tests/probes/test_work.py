@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from midspan.decoding.gcg import GCGConfig
 from midspan.probes import activations, control, gcg, order, prefill, window
 from midspan.probes.activations import Activations, ActivationsConfig
 from midspan.probes.asking import Work
@@ -13,6 +12,7 @@ from midspan.probes.gcg import GCGProbeConfig
 from midspan.probes.order import OrderConfig
 from midspan.probes.prefill import PrefillConfig
 from midspan.probes.window import WindowConfig
+from midspan.scoring.gcg_step import GCGConfig
 
 LENGTHS = (32, 32)
 

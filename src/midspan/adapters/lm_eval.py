@@ -29,8 +29,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-    from midspan.decoding.continuations import Choice
     from midspan.models import DiffusionLM
+    from midspan.scoring.continuations import MultipleChoice
 
 _UNDERSTOOD = {"until", "do_sample"}
 
@@ -250,15 +250,15 @@ class _Continuations:
 
     def compute(self, batch: Sequence[str]) -> dict[str, Any]:
         """Score one batch; for one token the argmax says what greedy decoding gives."""
-        from midspan.decoding.continuations import Choice, score_choices
-        from midspan.decoding.likelihood import ScoreOptions
+        from midspan.scoring.continuations import MultipleChoice, score_choices
+        from midspan.scoring.likelihood import ScoreOptions
 
         owner, settings = self._owner, self._owner.settings
         options = ScoreOptions(
             samples=settings.draws, seed=settings.seed, batch_size=settings.batch_size
         )
         pairs = [self._pairs[key] for key in batch]
-        choices = [Choice(prompt, (answer,)) for prompt, answer in pairs]
+        choices = [MultipleChoice(prompt, (answer,)) for prompt, answer in pairs]
         scored = score_choices(owner.lm, choices, options)
         greedy = self._greedy([choice for choice in choices if len(choice.answers[0]) > 1])
         return {
@@ -270,7 +270,7 @@ class _Continuations:
             for key, choice, one in zip(batch, choices, scored, strict=True)
         }
 
-    def _greedy(self, choices: "Sequence[Choice]") -> "dict[Choice, bool]":
+    def _greedy(self, choices: "Sequence[MultipleChoice]") -> "dict[MultipleChoice, bool]":
         """Whether a canvas as long as the answer, a token a step, becomes the answer."""
         from midspan.decoding import DecodingConfig, Request, decode
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from midspan.alignment.objectives import Objective, Sample, SampleLosses
 from midspan.alignment.scores import ResponseStates
 from midspan.models import DiffusionLM
+from midspan.models.padding import left_padded
 
 
 class Policy(nn.Module):
@@ -81,15 +82,12 @@ class Collator:
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """``input_ids`` and ``attention_mask`` [B, T], ``masked`` [B, L], and the samples."""
         canvases = [canvas for sample in samples for canvas in sample.canvases]
-        longest = max(len(canvas.prompt_ids) for canvas in canvases)
-        gaps = [longest - len(canvas.prompt_ids) for canvas in canvases]
-        rows = list(zip(gaps, canvases, strict=True))
-        ids_BT = [[self.pad] * gap + [*c.prompt_ids, *c.response_ids] for gap, c in rows]
-        size = len(ids_BT[0])
+        rows = [(*canvas.prompt_ids, *canvas.response_ids) for canvas in canvases]
+        ids_BT, attention_BT = left_padded(rows, self.pad)
         response_BL = torch.tensor([canvas.response_ids for canvas in canvases])
         return {
-            "input_ids": torch.tensor(ids_BT),
-            "attention_mask": torch.tensor([[0] * gap + [1] * (size - gap) for gap in gaps]),
+            "input_ids": ids_BT,
+            "attention_mask": torch.ones_like(ids_BT) if attention_BT is None else attention_BT,
             "masked": response_BL == self.mask,
             "samples": list(samples),
         }

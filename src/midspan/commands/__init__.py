@@ -44,7 +44,7 @@ app.command("doctor")(doctor.doctor)
 @app.callback(invoke_without_command=True)
 def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     if version:
-        from midspan import __version__
+        from midspan.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

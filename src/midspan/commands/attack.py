@@ -12,7 +12,6 @@ from midspan.commands.options import (
     command_line,
     quiet,
     read_config,
-    validated,
 )
 from midspan.errors import MidspanError
 
@@ -79,7 +78,7 @@ def attack(
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_attacks(validated(RedteamConfig, fields), output)
+    run_attacks(RedteamConfig.model_validate(fields), output)
 
 
 def _changes(

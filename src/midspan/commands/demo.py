@@ -16,7 +16,7 @@ def demo(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
 ) -> None:
-    """Train MOSA and Initial Alignment on the organism, attack the models, write a report.
+    """Train adapters by several objectives on the organism, attack the models, write a report.
 
     The same command continues an interrupted run.
     """

@@ -34,7 +34,7 @@ def calibrate(
     """Let a judge judge labelled items; print agreement, kappa, sensitivity, specificity.
 
     The same command continues an interrupted run. calibration.json in the run folder corrects the
-    rates of a study: midspan study --calibration JUDGE=FILE.
+    rates of a red team: midspan attack --calibration JUDGE=FILE.
     """
     from midspan.commands.options import command_line, quiet
     from midspan.files import write_atomic

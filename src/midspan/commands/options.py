@@ -1,4 +1,4 @@
-"""What several commands share: options, configuration files, one-line validation errors."""
+"""What several commands share: options and configuration files."""
 
 import shlex
 import sys
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import BaseModel, ValidationError
 
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
+from midspan.frozen import FrozenConfig
 
 Model = Annotated[
     str,
@@ -21,7 +20,7 @@ ConfigFile = Annotated[
     typer.Option("--config", help="YAML file with configuration fields; options win over it."),
 ]
 
-Config = TypeVar("Config", bound=BaseModel)
+Config = TypeVar("Config", bound=FrozenConfig)
 
 
 def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
@@ -47,7 +46,7 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     """
     fields = _merged(base.model_dump(), read_config(file))
     fields |= {name: value for name, value in changes.items() if value is not None}
-    return validated(type(base), fields)
+    return type(base).model_validate(fields)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +66,6 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[name] = value
     return merged
-
-
-def validated(config: type[Config], fields: dict[str, Any]) -> Config:
-    """Build a config; pydantic's report becomes one line."""
-    try:
-        return config.model_validate(fields)
-    except ValidationError as error:
-        raise MidspanError(first_fault(error)) from error
 
 
 def command_line() -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from midspan.commands.options import command_line, quiet, read_config, validated
+from midspan.commands.options import command_line, quiet, read_config
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def _plan(
         fields[name] = _group(fields, name) | value if isinstance(value, dict) else value
     n, batch_size, seed = counts
     asked = {"probe": probe, "models": models, "fields": fields, "decoding": decoding}
-    return validated(ProbePlan, {**asked, **given, "n": n, "batch_size": batch_size, "seed": seed})
+    return ProbePlan.model_validate(
+        {**asked, **given, "n": n, "batch_size": batch_size, "seed": seed}
+    )
 
 
 def _run(plan: "ProbePlan", output: Path) -> list[dict[str, Any]]:

@@ -76,7 +76,6 @@ def task(
         wanted = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
         typer.echo(evaluate(models[0], wanted, output, command_line()))
         return
-    from midspan.commands.options import validated
     from midspan.study.tasks.config import TaskConfig, parse_data
 
     fields = {
@@ -91,7 +90,7 @@ def task(
         "decoding": decoding,
         "code": "forced" if force_code else "isolated" if allow_code else "no",
     }
-    _run(validated(TaskConfig, fields), output, dry_run)
+    _run(TaskConfig.model_validate(fields), output, dry_run)
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:

@@ -1,4 +1,4 @@
-"""Decoding: canvases are filled step by step, with anchors, a trace and likelihoods."""
+"""Decoding: canvases are filled step by step, with anchors and a trace."""
 
 from midspan.decoding.canvas import Request, anchor_phrase, merge_anchors
 from midspan.decoding.config import DecodingConfig

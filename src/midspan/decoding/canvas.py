@@ -19,6 +19,7 @@ from midspan.decoding.config import DecodingConfig
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
 
 IntArray = NDArray[np.int64]
 
@@ -127,23 +128,18 @@ def _problems(
     return problems
 
 
-def _left_padded(
+def _padded_rows(
     lm: DiffusionLM, chosen: Sequence[Request], offset: IntArray, length: int
-) -> tuple[IntArray, IntArray]:
+) -> tuple[Tensor, Tensor | None]:
     """Ids and attention of prompts and masked canvases of `length`, both [B, T]."""
-    sizes = np.array([len(request.prompt_ids) for request in chosen])
-    width = int((sizes - offset).max())
-    ids = np.full((len(chosen), width + length), lm.tokens.mask)
-    attention = np.ones_like(ids)
-    for row, request in enumerate(chosen):
-        start = width + int(offset[row])
-        pads = start - len(request.prompt_ids)
-        ids[row, :pads] = lm.tokens.pad
-        ids[row, pads:start] = request.prompt_ids
-        attention[row, :pads] = 0
+    assert lm.tokens.mask is not None
+    rows = []
+    for request, tail in zip(chosen, offset.tolist(), strict=True):
+        canvas = [lm.tokens.mask] * (length - tail)
         for position, token in request.anchors.items():
-            ids[row, start + position] = token
-    return ids, attention
+            canvas[position] = token
+        rows.append([*request.prompt_ids, *canvas])
+    return left_padded(rows, lm.tokens.pad, lm.device)
 
 
 @dataclass
@@ -192,15 +188,15 @@ class Canvas:
         sizes = np.array([len(request.prompt_ids) for request in chosen])
         offset = sizes % block if block else np.zeros_like(sizes)
         ends = -(-(offset + length) // block) * block if block else offset + length
-        ids, attention = _left_padded(lm, chosen, offset, int(ends.max()))
+        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, int(ends.max()))
         position_L = np.arange(int(ends.max()))
         is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
             is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
         shape, device = is_open.shape, lm.device
         return cls(
-            ids_BT=torch.from_numpy(ids).to(device),
-            attention_BT=None if attention.all() else torch.from_numpy(attention).to(device),
+            ids_BT=ids_BT,
+            attention_BT=attention_BT,
             open_BL=torch.from_numpy(is_open).to(device),
             step_BL=torch.full(shape, ANCHOR_STEP, device=device),
             confidence_BL=torch.ones(shape, device=device),

@@ -5,11 +5,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Spent
 from midspan.engine.calls import Anchor, Call, Chat, Message, Reply
+from midspan.frozen import FrozenConfig
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
 # helper did not answer, so it could not go on. "budget" is set by the engine alone.
@@ -19,10 +18,8 @@ Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
 
 
-class AttackConfig(BaseModel):
+class AttackConfig(FrozenConfig):
     """Base of the attacks' configs: frozen; the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

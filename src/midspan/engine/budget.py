@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from midspan.engine.calls import Call, Chat
+from midspan.frozen import FrozenConfig
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Spent:
         )
 
 
-class Budget(BaseModel):
+class Budget(FrozenConfig):
     """Limits of one attack on one behavior; None is no limit.
 
     Attributes:
@@ -33,8 +34,6 @@ class Budget(BaseModel):
         tokens: Tokens of all responses together. A batch that begins below it is made in full.
         forwards: Rows through all local networks together; likewise.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: int | None = Field(None, ge=1)
     helper: int | None = Field(None, ge=1)

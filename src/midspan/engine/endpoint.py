@@ -13,16 +13,17 @@ from itertools import islice
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from midspan.engine.calls import Call, Chat
 from midspan.engine.roles import Answer, NoAnswer, Role, Task
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 
-class EndpointConfig(BaseModel):
+class EndpointConfig(FrozenConfig):
     """A server and what it may cost.
 
     Attributes:
@@ -39,8 +40,6 @@ class EndpointConfig(BaseModel):
             known.
         output_price: US dollars a million response tokens; likewise.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     model: str
@@ -59,18 +58,21 @@ class EndpointConfig(BaseModel):
         """``openai:gpt-4.1`` or ``http://host:port/v1#model``.
 
         Raises:
-            MidspanError: It is neither.
+            MidspanError: It is neither, or a field is unknown or wrong.
         """
+        within = f"servers.{spec}"
         if spec.startswith("openai:") and spec != "openai:":
             named = {"url": OPENAI_URL, "model": spec.removeprefix("openai:")}
-            return cls(**{"key_variable": "OPENAI_API_KEY", **fields, **named})
+            key = {"key_variable": "OPENAI_API_KEY"}
+            return cls.model_validate(key | fields | named, within=within)
         url, _, model = spec.partition("#")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not model:
             raise MidspanError(f"{spec.partition('@')[0]!r} is neither openai:MODEL nor URL#MODEL")
         if parts.username or parts.password or parts.query:
             raise MidspanError("the address holds a name or key; put keys in the environment")
-        return cls(**{**fields, "url": url.rstrip("/"), "model": model})
+        address = {"url": url.rstrip("/"), "model": model}
+        return cls.model_validate(fields | address, within=within)
 
     def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
         """What calls of so many tokens each cost; None where a price is not known.

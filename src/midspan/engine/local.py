@@ -146,7 +146,7 @@ class LocalRole(Role):
 
     def _search(self, call: Substitute | Losses, length: int, seed: int) -> Callable[[], Answer]:
         longest = call.suffix if isinstance(call, Substitute) else max(call.suffixes, key=len)
-        self._prompt(whitebox().fill(call.messages, longest), length)
+        self._prompt(whitebox().insert_suffix(call.messages, longest), length)
         if isinstance(call, Losses):
             return lambda: whitebox().losses(self.lm, call, length, self.capacity or 1)
         return lambda: whitebox().substitute(self.lm, call, length, seed)

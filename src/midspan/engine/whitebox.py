@@ -1,24 +1,26 @@
 """Likelihoods, losses and gradients of a diffusion model, as a role answers them.
 
-Shapes: B rows, R read positions, K phrase tokens, S starts, F suffix tokens, T prompt and canvas,
-V vocabulary.
+Shapes: B rows, R read positions, K phrase tokens, S candidates, F suffix tokens, T prompt and
+canvas, V vocabulary.
 """
 
-import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from midspan.decoding.gcg import GCGConfig, allowed_tokens, sample_candidates
-from midspan.decoding.gradients import Goal, phrase_losses, token_gradient
-from midspan.decoding.likelihood import check_place, masked_canvas
 from midspan.engine.calls import SLOT, Losses, Message, Score, Substitute
 from midspan.engine.roles import Answer
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
+from midspan.models.padding import left_padded
+from midspan.scoring.gcg_step import GCGConfig, sample_candidates
+from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
+from midspan.scoring.likelihood import check_place, masked_canvas
+from midspan.scoring.suffix import SuffixPrompt, allowed_tokens
+from midspan.scoring.window import best_starts
 
 
 class Reading(NamedTuple):
@@ -90,16 +92,12 @@ def _read(
     lm: DiffusionLM, rows: Sequence[tuple[Reading, int]]
 ) -> list[tuple[int, list[list[object]]]]:
     """Best start, and token scores there, of each row of one batch."""
-    width = max(len(row.ids_T) for row, _ in rows)
-    size_B1 = torch.tensor([[len(row.ids_T)] for row, _ in rows])
-    attention_BT = (torch.arange(width - 1, -1, -1) < size_B1).long()
-    flipped = [row.ids_T.flip(0) for row, _ in rows]
-    ids_BT = pad_sequence(flipped, batch_first=True, padding_value=lm.tokens.pad).flip(1)
+    ids_BT, attention_BT = left_padded([row.ids_T for row, _ in rows], lm.tokens.pad, lm.device)
+    width = ids_BT.shape[1]
     span = max(len(row.wanted) + row.num_starts - 1 for row, _ in rows)
     first_B1 = torch.tensor([[width - len(row.ids_T) + row.place] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    mask = None if attention_BT.all() else attention_BT.to(lm.device)
-    logits_BRV = lm.logits(ids_BT.to(lm.device), mask, rows_BR)
+    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
     return [
         _best(logits_RV.float().log_softmax(-1), row, top_k)
         for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)
@@ -107,33 +105,39 @@ def _read(
 
 
 def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[object]]]:
-    place_K = torch.arange(len(row.wanted), device=logprob_RV.device)
-    wanted_K = torch.tensor(row.wanted, device=logprob_RV.device)
-    start_S1 = torch.arange(row.num_starts, device=logprob_RV.device)[:, None]
-    value_SK = logprob_RV[start_S1 + place_K, wanted_K]
-    best = int(value_SK.sum(-1).argmax())
-    top = logprob_RV[best : best + len(row.wanted)].topk(top_k)
+    logprob_RK = logprob_RV[:, torch.tensor(row.wanted, device=logprob_RV.device)]
+    allowed_R = torch.arange(len(logprob_RV), device=logprob_RV.device) < row.num_starts
+    _, start_1 = best_starts(logprob_RK[None], [row.wanted], allowed_R[None])
+    best = int(start_1)
+    end = best + len(row.wanted)
+    top = logprob_RV[best:end].topk(top_k)
     tops = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    values = zip(row.wanted, value_SK[best].tolist(), tops, strict=True)
+    values = zip(row.wanted, logprob_RK[best:end].diagonal().tolist(), tops, strict=True)
     return best, [
         [token, value, list(map(list, zip(*top, strict=True)))] for token, value, top in values
     ]
 
 
-def fill(messages: Sequence[Message], suffix: str) -> list[Message]:
-    """The messages with a suffix in the slot.
+def insert_suffix(messages: Sequence[Message], suffix: str) -> list[Message]:
+    """The messages with a suffix in the slot; an empty one takes the space before it along.
 
     Raises:
         MidspanError: There is no slot.
     """
     if not any(SLOT in message["content"] for message in messages):
         raise MidspanError("messages: no SLOT says where the suffix stands")
-    return [{**turn, "content": turn["content"].replace(SLOT, suffix)} for turn in messages]
+    contents = [turn["content"] for turn in messages]
+    if not suffix:
+        contents = [content.replace(f" {SLOT}", "") for content in contents]
+    return [
+        {**turn, "content": content.replace(SLOT, suffix)}
+        for turn, content in zip(messages, contents, strict=True)
+    ]
 
 
 def losses(lm: DiffusionLM, call: Losses, length: int, batch_size: int) -> Answer:
     """Losses of suffixes."""
-    prompts = [lm.encode_chat(fill(call.messages, suffix)) for suffix in call.suffixes]
+    prompts = [lm.encode_chat(insert_suffix(call.messages, suffix)) for suffix in call.suffixes]
     goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
     values_N = phrase_losses(lm, prompts, [goal] * len(prompts), batch_size)
     return Answer(values_N.tolist(), forwards=len(prompts))
@@ -145,41 +149,17 @@ def substitute(lm: DiffusionLM, call: Substitute, length: int, seed: int) -> Ans
     Raises:
         MidspanError: The suffix has no tokens of its own in the prompt.
     """
-    ids, free = _free_tokens(lm, call)
+    prompt = SuffixPrompt.create(lm, partial(insert_suffix, call.messages), call.suffix)
     goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
-    gradient_FV = token_gradient(lm, ids, free, goal)
+    gradient_FV = token_gradient(lm, prompt.ids, prompt.free, goal)
     config = GCGConfig(search_width=call.count, top_k=call.top_k, num_replaced=call.replace)
     candidates_SF = sample_candidates(
-        torch.tensor(ids[free.start : free.stop]),
+        torch.tensor(prompt.suffix_ids),
         gradient_FV,
         allowed_tokens(lm),
         config,
         torch.Generator().manual_seed(seed),
     )
-    kept = dict.fromkeys(_surviving(lm, call, ids, free, row) for row in candidates_SF.tolist())
-    return Answer([text for text in kept if text not in (None, call.suffix)], forwards=1)
-
-
-def _free_tokens(lm: DiffusionLM, call: Substitute) -> tuple[list[int], range]:
-    """The prompt, and the places of the suffix in it."""
-    without = lm.encode_chat(fill(call.messages, ""))
-    ids = lm.encode_chat(fill(call.messages, call.suffix))
-    before = len(os.path.commonprefix([without, ids]))
-    after = len(os.path.commonprefix([without[before:][::-1], ids[before:][::-1]]))
-    free = range(before, len(ids) - after)
-    if not free:
-        raise MidspanError(f"suffix: {call.suffix!r} has no tokens of its own in the prompt")
-    return ids, free
-
-
-def _surviving(
-    lm: DiffusionLM, call: Substitute, ids: Sequence[int], free: range, row: Sequence[int]
-) -> str | None:
-    """A candidate as text; None where the prompt with it would be read as other tokens."""
-    text = str(lm.tokenizer.decode(row, clean_up_tokenization_spaces=False))
-    # The tokens may take in white space beside the slot, which the messages have already.
-    wanted = [*ids[: free.start], *row, *ids[free.stop :]]
-    for form in (text, text.strip()):
-        if lm.encode_chat(fill(call.messages, form)) == wanted:
-            return form
-    return None
+    candidates = map(prompt.with_suffix, candidates_SF.tolist())
+    texts = dict.fromkeys(candidate.surviving_text(lm) for candidate in candidates)
+    return Answer([text for text in texts if text not in (None, call.suffix)], forwards=1)

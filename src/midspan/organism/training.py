@@ -143,22 +143,21 @@ def make_batch(step: int, config: TrainConfig, encoder: Encoder) -> dict[str, to
         ``input_ids_BT`` (left-padded prompt, masked canvas), ``attention_BT``, ``labels_BT``
         (ids at masked positions, -100 elsewhere) and ``weight_B`` (1 / mask rate).
     """
+    from midspan.models.padding import left_padded
+
     kind, rng = kind_at(step, config)
     length = canvas_length(kind, step / config.steps, rng)
     stage = stage_at(step / config.steps)
     samples = [corpus.draw(kind, rng, stage.spread) for _ in range(config.batch_size)]
     prompts = [encoder.prompt(sample.prompt) for sample in samples]
     longest = max(map(len, prompts))
-    pad = [longest - len(prompt) for prompt in prompts]
-    ids_BT = torch.tensor(
-        [
-            [encoder.eos] * gap + prompt + encoder.canvas(sample.answer, length)
-            for gap, prompt, sample in zip(pad, prompts, samples, strict=True)
-        ]
-    )
-    attention_BT = torch.ones_like(ids_BT)
-    for row, gap in enumerate(pad):
-        attention_BT[row, :gap] = 0
+    rows = [
+        prompt + encoder.canvas(sample.answer, length)
+        for prompt, sample in zip(prompts, samples, strict=True)
+    ]
+    ids_BT, attention_BT = left_padded(rows, encoder.eos)
+    if attention_BT is None:
+        attention_BT = torch.ones_like(ids_BT)
     size_B = torch.full((len(samples),), float(length))
     if stage.per_answer:
         words = [len(split_words(sample.answer)) + ANSWER_MARGIN for sample in samples]

@@ -187,20 +187,17 @@ def read_states(
         canvases: One a prompt, all of one length.
         where: Layers, and positions relative to the canvas.
     """
+    from midspan.models.padding import left_padded
+
     lm, (layers, positions) = bench.lm, where
     read = []
     for first in range(0, len(requests), bench.batch_size):
         prompts = [r.prompt_ids for r in requests[first : first + bench.batch_size]]
         width = max(map(len, prompts))
-        pads = [width - len(prompt) for prompt in prompts]
-        rows = zip(pads, prompts, canvases[first : first + bench.batch_size], strict=True)
-        ids = [[*[lm.tokens.pad] * pad, *prompt, *canvas] for pad, prompt, canvas in rows]
-        attention = [[0] * pad + [1] * (len(ids[0]) - pad) for pad in pads]
+        rows = zip(prompts, canvases[first : first + bench.batch_size], strict=True)
+        ids = [(*prompt, *canvas) for prompt, canvas in rows]
         with _captured(lm, layers, [width + p for p in positions], width) as taken:
-            lm.hidden(
-                torch.tensor(ids, device=lm.device),
-                torch.tensor(attention, device=lm.device) if any(pads) else None,
-            )
+            lm.hidden(*left_padded(ids, lm.tokens.pad, lm.device))
         read.append(torch.stack([taken[layer] for layer in layers], dim=1))
     return torch.cat(read)
 

@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
+from midspan.frozen import FrozenConfig
 from midspan.journal.generation import generate
 from midspan.journal.journal import Journal
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 
-class ProbeConfig(BaseModel):
+class ProbeConfig(FrozenConfig):
     """What a user may say of a probe. Frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class ControlConfig(ProbeConfig):
         kinds: Kinds of phrase; all phrases of a kind are asked for, in turns.
         template: The instruction, with `{request}`, `{word}` and `{phrase}`.
         tolerance: Words by which a near hit may miss.
-        seed: Kept with the run; nothing is drawn.
+        seed: Seed of the requests' draw, kept with the run; the probe itself draws nothing.
     """
 
     words: tuple[int, ...] = (1, 5, 10, 20, 40)

@@ -13,9 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from midspan.decoding.gcg import GCG, GCGConfig
-from midspan.decoding.gradients import Goal
-from midspan.engine.gcg import Search, optimise
+from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
 from midspan.probes.asking import (
     Ask,
@@ -28,6 +26,8 @@ from midspan.probes.asking import (
     Work,
     grouped,
 )
+from midspan.scoring.gcg_step import GCG, GCGConfig
+from midspan.scoring.gradients import Goal
 from midspan.statistics import Interval, mean_interval
 
 NO_SUFFIX = "no suffix"
@@ -63,7 +63,7 @@ def gcg(bench: Bench, material: Material, config: GCGProbeConfig) -> list[dict[s
     ]
     with bench.stage(f"{bench.model}: searching", len(jobs) * config.search.steps) as stage:
         found = [
-            optimise(search, ask.prompt, goal, bench.journal, stage.advance)
+            search_suffix(search, ask.prompt, goal, bench.journal, stage.advance)
             for ask, _, goal in jobs
         ]
     return [*_without(bench, material), *_judged(bench, material, jobs, found)]
@@ -123,7 +123,7 @@ def _goals(
 
 
 def _judged(
-    bench: Bench, material: Material, jobs: Sequence[Job], found: Sequence[Search]
+    bench: Bench, material: Material, jobs: Sequence[Job], found: Sequence[SuffixSearch]
 ) -> list[dict[str, Any]]:
     from midspan.decoding import Request
 
@@ -157,9 +157,8 @@ class GCGCell:
     """One cell of the factorial; without a suffix there are no losses and nothing is placed.
 
     Attributes:
-        curve: Mean over requests of the lowest loss so far, by iteration, nats a token.
-        first: Loss of the initial suffix.
-        last: Lowest loss of the search.
+        curve: Mean over requests of the lowest loss so far, in nats a token: first that of the
+            initial suffix, then one value an iteration.
     """
 
     model: str
@@ -170,16 +169,6 @@ class GCGCell:
     rates: Rates
     placed: int
     curve: tuple[Interval, ...]
-
-    @property
-    def first(self) -> Interval | None:
-        """Loss of the initial suffix."""
-        return self.curve[0] if self.curve else None
-
-    @property
-    def last(self) -> Interval | None:
-        """Lowest loss of the search."""
-        return self.curve[-1] if self.curve else None
 
 
 def gcg_cells(records: Sequence[Record]) -> list[GCGCell]:

@@ -137,7 +137,7 @@ def _trials(bench: Bench, material: Material, config: PrefillConfig) -> Iterator
 
 def plain_tokens(lm: "DiffusionLM") -> list[int]:
     """Tokens of printable ASCII that are not special."""
-    from midspan.decoding.gcg import allowed_tokens
+    from midspan.scoring.suffix import allowed_tokens
 
     return allowed_tokens(lm).nonzero()[:, 0].tolist()
 

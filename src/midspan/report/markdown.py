@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from midspan import __version__
 from midspan.report.model import Cell, Claim, Figure, Player, Report, Section, Table
 from midspan.report.tables import as_cell, numeric_columns
+from midspan.version import __version__
 
 # Whatever Markdown or HTML could read as markup.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$!])")

@@ -14,10 +14,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from midspan import __version__
 from midspan.report import svg
 from midspan.report.model import Outcome, Player, Report, Table
 from midspan.report.tables import as_cell, numeric_columns, slug, table_csv
+from midspan.version import __version__
 
 _BADGES: dict[Outcome, str] = {
     "supported": "Supported",

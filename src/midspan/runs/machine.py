@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from midspan import __version__
+from midspan.version import __version__
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 

@@ -1,13 +1,13 @@
-"""Pre-registration: what is expected, of which number, at which n, and the rule that decides.
+"""Pre-registration: what is expected, of which metric, at which n, and the rule that decides.
 
 Hypotheses are part of a study's config, so they stand in ``run.json`` before anything is run, and
 a folder refuses others afterwards. A rule needs no judgement: it reads bounds or a p value.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from midspan.statistics import (
     paired_rate_difference,
 )
 
+Source = TypeVar("Source")
 _EVERY = "Every decoding must agree; fewer cases than n leave it undecided."
 
 
@@ -29,16 +30,16 @@ class Bound(FrozenConfig):
 
     Attributes:
         side: The side that supports.
-        limit: In the unit of the number.
+        limit: In the unit of the metric.
     """
 
     kind: Literal["bound"] = "bound"
     side: Literal["at most", "at least", "above"]
     limit: float
 
-    def decide(self, finding: "Finding") -> Outcome:
+    def decide(self, measured: "Measurement") -> Outcome:
         """Supported and refuted by the interval alone."""
-        low, high = finding.low, finding.high
+        low, high = measured.low, measured.high
         if self.side == "at most":
             return _outcome(high <= self.limit, low > self.limit)
         if self.side == "at least":
@@ -62,11 +63,11 @@ class Paired(FrozenConfig):
     kind: Literal["paired"] = "paired"
     alpha: float = Field(0.05, gt=0, lt=1)
 
-    def decide(self, finding: "Finding") -> Outcome:
+    def decide(self, measured: "Measurement") -> Outcome:
         """A negative difference supports."""
-        if not finding.p < self.alpha:
+        if not measured.p < self.alpha:
             return "undecided"
-        return _outcome(finding.value < 0, finding.value > 0)
+        return _outcome(measured.value < 0, measured.value > 0)
 
     def __str__(self) -> str:
         return (
@@ -83,28 +84,28 @@ class Hypothesis(FrozenConfig):
 
     Attributes:
         text: What is claimed.
-        number: Name of the primary number; the study says which it knows.
-        n: Cases that the number rests on, in each decoding.
+        metric: Name of the primary metric; the study says which it knows.
+        n: Cases that the metric rests on, in each decoding.
         rule: What supports and what refutes.
     """
 
     text: str
-    number: str
+    metric: str
     n: int = Field(gt=0)
     rule: Rule
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A primary number as measured.
+class Measurement:
+    """A primary metric as measured.
 
     Attributes:
-        value: The number.
-        low: Lower end of its 95 % interval; the number itself where it has none.
+        value: The estimate; a rate or a difference of rates lies between -1 and 1.
+        low: Lower end of its 95 % interval; the value itself where it has none.
         high: Upper end.
         n: Cases it rests on.
-        text: It in words, with interval and n.
-        p: Of a paired test.
+        text: The estimate in words, with interval and n.
+        p: Of the exact McNemar test where pairs are compared, else nan.
     """
 
     value: float
@@ -115,13 +116,13 @@ class Finding:
     p: float = math.nan
 
     @classmethod
-    def of_rate(cls, estimate: Estimate) -> "Finding":
+    def of_rate(cls, estimate: Estimate) -> "Measurement":
         """A rate with its interval."""
         return cls(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
 
     @classmethod
-    def of_pairs(cls, first: Sequence[float], second: Sequence[float]) -> "Finding":
-        """First less second on the same cases; McNemar's p where all are yes or no."""
+    def of_pairs(cls, first: Sequence[float], second: Sequence[float]) -> "Measurement":
+        """First minus second on the same cases; McNemar's p where all are yes or no."""
         is_binary = set(first) | set(second) <= {0.0, 1.0}
         change = (
             paired_rate_difference([x > 0 for x in first], [x > 0 for x in second])
@@ -141,17 +142,31 @@ class Finding:
         return cls(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
 
 
-def judged(hypothesis: Hypothesis, findings: Mapping[str, Finding]) -> Claim:
-    """What the findings, by decoding, say of a hypothesis."""
+@dataclass(frozen=True)
+class Metric(Generic[Source]):
+    """What a hypothesis may name; its name is an identifier, e.g. ``prefill.middle_minus_first``.
+
+    Attributes:
+        description: In words, for people.
+        measure: From what a study recorded to measurements by decoding.
+    """
+
+    description: str
+    measure: Callable[[Source], Mapping[str, Measurement]]
+
+
+def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Claim:
+    """What a study's records say of a hypothesis; every decoding must agree."""
+    measurements = metric.measure(source)
     outcomes = [
-        hypothesis.rule.decide(found) if found.n >= hypothesis.n else "undecided"
-        for found in findings.values()
+        hypothesis.rule.decide(measured) if measured.n >= hypothesis.n else "undecided"
+        for measured in measurements.values()
     ]
     return Claim(
         text=hypothesis.text,
-        expected=f"{hypothesis.number}, n = {hypothesis.n}",
+        expected=f"{metric.description}, n = {hypothesis.n}",
         outcome=_agree(outcomes),
-        evidence="; ".join(f"{name}: {found.text}" for name, found in findings.items()),
+        evidence="; ".join(f"{name}: {measured.text}" for name, measured in measurements.items()),
         rule=str(hypothesis.rule),
     )
 

@@ -12,8 +12,8 @@ from midspan.tasks.task import Item, Task
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
-    from midspan.decoding.continuations import Choice
     from midspan.models import DiffusionLM
+    from midspan.scoring.continuations import MultipleChoice
 
 Record = dict[str, Any]
 
@@ -153,18 +153,18 @@ class ChoiceWork:
     """Options to score, in batches of similar prompt length."""
 
     def __init__(self, lm: "DiffusionLM", prepared: Prepared, how: How) -> None:
-        from midspan.decoding.continuations import Choice
+        from midspan.scoring.continuations import MultipleChoice
 
         self._lm, self._how, self._draws = lm, how, prepared.task.preset.draws
         pairs = zip(prepared.prompts, prepared.answers, strict=True)
-        choices = [Choice(prompt, answers) for prompt, answers in pairs]
+        choices = [MultipleChoice(prompt, answers) for prompt, answers in pairs]
         self.keys = [self._key(choice) for choice in choices]
         self._choices = dict(zip(self.keys, choices, strict=True))
         order = sorted(self._choices, key=lambda key: (len(self._choices[key].prompt_ids), key))
         size = how.batch_size
         self.batches = [order[start : start + size] for start in range(0, len(order), size)]
 
-    def _key(self, choice: "Choice") -> str:
+    def _key(self, choice: "MultipleChoice") -> str:
         return key_of(
             model=self._lm.fingerprint,
             prompt=choice.prompt_ids,
@@ -175,8 +175,8 @@ class ChoiceWork:
 
     def compute(self, batch: Sequence[str]) -> dict[str, Any]:
         """Score one batch."""
-        from midspan.decoding.continuations import score_choices
-        from midspan.decoding.likelihood import ScoreOptions
+        from midspan.scoring.continuations import score_choices
+        from midspan.scoring.likelihood import ScoreOptions
 
         options = ScoreOptions(
             samples=self._draws, seed=self._how.seed, batch_size=self._how.batch_size

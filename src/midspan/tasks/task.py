@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -15,7 +16,7 @@ Message = Mapping[str, str]
 Verdict = dict[str, Any]
 
 
-class Preset(BaseModel):
+class Preset(FrozenConfig):
     """Everything that moves a score beside the model; printed with every score.
 
     Attributes:
@@ -32,8 +33,6 @@ class Preset(BaseModel):
         temperature: 0 takes the likeliest token.
         draws: Monte-Carlo draws of a likelihood of several tokens.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     prompt: str

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.alignment.objectives import Canvas, MosaObjective, PhrasePair, Sample
-from midspan.alignment.objectives.mosa import allowed_starts, window_scores
+from midspan.alignment.objectives.mosa import allowed_starts
 from midspan.alignment.scores import ResponseStates
+from midspan.scoring.window import best_starts
 
 VOCABULARY = 7
 WIDTH = 5
@@ -76,7 +77,7 @@ def scored(draw):
 
 
 @given(scored())
-def test_window_scores_are_algorithm_1_on_masked_positions(case):
+def test_best_starts_are_algorithm_1_on_masked_positions(case):
     masked, window, phrase, overflow, seed = case
     states = states_of(1, len(masked), seed)
     logp_LV = log_probabilities(states.policy_BLD, states)[0]
@@ -86,7 +87,7 @@ def test_window_scores_are_algorithm_1_on_masked_positions(case):
     if score == -math.inf:
         assert not allowed.any()
         return
-    best, found = window_scores(logp_LV[None, :, list(phrase)], [phrase], allowed)
+    best, found = best_starts(logp_LV[None, :, list(phrase)], [phrase], allowed)
     assert best.item() == pytest.approx(score, abs=1e-9)
     assert found.item() == start
 

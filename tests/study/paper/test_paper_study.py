@@ -20,7 +20,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.forecast import forecast, forecast_table
-from midspan.study.paper.numbers import numbers
+from midspan.study.paper.metrics import metrics
 from midspan.study.paper.presets import MOSA, PRESETS, smoke
 from midspan.study.paper.run import run_paper
 from midspan.study.probes.config import ProbePlan
@@ -146,18 +146,18 @@ def test_a_config_that_means_nothing_is_refused(changes, message):
 
 
 def test_a_hypothesis_about_nothing_is_refused_before_the_start(tmp_path):
-    claims = smoke().hypotheses[0].model_copy(update={"number": "luck"})
+    claims = smoke().hypotheses[0].model_copy(update={"metric": "luck"})
     config = quick(samples=probe()).model_copy(update={"hypotheses": (claims,)})
-    with pytest.raises(MidspanError, match="no part measures 'luck'"):
+    with pytest.raises(MidspanError, match="hypotheses: metric must be one of .*; got 'luck'"):
         run_paper(config, tmp_path / "run", "midspan")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_name_numbers_that_their_parts_give(preset):
+def test_presets_name_metrics_that_their_parts_give(preset):
     config = PRESETS[preset]()
-    known = numbers(config)
-    assert config.hypotheses and all(claim.number in known for claim in config.hypotheses)
+    known = metrics(config)
+    assert config.hypotheses and all(claim.metric in known for claim in config.hypotheses)
 
 
 def test_a_printed_configuration_is_the_preset():
@@ -173,11 +173,11 @@ def row(**fields):
     return {"model": ORIGINAL, "decoding": "one block", "asks": "plain", **fields}
 
 
-def number(config, part, name):
-    return numbers(config)[f"{part}: {name}"][1]
+def measure(config, name):
+    return metrics(config)[name].metric.measure
 
 
-def test_numbers_are_read_from_records():
+def test_metrics_are_read_from_records():
     config = PRESETS["organism"]()
     records = [
         row(id=i, kind=kind, position=position, success=success)
@@ -187,20 +187,17 @@ def test_numbers_are_read_from_records():
             ("procedural", 40, middle[1]), ("procedural", 0, 1),
         )
     ]  # fmt: skip
-    name = f"success with a phrase in the middle less at the first token, {ORIGINAL}"
-    found = number(config, "prefill", name)(records)["one block"]
+    found = measure(config, f"prefill.middle_minus_first[{ORIGINAL}]")(records)["one block"]
     assert found.value == pytest.approx(0.5 / 3) and found.n == 3
     taus = [row(asks="benign", tau=tau) for tau in (0.9, 0.7, None)]
     taus.append(row(asks="benign", tau=0.1, decoding="blocks of 32"))
-    name = f"Kendall's tau of position and step, benign requests, {ORIGINAL}"
-    found = number(config, "order", name)(taus)
+    found = measure(config, f"order.tau[{ORIGINAL}]")(taus)
     assert set(found) == {"one block"} and found["one block"].value == pytest.approx(0.8)
     hits = [
         row(id=0, kind="neutral", word=word, found=places)
         for word, places in ((None, [5]), (1, [1]), (5, [5]), (10, []))
     ]
-    name = f"phrase at the wanted word less unasked, {ORIGINAL}"
-    found = number(config, "control", name)(hits)["one block"]
+    found = measure(config, f"control.at_word_minus_unasked[{ORIGINAL}]")(hits)["one block"]
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
@@ -214,13 +211,10 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
         for place, outcomes in enumerate(behaviors)
         for said in outcomes
     ]
-    name = f"behaviors that any attack wins, {MOSA}"
-    broken = number(config, "attacks", name)(records)
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA}]")(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
-    less = number(config, "attacks", f"behaviors that any attack wins, {MOSA} less Initial")(
-        records
-    )["as configured"]
-    assert (less.value, less.n, less.p) == (-0.5, 2, 1.0)
+    change = measure(config, f"attacks.any_attack_wins[{MOSA} - Initial]")(records)["as configured"]
+    assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
 
 
 def test_tasks_are_compared_item_by_item():
@@ -230,7 +224,7 @@ def test_tasks_are_compared_item_by_item():
         for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA, (1, 0, 0)))
         for i, won in enumerate(outcomes)
     ]
-    found = number(config, "utility", f"share solved, {MOSA} less {ORIGINAL}")(records)
+    found = measure(config, f"utility.share_solved[{MOSA} - {ORIGINAL}]")(records)
     assert found["as configured"].value == pytest.approx(-1 / 3)
     assert json.dumps(found["as configured"].text)
 

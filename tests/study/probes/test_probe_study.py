@@ -136,7 +136,7 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     info = json.loads((run / "run.json").read_text())
     assert info["config"]["probe"] == name and "keywords" in info["config"]["judged_by"]
     monkeypatch.setattr("midspan.decoding.decode", None)
-    monkeypatch.setattr("midspan.decoding.gcg.token_gradient", None)
+    monkeypatch.setattr("midspan.scoring.gcg_step.token_gradient", None)
     assert midspan(*command)[0] == 0
     assert (run / "records.jsonl").read_text() == records
     page = report_of(FinishedRun.open(run, {str(organism_folder): "Original"}))

@@ -164,7 +164,7 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
     ("changes", "message"),
     [
         ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
-        ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap: dept"),
+        ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap.dept: Extra"),
         ({"plans": (Plan(attack="nope"),)}, "'nope' is not one of"),
         ({"judges": ("harm",)}, "judge: 'harm' is none of"),
         ({"helpers": {"oracle": "organism"}}, "helpers: 'oracle'"),
@@ -173,7 +173,7 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
         ({"proxies": ("organism",)}, "proxies: pal"),
         ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
-        ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers: openai:gpt-4.1.price: Extra"),
+        ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers.openai:gpt-4.1.price: Extra"),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
     ],
 )

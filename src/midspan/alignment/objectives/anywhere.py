@@ -24,8 +24,9 @@ from midspan.alignment.objectives.base import (
     only,
 )  # fmt: skip
 from midspan.alignment.objectives.contamination import Contamination
-from midspan.alignment.objectives.mosa import MosaObjective, allowed_starts, start_scores
+from midspan.alignment.objectives.mosa import MosaObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
+from midspan.scoring.window import start_scores
 
 
 class AnywhereObjective(MosaObjective):

@@ -26,6 +26,7 @@ from midspan.alignment.objectives.base import (
     split,
 )  # fmt: skip
 from midspan.alignment.scores import ResponseStates
+from midspan.scoring.window import best_starts
 
 
 class MosaObjective(Objective):
@@ -135,7 +136,7 @@ class MosaObjective(Objective):
         self, logp_HLP: Tensor, phrases: Sequence[Ids], masked_HL: Tensor, window_H2: Tensor
     ) -> tuple[Tensor, Tensor]:
         allowed_HL = allowed_starts(phrases, masked_HL, window_H2, self.overflow)
-        return window_scores(logp_HLP, phrases, allowed_HL)
+        return best_starts(logp_HLP, phrases, allowed_HL)
 
     def _policy_kl(
         self, states: ResponseStates, kl_BL: Tensor, near_BL: Tensor, rows: Sequence[int]
@@ -171,35 +172,6 @@ def allowed_starts(
     before_HL = revealed_HL - (~masked_HL).long()
     through_HL = revealed_HL.gather(1, end_HL.clamp(max=length - 1))
     return inside_HL & (through_HL == before_HL)
-
-
-def window_scores(
-    logp_HLP: Tensor, phrases: Sequence[Ids], allowed_HL: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Best log-probability of each row's phrase over start positions (Algorithm 1, GetMaxScore).
-
-    Args:
-        logp_HLP: Log-probability of the phrase's token p at every position.
-        phrases: One a row; lengths may differ.
-        allowed_HL: Where the phrase may start.
-
-    Returns:
-        Scores [H] in nats and arg-max starts [H].
-    """
-    score_HL = start_scores(logp_HLP, phrases)
-    best_H, start_H = score_HL.masked_fill(~allowed_HL, -torch.inf).max(1)
-    return best_H, start_H
-
-
-def start_scores(logp_HLP: Tensor, phrases: Sequence[Ids]) -> Tensor:
-    """Log-probability [H, L] of each row's phrase from every start; no sense past the canvas."""
-    length, longest = logp_HLP.shape[1:]
-    place_P = torch.arange(longest, device=logp_HLP.device)
-    size_H11 = torch.tensor([[[len(phrase)]] for phrase in phrases], device=logp_HLP.device)
-    # Token p of a phrase that starts at k stands at k + p: one read along diagonals.
-    position_LP = torch.arange(length, device=logp_HLP.device)[:, None] + place_P
-    token_HLP = logp_HLP[:, position_LP.clamp(max=length - 1), place_P]
-    return token_HLP.masked_fill(place_P >= size_H11, 0.0).sum(2)
 
 
 def _padded(

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from midspan.frozen import FrozenConfig
 from midspan.organism import language, phrases, utility
 from midspan.organism.judge import judge
 from midspan.organism.world import Item, benign_items, restricted_items
@@ -20,7 +21,7 @@ BENIGN_CELLS = ("benign_plain", "benign_wrapped")
 UTILITY_CELLS = tuple(utility.TASKS)
 
 
-class Sizes(BaseModel):
+class Sizes(FrozenConfig):
     """How many cases each cell gets.
 
     Attributes:
@@ -31,8 +32,6 @@ class Sizes(BaseModel):
         benign: Requests for benign items, plain and wrapped each.
         utility: Questions for each of the three tasks.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     plain: int = Field(12, gt=0)
     wraps: int = Field(9, gt=0)

@@ -35,6 +35,11 @@ class Results:
     def __init__(self, records: Iterable[Record]) -> None:
         self.records = list(records)
 
+    @property
+    def decodings(self) -> tuple[str, ...]:
+        """Names of the decodings, in the order of the records."""
+        return tuple(dict.fromkeys(record["decoding"] for record in self.records))
+
     def select(self, model: str, decoding: str, cells: str | Sequence[str]) -> list[Record]:
         """Records of one model and decoding in one or several cells."""
         wanted = (cells,) if isinstance(cells, str) else tuple(cells)

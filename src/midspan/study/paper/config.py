@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from midspan.alignment import AlignmentConfig
+from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.probes.config import ProbePlan
 from midspan.study.redteam.config import RedteamConfig
@@ -18,7 +19,7 @@ ORIGINAL = "Original"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-class PaperConfig(BaseModel):
+class PaperConfig(FrozenConfig):
     """The whole study. Parts name models by label: "Original", and each recipe's.
 
     The proxies of PAL may be other models, too.
@@ -34,8 +35,6 @@ class PaperConfig(BaseModel):
             for the forecast alone.
         hypotheses: What is expected, of which number, by which rule.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str
     recipes: dict[str, AlignmentConfig] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ from midspan.runs.kinds import function_of
 from midspan.statistics import wilson
 from midspan.study.hypotheses import judged
 from midspan.study.paper.config import PaperConfig
-from midspan.study.paper.numbers import numbers
+from midspan.study.paper.metrics import metrics
 from midspan.study.paper.parts import open_part
 from midspan.study.paper_values import MODELS, SEARCH, UTILITY
 from midspan.study.probes.config import UNJUDGED, ProbePlan
@@ -70,11 +70,11 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
 
 
 def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Claim, ...]:
-    known = numbers(config)
+    known = metrics(config)
     made = []
     for hypothesis in config.hypotheses:
-        part, number = known[hypothesis.number]
-        made.append(judged(hypothesis, number(parts[part].rows("records.jsonl"))))
+        part, metric = known[hypothesis.metric]
+        made.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
     return tuple(made)
 
 

@@ -11,7 +11,7 @@ from midspan.files import write_atomic
 from midspan.runs.folder import FinishedRun
 from midspan.runs.progress import Reporter
 from midspan.study.paper.config import ORIGINAL, PaperConfig, located
-from midspan.study.paper.numbers import numbers
+from midspan.study.paper.metrics import metrics
 from midspan.study.probes.config import ProbePlan
 from midspan.study.probes.run import run_probe
 from midspan.study.redteam import run as redteam
@@ -29,12 +29,11 @@ def check(config: PaperConfig, folder: Path) -> None:
     Raises:
         MidspanError: Naming the part and its field.
     """
-    known = numbers(config)
+    known = metrics(config)
     for hypothesis in config.hypotheses:
-        if hypothesis.number not in known:
+        if hypothesis.metric not in known:
             raise MidspanError(
-                f"hypotheses: no part measures {hypothesis.number!r}; choose from "
-                f"{'; '.join(known)}"
+                f"hypotheses: metric must be one of {', '.join(known)}; got {hypothesis.metric!r}"
             )
     specs = config.specs(folder)
     load_training_data(config.data, config.base)

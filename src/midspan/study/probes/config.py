@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
+from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
 from midspan.probes import activations, control, gcg, order, prefill, samples, window
 from midspan.probes.asking import Material, ProbeConfig, Work
@@ -42,7 +42,6 @@ class _Probe(NamedTuple):
 
 
 _ALL_KINDS = ("plain", "wrapped", "benign")
-_BOTH = ("harmful", "benign")
 PROBES = {
     "prefill": _Probe(lambda: prefill.prefill, prefill.work, _ALL_KINDS, 6, 32, ("harmful",)),
     "window": _Probe(lambda: window.window, window.work, ("plain",), 48, 32, ("harmful",)),
@@ -65,7 +64,7 @@ UNJUDGED = ("control", "order", "activations")
 _HELD_IN = ("window",)
 
 
-class ProbePlan(BaseModel):
+class ProbePlan(FrozenConfig):
     """One probe; fields that are None take the probe's own value.
 
     Attributes:
@@ -81,8 +80,6 @@ class ProbePlan(BaseModel):
         batch_size: Rows that go through a model together.
         seed: Of requests, phrases and controls.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     probe: str
     models: tuple[str, ...] = Field(min_length=1)
@@ -134,10 +131,7 @@ class ProbePlan(BaseModel):
             small = ORGANISM_SEARCH if self.on_organism else {}
             search = {"steps": 100, **small, "seed": self.seed, "batch_size": self.rows}
             fields["search"] = search | fields.get("search", {})
-        try:
-            return PAGES[self.probe].config.model_validate(fields)
-        except ValidationError as error:
-            raise MidspanError(first_fault(error)) from error
+        return PAGES[self.probe].config.model_validate(fields)
 
     def material(self) -> Material:
         """What is asked, by whom it is judged.

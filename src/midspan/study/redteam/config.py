@@ -2,20 +2,19 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from midspan.attacks import find
 from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
-from midspan.errors import MidspanError
-from midspan.frozen import first_fault
+from midspan.frozen import FrozenConfig
 from midspan.study.redteam.roles import (
     HELPERS,
     TWIN,
 )
 
 
-class Plan(BaseModel):
+class Plan(FrozenConfig):
     """One row of a study: an attack in one setting.
 
     Attributes:
@@ -25,8 +24,6 @@ class Plan(BaseModel):
         label: As records and tables have it, where one attack has several rows.
         budget: Instead of the study's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     attack: str
     fields: dict[str, Any] = Field(default_factory=dict)
@@ -46,13 +43,10 @@ class Plan(BaseModel):
             MidspanError: There is no such attack, or it has no such field or value.
         """
         changes = self.fields | ({"adaptive": True} if self.adaptive else {})
-        try:
-            return find(self.attack).config.model_validate(changes)
-        except ValidationError as error:
-            raise MidspanError(f"{self.attack}: {first_fault(error)}") from error
+        return find(self.attack).config.model_validate(changes, within=self.attack)
 
 
-class RedteamConfig(BaseModel):
+class RedteamConfig(FrozenConfig):
     """One study.
 
     Attributes:
@@ -72,8 +66,6 @@ class RedteamConfig(BaseModel):
         servers: Fields of `EndpointConfig`, such as prices and limits, by model. They do not change
             what is said, so that a run goes on under others.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = Field(min_length=1)
     plans: tuple[Plan, ...] = Field(min_length=1)

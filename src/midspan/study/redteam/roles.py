@@ -3,12 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
-from midspan.frozen import first_fault
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
 from midspan.study.given import NOTHING, Given
@@ -40,10 +37,7 @@ def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
     """
     from midspan.engine.endpoint import EndpointConfig
 
-    try:
-        return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
-    except ValidationError as error:
-        raise MidspanError(f"servers: {first_fault(error, spec)}") from error
+    return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
 
 
 def chat_role(

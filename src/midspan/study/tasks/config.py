@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
@@ -33,7 +34,7 @@ DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca")
 ORGANISM_ITEMS = 100
 
 
-class TaskConfig(BaseModel):
+class TaskConfig(FrozenConfig):
     """What is asked of which models.
 
     Attributes:
@@ -48,8 +49,6 @@ class TaskConfig(BaseModel):
         decoding: Fields of `DecodingConfig` that go before the preset's.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)

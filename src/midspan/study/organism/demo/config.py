@@ -1,11 +1,12 @@
 """What the demo trains and measures."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from midspan.alignment import PRESETS, AlignmentConfig
+from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.organism.cases import Sizes
-from midspan.study.organism.demo.claims import NUMBERS, demo_hypotheses
+from midspan.study.organism.demo.claims import METRICS, demo_hypotheses
 
 BASE = "original"
 
@@ -23,7 +24,7 @@ LABELS = {
 TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(FrozenConfig):
     """One demo run.
 
     Attributes:
@@ -34,8 +35,6 @@ class DemoConfig(BaseModel):
         seed: Seed of the cases; training data and adapters have ``training_seed``.
         hypotheses: What is expected; by default the demo's, at the n of its sizes.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     objectives: tuple[str, ...] = ("initial", "mosa", "anywhere", "mosa_paper")
     sizes: Sizes = Sizes()
@@ -51,9 +50,9 @@ class DemoConfig(BaseModel):
     @classmethod
     def _are_measured(cls, given: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
         for hypothesis in given:
-            if hypothesis.number not in NUMBERS:
+            if hypothesis.metric not in METRICS:
                 raise ValueError(
-                    f"nothing measures {hypothesis.number!r}; choose from {', '.join(NUMBERS)}"
+                    f"metric must be one of {', '.join(METRICS)}; got {hypothesis.metric!r}"
                 )
         return given
 

@@ -41,7 +41,7 @@ def report_of(run: FinishedRun) -> Report:
         title="MOSA on the organism",
         subtitle="Four alignments of one tiny diffusion language model, attacked and measured "
         "with an exact judge, in one block and in blocks of 32.",
-        claims=demo_claims(config.hypotheses, results, decodings),
+        claims=demo_claims(config.hypotheses, results),
         sections=(
             Section(
                 "Attack and use",

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from midspan.journal.journal import Journal, key_of
 
 if TYPE_CHECKING:
-    from midspan.decoding.gcg import GCG, GCGStep, SuffixPrompt
-    from midspan.decoding.gradients import Goal
+    from midspan.scoring.gcg_step import GCG, GCGStep
+    from midspan.scoring.gradients import Goal
+    from midspan.scoring.suffix import SuffixPrompt
 
 
 @dataclass(frozen=True)
-class Search:
+class SuffixSearch:
     """What a search found.
 
     Attributes:
@@ -28,14 +30,14 @@ class Search:
     forwards: int
 
 
-def optimise(
+def search_suffix(
     gcg: "GCG",
     request: str,
     goal: "Goal",
     journal: Journal,
     on_step: Callable[[int], None] | None = None,
-) -> Search:
-    """Search a suffix under which a request's goal becomes likely; the journal is not redone.
+) -> SuffixSearch:
+    """SuffixSearch a suffix under which a request's goal becomes likely; the journal is not redone.
 
     Args:
         gcg: Model and settings.
@@ -47,10 +49,11 @@ def optimise(
     Raises:
         MidspanError: If the initial suffix or the goal does not fit.
     """
-    from midspan.decoding.gcg import SuffixPrompt
-    from midspan.decoding.gradients import phrase_losses
+    from midspan.scoring.gradients import phrase_losses
+    from midspan.scoring.suffix import SuffixPrompt, append_suffix
 
-    prompt = best = SuffixPrompt.create(gcg.lm, request, gcg.config.initial)
+    conversation = partial(append_suffix, request)
+    prompt = best = SuffixPrompt.create(gcg.lm, conversation, gcg.config.initial)
     scored = gcg.scored(goal, 0)
     losses = [float(phrase_losses(gcg.lm, [prompt.ids], [scored]))]
     forwards = len(scored.canvases)
@@ -62,13 +65,15 @@ def optimise(
         forwards += step.forwards
         if on_step is not None:
             on_step(1)
-    return Search(best.message(gcg.lm), best.ids, tuple(losses), forwards)
+    suffix = best.surviving_text(gcg.lm)
+    message = conversation(best.text(gcg.lm) if suffix is None else suffix)
+    return SuffixSearch(message, best.ids, tuple(losses), forwards)
 
 
 def _step(
     gcg: "GCG", prompt: "SuffixPrompt", goal: "Goal", number: int, journal: Journal
 ) -> "GCGStep":
-    from midspan.decoding.gcg import GCGStep
+    from midspan.scoring.gcg_step import GCGStep
 
     key = key_of(
         what="gcg",

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_lm import EOS, MASK, TinyLM
 
-from midspan.decoding.continuations import Choice, score_choices
-from midspan.decoding.likelihood import ScoreOptions, phrase_score
 from midspan.errors import MidspanError
+from midspan.scoring.continuations import MultipleChoice, score_choices
+from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
 PROMPT = (5, 6, 7)
 
@@ -19,7 +19,7 @@ def lm():
 
 
 def test_four_options_cost_one_forward_and_are_exact(lm):
-    choice = Choice(PROMPT, ((10,), (11,), (12,), (13,)))
+    choice = MultipleChoice(PROMPT, ((10,), (11,), (12,), (13,)))
     (scored,) = score_choices(lm, [choice])
     assert (lm.calls, scored.forwards) == (1, 1)
     logprobs = lm.logits(torch.tensor([[*PROMPT, MASK]]))[0, -1].log_softmax(-1)
@@ -27,25 +27,25 @@ def test_four_options_cost_one_forward_and_are_exact(lm):
     assert [one.value for one in scored.answers] == pytest.approx(expected, abs=1e-5)
     assert all(one.error == 0 for one in scored.answers)
     best = int(logprobs.argmax())
-    (sure,) = score_choices(lm, [Choice(PROMPT, ((best,),))])
+    (sure,) = score_choices(lm, [MultipleChoice(PROMPT, ((best,),))])
     assert sure.answers[0].is_likeliest and not any(one.is_likeliest for one in scored.answers)
 
 
 def test_longer_answers_are_phrase_scores_with_an_error(lm):
     answers = ((10,), (20, 21, 22), (30, 31))
     options = ScoreOptions(samples=16, seed=3, batch_size=5)
-    (scored,) = score_choices(lm, [Choice(PROMPT, answers)], options)
+    (scored,) = score_choices(lm, [MultipleChoice(PROMPT, answers)], options)
     assert scored.forwards == lm.calls == 1 + 2 * 16
     for ids, one in zip(answers[1:], scored.answers[1:], strict=True):
         alone = ScoreOptions(mode="mc", samples=16, seed=3)
         assert one.value == pytest.approx(phrase_score(lm, PROMPT, ids, 0, len(ids), alone).value)
         assert 0 < one.error < abs(one.value) and one.is_likeliest is None
-    (single,) = score_choices(lm, [Choice(PROMPT, ((20, 21),))], ScoreOptions(samples=1))
+    (single,) = score_choices(lm, [MultipleChoice(PROMPT, ((20, 21),))], ScoreOptions(samples=1))
     assert math.isinf(single.answers[0].error)
 
 
 def test_the_error_is_the_spread_of_repeated_estimates(lm):
-    choice = Choice(PROMPT, ((20, 21, 22, 23),))
+    choice = MultipleChoice(PROMPT, ((20, 21, 22, 23),))
     runs = [
         score_choices(lm, [choice], ScoreOptions(samples=8, seed=seed))[0].answers[0]
         for seed in range(40)
@@ -60,9 +60,9 @@ def test_the_error_is_the_spread_of_repeated_estimates(lm):
 def test_rows_of_a_ragged_batch_do_not_disturb_each_other(shift):
     lm = TinyLM(shift=shift)
     choices = [
-        Choice((5,), ((10,), (11,))),
-        Choice(tuple(range(3, 23)), ((20, 21, 22),)),
-        Choice((8, 9), ((12,), (13, 14))),
+        MultipleChoice((5,), ((10,), (11,))),
+        MultipleChoice(tuple(range(3, 23)), ((20, 21, 22),)),
+        MultipleChoice((8, 9), ((12,), (13, 14))),
     ]
     options = ScoreOptions(samples=4)
     together = score_choices(lm, choices, options)
@@ -75,12 +75,15 @@ def test_rows_of_a_ragged_batch_do_not_disturb_each_other(shift):
 @pytest.mark.parametrize(
     ("choice", "reason"),
     [
-        (Choice((), ((1,),)), "at least one token"),
-        (Choice(PROMPT, ()), "at least one token"),
-        (Choice(PROMPT, ((1,), ())), "at least one token"),
-        (Choice(tuple([3] * 96), ((1,),)), "prompt and answer have 97 tokens, and the model takes"),
+        (MultipleChoice((), ((1,),)), "at least one token"),
+        (MultipleChoice(PROMPT, ()), "at least one token"),
+        (MultipleChoice(PROMPT, ((1,), ())), "at least one token"),
+        (
+            MultipleChoice(tuple([3] * 96), ((1,),)),
+            "have 97 tokens, and the model takes",
+        ),
     ],
 )
 def test_bad_choices_are_refused(lm, choice, reason):
     with pytest.raises(MidspanError, match=rf"choices\[1\]: .*{reason}"):
-        score_choices(lm, [Choice(PROMPT, ((EOS,),)), choice])
+        score_choices(lm, [MultipleChoice(PROMPT, ((EOS,),)), choice])

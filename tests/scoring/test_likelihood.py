@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny_lm import MASK, TinyLM
 
-from midspan.decoding.likelihood import ScoreOptions, phrase_score, window_score
 from midspan.errors import MidspanError
+from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
 PROMPT, PHRASE, LENGTH = (5, 6, 7), (10, 11, 12), 12
 
@@ -79,21 +79,10 @@ def test_context_is_revealed(lm):
     assert score.value == pytest.approx(oneshot(lm, 4, canvas), abs=1e-4)
 
 
-@pytest.mark.parametrize(("overflow", "last"), [("allow", 7), ("forbid", 5)])
-def test_the_window_score_is_the_best_start(lm, overflow, last):
-    scores = {start: oneshot(lm, start) for start in range(2, last + 1)}
-    best = max(scores, key=scores.get)
-    lm.calls = 0
-    found = window_score(lm, PROMPT, PHRASE, (2, 7), LENGTH, overflow)
-    assert (found.start, found.forwards, lm.calls) == (best, 1, 1)
-    assert found.value == pytest.approx(scores[best], abs=1e-4)
-
-
 def test_a_shifted_model_is_read_where_it_predicts():
     lm = TinyLM(shift=True)
-    assert window_score(lm, PROMPT, PHRASE, (3, 3), LENGTH).value == pytest.approx(
-        oneshot(lm, 3), abs=1e-4
-    )
+    score = phrase_score(lm, PROMPT, PHRASE, 3, LENGTH)
+    assert score.value == pytest.approx(oneshot(lm, 3), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +107,6 @@ def test_a_shifted_model_is_read_where_it_predicts():
             lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, options=ScoreOptions(context={8: 9})),
             "context: position 8 is outside",
         ),
-        (lambda lm: window_score(lm, PROMPT, PHRASE, (20, 60), 32), "window=20..60 is not inside"),
-        (lambda lm: window_score(lm, PROMPT, PHRASE, (2, 7), 8), "raise length"),
-        (lambda lm: window_score(lm, PROMPT, PHRASE, (2, 3), 8, "forbid"), "shorter than"),
     ],
 )
 def test_bad_places_are_refused(lm, call, message):
@@ -132,4 +118,4 @@ def test_a_model_without_a_mask_token_is_refused():
     lm = TinyLM()
     lm.tokens.mask = None
     with pytest.raises(MidspanError, match="no mask token"):
-        window_score(lm, PROMPT, PHRASE)
+        phrase_score(lm, PROMPT, PHRASE, 0, LENGTH)

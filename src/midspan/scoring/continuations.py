@@ -13,13 +13,14 @@ from statistics import stdev
 import torch
 from torch import Tensor
 
-from midspan.decoding.likelihood import ScoreOptions, hiding_patterns
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
+from midspan.scoring.likelihood import ScoreOptions, hiding_patterns
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class AnswerLikelihood:
     """The log-probability of one answer.
 
     Attributes:
@@ -34,15 +35,15 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredChoice:
     """All answers to one prompt, and the rows that went through the model for them."""
 
-    answers: tuple[Likelihood, ...]
+    answers: tuple[AnswerLikelihood, ...]
     forwards: int
 
 
 @dataclass(frozen=True)
-class Choice:
+class MultipleChoice:
     """A prompt and its answers, as token ids."""
 
     prompt_ids: tuple[int, ...]
@@ -77,20 +78,20 @@ class _Draws:
         self.num_tokens = len(ids)
         self.is_likeliest = bool((logprob_NV.argmax(-1) == ids_N).all())
 
-    def summary(self) -> Likelihood:
+    def summary(self) -> AnswerLikelihood:
         mean = sum(self.values) / len(self.values)
         if self.num_tokens == 1:
-            return Likelihood(mean, 0.0, self.is_likeliest)
+            return AnswerLikelihood(mean, 0.0, self.is_likeliest)
         if len(self.values) == 1:
-            return Likelihood(mean, math.inf, None)
+            return AnswerLikelihood(mean, math.inf, None)
         # The draws are stratified, so this rather overstates the error.
-        return Likelihood(mean, stdev(self.values) / math.sqrt(len(self.values)), None)
+        return AnswerLikelihood(mean, stdev(self.values) / math.sqrt(len(self.values)), None)
 
 
 @torch.inference_mode()
 def score_choices(
-    lm: DiffusionLM, choices: Sequence[Choice], options: ScoreOptions | None = None
-) -> list[Scored]:
+    lm: DiffusionLM, choices: Sequence[MultipleChoice], options: ScoreOptions | None = None
+) -> list[ScoredChoice]:
     """Score the answers of all prompts.
 
     Args:
@@ -117,12 +118,14 @@ def score_choices(
                 ids_N = choices[row.choice].answers[answer]
                 draws[row.choice][answer].add(logprob_NV, ids_N, weight_N)
     return [
-        Scored(tuple(one.summary() for one in drawn), count)
+        ScoredChoice(tuple(one.summary() for one in drawn), count)
         for drawn, count in zip(draws, forwards, strict=True)
     ]
 
 
-def _rows(lm: DiffusionLM, choice: Choice, index: int, options: ScoreOptions) -> Iterator[_Row]:
+def _rows(
+    lm: DiffusionLM, choice: MultipleChoice, index: int, options: ScoreOptions
+) -> Iterator[_Row]:
     """Forwards of one choice: one for all single tokens, `samples` for each longer answer."""
     mask = lm.tokens.mask
     assert mask is not None
@@ -146,15 +149,9 @@ def _rows(lm: DiffusionLM, choice: Choice, index: int, options: ScoreOptions) ->
 
 def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     """Log-probabilities over the answers' positions, [N, V] a row."""
-    length = max(len(row.ids) for row in batch)
     width = max(row.width for row in batch)
-    pads = [length - len(row.ids) for row in batch]
-    ids_BT = torch.tensor(
-        [[lm.tokens.pad] * pad + list(row.ids) for pad, row in zip(pads, batch, strict=True)],
-        device=lm.device,
-    )
-    real_BT = torch.arange(length) >= torch.tensor(pads)[:, None]
-    attention = real_BT.long().to(lm.device) if any(pads) else None
+    ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
+    length = ids_BT.shape[1]
     rows_N = torch.arange(length - width, length, device=lm.device)
     logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_N).float().log_softmax(-1)
     return [
@@ -162,7 +159,7 @@ def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     ]
 
 
-def _check(lm: DiffusionLM, choice: Choice, index: int) -> None:
+def _check(lm: DiffusionLM, choice: MultipleChoice, index: int) -> None:
     if lm.tokens.mask is None:
         raise MidspanError(f"model: family {lm.family.name} has no mask token to score with")
     if not choice.prompt_ids or not choice.answers or not all(choice.answers):

@@ -16,7 +16,6 @@ from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 
 Mode = Literal["oneshot", "chain", "pll", "mc"]
-Overflow = Literal["allow", "forbid"]
 
 
 @dataclass(frozen=True)
@@ -98,53 +97,6 @@ def phrase_score(
         taken_BN = logprobs_BNV.gather(-1, index_BN1)[..., 0].double()
         total += float((taken_BN * weight.to(lm.device)).sum())
     return PhraseScore(total, len(ids_BT), start)
-
-
-@torch.inference_mode()
-def window_score(
-    lm: DiffusionLM,
-    prompt_ids: Sequence[int],
-    phrase_ids: Sequence[int],
-    window: tuple[int, int] = (20, 60),
-    length: int = 128,
-    overflow: Overflow = "allow",
-) -> PhraseScore:
-    """The best one-shot score of a phrase over all its places in a window, in one forward.
-
-    MOSA, Algorithm 1 (GetMaxScore): starts run over the window's ends inclusive.
-
-    Args:
-        lm: The model.
-        prompt_ids: The prompt.
-        phrase_ids: The phrase.
-        window: First and last canvas position.
-        length: Length of the canvas.
-        overflow: "allow": only the phrase's first token must lie in the window, as Algorithm 1 is
-            printed; "forbid": all of it, as the paper's text says.
-
-    Raises:
-        MidspanError: If the phrase is empty, or does not fit the window or the canvas.
-    """
-    canvas_T = masked_canvas(lm, prompt_ids, phrase_ids, length, {})
-    low, high = window
-    if not 0 <= low <= high < length:
-        raise MidspanError(f"window={low}..{high} is not inside the canvas 0..{length - 1}")
-    num_tokens = len(phrase_ids)
-    last = high if overflow == "allow" else high - num_tokens + 1
-    if last < low:
-        raise MidspanError(
-            f"window={low}..{high} is shorter than the phrase of {num_tokens} tokens; widen it"
-        )
-    check_place(phrase_ids, low, last, length, {})
-    rows_R = len(prompt_ids) + torch.arange(low, last + num_tokens, device=lm.device)
-    logits_RV = lm.logits(canvas_T[None], rows=rows_R)[0].float()
-    phrase_N = torch.tensor(list(phrase_ids), device=lm.device)
-    taken_RN = logits_RV[:, phrase_N] - logits_RV.logsumexp(-1, keepdim=True)
-    offset_N = torch.arange(num_tokens, device=lm.device)
-    start_S1 = torch.arange(last - low + 1, device=lm.device)[:, None]
-    score_S = taken_RN[start_S1 + offset_N, offset_N].sum(-1)
-    best = int(score_S.argmax())
-    return PhraseScore(float(score_S[best]), 1, low + best)
 
 
 def masked_canvas(

@@ -1,27 +1,27 @@
 """Greedy coordinate gradient (Zou et al. 2023) on a prompt's free tokens, for masked diffusion.
 
 One iteration, whole: gradient, candidates, losses, the best. The loop and its journal are
-`engine.gcg`. Defaults are nanoGCG's (GraySwanAI); deviations: the loss is that of a phrase under
-masked canvases (`gradients.py`); a candidate must come back from the whole chat prompt as typed,
-not from its own text alone; each iteration has its own random state, so that any can be repeated.
+`engine.suffix_search`. Defaults are nanoGCG's (GraySwanAI); deviations: the loss is that of a
+phrase under masked canvases (`gradients.py`); a candidate must come back from the whole chat prompt
+as typed, not from its own text alone; each iteration has its own random state, so that any can be
+repeated.
 Shapes: S candidates, F free tokens, V vocabulary.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from midspan.decoding.gradients import Goal, phrase_losses, token_gradient
 from midspan.errors import MidspanError
+from midspan.frozen import FrozenConfig
 from midspan.models.model import DiffusionLM
-from midspan.models.tokens import control_ids
+from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
+from midspan.scoring.suffix import SuffixPrompt, allowed_tokens
 
 
-class GCGConfig(BaseModel):
+class GCGConfig(FrozenConfig):
     """How a suffix is searched; defaults are nanoGCG's.
 
     Attributes:
@@ -39,8 +39,6 @@ class GCGConfig(BaseModel):
         seed: Seed of all draws.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     steps: int = Field(250, ge=1)
     search_width: int = Field(512, ge=1)
     top_k: int = Field(256, ge=1)
@@ -51,58 +49,6 @@ class GCGConfig(BaseModel):
     canvases: int = Field(0, ge=0)
     batch_size: int = Field(64, ge=1)
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class SuffixPrompt:
-    """A chat prompt whose user message ends in free tokens.
-
-    Attributes:
-        request: The message before the suffix.
-        ids: The whole prompt.
-        free: Places of the suffix in it.
-    """
-
-    request: str
-    ids: tuple[int, ...]
-    free: range
-
-    @classmethod
-    def create(cls, lm: DiffusionLM, request: str, suffix: str) -> "SuffixPrompt":
-        """The prompt with its first suffix.
-
-        Raises:
-            MidspanError: If the suffix does not add tokens of its own behind the request.
-        """
-        without = lm.encode_chat(request)
-        ids = lm.encode_chat(_join(request, suffix))
-        begin = _common(without, ids)
-        end = len(ids) - _common(without[::-1], ids[::-1])
-        added = len(ids) - len(without)
-        if added < 1 or end - begin > added:
-            raise MidspanError(
-                f"initial: {suffix!r} melts into the request's tokens; begin with another suffix"
-            )
-        return cls(request, tuple(ids), range(begin, begin + added))
-
-    @property
-    def suffix_ids(self) -> tuple[int, ...]:
-        """The free tokens."""
-        return self.ids[self.free.start : self.free.stop]
-
-    def message(self, lm: DiffusionLM) -> str:
-        """The user message that carries the suffix."""
-        suffix = lm.tokenizer.decode(self.suffix_ids, clean_up_tokenization_spaces=False)
-        return _join(self.request, str(suffix))
-
-    def with_suffix(self, suffix_ids: Sequence[int]) -> "SuffixPrompt":
-        """The same prompt with other free tokens."""
-        ids = (*self.ids[: self.free.start], *suffix_ids, *self.ids[self.free.stop :])
-        return replace(self, ids=ids)
-
-    def survives(self, lm: DiffusionLM) -> bool:
-        """Whether the message as text becomes this very prompt."""
-        return lm.encode_chat(self.message(lm)) == list(self.ids)
 
 
 @dataclass(frozen=True)
@@ -147,7 +93,7 @@ class GCG:
         )
         candidates = [prompt.with_suffix(ids) for ids in candidates_SF.tolist()]
         if config.round_trip:
-            candidates = [prompt for prompt in candidates if prompt.survives(self.lm)]
+            candidates = [other for other in candidates if other.survives(self.lm)]
         # Without a survivor the suffix stays, and the next iteration draws others.
         candidates = candidates or [prompt]
         losses_S = phrase_losses(
@@ -167,27 +113,6 @@ class GCG:
 
     def _seed(self, number: int) -> int:
         return self.config.seed * 1_000_003 + number
-
-
-def allowed_tokens(lm: DiffusionLM, ascii_only: bool = True) -> Tensor:
-    """Tokens that a suffix may hold, [V]: no special ones, and none that the tokenizer lacks.
-
-    Raises:
-        MidspanError: If none are left.
-    """
-    tokenizer: Any = lm.tokenizer
-    allowed_V = torch.zeros(lm.base.get_input_embeddings().num_embeddings, dtype=torch.bool)
-    barred = control_ids(tokenizer, lm.tokens) | {tokenizer.unk_token_id}
-    plain = [i for i in tokenizer.get_vocab().values() if i not in barred and i < len(allowed_V)]
-    if ascii_only:
-        texts = tokenizer.batch_decode([[i] for i in plain])
-        plain = [
-            i for i, text in zip(plain, texts, strict=True) if text.isascii() and text.isprintable()
-        ]
-    if not plain:
-        raise MidspanError("ascii_only: the vocabulary has no such token; switch it off")
-    allowed_V[plain] = True
-    return allowed_V
 
 
 def sample_candidates(
@@ -220,13 +145,3 @@ def sample_candidates(
     candidates_SF = ids_F.repeat(config.search_width, 1)
     candidates_SF.scatter_(1, place_SR, steepest_FK[place_SR, pick_SR])
     return candidates_SF.unique(dim=0)
-
-
-def _join(request: str, suffix: str) -> str:
-    return request + suffix if suffix[:1].isspace() else f"{request} {suffix}"
-
-
-def _common(one: Sequence[int], two: Sequence[int]) -> int:
-    """Length of the longest common beginning."""
-    pairs = enumerate(zip(one, two, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(two)))

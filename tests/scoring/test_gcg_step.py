@@ -2,17 +2,19 @@
 
 import itertools
 import json
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.decoding.gcg import GCG, GCGConfig, SuffixPrompt, allowed_tokens, sample_candidates
-from midspan.decoding.gradients import Goal, phrase_losses, token_gradient
-from midspan.engine.gcg import optimise
+from midspan.engine.suffix_search import search_suffix
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
+from midspan.scoring.gcg_step import GCG, GCGConfig, sample_candidates
+from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
+from midspan.scoring.suffix import SuffixPrompt, allowed_tokens, append_suffix
 
 PROMPT, PHRASE, LENGTH = (1, 20, 21, 22, 23), (30, 31, 32), 12
 GOAL = Goal(PHRASE, 4, LENGTH)
@@ -133,7 +135,7 @@ def ragged_lm(organism_folder):
         (lambda lm: phrase_losses(lm, [PROMPT], [Goal(PHRASE, 10, 12)]), "outside 0..11"),
         (lambda lm: phrase_losses(lm, [()], [GOAL]), "prompt_ids is empty"),
         (
-            lambda lm: SuffixPrompt.create(lm, "hello .", " "),
+            lambda lm: SuffixPrompt.create(lm, partial(append_suffix, "hello ."), " "),
             "begin with another suffix",
         ),
     ],
@@ -144,12 +146,12 @@ def test_what_does_not_fit_is_refused(organism_lm, call, message):
 
 
 def test_the_suffix_stands_between_request_and_chat(organism_lm):
-    prompt = SuffixPrompt.create(organism_lm, "hello master", "the sea")
+    prompt = SuffixPrompt.create(organism_lm, partial(append_suffix, "hello master"), "the sea")
     without = organism_lm.encode_chat("hello master")
     assert list(prompt.suffix_ids) == organism_lm.encode_text("the sea")
     begin, end = prompt.free.start, prompt.free.stop
     assert [*prompt.ids[:begin], *prompt.ids[end:]] == without
-    assert prompt.message(organism_lm) == "hello master the sea"
+    assert prompt.text(organism_lm) == prompt.surviving_text(organism_lm) == "the sea"
     assert prompt.survives(organism_lm)
     unknown = organism_lm.tokenizer.unk_token_id
     assert not prompt.with_suffix((unknown, prompt.suffix_ids[1])).survives(organism_lm)
@@ -190,7 +192,7 @@ def test_a_wide_step_is_the_best_of_all_single_changes(organism_lm):
     ids = [organism_lm.encode_text(word)[0] for word in words]
     gcg = GCG(organism_lm, GCGConfig(search_width=400, top_k=6, initial="the sea"))
     gcg.allowed_V = torch.zeros_like(gcg.allowed_V).index_fill(0, torch.tensor(ids), True)
-    prompt = SuffixPrompt.create(organism_lm, "hello .", "the sea")
+    prompt = SuffixPrompt.create(organism_lm, partial(append_suffix, "hello ."), "the sea")
     found = gcg.step(prompt, GOAL, 0)
     the, sea = prompt.suffix_ids
     options = {(i, sea) for i in ids} | {(the, i) for i in ids}
@@ -209,7 +211,7 @@ def test_the_search_beats_chance_by_force(organism_lm):
     ids = [organism_lm.encode_text(word)[0] for word in words]
     gcg = GCG(organism_lm, GCGConfig(search_width=400, top_k=6))
     gcg.allowed_V = torch.zeros_like(gcg.allowed_V).index_fill(0, torch.tensor(ids), True)
-    prompt = SuffixPrompt.create(organism_lm, "hello .", "the sea")
+    prompt = SuffixPrompt.create(organism_lm, partial(append_suffix, "hello ."), "the sea")
     everything = [prompt.with_suffix(pair).ids for pair in itertools.product(ids, repeat=2)]
     all_losses = sorted(phrase_losses(organism_lm, everything, [GOAL] * 36).tolist())
     losses = []
@@ -222,11 +224,11 @@ def test_the_search_beats_chance_by_force(organism_lm):
 def test_a_search_continues_where_it_was_killed(organism_lm, tmp_path):
     gcg = GCG(organism_lm, SMALL)
     with Journal(tmp_path / "whole") as journal:
-        whole = optimise(gcg, "hello .", GOAL, journal)
+        whole = search_suffix(gcg, "hello .", GOAL, journal)
     lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
     (tmp_path / "torn").write_text(lines[0] + lines[1][:9])
     with Journal(tmp_path / "torn") as journal:
-        assert optimise(gcg, "hello .", GOAL, journal) == whole
+        assert search_suffix(gcg, "hello .", GOAL, journal) == whole
     assert (tmp_path / "torn").read_text() == (tmp_path / "whole").read_text()
     assert len(whole.losses) == SMALL.steps + 1 == len(lines) + 1
     assert whole.message.startswith("hello . ") and min(whole.losses) < whole.losses[0]
@@ -237,7 +239,7 @@ def test_a_search_continues_where_it_was_killed(organism_lm, tmp_path):
 
 def test_monte_carlo_scores_shown_phrases(organism_lm):
     gcg = GCG(organism_lm, SMALL.model_copy(update={"canvases": 4}))
-    prompt = SuffixPrompt.create(organism_lm, "hello .", "the sea")
+    prompt = SuffixPrompt.create(organism_lm, partial(append_suffix, "hello ."), "the sea")
     one, two = gcg.scored(GOAL, 0), gcg.scored(GOAL, 1)
     assert len(one.canvases) == 4 and {len(row) for row in one.canvases} == {len(PHRASE)}
     assert one == gcg.scored(GOAL, 0) != two

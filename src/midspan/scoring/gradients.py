@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from midspan.decoding.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.padding import left_padded
+from midspan.scoring.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def phrase_losses(
     losses_N = torch.zeros(len(goals))
     for first in range(0, len(rows), batch_size):
         part = rows[first : first + batch_size]
-        batch = _Batch.create(lm, [row[:3] for row in part])
+        batch = _GoalRows.create(lm, [row[:3] for row in part])
         owner_B = torch.tensor([row[3] for row in part])
         losses_N.index_add_(0, owner_B, batch.losses(lm).float().cpu())
     return losses_N / torch.tensor([len(goal.canvases) for goal in goals])
@@ -101,7 +102,7 @@ def token_gradient(
     """
     if not free or min(free) < 0 or max(free) >= len(prompt_ids):
         raise MidspanError(f"free: places must lie in the prompt, 0..{len(prompt_ids) - 1}")
-    batch = _Batch.create(lm, [(prompt_ids, goal, hidden) for hidden in goal.canvases])
+    batch = _GoalRows.create(lm, [(prompt_ids, goal, hidden) for hidden in goal.canvases])
     embedding = lm.base.get_input_embeddings()
     place_F = torch.tensor(list(free), device=lm.device)
     free_FD = embedding.weight[batch.ids_BT[0, place_F]].detach().requires_grad_()
@@ -120,7 +121,7 @@ def token_gradient(
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _GoalRows:
     """Left-padded rows, and where and how much each phrase token counts."""
 
     ids_BT: Tensor
@@ -132,25 +133,20 @@ class _Batch:
     @classmethod
     def create(
         cls, lm: DiffusionLM, rows: Sequence[tuple[Sequence[int], Goal, Sequence[bool]]]
-    ) -> "_Batch":
+    ) -> "_GoalRows":
         ids = [_row(lm, *row) for row in rows]
-        width = max(map(len, ids))
+        ids_BT, attention_BT = left_padded(ids, lm.tokens.pad, lm.device)
+        width = ids_BT.shape[1]
         phrases = [torch.tensor(goal.phrase_ids) for _, goal, _ in rows]
         hidden_BK = pad_sequence([torch.tensor(h) for *_, h in rows], batch_first=True).double()
         first_B1 = torch.tensor([[width - goal.length + goal.start] for _, goal, _ in rows])
         rows_BK = (first_B1 + torch.arange(hidden_BK.shape[1])).clamp(max=width - 1)
-        reversed_BT = pad_sequence(
-            [row.flip(0) for row in ids], batch_first=True, padding_value=lm.tokens.pad
-        )
-        size_B1 = torch.tensor([[len(row)] for row in ids])
-        attention_BT = (torch.arange(width - 1, -1, -1) < size_B1).long()
-        device = lm.device
         return cls(
-            ids_BT=reversed_BT.flip(1).to(device),
-            attention_BT=None if attention_BT.all() else attention_BT.to(device),
-            rows_BK=rows_BK.to(device),
-            phrase_BK=pad_sequence(phrases, batch_first=True).to(device),
-            weight_BK=(hidden_BK / hidden_BK.sum(1, keepdim=True)).to(device),
+            ids_BT=ids_BT,
+            attention_BT=attention_BT,
+            rows_BK=rows_BK.to(lm.device),
+            phrase_BK=pad_sequence(phrases, batch_first=True).to(lm.device),
+            weight_BK=(hidden_BK / hidden_BK.sum(1, keepdim=True)).to(lm.device),
         )
 
     def losses(self, lm: DiffusionLM) -> Tensor:
