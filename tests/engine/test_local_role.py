@@ -8,6 +8,7 @@ from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.waves import Job, run
+from midspan.journal.journal import Journal
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
