@@ -29,7 +29,7 @@ from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.organism.weights import load_organism
 from midspan.tasks import gsm8k
-from midspan.tasks.run import How, prepare, run_task
+from midspan.tasks.run import How, fit_prompts, run_task
 
 COMMAND = ("task", "organism", "--task", "arithmetic,choice,overrefusal", "--batch-size", "8")
 
@@ -59,7 +59,7 @@ def overhead(file: Path) -> dict[str, Any]:
     scripted(lm, [_Request()] * count, task.preset.decoding(lm))
     clocks.append(_clocks())
     with tempfile.TemporaryDirectory() as folder:
-        ready = prepare(lm, task, how)
+        ready = fit_prompts(lm, task, how)
         clocks.append(_clocks())
         with Journal(Path(folder) / "journal.jsonl") as journal:
             records = run_task(lm, ready, journal, how)

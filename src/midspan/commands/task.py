@@ -95,10 +95,11 @@ def task(
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
     from midspan.study.tasks.page import settings_line, text
+    from midspan.study.tasks.prepare import prepare
     from midspan.study.tasks.run import estimate, run_tasks
 
     if dry_run:
-        for model, title, settings, hours in estimate(config):
+        for model, title, settings, hours in estimate(prepare(config)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
     results = run_tasks(config, output, command_line())

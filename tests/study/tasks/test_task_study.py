@@ -12,7 +12,8 @@ from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.study.tasks.config import TaskConfig, build_tasks, parse_data
 from midspan.study.tasks.page import report_of, settings_line, text
-from midspan.study.tasks.run import check, estimate, run_tasks
+from midspan.study.tasks.prepare import prepare
+from midspan.study.tasks.run import estimate, run_tasks
 
 DECODING = {"length": 16, "block_length": 8, "steps": 4}
 
@@ -56,7 +57,8 @@ def test_one_table_and_one_page_for_all_models(config, tmp_path):
 
 def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     run_tasks(config, tmp_path / "run", "")
-    monkeypatch.setattr("midspan.study.tasks.run.build_tasks", None)  # no data set is read again
+    # No data set is read again.
+    monkeypatch.setattr("midspan.study.tasks.prepare.build_tasks", None)
     runs = [tmp_path / "run", tmp_path / "other"]
     shutil.copytree(*runs)
     rows = [json.loads(line) for line in lines(runs[1]).splitlines()]
@@ -125,7 +127,7 @@ def test_another_configuration_does_not_continue_a_run(config, tmp_path):
 
 
 def test_hours_are_estimated_without_a_run(config):
-    rows = estimate(config)
+    rows = estimate(prepare(config))
     assert [(row[0], row[1]) for row in rows] == [
         (model, f"{task} (organism)") for model in config.models for task in config.tasks
     ]
@@ -169,14 +171,15 @@ def test_bad_models_are_refused_before_weights_are_read(config, organism_folder,
         return config.model_copy(update=fields)
 
     with pytest.raises(MidspanError, match="no folder none"):
-        check(changed(models=("none",)))
+        prepare(changed(models=("none",))).check_models()
     foreign = tmp_path / "adapter"
     shutil.copytree(_shipped_adapter(), foreign)
     # The shipped adapter fits the shipped weights alone: these are smaller.
+    adapted = f"{organism_folder}+{foreign}"
     with pytest.raises(MidspanError, match="adapter"):
-        check(changed(models=(str(organism_folder), f"{organism_folder}+{foreign}")))
+        prepare(changed(models=(str(organism_folder), adapted))).check_models()
     with pytest.raises(MidspanError, match="decoding: block_length=7 must divide length=16"):
-        check(changed(decoding={**DECODING, "block_length": 7}))
+        prepare(changed(decoding={**DECODING, "block_length": 7})).check_models()
 
 
 def test_data_options():

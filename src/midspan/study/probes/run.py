@@ -1,7 +1,5 @@
 """Run a probe on one model or several, in a run folder with tables, figures and a page."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import Bench, Material, ProbeConfig
+from midspan.probes.asking import Bench
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
 from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.prepare import PreparedProbe, prepare
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -38,8 +37,19 @@ def run_probe(
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    config, material = plan.config(), plan.material()
-    run = RunFolder(folder, _identity(plan, config, material), command, "probe")
+    return run_prepared(prepare(plan, given), folder, command)
+
+
+def run_prepared(
+    prepared: PreparedProbe, folder: str | Path, command: str = ""
+) -> list[dict[str, Any]]:
+    """Run or continue a prepared probe; see `run_probe`.
+
+    Raises:
+        MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
+    """
+    plan, given = prepared.plan, prepared.given
+    run = RunFolder(folder, prepared.identity, command, "probe")
     reporter = Reporter()
     measure = PROBES[plan.probe].measure()
     records: list[dict[str, Any]] = []
@@ -49,7 +59,7 @@ def run_probe(
                 lm = given.load(spec)
                 decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
                 bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
-                records += measure(bench, material, config)
+                records += measure(bench, prepared.material, prepared.config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -58,21 +68,6 @@ def run_probe(
     write_jsonl(run.path / "records.jsonl", records)
     reporter.say(f"report: {write_page(run.path)}")
     return records
-
-
-def _identity(plan: ProbePlan, config: ProbeConfig, material: Material) -> dict[str, Any]:
-    """What makes another run another: everything that decides the records."""
-    asked = [(ask.kind, ask.prompt) for ask in material.asks]
-    digest = hashlib.sha256(json.dumps([asked, material.phrases], sort_keys=True).encode())
-    return {
-        "probe": plan.probe,
-        **config.model_dump(mode="json"),
-        "models": list(plan.models),
-        "decoding": plan.decoding,
-        "judged_by": material.judged_by,
-        "requests": len(asked),
-        "material": digest.hexdigest()[:16],
-    }
 
 
 def probe_decodings(
