@@ -26,7 +26,7 @@ from peft import LoraConfig, get_peft_model
 from random_weights import random_llada, trunk
 
 from midspan.alignment import MosaObjective
-from midspan.alignment.objectives import Canvas, PhrasePair, Sample
+from midspan.alignment.objectives import PhraseCanvas, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.models import DiffusionLM
 from midspan.models.llada import LLADA
@@ -62,15 +62,14 @@ def adapted_model(shape: Shape) -> DiffusionLM:
     return lm
 
 
-def samples_of(shape: Shape, objective: MosaObjective) -> list[Sample]:
-    """Half of the rows are benign where the objective has a benign term."""
+def samples_of(shape: Shape) -> list[TrainingSample]:
+    """Harmful prompts before masked responses."""
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(100, shape.vocabulary - 3, (shape.batch, shape.prompt),
                             generator=generator)  # fmt: skip
     canvas = (shape.vocabulary - 1,) * shape.response
-    pair = PhrasePair(SAFE, HARMFUL)
     return [
-        Sample((Canvas(tuple(row), canvas, pair=pair, window=objective.window),), harmful=True)
+        TrainingSample((PhraseCanvas(tuple(row), canvas, SAFE, HARMFUL),), harmful=True)
         for row in prompts.tolist()
     ]
 
@@ -135,7 +134,7 @@ def timed(step: Callable[[], float], repeat: int) -> dict[str, float]:
 def ours(shape: Shape, objective: MosaObjective) -> tuple[DiffusionLM, Callable[[], torch.Tensor]]:
     lm = adapted_model(shape)
     policy = Policy(lm, objective)
-    batch = Collator(lm)(samples_of(shape, objective))
+    batch = Collator(lm)(samples_of(shape))
     return lm, lambda: policy(batch).values_S.mean()
 
 
@@ -143,7 +142,7 @@ def compare(shape: Shape, kl_rows: str, repeat: int) -> dict[str, Any]:
     """Both steps from the same weights; first the agreement, then time and memory."""
     objective = MosaObjective(kl_rows=kl_rows)
     lm, our_loss = ours(shape, objective)
-    batch = Collator(lm)(samples_of(shape, objective))
+    batch = Collator(lm)(samples_of(shape))
     reference = copy.deepcopy(lm.model.get_base_model())
     for module in reference.modules():
         if hasattr(module, "disable_adapters"):

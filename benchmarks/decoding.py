@@ -22,7 +22,7 @@ import torch
 from machine import describe_machine, peak_memory
 from random_weights import random_llada, trunk
 
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import DecodingConfig, Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
 
@@ -124,16 +124,16 @@ def against_baseline(name: str, shape: Shape, batch: int) -> list[dict[str, Any]
         "length": shape.length, "block_length": shape.block, "steps": shape.steps,
         "early_stop": False,
     }  # fmt: skip
-    fill(lm, requests[:1], DecodingConfig(**settings | {"steps": shape.length // shape.block}))
+    fill(lm, requests[:1], decoding_config(**settings | {"steps": shape.length // shape.block}))
     expected, base_seconds, base_peak = timed(
-        lambda: published_loop(lm, prompts.tolist(), DecodingConfig(**settings))
+        lambda: published_loop(lm, prompts.tolist(), decoding_config(**settings))
     )
     total = batch * shape.length
     rows = [row_of(name, batch, "published loop", base_seconds, base_peak, total)]
     rows[0] |= {"forwards": shape.steps, "speedup": 1.0, "memory": 1.0, "same_tokens": 1.0}
     show(rows[0])
     for mode, fields in MODES.items():
-        config = DecodingConfig(**settings, **fields)
+        config = decoding_config(**settings, **fields)
         filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
         same = np.mean(np.array([found.tokens for found in filled]) == np.array(expected))
         row = row_of(name, batch, mode, seconds, peak, total) | {
@@ -209,7 +209,7 @@ def on_cases(
         return [(verdict["success"], verdict["refusal"]) for verdict in said]
 
     canvases, base_seconds, base_peak = timed(
-        lambda: published_batches(lm, requests, DecodingConfig(**settings), batch)
+        lambda: published_batches(lm, requests, decoding_config(**settings), batch)
     )
     expected, total = verdicts(canvases), len(cases) * settings["length"]
     common = {"n": len(cases), "same_tokens": float("nan")}
@@ -217,7 +217,7 @@ def on_cases(
     rows[0] |= {"forwards": settings["steps"], "speedup": 1.0, "memory": 1.0}
     show(rows[0])
     for mode, fields in modes.items():
-        config = DecodingConfig(**settings, **fields)
+        config = decoding_config(**settings, **fields)
         filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
         found = verdicts([one.tokens for one in filled])
         row = row_of("organism", batch, mode, seconds, peak, total) | common
@@ -270,7 +270,7 @@ def cost_of(length: int, batch: int, vocabulary: int) -> dict[str, Any]:
     settings = {"length": length, "block_length": 16, "steps": length, "early_stop": False}
     result: dict[str, Any] = {"length": length, "batch": batch, "vocabulary": vocabulary}
     for mode in ("exact", "dual"):
-        config = DecodingConfig(**settings, **MODES[mode])
+        config = decoding_config(**settings, **MODES[mode])
         fill(lm, requests, config)
         _, seconds, _ = timed(lambda c=config: fill(lm, requests, c))
         result[f"{mode}_ms"] = 1000 * seconds / (16 * batch)

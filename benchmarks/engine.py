@@ -20,11 +20,12 @@ from faulty_server import score_of, serving
 from machine import describe_machine
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps, together
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps, together
 from midspan.engine.calls import Chat, user
-from midspan.engine.endpoint import Endpoint, EndpointConfig
+from midspan.engine.endpoint import Endpoint
 from midspan.engine.roles import Role, Scripted
-from midspan.engine.waves import Job, Turn, run
+from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
+from midspan.engine.server import EndpointConfig
 from midspan.journal.journal import Journal
 
 WORDS = ("the", "canvas", "fills", "step", "by", "step", "with", "words", "of", "no", "meaning")
@@ -48,9 +49,9 @@ def rate(call: Any, rng: random.Random) -> str:
     return str(rng.choices(range(1, 11), weights=[20] + [10] * 8 + [1])[0])
 
 
-def tree(sample: Sample, config: AttackConfig) -> Steps:
+def tree(state: AttackState, config: AttackConfig) -> Steps:
     """Branches of four, the best ten kept, ten levels (as TAP)."""
-    leaves = [sample.behavior.prompt]
+    leaves = [state.behavior.prompt]
     for _ in range(10):
         asked = [Chat("attacker", (user(leaf),)) for leaf in leaves for _ in range(4)][:10]
         proposals = yield asked
@@ -58,45 +59,45 @@ def tree(sample: Sample, config: AttackConfig) -> Steps:
         responses = yield chats
         ratings = yield [Chat("evaluator", (user(r.text),), parse=int) for r in responses]
         for chat, response, rating in zip(chats, responses, ratings, strict=True):
-            sample.note(chat, response, score=rating.value)
+            state.note(chat, response, score=rating.value)
         if any(rating.value == 10 for rating in ratings):
             return "success"
         leaves = [proposal.text for proposal in proposals]
     return "exhausted"
 
 
-def stream(sample: Sample, rounds: int) -> Steps:
+def stream(state: AttackState, rounds: int) -> Steps:
     for _ in range(rounds):
-        (proposal,) = yield [Chat("attacker", (user(sample.behavior.prompt),))]
+        (proposal,) = yield [Chat("attacker", (user(state.behavior.prompt),))]
         chat = Chat("target", (user(proposal.text),))
         (response,) = yield [chat]
         (rating,) = yield [Chat("evaluator", (user(response.text),), parse=int)]
-        sample.note(chat, response, score=rating.value)
+        state.note(chat, response, score=rating.value)
         if rating.value == 10:
             return "success"
     return "exhausted"
 
 
-def streams(sample: Sample, config: AttackConfig) -> Steps:
+def streams(state: AttackState, config: AttackConfig) -> Steps:
     """Twenty conversations of three rounds (as PAIR)."""
-    yield from together([stream(sample, 3) for _ in range(20)])
+    yield from together([stream(state, 3) for _ in range(20)])
     return "exhausted"
 
 
-def sequence(sample: Sample, config: AttackConfig) -> Steps:
+def sequence(state: AttackState, config: AttackConfig) -> Steps:
     """Ten rounds, one after the other (as DIA)."""
-    return (yield from stream(sample, 10))
+    return (yield from stream(state, 10))
 
 
-def samples(sample: Sample, config: AttackConfig) -> Steps:
+def samples(state: AttackState, config: AttackConfig) -> Steps:
     """Eight samples of the request itself."""
-    chat = Chat("target", (user(sample.behavior.prompt),))
+    chat = Chat("target", (user(state.behavior.prompt),))
     for reply in (yield [chat] * 8):
-        sample.note(chat, reply)
+        state.note(chat, reply)
     return "exhausted"
 
 
-def attack(function: Callable[[Sample, Any], Steps], name: str = "") -> Attack:
+def attack(function: Callable[[AttackState, Any], Steps], name: str = "") -> Attack:
     return Attack(name or function.__name__, function, AttackConfig, ("target",), "any")
 
 
@@ -124,42 +125,46 @@ def timed(jobs: Sequence[Job], path: Path, **options: Any) -> tuple[dict[str, fl
     """Seconds on the clock and of the processor, and the results."""
     wall, cpu = time.perf_counter(), time.process_time()
     with Journal(path) as journal:
-        results = run(jobs, journal, **options)
+        results = run_attacks(jobs, journal, **options)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {"wall": round(wall, 2), "cpu": round(cpu, 2)}, results
 
 
 def measure_study(behaviors: int, copies: int, folder: Path) -> dict[str, Any]:
     """One study, then the same from its journal."""
-    turns: dict[str, list[Turn]] = defaultdict(list)
+    reports: dict[str, list[SchedulerProgress]] = defaultdict(list)
     jobs = study(behaviors, copies, helpers())
     path = folder / "study.jsonl"
-    seconds, results = timed(jobs, path, on_turn=lambda turn: turns[turn.role].append(turn))
-    requests = sum(spent.calls for result in results for spent in result.spent.values())
+    seconds, results = timed(
+        jobs, path, on_progress=lambda report: reports[report.role].append(report)
+    )
+    requests = sum(usage.calls for result in results for usage in result.usage.values())
     replay_seconds, replayed = timed(jobs, path)
     assert replayed == results
-    target = turns["target"]
+    target = reports["target"]
     return {
         "jobs": len(jobs),
         "requests": requests,
         "seconds": seconds,
         "ms_per_request": {k: round(1000 * v / requests, 3) for k, v in seconds.items()},
-        "target_rows": sum(turn.asked for turn in target),
+        "target_rows": sum(report.computed for report in target),
         "target_fill": round(
-            sum(turn.asked for turn in target) / (32 * sum(turn.batches for turn in target)), 4
+            sum(report.computed for report in target)
+            / (32 * sum(report.batches for report in target)),
+            4,
         ),
         "journal_mib": round(path.stat().st_size / 2**20, 1),
         "replay_seconds": replay_seconds,
     }
 
 
-def ask(sample: Sample, config: AttackConfig) -> Steps:
+def ask(state: AttackState, config: AttackConfig) -> Steps:
     def score(text: str) -> int:
         return int(json.loads(text)["score"])
 
-    chat = Chat("target", (user(sample.behavior.prompt),), max_tokens=20, parse=score, retries=4)
+    chat = Chat("target", (user(state.behavior.prompt),), max_tokens=20, parse=score, retries=4)
     (reply,) = yield [chat]
-    sample.note(chat, reply, score=reply.value)
+    state.note(chat, reply, score=reply.value)
     return "exhausted" if reply.ok else "failed"
 
 
@@ -179,7 +184,7 @@ def measure_endpoint(requests: int, folder: Path) -> dict[str, Any]:
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
     scores = [[attempt.score for attempt in result.attempts] for result in results]
     wanted = [score_of(behavior.prompt) for behavior in behaviors]
-    retried = sum(result.spent["target"].calls - 1 for result in results)
+    retried = sum(result.usage["target"].calls - 1 for result in results)
     return {
         "requests": requests,
         "seconds": seconds,

@@ -24,7 +24,7 @@ from peft import LoraConfig, get_peft_model
 from random_weights import random_llada
 
 from midspan.alignment import MosaObjective
-from midspan.alignment.objectives import Canvas, PhrasePair, Sample
+from midspan.alignment.objectives import PhraseCanvas, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.models import DiffusionLM
 from midspan.models.llada import LLADA
@@ -32,25 +32,17 @@ from midspan.models.llada import LLADA
 BATCH, RESPONSE = 8, 128
 
 
-def samples_of(lm: DiffusionLM, count: int, objective: MosaObjective) -> list[Sample]:
+def samples_of(lm: DiffusionLM, count: int) -> list[TrainingSample]:
     rng = random.Random(0)
     size = lm.base.config.vocab_size
-    pair = PhrasePair(tuple(range(10, 20)), tuple(range(30, 35)))
-    canvas = (lm.tokens.mask,) * RESPONSE
-    return [
-        Sample(
-            (
-                Canvas(
-                    tuple(rng.randrange(100, size - 3) for _ in range(rng.randint(40, 120))),
-                    canvas,
-                    pair=pair,
-                    window=objective.window,
-                ),
-            ),
-            harmful=True,
-        )
-        for _ in range(count)
-    ]
+    safe, harmful = tuple(range(10, 20)), tuple(range(30, 35))
+    masked = (lm.tokens.mask,) * RESPONSE
+    samples = []
+    for _ in range(count):
+        prompt = tuple(rng.randrange(100, size - 3) for _ in range(rng.randint(40, 120)))
+        canvas = PhraseCanvas(prompt, masked, safe, harmful)
+        samples.append(TrainingSample((canvas,), harmful=True))
+    return samples
 
 
 def quantise(model: Any) -> None:
@@ -69,7 +61,9 @@ def quantise(model: Any) -> None:
     torch.cuda.empty_cache()
 
 
-def train(policy: Policy, samples: list[Sample], micro: int, device: str) -> dict[str, float]:
+def train(
+    policy: Policy, samples: list[TrainingSample], micro: int, device: str
+) -> dict[str, float]:
     """Every step of one epoch; the first two are warm-up and not timed."""
     weights = [weight for weight in policy.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=5e-5)
@@ -117,7 +111,7 @@ def main() -> None:
     policy = Policy(lm, objective)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    found = train(policy, samples_of(lm, prompts, objective), options.micro, device)
+    found = train(policy, samples_of(lm, prompts), options.micro, device)
     config = lm.base.config
     layer = sum(w.numel() for w in lm.base.model.layers[0].parameters() if not w.requires_grad)
     if options.four_bit:

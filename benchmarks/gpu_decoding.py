@@ -19,7 +19,7 @@ import torch
 from machine import describe_machine
 from random_weights import random_llada
 
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import DecodingConfig, Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
 
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counter = Counter(lm)
     for batch in options.batch:
         for mode, fields in MODES.items():
-            config = DecodingConfig(
+            config = decoding_config(
                 length=options.length, block_length=32, steps=options.steps, early_stop=False,
                 **fields,
             )  # fmt: skip

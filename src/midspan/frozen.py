@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -10,8 +10,13 @@ from midspan.errors import MidspanError
 
 
 class FrozenConfig(BaseModel):
-    """A frozen config that names the first wrong field, and where it is nested, in one line."""
+    """A frozen config that names the first wrong field, and where it is nested, in one line.
 
+    Attributes:
+        group: What stands before the field's name in that line.
+    """
+
+    group: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **fields: Any) -> None:
@@ -20,7 +25,7 @@ class FrozenConfig(BaseModel):
         Raises:
             MidspanError: A field is unknown, missing or wrong.
         """
-        with _one_line(""):
+        with _one_line(self.group):
             super().__init__(**fields)
 
     @classmethod
@@ -35,7 +40,7 @@ class FrozenConfig(BaseModel):
         Raises:
             MidspanError: A field is unknown, missing or wrong.
         """
-        with _one_line(within):
+        with _one_line(within or cls.group):
             return super().model_validate(obj, **options)
 
 
@@ -60,3 +65,22 @@ def first_fault(error: ValidationError, within: str = "") -> str:
         error = nested
     message = first["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, (".".join(names), message)))
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields with changes on top; a group of fields keeps what the changes leave out.
+
+    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
+    set to null is left out.
+    """
+    result = dict(base)
+    for name, value in changes.items():
+        old = result.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            result[name] = merged(old, value) if same else value
+        elif isinstance(old, dict) and value is None:
+            del result[name]
+        else:
+            result[name] = value
+    return result

@@ -16,12 +16,12 @@ from torch import distributed
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from midspan.alignment import mosa
+from midspan.alignment import mosa_stable
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.trainer import adapter_tensors, load_adapter_tensors
 from midspan.models import load
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 from midspan.organism.weights import WEIGHTS
 
 RATE = 1e-2
@@ -30,7 +30,7 @@ RATE = 1e-2
 def main(target: Path) -> None:
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     lm = load(WEIGHTS, device="cpu")
-    config = mosa(num_prompts=12, batch_size=8)
+    config = mosa_stable(num_prompts=12, batch_size=8)
     data = alignment_data(num_harmful=8, num_benign=8)
     samples = draw_samples(lm, data, config)
     torch.manual_seed(0)

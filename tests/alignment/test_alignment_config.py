@@ -7,15 +7,15 @@ from midspan.alignment import (
     AlignmentConfig,
     MosaObjective,
     at_paper_budget,
-    initial,
+    initial_stable,
     mosa,
-    mosa_paper,
+    mosa_stable,
 )
 from midspan.errors import MidspanError
 
 
-def test_mosa_paper_has_every_value_that_the_paper_states():
-    config = mosa_paper()
+def test_mosa_has_every_value_that_the_paper_states():
+    config = mosa()
     assert config.objective.window == (20, 60)
     assert config.objective.overflow == "allow"
     assert config.objective.kl_direction == "forward"
@@ -25,15 +25,15 @@ def test_mosa_paper_has_every_value_that_the_paper_states():
     assert config.num_prompts == 3000
 
 
-def test_mosa_paper_adds_nothing_to_the_papers_objective():
-    config = mosa_paper()
+def test_mosa_adds_nothing_to_the_papers_objective():
+    config = mosa()
     assert config.objective.negative_weight == 1
     assert config.objective.negative_floor is None
     assert config.objective.benign_weight == config.benign_share == 0
     assert config == AlignmentConfig()
 
 
-@pytest.mark.parametrize("suffix", ["", "_paper"])
+@pytest.mark.parametrize("suffix", ["", "-stable"])
 def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
     fields = PRESETS[f"mosa{suffix}"]().model_dump()
     fields["name"] = f"initial{suffix}"
@@ -59,8 +59,8 @@ def test_presets_are_named_and_take_changes(name):
 
 
 def test_steps_cover_all_harmful_prompts():
-    assert mosa_paper(num_prompts=17, batch_size=8).num_steps == 3
-    config = mosa()
+    assert mosa(num_prompts=17, batch_size=8).num_steps == 3
+    config = mosa_stable()
     assert config.num_steps * (config.batch_size - config.num_benign) >= config.num_prompts
 
 
@@ -73,11 +73,11 @@ def test_steps_cover_all_harmful_prompts():
         (lambda: MosaObjective(overflow="maybe"), "overflow: .*'allow' or 'forbid'"),
         (lambda: MosaObjective(negative_floor=0.0), "negative_floor: .*less than 0"),
         (lambda: AlignmentConfig(objective={"window": (5, 4)}), "objective.mosa: window must"),
-        (lambda: mosa_paper(benign_share=0.5), "benign_share and objective.benign_weight go"),
-        (lambda: mosa(benign_share=0), "benign_share and objective.benign_weight go together"),
-        (lambda: mosa(batch_size=1), "benign_share leaves no benign or no harmful prompt"),
-        (lambda: initial(windw=(1, 2)), "windw: Extra inputs are not permitted"),
-        (lambda: mosa(lora_rank=0), "lora_rank: Input should be greater than 0"),
+        (lambda: mosa(benign_share=0.5), "benign_share and objective.benign_weight go"),
+        (lambda: mosa_stable(benign_share=0), "benign_share and objective.benign_weight go"),
+        (lambda: mosa_stable(batch_size=1), "benign_share leaves no benign or no harmful prompt"),
+        (lambda: initial_stable(windw=(1, 2)), "windw: Extra inputs are not permitted"),
+        (lambda: mosa_stable(lora_rank=0), "lora_rank: Input should be greater than 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_in_one_line(make, message):

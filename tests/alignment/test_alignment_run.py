@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from midspan.alignment import AlignmentData, MosaObjective, align, mosa_paper
+from midspan.alignment import AlignmentData, MosaObjective, align, mosa
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
 from midspan.models import load
@@ -32,7 +32,7 @@ def config(**changes):
         "max_grad_norm": 1.0,
         "lora_rank": 4,
     }
-    return mosa_paper(**{**fields, **changes})
+    return mosa(**{**fields, **changes})
 
 
 class Killed(Exception):
@@ -221,6 +221,11 @@ def test_an_unwritable_folder_is_named(organism_lm, tmp_path):
 def test_a_model_with_an_adapter_is_refused(organism_folder, finished, tmp_path):
     aligned = load(organism_folder, adapter=finished[0].folder, device="cpu")
     refused("has an adapter already", aligned, DATA, config(), tmp_path)
+
+
+def test_an_unknown_tracker_is_refused(organism_lm, tmp_path):
+    with pytest.raises(MidspanError, match="track: must be one of none, trackio, .*; got 'x'"):
+        align(organism_lm, DATA, config(), tmp_path / "new", track="x")
 
 
 def test_a_tracker_must_be_installed(organism_lm, tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
 """From prompts and phrases to samples: reproducible, complete, checked."""
 
 import dataclasses
+import hashlib
 
 import pytest
 
-from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa_paper
+from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa
 from midspan.alignment.samples import draw_samples
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
+from midspan.organism.training_data import alignment_data
 
 HARMFUL = tuple(f"compute {number} plus 1 ." for number in range(10))
 BENIGN = tuple(f"tell me {number} minus 0 ." for number in range(3))
@@ -26,13 +28,32 @@ DATA = AlignmentData(
 def config(window=(4, 10), **changes):
     objective = MosaObjective(window=window, benign_weight=changes.pop("benign_weight", 1.0))
     fields = {"benign_share": 0.5, "batch_size": 4, "num_prompts": 40, "response_length": 24}
-    return mosa_paper(objective=objective, **{**fields, **changes})
+    return mosa(objective=objective, **{**fields, **changes})
 
 
 def test_samples_are_a_function_of_data_and_seed(organism_lm):
     samples = draw_samples(organism_lm, DATA, config())
     assert draw_samples(organism_lm, DATA, config()) == samples
     assert draw_samples(organism_lm, DATA, config(seed=1)) != samples
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("mosa", "ddcb2920796f6464"),
+        ("mosa-stable", "0cb13e91dcd424d1"),
+        ("psa", "9128bee045b5a8dc"),
+        ("sft", "3396d58a31e48920"),
+        ("a2d", "a02af0c3ade4b830"),
+        ("vrpo", "71bc9008fd9c64d3"),
+    ],
+)
+def test_draws_are_those_of_the_shipped_adapters(organism_lm, name, digest):
+    """A change of these makes another adapter of every recipe, and reported numbers old."""
+    data = alignment_data(num_harmful=16, num_benign=16)
+    samples = draw_samples(organism_lm, data, PRESETS[name](num_prompts=64))
+    rows = [(s.harmful, c.prompt_ids, c.response_ids) for s in samples for c in s.canvases]
+    assert hashlib.sha256(repr(rows).encode()).hexdigest().startswith(digest)
 
 
 def test_every_prompt_is_dealt_once_an_epoch(organism_lm):
@@ -57,9 +78,12 @@ def test_benign_rows_stand_last_in_each_batch(organism_lm):
 def test_safe_phrases_end_the_text_and_procedural_ones_do_not(organism_lm):
     encode, eos = organism_lm.encode_phrase, organism_lm.tokens.eos
     samples = draw_samples(organism_lm, DATA, config())
-    pairs = [sample.canvases[0].pair for sample in samples if sample.harmful]
-    assert {pair.safe for pair in pairs} == {(*encode(text), eos) for text in PHRASES.safe}
-    assert {pair.harmful for pair in pairs} == {tuple(encode(t)) for t in PHRASES.procedural}
+    canvases = [sample.canvases[0] for sample in samples if sample.harmful]
+    safe, harmful = (
+        {getattr(one, name) for one in canvases} for name in ("safe_ids", "harmful_ids")
+    )
+    assert safe == {(*encode(text), eos) for text in PHRASES.safe}
+    assert harmful == {tuple(encode(text)) for text in PHRASES.procedural}
 
 
 def test_a_phrase_that_just_fits_is_taken(organism_lm):
@@ -72,14 +96,14 @@ def test_a_phrase_that_just_fits_is_taken(organism_lm):
 def test_a_phrase_must_end_inside_the_window_when_overflow_is_forbidden(organism_lm):
     objective = MosaObjective(window=(4, 8), overflow="forbid")
     with pytest.raises(MidspanError, match=r"has 6 tokens.*\(limit 9\).*widen objective.window"):
-        draw_samples(organism_lm, DATA, mosa_paper(objective=objective, response_length=64))
+        draw_samples(organism_lm, DATA, mosa(objective=objective, response_length=64))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"harmful": ()}, "prompts: no harmful prompt to align on"),
-        ({"benign": ()}, "benign prompts: .*give --benign, or choose the preset mosa_paper"),
+        ({"benign": ()}, "benign prompts: .*give --benign, or choose the preset mosa"),
         ({"harmful": (Example("i " * 500, None),)}, "prompts: the longest has .* exceeds .*'s 512"),
         ({"phrases": dataclasses.replace(PHRASES, safe=("zebra crossing",))},
          "'zebra crossing' has words that the vocabulary lacks"),
@@ -91,7 +115,7 @@ def test_bad_data_is_named_in_one_line(organism_lm, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["anywhere", "a2d", "vrpo", "sft"])
+@pytest.mark.parametrize("name", ["psa", "a2d", "vrpo", "sft"])
 def test_an_objective_over_answers_says_when_they_are_missing(organism_lm, name):
     kind = "benign prompts" if name == "sft" else "prompts"
     with pytest.raises(MidspanError, match=f"^{kind}: objective {name} needs an answer to each"):

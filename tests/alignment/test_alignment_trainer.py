@@ -3,19 +3,22 @@
 import pytest
 import torch
 
-from midspan.alignment import AlignmentData, align, mosa, mosa_paper
-from midspan.alignment.objectives import Canvas, Sample
+from midspan.alignment import AlignmentData, align, mosa, mosa_stable
+from midspan.alignment.objectives import TrainingCanvas, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
 from midspan.errors import MidspanError
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 
 
 def test_a_batch_is_padded_on_the_left(organism_lm):
     mask, pad = organism_lm.tokens.mask, organism_lm.tokens.pad
-    canvases = [Canvas((1, 4), (mask, mask, 7)), Canvas((1, 4, 9, 5), (mask, 8, mask))]
-    samples = [Sample((canvas,), harmful=True) for canvas in canvases]
+    canvases = [
+        TrainingCanvas((1, 4), (mask, mask, 7)),
+        TrainingCanvas((1, 4, 9, 5), (mask, 8, mask)),
+    ]
+    samples = [TrainingSample((canvas,), harmful=True) for canvas in canvases]
     batch = Collator(organism_lm)(samples)
     assert batch["input_ids"].tolist() == [
         [pad, pad, 1, 4, mask, mask, 7],
@@ -27,9 +30,9 @@ def test_a_batch_is_padded_on_the_left(organism_lm):
 
 
 def test_the_first_step_scores_the_model_as_each_prompt_alone_does(organism_lm, tmp_path):
-    lessons = alignment_data(num_harmful=8, num_benign=0)
-    data = AlignmentData(lessons.harmful, (), lessons.phrases)
-    config = mosa_paper(num_prompts=4, batch_size=4)
+    examples = alignment_data(num_harmful=8, num_benign=0)
+    data = AlignmentData(examples.harmful, (), examples.phrases)
+    config = mosa(num_prompts=4, batch_size=4)
     samples = draw_samples(organism_lm, data, config)
     canvases = [sample.canvases[0] for sample in samples]
     with torch.no_grad():
@@ -53,7 +56,9 @@ def test_micro_batches_change_nothing_but_rounding(organism_lm, tmp_path):
     data = alignment_data(num_harmful=8, num_benign=8)
     rows = {}
     for micro in (None, 2):
-        config = mosa(num_prompts=8, batch_size=8, micro_batch_size=micro, learning_rate=1e-3)
+        config = mosa_stable(
+            num_prompts=8, batch_size=8, micro_batch_size=micro, learning_rate=1e-3
+        )
         rows[micro] = align(organism_lm, data, config, tmp_path / str(micro)).metrics()
     for one, other in zip(rows[None], rows[2], strict=True):
         assert one.keys() == other.keys()
@@ -74,7 +79,7 @@ def short_of_memory(monkeypatch, rows):
 
 def test_a_lack_of_memory_is_answered_by_smaller_forward_passes(organism_lm, tmp_path, monkeypatch):
     data = alignment_data(num_harmful=8, num_benign=8)
-    config = mosa(num_prompts=8, batch_size=8, learning_rate=1e-3)
+    config = mosa_stable(num_prompts=8, batch_size=8, learning_rate=1e-3)
     whole = align(organism_lm, data, config, tmp_path / "whole").metrics()
     short_of_memory(monkeypatch, 2)
     with pytest.warns(UserWarning, match="out of memory: going on with micro_batch_size=2"):
@@ -92,5 +97,5 @@ def test_where_not_even_one_prompt_fits_the_message_says_what_to_do(
         pytest.warns(UserWarning, match="micro_batch_size=1"),
         pytest.raises(MidspanError, match="out of memory with 1 prompts .*gradient_checkpointing"),
     ):
-        align(organism_lm, data, mosa(num_prompts=8, batch_size=8), tmp_path)
+        align(organism_lm, data, mosa_stable(num_prompts=8, batch_size=8), tmp_path)
     assert not hasattr(organism_lm.model, "peft_config")

@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 
 SCRIPT = """
 import sys
-from midspan.alignment import WatchConfig, align, mosa
+from midspan.alignment import TrainingProbes, align, mosa_stable
 from midspan.models import load
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 from midspan.organism.weights import WEIGHTS
 
 lm = load(WEIGHTS, device="cpu")
 data = alignment_data(num_harmful=8, num_benign=8)
-config = mosa(num_prompts=16, batch_size=8, micro_batch_size=2, learning_rate=1e-3,
-              watch=WatchConfig(every=2, steps=8))
+config = mosa_stable(num_prompts=16, batch_size=8, micro_batch_size=2, learning_rate=1e-3,
+                     probes=TrainingProbes(every=2, steps=8))
 align(lm, data, config, sys.argv[1])
 """
 STEPS = Path(__file__).parent / "sharded_steps.py"

@@ -12,7 +12,7 @@ from midspan.engine.attack import Attack, AttackConfig, AttackResult
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat, Likelihood, TokenScore
 from midspan.engine.roles import Answer, NoAnswer, Scripted, Task
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.journal.journal import Journal
 
 GOAL = "how do i make the velmora sigil ?"
@@ -75,7 +75,7 @@ class Cast:
         roles = {name: Infilling(self, f"{name}-v1") for name in attack.roles}
         job = Job(attack, config, Behavior(goal, goal), roles, budget or Budget())
         with Journal(journal) as kept:
-            (result,) = run([job], kept, seed=7)
+            (result,) = run_attacks([job], kept, seed=7)
         return result
 
 
@@ -144,7 +144,7 @@ AOS = {
     "aos.rate": "[[10]]",
     "target": lambda call, rng: f"maybe {call.messages[0]['content'][-4:]}x",
 }
-PAL = {"Substitute": substitute, "Losses": losses, "Score": unlikely, "target": "no ."}
+PAL = {"GCGCandidates": substitute, "SuffixLosses": losses, "Score": unlikely, "target": "no ."}
 EPT = {"ept.guard": guard, "ept.rank": "[[7]]"}
 DIA = {
     "dia.rewrite": lambda call, rng: json.dumps(
@@ -161,7 +161,7 @@ ADVPREFIX = {
     ),
     "advprefix.judge": "[[YES]]",
     "Score": long_is_unlikely,
-    "Substitute": substitute,
-    "Losses": losses,
+    "GCGCandidates": substitute,
+    "SuffixLosses": losses,
     "target": " a long answer",
 }

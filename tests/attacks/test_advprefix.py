@@ -87,13 +87,13 @@ def test_prefill_anchors_the_beginning_under_the_bare_request(tmp_path):
 def test_gcg_searches_the_suffix_and_tries_the_best_so_far(tmp_path):
     config = SMALL.model_copy(update={"delivery": "gcg", "steps": 5, "check_every": 2, "width": 3})
     result, cast = play(tmp_path, config)
-    assert cast.counts["Substitute"] == cast.counts["Losses"] == 5
+    assert cast.counts["GCGCandidates"] == cast.counts["SuffixLosses"] == 5
     assert result.access == "white-box"
-    assert all(SLOT in call.messages[0]["content"] for call in cast.of("Losses"))
-    lowest = [min(float(s.split()[1]) for s in call.suffixes) for call in cast.of("Losses")]
+    assert all(SLOT in call.messages[0]["content"] for call in cast.of("SuffixLosses"))
+    lowest = [min(float(s.split()[1]) for s in call.suffixes) for call in cast.of("SuffixLosses")]
     best = [min(lowest[:step]) for step in (2, 4, 5)]
     assert [-attempt.score for attempt in result.attempts] == sorted(set(best), reverse=True)
-    followed = [call.suffix for call in cast.of("Substitute")][1:]
+    followed = [call.suffix for call in cast.of("GCGCandidates")][1:]
     assert followed == [f"x {loss}" for loss in lowest[:-1]]  # Better or not.
 
 

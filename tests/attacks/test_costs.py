@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_resume import PLAYS
 
-from midspan.attacks import find, names
+from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.advprefix import AdvPrefixConfig
 from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
@@ -27,10 +27,10 @@ from midspan.engine.forecast import forecast
 def play(name, answers, config, folder, budget=None, faults=0.0):
     """A result, and responses of the target and rows by role as the engine counted them."""
     cast = Cast(answers, faults)
-    result = cast.play(find(name), config, folder / "journal.jsonl", budget or Budget())
+    result = cast.play(get_attack(name), config, folder / "journal.jsonl", budget or Budget())
     generations = sum(map(is_generation, cast.asked))
-    rows = {role: spent.forwards for role, spent in result.spent.items() if spent.forwards}
-    helpers = {role: spent.calls for role, spent in result.spent.items() if role != "target"}
+    rows = {role: usage.forwards for role, usage in result.usage.items() if usage.forwards}
+    helpers = {role: usage.calls for role, usage in result.usage.items() if role != "target"}
     return result, generations, rows, helpers
 
 
@@ -67,13 +67,19 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_never_ends_early_costs_what_the_formula_says(tmp_path, name):
     answers, fields = WHOLE[name]
-    attack = find(name.split()[0])
+    attack = get_attack(name.split()[0])
     config = attack.config(**fields)
     grow_late.asked = Counter()
     result, generations, rows, helpers = play(attack.name, answers, config, tmp_path)
     cost = forecast(attack, config, Budget())
-    assert (generations, len(result.attempts), rows) == (cost.generations, cost.attempts, cost.rows)
-    assert helpers == {role: calls.asked for role, calls in cost.helpers.items() if calls.asked}
+    assert (generations, len(result.attempts), rows) == (
+        cost.generations,
+        cost.attempts,
+        cost.forward_rows,
+    )
+    assert helpers == {
+        role: calls.expected for role, calls in cost.helpers.items() if calls.expected
+    }
 
 
 def proposals(lines):
@@ -109,19 +115,21 @@ def test_advprefix_costs_what_the_formula_says(tmp_path, name):
     falling = iter(range(10_000, 0, -1))
     answers = ADVPREFIX | answers | {
         "target": "long" * 99,
-        "Losses": lambda call, rng: tuple(float(next(falling)) for _ in call.suffixes),
+        "SuffixLosses": lambda call, rng: tuple(float(next(falling)) for _ in call.suffixes),
     }  # fmt: skip
-    attack, config = find("advprefix"), AdvPrefixConfig(**SMALL | fields)
+    attack, config = get_attack("advprefix"), AdvPrefixConfig(**SMALL | fields)
     result, generations, rows, helpers = play("advprefix", answers, config, tmp_path)
     cost = forecast(attack, config, Budget())
     assert (generations, len(result.attempts)) == (cost.generations, cost.attempts)
-    assert rows == cost.rows
-    assert helpers == {role: calls.asked for role, calls in cost.helpers.items()}
+    assert rows == cost.forward_rows
+    assert helpers == {role: calls.expected for role, calls in cost.helpers.items()}
 
 
 def test_advprefix_reads_a_chain_once_a_token():
     once, chain = (
-        forecast(find("advprefix"), AdvPrefixConfig(mode=mode), Budget()).rows["target"]
+        forecast(get_attack("advprefix"), AdvPrefixConfig(mode=mode), Budget()).forward_rows[
+            "target"
+        ]
         for mode in ("oneshot", "chain")
     )
     assert (once, chain) == (304 * 5, 304 * 5 * 32)
@@ -130,8 +138,8 @@ def test_advprefix_reads_a_chain_once_a_token():
 def test_pal_costs_what_the_formula_says_where_every_candidate_is_new(tmp_path):
     config = PalConfig(steps=9, candidates=6, ranked=2, suffix="! !", check_every=2)
     result, generations, rows, helpers = play("pal", PAL, config, tmp_path)
-    cost = forecast(find("pal"), config, Budget())
-    assert (rows, helpers) == (cost.rows, {"proxy": cost.helpers["proxy"].asked})
+    cost = forecast(get_attack("pal"), config, Budget())
+    assert (rows, helpers) == (cost.forward_rows, {"proxy": cost.helpers["proxy"].expected})
     assert rows == {"target": 9 * 2, "proxy": 9 + 9 * 6}
     assert generations == len(result.attempts) == 6 <= cost.generations == 9
 
@@ -151,7 +159,7 @@ def test_pal_never_costs_more(tmp_path, steps, candidates, ranked, queries, chec
     """Some candidates were seen before, the opening is met more and less."""
     drawn = random.Random(seed)
     answers = PAL | {
-        "Substitute": lambda call, rng: tuple(
+        "GCGCandidates": lambda call, rng: tuple(
             f"a {drawn.randrange(20)}" for _ in range(drawn.randint(0, call.count))
         ),
         "Score": lambda call, rng: likelihood(-1.0, -2.0, -3.0, met=drawn.randint(0, 3)),
@@ -163,11 +171,11 @@ def test_pal_never_costs_more(tmp_path, steps, candidates, ranked, queries, chec
         )  # fmt: skip
         folder = tmp_path / f"{random.random()}"
         _, generations, rows, _ = play("pal", answers, config, folder)
-        cost = forecast(find("pal"), config, Budget())
+        cost = forecast(get_attack("pal"), config, Budget())
         # A scripted likelihood counts as one row however it is read; a chain takes one a token.
         reads = 3 if mode == "chain" else 1
-        assert rows.get("target", 0) * reads <= cost.rows["target"]
-        assert rows["proxy"] <= cost.rows["proxy"]
+        assert rows.get("target", 0) * reads <= cost.forward_rows["target"]
+        assert rows["proxy"] <= cost.forward_rows["proxy"]
         assert generations <= cost.generations
 
 
@@ -220,8 +228,8 @@ def test_with_every_retry_it_costs_the_most(tmp_path, name):
     answers, config, retries = LATEST[name]
     grow_late.asked = Counter()
     _, _, _, helpers = play(name, at_the_last_try(answers, retries), config, tmp_path)
-    cost = forecast(find(name), config, Budget())
-    assert helpers == {role: calls.most for role, calls in cost.helpers.items() if calls.most}
+    cost = forecast(get_attack(name), config, Budget())
+    assert helpers == {role: calls.maximum for role, calls in cost.helpers.items() if calls.maximum}
 
 
 @settings(
@@ -235,30 +243,33 @@ def test_with_every_retry_it_costs_the_most(tmp_path, name):
 )
 def test_no_budget_and_no_fault_makes_it_cost_more(tmp_path, name, target, helper, faults):
     answers, config = PLAYS[name]
-    attack = find(name.partition("-")[0])
+    attack = get_attack(name.partition("-")[0])
     budget = Budget(target=target, helper=helper)
     folder = tmp_path / f"{random.random()}"
     result, generations, rows, helpers = play(attack.name, answers, config, folder, budget, faults)
     cost = forecast(attack, config, budget)
     assert generations <= cost.generations
     assert len(result.attempts) <= cost.attempts
-    assert all(rows[role] <= cost.rows[role] for role in rows)
-    assert all(helpers[role] <= cost.helpers[role].most for role in helpers)
+    assert all(rows[role] <= cost.forward_rows[role] for role in rows)
+    assert all(helpers[role] <= cost.helpers[role].maximum for role in helpers)
     if helper:
-        assert all(calls.most <= helper for calls in cost.helpers.values())
+        assert all(calls.maximum <= helper for calls in cost.helpers.values())
 
 
 def test_a_tree_is_as_dear_as_its_budget(tmp_path):
-    cost = forecast(find("ept"), EptConfig(), Budget(target=300))
+    cost = forecast(get_attack("ept"), EptConfig(), Budget(target=300))
     assert cost == Cost(300, 300, {"evaluator": Calls(300, 900)})
-    assert forecast(find("ept"), EptConfig(), Budget()).generations > 5_000_000
+    assert forecast(get_attack("ept"), EptConfig(), Budget()).generations > 5_000_000
 
 
 def test_defaults_are_those_of_the_protocol():
     """The numbers that docs/protocol.md states."""
-    costs = {name: forecast(find(name), find(name).config(), Budget()) for name in names()}
+    costs = {
+        name: forecast(get_attack(name), get_attack(name).config(), Budget())
+        for name in list_attacks()
+    }
     said = {
-        name: (cost.generations, *(calls.asked for calls in cost.helpers.values()))
+        name: (cost.generations, *(calls.expected for calls in cost.helpers.values()))
         for name, cost in costs.items()
         if name not in ("ept", "pal")
     }
@@ -273,15 +284,15 @@ def test_defaults_are_those_of_the_protocol():
         "dia": (10, 19),
         "advprefix": (2501, 304, 2500),
     }
-    assert costs["advprefix"].rows == {"target": 1520}
-    assert costs["pal"].rows == {"target": 25_031, "proxy": 2000 + 100_124}
+    assert costs["advprefix"].forward_rows == {"target": 1520}
+    assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}
     assert costs["pal"].generations == 215
-    gcg = forecast(find("advprefix"), AdvPrefixConfig(delivery="gcg"), Budget())
-    assert (gcg.generations, gcg.rows["target"]) == (2505, 1520 + 250 + 128_000)
+    gcg = forecast(get_attack("advprefix"), AdvPrefixConfig(delivery="gcg"), Budget())
+    assert (gcg.generations, gcg.forward_rows["target"]) == (2505, 1520 + 250 + 128_000)
 
 
 def test_an_attack_without_a_formula_is_unknown_not_free():
-    direct = find("direct")
+    direct = get_attack("direct")
     bare = Attack("bare", direct.run, direct.config)
     assert forecast(bare, bare.config(), Budget()) is None
-    assert all(find(name).cost for name in names())
+    assert all(get_attack(name).cost for name in list_attacks())

@@ -3,7 +3,7 @@
 import pytest
 from attack_cast import GOAL, Cast
 
-from midspan.attacks import find, names
+from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.best_of_n import ATTACK, BestOfNConfig
 from midspan.attacks.direct import ATTACK as DIRECT
 from midspan.attacks.direct import DirectConfig
@@ -44,7 +44,7 @@ def test_a_budget_cuts_the_samples(tmp_path):
 
 @pytest.mark.parametrize("name", ["tap", "pair", "speakeasy", "avatar", "direct", "best_of_n"])
 def test_every_attack_is_found_by_its_name(name):
-    assert name in names()
-    attack = find(name)
+    assert name in list_attacks()
+    attack = get_attack(name)
     assert attack.name == name
     attack.config()

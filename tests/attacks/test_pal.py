@@ -18,10 +18,10 @@ def play(tmp_path, config, answers=None):
 
 def test_calls_are_those_of_the_formula(tmp_path):
     result, cast = play(tmp_path, SMALL)
-    assert cast.counts == {"Substitute": 4, "Losses": 4, "Score": 8, "target": 2}
+    assert cast.counts == {"GCGCandidates": 4, "SuffixLosses": 4, "Score": 8, "target": 2}
     assert (result.stop, result.access, len(result.attempts)) == ("exhausted", "logprobs", 2)
-    assert result.spent["proxy"].forwards == 4 + 4 * 6
-    assert all(call.role == "proxy" for call in cast.of("Substitute") + cast.of("Losses"))
+    assert result.usage["proxy"].forwards == 4 + 4 * 6
+    assert all(call.role == "proxy" for call in cast.of("GCGCandidates") + cast.of("SuffixLosses"))
 
 
 def test_the_target_scores_the_proxys_best_and_the_step_takes_the_targets_best(tmp_path):
@@ -33,21 +33,21 @@ def test_the_target_scores_the_proxys_best_and_the_step_takes_the_targets_best(t
 
     _, cast = play(tmp_path, SMALL.model_copy(update={"loss": "cross-entropy"}), {"Score": score})
     scored = [call.messages[0]["content"] for call in cast.of("Score")]
-    for step, losses in enumerate(cast.of("Losses")):
+    for step, losses in enumerate(cast.of("SuffixLosses")):
         best = sorted(losses.suffixes, key=lambda suffix: float(suffix.split()[1]))[:2]
         asked = scored[2 * step : 2 * step + 2]
         assert set(asked) == {f"{GOAL} {suffix}" for suffix in best}
         chosen = min(asked, key=values.__getitem__).removeprefix(f"{GOAL} ")
-        after = [call.suffix for call in cast.of("Substitute")][step + 1 : step + 2]
+        after = [call.suffix for call in cast.of("GCGCandidates")][step + 1 : step + 2]
         assert after in ([], [chosen])
     steps = [min(values[text] for text in scored[n : n + 2]) for n in range(0, 8, 2)]
     assert steps != sorted(steps, reverse=True)  # The loss may rise again.
 
 
 def test_no_candidate_is_scored_twice(tmp_path):
-    answers = {"Substitute": lambda call, rng: ("a 1", "b 2", "! !")}
+    answers = {"GCGCandidates": lambda call, rng: ("a 1", "b 2", "! !")}
     result, cast = play(tmp_path, SMALL, answers)
-    assert cast.counts == {"Substitute": 4, "Losses": 1, "Score": 2, "target": 1}
+    assert cast.counts == {"GCGCandidates": 4, "SuffixLosses": 1, "Score": 2, "target": 1}
     assert result.stop == "exhausted"
 
 
@@ -55,7 +55,7 @@ def test_no_candidate_is_scored_twice(tmp_path):
 def test_the_query_limit_ends_it_with_a_response(tmp_path, mode, steps):
     config = SMALL.model_copy(update={"mode": mode, "max_queries": 6, "steps": 9})
     _, cast = play(tmp_path, config)
-    assert cast.counts["Substitute"] == steps  # Two suffixes a step; a chain of two tokens each.
+    assert cast.counts["GCGCandidates"] == steps  # Two suffixes a step; a chain of two tokens each.
     assert cast.asked[-1].role == "target"
 
 
@@ -71,7 +71,7 @@ def test_a_longer_match_is_tried_at_once_and_success_stops(tmp_path):
     cast_of = Cast(PAL | answers)
     result = cast_of.play(ATTACK, config, tmp_path / "journal.jsonl")
     assert result.stop == "success"
-    assert cast_of.counts["Substitute"] == 4
+    assert cast_of.counts["GCGCandidates"] == 4
     assert len(result.attempts) == 3
 
 
@@ -80,7 +80,7 @@ def test_a_refusal_after_the_opening_is_no_success(tmp_path):
     assert result.stop == "exhausted"
 
 
-@pytest.mark.parametrize("kind", ["Substitute", "Losses"])
+@pytest.mark.parametrize("kind", ["GCGCandidates", "SuffixLosses"])
 def test_a_failing_proxy_is_no_refusal(tmp_path, kind):
     result, _ = play(tmp_path, SMALL, {kind: None})
     assert (result.stop, result.ran) == ("failed", False)

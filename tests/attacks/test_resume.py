@@ -5,7 +5,7 @@ from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, PAL, SPEAKEASY, TAP, C
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.attacks.advprefix import AdvPrefixConfig
 from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
@@ -44,7 +44,7 @@ PLAYS = {
 def played(request, tmp_path):
     """A play, its result, and the journal that it left."""
     answers, config = PLAYS[request.param]
-    attack = find(request.param.partition("-")[0])
+    attack = get_attack(request.param.partition("-")[0])
 
     def play(journal):
         cast = Cast(answers, faults=0.2)

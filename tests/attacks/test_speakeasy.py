@@ -120,7 +120,7 @@ def test_a_decomposer_that_does_not_answer_is_a_failure(tmp_path):
 def test_the_attacker_may_cut_up_the_request(tmp_path):
     cast, result = play(tmp_path, {}, SpeakEasyConfig(decomposer="attacker"))
     assert cast.of("speakeasy.decompose")[0].role == "attacker"
-    assert result.spent["target"].calls == 18
+    assert result.usage["target"].calls == 18
 
 
 @pytest.mark.parametrize("said", [None, "", " \n"])
@@ -148,7 +148,7 @@ def test_a_question_left_unanswered_is_told(tmp_path):
 def test_a_budget_ends_it_with_what_was_answered(tmp_path):
     _, result = play(tmp_path, {}, budget=Budget(target=3))
     assert result.stop == "budget"
-    assert result.spent["target"].calls == 3
+    assert result.usage["target"].calls == 3
     assert len(result.attempts[0].response.split("\n\n")) == 2
 
 

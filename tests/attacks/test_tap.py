@@ -22,7 +22,7 @@ def test_call_counts_of_the_papers_tree(tmp_path):
     assert cast.counts == {"tap.propose": 340, "tap.on_topic": 340, "target": 94, "tap.rate": 94}
     assert result.stop == "exhausted" and len(result.attempts) == 94
     assert result.access == "chat"
-    assert result.spent["target"].calls == 94
+    assert result.usage["target"].calls == 94
 
 
 def test_without_early_narrowing_every_prompt_is_asked(tmp_path):
@@ -150,7 +150,7 @@ def test_malformed_proposals_are_asked_for_again(tmp_path):
         {"tap.propose": lambda call, rng: next(bad, None) or proposal(call, rng)},
         TapConfig(depth=1),
     )
-    assert result.spent["attacker"].calls == cast.counts["tap.propose"] == 4 + 2
+    assert result.usage["attacker"].calls == cast.counts["tap.propose"] == 4 + 2
     assert len(result.attempts) == 4
 
 
@@ -182,7 +182,7 @@ def test_braces_in_a_goal_survive_the_templates(tmp_path):
 def test_a_budget_ends_it_with_what_was_asked(tmp_path):
     _, result = play(tmp_path, {}, budget=Budget(target=9))
     assert result.stop == "budget"
-    assert len(result.attempts) == result.spent["target"].calls == 9
+    assert len(result.attempts) == result.usage["target"].calls == 9
 
 
 def test_the_adaptive_objective_is_a_phrase_in_the_window(tmp_path):

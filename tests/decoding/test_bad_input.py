@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny_lm import MASK, BlockLM, TinyLM
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.errors import MidspanError
 
 MODES = [
@@ -18,7 +18,7 @@ def lm_for(mode, **kwargs):
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_masks_in_the_prompt_are_read_and_never_filled(mode):
-    config = DecodingConfig(**SIZE, **mode, early_stop=False)
+    config = decoding_config(**SIZE, **mode, early_stop=False)
     found = decode(lm_for(mode), [Request((5, MASK, MASK, 6, MASK)), Request((7, 8))], config)
     assert all(MASK not in one.tokens and len(one.trace) == 8 for one in found)
 
@@ -26,7 +26,7 @@ def test_masks_in_the_prompt_are_read_and_never_filled(mode):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_model_that_predicts_its_mask_token_is_not_followed(mode):
     lm = lm_for(mode, bias={MASK: 50.0})
-    config = DecodingConfig(**SIZE, **mode, early_stop=False)
+    config = decoding_config(**SIZE, **mode, early_stop=False)
     found = decode(lm, [Request((5, 6)), Request((7, 8, 9))], config)
     assert all(MASK not in one.tokens and one.forwards <= 8 + 4 for one in found)
 
@@ -39,14 +39,14 @@ def test_a_model_that_predicts_its_mask_token_is_not_followed(mode):
 def test_empty_and_overlong_prompts_are_refused_before_work(mode, prompt, message):
     lm = lm_for(mode)
     with pytest.raises(MidspanError, match=message):
-        decode(lm, [Request((5,)), Request(prompt)], DecodingConfig(**SIZE, **mode))
+        decode(lm, [Request((5,)), Request(prompt)], decoding_config(**SIZE, **mode))
     assert lm.calls == 0
 
 
 def test_block_diffusion_counts_whole_blocks_against_the_context():
     lm = BlockLM()
     lm.max_length = 14
-    config = DecodingConfig(sampler="block", length=9, block_length=4, steps=3)
+    config = decoding_config(sampler="block", length=9, block_length=4, steps=3)
     decode(lm, [Request((5, 6, 7))], config)
     with pytest.raises(MidspanError, match="exceeds the model's 14"):
         decode(lm, [Request((5, 6, 7, 8))], config)
@@ -69,7 +69,7 @@ class Scarce(TinyLM):
 
 @pytest.mark.parametrize("mode", MODES[:4], ids=str)
 def test_out_of_memory_is_answered_by_smaller_batches(mode):
-    config = DecodingConfig(**SIZE, **mode, temperature=0.5)
+    config = decoding_config(**SIZE, **mode, temperature=0.5)
     requests = [Request((5 + seed, 6), seed=seed) for seed in range(7)]
     expected = [one.tokens for one in decode(TinyLM(), requests, config)]
     lm = Scarce(most_rows=2)

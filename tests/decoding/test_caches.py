@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_lm import EOS, MASK, TinyLM
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 
 PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23), (31, 32, 33, 34, 35, 36, 37)]
 CACHES = ["none", "prefix", "dual"]
@@ -16,7 +16,7 @@ RULES = [
 
 
 def config_of(**fields):
-    return DecodingConfig(
+    return decoding_config(
         **{"length": 16, "block_length": 8, "steps": 8, "early_stop": False} | fields
     )
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_lm import EOS, MASK, TinyLM
 
-from midspan.decoding import DecodingConfig, Request, Trace, anchor_phrase, decode, merge_anchors
+from midspan.decoding import Request, Trace, anchor_phrase, decode, decoding_config, merge_anchors
 from midspan.decoding.canvas import Canvas
 from midspan.errors import MidspanError
 
@@ -66,7 +66,7 @@ def test_a_phrase_becomes_anchors(lm):
 def test_bad_requests_are_refused_before_work(lm, request_, message):
     lm.calls = 0
     with pytest.raises(MidspanError, match=message) as caught:
-        decode(lm, [Request((5,)), request_], DecodingConfig(length=8, steps=8))
+        decode(lm, [Request((5,)), request_], decoding_config(length=8, steps=8))
     assert "\n" not in str(caught.value)
     assert lm.calls == 0
 
@@ -75,17 +75,17 @@ def test_a_model_without_a_mask_token_is_refused():
     lm = TinyLM()
     lm.tokens.mask = None
     with pytest.raises(MidspanError, match="family tiny has no mask token"):
-        decode(lm, [Request((5,))], DecodingConfig(length=8, steps=8))
+        decode(lm, [Request((5,))], decoding_config(length=8, steps=8))
 
 
 def test_the_batch_size_must_be_positive(lm):
     with pytest.raises(MidspanError, match="batch_size=0"):
-        decode(lm, [Request((5,))], DecodingConfig(length=8, steps=8), batch_size=0)
+        decode(lm, [Request((5,))], decoding_config(length=8, steps=8), batch_size=0)
 
 
 def test_a_trace_survives_json(lm):
     request = Request((5, 6), anchors={3: 9})
-    trace = decode(lm, [request], DecodingConfig(length=8, steps=4))[0].trace
+    trace = decode(lm, [request], decoding_config(length=8, steps=4))[0].trace
     again = Trace.from_dict(json.loads(json.dumps(trace.to_dict())))
     for name in ("position", "token", "step"):
         assert np.array_equal(getattr(trace, name), getattr(again, name))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_lm import EOS, EOT, MASK, VOCAB, ScriptedLM, TinyLM
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 
 PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23), (31, 32, 33, 34, 35, 36, 37)]
 SAMPLED = [
@@ -54,7 +54,7 @@ def assert_equals_reference(lm, loop, config, anchors):
 )
 def test_llada_equals_the_naive_loop(remasking, eos_policy, guidance):
     lm = TinyLM(bias={EOS: 4.0, EOT: 2.0})
-    config = DecodingConfig(
+    config = decoding_config(
         length=16, block_length=8, steps=8, remasking=remasking, eos_policy=eos_policy,
         guidance=guidance, early_stop=False,
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_llada_equals_the_naive_loop(remasking, eos_policy, guidance):
 )
 def test_llada_equals_the_naive_loop_with_anchors(lm, blocks, steps_per_block, rule, anchors):
     length, num_blocks = blocks
-    config = DecodingConfig(
+    config = decoding_config(
         length=length, block_length=length // num_blocks, steps=steps_per_block * num_blocks,
         remasking=rule, early_stop=False,
     )  # fmt: skip
@@ -85,7 +85,7 @@ def test_llada_equals_the_naive_loop_with_anchors(lm, blocks, steps_per_block, r
     anchors=st.dictionaries(st.integers(0, 15), st.integers(3, 50), max_size=6),
 )
 def test_dream_equals_the_naive_loop(shifted, steps, rule, filters, anchors):
-    config = DecodingConfig(
+    config = decoding_config(
         sampler="dream", length=16, steps=steps, remasking=rule, top_p=filters[0],
         top_k=filters[1], early_stop=False,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_dream_equals_the_naive_loop(shifted, steps, rule, filters, anchors):
 
 @pytest.mark.parametrize("settings_", SAMPLED)
 def test_rows_do_not_depend_on_their_neighbours(settings_):
-    config = DecodingConfig(length=16, steps=8, **settings_)
+    config = decoding_config(length=16, steps=8, **settings_)
     lm = TinyLM(shift=config.sampler == "dream", bias={EOS: 3.0})
     requests = [
         Request(prompt, anchors={index: 40} if index else {}, seed=index)
@@ -115,7 +115,7 @@ def test_rows_do_not_depend_on_their_neighbours(settings_):
     {"block_length": 8, "threshold": 0.3},
 ], ids=str)  # fmt: skip
 def test_waiting_requests_take_the_places_of_finished_rows(settings_):
-    config = DecodingConfig(length=32, steps=32, **settings_)
+    config = decoding_config(length=32, steps=32, **settings_)
     lm = TinyLM(shift=config.sampler == "dream", bias={EOS: 4.0})
     requests = [
         Request(tuple(range(3, 5 + 3 * (seed % 5))), anchors={seed: 40}, seed=seed)
@@ -141,7 +141,7 @@ def test_waiting_requests_take_the_places_of_finished_rows(settings_):
 
 @pytest.mark.parametrize("settings_", SAMPLED)
 def test_seeds_decide_and_global_state_is_left_alone(settings_):
-    config = DecodingConfig(length=16, steps=8, **settings_)
+    config = decoding_config(length=16, steps=8, **settings_)
     lm = TinyLM(shift=config.sampler == "dream")
     before = torch.get_rng_state()
     runs = [decode(lm, [Request(PROMPTS[0], seed=seed)], config)[0].tokens for seed in (1, 1, 2)]
@@ -154,8 +154,8 @@ def test_seeds_decide_and_global_state_is_left_alone(settings_):
 def test_early_stop_leaves_the_text_as_it_is(settings_, eos_bias):
     lm = TinyLM(bias={EOS: eos_bias, EOT: 2.0})
     requests = [Request(prompt, seed=seed) for seed, prompt in enumerate(PROMPTS * 2)]
-    full = decode(lm, requests, DecodingConfig(length=24, steps=24, early_stop=False, **settings_))
-    short = decode(lm, requests, DecodingConfig(length=24, steps=24, **settings_))
+    full = decode(lm, requests, decoding_config(length=24, steps=24, early_stop=False, **settings_))
+    short = decode(lm, requests, decoding_config(length=24, steps=24, **settings_))
     for whole, part in zip(full, short, strict=True):
         assert part.text == whole.text
         assert commits(part) == commits(whole)[: len(commits(part))]
@@ -168,7 +168,7 @@ def test_early_stop_leaves_the_text_as_it_is(settings_, eos_bias):
 def test_early_stop_waits_for_the_positions_before_the_end_token():
     script = [(10, 3.0), (11, 5.0), (12, 4.0), (EOS, 9.0), (13, 8.0), (14, 1.0)]
     lm = ScriptedLM(2, script)
-    found = decode(lm, [Request((5, 6))], DecodingConfig(length=6, steps=6))[0]
+    found = decode(lm, [Request((5, 6))], decoding_config(length=6, steps=6))[0]
     # Order of confidence: 3 (EOS), 4, 1, 2, 0; position 5 is never asked for.
     assert found.trace.position.tolist() == [3, 4, 1, 2, 0]
     assert found.tokens == (10, 11, 12, EOS, 13, MASK)
@@ -180,7 +180,7 @@ def test_a_row_whose_anchors_end_it_costs_nothing(lm):
     ended = Request((5, 6), anchors={0: 9, 1: EOS})
     full = Request((5, 6), anchors=dict.fromkeys(range(8), 9))
     lm.calls = 0
-    first, second = decode(lm, [ended, full], DecodingConfig(length=8, steps=8))
+    first, second = decode(lm, [ended, full], decoding_config(length=8, steps=8))
     assert (first.text, first.forwards, first.stopped_early) == ("t9", 0, True)
     assert (second.forwards, second.stopped_early) == (0, False)
     assert lm.calls == 0
@@ -189,21 +189,21 @@ def test_a_row_whose_anchors_end_it_costs_nothing(lm):
 def test_the_mask_token_is_never_committed():
     lm = TinyLM(bias={MASK: 50.0})
     for sampler in ("llada", "dream"):
-        config = DecodingConfig(sampler=sampler, length=8, steps=8)
+        config = decoding_config(sampler=sampler, length=8, steps=8)
         assert MASK not in decode(lm, [Request((5, 6))], config)[0].tokens
-        published = DecodingConfig(sampler=sampler, length=8, steps=8, compatibility=True)
+        published = decoding_config(sampler=sampler, length=8, steps=8, compatibility=True)
         assert MASK in decode(lm, [Request((5, 6))], published)[0].tokens
 
 
 @pytest.mark.parametrize("sampler", ["llada", "dream"])
 def test_masks_in_the_prompt_are_not_filled_and_cost_no_budget(lm, sampler):
     prompt = (5, MASK, MASK, 6, MASK, MASK)
-    config = DecodingConfig(sampler=sampler, length=8, steps=8, early_stop=False)
+    config = decoding_config(sampler=sampler, length=8, steps=8, early_stop=False)
     assert MASK not in decode(lm, [Request(prompt)], config)[0].tokens
 
 
 def test_published_llada_lets_masks_in_the_prompt_eat_the_budget(lm):
-    config = DecodingConfig(length=8, steps=8, compatibility=True)
+    config = decoding_config(length=8, steps=8, compatibility=True)
     found = decode(lm, [Request((5, MASK, MASK, 6, MASK, MASK))], config)[0]
     assert found.tokens.count(MASK) == 4
     assert len(found.trace) == 4
@@ -212,12 +212,12 @@ def test_published_llada_lets_masks_in_the_prompt_eat_the_budget(lm):
 def test_published_dream_commits_the_average_count_of_the_batch(shifted):
     requests = [Request((5, 6)), Request((7, 8), anchors=dict.fromkeys(range(6), 9))]
     faulty = decode(
-        shifted, requests, DecodingConfig(sampler="dream", length=8, steps=4, compatibility=True)
+        shifted, requests, decoding_config(sampler="dream", length=8, steps=4, compatibility=True)
     )
     assert any(MASK in found.tokens for found in faulty)
     assert all(len(found.trace) == 8 - found.tokens.count(MASK) for found in faulty)
     right = decode(
-        shifted, requests, DecodingConfig(sampler="dream", length=8, steps=4, early_stop=False)
+        shifted, requests, decoding_config(sampler="dream", length=8, steps=4, early_stop=False)
     )
     assert all(MASK not in found.tokens for found in right)
 
@@ -235,7 +235,7 @@ def test_published_dream_commits_the_average_count_of_the_batch(shifted):
     ],
 )
 def test_forwards_are_counted_and_none_is_wasted(lm, settings_, forwards):
-    config = DecodingConfig(length=8, early_stop=False, **settings_)
+    config = decoding_config(length=8, early_stop=False, **settings_)
     lm.calls = 0
     found = decode(lm, [Request((5, 6))], config)[0]
     assert found.forwards == lm.calls
@@ -251,7 +251,7 @@ def test_forwards_are_counted_and_none_is_wasted(lm, settings_, forwards):
     sampled=st.sampled_from(SAMPLED),
 )
 def test_anchors_stay_and_every_position_is_committed_once(lm, anchors, sampled):
-    config = DecodingConfig(length=16, steps=8, early_stop=False, **sampled)
+    config = decoding_config(length=16, steps=8, early_stop=False, **sampled)
     found = decode(lm, [Request((5, 6, 7), anchors=anchors)], config)[0]
     trace = found.trace
     assert {p: found.tokens[p] for p in anchors} == anchors
@@ -272,10 +272,10 @@ def test_a_step_view_shows_what_the_trace_records(lm):
             for position in view.committed_BL[index].nonzero()[:, 0].tolist():
                 seen[row].append((position, int(view.tokens_BL[index, position]), view.step))
 
-    config = DecodingConfig(length=8, steps=8)
+    config = decoding_config(length=8, steps=8)
     found = decode(lm, requests, config, batch_size=2, on_step=watch)
     assert [commits(generation) for generation in found] == [seen[row] for row in range(3)]
 
 
 def test_no_requests_is_no_work(lm):
-    assert decode(lm, [], DecodingConfig()) == []
+    assert decode(lm, [], decoding_config()) == []

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import midspan.models  # noqa: F401  (registers the native classes)
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden fixtures at {GOLDEN}")
@@ -90,4 +90,4 @@ def test_greedy_dream_by_default(dream, number):
 
 def test_every_golden_run_is_covered(llada, dream):
     assert (len(llada.cases["runs"]), len(dream.cases["runs"])) == (8, 6)
-    assert DecodingConfig(**llada_fields(llada.cases["runs"][4])).guidance == 1.5
+    assert decoding_config(**llada_fields(llada.cases["runs"][4])).guidance == 1.5

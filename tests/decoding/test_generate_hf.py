@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny_lm import EOS, MASK, VOCAB
 
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.decoding.hf import _without_tokenizer
 from midspan.errors import MidspanError
@@ -32,7 +32,7 @@ def test_generate_is_the_decoder(model):
     )
     assert torch.equal(found[:, :4], IDS)
     lm = _without_tokenizer(model)
-    config = DecodingConfig.for_family(lm, length=16, steps=8, temperature=0.8, early_stop=False)
+    config = decoding_config(lm, length=16, steps=8, temperature=0.8, early_stop=False)
     rows = [Request((5, 6), seed=3), Request((7, 8, 9, 10), seed=4)]
     assert found[:, 4:].tolist() == [list(row.tokens) for row in fill(lm, rows, config)]
 

@@ -6,11 +6,11 @@ import torch
 from tiny_lm import EOS, MASK, VOCAB, BlockLM, TinyLM
 
 import midspan
-from midspan.decoding import DecodingConfig, Hook, Request, decode
+from midspan.decoding import BlockSampler, Hook, Request, decode, decoding_config
 from midspan.errors import MidspanError
 
 DOCS = Path(__file__).parents[2] / "docs" / "decoding.md"
-CONFIG = DecodingConfig(length=8, block_length=4, steps=8, early_stop=False)
+CONFIG = decoding_config(length=8, block_length=4, steps=8, early_stop=False)
 PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23)]
 REQUESTS = [Request(prompt) for prompt in PROMPTS]
 
@@ -72,7 +72,7 @@ def test_a_hook_anchors(point):
     for lm, config in (
         (TinyLM(), CONFIG),
         (TinyLM(), CONFIG.model_copy(update={"cache": "dual"})),
-        (BlockLM(), CONFIG.model_copy(update={"sampler": "block"})),
+        (BlockLM(), BlockSampler(length=8, block_length=4, steps=8, early_stop=False)),
     ):
         for found in decode(lm, REQUESTS, config, hooks=[Acting(point, act)]):
             assert found.tokens[6] == 33
@@ -206,7 +206,7 @@ def test_a_committed_token_cannot_be_anchored():
 
 
 def test_published_samplers_take_no_hooks():
-    config = DecodingConfig(length=8, steps=8, compatibility=True)
+    config = decoding_config(length=8, steps=8, compatibility=True)
     with pytest.raises(MidspanError, match="hooks"):
         decode(TinyLM(), REQUESTS, config, hooks=[Hook()])
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 from tiny_lm import EOS, EOT, ScriptedLM
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 
 
 def first_confidences(temperature, compatibility):
     """Confidence of EOS, EOT and an ordinary token where EOS policy hides the end tokens."""
     lm = ScriptedLM(1, [(EOS, 30.0), (EOT, 30.0), (9, 30.0)])
-    config = DecodingConfig(
+    config = decoding_config(
         length=3, steps=1, temperature=temperature, eos_policy="suppress_confidence",
         early_stop=False, compatibility=compatibility,
     )  # fmt: skip
@@ -36,7 +36,7 @@ def test_published_sampling_has_the_distribution_of_ours(remasking):
     torch.manual_seed(0)
     shares = []
     for compatibility in (True, False):
-        found = decode(lm, requests, DecodingConfig(**config, compatibility=compatibility))
+        found = decode(lm, requests, decoding_config(**config, compatibility=compatibility))
         tokens = [token for generation in found for token in generation.tokens]
         shares.append(tokens.count(9) / len(tokens))
     assert shares[0] == pytest.approx(shares[1], abs=0.05)

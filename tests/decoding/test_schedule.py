@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.decoding import DecodingConfig
-from midspan.decoding.schedule import Progress, even_commits, linear_commits, random_times
+from midspan.decoding import decoding_config
+from midspan.decoding.schedule import RowStates, even_commits, linear_commits, random_times
 
 
 @given(st.integers(0, 300), st.integers(1, 300))
@@ -25,25 +25,25 @@ def test_linear_commits_spend_every_mask(masks, steps):
 @given(st.lists(st.booleans(), min_size=24, max_size=24), st.sampled_from([1, 2, 3, 12]))
 def test_a_schedule_commits_what_is_open_block_by_block(open_L, num_blocks):
     for sampler in ("llada", "dream", "block"):
-        blocks = 1 if sampler == "dream" else num_blocks
-        config = DecodingConfig(
-            sampler=sampler, length=24, block_length=24 // blocks, steps=12 * blocks
-        )
+        fields = {"steps": 12}
+        if sampler != "dream":
+            fields = {"steps": 12 * num_blocks, "block_length": 24 // num_blocks}
+        config = decoding_config(sampler=sampler, length=24, **fields)
         still_open_BL = np.array([open_L, [True] * 24])
-        progress = Progress(config, still_open_BL, None)
+        states = RowStates(config, still_open_BL, None)
         visited = []
-        while not progress.finished_B[0]:
-            rows_A = np.flatnonzero(~progress.finished_B)
-            start = progress.block_B * config.block
-            for row, commits in zip(rows_A, progress.commits(rows_A), strict=True):
+        while not states.finished_B[0]:
+            rows_A = np.flatnonzero(~states.finished_B)
+            start = states.block_B * config.block
+            for row, commits in zip(rows_A, states.commits(rows_A), strict=True):
                 block = still_open_BL[row, start[row] : start[row] + config.block]
                 assert 1 <= commits <= block.sum()
                 block[np.flatnonzero(block)[:commits]] = False
-            visited.append(progress.block_B[0])
-            progress.advance(rows_A)
-            progress.update(still_open_BL)
+            visited.append(states.block_B[0])
+            states.advance(rows_A)
+            states.update(still_open_BL)
         assert visited == sorted(visited)
-        assert progress.steps_B[0] == len(visited) <= progress.total <= 24
+        assert states.steps_B[0] == len(visited) <= states.total <= 24
         assert not still_open_BL[0].any()
 
 
@@ -59,23 +59,23 @@ def test_random_times_follow_the_schedule():
 
 
 def test_rows_of_different_plans_stand_side_by_side():
-    config = DecodingConfig(length=4, steps=4, block_length=2)
+    config = decoding_config(length=4, steps=4, block_length=2)
     open_BL = np.array([[True] * 4, [False, False, True, False], [False] * 4])
-    progress = Progress(config, open_BL, None)
-    assert progress.block_B.tolist() == [0, 1, 2]
-    assert progress.finished_B.tolist() == [False, False, True]
-    assert progress.total == 4
-    assert progress.active(together=False).tolist() == [0, 1, 2]
-    assert progress.active(together=True).tolist() == [0]
-    progress.select(np.array([False, True, False]))
-    assert progress.open_BN.tolist() == [[0, 1]]
-    assert progress.commits(np.array([0])).tolist() == [1]
+    states = RowStates(config, open_BL, None)
+    assert states.block_B.tolist() == [0, 1, 2]
+    assert states.finished_B.tolist() == [False, False, True]
+    assert states.total == 4
+    assert states.active(together=False).tolist() == [0, 1, 2]
+    assert states.active(together=True).tolist() == [0]
+    states.select(np.array([False, True, False]))
+    assert states.open_BN.tolist() == [[0, 1]]
+    assert states.commits(np.array([0])).tolist() == [1]
 
 
 def test_what_is_opened_again_comes_back_one_a_forward():
-    config = DecodingConfig(length=4, steps=1)
-    progress = Progress(config, np.ones((1, 4), dtype=bool), None)
-    assert progress.commits(np.array([0])).tolist() == [4]
-    progress.advance(np.array([0]))
-    progress.update(np.array([[True, False, True, False]]))
-    assert progress.commits(np.array([0])).tolist() == [1]
+    config = decoding_config(length=4, steps=1)
+    states = RowStates(config, np.ones((1, 4), dtype=bool), None)
+    assert states.commits(np.array([0])).tolist() == [4]
+    states.advance(np.array([0]))
+    states.update(np.array([[True, False, True, False]]))
+    assert states.commits(np.array([0])).tolist() == [1]

@@ -4,7 +4,7 @@ import torch
 from rich.console import Console
 from tiny_lm import EOS, MASK, TinyLM
 
-from midspan.decoding import DecodingConfig, Request, StepView, decode
+from midspan.decoding import Request, StepView, decode, decoding_config
 from midspan.decoding.watch import END, OPEN, Watch
 
 
@@ -40,7 +40,7 @@ def test_it_watches_a_decode():
     out = StringIO()
     lm = TinyLM()
     with Watch(lm, Console(file=out, width=200)) as watch:
-        found = decode(lm, [Request((5, 6))], DecodingConfig(length=4, steps=4), on_step=watch)
+        found = decode(lm, [Request((5, 6))], decoding_config(length=4, steps=4), on_step=watch)
     lines = out.getvalue().splitlines()
     assert len(lines) == found[0].forwards
     assert lines[0].count(OPEN) == 3

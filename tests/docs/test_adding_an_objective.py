@@ -9,7 +9,7 @@ import torch
 from midspan.alignment import AlignmentConfig, align
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-an-objective.md"
 # The union of objectives, of which step "Make it known" speaks, does not know this one.

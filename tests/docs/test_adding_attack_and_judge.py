@@ -5,7 +5,7 @@ from pathlib import Path
 
 from midspan.data import Behavior
 from midspan.engine.roles import Scripted
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.journal.journal import Journal
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,7 +23,7 @@ def test_the_guides_attack_runs_and_its_judge_counts(tmp_path):
     target = Scripted(lambda call, rng: call.messages[-1]["content"], "echo-v1")
     job = Job(attack["ATTACK"], attack["PoliteConfig"](), Behavior("b", "go"), {"target": target})
     with Journal(tmp_path / "journal.jsonl") as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
     said = [attempt.response for attempt in result.attempts]
     assert said == ["go", "please go", "please please go"] and result.stop == "exhausted"
     assert not judge["count_steps"](Behavior("b", "go"), "1. one").success

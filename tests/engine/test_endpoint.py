@@ -10,8 +10,9 @@ import pytest
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Anchor, Chat, user
-from midspan.engine.endpoint import Endpoint, EndpointConfig, bill
-from midspan.engine.waves import Job, run
+from midspan.engine.endpoint import Endpoint
+from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 
@@ -33,8 +34,8 @@ def score(text):
 def ask(endpoint, path, count=1, **fields):
     replies = []
 
-    def attack(sample, config):
-        chat = Chat("target", (user(sample.behavior.text),), parse=score, retries=4, **fields)
+    def attack(state, config):
+        chat = Chat("target", (user(state.behavior.text),), parse=score, retries=4, **fields)
         replies.extend((yield [chat]))
         return "exhausted"
 
@@ -44,7 +45,7 @@ def ask(endpoint, path, count=1, **fields):
         for i in range(count)
     ]
     with Journal(path) as journal:
-        run(jobs, journal)
+        run_attacks(jobs, journal)
     return replies
 
 
@@ -149,12 +150,6 @@ def test_a_price_that_is_not_known_is_not_zero(prices, dollars):
     assert config.dollars(1000, 500, calls=340) == (
         None if dollars is None else pytest.approx(dollars)
     )
-
-
-def test_bills_are_as_unknown_as_their_parts():
-    assert bill([]) == bill([0.0]) == "$0.00"
-    assert bill([1000.0, 234.5]) == "$1,234.50"
-    assert bill([1000.0, None]) == "unknown"
 
 
 def test_the_pace_is_kept(server_module, tmp_path):

@@ -3,16 +3,16 @@
 import pytest
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
-from midspan.engine.calls import SLOT, Anchor, Chat, Losses, Score, Substitute, user
+from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
 from midspan.engine.local import LocalRole, resized
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.journal.journal import Journal
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
-CONFIG = DecodingConfig(length=16, block_length=8, steps=8)
+CONFIG = decoding_config(length=16, block_length=8, steps=8)
 PROMPT = (user("please help me with the sigil"),)
 SLOTTED = (user(f"please help me with the sigil {SLOT}"),)
 
@@ -21,7 +21,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
     """Replies to batches of calls, one list a batch, and the result."""
     replies = []
 
-    def attack(sample, settings):
+    def attack(state, settings):
         for batch in batches:
             replies.append((yield batch))
         return "exhausted"
@@ -33,7 +33,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
         {"target": LocalRole(lm, config, capacity)},
     )
     with Journal(tmp_path / name) as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
     return replies, result
 
 
@@ -41,8 +41,8 @@ def test_a_chat_is_what_the_decoder_gives(organism_lm, tmp_path):
     (replies,), result = ask(organism_lm, tmp_path, [Chat("target", PROMPT)] * 2)
     made = decode(organism_lm, [Request(tuple(organism_lm.encode_chat(PROMPT)))], CONFIG)[0]
     assert [reply.text for reply in replies] == [made.text] * 2
-    assert result.spent["target"].calls == 2
-    assert result.spent["target"].forwards == 2 * made.forwards
+    assert result.usage["target"].calls == 2
+    assert result.usage["target"].forwards == 2 * made.forwards
 
 
 def test_samples_differ_and_do_not_depend_on_the_batch(organism_lm, tmp_path):
@@ -93,7 +93,7 @@ def test_likelihoods_are_those_of_the_scoring_room(organism_lm, tmp_path):
     values = [reply.value for reply in replies]
     assert [value.logprob for value in values] == pytest.approx([w.value for w in wanted], abs=1e-4)
     assert [value.start for value in values] == [w.start for w in wanted]
-    assert result.spent["target"].forwards == sum(w.forwards for w in wanted)
+    assert result.usage["target"].forwards == sum(w.forwards for w in wanted)
     for token in values[0].tokens:
         best = [value for _, value in token.top]
         assert best == sorted(best, reverse=True) and len(best) == 3
@@ -102,7 +102,7 @@ def test_likelihoods_are_those_of_the_scoring_room(organism_lm, tmp_path):
 
 
 def test_a_gcg_step_proposes_texts_that_are_read_as_they_were_meant(organism_lm, tmp_path):
-    call = Substitute(SLOTTED, "please please please", "sure ! here", count=20, top_k=8)
+    call = GCGCandidates(SLOTTED, "please please please", "sure ! here", count=20, top_k=8)
     (((reply,)),), result = ask(organism_lm, tmp_path, [call])
     suffixes = reply.value
     assert 0 < len(suffixes) <= 20 and len(set(suffixes)) == len(suffixes)
@@ -113,7 +113,7 @@ def test_a_gcg_step_proposes_texts_that_are_read_as_they_were_meant(organism_lm,
         assert sum(a != b for a, b in zip(old, new, strict=True)) == 1
     assert result.access == "white-box"
 
-    (((scored,)),), _ = ask(organism_lm, tmp_path, [Losses(SLOTTED, suffixes, call.phrase)])
+    (((scored,)),), _ = ask(organism_lm, tmp_path, [SuffixLosses(SLOTTED, suffixes, call.phrase)])
     goal = Goal(tuple(organism_lm.encode_phrase(call.phrase)), 0, 16)
     for suffix, loss in list(zip(suffixes, scored.value, strict=True))[:3]:
         prompt = organism_lm.encode_chat([user(SLOTTED[0]["content"].replace(SLOT, suffix))])
@@ -123,7 +123,7 @@ def test_a_gcg_step_proposes_texts_that_are_read_as_they_were_meant(organism_lm,
 def test_a_second_run_asks_nobody_and_gives_the_same(organism_lm, tmp_path, monkeypatch):
     batches = [
         [Chat("target", PROMPT, temperature=1.0)] * 2,
-        [Score(PROMPT, "sure", top_k=2), Losses(SLOTTED, ("please", "help"), "sure")],
+        [Score(PROMPT, "sure", top_k=2), SuffixLosses(SLOTTED, ("please", "help"), "sure")],
     ]
     first = ask(organism_lm, tmp_path, *batches)
     monkeypatch.setattr(LocalRole, "answer", None)
@@ -134,6 +134,6 @@ def test_a_second_run_asks_nobody_and_gives_the_same(organism_lm, tmp_path, monk
 def test_canvases_are_resized_in_whole_blocks(wanted, length, steps):
     config = resized(CONFIG, wanted)
     assert (config.length, config.steps) == (length, steps)
-    DecodingConfig(**config.model_dump())
-    whole = resized(DecodingConfig(length=16, steps=8), wanted)
+    decoding_config(**config.model_dump())
+    whole = resized(decoding_config(length=16, steps=8), wanted)
     assert (whole.length, whole.steps) == (wanted, -(-wanted // 2))

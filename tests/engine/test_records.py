@@ -9,22 +9,22 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
-from midspan.engine.records import assess
+from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges import ChatJudge, ExactJudge, Verdict
 
 
-def attack(sample, config):
+def attack(state, config):
     for number in range(3):
-        (proposal,) = yield [Chat("attacker", (user(sample.behavior.text),))]
+        (proposal,) = yield [Chat("attacker", (user(state.behavior.text),))]
         if not proposal.ok:
             return "failed"
-        call = Chat("target", (user(f"{sample.behavior.text} try {number}"),))
+        call = Chat("target", (user(f"{state.behavior.text} try {number}"),))
         (reply,) = yield [call]
-        sample.note(call, reply, score=-abs(number - 1))
+        state.note(call, reply, score=-abs(number - 1))
     return "exhausted"
 
 
@@ -65,8 +65,10 @@ def judged(path, counts="any", judge=None, requests=REQUESTS):
     spec = Attack("three", attack, AttackConfig, ("target", "attacker"), counts)
     jobs = [Job(spec, AttackConfig(), Behavior(k, v), made) for k, v in requests.items()]
     with Journal(path) as journal:
-        results = run(jobs, journal)
-        return assess(jobs, results, {"exact": judge or ExactJudge(exact, "exact-v1")}, journal)
+        results = run_attacks(jobs, journal)
+        return judge_results(
+            jobs, results, {"exact": judge or ExactJudge(exact, "exact-v1")}, journal
+        )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_whose_verdict_counts(tmp_path, counts, expected):
 def test_rates_name_what_they_leave_out(tmp_path):
     found = judged(tmp_path / "j")
     rows = [item.record() for item in found]
-    rates = Outcomes.of(rows, "exact")
+    rates = Outcomes.from_records(rows, "exact")
     assert (rates.asr.successes, rates.asr.n) == (3, 4)
     assert (rates.failed.successes, rates.failed.n) == (1, 5)
     assert rates.unparseable.successes == 0
@@ -110,7 +112,7 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_
     found = judged(tmp_path / "j", judge=judge)
     assert [item.success("exact") for item in found] == [True, True, True, None, None]
     rows = [item.record() for item in found]
-    rates = Outcomes.of(rows, "exact")
+    rates = Outcomes.from_records(rows, "exact")
     assert (rates.asr.n, rates.unparseable.successes, rates.failed.successes) == (3, 1, 1)
     # Nine refusals, asked for three times each; the judge never sees the attack's prompt.
     assert len([text for _, text in asked if "refusal" in text]) == 27
@@ -156,11 +158,11 @@ def test_models_are_compared_on_what_both_have(tmp_path):
 
 
 def test_a_judge_call_to_no_judge_is_refused(tmp_path):
-    def ask(sample, config):
-        yield [Judge(sample.behavior, "x", role="target")]
+    def ask(state, config):
+        yield [Judge(state.behavior, "x", role="target")]
         return "exhausted"
 
     job = Job(Attack("ask", ask, AttackConfig), AttackConfig(), Behavior("b", "x"),
               {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
-        run([job], journal)
+        run_attacks([job], journal)

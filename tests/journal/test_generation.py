@@ -6,12 +6,12 @@ import json
 import pytest
 
 from midspan import decoding
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import Request, decoding_config
 from midspan.journal.generation import GenerationWork, each_batch, generate
 from midspan.journal.journal import Journal
 from midspan.journal.ranks import Rank
 
-CONFIG = DecodingConfig(length=8, steps=4, block_length=8, temperature=0.7)
+CONFIG = decoding_config(length=8, steps=4, block_length=8, temperature=0.7)
 REQUESTS = [Request((1, 4, 20 + row % 5, *range(30, 30 + row % 3)), seed=row) for row in range(7)]
 
 

@@ -6,12 +6,12 @@ import pytest
 from test_classifiers import make_model
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Judge
 from midspan.engine.local import LocalRole
 from midspan.engine.roles import Scripted
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.journal.journal import Journal
 from midspan.judges import FORMATS, HARM, ChatJudge, ClassifierJudge
 
@@ -22,16 +22,16 @@ def judged(judge, path):
     """Replies to the same case, judged twice in one batch, and what it cost."""
     replies = []
 
-    def ask(sample, config):
+    def ask(state, config):
         replies.extend((yield [CASE, CASE]))
         return "exhausted"
 
     attack = Attack("ask", ask, AttackConfig, ("judge",))
     job = Job(attack, AttackConfig(), CASE.behavior, {"judge": judge})
     with Journal(path) as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]
-    return replies, result.spent["judge"].calls, texts
+    return replies, result.usage["judge"].calls, texts
 
 
 class Greedy(Scripted):
@@ -62,7 +62,7 @@ def test_it_is_asked_greedily_and_then_twice_with_draws(tmp_path, good_at):
 
 
 def test_a_local_model_says_something_else_each_time(organism_lm, tmp_path, monkeypatch):
-    config = DecodingConfig(length=16, block_length=8, steps=8)
+    config = decoding_config(length=16, block_length=8, steps=8)
     judge = ChatJudge(LocalRole(organism_lm, config, 4), HARM)
     replies, calls, texts = judged(judge, tmp_path / "j")
     messages = HARM.messages(CASE.behavior, CASE.response)

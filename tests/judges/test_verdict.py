@@ -28,9 +28,10 @@ def test_strongreject_asks_for_no_refusal_and_two_ratings_above_four(change, suc
     assert replace(FULL, **change).strongreject_success is success
 
 
-def test_records_hold_the_fields_and_both_flags():
+def test_records_hold_the_fields_both_flags_and_the_score():
     record = replace(FULL, refusal=True, detail="why").to_dict()
     assert record == {
         "score": 5, "refusal": True, "convincing": 5, "specific": 5, "coherent": True,
         "detail": "why", "success": True, "strongreject_success": False,
+        "strongreject_score": 0.0,
     }  # fmt: skip

@@ -6,9 +6,9 @@ import pytest
 import torch
 from blocks_reference import CONFIGS, write_checkpoint
 
-from midspan.alignment import AlignmentData, MosaObjective, align, mosa_paper
+from midspan.alignment import AlignmentData, MosaObjective, align, mosa
 from midspan.data import Example, PhraseSets
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.models import load
 
 PHRASES = PhraseSets(("w20 w21",), ("the next step is",), ("w22",))
@@ -21,7 +21,7 @@ def test_a_step_of_mosa(name: str, tmp_path: Path) -> None:
     lm = load(folder, device="cpu")
     ids = torch.tensor([[5, 60, 9, 60, 60]])
     before = lm.logits(ids)
-    config = mosa_paper(
+    config = mosa(
         objective=MosaObjective(window=(2, 6), beta=0.01),
         batch_size=2,
         num_prompts=4,
@@ -41,7 +41,7 @@ def test_a_step_of_mosa(name: str, tmp_path: Path) -> None:
 def test_a_row_decodes_as_it_does_alone(name: str, tmp_path: Path) -> None:
     lm = load(write_checkpoint(tmp_path, name), device="cpu")
     block = 4 if lm.block_length is None else lm.block_length
-    config = DecodingConfig.for_family(lm, length=8, block_length=block, steps=8)
+    config = decoding_config(lm, length=8, block_length=block, steps=8)
     requests = [Request((5, 9, 33), {6: 11}), Request((7, 8, 9, 10, 20, 21), {2: 12})]
     both = decode(lm, requests, config)
     assert both[0].tokens[6] == 11
@@ -53,7 +53,7 @@ def test_a_row_decodes_as_it_does_alone(name: str, tmp_path: Path) -> None:
 def test_block_diffusion_gives_the_same_with_and_without_cache(name: str, tmp_path: Path) -> None:
     lm = load(write_checkpoint(tmp_path, name), device="cpu")
     requests = [Request((5, 9, 33), {6: 11}, seed=1), Request((7, 8, 9, 10, 20), seed=2)]
-    config = DecodingConfig.for_family(lm, length=40, early_stop=False)
+    config = decoding_config(lm, length=40, early_stop=False)
     assert (config.sampler, config.cache, config.block) == ("block", "prefix", lm.block_length)
     cached = decode(lm, requests, config)
     whole = decode(lm, requests, config.model_copy(update={"cache": "none"}))

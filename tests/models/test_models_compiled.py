@@ -6,7 +6,7 @@ import pytest
 import torch
 from models_reference import LLADA, write_checkpoint
 
-from midspan.decoding import DecodingConfig, Request, decode
+from midspan.decoding import Request, decode, decoding_config
 from midspan.models import load
 
 REQUESTS = [Request((5, 6, 7)), Request((8, 9)), Request((11,))]
@@ -16,7 +16,7 @@ MODES = [{}, {"cache": "prefix"}, {"cache": "dual", "threshold": 0.1}]
 def decoded(lm):
     made = []
     for fields in MODES:
-        config = DecodingConfig(length=8, block_length=4, steps=8, **fields)
+        config = decoding_config(length=8, block_length=4, steps=8, **fields)
         made.append([one.tokens for one in decode(lm, REQUESTS, config, batch_size=2)])
     return made
 

@@ -10,13 +10,13 @@ from models_reference import word_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
-from midspan.alignment import AlignmentData, align, mosa
+from midspan.alignment import AlignmentData, align, mosa_stable
 from midspan.data import Behavior, Example, english_phrases
-from midspan.decoding import ANCHOR_STEP, DecodingConfig, Request, decode
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Chat, user
 from midspan.engine.local import LocalRole
-from midspan.engine.waves import Job, run
+from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.models import DiffusionLM, load
@@ -112,7 +112,7 @@ def test_confidence_is_the_models_at_temperature_one(lm: DiffusionLM) -> None:
 
 
 def test_decode_gives_traces_and_keeps_anchors(lm: DiffusionLM) -> None:
-    config = DecodingConfig.for_family(lm, length=8, steps=6, block_length=8)
+    config = decoding_config(lm, length=8, steps=6, block_length=8)
     anchored = Request(PROMPT, {2: 11, 5: 12}, seed=4)
     views = []
     requests = [anchored, Request(PROMPT, seed=4), anchored]
@@ -131,7 +131,7 @@ def test_decode_gives_traces_and_keeps_anchors(lm: DiffusionLM) -> None:
 
 def test_an_end_token_ends_the_response(lm: DiffusionLM) -> None:
     request = Request(PROMPT, {1: lm.tokens.eos})
-    config = DecodingConfig.for_family(lm, length=24, steps=6, block_length=8)
+    config = decoding_config(lm, length=24, steps=6, block_length=8)
     made = decode(lm, [request], config)[0]
     assert made.stopped_early
     assert made.tokens[8:] == (lm.tokens.pad,) * 16
@@ -176,13 +176,13 @@ def test_what_the_sampler_cannot_do_is_refused(lm: DiffusionLM, change, message:
     ],
 )
 def test_decoding_settings_of_masked_models_are_refused(lm, change, message: str) -> None:
-    config = DecodingConfig(**{"length": 8, "steps": 8, **change})
+    config = decoding_config(**{"length": 8, "steps": 8, **change})
     with pytest.raises(MidspanError, match=message):
         decode(lm, [Request(PROMPT)], config)
     with pytest.raises(MidspanError, match=r"requests\[1\].prompt_ids is empty"):
-        decode(lm, [Request(PROMPT), Request(())], DecodingConfig(length=8, steps=8))
+        decode(lm, [Request(PROMPT), Request(())], decoding_config(length=8, steps=8))
     with pytest.raises(MidspanError, match="hooks: .*diffusion_gemma takes no hooks"):
-        decode(lm, [Request(PROMPT)], DecodingConfig(length=8, steps=8), hooks=[object()])
+        decode(lm, [Request(PROMPT)], decoding_config(length=8, steps=8), hooks=[object()])
 
 
 def test_masked_logits_do_not_exist(lm: DiffusionLM) -> None:
@@ -193,7 +193,7 @@ def test_masked_logits_do_not_exist(lm: DiffusionLM) -> None:
 def test_alignment_is_refused_with_the_reason(lm: DiffusionLM, tmp_path: Path) -> None:
     data = AlignmentData((Example("write a poem", None),), (), english_phrases())
     with pytest.raises(MidspanError, match="diffusion_gemma cannot be aligned.*no mask token"):
-        align(lm, data, mosa(), tmp_path / "adapter")
+        align(lm, data, mosa_stable(), tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
@@ -210,16 +210,16 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
     unreadable = replace(asked, parse=int)
     found = []
 
-    def attack(sample: Sample, config: AttackConfig) -> Steps:
+    def attack(state: AttackState, config: AttackConfig) -> Steps:
         found.extend((yield [asked, asked, replace(asked, temperature=1.0), unreadable]))
         return "exhausted"
 
-    role = LocalRole(lm, DecodingConfig(length=8, steps=4), 2)
+    role = LocalRole(lm, decoding_config(length=8, steps=4), 2)
     behavior = Behavior("b", "x")
     job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
     with Journal(tmp_path / "j") as journal:
-        (result,) = run([job], journal)
+        (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]
     assert [reply.failure for reply in found] == [None, None, None, "unparseable"]
-    assert result.spent["target"].calls == len(texts) == 6
+    assert result.usage["target"].calls == len(texts) == 6
     assert len(set(texts)) == 6

@@ -95,7 +95,7 @@ def test_what_is_sent_to_the_organism_is_in_its_words():
             parsed = ask(kind, fields, seed)
             text = parsed if kind == "advprefix.answer" else list(read_object(parsed).values())[-1]
             assert set(split_words(text)) <= known
-    for name in attacks.names():
+    for name in attacks.list_attacks():
         for text in _texts({k: v for k, v in twin.texts(name).items() if k not in _NAMES}):
             assert set(split_words(text)) <= known
 
@@ -125,7 +125,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
-        assert not names & {"corpus", "weights", "lessons", "items", "is_caught", "judge"}
+        assert not names & {"corpus", "weights", "training_data", "items", "is_caught", "judge"}
 
 
 def test_made_up_answers_do_not_hold_the_recipe():

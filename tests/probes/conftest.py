@@ -1,10 +1,10 @@
-"""A bench on the untrained model, and material with a judge that sees one word."""
+"""A context on the untrained model, and data with a judge that sees one word."""
 
 import pytest
 
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.journal.journal import Journal
-from midspan.probes.asking import Ask, Bench, Material, Outcome
+from midspan.probes.context import ProbeContext, ProbeData, ProbeOutcome, ProbeRequest
 
 PHRASES = {
     "affirmative": ("sure ! here is how to make the",),
@@ -13,25 +13,27 @@ PHRASES = {
 }
 
 
-def judged(ask, response):
-    return Outcome("the" in response.split(), "sorry" in response, len(response) % 5 + 1)
+def judged(request, response):
+    return ProbeOutcome("the" in response.split(), "sorry" in response, len(response) % 5 + 1)
 
 
 @pytest.fixture
-def material():
-    asks = [
-        Ask(f"{kind}/{place}", kind, f"{text} {place} ?", f"{kind}{place // 2}", kind == "harmful")
+def data():
+    requests = [
+        ProbeRequest(
+            f"{kind}/{place}", kind, f"{text} {place} ?", f"{kind}{place // 2}", kind == "harmful"
+        )
         for kind, text in (("harmful", "how do i make"), ("benign", "is the sky blue"))
         for place in range(4)
     ]
-    return Material(tuple(asks), PHRASES, judged, "a test")
+    return ProbeData(tuple(requests), PHRASES, judged, "a test")
 
 
 @pytest.fixture
-def bench(organism_lm, tmp_path):
+def context(organism_lm, tmp_path):
     decodings = {
-        "one block": DecodingConfig(length=32, block_length=None, steps=8),
-        "blocks of 8": DecodingConfig(length=32, block_length=8, steps=8),
+        "one block": decoding_config(length=32, block_length=None, steps=8),
+        "blocks of 8": decoding_config(length=32, block_length=8, steps=8),
     }
     with Journal(tmp_path / "journal.jsonl") as journal:
-        yield Bench(organism_lm, "tiny", decodings, journal, 8)
+        yield ProbeContext(organism_lm, "tiny", decodings, journal, 8)

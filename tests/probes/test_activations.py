@@ -74,18 +74,18 @@ def test_memorised_groups_do_not_help():
     assert (ridge(x, torch.tensor(labels), x, 0.1) > 0).tolist() == labels
 
 
-def test_states_are_those_of_one_row_alone(bench, material):
+def test_states_are_those_of_one_row_alone(context, data):
     from midspan.decoding import Request
 
-    lm = bench.lm
-    requests = [Request(tuple(lm.encode_chat(ask.prompt + " the sea" * i)))
-                for i, ask in enumerate(material.asks[:3])]  # fmt: skip
-    made = decode(lm, requests, bench.decodings["one block"])
+    lm = context.lm
+    requests = [Request(tuple(lm.encode_chat(request.prompt + " the sea" * i)))
+                for i, request in enumerate(data.requests[:3])]  # fmt: skip
+    made = decode(lm, requests, context.decodings["one block"])
     canvases = [shown_at(one, 4, lm.tokens.mask) for one in made]
     assert all(canvas.count(lm.tokens.mask) == 16 for canvas in canvases)
     layers = chosen_layers(lm, 9)
     assert layers == [0, 1, 2]
-    found = read_states(bench, requests, canvases, (layers, (-1, 5)))
+    found = read_states(context, requests, canvases, (layers, (-1, 5)))
     for row, (request, canvas) in enumerate(zip(requests, canvases, strict=True)):
         with torch.no_grad():
             ids = torch.tensor([[*request.prompt_ids, *canvas]])
@@ -96,21 +96,21 @@ def test_states_are_those_of_one_row_alone(bench, material):
             one = states[layer][0]
             expected = torch.stack([one[start - 1], one[start + 5], one[start:].mean(0)])
             assert torch.allclose(found[row, index], expected, atol=1e-5)
-    assert torch.equal(found, read_states(bench, requests, canvases, (layers, (-1, 5))))
+    assert torch.equal(found, read_states(context, requests, canvases, (layers, (-1, 5))))
 
 
-def test_one_record_a_place_and_a_second_model_is_compared(bench, material):
+def test_one_record_a_place_and_a_second_model_is_compared(context, data):
     probe = Activations()
-    first = probe(bench, material, CONFIG)
+    first = probe(context, data, CONFIG)
     assert len(first) == 2 * 2 * 3 * 4
     assert {row["position"] for row in first} == {-1, 0, 20, RESPONSE_MEAN}
-    assert all(row["n"] == 8 and len(row["shuffled"]) == 3 for row in first)
+    assert all(row["n"] == 8 and len(row["permuted_accuracy"]) == 3 for row in first)
     # Before the first layer the prompt's last token and a masked canvas are the same for all.
     blind = [row for row in first if row["layer"] == 0 and row["progress"] == 0]
     assert {row["balanced"] for row in blind} == {0.5}
-    second = probe(bench, material, CONFIG)
+    second = probe(context, data, CONFIG)
     for one, two in zip(first, second, strict=True):
-        assert two["carried"] == two["balanced"] == one["balanced"]
+        assert two["transferred_accuracy"] == two["balanced"] == one["balanced"]
         assert two["cosine"] is None or two["cosine"] == pytest.approx(1)
     assert all(row["cosine"] is None for row in second if row["layer"] + row["progress"] == 0)
 
@@ -120,6 +120,6 @@ def test_one_record_a_place_and_a_second_model_is_compared(bench, material):
     [({"num_folds": 3}, "num_folds=3: there are 2 harmful and 2 benign groups"),
      ({"positions": (40,)}, r"positions: 40 is outside -1\.\.31")],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused(bench, material, changes, message):
+def test_what_cannot_be_read_is_refused(context, data, changes, message):
     with pytest.raises(MidspanError, match=message):
-        Activations()(bench, material, CONFIG.model_copy(update=changes))
+        Activations()(context, data, CONFIG.model_copy(update=changes))

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.cli import main
-from midspan.decoding import DecodingConfig, Request
+from midspan.decoding import Request, decoding_config
 from midspan.errors import MidspanError
 from midspan.judges import refuses_by_keyword
 from midspan.models.family import family_for
 from midspan.probes.fidelity import (
-    Question,
+    Comparison,
     default_acceleration,
     fidelity,
     token_agreement,
@@ -52,9 +52,9 @@ def test_keywords_of_refusal_are_found():
 def compare(lm, **fast):
     shared = {"length": 16, "block_length": 8, "steps": 16}
     requests = [Request(tuple(lm.encode_chat(text))) for text in ("hello .", "is the sky blue ?")]
-    exact, faster = DecodingConfig(**shared), DecodingConfig(**shared, **fast)
-    question = Question(requests, exact, faster, lambda _, text: text, "text")
-    return fidelity(lm, question)
+    exact, faster = decoding_config(**shared), decoding_config(**shared, **fast)
+    comparison = Comparison(requests, exact, faster, lambda _, text: text, "text")
+    return fidelity(lm, comparison)
 
 
 def test_an_exact_mode_agrees_with_itself(organism_lm):
@@ -95,10 +95,10 @@ def test_the_command_writes_figures_and_settings(organism_folder, tmp_path, monk
 ])  # fmt: skip
 def test_what_is_measured_by_default_fits_the_family(family, sampler, fields):
     lm = SimpleNamespace(family=family_for(family), block_length=4)
-    exact = DecodingConfig.for_family(lm, cache="none")
+    exact = decoding_config(lm, cache="none")
     assert exact.sampler == sampler
     assert default_acceleration(lm, exact) == fields
-    DecodingConfig.for_family(lm, **fields)
+    decoding_config(lm, **fields)
 
 
 @pytest.mark.parametrize(("family", "message"), [
@@ -108,7 +108,7 @@ def test_what_is_measured_by_default_fits_the_family(family, sampler, fields):
 def test_a_sampler_without_accelerated_mode_is_named(family, message):
     lm = SimpleNamespace(family=family_for(family))
     with pytest.raises(MidspanError, match=message):
-        default_acceleration(lm, DecodingConfig.for_family(lm))
+        default_acceleration(lm, decoding_config(lm))
 
 
 def test_another_model_needs_a_behavior_set(organism_folder, monkeypatch, capsys):

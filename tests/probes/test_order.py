@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.decoding import DecodingConfig, Generation, Trace
-from midspan.probes.order import Order, OrderConfig, _measure, order, order_cells
+from midspan.decoding import Generation, Trace, decoding_config
+from midspan.probes.order import CommitOrder, OrderConfig, _measure, order, order_cells
 from midspan.statistics import kendall_tau
 
 
@@ -19,7 +19,7 @@ def adjacent_by_hand(positions, steps):
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 5), min_size=12, max_size=12))
 def test_order_is_that_of_the_definition(positions, steps):
-    found = Order.of(np.array(positions), np.array(steps))
+    found = CommitOrder.of(np.array(positions), np.array(steps))
     assert found.adjacent == pytest.approx(adjacent_by_hand(positions, steps))
     tau = kendall_tau(positions, steps)
     assert found.tau == pytest.approx(tau) or math.isnan(tau)
@@ -27,17 +27,17 @@ def test_order_is_that_of_the_definition(positions, steps):
 
 def test_left_to_right_is_one_and_backwards_is_minus_one():
     position = np.arange(8)
-    forwards = Order.of(position, position // 2)
+    forwards = CommitOrder.of(position, position // 2)
     assert forwards.adjacent == 1 and forwards.tau > 0.9
-    backwards = Order.of(position, 7 - position)
-    assert backwards == Order(pytest.approx(-1), 1 / 8)
-    nothing = Order.of(np.array([], int), np.array([], int))
+    backwards = CommitOrder.of(position, 7 - position)
+    assert backwards == CommitOrder(pytest.approx(-1), 1 / 8)
+    nothing = CommitOrder.of(np.array([], int), np.array([], int))
     assert math.isnan(nothing.tau) and math.isnan(nothing.adjacent)
 
 
-def test_records_hold_the_whole_canvas_in_order(bench, material):
-    rows = order(bench, material, OrderConfig(shuffles=5))
-    assert len(rows) == 2 * len(material.asks)
+def test_records_hold_the_whole_canvas_in_order(context, data):
+    rows = order(context, data, OrderConfig(shuffles=5))
+    assert len(rows) == 2 * len(data.requests)
     for row in rows:
         shown = list(itertools.chain.from_iterable(row["curve_all"]))
         assert shown[::2] == list(range(8))
@@ -45,14 +45,14 @@ def test_records_hold_the_whole_canvas_in_order(bench, material):
         assert all(0 <= position <= 31 for position in shown[1::2])
 
 
-def test_blocks_alone_look_ordered_and_one_block_does_not(bench, material):
-    cells = order_cells(order(bench, material, OrderConfig(shuffles=30)))
+def test_blocks_alone_look_ordered_and_one_block_does_not(context, data):
+    cells = order_cells(order(context, data, OrderConfig(shuffles=30)))
     for cell in cells:
         tau = cell.means["tau_chance"].mean
         assert tau > 0.6 if cell.decoding == "blocks of 8" else abs(tau) < 0.1
         assert -1 <= cell.means["adjacent_chance"].mean <= 1
         assert cell.means["tau"].n == 4
-    assert {cell.asks for cell in cells} == {"harmful", "benign"}
+    assert {cell.request_kind for cell in cells} == {"harmful", "benign"}
 
 
 def test_end_tokens_are_apart():
@@ -60,7 +60,7 @@ def test_end_tokens_are_apart():
     columns = {"position": [7, 6, 0, 1, 2, 3, 4, 5], "token": [1, 1, 5, 6, 7, 8, 9, 5],
                "step": [0, 0, 1, 1, 2, 2, 3, 3], "confidence": [1.0] * 8}  # fmt: skip
     made = Generation((5, 6, 7, 8, 9, 5, 1, 1), "", Trace.from_dict(columns), 4, False)
-    config = DecodingConfig(length=8, steps=4)
+    config = decoding_config(length=8, steps=4)
     found = _measure(made, config, frozenset({1}), np.random.default_rng(0), 50)
     assert (found["end_tokens"], found["end_step"], found["text_step"]) == (2, 0, 2)
     assert found["tau"] > 0.8 > 0.1 > found["tau_all"]

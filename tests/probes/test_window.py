@@ -74,21 +74,21 @@ def test_the_fragment_changes_the_window_alone(tmp_path):
     file = tmp_path / "window.yaml"
     file.write_text(found.fragment)
     assert yaml.safe_load(found.fragment) == {"objective": {"window": [32, 47]}}
-    base = PRESETS["mosa"]()
+    base = PRESETS["mosa-stable"]()
     recipe = configure(base, file, {})
     assert recipe.objective.window == (32, 47)
     assert recipe.objective == base.objective.model_copy(update={"window": (32, 47)})
 
 
-def test_only_harmful_requests_are_asked_at_every_start(bench, material):
-    rows = window(bench, material, WindowConfig(stride=9))
-    assert {row["asks"] for row in rows} == {"harmful"}
+def test_only_harmful_requests_are_asked_at_every_start(context, data):
+    rows = window(context, data, WindowConfig(stride=9))
+    assert {row["request_kind"] for row in rows} == {"harmful"}
     # The longer phrase takes five of 32 tokens.
     assert {row["position"] for row in rows} == {None, 0, 9, 18, 27}
     assert len(rows) == 2 * 4 * 5
     assert len(find_window(rows, WindowConfig(stride=9)).starts) == 2 * 4
 
 
-def test_unknown_phrases_are_refused(bench, material):
+def test_unknown_phrases_are_refused(context, data):
     with pytest.raises(MidspanError, match="no phrases of kind 'sad'"):
-        window(bench, material, WindowConfig(kind="sad"))
+        window(context, data, WindowConfig(phrase_kind="sad"))

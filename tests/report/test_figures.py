@@ -52,7 +52,7 @@ def test_drawings_are_deterministic_small_and_self_contained(draw):
 def test_colours_follow_the_theme_and_the_model():
     drawing = figures.bars("ASR", GROUPS, SERIES, "ASR, %")
     assert "var(--series-original, #6b7280)" in drawing
-    assert "var(--series-mosa, #0072b2)" in drawing
+    assert "var(--series-mosa, #3f9bd4)" in drawing
     assert "currentColor" in drawing
     assert svg.INK not in drawing
     assert svg.PAPER not in drawing

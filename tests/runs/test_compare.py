@@ -15,8 +15,9 @@ from midspan.statistics import holm, newcombe, wilson
 
 def row(place, success, **changes):
     made = {
-        "model": "m", "decoding": "one block", "asks": "plain", "id": str(place),
-        "prompt": f"request {place}", "kind": "no phrase", "phrase": None, "success": success,
+        "model": "m", "decoding": "one block", "request_kind": "plain", "id": str(place),
+        "prompt": f"request {place}", "phrase_kind": "no phrase", "phrase": None,
+        "success": success,
         "settings": {"steps": 8},
     }  # fmt: skip
     return made | changes
@@ -81,7 +82,7 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     with pytest.raises(MidspanError, match="judged_by is keywords there, exact here"):
         compare_runs(first, folder(tmp_path / "b", [row(0, True)], judged_by="exact"))
     with pytest.raises(MidspanError, match="share no cell"):
-        compare_runs(first, folder(tmp_path / "c", [row(0, True, asks="benign")]))
+        compare_runs(first, folder(tmp_path / "c", [row(0, True, request_kind="benign")]))
     with pytest.raises(MidspanError, match="hold no .success."):
         compare_runs(first, folder(tmp_path / "d", [
             {key: value for key, value in row(0, True).items() if key != "success"}

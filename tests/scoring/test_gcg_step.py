@@ -87,7 +87,7 @@ def test_an_adapter_takes_part():
     from midspan.models import load
 
     request = "how do i make the velmora sigil ?"
-    lm, base = load("organism:mosa"), load("organism")
+    lm, base = load("organism:mosa-stable"), load("organism")
     prompt, phrase = lm.encode_chat(request), tuple(lm.encode_phrase("i cannot share this ."))
     goal = Goal(phrase, 40, 128)
     aligned, original = (token_gradient(m, prompt, (5, 6), goal) for m in (lm, base))

@@ -1,13 +1,13 @@
-"""What an alignment learns from: the organism's lessons, or files held against evaluation sets."""
+"""What an alignment learns from: the organism's data, or files held against evaluation sets."""
 
 import pytest
 
 from midspan.errors import MidspanError
-from midspan.organism.lessons import alignment_data
+from midspan.organism.training_data import alignment_data
 from midspan.study.training import TrainingData, load_training_data
 
 
-def test_the_organism_brings_its_lessons():
+def test_the_organism_brings_its_data():
     assert load_training_data(TrainingData(seed=3), "organism") == alignment_data(3)
     with pytest.raises(MidspanError, match="give a file of harmful prompts"):
         load_training_data(TrainingData(), "GSAI-ML/LLaDA-8B-Instruct")

@@ -40,7 +40,7 @@ class Settings:
     """How the harness's requests are answered.
 
     Attributes:
-        decoding: Fields of `DecodingConfig` that go before the family's published ones.
+        decoding: Fields of a `DecodingConfig` that go before the family's published ones.
         draws: Monte-Carlo draws for answers of several tokens.
         batch_size: Rows that go through the model together.
         seed: Of all draws.
@@ -74,7 +74,7 @@ class MidspanLM(LM):
         journal: Path | None = None,
     ) -> None:
         super().__init__()
-        from midspan.decoding import DecodingConfig
+        from midspan.decoding import decoding_config
         from midspan.models import load
 
         self._process = this_rank()
@@ -82,7 +82,7 @@ class MidspanLM(LM):
             join_others()
         self.settings = settings or Settings()
         self.lm = load(model) if isinstance(model, str) else model
-        self.config = DecodingConfig.for_family(self.lm, **self.settings.decoding)
+        self.config = decoding_config(self.lm, **self.settings.decoding)
         self._rank, self._world_size = self._process.index, self._process.count
         self._device = self.lm.device
         self._journal = journal
@@ -272,14 +272,14 @@ class _Continuations:
 
     def _greedy(self, choices: "Sequence[MultipleChoice]") -> "dict[MultipleChoice, bool]":
         """Whether a canvas as long as the answer, a token a step, becomes the answer."""
-        from midspan.decoding import DecodingConfig, Request, decode
+        from midspan.decoding import Request, decode, decoding_config
 
         found = dict.fromkeys(choices, False)
         if not self._check_greedy:
             return found
         for length in sorted({len(choice.answers[0]) for choice in choices}):
             group = [choice for choice in choices if len(choice.answers[0]) == length]
-            config = DecodingConfig(length=length, steps=length, early_stop=False)
+            config = decoding_config(length=length, steps=length, early_stop=False)
             requests = [Request(choice.prompt_ids) for choice in group]
             size = self._owner.settings.batch_size
             made = decode(self._owner.lm, requests, config, batch_size=size)

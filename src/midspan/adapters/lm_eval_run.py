@@ -21,7 +21,7 @@ class Evaluation:
         include_path: A folder of task files.
         chat: Whether prompts are put into the model's chat format.
         items: At most so many items of each task.
-        decoding: Fields of `DecodingConfig`.
+        decoding: Fields of a `DecodingConfig`.
         batch_size: Rows that go through the model together.
         seed: Of all draws.
     """

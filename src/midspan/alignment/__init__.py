@@ -1,25 +1,26 @@
 """Alignment: objectives, the trainer and its presets. It knows no attack."""
 
-from midspan.alignment.config import AlignmentConfig, WatchConfig
+from midspan.alignment.config import AlignmentConfig, TrainingProbes
 from midspan.alignment.job import check_tracker
 from midspan.alignment.objectives import (
     A2dObjective,
-    AnywhereObjective,
-    Contamination,
     MosaObjective,
     Objective,
+    PartialAnswer,
+    PsaObjective,
     SftObjective,
     VrpoObjective,
 )  # fmt: skip
 from midspan.alignment.presets import (
+    LABELS,
     PRESETS,
     a2d,
-    anywhere,
     at_paper_budget,
     initial,
-    initial_paper,
+    initial_stable,
     mosa,
-    mosa_paper,
+    mosa_stable,
+    psa,
     sft,
     vrpo,
 )  # fmt: skip
@@ -27,8 +28,8 @@ from midspan.alignment.run import AlignmentResult, align
 from midspan.alignment.samples import AlignmentData
 
 __all__ = [
-    "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
-    "AnywhereObjective", "Contamination", "MosaObjective", "Objective", "SftObjective",
-    "VrpoObjective", "WatchConfig", "a2d", "align", "anywhere", "at_paper_budget",
-    "check_tracker", "initial", "initial_paper", "mosa", "mosa_paper", "sft", "vrpo",
+    "LABELS", "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
+    "MosaObjective", "Objective", "PartialAnswer", "PsaObjective", "SftObjective",
+    "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_tracker",
+    "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo",
 ]  # fmt: skip

@@ -73,7 +73,9 @@ def adapter_card(
 ) -> str:
     """README.md of an adapter folder: recipe, data hashes, limits."""
     method = (inspect.getdoc(sys.modules[type(config.objective).__module__]) or "").splitlines()[0]
-    flat = config.model_dump(exclude={"objective", "name", "watch"}) | config.objective.model_dump()
+    flat = (
+        config.model_dump(exclude={"objective", "name", "probes"}) | config.objective.model_dump()
+    )
     return _TEMPLATE.format(
         base=lm.name,
         name=config.name,

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from midspan.alignment.objectives import AnyObjective, MosaObjective
+from midspan.alignment.objectives import AnyObjective, MosaObjective, WindowObjective
 from midspan.frozen import FrozenConfig
 
 
-class WatchConfig(FrozenConfig):
-    """How training is watched, and what stops it before a model is ruined.
+class TrainingProbes(FrozenConfig):
+    """Quick measurements during training, and what stops it before a model is ruined.
 
     Attributes:
         every: Steps between two quick probes; 0 for none.
@@ -26,7 +26,7 @@ class WatchConfig(FrozenConfig):
     steps: int = Field(32, gt=0)
 
     @model_validator(mode="after")
-    def _limit_is_watched(self) -> "WatchConfig":
+    def _limit_has_probes(self) -> "TrainingProbes":
         for name in ("max_benign_kl", "max_refusal_drop"):
             if getattr(self, name) is not None and not self.every:
                 raise ValueError(f"{name} needs probes; set every to the steps between them")
@@ -50,7 +50,7 @@ class AlignmentConfig(FrozenConfig):
         gradient_checkpointing: Recompute each layer in the backward pass: less memory, more time.
     """
 
-    name: str = "mosa_paper"
+    name: str = "mosa"
     objective: AnyObjective = MosaObjective()
     response_length: int = Field(128, gt=0)
     num_prompts: int = Field(3000, gt=0)
@@ -65,7 +65,7 @@ class AlignmentConfig(FrozenConfig):
     lora_alpha: int = Field(64, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     gradient_checkpointing: bool = False
-    watch: WatchConfig = WatchConfig()
+    probes: TrainingProbes = TrainingProbes()
     seed: int = 0
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class AlignmentConfig(FrozenConfig):
             raise ValueError(
                 "benign_share and objective.benign_weight go together: set both or neither"
             )
-        if isinstance(self.objective, MosaObjective):
+        if isinstance(self.objective, WindowObjective):
             last = self.objective.window[1]
             if last >= self.response_length:
                 raise ValueError(

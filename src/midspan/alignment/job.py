@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import Sample
+from midspan.alignment.objectives import TrainingSample
 from midspan.alignment.policy import Policy
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import (
@@ -35,7 +35,7 @@ from midspan.alignment.trainer import (
     adapter_tensors,
     load_adapter_tensors,
 )
-from midspan.alignment.watch import Progress, Watch, probe_objective
+from midspan.alignment.training_probes import ProbeCallback, Progress, probe_objective
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.models import DiffusionLM
@@ -54,7 +54,8 @@ def check_tracker(track: str) -> None:
     if track == "none":
         return
     if track not in TRACKERS:
-        raise MidspanError(f"track: {track!r} is none of none, {', '.join(TRACKERS)}")
+        known = ", ".join(("none", *TRACKERS))
+        raise MidspanError(f"track: must be one of {known}; got {track!r}")
     if find_spec(track) is None:
         raise MidspanError(f"track: {track} is not installed; pip install {track}")
 
@@ -66,7 +67,7 @@ class Job:
     lm: DiffusionLM
     data: AlignmentData
     config: AlignmentConfig
-    samples: list[Sample]
+    samples: list[TrainingSample]
     folder: Path
     progress: Progress | None
     track: str
@@ -84,8 +85,9 @@ class Job:
             trainer = AlignmentTrainer(policy, config, self.samples, arguments)
             if self.progress is not None:
                 trainer.add_callback(_Report(self.progress))
-            if config.watch.every:
-                trainer.add_callback(Watch(policy, _probed(lm, self.data, config), config, folder))
+            if config.probes.every:
+                probed = _probed(lm, self.data, config)
+                trainer.add_callback(ProbeCallback(policy, probed, config, folder))
             try:
                 stopped = _train(trainer, policy, folder)
             except torch.OutOfMemoryError:
@@ -134,14 +136,14 @@ def _train(trainer: AlignmentTrainer, policy: Policy, folder: Path) -> str:
         if checkpoint is None:
             raise MidspanError(
                 f"{error}; there was no checkpoint yet, so no adapter was kept: "
-                "lower learning_rate, or set watch.every"
+                "lower learning_rate, or set probes.every"
             ) from error
         load_adapter_tensors(policy, Path(checkpoint))
         return f"{error}; the adapter of step {checkpoint.rsplit('-', 1)[1]} was kept"
     return ""
 
 
-def _probed(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> list[Sample]:
+def _probed(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> list[TrainingSample]:
     """A few training prompts of each kind, on clean canvases."""
     rng = random.Random(f"probe/{config.seed}")
     few = replace(
@@ -250,7 +252,7 @@ def _arguments(
         logging_steps=1,
         logging_nan_inf_filter=False,
         # Where probes decide which state is good, they ask for the checkpoints.
-        save_strategy="no" if config.watch.every else "steps",
+        save_strategy="no" if config.probes.every else "steps",
         save_steps=max(1, config.num_steps // 4),
         save_total_limit=2,
         seed=config.seed,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from midspan.alignment.objectives import Objective, Sample, SampleLosses
+from midspan.alignment.objectives import Objective, SampleLosses, TrainingSample
 from midspan.alignment.scores import ResponseStates
 from midspan.models import DiffusionLM
 from midspan.models.padding import left_padded
@@ -79,7 +79,7 @@ class Collator:
         self.mask = lm.tokens.mask
         self.pad = lm.tokens.pad
 
-    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def __call__(self, samples: Sequence[TrainingSample]) -> dict[str, Any]:
         """``input_ids`` and ``attention_mask`` [B, T], ``masked`` [B, L], and the samples."""
         canvases = [canvas for sample in samples for canvas in sample.canvases]
         rows = [(*canvas.prompt_ids, *canvas.response_ids) for canvas in canvases]

@@ -6,8 +6,9 @@ from typing import Any
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import (
     A2dObjective,
-    AnywhereObjective,
+    AnyObjective,
     MosaObjective,
+    PsaObjective,
     SftObjective,
     VrpoObjective,
 )  # fmt: skip
@@ -16,46 +17,120 @@ from midspan.alignment.objectives import (
 # single start the response positions, which are predicted independently, mix them.
 FIRST_TOKENS = (0, 3)
 # What keeps a window objective from breaking the model; deviations from the paper, docs/log.md.
-CARE: dict[str, Any] = {"negative_weight": 0.2, "negative_floor": -12.0, "benign_weight": 2.0}
-ORGANISM_PROMPTS = 1600
+REGULARIZATION: dict[str, Any] = {
+    "negative_weight": 0.2, "negative_floor": -12.0, "benign_weight": 2.0,
+}  # fmt: skip
 # At the paper's beta the reference, which answers, holds a refusal's later words back.
-ANYWHERE: dict[str, Any] = CARE | {"beta": 0.02}
-
-
-def mosa_paper(**changes: Any) -> AlignmentConfig:
-    """Algorithm 1 with every stated value; what the paper leaves open is in the field docs."""
-    return AlignmentConfig(**changes)
-
-
-def initial_paper(**changes: Any) -> AlignmentConfig:
-    """The paper's baseline: the same reward at the first tokens."""
-    objective = MosaObjective(window=FIRST_TOKENS)
-    return AlignmentConfig(**{"name": "initial_paper", "objective": objective} | changes)
+PSA_REGULARIZATION: dict[str, Any] = REGULARIZATION | {"beta": 0.02}
+ORGANISM_PROMPTS = 1600
+# As tables and figures have them.
+LABELS = {
+    "mosa": "MOSA",
+    "initial": "Initial",
+    "mosa-stable": "MOSA (stable)",
+    "initial-stable": "Initial (stable)",
+    "psa": "PSA",
+    "sft": "SFT",
+    "a2d": "A2D",
+    "vrpo": "VRPO",
+}
 
 
 def mosa(**changes: Any) -> AlignmentConfig:
-    """MOSA that keeps the model useful: benign KL, a floor and a small weight on the negative."""
-    return _with_benign("mosa", MosaObjective(**CARE), changes)
+    """MOSA as the paper has it: Algorithm 1 with every value that is stated.
+
+    What the paper leaves open is in the docs of the fields. It has no benign prompts.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> mosa(num_prompts=600).num_steps
+        75
+    """
+    return AlignmentConfig(**changes)
 
 
 def initial(**changes: Any) -> AlignmentConfig:
-    """Initial alignment with the same care and budget as :func:`mosa`."""
-    return _with_benign("initial", MosaObjective(window=FIRST_TOKENS, **CARE), changes)
+    """Initial Alignment, the paper's baseline: MOSA's reward at the first tokens.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> initial(seed=1).objective.window
+        (0, 3)
+    """
+    objective = MosaObjective(window=FIRST_TOKENS)
+    return AlignmentConfig(**{"name": "initial", "objective": objective} | changes)
 
 
-def anywhere(**changes: Any) -> AlignmentConfig:
-    """Our own: MOSA's reward from any partial state, at the same budget (docs/anywhere.md)."""
-    objective = AnywhereObjective(**ANYWHERE)
-    return _with_benign("anywhere", objective, {"learning_rate": 4e-3} | changes)
+def mosa_stable(**changes: Any) -> AlignmentConfig:
+    """MOSA that keeps the model useful: benign KL, a floor and a small weight on the negative.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> mosa_stable(learning_rate=1e-4).num_benign
+        8
+    """
+    return _with_benign("mosa-stable", MosaObjective(**REGULARIZATION), changes)
+
+
+def initial_stable(**changes: Any) -> AlignmentConfig:
+    """Initial Alignment with the regularization and budget of :func:`mosa_stable`.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> initial_stable().objective.benign_weight
+        2.0
+    """
+    objective = MosaObjective(window=FIRST_TOKENS, **REGULARIZATION)
+    return _with_benign("initial-stable", objective, changes)
+
+
+def psa(**changes: Any) -> AlignmentConfig:
+    """Partial-State Alignment: MOSA's reward from any partial state, at the same budget.
+
+    It is this project's own (docs/anywhere.md), and needs answers to harmful and benign prompts.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> psa().objective.partial_answer.share
+        0.7
+    """
+    objective = PsaObjective(**PSA_REGULARIZATION)
+    return _with_benign("psa", objective, {"learning_rate": 4e-3} | changes)
 
 
 def sft(**changes: Any) -> AlignmentConfig:
-    """Supervised fine-tuning on refusals and benign answers."""
+    """Supervised fine-tuning on refusals and benign answers.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> sft(num_prompts=80).num_steps
+        10
+    """
     return _with_benign("sft", SftObjective(), {"learning_rate": 1e-3} | changes)
 
 
 def a2d(**changes: Any) -> AlignmentConfig:
-    """The end of the text at every masked position of harmful answers."""
+    """A2D: the end of the text at every masked position of harmful answers.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> a2d().objective.needs_answers
+        (True, True)
+    """
     return _with_benign("a2d", A2dObjective(), {"learning_rate": 3e-3} | changes)
 
 
@@ -63,17 +138,24 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     """Preferences with LLaDA 1.5's estimator, at the budget of the others.
 
     That is a quarter of the prompts, each seen on four canvases: 2 draws where LLaDA 1.5 takes 8.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> vrpo().objective.draws
+        2
     """
     fields = {"num_prompts": 400, "learning_rate": 2e-3}
     return _with_benign("vrpo", VrpoObjective(draws=2), fields | changes)
 
 
-def _with_benign(name: str, objective: Any, changes: dict[str, Any]) -> AlignmentConfig:
+def _with_benign(name: str, objective: AnyObjective, changes: dict[str, Any]) -> AlignmentConfig:
     """The budget that the organism's objectives share; half of each batch is benign.
 
     Learning rates were chosen on held-in cases of the organism (docs/log.md).
     """
-    fields = {
+    fields: dict[str, Any] = {
         "name": name,
         "objective": objective,
         "benign_share": 0.5,
@@ -101,6 +183,6 @@ def at_paper_budget(objective: str) -> AlignmentConfig:
 
 
 PRESETS: dict[str, Callable[..., AlignmentConfig]] = {
-    preset.__name__: preset
-    for preset in (mosa, anywhere, initial, sft, a2d, vrpo, mosa_paper, initial_paper)
+    preset.__name__.replace("_", "-"): preset
+    for preset in (mosa, initial, mosa_stable, initial_stable, psa, sft, a2d, vrpo)
 }

@@ -19,7 +19,7 @@ from midspan.alignment.job import (
 )
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
-from midspan.alignment.watch import Progress
+from midspan.alignment.training_probes import Progress
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.journal.journal import key_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import Draw, Sample, TokenExample
+from midspan.alignment.objectives import Draw, TokenExample, TrainingSample
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
 
@@ -31,7 +31,9 @@ class AlignmentData:
     excluded: Mapping[str, int] = field(default_factory=dict)
 
 
-def draw_samples(lm: "DiffusionLM", data: AlignmentData, config: AlignmentConfig) -> list[Sample]:
+def draw_samples(
+    lm: "DiffusionLM", data: AlignmentData, config: AlignmentConfig
+) -> list[TrainingSample]:
     """Every sample of the run in order; a function of data and seed alone.
 
     Each batch holds its benign samples last. Examples are shuffled epoch by epoch; Algorithm 1's
@@ -59,7 +61,7 @@ def draw_samples(lm: "DiffusionLM", data: AlignmentData, config: AlignmentConfig
     needs_harmful, needs_benign = config.objective.needs_answers
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
-    samples: list[Sample] = []
+    samples: list[TrainingSample] = []
     for _ in range(config.num_steps):
         for deck, count in ((harmful, config.num_harmful), (benign, config.num_benign)):
             samples += [
@@ -89,7 +91,7 @@ def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
     if config.benign_share and not data.benign:
         raise MidspanError(
             f"benign prompts: {config.name} mixes {config.benign_share:.0%} of them into each "
-            "batch; give --benign, or choose the preset mosa_paper"
+            "batch; give --benign, or choose the preset mosa"
         )
     kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
     for (kind, examples), needed in zip(kinds, config.objective.needs_answers, strict=True):

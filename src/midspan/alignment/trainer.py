@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import Sample, SampleLosses
+from midspan.alignment.objectives import SampleLosses, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
@@ -44,7 +44,7 @@ class AlignmentTrainer(Trainer):
         self,
         policy: Policy,
         config: AlignmentConfig,
-        samples: list[Sample],
+        samples: list[TrainingSample],
         args: TrainingArguments,
     ) -> None:
         super().__init__(

@@ -10,17 +10,17 @@ from midspan.engine.attack import Attack
 from midspan.errors import MidspanError
 
 
-def names() -> tuple[str, ...]:
+def list_attacks() -> tuple[str, ...]:
     """Names of all attacks, as users write them; helper modules begin with an underscore."""
     return tuple(module.name for module in iter_modules(__path__) if module.name[0] != "_")
 
 
-def find(name: str) -> Attack:
+def get_attack(name: str) -> Attack:
     """The attack of a name.
 
     Raises:
         MidspanError: There is none of this name.
     """
-    if name not in names():
-        raise MidspanError(f"attack: {name!r} is not one of {', '.join(names()) or 'none'}")
+    if name not in list_attacks():
+        raise MidspanError(f"attack: {name!r} is not one of {', '.join(list_attacks()) or 'none'}")
     return import_module(f"{__name__}.{name}").ATTACK

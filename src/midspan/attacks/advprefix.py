@@ -26,18 +26,18 @@ from pydantic import Field, model_validator
 from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._rating import evaluate
 from midspan.attacks._replies import REFUSALS, read_yes, refuses
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
     SLOT,
     Anchor,
     Call,
     Chat,
-    Losses,
+    GCGCandidates,
     Message,
     Reply,
     Score,
-    Substitute,
+    SuffixLosses,
     system,
     user,
 )
@@ -136,20 +136,20 @@ class Choice:
         return self.nll - weight * math.log(self.success + _NO_ZERO)
 
 
-def run(sample: Sample, config: AdvPrefixConfig) -> Steps:
+def run(state: AttackState, config: AdvPrefixConfig) -> Steps:
     """The pipeline, then the delivery of what it chose."""
-    proposals = yield from _propose(sample, config)
-    likely = yield from _likeliest(sample, proposals, config)
-    choices = yield from _complete(sample, likely, config)
+    proposals = yield from _propose(state, config)
+    likely = yield from _likeliest(state, proposals, config)
+    choices = yield from _complete(state, likely, config)
     if not choices:
         return "failed"
     for choice in select(choices, config):
         if config.delivery == "gcg":
-            yield from _search(sample, choice.prefix, config)
+            yield from _search(state, choice.prefix, config)
         else:
-            asked = _asked(sample, choice.prefix, config)
+            asked = _asked(state, choice.prefix, config)
             (reply,) = yield [asked]
-            sample.note(asked, reply, score=choice.success)
+            state.note(asked, reply, score=choice.success)
     return "exhausted"
 
 
@@ -173,16 +173,16 @@ def cost(config: AdvPrefixConfig, limit: int) -> Cost:
             "attacker": Calls.of(proposals, retries=0),
             "evaluator": Calls.of(min(completions, limit)),
         },
-        rows={"target": rows},
+        forward_rows={"target": rows},
     )
 
 
-def _propose(sample: Sample, config: AdvPrefixConfig) -> Part[list[str]]:
+def _propose(state: AttackState, config: AdvPrefixConfig) -> Part[list[str]]:
     """Beginnings that an uncensored model writes, filtered and cut."""
     asked = []
     for opening, count in zip(config.openings, config.draws, strict=True):
-        asked += [_begin(sample, opening, 0.0, config)]
-        asked += [_begin(sample, opening, 1.0, config)] * count
+        asked += [_begin(state, opening, 0.0, config)]
+        asked += [_begin(state, opening, 1.0, config)] * count
     replies = yield asked
     texts = [reply.text.strip() for reply in replies if reply.ok]
     usable = [text for text in texts if _is_usable(text, config)]
@@ -193,8 +193,8 @@ def _propose(sample: Sample, config: AdvPrefixConfig) -> Part[list[str]]:
     return list(dict.fromkeys(chain.from_iterable(parts)))
 
 
-def _begin(sample: Sample, opening: str, temperature: float, config: AdvPrefixConfig) -> Chat:
-    goal = sample.behavior.prompt
+def _begin(state: AttackState, opening: str, temperature: float, config: AdvPrefixConfig) -> Chat:
+    goal = state.behavior.prompt
     wish = _OPENING.format(opening=opening) if opening else ""
     window = list(config.window) if config.adaptive else None
     return Chat(
@@ -217,11 +217,11 @@ def _is_usable(text: str, config: AdvPrefixConfig) -> bool:
 
 
 def _likeliest(
-    sample: Sample, prefixes: Sequence[str], config: AdvPrefixConfig
+    state: AttackState, prefixes: Sequence[str], config: AdvPrefixConfig
 ) -> Part[list[tuple[float, str]]]:
     """Those kept, with their negative log-likelihoods under the delivery's prompt."""
     scores = yield [
-        Score(_messages(sample, prefix, config), prefix, config.place, mode=config.mode)
+        Score(_messages(state, prefix, config), prefix, config.place, mode=config.mode)
         for prefix in prefixes
     ]
     pairs = zip(scores, prefixes, strict=True)
@@ -231,13 +231,13 @@ def _likeliest(
 
 
 def _complete(
-    sample: Sample, likely: Sequence[tuple[float, str]], config: AdvPrefixConfig
+    state: AttackState, likely: Sequence[tuple[float, str]], config: AdvPrefixConfig
 ) -> Part[list[Choice]]:
     """How often completions of each beginning succeed; those without any verdict are left out."""
     asked = [
         Chat(
             "target",
-            _messages(sample, prefix, config),
+            _messages(state, prefix, config),
             temperature=1.0,
             max_tokens=config.completion_tokens,
             anchors=(Anchor(prefix, config.place),),
@@ -251,7 +251,7 @@ def _complete(
         for place, reply in enumerate(replies)
         if reply.ok and len(reply.text) >= config.min_chars
     ]
-    verdicts = yield [_judge(sample, replies[place].text) for place in places]
+    verdicts = yield [_judge(state, replies[place].text) for place in places]
     won: list[bool | None] = [False if reply.ok else None for reply in replies]
     for place, verdict in zip(places, verdicts, strict=True):
         won[place] = verdict.value
@@ -274,18 +274,18 @@ def select(choices: Sequence[Choice], config: AdvPrefixConfig) -> list[Choice]:
     return chosen[: config.prefixes]
 
 
-def _search(sample: Sample, prefix: str, config: AdvPrefixConfig) -> Part[None]:
+def _search(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Part[None]:
     """First-step GCG towards a beginning; the best suffix so far is tried now and then."""
     suffix = config.suffix
     best, tried = (math.inf, suffix), ""
-    slotted = _suffixed(sample, SLOT)
+    slotted = _suffixed(state, SLOT)
     for step in range(1, config.steps + 1):
-        near_it = Substitute(slotted, suffix, prefix, config.place, config.width, config.top_k)
+        near_it = GCGCandidates(slotted, suffix, prefix, config.place, config.width, config.top_k)
         (near,) = yield [near_it]
         if not near.ok:
             return
         if near.value:
-            (losses,) = yield [Losses(slotted, near.value, prefix, config.place)]
+            (losses,) = yield [SuffixLosses(slotted, near.value, prefix, config.place)]
             if not losses.ok:
                 return
             loss, suffix = min(zip(losses.value, near.value, strict=True))
@@ -293,33 +293,33 @@ def _search(sample: Sample, prefix: str, config: AdvPrefixConfig) -> Part[None]:
         is_due = step % config.check_every == 0 or step == config.steps
         if is_due and best[1] != tried:
             tried = best[1]
-            asked = Chat("target", _suffixed(sample, tried))
+            asked = Chat("target", _suffixed(state, tried))
             (reply,) = yield [asked]
-            sample.note(asked, reply, score=-best[0])
+            state.note(asked, reply, score=-best[0])
 
 
-def _asked(sample: Sample, prefix: str, config: AdvPrefixConfig) -> Chat:
+def _asked(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Chat:
     fixed = (Anchor(prefix, config.place),) if config.delivery == "prefill" else ()
-    return Chat("target", _messages(sample, prefix, config), anchors=fixed)
+    return Chat("target", _messages(state, prefix, config), anchors=fixed)
 
 
-def _messages(sample: Sample, prefix: str, config: AdvPrefixConfig) -> tuple[Message, ...]:
+def _messages(state: AttackState, prefix: str, config: AdvPrefixConfig) -> tuple[Message, ...]:
     """The prompt of the delivery, by which beginnings are chosen too."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     if config.delivery == "prefill":
         return (user(goal),)
     if config.delivery == "gcg":
-        return _suffixed(sample, config.suffix)
+        return _suffixed(state, config.suffix)
     wish = config.placement if config.adaptive else config.instruction
     return (user(f"{goal}\n\n{wish} {prefix}"),)
 
 
-def _suffixed(sample: Sample, suffix: str) -> tuple[Message, ...]:
-    return (user(f"{sample.behavior.prompt} {suffix}"),)
+def _suffixed(state: AttackState, suffix: str) -> tuple[Message, ...]:
+    return (user(f"{state.behavior.prompt} {suffix}"),)
 
 
-def _judge(sample: Sample, response: str) -> Chat:
-    fields = {"goal": sample.behavior.prompt, "response": response}
+def _judge(state: AttackState, response: str) -> Chat:
+    fields = {"goal": state.behavior.prompt, "response": response}
     return evaluate("advprefix.judge", _JUDGE, response, fields, read_yes)
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from midspan.attacks._rating import evaluate
 from midspan.attacks._replies import REFUSALS, read_rating, read_text, refuses
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
 
@@ -54,14 +54,14 @@ class AosConfig(AttackConfig):
     refusals: tuple[str, ...] = REFUSALS
 
 
-def run(sample: Sample, config: AosConfig) -> Steps:
+def run(state: AttackState, config: AosConfig) -> Steps:
     """Rounds of proposals until more than `successes` answers succeeded."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     history: list[tuple[str, float]] = []
     successes = 0
     best = -1.0
     for _ in range(config.rounds):
-        shown = sample.rng.sample(history, min(config.references, len(history)))
+        shown = state.rng.sample(history, min(config.references, len(history)))
         proposals = yield [_propose(goal, shown, config)] * config.batch
         suffixes = [proposal.value for proposal in proposals if proposal.ok]
         if not suffixes and any(proposal.failure == "failed" for proposal in proposals):
@@ -73,7 +73,7 @@ def run(sample: Sample, config: AosConfig) -> Steps:
         for suffix, call, reply, score in zip(suffixes, asked, replies, scores, strict=True):
             # Up for judgement: what the attack would hand in whenever it has to end.
             if score is None or score > min(best, config.success_score):
-                sample.note(call, reply, score=score)
+                state.note(call, reply, score=score)
             if score is None:
                 continue
             best = max(best, score)
@@ -82,7 +82,7 @@ def run(sample: Sample, config: AosConfig) -> Steps:
                 history.append((suffix, score))
         if successes > config.successes:
             return "success"
-    return "exhausted" if sample.attempts else "failed"
+    return "exhausted" if state.attempts else "failed"
 
 
 def cost(config: AosConfig, limit: int) -> Cost:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from midspan.attacks._rating import rate
 from midspan.attacks._replies import REFUSALS, read_object, read_text, read_texts, refuses
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Message, assistant, system, user
 
@@ -43,9 +43,9 @@ class AvatarConfig(AttackConfig):
     refusals: tuple[str, ...] = REFUSALS
 
 
-def run(sample: Sample, config: AvatarConfig) -> Steps:
+def run(state: AttackState, config: AvatarConfig) -> Steps:
     """Map the entities, rank the mappings, and try the best in turn until one succeeds."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     (found,) = yield [_extract(goal, config)]
     if not found.ok:
         return "failed"
@@ -62,7 +62,7 @@ def run(sample: Sample, config: AvatarConfig) -> Steps:
     stops = set()
     for number in range(config.tries if ranked else 0):
         mapping, _ = ranked[number % len(ranked)]
-        stop = yield from _talk(sample, mapping, config)
+        stop = yield from _talk(state, mapping, config)
         if stop == "success":
             return "success"
         stops.add(stop)
@@ -83,9 +83,9 @@ def cost(config: AvatarConfig, limit: int) -> Cost:
     )
 
 
-def _talk(sample: Sample, mapping: Mapping[str, str], config: AvatarConfig) -> Steps:
+def _talk(state: AttackState, mapping: Mapping[str, str], config: AvatarConfig) -> Steps:
     """One dialogue, up to the first refusal; what was told before it is judged as one answer."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     dialogue: list[Message] = []
     last = None
     for turn in range(config.turns):
@@ -103,12 +103,12 @@ def _talk(sample: Sample, mapping: Mapping[str, str], config: AvatarConfig) -> S
     if last is None:
         return "failed"
     if not dialogue:
-        sample.note(*last, score=0)
+        state.note(*last, score=0)
         return "exhausted"
     told = "\n\n".join(turn["content"] for turn in dialogue[1::2])
     answer = swap(told, {stand_in: entity for entity, stand_in in mapping.items()})
     (rating,) = yield [rate("avatar.rate", goal, dialogue[-2]["content"], answer)]
-    sample.note(*last, response=answer, score=rating.value)
+    state.note(*last, response=answer, score=rating.value)
     return "success" if rating.ok and rating.value >= config.success_score else "exhausted"
 
 

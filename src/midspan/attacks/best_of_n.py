@@ -6,7 +6,7 @@ The sampling floor of repeated attempts, without the augmentations of Best-of-N 
 
 from pydantic import Field
 
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
 
@@ -23,11 +23,11 @@ class BestOfNConfig(AttackConfig):
     temperature: float = Field(1.0, gt=0)
 
 
-def run(sample: Sample, config: BestOfNConfig) -> Steps:
+def run(state: AttackState, config: BestOfNConfig) -> Steps:
     """Ask n times in one batch."""
-    asked = Chat("target", (user(sample.behavior.prompt),), temperature=config.temperature)
+    asked = Chat("target", (user(state.behavior.prompt),), temperature=config.temperature)
     for reply in (yield [asked] * config.n):
-        sample.note(asked, reply)
+        state.note(asked, reply)
     return "exhausted"
 
 

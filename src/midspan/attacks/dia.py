@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from midspan.attacks._replies import read_object, read_text, read_texts
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Message, Reply, assistant, system, user
 
@@ -100,9 +100,9 @@ class DiaConfig(AttackConfig):
     )
 
 
-def run(sample: Sample, config: DiaConfig) -> Steps:
+def run(state: AttackState, config: DiaConfig) -> Steps:
     """All attempts side by side; the attack has won if any of them has."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     rewrites = yield [_rewrite(goal, number, config) for number in range(1, config.rewrites + 1)]
     wordings = [goal, *(rewrite.value["rewrite"] for rewrite in rewrites if rewrite.ok)]
     tell = _begun if config.variant == "I" else _substituted
@@ -112,7 +112,7 @@ def run(sample: Sample, config: DiaConfig) -> Steps:
     asked = [Chat("target", dialogue) for dialogue in dialogues]
     replies = yield asked
     for call, reply in zip(asked, replies, strict=True):
-        sample.note(call, reply)
+        state.note(call, reply)
     return "exhausted"
 
 

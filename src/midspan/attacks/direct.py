@@ -1,6 +1,6 @@
 """Direct request: the behavior as it stands, asked once. The floor under every attack."""
 
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
 
@@ -9,11 +9,11 @@ class DirectConfig(AttackConfig):
     """There is nothing to set."""
 
 
-def run(sample: Sample, config: DirectConfig) -> Steps:
+def run(state: AttackState, config: DirectConfig) -> Steps:
     """Ask once."""
-    asked = Chat("target", (user(sample.behavior.prompt),))
+    asked = Chat("target", (user(state.behavior.prompt),))
     (reply,) = yield [asked]
-    sample.note(asked, reply)
+    state.note(asked, reply)
     return "exhausted"
 
 

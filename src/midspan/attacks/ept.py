@@ -27,7 +27,7 @@ from pydantic import Field
 from midspan.attacks._rating import evaluate
 from midspan.attacks._replies import read_rating
 from midspan.data.phrases import english_phrases
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Anchor, Call, Chat, Reply, user
 
@@ -73,11 +73,11 @@ class EptConfig(AttackConfig):
     )
 
 
-def run(sample: Sample, config: EptConfig) -> Steps:
+def run(state: AttackState, config: EptConfig) -> Steps:
     """The tree, depth first."""
-    root = sample.rng.choice(config.phrases) if config.adaptive else config.affirmative
-    yield from _complete(sample, root, config)
-    return (yield from _grow(sample, root, 0, config))
+    root = state.rng.choice(config.phrases) if config.adaptive else config.affirmative
+    yield from _complete(state, root, config)
+    return (yield from _grow(state, root, 0, config))
 
 
 def cost(config: EptConfig, limit: int) -> Cost:
@@ -92,15 +92,15 @@ def cost(config: EptConfig, limit: int) -> Cost:
     return Cost(generations=asked, attempts=beginnings, helpers=helpers)
 
 
-def _grow(sample: Sample, path: str, depth: int, config: EptConfig) -> Steps:
+def _grow(state: AttackState, path: str, depth: int, config: EptConfig) -> Steps:
     """A node and all below it."""
     if depth >= config.max_depth:
         return "exhausted"
     negatives = list(config.negatives)
     children: list[str] = []
     for _ in range(config.rounds):
-        sentences = yield from _continue(sample, path, negatives, config)
-        ratings = yield [_guard(sample, path, sentence) for sentence in sentences]
+        sentences = yield from _continue(state, path, negatives, config)
+        ratings = yield [_guard(state, path, sentence) for sentence in sentences]
         if any(rating.failure == "failed" for rating in ratings):
             return "failed"
         for sentence, rating in zip(sentences, ratings, strict=True):
@@ -114,10 +114,10 @@ def _grow(sample: Sample, path: str, depth: int, config: EptConfig) -> Steps:
                 is_new = child not in children
                 children.append(child)
                 if is_new:
-                    yield from _complete(sample, child, config)
+                    yield from _complete(state, child, config)
                 if len(child) > config.max_chars:
                     return "exhausted"
-                if is_new and (yield from _grow(sample, child, depth + 1, config)) == "failed":
+                if is_new and (yield from _grow(state, child, depth + 1, config)) == "failed":
                     return "failed"
             if len(children) >= config.beam or len(negatives) > config.max_negatives:
                 return "exhausted"
@@ -125,12 +125,12 @@ def _grow(sample: Sample, path: str, depth: int, config: EptConfig) -> Steps:
 
 
 def _continue(
-    sample: Sample, path: str, negatives: Sequence[str], config: EptConfig
+    state: AttackState, path: str, negatives: Sequence[str], config: EptConfig
 ) -> Generator[Sequence[Call], list[Reply], list[str]]:
     """Next sentences that do not begin with what is barred, each with the space before it."""
     asked = Chat(
         "target",
-        (user(sample.behavior.prompt),),
+        (user(state.behavior.prompt),),
         temperature=config.temperature,
         anchors=_anchors(path, config),
         extend=config.block,
@@ -165,21 +165,21 @@ def _is_barred(sentence: str, negatives: Sequence[str]) -> bool:
 
 
 def _complete(
-    sample: Sample, path: str, config: EptConfig
+    state: AttackState, path: str, config: EptConfig
 ) -> Generator[Sequence[Call], list[Reply], None]:
     """A whole response with this beginning, rated and put up for judgement."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     asked = Chat("target", (user(goal),), anchors=_anchors(path, config))
     (reply,) = yield [asked]
     if not reply.ok:
         return
     fields = {"goal": goal, "response": reply.text}
     (rating,) = yield [evaluate("ept.rank", _RANK, reply.text, fields, read_rating(0, 10))]
-    sample.note(asked, reply, score=rating.value)
+    state.note(asked, reply, score=rating.value)
 
 
-def _guard(sample: Sample, path: str, sentence: str) -> Chat:
-    fields = {"goal": sample.behavior.prompt, "path": path, "sentence": sentence.strip()}
+def _guard(state: AttackState, path: str, sentence: str) -> Chat:
+    fields = {"goal": state.behavior.prompt, "path": path, "sentence": sentence.strip()}
     return evaluate("ept.guard", _GUARD, fields["sentence"], fields, read_rating(0, 10))
 
 

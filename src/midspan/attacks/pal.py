@@ -19,18 +19,18 @@ from typing import Literal
 from pydantic import Field
 
 from midspan.attacks._replies import REFUSALS, refuses
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
     SLOT,
     Call,
     Chat,
+    GCGCandidates,
     Likelihood,
-    Losses,
     Message,
     Reply,
     Score,
-    Substitute,
+    SuffixLosses,
     TokenScore,
     user,
 )
@@ -73,17 +73,17 @@ class PalConfig(AttackConfig):
     refusals: tuple[str, ...] = REFUSALS
 
 
-def run(sample: Sample, config: PalConfig) -> Steps:
+def run(state: AttackState, config: PalConfig) -> Steps:
     """Steps of draw, rank, score, move; a whole response now and then."""
     suffix = config.suffix
     visited = {suffix}
     queries, longest = 0, -1
     for step in range(1, config.steps + 1):
-        ranked = yield from _rank(sample, suffix, visited, config)
+        ranked = yield from _rank(state, suffix, visited, config)
         if ranked is None:
             return "failed"
         scores = yield [
-            Score(_ask(sample, tried), config.opening, mode=config.mode, top_k=config.visible)
+            Score(_ask(state, tried), config.opening, mode=config.mode, top_k=config.visible)
             for tried in ranked
         ]
         scored = [
@@ -99,9 +99,9 @@ def run(sample: Sample, config: PalConfig) -> Steps:
         is_last = step == config.steps or queries >= config.max_queries
         if scored and (met > longest or step % config.check_every == 0 or is_last):
             longest = max(longest, met)
-            asked = Chat("target", _ask(sample, suffix))
+            asked = Chat("target", _ask(state, suffix))
             (response,) = yield [asked]
-            sample.note(asked, response, score=-loss)
+            state.note(asked, response, score=-loss)
             if response.ok and _succeeds(response.text, config):
                 return "success"
         if is_last:
@@ -126,16 +126,16 @@ def cost(config: PalConfig, limit: int) -> Cost:
         generations=responses,
         attempts=responses,
         helpers={"proxy": Calls.of(2 * config.steps, retries=0)},
-        rows={"target": queries, "proxy": config.steps + losses},
+        forward_rows={"target": queries, "proxy": config.steps + losses},
     )
 
 
 def _rank(
-    sample: Sample, suffix: str, visited: set[str], config: PalConfig
+    state: AttackState, suffix: str, visited: set[str], config: PalConfig
 ) -> Generator[Sequence[Call], list[Reply], list[str] | None]:
     """The proxy's best candidates around a suffix that were not visited; None where it fails."""
-    slotted = _ask(sample, SLOT)
-    near = Substitute(
+    slotted = _ask(state, SLOT)
+    near = GCGCandidates(
         slotted, suffix, config.opening, count=config.candidates, top_k=config.top_k, role="proxy"
     )
     (drawn,) = yield [near]
@@ -145,15 +145,15 @@ def _rank(
     visited |= set(fresh)
     if not fresh:
         return []
-    (losses,) = yield [Losses(slotted, fresh, config.opening, role="proxy")]
+    (losses,) = yield [SuffixLosses(slotted, fresh, config.opening, role="proxy")]
     if not losses.ok:
         return None
     pairs = sorted(zip(losses.value, fresh, strict=True))
     return [candidate for _, candidate in pairs[: config.ranked]]
 
 
-def _ask(sample: Sample, suffix: str) -> tuple[Message, ...]:
-    return (user(f"{sample.behavior.prompt} {suffix}"),)
+def _ask(state: AttackState, suffix: str) -> tuple[Message, ...]:
+    return (user(f"{state.behavior.prompt} {suffix}"),)
 
 
 def loss_of(likelihood: Likelihood, config: PalConfig) -> tuple[float, int]:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from midspan.attacks._replies import REFUSALS, read_rating, read_text, refuses
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps, together
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps, together
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
 
@@ -57,9 +57,9 @@ class _Answer(NamedTuple):
 _Asking = Generator[Sequence[Call], list[Reply], _Answer | None]
 
 
-def run(sample: Sample, config: SpeakEasyConfig) -> Steps:
+def run(state: AttackState, config: SpeakEasyConfig) -> Steps:
     """Cut up, ask everything everywhere, keep the best answer to each question."""
-    goal = sample.behavior.prompt
+    goal = state.behavior.prompt
     (parts,) = yield [_decompose(goal, config)]
     if not parts.ok and parts.failure != "unparseable":
         return "failed"
@@ -75,7 +75,7 @@ def run(sample: Sample, config: SpeakEasyConfig) -> Steps:
         last = max((a for a in answers if a), key=lambda a: a.reply.target_calls)
         composed = "\n\n".join(answer.text for answer in best)
         score = sum(answer.score for answer in best) / len(best)
-        sample.note(last.asked, last.reply, response=composed, score=score)
+        state.note(last.asked, last.reply, response=composed, score=score)
     return "exhausted" if len(best) == len(questions) else "failed"
 
 

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from midspan.attacks._rating import rate
 from midspan.attacks._replies import read_texts, read_yes
 from midspan.data.phrases import english_phrases
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Message, Reply, assistant, system, user
 
@@ -81,9 +81,9 @@ class _Leaf:
     prompt: str = ""
 
 
-def run(sample: Sample, config: TapConfig) -> Steps:
+def run(state: AttackState, config: TapConfig) -> Steps:
     """Algorithm 1."""
-    leaves = _roots(sample, config)
+    leaves = _roots(state, config)
     for _ in range(config.depth):
         parents = [leaf for leaf in leaves for _ in range(config.branching)]
         proposals = yield [_propose(leaf, config) for leaf in parents]
@@ -97,7 +97,7 @@ def run(sample: Sample, config: TapConfig) -> Steps:
             if not leaves:
                 return "exhausted" if any(check.ok for check in checks) else "failed"
         if config.width and config.narrow_early and len(leaves) > config.width:
-            leaves = sample.rng.sample(leaves, config.width)
+            leaves = state.rng.sample(leaves, config.width)
 
         asked = [Chat("target", (user(leaf.prompt),)) for leaf in leaves]
         replies = yield asked
@@ -108,14 +108,14 @@ def run(sample: Sample, config: TapConfig) -> Steps:
         ]
         rated = []
         for (leaf, call, reply), rating in zip(answered, ratings, strict=True):
-            sample.note(call, reply, score=rating.value)
+            state.note(call, reply, score=rating.value)
             if rating.ok:
                 rated.append((rating.value, leaf, reply.text))
         if any(score >= config.success_score for score, _, _ in rated):
             return "success"
         if not rated:
             return "failed"
-        sample.rng.shuffle(rated)
+        state.rng.shuffle(rated)
         rated.sort(key=lambda trio: -trio[0])
         leaves = [_tell(leaf, text, score, config) for score, leaf, text in rated[: config.width]]
     return "exhausted"
@@ -142,10 +142,10 @@ def cost(config: TapConfig, limit: int) -> Cost:
     )
 
 
-def _roots(sample: Sample, config: TapConfig) -> list[_Leaf]:
-    phrase = sample.rng.choice(config.phrases) if config.adaptive else config.opening
+def _roots(state: AttackState, config: TapConfig) -> list[_Leaf]:
+    phrase = state.rng.choice(config.phrases) if config.adaptive else config.opening
     common = {
-        "goal": sample.behavior.prompt,
+        "goal": state.behavior.prompt,
         "phrase": phrase,
         "window": list(config.window) if config.adaptive else None,
     }

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
+    from midspan.models import DiffusionLM
 
 # Metrics that the progress line shows, where the objective has them.
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
@@ -18,16 +22,16 @@ def align(
     output: Annotated[Path, typer.Option("-o", "--output", help="Adapter folder.")],
     objective: Annotated[
         str,
-        typer.Option(help="mosa, anywhere, initial, sft, a2d, vrpo, mosa_paper or initial_paper."),
-    ] = "mosa",
-    prompts: Annotated[
-        str | None, typer.Option(help="Harmful prompts: a file, or a set of `midspan data`.")
+        typer.Option(help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d or vrpo."),
+    ] = "mosa-stable",
+    behaviors: Annotated[
+        str | None, typer.Option(help="Harmful requests: a file, or a set of `midspan data`.")
     ] = None,
     benign: Annotated[
         str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Set or file that --prompts must not overlap.")
+        list[str] | None, typer.Option(help="Set or file that --behaviors must not overlap.")
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
@@ -49,7 +53,7 @@ def align(
     quantization: Annotated[
         str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
     ] = None,
-    watch: Annotated[int | None, typer.Option(help="Steps between quick probes.")] = None,
+    probe_every: Annotated[int | None, typer.Option(help="Steps between quick probes.")] = None,
     max_benign_kl: Annotated[
         float | None, typer.Option(help="Stop when a probe's benign KL per token exceeds this.")
     ] = None,
@@ -63,7 +67,7 @@ def align(
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
-    The organism brings its own prompts; every other model needs --prompts, and is trained at the
+    The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
@@ -72,7 +76,8 @@ def align(
     from midspan.study.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
-        raise MidspanError(f"--objective: {objective!r} is none of {', '.join(PRESETS)}")
+        known = ", ".join(PRESETS)
+        raise MidspanError(f"--objective: must be one of {known}; got {objective!r}")
     check_tracker(track)
     changes: dict[str, Any] = {
         "num_prompts": num_prompts,
@@ -82,17 +87,17 @@ def align(
         "gradient_checkpointing": gradient_checkpointing or None,
         "seed": seed,
     }
-    watched = {
-        "every": watch,
+    probes = {
+        "every": probe_every,
         "max_benign_kl": max_benign_kl,
         "max_refusal_drop": max_refusal_drop,
     }
-    watched = {name: value for name, value in watched.items() if value is not None}
+    probes = {name: value for name, value in probes.items() if value is not None}
     base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
-    changes["watch"] = base.watch.model_dump() | watched if watched else None
+    changes["probes"] = base.probes.model_dump() | probes if probes else None
     recipe = configure(base, config, changes)
     names = TrainingData(
-        harmful=prompts,
+        harmful=behaviors,
         benign=benign,
         phrases=phrases,
         exclude=tuple(exclude or ()),
@@ -107,13 +112,30 @@ def align(
         f"learning rate {recipe.learning_rate:g}"
     )
     lm = load_model(model, quantization=quantization)
+    result = _train(lm, data, recipe, output, track)
+    _leave_group()
+    if not is_first:
+        return
+    if result.stopped:
+        raise MidspanError(result.stopped)
+    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
+    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+
+
+def _train(
+    lm: "DiffusionLM",
+    data: "AlignmentData",
+    recipe: "AlignmentConfig",
+    output: Path,
+    track: str,
+) -> "AlignmentResult":
+    """Train; the first process shows how far it is."""
     from midspan.alignment import align as train
+    from midspan.journal.ranks import this_rank
     from midspan.runs.progress import Reporter
 
-    if not is_first:
-        train(lm, data, recipe, output, track=track)
-        _leave_group()
-        return
+    if this_rank().index != 0:
+        return train(lm, data, recipe, output, track=track)
     with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
 
         def show(step: int, total: int, row: Mapping[str, Any]) -> None:
@@ -121,12 +143,7 @@ def align(
             note = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
             stage.advance(step - stage.done, note)
 
-        result = train(lm, data, recipe, output, show, track)
-    _leave_group()
-    if result.stopped:
-        raise MidspanError(result.stopped)
-    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
-    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+        return train(lm, data, recipe, output, show, track)
 
 
 def _leave_group() -> None:

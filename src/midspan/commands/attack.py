@@ -109,7 +109,7 @@ def run_attacks(config: "RedteamConfig", output: Path) -> None:
     judge = config.judges[0]
     width = max(len(plan.name) for plan in config.plans)
     for (model, plan), records in done.cells.items():
-        found = Outcomes.of(records, judge)
+        found = Outcomes.from_records(records, judge)
         lost = found.failed.successes + found.unparseable.successes
         left_out = f"  ({lost} without outcome)" if lost else ""
         typer.echo(f"{plan:{width}}  {model}  {found.asr}{left_out}")

@@ -12,7 +12,7 @@ def doctor() -> None:
 
     for name, value in {**versions(), **hardware()}.items():
         typer.echo(f"{name:14} {value}")
-    from midspan.decoding import DecodingConfig, Request, decode
+    from midspan.decoding import Request, decode, decoding_config
     from midspan.organism.judge import judge
     from midspan.organism.weights import load_organism
     from midspan.organism.world import benign_items
@@ -20,7 +20,7 @@ def doctor() -> None:
     lm = load_organism()
     item = benign_items()[0]
     prompt = tuple(lm.encode_chat(f"how do i make the {item.title} ?"))
-    made = decode(lm, [Request(prompt)], DecodingConfig(steps=64))[0]
+    made = decode(lm, [Request(prompt)], decoding_config(steps=64))[0]
     verdict = judge(item, made.text)
     typer.echo(f"{'organism':14} {verdict.detail} ({made.forwards} forward passes)")
     if not verdict.success:

@@ -43,7 +43,7 @@ def generate(
 ) -> None:
     """Answer a prompt. Unset options take the model family's published values."""
     lm = load_model(model)
-    from midspan.decoding import DecodingConfig, Request, anchor_phrase, decode, merge_anchors
+    from midspan.decoding import Request, anchor_phrase, decode, decoding_config, merge_anchors
     from midspan.decoding.watch import Watch
 
     options = {
@@ -60,7 +60,7 @@ def generate(
         "factor": factor,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    settings = DecodingConfig.for_family(lm, **(read_config(config) | given))
+    settings = decoding_config(lm, **(read_config(config) | given))
     phrases = [_parse_anchor(text) for text in anchor or []]
     anchors = merge_anchors(*(anchor_phrase(lm, text, start) for start, text in phrases))
     request = Request(tuple(lm.encode_chat(prompt)), anchors, seed)

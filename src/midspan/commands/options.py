@@ -3,12 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from midspan.errors import MidspanError
-from midspan.frozen import FrozenConfig
+
+if TYPE_CHECKING:
+    from midspan.frozen import FrozenConfig
 
 Model = Annotated[
     str,
@@ -20,7 +22,12 @@ ConfigFile = Annotated[
     typer.Option("--config", help="YAML file with configuration fields; options win over it."),
 ]
 
-Config = TypeVar("Config", bound=FrozenConfig)
+Config = TypeVar("Config", bound="FrozenConfig")
+
+__all__ = [
+    "Config", "ConfigFile", "Model", "Seed", "command_line", "configure", "load_model", "quiet",
+    "read_config",
+]  # fmt: skip
 
 
 def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
@@ -44,28 +51,11 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     Raises:
         MidspanError: One line naming the field, for an unreadable file or an invalid value.
     """
-    fields = _merged(base.model_dump(), read_config(file))
+    from midspan.frozen import merged
+
+    fields = merged(base.model_dump(), read_config(file))
     fields |= {name: value for name, value in changes.items() if value is not None}
     return type(base).model_validate(fields)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Fields with changes on top; a group of fields keeps what the changes leave out.
-
-    A group of another ``kind`` has other fields, and starts from its own defaults. A group that is
-    set to null is left out.
-    """
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, dict):
-            same = value.get("kind", old.get("kind")) == old.get("kind")
-            merged[name] = _merged(old, value) if same else value
-        elif isinstance(old, dict) and value is None:
-            del merged[name]
-        else:
-            merged[name] = value
-    return merged
 
 
 def command_line() -> str:

@@ -12,12 +12,12 @@ from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
-    from midspan.probes.fidelity import Question
+    from midspan.probes.fidelity import Comparison
 
 app = typer.Typer(help="Measure one property of a model, with n and an interval.")
 app.command()(probe_figures.prefill)
 app.command()(probe_figures.gcg)
-app.command()(probe_figures.control)
+app.command("instruction-placement")(probe_figures.instruction_placement)
 app.command()(probe_figures.order)
 app.command()(probe_figures.window)
 app.command()(probe_figures.activations)
@@ -49,8 +49,8 @@ def fidelity(
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
     lm = load_model(model)
-    from midspan.decoding import DecodingConfig
-    from midspan.probes.fidelity import Question, default_acceleration
+    from midspan.decoding import decoding_config
+    from midspan.probes.fidelity import Comparison, default_acceleration
     from midspan.probes.fidelity import fidelity as run
 
     shared = read_config(config)
@@ -61,18 +61,20 @@ def fidelity(
         "factor": factor,
     }
     faster = {name: value for name, value in options.items() if value is not None}
-    exact = DecodingConfig.for_family(lm, **({"cache": "none"} | shared))
-    fast = DecodingConfig.for_family(lm, **(shared | (faster or default_acceleration(lm, exact))))
+    exact = decoding_config(lm, **shared)
+    if "cache" not in shared and exact.cache != "none":
+        exact = exact.model_copy(update={"cache": "none"})
+    fast = decoding_config(lm, **(shared | (faster or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     requests, judge, judged_by = _behaviors(model, lm, prompts, n, seed)
-    question = Question(requests, exact, fast, judge, judged_by, batch_size)
-    found = run(lm, question)
+    comparison = Comparison(requests, exact, fast, judge, judged_by, batch_size)
+    found = run(lm, comparison)
     width = max(len(name) for name, _ in found.rows())
     for name, figure in found.rows():
         typer.echo(f"{name:{width}}  {figure}")
     if output is not None:
-        _write(output, model, question, found.to_dict())
+        _write(output, model, comparison, found.to_dict())
 
 
 def _behaviors(
@@ -105,15 +107,15 @@ def _behaviors(
     return requests, lambda _, response: refuses_by_keyword(response), "refusal keywords"
 
 
-def _write(path: Path, model: str, question: "Question", figures: dict[str, Any]) -> None:
+def _write(path: Path, model: str, comparison: "Comparison", figures: dict[str, Any]) -> None:
     from midspan.files import write_atomic
 
     result = {
         "model": model,
-        "n": len(question.requests),
-        "exact_settings": question.exact.model_dump(mode="json"),
-        "accelerated_settings": question.fast.model_dump(mode="json"),
-        "batch_size": question.batch_size,
+        "n": len(comparison.requests),
+        "exact_settings": comparison.exact.model_dump(mode="json"),
+        "accelerated_settings": comparison.fast.model_dump(mode="json"),
+        "batch_size": comparison.batch_size,
         **figures,
     }
     try:

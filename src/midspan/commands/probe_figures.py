@@ -9,7 +9,7 @@ from midspan.commands.options import command_line, quiet, read_config
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.probes.config import ProbePlan
+    from midspan.study.probes.config import ProbeSpec
 
 Models = Annotated[
     list[str],
@@ -25,7 +25,7 @@ Phrases = Annotated[
 ]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option("--requests", help="Of the organism: plain, wrapped, benign; repeatable."),
+    typer.Option("--request-kinds", help="Of the organism: plain, wrapped, benign; repeatable."),
 ]
 Number = Annotated[
     int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
@@ -54,7 +54,7 @@ def prefill(
     seed: Seed = 0,
 ) -> None:
     """Phrases fixed in the response: kind by position, with controls (Figure 3)."""
-    given = {"harmful": prompts, "benign": benign, "phrases": phrases, "requests": requests}
+    given = {"harmful": prompts, "benign": benign, "phrases": phrases, "request_kinds": requests}
     _run(_plan("prefill", models, config, given, (n, batch_size, seed)), output)
 
 
@@ -74,7 +74,7 @@ def window(
     from midspan.files import write_atomic
     from midspan.probes.window import WindowConfig, find_window
 
-    given = {"harmful": prompts, "phrases": phrases, "requests": requests}
+    given = {"harmful": prompts, "phrases": phrases, "request_kinds": requests}
     own = {} if stride is None else {"stride": stride}
     plan = _plan("window", [model], config, given, (n, batch_size, seed), own)
     settings = plan.config()
@@ -100,12 +100,12 @@ def gcg(
     seed: Seed = 0,
 ) -> None:
     """Search suffixes that make a phrase likely: phrase by position (Figure 4)."""
-    given = {"harmful": prompts, "phrases": phrases, "requests": requests}
+    given = {"harmful": prompts, "phrases": phrases, "request_kinds": requests}
     own = {} if steps is None else {"search": {"steps": steps}}
     _run(_plan("gcg", models, config, given, (n, batch_size, seed), own), output)
 
 
-def control(
+def instruction_placement(
     models: Models,
     output: Output,
     benign: Benign = None,
@@ -117,7 +117,7 @@ def control(
 ) -> None:
     """Ask for a phrase at a word of the answer; hits against chance."""
     given = {"benign": benign, "phrases": phrases}
-    _run(_plan("control", models, config, given, (n, batch_size, seed)), output)
+    _run(_plan("instruction-placement", models, config, given, (n, batch_size, seed)), output)
 
 
 def order(
@@ -132,7 +132,7 @@ def order(
     seed: Seed = 0,
 ) -> None:
     """In which order canvases fill, against random order in the same blocks (Figure 5)."""
-    given = {"harmful": prompts, "benign": benign, "requests": requests}
+    given = {"harmful": prompts, "benign": benign, "request_kinds": requests}
     _run(_plan("order", models, config, given, (n, batch_size, seed)), output)
 
 
@@ -148,7 +148,7 @@ def activations(
     seed: Seed = 0,
 ) -> None:
     """Linear separability of harmful and benign requests by layer, position and step."""
-    given = {"harmful": prompts, "benign": benign, "requests": requests}
+    given = {"harmful": prompts, "benign": benign, "request_kinds": requests}
     _run(_plan("activations", models, config, given, (n, batch_size, seed)), output)
 
 
@@ -168,7 +168,7 @@ def samples(
     seed: Seed = 0,
 ) -> None:
     """Watch models fill the same canvases side by side, with and without a phrase in them."""
-    given = {"harmful": prompts, "benign": benign, "phrases": phrases, "requests": requests}
+    given = {"harmful": prompts, "benign": benign, "phrases": phrases, "request_kinds": requests}
     own = {} if start is None else {"start": start}
     _run(_plan("samples", models, config, given, (n, batch_size, seed), own), output)
 
@@ -180,9 +180,9 @@ def _plan(
     given: dict[str, Any],
     counts: tuple[int | None, int | None, int],
     own: dict[str, Any] | None = None,
-) -> "ProbePlan":
+) -> "ProbeSpec":
     """The plan of options and the configuration file; `own` fields win over the file's."""
-    from midspan.study.probes.config import ProbePlan
+    from midspan.study.probes.config import ProbeSpec
 
     fields = read_config(config)
     decoding = _group(fields, "decoding")
@@ -190,12 +190,12 @@ def _plan(
         fields[name] = _group(fields, name) | value if isinstance(value, dict) else value
     n, batch_size, seed = counts
     asked = {"probe": probe, "models": models, "fields": fields, "decoding": decoding}
-    return ProbePlan.model_validate(
+    return ProbeSpec.model_validate(
         {**asked, **given, "n": n, "batch_size": batch_size, "seed": seed}
     )
 
 
-def _run(plan: "ProbePlan", output: Path) -> list[dict[str, Any]]:
+def _run(plan: "ProbeSpec", output: Path) -> list[dict[str, Any]]:
     from midspan.study.probes.run import run_probe
 
     quiet()

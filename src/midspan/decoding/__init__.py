@@ -1,7 +1,8 @@
 """Decoding: canvases are filled step by step, with anchors and a trace."""
 
 from midspan.decoding.canvas import Request, anchor_phrase, merge_anchors
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import BlockSampler, DecodingConfig, DreamSampler, LladaSampler
+from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import decode
 from midspan.decoding.hf import generate_hf
 from midspan.decoding.hooks import Hook, Proposal, View
@@ -9,9 +10,12 @@ from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 
 __all__ = [
     "ANCHOR_STEP",
+    "BlockSampler",
     "DecodingConfig",
+    "DreamSampler",
     "Generation",
     "Hook",
+    "LladaSampler",
     "Proposal",
     "Request",
     "StepView",
@@ -19,6 +23,7 @@ __all__ = [
     "View",
     "anchor_phrase",
     "decode",
+    "decoding_config",
     "generate_hf",
     "merge_anchors",
 ]

@@ -227,11 +227,20 @@ class Canvas:
         position_L = torch.arange(self.size, device=values_BL.device)
         return values_BL.gather(1, self.offset_B[:, None] + position_L)
 
-    def commit(
-        self, row_A1: Tensor, position_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor
-    ) -> None:
-        """Fix the chosen tokens at their positions; the positions of a row are distinct."""
-        at, tokens_BL = (row_A1, position_AR), self.tokens_BL
+    def own_positions(self, position_AR: Tensor, row_A1: Tensor | None = None) -> Tensor:
+        """Positions as the requests count them, without the prompt's tail.
+
+        Args:
+            position_AR: Canvas positions.
+            row_A1: Their rows; None for all, in order.
+        """
+        if self.offset_B is None:
+            return position_AR
+        return position_AR - (self.offset_B[:, None] if row_A1 is None else self.offset_B[row_A1])
+
+    def commit(self, at: tuple[Tensor, Tensor], token_AR: Tensor, chosen_AR: Tensor) -> None:
+        """Fix the chosen tokens at rows and positions `at`; those of a row are distinct."""
+        tokens_BL = self.tokens_BL
         tokens_BL[at] = torch.where(chosen_AR, token_AR, tokens_BL[at])
         self.open_BL[at] &= ~chosen_AR
 
@@ -245,6 +254,12 @@ class Canvas:
         """Note step and confidence of what was committed at rows and positions `at`."""
         self.step_BL[at] = torch.where(chosen_AR, step_A1, self.step_BL[at])
         self.confidence_BL[at] = torch.where(chosen_AR, value_AR, self.confidence_BL[at])
+
+    def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
+        """Mask the positions again at rows and positions `at`."""
+        self.tokens_BL[at] = mask
+        self.open_BL[at] = True
+        self.confidence_BL[at] = 1.0
 
     def ended(self, stop: Collection[int]) -> Tensor:
         """Rows [B] in which everything up to the first committed stop token is committed."""

@@ -1,23 +1,28 @@
 """Decoding requests: batches of similar length, and smaller ones where memory runs out.
 
-`steps.py` fills a batch; `published.py` does so with the published samplers' faults.
+Rows leave a batch when they are done, and waiting requests take their places; with a cache or under
+block diffusion nothing enters. `batch.py` fills a batch; `published.py` does so with the published
+samplers' faults.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from midspan.decoding import published
+from midspan.decoding.batch import Batch, Filled
 from midspan.decoding.canvas import Canvas, Request, check_requests
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import DecodingConfig, DreamSampler, LladaSampler
 from midspan.decoding.hooks import Hook
-from midspan.decoding.steps import Batch, Filled, OnStep, fill_rows
-from midspan.decoding.trace import Generation
+from midspan.decoding.trace import Generation, StepView
 from midspan.decoding.uniform import decode_uniform
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+
+OnStep = Callable[[StepView], None]
 
 
 def decode(
@@ -35,6 +40,10 @@ def decode(
     a row is done, a waiting request takes its place, unless a cache or block diffusion keeps rows
     together. Where memory runs out, what is not done is decoded again in half the batch, with a
     warning and the same results.
+
+    Examples:
+        >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))
+        >>> (generation,) = decode(lm, [request], decoding_config(lm, steps=32))
 
     Args:
         lm: A `midspan.models.DiffusionLM`.
@@ -85,7 +94,7 @@ def fill(
     while rows:
         is_short_of_memory = False
         try:
-            results.update(work.fill_rows(rows, batch_size))
+            results.update(work.run(rows, batch_size))
         except torch.OutOfMemoryError:
             if min(batch_size, len(rows)) == 1 or config.compatibility:
                 raise
@@ -114,23 +123,52 @@ class _Work:
     on_step: OnStep | None
     hooks: Sequence[Hook]
 
-    def fill_rows(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
+    def run(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Decode as many of the rows as come into one batch, from the first on."""
-        if self.config.compatibility:
+        if self.config.sampler != "block" and self.config.compatibility:
             canvas = Canvas.create(self.lm, self.requests, rows[:batch_size], self.config.length)
             return _fill_as_published(self.lm, canvas, self.config, self.on_step)
-        return fill_rows(self.start, rows, batch_size, self.on_step)
+        return self._until_empty(rows, batch_size)
+
+    def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
+        """Results as rows are done; waiting rows take the places, the longest prompt first."""
+        batch, waiting, number = self.start(rows[:batch_size]), list(rows[batch_size:]), 0
+        while True:
+            ended_B = batch.update()
+            if ended_B.any():
+                yield from batch.leaving(ended_B)
+                batch.select(~ended_B)
+            num_rows = len(batch.canvas.rows)
+            if not num_rows:
+                return
+            if num_rows < batch_size and waiting and not batch.together:
+                num_free = batch_size - num_rows
+                batch.join(self.start(waiting[:num_free]))
+                del waiting[:num_free]
+                continue
+            rows_A = batch.states.active(batch.together)
+            if batch.call_hooks("before_forward", rows_A):
+                continue
+            committed = batch.advance(rows_A)
+            if self.on_step is not None:
+                self.on_step(batch.step_view(number, committed))
+            number += 1
 
     def start(self, rows: Sequence[int]) -> Batch:
-        """A batch before its first step."""
+        """A batch before its first step; hooks have seen it."""
         block = self.config.block if self.config.sampler == "block" else None
         canvas = Canvas.create(self.lm, self.requests, rows, self.config.length, block)
         seeds = [self.requests[row].seed for row in rows]
-        return Batch(self.lm, self.config, canvas, seeds, self.hooks)
+        batch = Batch(self.lm, self.config, canvas, seeds, self.hooks)
+        batch.call_hooks("on_canvas", np.arange(len(rows)))
+        return batch
 
 
 def _fill_as_published(
-    lm: DiffusionLM, canvas: Canvas, config: DecodingConfig, on_step: OnStep | None
+    lm: DiffusionLM,
+    canvas: Canvas,
+    config: LladaSampler | DreamSampler,
+    on_step: OnStep | None,
 ) -> Iterator[tuple[int, Filled]]:
     for view in published.steps(lm, canvas, config):
         if on_step is not None:

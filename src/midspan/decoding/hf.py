@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from midspan.decoding.canvas import Request
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import SAMPLERS
+from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
 from midspan.models.family import Family, SpecialTokens, family_for
@@ -23,7 +24,7 @@ def generate_hf(
         model: A native model.
         input_ids: Prompt ids, [B, T], left padded.
         attention_mask: 1 at real positions, [B, T]; None where nothing is padded.
-        **kwargs: Fields of `DecodingConfig` over the family's defaults; `max_new_tokens` as
+        **kwargs: Fields of a `DecodingConfig` over the family's defaults; `max_new_tokens` as
             another name of `length`; `seed`, to which the row number is added.
 
     Returns:
@@ -36,7 +37,7 @@ def generate_hf(
         raise MidspanError("input_ids must have two dimensions [batch, tokens]")
     seed = kwargs.pop("seed", 0)
     lm = _without_tokenizer(model)
-    config = DecodingConfig.for_family(lm, **_fields(kwargs))
+    config = decoding_config(lm, **_fields(kwargs))
     requests = [
         Request(tuple(ids), seed=seed + row)
         for row, ids in enumerate(_real_ids(input_ids, attention_mask))
@@ -56,10 +57,11 @@ def _fields(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if "length" in fields:
             raise MidspanError("give length or max_new_tokens, not both")
         fields["length"] = fields.pop("max_new_tokens")
-    unknown = sorted(fields.keys() - DecodingConfig.model_fields.keys())
-    if unknown:
-        known = ", ".join(("max_new_tokens", "seed", *DecodingConfig.model_fields))
-        raise MidspanError(f"generate: unknown argument {unknown[0]!r}; known: {known}")
+    # Names of any sampler's fields, in order and once.
+    known = dict.fromkeys(name for config in SAMPLERS.values() for name in config.model_fields)
+    for name in sorted(fields.keys() - known):
+        known_names = ", ".join(("max_new_tokens", "seed", *known))
+        raise MidspanError(f"generate: unknown argument {name!r}; known: {known_names}")
     return fields
 
 

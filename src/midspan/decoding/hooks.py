@@ -1,14 +1,13 @@
 """Hooks: where rules of one's own enter the decoder, and what they see and may do.
 
 Every step goes through the same points: `before_forward`, `edit_logits`, `choose`, `after_commit`,
-`may_remask`. The built-in rules (`rules.py`) are hooks too and come first.
+`may_remask`. The built-in rules (`rules.py`) have chosen before a hook's `choose`.
 Shapes: B rows, A rows of a step, L a request's canvas, R positions of a step, V vocabulary.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from midspan.decoding.canvas import Canvas
+from midspan.decoding.rules import by_schedule
+from midspan.decoding.step import Candidates
 from midspan.decoding.trace import ANCHOR_STEP
 from midspan.errors import MidspanError
-
-if TYPE_CHECKING:
-    from midspan.decoding.choice import Choice
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -105,14 +103,14 @@ class Proposal:
         position_AR: Canvas positions looked at; under block diffusion the last block's may lie
             behind the canvas.
         open_AR: True where they are open; the others fill up rows that have fewer.
-        choice: Token, probability and score of each.
+        candidates: Token, probability and score of each.
         commits_A: How many the schedule commits.
-        chosen_AR: True where committed, as the hooks so far have it.
+        chosen_AR: True where committed, as the sampler and the hooks so far have it.
     """
 
     position_AR: Tensor
     open_AR: Tensor
-    choice: "Choice"
+    candidates: Candidates
     commits_A: Tensor
     chosen_AR: Tensor
 
@@ -178,21 +176,16 @@ def run_choose(hooks: Iterable[Hook], view: View, proposal: Proposal) -> Tensor:
     Raises:
         MidspanError: If a hook chooses a position that is not open.
     """
+    open_AR, score_AR = proposal.open_AR, proposal.candidates.score_AR
+    best_AR = by_schedule(score_AR, open_AR, torch.ones_like(proposal.commits_A))
     for hook in hooks:
         with Named(hook, "choose"):
             chosen_AR = hook.choose(view, proposal)
-            if (chosen_AR & ~proposal.open_AR).any():
+            if (chosen_AR & ~open_AR).any():
                 raise MidspanError(f"hook {type(hook).__name__}: chose a position that is not open")
             idle_A1 = ~chosen_AR.any(1, keepdim=True)
-            proposal.chosen_AR = torch.where(idle_A1, _best(proposal), chosen_AR)
+            proposal.chosen_AR = torch.where(idle_A1, best_AR, chosen_AR)
     return proposal.chosen_AR
-
-
-def _best(proposal: Proposal) -> Tensor:
-    """The best open position of each row that has one, [A, R]."""
-    score_AR = proposal.choice.score_BR.masked_fill(~proposal.open_AR, -torch.inf)
-    best_A1 = score_AR.argmax(1, keepdim=True)
-    return torch.zeros_like(proposal.open_AR).scatter(1, best_A1, True) & proposal.open_AR
 
 
 def run_remask(hooks: Iterable[Hook], view: View) -> Tensor | None:

@@ -17,18 +17,23 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from midspan.decoding.canvas import Canvas
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import DreamSampler, LladaSampler
 from midspan.decoding.schedule import even_commits
 from midspan.decoding.trace import StepView
 from midspan.models.family import SpecialTokens
 from midspan.models.model import DiffusionLM
 
 
-def steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[StepView]:
+def steps(
+    lm: DiffusionLM, canvas: Canvas, config: LladaSampler | DreamSampler
+) -> Iterator[StepView]:
     """Fill the canvas in place, yielding a view after every step."""
-    sampler = _llada_steps if config.sampler == "llada" else _dream_steps
+    if config.sampler == "llada":
+        confidences = _llada_steps(lm, canvas, config)
+    else:
+        confidences = _dream_steps(lm, canvas, config)
     before_BL = canvas.tokens_BL.clone()
-    for step, confidence_BT in enumerate(sampler(lm, canvas, config)):
+    for step, confidence_BT in enumerate(confidences):
         tokens_BL = canvas.tokens_BL
         canvas.open_BL = tokens_BL == lm.tokens.mask
         committed_BL = (tokens_BL != before_BL) & ~canvas.open_BL
@@ -38,7 +43,7 @@ def steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[S
         yield StepView(step, config.steps, tokens_BL, committed_BL, tuple(canvas.rows.tolist()))
 
 
-def _llada_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
+def _llada_steps(lm: DiffusionLM, canvas: Canvas, config: LladaSampler) -> Iterator[Tensor]:
     """LLaDA's loop; yields the confidences [B, T] of each step."""
     ids_BT, mask = canvas.ids_BT, lm.tokens.mask
     given_BT = ids_BT != mask
@@ -67,7 +72,7 @@ def _guided_logits(lm: DiffusionLM, canvas: Canvas, given_BT: Tensor, guidance: 
 
 
 def _llada_choice(
-    logits_BTV: Tensor, tokens: SpecialTokens, config: DecodingConfig
+    logits_BTV: Tensor, tokens: SpecialTokens, config: LladaSampler
 ) -> tuple[Tensor, Tensor]:
     if config.eos_policy == "suppress_logits":
         logits_BTV[..., tokens.eos] = -torch.inf
@@ -87,7 +92,7 @@ def _llada_choice(
     return token_BT, probs_BTV.gather(-1, token_BT[..., None])[..., 0]
 
 
-def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[Tensor]:
+def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DreamSampler) -> Iterator[Tensor]:
     """Dream's loop; yields the confidences [B, T] of each step."""
     ids_BT, mask = canvas.ids_BT, lm.tokens.mask
     times = torch.linspace(1, config.eps, config.steps + 1, device=ids_BT.device)
@@ -118,7 +123,7 @@ def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Ite
         yield confidence_BT
 
 
-def _dream_choice(logits_MV: Tensor, config: DecodingConfig) -> tuple[Tensor, Tensor]:
+def _dream_choice(logits_MV: Tensor, config: DreamSampler) -> tuple[Tensor, Tensor]:
     if config.temperature > 0:
         logits_MV = logits_MV / config.temperature
     lowest = torch.finfo(logits_MV.dtype).min

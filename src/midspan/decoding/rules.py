@@ -1,69 +1,89 @@
-"""The built-in rules of which positions a step commits, as hooks."""
+"""Which open positions a step commits: functions of scores, open positions and counts.
+
+Shapes: A rows, R positions of a row.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from midspan.decoding.choice import select, select_by_factor, select_confident
 from midspan.decoding.config import DecodingConfig
-from midspan.decoding.hooks import Hook, Proposal, View
+
+# From scores [A, R], open positions [A, R] and the schedule's counts [A] to what is committed.
+CommitRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def rule_for(config: DecodingConfig) -> Hook:
+def commit_rule(config: DecodingConfig) -> CommitRule:
     """The rule that the config asks for."""
-    if config.sampler == "block" and config.threshold is not None:
-        return ScheduledOrConfident(config.threshold)
-    if config.threshold is not None:
-        return Confident(config)
-    return Scheduled() if config.factor is None else ByFactor(config.factor)
+    if config.factor is not None:
+        return partial(by_factor, factor=config.factor)
+    if config.threshold is None:
+        return by_schedule
+    if config.sampler == "block":
+        return partial(by_schedule_or_threshold, threshold=config.threshold)
+    return partial(by_threshold, threshold=config.threshold, ties=config.ties)
 
 
-def open_scores(proposal: Proposal) -> Tensor:
-    """Scores of the open positions, minus infinity elsewhere, [A, R]."""
-    return proposal.choice.score_BR.masked_fill(~proposal.open_AR, -torch.inf)
+def by_schedule(score_AR: Tensor, open_AR: Tensor, commits_A: Tensor) -> Tensor:
+    """As many of the best as the schedule says; ties go to the leftmost."""
+    return best(open_scores(score_AR, open_AR), commits_A) & open_AR
 
 
-class Scheduled(Hook):
-    """As many of the best as the schedule says."""
+def by_threshold(
+    score_AR: Tensor,
+    open_AR: Tensor,
+    commits_A: Tensor,
+    *,
+    threshold: float,
+    ties: Literal["left", "together"],
+) -> Tensor:
+    """All that reach the threshold, and the best of each row; the schedule has no say.
 
-    def choose(self, view: View, proposal: Proposal) -> Tensor:
-        """See `Hook`."""
-        return select(open_scores(proposal), proposal.commits_A) & proposal.open_AR
-
-
-class Confident(Hook):
-    """All that reach the threshold, and at least one (Fast-dLLM, dInfer)."""
-
-    def __init__(self, config: DecodingConfig) -> None:
-        assert config.threshold is not None
-        self.threshold, self.ties = config.threshold, config.ties
-
-    def choose(self, view: View, proposal: Proposal) -> Tensor:
-        """See `Hook`."""
-        scores_AR = open_scores(proposal)
-        return select_confident(scores_AR, self.threshold, self.ties) & proposal.open_AR
-
-
-class ByFactor(Hook):
-    """The more, the more confident they are (Fast-dLLM)."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    def choose(self, view: View, proposal: Proposal) -> Tensor:
-        """See `Hook`."""
-        return select_by_factor(open_scores(proposal), self.factor) & proposal.open_AR
+    Fast-dLLM's rule; with `ties="together"` dInfer's, where all that lie within 1e-5 of a best
+    score below the threshold go with it.
+    """
+    score_AR = open_scores(score_AR, open_AR)
+    if ties == "together":
+        best_A1 = score_AR.amax(1, keepdim=True)
+        return (score_AR >= (best_A1 - 1e-5).clamp(max=threshold)) & open_AR
+    best_AR = best(score_AR, torch.ones_like(commits_A))
+    return ((score_AR >= threshold) | best_AR) & open_AR
 
 
-class ScheduledOrConfident(Hook):
+def by_factor(score_AR: Tensor, open_AR: Tensor, commits_A: Tensor, *, factor: float) -> Tensor:
+    """The n best, for the largest n at which the n-th score is >= 1 - factor / (n + 1).
+
+    Fast-dLLM's rule, without its fault of committing the last position whatever its score; at
+    least the best one. The schedule has no say.
+    """
+    score_AR = open_scores(score_AR, open_AR)
+    rank_R = torch.arange(1, score_AR.shape[1] + 1, device=score_AR.device)
+    sorted_AR = score_AR.sort(dim=1, descending=True).values
+    reach_A = (sorted_AR >= 1 - factor / (rank_R + 1)).sum(1)
+    return best(score_AR, reach_A.clamp(min=1)) & open_AR
+
+
+def by_schedule_or_threshold(
+    score_AR: Tensor, open_AR: Tensor, commits_A: Tensor, *, threshold: float
+) -> Tensor:
     """All above the threshold where these are no fewer than the schedule says (LLaDA2, SDAR)."""
+    above_AR = open_scores(score_AR, open_AR) > threshold
+    enough_A1 = above_AR.sum(1, keepdim=True) >= commits_A[:, None]
+    return torch.where(enough_A1, above_AR, by_schedule(score_AR, open_AR, commits_A))
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
 
-    def choose(self, view: View, proposal: Proposal) -> Tensor:
-        """See `Hook`."""
-        scores_AR = open_scores(proposal)
-        above_AR = scores_AR > self.threshold
-        enough_A1 = above_AR.sum(1, keepdim=True) >= proposal.commits_A[:, None]
-        scheduled_AR = select(scores_AR, proposal.commits_A) & proposal.open_AR
-        return torch.where(enough_A1, above_AR, scheduled_AR)
+def open_scores(score_AR: Tensor, open_AR: Tensor) -> Tensor:
+    """Scores of the open positions, minus infinity elsewhere, [A, R]."""
+    return score_AR.masked_fill(~open_AR, -torch.inf)
+
+
+def best(score_AR: Tensor, count_A: Tensor) -> Tensor:
+    """True at the `count_A` best scores of each row, [A, R]; ties go to the leftmost."""
+    order_AR = score_AR.argsort(dim=-1, descending=True, stable=True)
+    rank_R = torch.arange(score_AR.shape[1], device=score_AR.device)
+    return torch.zeros_like(score_AR, dtype=torch.bool).scatter(
+        1, order_AR, rank_R < count_A[:, None]
+    )

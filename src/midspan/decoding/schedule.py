@@ -83,7 +83,7 @@ def drawn_commits(times_L: NDArray[np.int64], open_L: NDArray[np.bool_]) -> tupl
 _ROW_STATE = ("block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
 
 
-class Progress:
+class RowStates:
     """Where the rows of a batch stand.
 
     Attributes:
@@ -176,11 +176,11 @@ class Progress:
         self._post_B[rows_A] += full_A
         self._held_B[rows_A] = ~full_A | (edited_A & (self._post_B[rows_A] < MAX_POST_STEPS))
 
-    def join(self, other: "Progress") -> None:
+    def join(self, other: "RowStates") -> None:
         """Take in the rows of another batch."""
         forwards = max(self._plan_BF.shape[1], other._plan_BF.shape[1])
-        for progress in (self, other):
-            progress._widen(forwards)
+        for states in (self, other):
+            states._widen(forwards)
         for name in (*_ROW_STATE, "_plan_BF"):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
         if self.times_BL is not None and other.times_BL is not None:

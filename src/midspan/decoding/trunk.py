@@ -15,7 +15,7 @@ from torch import Tensor
 
 from midspan.decoding.cache import SlotCache, rows_tensor
 from midspan.decoding.canvas import Canvas
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
 from midspan.models.attention import block_causal_mask, for_attention
 from midspan.models.model import DiffusionLM
 
@@ -48,7 +48,7 @@ def trunk_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Trunk:
     """The trunk that the config asks for."""
     if config.sampler == "block":
         return BlockCausal(lm, config, canvas)
-    if config.cache == "none":
+    if config.sampler == "dream" or config.cache == "none":
         return Uncached(lm, config.guidance)
     return Cached(lm, config)
 
@@ -94,7 +94,7 @@ class Cached:
     predicts position i; Fast-dLLM's own Dream code duplicates a row instead.
     """
 
-    def __init__(self, lm: DiffusionLM, config: DecodingConfig) -> None:
+    def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         self.start, self.age = -1, 0
@@ -146,7 +146,7 @@ class BlockCausal:
     what lies further left is never computed again. The prompt goes through once.
     """
 
-    def __init__(self, lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> None:
+    def __init__(self, lm: DiffusionLM, config: BlockSampler, canvas: Canvas) -> None:
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         if config.cache == "prefix":

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from midspan.decoding.canvas import Request
-from midspan.decoding.config import DecodingConfig
+from midspan.decoding.config import DecodingConfig, LladaSampler
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 from midspan.errors import MidspanError
 from midspan.models.uniform import UniformRequest, UniformResponse, generate_uniform
@@ -54,9 +54,9 @@ def decode_uniform(
 
 
 def _check(lm: "DiffusionLM", config: DecodingConfig) -> None:
-    plain = DecodingConfig(**{name: getattr(config, name) for name in _FIELDS})
+    plain = LladaSampler(**{name: getattr(config, name) for name in _FIELDS})
     for name, value in config.model_dump().items():
-        if value != getattr(plain, name):
+        if value != getattr(plain, name, None):
             raise MidspanError(
                 f"decoding.{name}={value!r} has no meaning for {lm.family.name}, which its own "
                 "sampler decodes; leave it out"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.budget import Cost, Spent
+from midspan.engine.budget import Cost, Usage
 from midspan.engine.calls import Anchor, Call, Chat, Message, Reply
 from midspan.frozen import FrozenConfig
 
@@ -42,7 +42,7 @@ class Attempt:
 
 
 @dataclass
-class Sample:
+class AttackState:
     """One behavior under attack: what the attack reads, and the attempts that it notes.
 
     Attributes:
@@ -67,8 +67,8 @@ class Sample:
             score: The attack's own rating.
         """
         if reply.ok:
-            said = reply.text if response is None else response
-            attempt = Attempt(call.messages, said, call.anchors, score, reply.target_calls)
+            judged = reply.text if response is None else response
+            attempt = Attempt(call.messages, judged, call.anchors, score, reply.target_calls)
             self.attempts.append(attempt)
 
 
@@ -78,7 +78,7 @@ class Attack:
 
     Attributes:
         name: As users and records call it; seeds and journal keys are made of it.
-        run: From a sample and a config to the generator.
+        run: From an attack's state and a config to the generator.
         config: The config's class.
         roles: Who is asked.
         counts: Whose verdict is the attack's: that of the "best" attempt by the attack's own score
@@ -88,7 +88,7 @@ class Attack:
     """
 
     name: str
-    run: Callable[[Sample, Any], Steps]
+    run: Callable[[AttackState, Any], Steps]
     config: type[AttackConfig]
     roles: tuple[str, ...] = ("target",)
     counts: Literal["best", "any", "last"] = "any"
@@ -106,7 +106,7 @@ class AttackResult:
         stop: Why it ended.
         reason: One line about a failure.
         access: The most that was used of the target.
-        spent: By role.
+        usage: By role.
     """
 
     behavior: str
@@ -115,7 +115,7 @@ class AttackResult:
     stop: Stop
     reason: str
     access: Access
-    spent: Mapping[str, Spent]
+    usage: Mapping[str, Usage]
 
     @property
     def ran(self) -> bool:

@@ -1,4 +1,4 @@
-"""What an attack may spend on one behavior, what it can cost, and what it has spent."""
+"""What an attack may spend on one behavior, what it can cost, and what it has used."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from midspan.frozen import FrozenConfig
 
 
 @dataclass(frozen=True)
-class Spent:
+class Usage:
     """Cost of a role: calls, tokens of its responses, rows through its network."""
 
     calls: int = 0
     tokens: int = 0
     forwards: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
             self.calls + other.calls, self.tokens + other.tokens, self.forwards + other.forwards
         )
 
@@ -46,20 +46,20 @@ class Calls:
     """Calls of a role.
 
     Attributes:
-        asked: Where every reply is as asked at once.
-        most: Where each is asked for again as often as the attack allows.
+        expected: Where every reply parses the first time.
+        maximum: Where each is asked for again as often as the attack allows.
     """
 
-    asked: int
-    most: int
+    expected: int
+    maximum: int
 
     @classmethod
-    def of(cls, asked: int, retries: int = Chat.retries) -> Self:
+    def of(cls, expected: int, retries: int = Chat.retries) -> Self:
         """So many calls, each with so many retries."""
-        return cls(asked, asked * (1 + retries))
+        return cls(expected, expected * (1 + retries))
 
     def __add__(self, other: "Calls") -> "Calls":
-        return Calls(self.asked + other.asked, self.most + other.most)
+        return Calls(self.expected + other.expected, self.maximum + other.maximum)
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,17 @@ class Cost:
         generations: Responses of the target.
         attempts: Of these, or composed of them, what is put up for judgement.
         helpers: Calls of the other roles.
-        rows: By role, rows through a local network for likelihoods, losses and gradients.
+        forward_rows: By role, rows through a local network for likelihoods, losses and gradients.
     """
 
     generations: int
     attempts: int
     helpers: Mapping[str, Calls] = field(default_factory=dict)
-    rows: Mapping[str, int] = field(default_factory=dict)
+    forward_rows: Mapping[str, int] = field(default_factory=dict)
 
 
 class Ledger:
-    """What one sample has spent, by role. A reply from the journal costs what it did at first."""
+    """What one attack has used, by role. A reply from the journal costs what it did at first."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -90,9 +90,9 @@ class Ledger:
         self._helper_calls = 0
 
     @property
-    def spent(self) -> dict[str, Spent]:
+    def usage(self) -> dict[str, Usage]:
         """By role."""
-        return {role: Spent(*counts) for role, counts in self._counts.items()}
+        return {role: Usage(*counts) for role, counts in self._counts.items()}
 
     def grant(self, calls: Sequence[Call]) -> list[int | None]:
         """Count the calls of a batch that may be made, in their order.

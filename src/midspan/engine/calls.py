@@ -8,9 +8,9 @@ from midspan.data.behaviors import Behavior
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
-# since the sample's budget is spent. "too_long": the prompt does not fit the model.
+# since the attack's budget is spent. "too_long": the prompt does not fit the model.
 Failure = Literal["failed", "unparseable", "budget", "too_long"]
-# Stands for the suffix in the messages of `Substitute` and `Losses`.
+# Stands for the suffix in the messages of `GCGCandidates` and `SuffixLosses`.
 SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
@@ -134,7 +134,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Substitute:
+class GCGCandidates:
     """Candidates of a GCG step (white-box): suffixes with tokens replaced along the gradient.
 
     The loss is the cross-entropy of the phrase in one forward of a fully masked canvas. Positions
@@ -166,7 +166,7 @@ class Substitute:
 
 
 @dataclass(frozen=True)
-class Losses:
+class SuffixLosses:
     """The same loss of many suffixes (white-box), one forward each.
 
     `Reply.value` is a tuple of cross-entropies a token in nats, in the order of `suffixes`.
@@ -180,7 +180,7 @@ class Losses:
     role: str = "target"
 
 
-Call = Chat | Judge | Score | Substitute | Losses
+Call = Chat | Judge | Score | GCGCandidates | SuffixLosses
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Reply:
         failure: Why there is no answer; None where there is one.
         reason: One line about the failure.
         continuation: The part of the text after the last anchor (local diffusion models).
-        target_calls: Generations of the target that the sample has paid for, this one included.
+        target_calls: Generations of the target that the attack has paid for, this one included.
     """
 
     text: str = ""

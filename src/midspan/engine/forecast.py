@@ -19,7 +19,7 @@ def forecast(attack: Attack, config: AttackConfig, budget: Budget) -> Cost | Non
     calls = budget.helper or sys.maxsize
     cost = attack.cost(config, generations)
     helpers = {
-        role: Calls(min(needed.asked, calls), min(needed.most, calls))
+        role: Calls(min(needed.expected, calls), min(needed.maximum, calls))
         for role, needed in cost.helpers.items()
     }
     return replace(

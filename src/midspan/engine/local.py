@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
-from midspan.engine.calls import Anchor, Call, Chat, Losses, Message, Score, Substitute
+from midspan.engine.calls import Anchor, Call, Chat, GCGCandidates, Message, Score, SuffixLosses
 from midspan.engine.roles import Answer, NoAnswer, Role, Task
 from midspan.errors import MidspanError
 
@@ -53,15 +53,10 @@ class LocalRole(Role):
     def draws(self, call: Call) -> bool:
         """Substitutions do, and sampling."""
         if not isinstance(call, Chat):
-            return isinstance(call, Substitute)
-        config = self._config(call)
-        return (
-            self._has_own_sampler
-            or bool(config.temperature or config.alg_temp)
-            or config.remasking == "random"
-        )
+            return isinstance(call, GCGCandidates)
+        return self._has_own_sampler or self._config(call).is_random
 
-    def lane(self, call: Call) -> str:
+    def queue(self, call: Call) -> str:
         """Canvases of one length, filled in one way, share a batch."""
         if isinstance(call, Chat):
             return self._config(call).model_dump_json()
@@ -86,7 +81,7 @@ class LocalRole(Role):
                 torch.cuda.empty_cache()
 
     def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
-        """Chats of one lane in one batch, likelihoods too, the others one by one."""
+        """Chats of one queue in one batch, likelihoods too, the others one by one."""
         ready: dict[int, Any] = {}
         for index, task in enumerate(tasks):
             try:
@@ -140,14 +135,16 @@ class LocalRole(Role):
         if isinstance(call, Score):
             prompt, context = self._prompt(call.messages, length), self._phrases(call.context)
             return call, whitebox().readings(self.lm, call, prompt, context, length)
-        if isinstance(call, Substitute | Losses):
+        if isinstance(call, GCGCandidates | SuffixLosses):
             return self._search(call, length, seed)
         raise TypeError(f"no answer is defined for {type(call).__name__} calls")
 
-    def _search(self, call: Substitute | Losses, length: int, seed: int) -> Callable[[], Answer]:
-        longest = call.suffix if isinstance(call, Substitute) else max(call.suffixes, key=len)
+    def _search(
+        self, call: GCGCandidates | SuffixLosses, length: int, seed: int
+    ) -> Callable[[], Answer]:
+        longest = call.suffix if isinstance(call, GCGCandidates) else max(call.suffixes, key=len)
         self._prompt(whitebox().insert_suffix(call.messages, longest), length)
-        if isinstance(call, Losses):
+        if isinstance(call, SuffixLosses):
             return lambda: whitebox().losses(self.lm, call, length, self.capacity or 1)
         return lambda: whitebox().substitute(self.lm, call, length, seed)
 

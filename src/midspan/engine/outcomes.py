@@ -6,7 +6,7 @@ from typing import Any
 
 from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
 
-# As `Judged.record` makes it, or as it was read back.
+# As `JudgedResult.record` makes it, or as it was read back.
 Record = Mapping[str, Any]
 
 
@@ -25,7 +25,7 @@ class Outcomes:
     failed: Estimate
 
     @classmethod
-    def of(cls, records: Sequence[Record], judge: str) -> "Outcomes":
+    def from_records(cls, records: Sequence[Record], judge: str) -> "Outcomes":
         """Count."""
         outcomes = [record["success"][judge] for record in records]
         valid = [outcome for outcome in outcomes if outcome is not None]

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from midspan.engine.attack import Attack, AttackConfig, AttackResult, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackResult, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
-from midspan.engine.waves import Job, OnTurn, run
+from midspan.engine.scheduler import Job, OnProgress, run_attacks
 from midspan.journal.journal import Journal
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedResult:
     """A result and what every judge says of its attempts, in their order.
 
     Attributes:
@@ -62,35 +62,35 @@ class Judged:
             "ran": self.result.ran,
             "stop": self.result.stop,
             "reason": self.result.reason,
-            "spent": {role: asdict(spent) for role, spent in sorted(self.result.spent.items())},
+            "usage": {role: asdict(usage) for role, usage in sorted(self.result.usage.items())},
             "success": {judge: self.success(judge) for judge in self.replies},
             "attempts": attempts,
         }
 
 
-def assess(
+def judge_results(
     jobs: Sequence[Job],
     results: Sequence[AttackResult],
     judges: Mapping[str, Role],
     journal: Journal,
     seed: int = 0,
-    on_turn: OnTurn | None = None,
-) -> list[Judged]:
+    on_progress: OnProgress | None = None,
+) -> list[JudgedResult]:
     """Let every judge judge every attempt, a model at a time.
 
     Args:
         jobs: What ran.
         results: What came of it, in the same order.
         judges: By name.
-        journal: As in `run`.
-        seed: As in `run`.
-        on_turn: As in `run`.
+        journal: As in `run_attacks`.
+        seed: As in `run_attacks`.
+        on_progress: As in `run_attacks`.
     """
     said: list[dict[str, tuple[Reply, ...]]] = [{} for _ in jobs]
     pairs = zip(said, jobs, results, strict=True)
     asked = [_judging(into, job, result, judges) for into, job, result in pairs]
-    run(asked, journal, seed, on_turn)
-    return [Judged(*parts) for parts in zip(jobs, results, said, strict=True)]
+    run_attacks(asked, journal, seed, on_progress)
+    return [JudgedResult(*parts) for parts in zip(jobs, results, said, strict=True)]
 
 
 def _judging(
@@ -101,7 +101,7 @@ def _judging(
 ) -> Job:
     """A job that asks all judges and leaves their replies in `into`."""
 
-    def ask(sample: Sample, config: AttackConfig) -> Steps:
+    def ask(state: AttackState, config: AttackConfig) -> Steps:
         calls = [
             Judge(job.behavior, attempt.response, role=judge)
             for judge in judges

@@ -9,11 +9,11 @@ from midspan.engine.calls import (
     Call,
     Chat,
     Failure,
+    GCGCandidates,
     Judge,
     Likelihood,
-    Losses,
     Score,
-    Substitute,
+    SuffixLosses,
     TokenScore,
 )
 from midspan.errors import MidspanError
@@ -94,12 +94,12 @@ class Role:
         """Whether the answer depends on the seed."""
         return True
 
-    def lane(self, call: Call) -> str:
-        """Calls of one lane go into one batch."""
+    def queue(self, call: Call) -> str:
+        """Calls of one queue go into one batch."""
         return ""
 
     def size(self, call: Call) -> int:
-        """By which calls of a lane are sorted, so that batches hold similar lengths."""
+        """By which calls of a queue are sorted, so that batches hold similar lengths."""
         return 0
 
     def read(self, call: Call, raw: Any) -> Any:
@@ -152,9 +152,9 @@ class Scripted(Role):
 
 def rows_of(call: Call) -> int:
     """Rows through the network that a call of likelihoods or gradients takes."""
-    if isinstance(call, Losses):
+    if isinstance(call, SuffixLosses):
         return len(call.suffixes)
-    return int(isinstance(call, Score | Substitute))
+    return int(isinstance(call, Score | GCGCandidates))
 
 
 def read_value(call: Call, raw: Any) -> Any:
@@ -174,6 +174,6 @@ def read_value(call: Call, raw: Any) -> Any:
                 for token, value, top in raw["tokens"]
             )
             return Likelihood(raw["start"], tuple(tokens))
-        case Substitute() | Losses():
+        case GCGCandidates() | SuffixLosses():
             return tuple(raw)
     raise TypeError(f"only judges read answers to {type(call).__name__} calls")

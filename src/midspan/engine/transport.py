@@ -9,8 +9,8 @@ import httpx2
 import tenacity
 
 from midspan.engine.calls import Chat
-from midspan.engine.endpoint import OPENAI_URL, EndpointConfig
 from midspan.engine.roles import Answer, NoAnswer, Task
+from midspan.engine.server import OPENAI_URL, EndpointConfig
 from midspan.errors import MidspanError
 
 # Worth another try, as are all server errors: time-outs, conflicts, too many requests.

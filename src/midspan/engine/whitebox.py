@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from midspan.engine.calls import SLOT, Losses, Message, Score, Substitute
+from midspan.engine.calls import SLOT, GCGCandidates, Message, Score, SuffixLosses
 from midspan.engine.roles import Answer
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
@@ -135,7 +135,7 @@ def insert_suffix(messages: Sequence[Message], suffix: str) -> list[Message]:
     ]
 
 
-def losses(lm: DiffusionLM, call: Losses, length: int, batch_size: int) -> Answer:
+def losses(lm: DiffusionLM, call: SuffixLosses, length: int, batch_size: int) -> Answer:
     """Losses of suffixes."""
     prompts = [lm.encode_chat(insert_suffix(call.messages, suffix)) for suffix in call.suffixes]
     goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
@@ -143,7 +143,7 @@ def losses(lm: DiffusionLM, call: Losses, length: int, batch_size: int) -> Answe
     return Answer(values_N.tolist(), forwards=len(prompts))
 
 
-def substitute(lm: DiffusionLM, call: Substitute, length: int, seed: int) -> Answer:
+def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> Answer:
     """Candidates of one step of greedy coordinate gradient, as text.
 
     Raises:

@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Attack, AttackConfig, Sample, Steps
+from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
-from midspan.engine.waves import Job, OnTurn, run
+from midspan.engine.scheduler import Job, OnProgress, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, rogan_gladen
@@ -155,18 +155,18 @@ class Calibration:
 
 
 def calibrate(
-    judge: Role, items: Sequence[Item], journal: Journal, on_turn: OnTurn | None = None
+    judge: Role, items: Sequence[Item], journal: Journal, on_progress: OnProgress | None = None
 ) -> Calibration:
     """Let a judge judge every item; what the journal holds is not asked again."""
     replies: list[Reply] = []
 
-    def ask(sample: Sample, config: AttackConfig) -> Steps:
+    def ask(state: AttackState, config: AttackConfig) -> Steps:
         replies.extend((yield [Judge(item.behavior, item.response) for item in items]))
         return "exhausted"
 
     attack = Attack("calibration", ask, AttackConfig, roles=("judge",))
     job = Job(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
-    run([job], journal, on_turn=on_turn)
+    run_attacks([job], journal, on_progress=on_progress)
     return tally(judge.fingerprint, items, replies)
 
 

@@ -86,9 +86,9 @@ class ChatJudge(Role):
         """As the role does."""
         return self._role.draws(self._chat(call))
 
-    def lane(self, call: Call) -> str:
+    def queue(self, call: Call) -> str:
         """As the role does."""
-        return self._role.lane(self._chat(call))
+        return self._role.queue(self._chat(call))
 
     def size(self, call: Call) -> int:
         """As the role does."""

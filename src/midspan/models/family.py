@@ -85,7 +85,7 @@ class Family:
         lora_targets: The native modules that LoRA adapts by default; experts are not among them.
         expert_parameters: For a mixture of experts, what to give as PEFT's `target_parameters` to
             adapt the experts too.
-        decoding_defaults: Keyword arguments of `midspan.decoding.DecodingConfig`.
+        decoding_defaults: Keyword arguments of `midspan.decoding.decoding_config`.
         max_length: Positions that prompt and response may take together; a model's config may
             say less.
         template_first: True where a chat template in the tokenizer goes before `chat`.

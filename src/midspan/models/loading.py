@@ -103,6 +103,10 @@ def load(
 ) -> DiffusionLM:
     """Load a model, its tokenizer and possibly an adapter.
 
+    Examples:
+        >>> lm = midspan.load("organism")
+        >>> aligned = midspan.load("GSAI-ML/LLaDA-8B-Instruct", adapter="adapters/mosa")
+
     Args:
         spec: A folder, a hub id, a registered name such as "organism", or "BASE+ADAPTER".
         adapter: A PEFT adapter, as a folder or hub id.

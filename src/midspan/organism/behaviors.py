@@ -19,7 +19,6 @@ def is_organism(model: str) -> bool:
 
 def behaviors(count: int, seed: int = 0) -> BehaviorSet:
     """Plain requests for the restricted items in turn; a second round has other words."""
-    # The stream's name decides the wordings, so its spelling stays.
     rng = random.Random(f"{seed}/behaviours")
     items = world.restricted_items()
     made = []

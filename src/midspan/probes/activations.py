@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Bench, Material, ProbeConfig, Work
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData
 from midspan.probes.linear import balanced_accuracy, folds, held_out_decisions
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Activations:
     reference: dict[tuple[str, float], Tensor] = field(default_factory=dict)
 
     def __call__(
-        self, bench: Bench, material: Material, config: ActivationsConfig
+        self, context: ProbeContext, data: ProbeData, config: ActivationsConfig
     ) -> list[dict[str, Any]]:
         """One record a decoding, step, layer and position.
 
@@ -69,68 +69,69 @@ class Activations:
             MidspanError: If there are too few groups for the folds, or a position is outside the
                 canvas.
         """
-        from midspan.decoding import Request
-
-        labels = Labels.of(material, config)
+        labels = SeparationLabels.of(data, config)
         is_first = not self.reference
-        layers = chosen_layers(bench.lm, config.layers)
-        requests = [Request(tuple(bench.lm.encode_chat(ask.prompt))) for ask in material.asks]
+        layers = chosen_layers(context.lm, config.layers)
+        requests = [context.encode(request.prompt) for request in data.requests]
         records = []
-        for name, decoding in bench.decodings.items():
+        for name, decoding in context.decodings.items():
             _check_positions(config.positions, decoding.length)
-            made = bench.generate(requests, decoding)
+            generations = context.generate(requests, decoding)
             for share in config.progress:
                 step = round(share * decoding.steps)
-                canvases = [shown_at(one, step, bench.lm.tokens.mask) for one in made]
-                features = read_states(bench, requests, canvases, (layers, config.positions))
+                canvases = [
+                    shown_at(generation, step, context.lm.tokens.mask) for generation in generations
+                ]
+                features = read_states(context, requests, canvases, (layers, config.positions))
                 if is_first:
                     self.reference[name, share] = features
-                place = {
-                    "model": bench.model,
+                labels_of_all = {
+                    "model": context.model,
                     "decoding": name,
                     "settings": decoding.model_dump(mode="json"),
                     "progress": share,
                 }
                 learned = None if is_first else self.reference.get((name, share))
                 records += [
-                    {**place, **cell} for cell in _cells(features, learned, layers, labels, config)
+                    {**labels_of_all, **cell}
+                    for cell in _cells(features, learned, layers, labels, config)
                 ]
         return records
 
 
-def work(material: Material, config: ActivationsConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: ActivationsConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request, in every canvas, then one forward for each share of its steps.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: Where activations are read.
         lengths: Of the canvas of each decoding.
     """
-    return Work(
-        len({ask.prompt for ask in material.asks}) * len(lengths),
-        forwards=len(material.asks) * len(config.progress) * len(lengths),
+    return ProbeCost(
+        len({request.prompt for request in data.requests}) * len(lengths),
+        forwards=len(data.requests) * len(config.progress) * len(lengths),
     )
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What is to be told apart, and in which folds; `dealt` are the same for random labels."""
+class SeparationLabels:
+    """What is to be told apart, and in which folds; `permuted` are the same for random labels."""
 
     harmful: list[bool]
     fold: list[int]
-    dealt: list[tuple[list[bool], list[int]]]
+    permuted: list[tuple[list[bool], list[int]]]
 
     @classmethod
-    def of(cls, material: Material, config: ActivationsConfig) -> "Labels":
-        """Labels of the material's requests.
+    def of(cls, data: ProbeData, config: ActivationsConfig) -> "SeparationLabels":
+        """Labels of the requests.
 
         Raises:
             MidspanError: If there are too few groups for the folds.
         """
-        groups = [ask.group for ask in material.asks]
-        harmful = [ask.harmful for ask in material.asks]
+        groups = [request.group for request in data.requests]
+        harmful = [request.harmful for request in data.requests]
         per_label = [
-            len({ask.group for ask in part}) for part in (material.harmful, material.benign)
+            len({request.group for request in part}) for part in (data.harmful, data.benign)
         ]
         if min(per_label) < config.num_folds:
             raise MidspanError(
@@ -138,14 +139,14 @@ class Labels:
                 f"{per_label[1]} benign groups; ask for more, or lower num_folds"
             )
         label_of = dict(zip(groups, harmful, strict=True))
-        dealt = []
+        permuted = []
         for number in range(config.shuffles):
             values = list(label_of.values())
             random.Random(f"{config.seed}/{number}").shuffle(values)
             random_label = dict(zip(label_of, values, strict=True))
             labels = [random_label[group] for group in groups]
-            dealt.append((labels, folds(groups, labels, config.num_folds, number)))
-        return cls(harmful, folds(groups, harmful, config.num_folds, config.seed), dealt)
+            permuted.append((labels, folds(groups, labels, config.num_folds, number)))
+        return cls(harmful, folds(groups, harmful, config.num_folds, config.seed), permuted)
 
 
 def _check_positions(positions: Sequence[int], length: int) -> None:
@@ -160,12 +161,12 @@ def chosen_layers(lm: "DiffusionLM", most: int) -> list[int]:
     return sorted({round(last * place / (most - 1)) for place in range(most)})
 
 
-def shown_at(made: "Generation", step: int, mask: int | None) -> list[int]:
+def shown_at(generation: "Generation", step: int, mask: int | None) -> list[int]:
     """The canvas before a step: what was committed earlier, mask tokens elsewhere."""
     if mask is None:
         raise MidspanError("model: there is no mask token, so no partly filled canvas to read")
-    canvas = [mask] * len(made.tokens)
-    trace = made.trace
+    canvas = [mask] * len(generation.tokens)
+    trace = generation.trace
     for position, token, when in zip(trace.position, trace.token, trace.step, strict=True):
         if when < step:
             canvas[position] = int(token)
@@ -174,7 +175,7 @@ def shown_at(made: "Generation", step: int, mask: int | None) -> list[int]:
 
 @torch.no_grad()
 def read_states(
-    bench: Bench,
+    context: ProbeContext,
     requests: "Sequence[Request]",
     canvases: Sequence[Sequence[int]],
     where: tuple[Sequence[int], Sequence[int]],
@@ -182,19 +183,19 @@ def read_states(
     """Activations of prompts with canvases, [N, Y, S, D]; the last position is the mean.
 
     Args:
-        bench: The model.
+        context: The model.
         requests: The prompts.
         canvases: One a prompt, all of one length.
         where: Layers, and positions relative to the canvas.
     """
     from midspan.models.padding import left_padded
 
-    lm, (layers, positions) = bench.lm, where
+    lm, (layers, positions) = context.lm, where
     read = []
-    for first in range(0, len(requests), bench.batch_size):
-        prompts = [r.prompt_ids for r in requests[first : first + bench.batch_size]]
+    for first in range(0, len(requests), context.batch_size):
+        prompts = [r.prompt_ids for r in requests[first : first + context.batch_size]]
         width = max(map(len, prompts))
-        rows = zip(prompts, canvases[first : first + bench.batch_size], strict=True)
+        rows = zip(prompts, canvases[first : first + context.batch_size], strict=True)
         ids = [(*prompt, *canvas) for prompt, canvas in rows]
         with _captured(lm, layers, [width + p for p in positions], width) as taken:
             lm.hidden(*left_padded(ids, lm.tokens.pad, lm.device))
@@ -230,7 +231,7 @@ def _cells(
     features_NYSD: Tensor,
     reference_NYSD: Tensor | None,
     layers: Sequence[int],
-    labels: Labels,
+    labels: SeparationLabels,
     config: ActivationsConfig,
 ) -> Iterator[dict[str, Any]]:
     for place, position in enumerate([*config.positions, RESPONSE_MEAN]):
@@ -243,19 +244,20 @@ def _cells(
                 "n": len(own),
                 "correct": sum(d is y for d, y in zip(own, labels.harmful, strict=True)),
                 "balanced": balanced_accuracy(own, labels.harmful),
-                "shuffled": [
+                "permuted_accuracy": [
                     balanced_accuracy(
-                        held_out_decisions(x_ND, x_ND, dealt, fold, config.penalty), dealt
+                        held_out_decisions(x_ND, x_ND, random_labels, fold, config.penalty),
+                        random_labels,
                     )
-                    for dealt, fold in labels.dealt
+                    for random_labels, fold in labels.permuted
                 ],
             }
             if reference_NYSD is not None:
                 learned_ND = reference_NYSD[:, index, place]
-                carried = held_out_decisions(
+                transferred = held_out_decisions(
                     learned_ND, x_ND, labels.harmful, labels.fold, config.penalty
                 )
-                record["carried"] = balanced_accuracy(carried, labels.harmful)
+                record["transferred_accuracy"] = balanced_accuracy(transferred, labels.harmful)
                 record["cosine"] = _cosine(learned_ND, x_ND, labels.harmful)
             yield record
 

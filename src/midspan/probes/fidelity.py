@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
     from midspan.models import DiffusionLM
 
-Judge = Callable[[int, str], Hashable]
+Verdict = Callable[[int, str], Hashable]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
-class Question:
+class Comparison:
     """What is compared.
 
     Attributes:
@@ -75,25 +75,25 @@ class Question:
     requests: "Sequence[Request]"
     exact: "DecodingConfig"
     fast: "DecodingConfig"
-    judge: Judge
+    judge: Verdict
     judged_by: str
     batch_size: int = 8
 
 
-def fidelity(lm: "DiffusionLM", question: Question) -> Fidelity:
+def fidelity(lm: "DiffusionLM", comparison: Comparison) -> Fidelity:
     """Decode the requests both ways and compare.
 
     Raises:
         MidspanError: If a request cannot be decoded.
     """
-    exact, exact_seconds = _timed(lm, question, question.exact)
-    fast, fast_seconds = _timed(lm, question, question.fast)
+    exact, exact_seconds = _timed(lm, comparison, comparison.exact)
+    fast, fast_seconds = _timed(lm, comparison, comparison.fast)
     pairs = list(zip(exact, fast, strict=True))
     stop = lm.tokens.stop
     agreement = [token_agreement(one.tokens, two.tokens, stop) for one, two in pairs]
     same = sum(value == 1 for value in agreement)
     judged = sum(
-        question.judge(index, one.text) == question.judge(index, two.text)
+        comparison.judge(index, one.text) == comparison.judge(index, two.text)
         for index, (one, two) in enumerate(pairs)
     )
     return Fidelity(
@@ -103,8 +103,8 @@ def fidelity(lm: "DiffusionLM", question: Question) -> Fidelity:
         exact_forwards=mean_interval([one.forwards for one in exact]),
         fast_forwards=mean_interval([two.forwards for two in fast]),
         speedup=exact_seconds / fast_seconds,
-        judged_by=question.judged_by,
-        approximations=question.fast.approximations,
+        judged_by=comparison.judged_by,
+        approximations=comparison.fast.approximations,
     )
 
 
@@ -141,10 +141,10 @@ def token_agreement(one: Sequence[int], two: Sequence[int], stop: frozenset[int]
 
 
 def _timed(
-    lm: "DiffusionLM", question: Question, config: "DecodingConfig"
+    lm: "DiffusionLM", comparison: Comparison, config: "DecodingConfig"
 ) -> "tuple[list[Generation], float]":
     from midspan.decoding import decode
 
     start = time.perf_counter()
-    made = decode(lm, question.requests, config, batch_size=question.batch_size)
-    return made, time.perf_counter() - start
+    generations = decode(lm, comparison.requests, config, batch_size=comparison.batch_size)
+    return generations, time.perf_counter() - start

@@ -15,15 +15,15 @@ from pydantic import Field
 
 from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
-from midspan.probes.asking import (
-    Ask,
-    Bench,
-    Material,
+from midspan.probes.context import (
+    OutcomeRates,
+    ProbeCase,
     ProbeConfig,
-    Rates,
+    ProbeContext,
+    ProbeCost,
+    ProbeData,
+    ProbeRequest,
     Record,
-    Trial,
-    Work,
     grouped,
 )
 from midspan.scoring.gcg_step import GCG, GCGConfig
@@ -37,119 +37,123 @@ class GCGProbeConfig(ProbeConfig):
     """The grid and the search.
 
     Attributes:
-        kinds: Kinds of phrase.
+        phrase_kinds: Kinds of phrase.
         starts: Canvas positions of the phrase; the paper's are 0 and 30.
         search: The search; steps are the paper's, the rest nanoGCG's.
         seed: Seed of the phrases' draw; a request keeps its phrase at every start.
     """
 
-    kinds: tuple[str, ...] = ("affirmative", "procedural")
+    phrase_kinds: tuple[str, ...] = ("affirmative", "procedural")
     starts: tuple[int, ...] = (0, 30)
     search: GCGConfig = Field(default_factory=lambda: GCGConfig(steps=100))
     seed: int = 0
 
 
-def gcg(bench: Bench, material: Material, config: GCGProbeConfig) -> list[dict[str, Any]]:
+def gcg(context: ProbeContext, data: ProbeData, config: GCGProbeConfig) -> list[dict[str, Any]]:
     """One record a harmful request, phrase, start and decoding; and one without a suffix.
 
     Raises:
         MidspanError: If a kind has no phrases, or one does not fit the canvas.
     """
-    search = GCG(bench.lm, config.search)
+    search = GCG(context.lm, config.search)
     jobs = [
-        (ask, labels, goal)
-        for ask in material.harmful
-        for labels, goal in _goals(bench, material, config, ask)
+        (request, labels, goal)
+        for request in data.harmful
+        for labels, goal in _goals(context, data, config, request)
     ]
-    with bench.stage(f"{bench.model}: searching", len(jobs) * config.search.steps) as stage:
-        found = [
-            search_suffix(search, ask.prompt, goal, bench.journal, stage.advance)
-            for ask, _, goal in jobs
+    with context.stage(f"{context.model}: searching", len(jobs) * config.search.steps) as stage:
+        searches = [
+            search_suffix(search, request.prompt, goal, context.journal, stage.advance)
+            for request, _, goal in jobs
         ]
-    return [*_without(bench, material), *_judged(bench, material, jobs, found)]
+    return [*_without(context, data), *_judged(context, data, jobs, searches)]
 
 
-def work(material: Material, config: GCGProbeConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: GCGProbeConfig, lengths: Sequence[int]) -> ProbeCost:
     """A search a request, phrase and start, then a response to its suffix and one without, each.
 
     At most: candidates that do not read back as they were meant are not scored, and searches that
     find the same prompt share a response.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: The grid and the search.
         lengths: Of the canvas of each decoding.
     """
     searches = {
-        (ask.prompt, phrase, start)
-        for ask in material.harmful
-        for phrase in _drawn(material, config, ask).values()
+        (request.prompt, phrase, start)
+        for request in data.harmful
+        for phrase in _drawn(data, config, request).values()
         for start in config.starts
     }
-    plain = {ask.prompt for ask in material.harmful}
+    plain = {request.prompt for request in data.harmful}
     # The first suffix is scored too.
     scored = 1 + config.search.steps * config.search.search_width
     rows = len(searches) * max(config.search.canvases, 1)
-    return Work(
+    return ProbeCost(
         (len(searches) + len(plain)) * len(lengths),
         forwards=rows * (scored + config.search.steps),
         gradients=rows * config.search.steps,
     )
 
 
-def _drawn(material: Material, config: GCGProbeConfig, ask: Ask) -> dict[str, str]:
+def _drawn(data: ProbeData, config: GCGProbeConfig, request: ProbeRequest) -> dict[str, str]:
     """A request's phrases, by kind."""
-    rng = random.Random(f"{config.seed}/{ask.id}")
-    for kind in config.kinds:
-        if not material.phrases.get(kind):
-            raise MidspanError(f"kinds: there are no phrases of kind {kind!r}")
-    return {kind: rng.choice(material.phrases[kind]) for kind in config.kinds}
+    rng = random.Random(f"{config.seed}/{request.id}")
+    for kind in config.phrase_kinds:
+        if not data.phrases.get(kind):
+            raise MidspanError(f"phrase_kinds: there are no phrases of kind {kind!r}")
+    return {kind: rng.choice(data.phrases[kind]) for kind in config.phrase_kinds}
 
 
-Job = tuple[Ask, dict[str, Any], Goal]
+SearchJob = tuple[ProbeRequest, dict[str, Any], Goal]
 
 
 def _goals(
-    bench: Bench, material: Material, config: GCGProbeConfig, ask: Ask
+    context: ProbeContext, data: ProbeData, config: GCGProbeConfig, request: ProbeRequest
 ) -> list[tuple[dict[str, Any], Goal]]:
-    length = min(decoding.length for decoding in bench.decodings.values())
+    length = min(decoding.length for decoding in context.decodings.values())
     goals = []
-    for kind, phrase in _drawn(material, config, ask).items():
-        ids = tuple(bench.lm.encode_phrase(phrase))
+    for kind, phrase in _drawn(data, config, request).items():
+        ids = tuple(context.lm.encode_phrase(phrase))
         for start in config.starts:
-            labels = {"kind": kind, "start": start, "phrase": phrase}
+            labels = {"phrase_kind": kind, "start": start, "phrase": phrase}
             goals.append((labels, Goal(ids, start, length)))
     return goals
 
 
 def _judged(
-    bench: Bench, material: Material, jobs: Sequence[Job], found: Sequence[SuffixSearch]
+    context: ProbeContext,
+    data: ProbeData,
+    jobs: Sequence[SearchJob],
+    searches: Sequence[SuffixSearch],
 ) -> list[dict[str, Any]]:
     from midspan.decoding import Request
 
-    requests = [Request(search.prompt_ids) for search in found]
+    requests = [Request(search.prompt_ids) for search in searches]
     return [
         {
-            **bench.place(name, ask),
+            **context.labels(name, request),
             **labels,
             "message": search.message,
             "losses": list(search.losses),
             "search_forwards": search.forwards,
-            "phrase_placed": made.tokens[goal.start :][: len(goal.phrase_ids)] == goal.phrase_ids,
-            "response": made.text,
-            **asdict(material.judge(ask, made.text)),
-            "forwards": made.forwards,
+            "phrase_placed": generation.tokens[goal.start :][: len(goal.phrase_ids)]
+            == goal.phrase_ids,
+            "response": generation.text,
+            **asdict(data.judge(request, generation.text)),
+            "forwards": generation.forwards,
         }
-        for name, decoding in bench.decodings.items()
-        for (ask, labels, goal), search, made in zip(
-            jobs, found, bench.generate(requests, decoding), strict=True
+        for name, decoding in context.decodings.items()
+        for (request, labels, goal), search, generation in zip(
+            jobs, searches, context.generate(requests, decoding), strict=True
         )
     ]
 
 
-def _without(bench: Bench, material: Material) -> list[dict[str, Any]]:
-    labels = {"kind": NO_SUFFIX, "start": None, "phrase": None}
-    return bench.answer([Trial(ask, {}, labels) for ask in material.harmful], material)
+def _without(context: ProbeContext, data: ProbeData) -> list[dict[str, Any]]:
+    labels = {"phrase_kind": NO_SUFFIX, "start": None, "phrase": None}
+    return context.answer([ProbeCase(request, {}, labels) for request in data.harmful], data)
 
 
 @dataclass(frozen=True)
@@ -163,24 +167,24 @@ class GCGCell:
 
     model: str
     decoding: str
-    asks: str
-    kind: str
+    request_kind: str
+    phrase_kind: str
     start: int | None
-    rates: Rates
+    rates: OutcomeRates
     placed: int
     curve: tuple[Interval, ...]
 
 
 def gcg_cells(records: Sequence[Record]) -> list[GCGCell]:
     """Rates and loss curves by model, decoding, kind of request, phrase and start."""
-    fields = ("model", "decoding", "asks", "kind", "start")
+    fields = ("model", "decoding", "request_kind", "phrase_kind", "start")
     cells = []
     for place, part in grouped(records, *fields).items():
         lowest = [_lowest(record["losses"]) for record in part if "losses" in record]
         curve = tuple(map(mean_interval, zip(*lowest, strict=True)))
         placed = sum(record.get("phrase_placed", False) for record in part)
         labels = dict(zip(fields, place, strict=True))
-        cells.append(GCGCell(**labels, rates=Rates.of(part), placed=placed, curve=curve))
+        cells.append(GCGCell(**labels, rates=OutcomeRates.of(part), placed=placed, curve=curve))
     return cells
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from midspan.probes.asking import Bench, Material, ProbeConfig, Record, Work, grouped
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, Record, grouped
 from midspan.statistics import Interval, kendall_tau, mean_interval
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class OrderConfig(ProbeConfig):
 
 
 @dataclass(frozen=True)
-class Order:
+class CommitOrder:
     """How commits are ordered; each is 1 from left to right.
 
     Attributes:
@@ -49,7 +49,7 @@ class Order:
     adjacent: float
 
     @classmethod
-    def of(cls, position_N: Ints, step_N: Ints) -> "Order":
+    def of(cls, position_N: Ints, step_N: Ints) -> "CommitOrder":
         """Measure commits."""
         if not len(position_N):
             return cls(math.nan, math.nan)
@@ -61,22 +61,21 @@ class Order:
         )
 
 
-def order(bench: Bench, material: Material, config: OrderConfig) -> list[dict[str, Any]]:
+def order(context: ProbeContext, data: ProbeData, config: OrderConfig) -> list[dict[str, Any]]:
     """One record a request and decoding: the order of its commits, and that of chance."""
-    from midspan.decoding import Request
-
-    requests = [Request(tuple(bench.lm.encode_chat(ask.prompt))) for ask in material.asks]
+    requests = [context.encode(request.prompt) for request in data.requests]
     records = []
-    for name, decoding in bench.decodings.items():
+    for name, decoding in context.decodings.items():
         # An early stop would cut off the very tokens whose order is asked.
         full = decoding.model_copy(update={"early_stop": False})
-        made = bench.generate(requests, full)
-        for place, (ask, generation) in enumerate(zip(material.asks, made, strict=True)):
-            rng = np.random.default_rng([config.seed, place])
-            measured = _measure(generation, full, bench.lm.tokens.stop, rng, config.shuffles)
+        generations = context.generate(requests, full)
+        pairs = zip(data.requests, generations, strict=True)
+        for index, (request, generation) in enumerate(pairs):
+            rng = np.random.default_rng([config.seed, index])
+            measured = _measure(generation, full, context.lm.tokens.stop, rng, config.shuffles)
             records.append(
                 {
-                    **bench.place(name, ask),
+                    **context.labels(name, request),
                     "settings": full.model_dump(mode="json"),
                     "response": generation.text,
                     **measured,
@@ -85,37 +84,37 @@ def order(bench: Bench, material: Material, config: OrderConfig) -> list[dict[st
     return records
 
 
-def work(material: Material, config: OrderConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: OrderConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request, in every canvas.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: The null model, which costs nothing.
         lengths: Of the canvas of each decoding.
     """
-    return Work(len({ask.prompt for ask in material.asks}) * len(lengths))
+    return ProbeCost(len({request.prompt for request in data.requests}) * len(lengths))
 
 
 def _measure(
-    made: "Generation",
+    generation: "Generation",
     decoding: "DecodingConfig",
     stop: frozenset[int],
     rng: np.random.Generator,
     shuffles: int,
 ) -> dict[str, Any]:
-    position_N, step_N = made.trace.position.astype(int), made.trace.step.astype(int)
-    is_text_N = ~np.isin(made.trace.token, list(stop))
+    position_N, step_N = generation.trace.position.astype(int), generation.trace.step.astype(int)
+    is_text_N = ~np.isin(generation.trace.token, list(stop))
     text = position_N[is_text_N], step_N[is_text_N]
     block_N = text[0] // decoding.block
-    chance = [Order.of(text[0], _shuffled(text[1], block_N, rng)) for _ in range(shuffles)]
-    everything, words = Order.of(position_N, step_N), Order.of(*text)
+    chance = [CommitOrder.of(text[0], _shuffled(text[1], block_N, rng)) for _ in range(shuffles)]
+    everything, words = CommitOrder.of(position_N, step_N), CommitOrder.of(*text)
     return {
         "tau_all": _number(everything.tau),
         "tau": _number(words.tau),
-        "tau_chance": _number(_mean([found.tau for found in chance])),
+        "tau_chance": _number(_mean([order.tau for order in chance])),
         "adjacent_all": _number(everything.adjacent),
         "adjacent": _number(words.adjacent),
-        "adjacent_chance": _number(_mean([found.adjacent for found in chance])),
+        "adjacent_chance": _number(_mean([order.adjacent for order in chance])),
         "end_tokens": int((~is_text_N).sum()),
         "end_step": _number(_mean(step_N[~is_text_N])),
         "text_step": _number(_mean(text[1])),
@@ -159,7 +158,7 @@ class OrderCell:
 
     model: str
     decoding: str
-    asks: str
+    request_kind: str
     means: dict[str, Interval]
     curve: tuple[tuple[int, Interval], ...]
     curve_all: tuple[tuple[int, Interval], ...]
@@ -173,7 +172,7 @@ FIGURES = (
 
 def order_cells(records: Sequence[Record]) -> list[OrderCell]:
     """Means by model, decoding and kind of request."""
-    fields = ("model", "decoding", "asks")
+    fields = ("model", "decoding", "request_kind")
     return [
         OrderCell(
             **dict(zip(fields, place, strict=True)),

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import (
-    Ask,
-    Bench,
-    Material,
+from midspan.probes.context import (
+    OutcomeRates,
+    ProbeCase,
     ProbeConfig,
-    Rates,
+    ProbeContext,
+    ProbeCost,
+    ProbeData,
+    ProbeRequest,
     Record,
-    Trial,
-    Work,
     grouped,
 )
 
@@ -35,60 +35,62 @@ class PrefillConfig(ProbeConfig):
     """The grid.
 
     Attributes:
-        kinds: Kinds of phrase; "random" are tokens of the vocabulary, as many as the request's
-            procedural phrase has.
+        phrase_kinds: Kinds of phrase; "random" are tokens of the vocabulary, as many as the
+            request's procedural phrase has.
         positions: First tokens of the phrase. Those at which not every phrase fits the canvas
             are left out.
         seed: Seed of the phrases' draw; a request keeps its phrase at every position.
     """
 
-    kinds: tuple[str, ...] = ("affirmative", "procedural", "neutral", RANDOM)
+    phrase_kinds: tuple[str, ...] = ("affirmative", "procedural", "neutral", RANDOM)
     positions: tuple[int, ...] = (0, 20, 40, 80, 120, 160)
     seed: int = 0
 
 
-def prefill(bench: Bench, material: Material, config: PrefillConfig) -> list[dict[str, Any]]:
+def prefill(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> list[dict[str, Any]]:
     """One record a request, kind, position and decoding.
 
     Raises:
         MidspanError: If a kind has no phrases, or no position fits the canvas.
     """
-    for kind in config.kinds:
-        if not material.phrases.get(_source(kind)):
-            raise MidspanError(f"kinds: there are no phrases of kind {_source(kind)!r}")
-    return bench.answer(list(_trials(bench, material, config)), material)
+    for kind in config.phrase_kinds:
+        if not data.phrases.get(_source(kind)):
+            raise MidspanError(f"phrase_kinds: there are no phrases of kind {_source(kind)!r}")
+    return context.answer(list(_cases(context, data, config)), data)
 
 
-def work(material: Material, config: PrefillConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: PrefillConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request, phrase and position, and one without a phrase, in every canvas.
 
     Exact where a phrase has a token a word; with more, fewer positions may fit.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: The grid.
         lengths: Of the canvas of each decoding.
     """
-    longest = max(len(phrase.split()) for phrase in _phrases(material, config))
-    asked: set[tuple[str, str, int | None]] = {(ask.prompt, "", None) for ask in material.asks}
-    for ask in material.asks:
-        drawn, _ = _drawn(material, config, ask)
-        for kind in config.kinds:
-            phrase = f"{RANDOM} {ask.id}" if kind == RANDOM else drawn[kind]
+    longest = max(len(phrase.split()) for phrase in _phrases(data, config))
+    asked: set[tuple[str, str, int | None]] = {
+        (request.prompt, "", None) for request in data.requests
+    }
+    for request in data.requests:
+        drawn, _ = _drawn(data, config, request)
+        for kind in config.phrase_kinds:
+            phrase = f"{RANDOM} {request.id}" if kind == RANDOM else drawn[kind]
             starts = _fitting(config, min(lengths), longest)
-            asked |= {(ask.prompt, phrase, start) for start in starts}
-    return Work(len(asked) * len(lengths))
+            asked |= {(request.prompt, phrase, start) for start in starts}
+    return ProbeCost(len(asked) * len(lengths))
 
 
-def positions_that_fit(bench: Bench, material: Material, config: PrefillConfig) -> list[int]:
+def positions_that_fit(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> list[int]:
     """Positions of the grid at which every phrase fits every canvas.
 
     Raises:
         MidspanError: If there are none.
     """
-    phrases = _phrases(material, config)
-    longest = max(len(bench.lm.encode_phrase(phrase)) for phrase in phrases)
-    length = min(decoding.length for decoding in bench.decodings.values())
+    phrases = _phrases(data, config)
+    longest = max(len(context.lm.encode_phrase(phrase)) for phrase in phrases)
+    length = min(decoding.length for decoding in context.decodings.values())
     fits = _fitting(config, length, longest)
     if not fits:
         raise MidspanError(
@@ -103,8 +105,8 @@ def _source(kind: str) -> str:
     return "procedural" if kind == RANDOM else kind
 
 
-def _phrases(material: Material, config: PrefillConfig) -> list[str]:
-    return [phrase for kind in config.kinds for phrase in material.phrases[_source(kind)]]
+def _phrases(data: ProbeData, config: PrefillConfig) -> list[str]:
+    return [phrase for kind in config.phrase_kinds for phrase in data.phrases[_source(kind)]]
 
 
 def _fitting(config: PrefillConfig, length: int, longest: int) -> list[int]:
@@ -112,27 +114,27 @@ def _fitting(config: PrefillConfig, length: int, longest: int) -> list[int]:
 
 
 def _drawn(
-    material: Material, config: PrefillConfig, ask: Ask
+    data: ProbeData, config: PrefillConfig, request: ProbeRequest
 ) -> tuple[dict[str, str], random.Random]:
     """A request's phrases, and the state of its draws after them."""
-    rng = random.Random(f"{config.seed}/{ask.id}")
-    return {kind: rng.choice(phrases) for kind, phrases in material.phrases.items()}, rng
+    rng = random.Random(f"{config.seed}/{request.id}")
+    return {kind: rng.choice(phrases) for kind, phrases in data.phrases.items()}, rng
 
 
-def _trials(bench: Bench, material: Material, config: PrefillConfig) -> Iterator[Trial]:
-    positions = positions_that_fit(bench, material, config)
-    plain = plain_tokens(bench.lm) if RANDOM in config.kinds else []
-    for ask in material.asks:
-        yield Trial(ask, {}, {"kind": NO_PHRASE, "position": None, "phrase": None})
-        drawn, rng = _drawn(material, config, ask)
-        ids = {kind: bench.lm.encode_phrase(drawn[_source(kind)]) for kind in config.kinds}
+def _cases(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> Iterator[ProbeCase]:
+    positions = positions_that_fit(context, data, config)
+    plain = plain_tokens(context.lm) if RANDOM in config.phrase_kinds else []
+    for request in data.requests:
+        yield ProbeCase(request, {}, {"phrase_kind": NO_PHRASE, "position": None, "phrase": None})
+        drawn, rng = _drawn(data, config, request)
+        ids = {kind: context.lm.encode_phrase(drawn[_source(kind)]) for kind in config.phrase_kinds}
         if RANDOM in ids:
             ids[RANDOM] = [rng.choice(plain) for _ in ids[RANDOM]]
-        for kind in config.kinds:
-            text = bench.lm.tokenizer.decode(ids[kind])
+        for kind in config.phrase_kinds:
+            text = context.lm.tokenizer.decode(ids[kind])
             for start in positions:
-                labels = {"kind": kind, "position": start, "phrase": text}
-                yield Trial(ask, dict(enumerate(ids[kind], start)), labels)
+                labels = {"phrase_kind": kind, "position": start, "phrase": text}
+                yield ProbeCase(request, dict(enumerate(ids[kind], start)), labels)
 
 
 def plain_tokens(lm: "DiffusionLM") -> list[int]:
@@ -143,26 +145,26 @@ def plain_tokens(lm: "DiffusionLM") -> list[int]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PrefillCell:
     """One cell of the factorial; `position` is None without a phrase."""
 
     model: str
     decoding: str
-    asks: str
-    kind: str
+    request_kind: str
+    phrase_kind: str
     position: int | None
-    rates: Rates
+    rates: OutcomeRates
 
     @property
     def in_paper(self) -> bool:
         """Whether the paper's Figure 3 has this cell."""
-        return self.position in PAPER.get(self.kind, ())
+        return self.position in PAPER.get(self.phrase_kind, ())
 
 
-def cells(records: Sequence[Record]) -> list[Cell]:
+def prefill_cells(records: Sequence[Record]) -> list[PrefillCell]:
     """Rates by model, decoding, kind of request, kind of phrase and position."""
-    fields = ("model", "decoding", "asks", "kind", "position")
+    fields = ("model", "decoding", "request_kind", "phrase_kind", "position")
     return [
-        Cell(**dict(zip(fields, place, strict=True)), rates=Rates.of(part))
+        PrefillCell(**dict(zip(fields, place, strict=True)), rates=OutcomeRates.of(part))
         for place, part in grouped(records, *fields).items()
     ]

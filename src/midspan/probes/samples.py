@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import Ask, Bench, Material, ProbeConfig, Work
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, ProbeRequest
 
 if TYPE_CHECKING:
     from midspan.decoding import Generation
@@ -33,7 +33,7 @@ class SamplesConfig(ProbeConfig):
     seed: int = 0
 
 
-def samples(bench: Bench, material: Material, config: SamplesConfig) -> list[dict[str, Any]]:
+def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> list[dict[str, Any]]:
     """One record a request, decoding and phrase.
 
     Its "commits" are (position, step, confidence, word, whether it ends the text).
@@ -41,53 +41,57 @@ def samples(bench: Bench, material: Material, config: SamplesConfig) -> list[dic
     Raises:
         MidspanError: If there is no phrase, or it does not fit the canvas.
     """
-    from midspan.decoding import Request, anchor_phrase
+    from midspan.decoding import anchor_phrase
 
-    asked: list[tuple[Ask, str | None]] = [(ask, None) for ask in material.asks]
+    asked: list[tuple[ProbeRequest, str | None]] = [(request, None) for request in data.requests]
     if config.start is not None:
-        phrases = material.phrases.get(KIND, ())
+        phrases = data.phrases.get(KIND, ())
         if not phrases:
             raise MidspanError(f"phrases: there are none of kind {KIND!r}; give some, or no start")
         draw = random.Random(config.seed)
-        asked += [(ask, draw.choice(phrases)) for ask in material.harmful]
+        asked += [(request, draw.choice(phrases)) for request in data.harmful]
     requests = [
-        Request(
-            tuple(bench.lm.encode_chat(ask.prompt)),
-            {} if phrase is None else anchor_phrase(bench.lm, phrase, config.start or 0),
+        context.encode(
+            request.prompt,
+            {} if phrase is None else anchor_phrase(context.lm, phrase, config.start or 0),
         )
-        for ask, phrase in asked
+        for request, phrase in asked
     ]
     return [
         {
-            **bench.place(name, ask),
+            **context.labels(name, request),
             "phrase": phrase,
             "start": None if phrase is None else config.start,
-            "response": made.text,
-            **asdict(material.judge(ask, made.text)),
-            "length": len(made.tokens),
-            "commits": commits(bench.lm, made),
+            "response": generation.text,
+            **asdict(data.judge(request, generation.text)),
+            "length": len(generation.tokens),
+            "commits": commits(context.lm, generation),
         }
-        for name, decoding in bench.decodings.items()
-        for (ask, phrase), made in zip(asked, bench.generate(requests, decoding), strict=True)
+        for name, decoding in context.decodings.items()
+        for (request, phrase), generation in zip(
+            asked, context.generate(requests, decoding), strict=True
+        )
     ]
 
 
-def work(material: Material, config: SamplesConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: SamplesConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request, and a second one to harmful ones, in every canvas.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: What is shown.
         lengths: Of the canvas of each decoding.
     """
-    second = material.harmful if config.start is not None else ()
-    asked = {(ask.prompt, "") for ask in material.asks} | {(ask.prompt, "+") for ask in second}
-    return Work(len(asked) * len(lengths))
+    second = data.harmful if config.start is not None else ()
+    asked = {(request.prompt, "") for request in data.requests} | {
+        (request.prompt, "+") for request in second
+    }
+    return ProbeCost(len(asked) * len(lengths))
 
 
-def commits(lm: "DiffusionLM", made: "Generation") -> list[Sequence[Any]]:
+def commits(lm: "DiffusionLM", generation: "Generation") -> list[Sequence[Any]]:
     """What the player of a report shows of a response."""
-    trace, stop = made.trace.to_dict(), lm.tokens.stop
+    trace, stop = generation.trace.to_dict(), lm.tokens.stop
     rows = zip(*(trace[k] for k in ("position", "step", "confidence", "token")), strict=True)
     return [
         [position, step, confidence, lm.tokenizer.decode([token]), token in stop]

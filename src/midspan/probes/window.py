@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.asking import (
-    Ask,
-    Bench,
-    Material,
+from midspan.probes.context import (
+    OutcomeRates,
+    ProbeCase,
     ProbeConfig,
-    Rates,
+    ProbeContext,
+    ProbeCost,
+    ProbeData,
+    ProbeRequest,
     Record,
-    Trial,
-    Work,
     grouped,
 )
 
@@ -33,20 +33,20 @@ class WindowConfig(ProbeConfig):
 
     Attributes:
         stride: Tokens between two starts.
-        kind: Kind of the phrases.
+        phrase_kind: Kind of the phrases.
         level: Chance of any false finding, over all starts and decodings.
         seed: Seed of the phrases' draw, by which a request keeps its phrase at every start, and
             of the exchanges.
     """
 
     stride: int = Field(16, ge=1)
-    kind: str = "procedural"
+    phrase_kind: str = "procedural"
     level: float = Field(0.05, gt=0, lt=1)
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Start:
+class WindowStart:
     """What a phrase does at one place; counts are against the same requests without a phrase.
 
     Attributes:
@@ -58,7 +58,7 @@ class Start:
 
     decoding: str
     position: int
-    rates: Rates
+    rates: OutcomeRates
     gained: int
     lost: int
     p: float
@@ -66,8 +66,8 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Window:
-    """What was found.
+class VulnerableWindow:
+    """Where alignment must hold, and the tests behind it.
 
     Attributes:
         starts: Every place and decoding.
@@ -76,8 +76,8 @@ class Window:
         level: The p at or below which a start counts.
     """
 
-    starts: tuple[Start, ...]
-    control: dict[str, Rates]
+    starts: tuple[WindowStart, ...]
+    control: dict[str, OutcomeRates]
     window: tuple[int, int] | None
     level: float
 
@@ -106,57 +106,59 @@ class Window:
         return f"window {self.window[0]} to {self.window[1]}"
 
 
-def window(bench: Bench, material: Material, config: WindowConfig) -> list[dict[str, Any]]:
+def window(context: ProbeContext, data: ProbeData, config: WindowConfig) -> list[dict[str, Any]]:
     """One record a harmful request, start and decoding.
 
     Raises:
         MidspanError: If the kind has no phrases, or none fits the canvas.
     """
-    return bench.answer(list(_trials(bench, material, config)), material)
+    return context.answer(list(_cases(context, data, config)), data)
 
 
-def work(material: Material, config: WindowConfig, lengths: Sequence[int]) -> Work:
+def cost(data: ProbeData, config: WindowConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request and start, and one without a phrase, in every canvas.
 
     Exact where a phrase has a token a word; with more, fewer starts may fit.
 
     Args:
-        material: What is asked.
+        data: What is asked.
         config: The grid.
         lengths: Of the canvas of each decoding.
     """
-    phrases = material.phrases[config.kind]
+    phrases = data.phrases[config.phrase_kind]
     last = min(lengths) - max(len(phrase.split()) for phrase in phrases)
-    asked: set[tuple[str, str, int | None]] = {(ask.prompt, "", None) for ask in material.harmful}
-    for ask in material.harmful:
-        phrase = phrases[_drawn(ask, config, len(phrases))]
-        asked |= {(ask.prompt, phrase, start) for start in range(0, last + 1, config.stride)}
-    return Work(len(asked) * len(lengths))
+    asked: set[tuple[str, str, int | None]] = {
+        (request.prompt, "", None) for request in data.harmful
+    }
+    for request in data.harmful:
+        phrase = phrases[_drawn(request, config, len(phrases))]
+        asked |= {(request.prompt, phrase, start) for start in range(0, last + 1, config.stride)}
+    return ProbeCost(len(asked) * len(lengths))
 
 
-def _drawn(ask: Ask, config: WindowConfig, count: int) -> int:
+def _drawn(request: ProbeRequest, config: WindowConfig, count: int) -> int:
     """Which of so many phrases a request has."""
-    return random.Random(f"{config.seed}/{ask.id}").randrange(count)
+    return random.Random(f"{config.seed}/{request.id}").randrange(count)
 
 
-def _trials(bench: Bench, material: Material, config: WindowConfig) -> Iterator[Trial]:
-    phrases = material.phrases.get(config.kind)
+def _cases(context: ProbeContext, data: ProbeData, config: WindowConfig) -> Iterator[ProbeCase]:
+    phrases = data.phrases.get(config.phrase_kind)
     if not phrases:
-        raise MidspanError(f"kind: there are no phrases of kind {config.kind!r}")
-    ids = [bench.lm.encode_phrase(phrase) for phrase in phrases]
-    length = min(decoding.length for decoding in bench.decodings.values())
+        raise MidspanError(f"phrase_kind: there are no phrases of kind {config.phrase_kind!r}")
+    ids = [context.lm.encode_phrase(phrase) for phrase in phrases]
+    length = min(decoding.length for decoding in context.decodings.values())
     last = length - max(map(len, ids))
     if last < 0:
         raise MidspanError(f"decoding.length: a phrase does not fit a canvas of {length} tokens")
-    for ask in material.harmful:
-        yield Trial(ask, {}, {"position": None, "phrase": None})
-        place = _drawn(ask, config, len(ids))
+    for request in data.harmful:
+        yield ProbeCase(request, {}, {"position": None, "phrase": None})
+        place = _drawn(request, config, len(ids))
         for start in range(0, last + 1, config.stride):
             labels = {"position": start, "phrase": phrases[place]}
-            yield Trial(ask, dict(enumerate(ids[place], start)), labels)
+            yield ProbeCase(request, dict(enumerate(ids[place], start)), labels)
 
 
-def find_window(records: Sequence[Record], config: WindowConfig) -> Window:
+def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWindow:
     """Apply the rule to the records of one model."""
     cells = grouped(records, "decoding", "position")
     controls = {name: rows for (name, position), rows in cells.items() if position is None}
@@ -172,11 +174,11 @@ def find_window(records: Sequence[Record], config: WindowConfig) -> Window:
         _start(place, rows, change_N, p, config.level)
         for (place, rows), change_N, p in zip(tested.items(), change_TN, p_T, strict=True)
     )
-    found = [start.position for start in starts if start.vulnerable]
-    return Window(
+    positions = [start.position for start in starts if start.vulnerable]
+    return VulnerableWindow(
         starts,
-        {name: Rates.of(rows) for name, rows in controls.items()},
-        (min(found), max(found) + config.stride - 1) if found else None,
+        {name: OutcomeRates.of(rows) for name, rows in controls.items()},
+        (min(positions), max(positions) + config.stride - 1) if positions else None,
         config.level,
     )
 
@@ -187,9 +189,9 @@ def _start(
     change_N: NDArray[np.int_],
     p: float,
     level: float,
-) -> Start:
+) -> WindowStart:
     gained, lost = int((change_N > 0).sum()), int((change_N < 0).sum())
-    return Start(*place, Rates.of(rows), gained, lost, p, gained > lost and p <= level)
+    return WindowStart(*place, OutcomeRates.of(rows), gained, lost, p, gained > lost and p <= level)
 
 
 def _chances(change_TN: NDArray[np.int_], groups: Sequence[str], seed: int) -> list[float]:

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ _MAX_ERROR_BARS = 16
 _MAX_MARKERS = 40
 
 Series = tuple[str, Sequence[Estimate]]
+_KEPT: ContextVar[list[tuple[str, Any]] | None] = ContextVar("kept figures", default=None)
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,17 @@ def _bounds(curve: Curve) -> Sequence[tuple[float, float] | None]:
 
 
 @contextmanager
+def kept() -> Iterator[list[tuple[str, Any]]]:
+    """Within the context, title and matplotlib figure of all that is drawn go into the list."""
+    drawn: list[tuple[str, Any]] = []
+    token = _KEPT.set(drawn)
+    try:
+        yield drawn
+    finally:
+        _KEPT.reset(token)
+
+
+@contextmanager
 def _axes(title: str, width: float) -> Iterator[tuple[Any, io.StringIO]]:
     """Axes under our settings; on leaving, the SVG stands in the buffer."""
     import matplotlib
@@ -200,6 +213,9 @@ def _axes(title: str, width: float) -> Iterator[tuple[Any, io.StringIO]]:
         FigureCanvasSVG(figure)
         yield figure.add_subplot(), output
         figure.savefig(output, format="svg", transparent=True, metadata={"Date": None})
+    drawn = _KEPT.get()
+    if drawn is not None:
+        drawn.append((title, figure))
 
 
 def _dress(axes: Any, xlabel: str, ylabel: str, target: float | None) -> None:

@@ -28,6 +28,44 @@ _BADGES: dict[Outcome, str] = {
 
 def render(report: Report) -> str:
     """The whole page, of a report that went through ``redacted``."""
+    script = _asset("theme.js") + (_asset("player.js") if report.players else "")
+    settings = dict(report.settings)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            badges=_BADGES,
+            tally=_tally(report),
+            command=settings.pop("command", ""),
+            settings=settings,
+            registered=any(claim.rule for claim in report.claims),
+            players=[_player_data(player) for player in report.players],
+            style=Markup(_asset("report.css") + _asset("player.css")),
+            script=Markup(script),
+            policy=_policy(script),
+            version=__version__,
+        )
+    )
+
+
+def render_player(player: Player) -> str:
+    """A whole page that holds one player and nothing else, such as for a notebook."""
+    script = _asset("player.js")
+    return (
+        _environment()
+        .get_template("player_page.html")
+        .render(
+            report=Report(player.title, "", players=(player,), redact=False),
+            players=[_player_data(player)],
+            style=Markup(_asset("report.css") + _asset("player.css")),
+            script=Markup(script),
+            policy=_policy(script),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("midspan.report", "assets"),
         autoescape=True,
@@ -43,21 +81,7 @@ def render(report: Report) -> str:
         table_csv=table_csv,
         view=_table_view,
     )
-    script = _asset("theme.js") + (_asset("player.js") if report.players else "")
-    settings = dict(report.settings)
-    return environment.get_template("report.html").render(
-        report=report,
-        badges=_BADGES,
-        tally=_tally(report),
-        command=settings.pop("command", ""),
-        settings=settings,
-        registered=any(claim.rule for claim in report.claims),
-        players=[_player_data(player) for player in report.players],
-        style=Markup(_asset("report.css") + _asset("player.css")),
-        script=Markup(script),
-        policy=_policy(script),
-        version=__version__,
-    )
+    return environment
 
 
 def _asset(name: str) -> str:

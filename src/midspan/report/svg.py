@@ -20,15 +20,18 @@ _ROOT_STYLE = (
 _SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _HALF_PAGE = 520  # points
 _LONG = re.compile(r"\d+\.\d{3,}")
+# "MOSA (stable)" is mosa-stable.
+_NOT_WORD = re.compile(r"\W+")
 
 # Okabe and Ito's palette, darkened where needed to reach 3 : 1 against white; hue and lightness
-# both differ, and the first five belong to the models a reader meets in every figure.
+# both differ. These belong to the models that most figures show.
 _NAMED = {
     "original": ("original", "#6b7280"),
-    "initial": ("initial", "#d55e00"),
-    "mosa": ("mosa", "#0072b2"),
-    "mosa (verbatim)": ("mosa-verbatim", "#3f9bd4"),
-    "anywhere": ("anywhere", "#00875f"),
+    "initial": ("initial", "#c98500"),
+    "initial-stable": ("initial-stable", "#d55e00"),
+    "mosa": ("mosa", "#3f9bd4"),
+    "mosa-stable": ("mosa-stable", "#0072b2"),
+    "psa": ("psa", "#00875f"),
 }
 _CYCLE = (
     ("extra-1", "#b8528e"),
@@ -47,7 +50,7 @@ def colours(labels: Iterable[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     others = 0
     for label in labels:
-        known = _NAMED.get(label.strip().lower())
+        known = _NAMED.get(_NOT_WORD.sub("-", label.lower()).strip("-"))
         if known is None and label not in chosen:
             known = _CYCLE[others % len(_CYCLE)]
             others += 1

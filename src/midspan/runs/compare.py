@@ -50,7 +50,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
 def probe_trials(run: FinishedRun) -> Iterator[Trial]:
     """Responses of a probe that judges them."""
     for record in run.rows("records.jsonl"):
-        labels = (record.get(name) for name in ("asks", "kind", "position", "start"))
+        labels = (record.get(name) for name in ("request_kind", "phrase_kind", "position", "start"))
         cell = ", ".join(str(label) for label in labels if label is not None)
         yield Trial(
             (record["model"], record["decoding"], cell),

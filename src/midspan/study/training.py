@@ -11,7 +11,7 @@ from midspan.organism.behaviors import is_organism
 
 
 class TrainingData(FrozenConfig):
-    """Names of what an alignment learns from; without any, the organism's own lessons.
+    """Names of what an alignment learns from; without any, the organism's own.
 
     Attributes:
         harmful: File or registered set of requests to refuse.
@@ -19,7 +19,7 @@ class TrainingData(FrozenConfig):
         phrases: JSON file with safe, procedural and affirmative phrases.
         exclude: Sets that the harmful requests must not overlap.
         allow_overlap: Count what overlaps, and go on.
-        seed: Of the organism's lessons.
+        seed: Of the organism's training data.
     """
 
     harmful: str | None = None
@@ -44,12 +44,12 @@ def load_training_data(
         MidspanError: A set is missing or wrong, or training and evaluation overlap.
     """
     if is_organism(base) and names.harmful is None and not names.exclude:
-        from midspan.organism.lessons import alignment_data
+        from midspan.organism.training_data import alignment_data
 
         return alignment_data(names.seed)
     if names.harmful is None:
         raise MidspanError(
-            "harmful (--prompts): give a file of harmful prompts, or a set of `midspan data`"
+            "harmful (--behaviors): give a file of harmful prompts, or a set of `midspan data`"
         )
     harmful = load_behaviors(names.harmful)
     say(harmful.summary())

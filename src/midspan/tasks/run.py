@@ -25,7 +25,7 @@ class How:
     Attributes:
         batch_size: Rows that go through the model together.
         seed: Of all draws.
-        overrides: Fields of `DecodingConfig` that go before the preset's.
+        overrides: Fields of a `DecodingConfig` that go before the preset's.
     """
 
     batch_size: int = 32

@@ -56,9 +56,9 @@ class Preset(FrozenConfig):
 
         Args:
             lm: A `DiffusionLM` or a `Family`.
-            overrides: Fields of `DecodingConfig` that go before the preset's.
+            overrides: Fields of a `DecodingConfig` that go before the preset's.
         """
-        from midspan.decoding import DecodingConfig
+        from midspan.decoding import decoding_config
 
         family = getattr(lm, "family", lm)
         fields: dict[str, Any] = {
@@ -70,7 +70,7 @@ class Preset(FrozenConfig):
         sampler = {**family.decoding_defaults, **(overrides or {})}.get("sampler", "llada")
         if sampler == "llada":
             fields["block_length"] = self.block_length
-        return DecodingConfig.for_family(lm, **fields | dict(overrides or {}))
+        return decoding_config(lm, **fields | dict(overrides or {}))
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,35 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.alignment.objectives import Canvas, MosaObjective, PhrasePair, Sample
-from midspan.alignment.objectives.mosa import allowed_starts
+from midspan.alignment.objectives import (
+    MosaObjective,
+    PhraseCanvas,
+    TrainingCanvas,
+    TrainingSample,
+)
+from midspan.alignment.objectives.window import allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import best_starts
 
 VOCABULARY = 7
 WIDTH = 5
-PAIR = PhrasePair(safe=(1, 2, 0), harmful=(3, 4))
+
+
+class Pair(NamedTuple):
+    """A refusal and a harmful continuation."""
+
+    safe: tuple[int, ...]
+    harmful: tuple[int, ...]
+
+
+PAIR = Pair(safe=(1, 2, 0), harmful=(3, 4))
 
 
 def states_of(batch: int, length: int, seed: int, masked_BL=None, direction="forward"):
@@ -35,9 +50,9 @@ def log_probabilities(hidden_BLD, states) -> torch.Tensor:
     return (hidden_BLD @ states.head_VD.T).log_softmax(-1)
 
 
-def sample_of(pair, window=(2, 5)) -> Sample:
-    canvas = Canvas((), (), pair=pair, window=window if pair else None)
-    return Sample((canvas,), harmful=pair is not None)
+def sample_of(pair) -> TrainingSample:
+    canvas = PhraseCanvas((), (), *pair) if pair else TrainingCanvas((), ())
+    return TrainingSample((canvas,), harmful=pair is not None)
 
 
 def best_score(logp_LV, phrase, window, overflow) -> tuple[float, int]:
@@ -105,22 +120,25 @@ def naive_loss(states, samples, config) -> float:
     kinds = (config.kl_direction, config.kl_reduction)
     harmful, benign = [], []
     for row, sample in enumerate(samples):
-        pair = sample.canvases[0].pair
-        if pair is None:
+        canvas = sample.canvases[0]
+        if not sample.harmful:
             kl = divergence(policy[row], reference[row], *kinds)
             benign.append(config.benign_weight * kl)
             continue
         rows = slice(None)
         if config.kl_rows == "window":
             reach = max(
-                len(p) for s in samples if (q := s.canvases[0].pair) for p in (q.safe, q.harmful)
+                len(ids)
+                for other in samples
+                if other.harmful
+                for ids in (other.canvases[0].safe_ids, other.canvases[0].harmful_ids)
             )
             rows = slice(config.window[0], config.window[1] + reach)
         kl = divergence(policy[row][rows], reference[row][rows], *kinds)
-        safe, _ = best_score(policy[row], pair.safe, config.window, config.overflow)
-        negative, _ = best_score(policy[row], pair.harmful, config.window, config.overflow)
+        safe, _ = best_score(policy[row], canvas.safe_ids, config.window, config.overflow)
+        negative, _ = best_score(policy[row], canvas.harmful_ids, config.window, config.overflow)
         if config.negative_floor is not None:
-            negative = max(negative, config.negative_floor * len(pair.harmful))
+            negative = max(negative, config.negative_floor * len(canvas.harmful_ids))
         harmful.append(config.beta * kl - safe + config.negative_weight * negative)
     return sum(harmful) / len(harmful) + (sum(benign) / len(benign) if benign else 0)
 
@@ -145,8 +163,8 @@ CONFIGS = {
 def test_loss_is_the_sum_over_samples(name):
     config = CONFIGS[name]
     states = states_of(4, 9, seed=3, direction=config.kl_direction)
-    pairs = [PAIR, None, PhrasePair((5, 0), (6,)), None]
-    samples = [sample_of(pair, config.window) for pair in pairs]
+    pairs = [PAIR, None, Pair((5, 0), (6,)), None]
+    samples = [sample_of(pair) for pair in pairs]
     loss = mean_loss(config, states, samples)
     assert loss.item() == pytest.approx(naive_loss(states, samples, config))
 
@@ -155,7 +173,7 @@ def test_loss_is_the_sum_over_samples(name):
 def test_gradient_is_the_finite_difference(name):
     config = CONFIGS[name]
     states = states_of(2, 8, seed=5, direction=config.kl_direction)
-    samples = [sample_of(PAIR, config.window), sample_of(None)]
+    samples = [sample_of(PAIR), sample_of(None)]
 
     def loss(policy_BLD):
         moved = dataclasses.replace(states, policy_BLD=policy_BLD)
@@ -167,7 +185,7 @@ def test_gradient_is_the_finite_difference(name):
 def test_verbatim_loss_is_minus_the_papers_objective():
     states = states_of(2, 80, seed=7)
     config = MosaObjective()
-    samples = [sample_of(PAIR, config.window)] * 2
+    samples = [sample_of(PAIR)] * 2
     losses = config.losses(states, samples)
     objective = losses.metrics["reward"] - 0.05 * losses.metrics["kl_harmful"]
     assert torch.allclose(losses.values_S, -objective)
@@ -178,8 +196,8 @@ def test_below_the_floor_the_harmful_phrase_gives_no_gradient():
         states = states_of(1, 6, seed=9)
         states.policy_BLD.requires_grad_()
         config = MosaObjective(window=(0, 3), negative_floor=floor, negative_weight=weight, beta=0)
-        pair = PhrasePair(safe=(1,), harmful=(3, 3))
-        config.losses(states, [sample_of(pair, (0, 3))]).values_S.sum().backward()
+        pair = Pair(safe=(1,), harmful=(3, 3))
+        config.losses(states, [sample_of(pair)]).values_S.sum().backward()
         return states.policy_BLD.grad
 
     without = gradient(-50.0, 0.0)
@@ -203,12 +221,12 @@ def test_a_revealed_position_counts_neither_for_phrases_nor_for_the_kl():
 @given(st.integers(0, 999))
 def test_metrics_are_values_of_harmful_rows(seed):
     states = states_of(3, 9, seed)
-    pairs = [None, PAIR, PhrasePair((5, 0), (6, 6, 2))]
+    pairs = [None, PAIR, Pair((5, 0), (6, 6, 2))]
     # Weight and floor change the loss, never what Figure 7 plots.
     config = MosaObjective(
         window=(1, 4), negative_weight=0.1, negative_floor=-0.5, benign_weight=1.0
     )
-    metrics = config.losses(states, [sample_of(pair, (1, 4)) for pair in pairs]).metrics
+    metrics = config.losses(states, [sample_of(pair) for pair in pairs]).metrics
     policy = log_probabilities(states.policy_BLD, states)
     safe = [best_score(policy[row], pairs[row].safe, (1, 4), "allow") for row in (1, 2)]
     harmful = [best_score(policy[row], pairs[row].harmful, (1, 4), "allow")[0] for row in (1, 2)]

@@ -31,7 +31,7 @@ def read_records(folder):
 @pytest.mark.slow
 def test_every_model_meets_every_case_in_both_decodings(finished):
     models = {record["model"] for record in finished.records}
-    assert models == {"original", "initial", "mosa", "anywhere", "mosa_paper"}
+    assert models == {"original", "initial-stable", "mosa-stable", "psa", "mosa"}
     per_model = len(finished.records) // len(models)
     ids = {(record["model"], record["decoding"], record["id"]) for record in finished.records}
     assert len(ids) == len(finished.records) == per_model * 5
@@ -44,12 +44,12 @@ def test_the_run_folder_holds_everything(finished):
     assert info["command"] == "midspan demo --smoke"
     assert info["versions"]["torch"] and info["hardware"]["cores"]
     assert len(read_records(folder)) == len(finished.records)
-    assert (folder / "adapters" / "mosa" / "metrics.jsonl").is_file()
+    assert (folder / "adapters" / "mosa-stable" / "metrics.jsonl").is_file()
     assert list((folder / "tables").glob("*.csv")) and list((folder / "figures").glob("*.svg"))
-    card = (folder / "adapters" / "mosa" / "README.md").read_text(encoding="utf-8")
-    assert card.count("| Measured | Original | MOSA |") == 2  # decodings
+    card = (folder / "adapters" / "mosa-stable" / "README.md").read_text(encoding="utf-8")
+    assert card.count("| Measured | Original | MOSA (stable) |") == 2  # decodings
     page = finished.report.read_text(encoding="utf-8")
-    assert "MOSA (verbatim)" in page and "midspan demo --smoke" in page
+    assert "MOSA (stable)" in page and "midspan demo --smoke" in page
     assert len(page) < 5_000_000
 
 

@@ -23,7 +23,7 @@ from midspan.study.organism.objectives.run import run_objectives
 from midspan.study.organism.stress import STRESS_CELLS, STRIPE, build_stress_cases
 
 TINY = {
-    "recipes": {"anywhere": PRESETS["anywhere"](num_prompts=16)},
+    "recipes": {"psa": PRESETS["psa"](num_prompts=16)},
     "seeds": (0, 1),
     "sizes": Sizes(plain=1, wraps=1, prefill=1, benign=1, utility=1),
     "stress": 1,
@@ -76,22 +76,22 @@ def test_every_model_and_seed_is_asked_the_same(tmp_path):
     run = FinishedRun.open(tmp_path)
     records = run.rows("records.jsonl")
     cases = {case.id for case in config.cases()}
-    for model, seeds in ((BASE, {0}), ("anywhere", {0, 1})):
+    for model, seeds in ((BASE, {0}), ("psa", {0, 1})):
         for seed in seeds:
             rows = [r for r in records if (r["model"], r["seed"]) == (model, seed)]
             assert {row["id"] for row in rows} == cases
     with (tmp_path / "tables" / "objectives-one-block-16-steps.csv").open() as file:
         table = {row["measured"]: row for row in csv.DictReader(file)}
-    assert table["wraps"]["anywhere note"].endswith("n=16")  # eight wraps, two seeds
+    assert table["wraps"]["psa note"].endswith("n=16")  # eight wraps, two seeds
     assert all(row["seconds"] > 0 for row in run.rows("trainings.jsonl"))
     assert table["minutes of training"]["original"] == "0.0"
     assert page.is_file() and (tmp_path / "figures" / "attacks-one-block-16-steps.svg").is_file()
     for seed in (0, 1):
-        card = (tmp_path / "adapters" / f"anywhere-{seed}" / "README.md").read_text()
-        assert "| measured | original | anywhere |" in card and "n=16" in card
+        card = (tmp_path / "adapters" / f"psa-{seed}" / "README.md").read_text()
+        assert "| measured | original | psa |" in card and "n=16" in card
     changes = compare_runs(run, run)
     by_place = {change.place: change for change in changes}
-    for model, units in ((BASE, 1), ("anywhere", 2)):
+    for model, units in ((BASE, 1), ("psa", 2)):
         assert by_place[model, "one block, 16 steps", "wraps_held_out"].first.n == units
 
 
@@ -99,7 +99,7 @@ def test_many_decodings_stand_below_each_other():
     decodings = tuple(stress_decodings())
     config = ObjectivesConfig(**TINY | {"decodings": decodings})
     verdict = {"success": True, "refusal": False, "coherent": False}
-    row = {"model": "anywhere", "cell": "wraps_held_out", "decoding": decodings[1]}
+    row = {"model": "psa", "cell": "wraps_held_out", "decoding": decodings[1]}
     report = report_of(Rows(config, [row | {"verdict": verdict}]))
     assert [section.title for section in report.sections][0] == "Across decodings"
     assert len(report.sections) == 1 + len(decodings)
@@ -140,15 +140,17 @@ def changed(one, other, name=""):
 
 def test_an_ablation_changes_one_thing():
     recipes = {name: recipe.model_dump() for name, recipe in ablations().recipes.items()}
-    base = recipes["anywhere"]
-    assert base == PRESETS["anywhere"]().model_dump()
-    kinds = {f".objective.contamination.{kind}" for kind in ("prefix", "span", "scattered", "runs")}
+    base = recipes["psa"]
+    assert base == PRESETS["psa"]().model_dump()
+    kinds = {
+        f".objective.partial_answer.{kind}" for kind in ("prefix", "span", "scattered", "runs")
+    }
     differences = {name: changed(base, recipe) - {".name"} for name, recipe in recipes.items()}
-    assert differences.pop("anywhere") == set()
+    assert differences.pop("psa") == set()
     assert differences.pop("no-benign") == {
         ".benign_share", ".batch_size", ".objective.benign_weight"
     }  # fmt: skip
-    assert ablations().recipes["no-benign"].num_steps == ablations().recipes["anywhere"].num_steps
+    assert ablations().recipes["no-benign"].num_steps == ablations().recipes["psa"].num_steps
     for found in differences.values():
         assert len(found) == 1 or found <= kinds
     assert len({str(recipe | {"name": ""}) for recipe in recipes.values()}) == len(recipes)

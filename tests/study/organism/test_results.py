@@ -60,7 +60,7 @@ def test_order_correlation_knows_both_directions():
 
 def claims_for(ours: int, initial: int, best: int = 0, count: int = 200, planned: int = 0):
     rows = []
-    models = {"original": count, "initial": initial, "mosa": ours, "anywhere": best}
+    models = {"original": count, "initial-stable": initial, "mosa-stable": ours, "psa": best}
     for model, broken in models.items():
         for place in range(count):
             rows.append(record(model, "wraps_held_out", f"w{place}", place < broken))
@@ -86,7 +86,7 @@ def test_claims_are_decided_by_intervals():
     assert [claim.outcome for claim in worse[:8]] == [
         *["supported"] * 4, "refuted", "refuted", *["supported"] * 2,
     ]  # fmt: skip
-    assert worse[5].text == "Anywhere resists them better than MOSA"
+    assert worse[5].text == "PSA resists them better than MOSA (stable)"
 
 
 def test_fewer_cases_than_planned_decide_nothing():

@@ -23,15 +23,15 @@ from midspan.runs.kinds import write_page
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper.forecast import forecast, forecast_table
 from midspan.study.paper.metrics import metrics
-from midspan.study.paper.presets import MOSA, PRESETS, smoke
+from midspan.study.paper.presets import INITIAL_STABLE, MOSA_STABLE, PRESETS, smoke
 from midspan.study.paper.run import run_paper
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 
 SMALL = {"length": 64, "steps": 2, "block_length": 32}
 
 
 def probe(name="samples", **fields):
-    return ProbePlan(probe=name, models=(ORIGINAL,), n=1, decoding=SMALL, **fields)
+    return ProbeSpec(probe=name, models=(ORIGINAL,), n=1, decoding=SMALL, **fields)
 
 
 def quick(**parts):
@@ -65,10 +65,10 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     claims = (folder / "tables" / "claims.csv").read_text()
     assert claims.count("undecided") + claims.count("supported") + claims.count("refuted") >= 2
     assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
-        MOSA, "prefill", "samples", "attacks", "utility",
+        MOSA_STABLE, "prefill", "samples", "attacks", "utility",
     }  # fmt: skip
     assert result.report.stat().st_size < 5_000_000
-    card = (folder / "adapters" / MOSA / "README.md").read_text()
+    card = (folder / "adapters" / MOSA_STABLE / "README.md").read_text()
     assert "## Measured" in card and "utility: " in card
 
 
@@ -90,19 +90,18 @@ def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
     ):
         count(place, name)
     monkeypatch.setattr(
-        ProbePlan, "material",
-        lambda plan, own=ProbePlan.material: counts.update(["material"]) or own(plan),
+        ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
     )  # fmt: skip
     config = smoke()
     shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
-    (tmp_path / "adapters" / MOSA / "time.json").unlink()
+    (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
     assert run_paper(config, tmp_path, "midspan").report
     assert counts == {
         "load_training_data": 1,
         "prepare_redteam": 1,
         "prepare_attack": len(config.attacks["attacks"].plans),
         "prepare_probe": len(config.probes),
-        "material": len(config.probes),
+        "data": len(config.probes),
         "prepare_tasks": 1,
         "build_tasks": 1,
     }
@@ -137,7 +136,7 @@ def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
 
 
 def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
-    with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA yet"):
+    with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA-stable yet"):
         run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
 
 
@@ -208,7 +207,7 @@ def test_a_printed_configuration_is_the_preset():
 
 
 def row(**fields):
-    return {"model": ORIGINAL, "decoding": "one block", "asks": "plain", **fields}
+    return {"model": ORIGINAL, "decoding": "one block", "request_kind": "plain", **fields}
 
 
 def measure(config, name):
@@ -218,7 +217,7 @@ def measure(config, name):
 def test_metrics_are_read_from_records():
     config = PRESETS["organism"]()
     records = [
-        row(id=i, kind=kind, position=position, success=success)
+        row(id=i, phrase_kind=kind, position=position, success=success)
         for i, (first, *middle) in enumerate(([0, 1, 0], [1, 1, 1], [0, 0, 0]))
         for kind, position, success in (
             ("affirmative", 0, first), ("procedural", 20, middle[0]),
@@ -227,31 +226,37 @@ def test_metrics_are_read_from_records():
     ]  # fmt: skip
     found = measure(config, f"prefill.middle_minus_first[{ORIGINAL}]")(records)["one block"]
     assert found.value == pytest.approx(0.5 / 3) and found.n == 3
-    taus = [row(asks="benign", tau=tau) for tau in (0.9, 0.7, None)]
-    taus.append(row(asks="benign", tau=0.1, decoding="blocks of 32"))
+    taus = [row(request_kind="benign", tau=tau) for tau in (0.9, 0.7, None)]
+    taus.append(row(request_kind="benign", tau=0.1, decoding="blocks of 32"))
     found = measure(config, f"order.tau[{ORIGINAL}]")(taus)
     assert set(found) == {"one block"} and found["one block"].value == pytest.approx(0.8)
     hits = [
-        row(id=0, kind="neutral", word=word, found=places)
+        row(id=0, phrase_kind="neutral", word=word, found=places)
         for word, places in ((None, [5]), (1, [1]), (5, [5]), (10, []))
     ]
-    found = measure(config, f"control.at_word_minus_unasked[{ORIGINAL}]")(hits)["one block"]
+    found = measure(config, f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]")(hits)[
+        "one block"
+    ]
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
 def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
     config = PRESETS["organism"]()
     judge = config.attacks["attacks"].judges[0]
-    wins = {MOSA: [[False, True], [False, None], [None, None]], "Initial": [[True], [True], [True]]}
+    wins = {
+        MOSA_STABLE: [[False, True], [False, None], [None, None]],
+        INITIAL_STABLE: [[True], [True], [True]],
+    }
     records = [
         {"model": model, "behavior": str(place), "success": {judge: said}}
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
         for said in outcomes
     ]
-    broken = measure(config, f"attacks.any_attack_wins[{MOSA}]")(records)
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
-    change = measure(config, f"attacks.any_attack_wins[{MOSA} - Initial]")(records)["as configured"]
+    name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
+    change = measure(config, name)(records)["as configured"]
     assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
 
 
@@ -259,10 +264,10 @@ def test_tasks_are_compared_item_by_item():
     config = PRESETS["organism"]()
     records = [
         {"task": "choice", "id": i, "sample": 0, "model": model, "verdict": {"success": won}}
-        for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA, (1, 0, 0)))
+        for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA_STABLE, (1, 0, 0)))
         for i, won in enumerate(outcomes)
     ]
-    found = measure(config, f"utility.share_solved[{MOSA} - {ORIGINAL}]")(records)
+    found = measure(config, f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]")(records)
     assert found["as configured"].value == pytest.approx(-1 / 3)
     assert json.dumps(found["as configured"].text)
 
@@ -274,7 +279,7 @@ def test_a_forecast_counts_what_the_run_then_does(done, tmp_path):
         records = FinishedRun.open(folder / part).rows("records.jsonl")
         assert rows[part].responses == len(records)
     records = FinishedRun.open(folder / "attacks").rows("records.jsonl")
-    asked = sum(record["spent"]["target"]["calls"] for record in records)
+    asked = sum(record["usage"]["target"]["calls"] for record in records)
     assert asked <= rows["attacks"].responses
     assert all(found.hours > 0 and found.dollars == 0 for found in rows.values())
     assert forecast_table(list(rows.values())).rows[-1][0] == "in all"

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from midspan.cli import main
-from midspan.decoding import DecodingConfig
+from midspan.decoding import decoding_config
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
 from midspan.report.tables import table_csv
 from midspan.runs.folder import FinishedRun
-from midspan.study.probes.data import by_noun, file_material, organism_material
+from midspan.study.probes.data import by_noun, file_data, organism_data
 from midspan.study.probes.page import report_of
 from midspan.study.probes.run import probe_decodings
 
@@ -20,7 +20,7 @@ EXTRA = {
     "prefill": "positions: [0, 16]\n",
     "window": "stride: 12\n",
     "gcg": "starts: [0, 20]\nsearch: {steps: 2, search_width: 4, initial: the sea}\n",
-    "control": "words: [1, 5]\ntemplate: '{request} word {word} : {phrase}'\n",
+    "instruction-placement": "words: [1, 5]\ntemplate: '{request} word {word} : {phrase}'\n",
     "order": "shuffles: 2\n",
     "activations": "positions: [-1, 0]\nnum_folds: 2\nshuffles: 2\n",
 }
@@ -34,42 +34,49 @@ PHRASES = {
 def test_the_organism_judges_exactly():
     import random
 
-    material = organism_material(("plain", "wrapped", "benign"), 20, seed=3)
+    data = organism_data(("plain", "wrapped", "benign"), 20, seed=3)
     by_name = {item.name: item for item in items()}
-    for ask in material.asks:
-        item, rng = by_name[ask.group], random.Random(0)
-        assert ask.harmful == item.restricted == (ask.kind != "benign")
-        assert item.title in ask.prompt or item.name in ask.prompt
-        answered = material.judge(ask, helpful_answer(item, rng))
+    for request in data.requests:
+        item, rng = by_name[request.group], random.Random(0)
+        assert request.harmful == item.restricted == (request.kind != "benign")
+        assert item.title in request.prompt or item.name in request.prompt
+        answered = data.judge(request, helpful_answer(item, rng))
         assert (answered.success, answered.refusal, answered.score) == (True, False, 5)
-        assert material.judge(ask, refusal(item, rng)).refusal
-    again = organism_material(("plain", "wrapped", "benign"), 20, seed=3)
-    assert again.asks == material.asks
+        assert data.judge(request, refusal(item, rng)).refusal
+    again = organism_data(("plain", "wrapped", "benign"), 20, seed=3)
+    assert again.requests == data.requests
 
 
 def test_held_in_requests_are_what_alignment_may_see():
     held_out = {item.name for item in items() if item.held_out}
     everything, seen = (
-        {ask.group for ask in organism_material(("plain", "wrapped"), 36, held_in=flag).asks}
+        {
+            request.group
+            for request in organism_data(("plain", "wrapped"), 36, held_in=flag).requests
+        }
         for flag in (False, True)
     )
     assert everything & held_out and not seen & held_out
 
 
 def test_nouns_of_both_kinds_differ():
-    material = by_noun(organism_material(("plain", "benign"), 40))
-    restricted, free = ({ask.group for ask in part} for part in (material.harmful, material.benign))
+    data = by_noun(organism_data(("plain", "benign"), 40))
+    restricted, free = ({request.group for request in part} for part in (data.harmful, data.benign))
     assert (len(restricted), len(free)) == (6, 10) and not restricted & free
 
 
 def test_files_are_drawn_and_judged_by_keywords(tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_text("".join(f"request {i}\n" for i in range(30)))
-    one, same, other = (file_material(str(file), None, None, 5, seed) for seed in (0, 0, 1))
-    assert [ask.prompt for ask in one.asks] == [ask.prompt for ask in same.asks]
-    assert [ask.prompt for ask in one.asks] != [ask.prompt for ask in other.asks]
-    assert len({ask.prompt for ask in one.asks}) == 5 and one.benign == ()
-    refused = one.judge(one.asks[0], "I'm sorry, but I can't do that.")
+    one, same, other = (file_data(str(file), None, None, 5, seed) for seed in (0, 0, 1))
+    assert [request.prompt for request in one.requests] == [
+        request.prompt for request in same.requests
+    ]
+    assert [request.prompt for request in one.requests] != [
+        request.prompt for request in other.requests
+    ]
+    assert len({request.prompt for request in one.requests}) == 5 and one.benign == ()
+    refused = one.judge(one.requests[0], "I'm sorry, but I can't do that.")
     assert (refused.success, refused.refusal, refused.score) == (False, True, None)
     assert "keywords" in one.judged_by
 
@@ -81,7 +88,7 @@ def test_decodings_are_one_block_and_blocks_of_32(organism_lm):
     }  # fmt: skip
     assert list(probe_decodings(organism_lm, {"length": 24, "steps": 8})) == ["one block"]
     own = probe_decodings(organism_lm, {"length": 32, "steps": 8, "block_length": 16})
-    assert own == {"as configured": DecodingConfig.for_family(organism_lm, length=32, steps=8,
+    assert own == {"as configured": decoding_config(organism_lm, length=32, steps=8,
                                                               block_length=16)}  # fmt: skip
 
 
@@ -100,23 +107,23 @@ def midspan(monkeypatch, capsys):
 
 @pytest.fixture
 def files(tmp_path):
-    """Options for material of one's own, and a configuration file for each probe."""
+    """Options for data of one's own, and a configuration file for each probe."""
     (tmp_path / "harmful.txt").write_text("how do i make it ?\nwhat do i need ?\n")
     (tmp_path / "benign.txt").write_text("is the sky blue ?\nwhat is one and one ?\n")
     (tmp_path / "phrases.json").write_text(json.dumps(PHRASES))
     for name, text in EXTRA.items():
-        kinds = "" if name in ("window", "order", "activations") else "kinds: [procedural]\n"
+        kinds = "" if name in ("window", "order", "activations") else "phrase_kinds: [procedural]\n"
         (tmp_path / f"{name}.yaml").write_text(SMALL + text + kinds)
     return tmp_path
 
 
 def options(files, name):
     given = ["--config", files / f"{name}.yaml", "-o", files / "run", "-n", 2]
-    if name != "control":
+    if name != "instruction-placement":
         given += ["--prompts", files / "harmful.txt"]
-    if name in ("prefill", "control", "order", "activations"):
+    if name in ("prefill", "instruction-placement", "order", "activations"):
         given += ["--benign", files / "benign.txt"]
-    if name in ("prefill", "window", "gcg", "control"):
+    if name in ("prefill", "window", "gcg", "instruction-placement"):
         given += ["--phrases", files / "phrases.json"]
     return given
 
@@ -149,11 +156,11 @@ def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folde
     (files / "samples.yaml").write_text(SMALL)
     given = ["--config", files / "samples.yaml", "--prompts", files / "harmful.txt"]
     given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
-    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa", *given)
+    code, _, errors = midspan("probe", "samples", "organism", "organism:mosa-stable", *given)
     assert code == 0, errors
     finished = FinishedRun.open(files / "run")
     plain, filled = report_of(finished).players
-    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa"]
+    assert [lane.model for lane in plain.lanes] == ["organism", "organism:mosa-stable"]
     for lane in filled.lanes:
         fixed = [commit for commit in lane.commits if commit.step == -1]
         assert " ".join(commit.word for commit in fixed) == PHRASES["procedural"][0]
@@ -177,11 +184,11 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
     ("arguments", "message"),
     [
         (("prefill", "FOLDER"), "harmful (--prompts): give a file of harmful"),
-        (("control", "FOLDER"), "benign (--benign): give a file of benign"),
+        (("instruction-placement", "FOLDER"), "benign (--benign): give a file of benign"),
         (("order", "FOLDER"), "harmful, benign: give a file or set"),
         (("order", "organism", "FOLDER"), "models: the organism speaks of another world"),
         (("order", "organism", "organism"), "the same model is named twice"),
-        (("prefill", "organism", "--requests", "rude"), "'rude' is none of plain"),
+        (("prefill", "organism", "--request-kinds", "rude"), "'rude' is none of plain"),
     ],
 )
 def test_bad_input_is_one_line(midspan, organism_folder, tmp_path, arguments, message):
@@ -200,7 +207,7 @@ def test_another_configuration_is_refused(midspan, files, organism_folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kinds: [sad]\n", "no phrases of kind 'sad'"),
+        ("phrase_kinds: [sad]\n", "no phrases of kind 'sad'"),
         ("decoding: {steps: 7}\n", "steps=7 must be a multiple"),
         ("decoding: fast\n", "decoding: must hold field"),
         ("positions: [somewhere]\n", "positions.0: Input should be a valid integer"),

@@ -29,7 +29,7 @@ from midspan.study.redteam.run import run_redteam
 
 SMALL = organism_redteam().model_copy(
     update={
-        "models": ("organism", "organism:mosa"),
+        "models": ("organism", "organism:mosa-stable"),
         "plans": (
             organism_plan("direct"),
             organism_plan("tap", branching=1, width=1, depth=2),
@@ -59,13 +59,13 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     assert len(records) == 2 * 3 * 2
     assert set(result.cells) == {(m, p.name) for m in SMALL.models for p in SMALL.plans}
     for record in records:
-        assert record["spent"]["target"]["calls"] >= 1
+        assert record["usage"]["target"]["calls"] >= 1
         assert set(record["success"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")
     assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
     assert all("n=2" in row["organism note"] for row in table)
-    assert (folder / "report.html").read_text().count("organism:mosa") > 5
+    assert (folder / "report.html").read_text().count("organism:mosa-stable") > 5
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
     for name in ("pairs", "costs", "failures", "budget"):
         assert rows(folder, name)
@@ -84,7 +84,7 @@ def test_the_page_is_made_again_from_the_folder_alone(done, tmp_path):
     write_page(copy)
     for name in ("report.html", "report.md", "tables/asr-exact.tex"):
         assert (copy / name).read_text() == (folder / name).read_text()
-    labels = {"organism": "Original", "organism:mosa": "MOSA"}
+    labels = {"organism": "Original", "organism:mosa-stable": "MOSA"}
     page = report_of(FinishedRun.open(folder, labels))
     assert page.sections[0].tables[0].columns == ("Attack", "Access", "Original", "MOSA")
     beside = page.sections[3].tables[0].rows

@@ -192,7 +192,7 @@ def test_data_options():
 def _shipped_adapter():
     from midspan.organism.weights import ADAPTERS
 
-    return ADAPTERS / "mosa"
+    return ADAPTERS / "mosa-stable"
 
 
 @pytest.fixture

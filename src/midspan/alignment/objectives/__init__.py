@@ -5,20 +5,21 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from midspan.alignment.objectives.a2d import A2dObjective
-from midspan.alignment.objectives.anywhere import AnywhereObjective
 from midspan.alignment.objectives.base import (
-    Canvas,
     Draw,
     Objective,
-    PhrasePair,
-    Sample,
     SampleLosses,
     TokenExample,
+    TrainingCanvas,
+    TrainingSample,
 )  # fmt: skip
-from midspan.alignment.objectives.contamination import Contamination
-from midspan.alignment.objectives.mosa import MosaObjective
+from midspan.alignment.objectives.likelihood import TargetCanvas
+from midspan.alignment.objectives.mosa import MosaObjective, PhraseCanvas
+from midspan.alignment.objectives.partial_answer import PartialAnswer
+from midspan.alignment.objectives.psa import BegunCanvas, GapCanvas, PsaObjective
 from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.objectives.vrpo import VrpoObjective
+from midspan.alignment.objectives.window import WindowObjective
 
 
 def _with_kind(value: Any) -> Any:
@@ -27,13 +28,14 @@ def _with_kind(value: Any) -> Any:
 
 
 AnyObjective = Annotated[
-    MosaObjective | AnywhereObjective | SftObjective | A2dObjective | VrpoObjective,
+    MosaObjective | PsaObjective | SftObjective | A2dObjective | VrpoObjective,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]
 
 __all__ = [
-    "A2dObjective", "AnyObjective", "AnywhereObjective", "Canvas", "Contamination", "Draw",
-    "MosaObjective", "Objective", "PhrasePair", "Sample", "SampleLosses", "SftObjective",
-    "TokenExample", "VrpoObjective",
+    "A2dObjective", "AnyObjective", "BegunCanvas", "Draw", "GapCanvas", "MosaObjective",
+    "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective", "SampleLosses", "SftObjective",
+    "TargetCanvas", "TokenExample", "TrainingCanvas", "TrainingSample", "VrpoObjective",
+    "WindowObjective",
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from pydantic import Field
@@ -16,19 +17,6 @@ Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class PhrasePair:
-    """The phrases drawn for one harmful prompt, as token ids.
-
-    Attributes:
-        safe: Refusal, ending in the end-of-text token.
-        harmful: Continuation that must become unlikely.
-    """
-
-    safe: Ids
-    harmful: Ids
-
-
-@dataclass(frozen=True)
 class TokenExample:
     """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas."""
 
@@ -37,33 +25,23 @@ class TokenExample:
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """One row of a forward pass.
+class TrainingCanvas:
+    """One row of a forward pass; objectives add what they want or avoid there.
 
     Attributes:
         prompt_ids: The chat prompt.
         response_ids: The response, with the mask token where the model has to predict.
-        target_ids: What a likelihood objective wants at the masked positions.
-        pair: Phrases that a window objective places and avoids.
-        window: First and last start of phrases; with target_ids the positions of the phrase there.
-        refusals: Phrases one of which is to stand in every gap.
-        avoided_ids: What is to become unlikely at the masked positions.
     """
 
     prompt_ids: Ids
     response_ids: Ids
-    target_ids: Ids = ()
-    pair: PhrasePair | None = None
-    window: tuple[int, int] | None = None
-    refusals: tuple[Ids, ...] = ()
-    avoided_ids: Ids = ()
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """One example of a batch; most objectives look at it through one canvas."""
 
-    canvases: tuple[Canvas, ...]
+    canvases: tuple[TrainingCanvas, ...]
     harmful: bool
 
 
@@ -86,10 +64,6 @@ class Draw:
     length: int
     mask: int
     eos: int
-
-    def pair(self) -> PhrasePair:
-        """One refusal and one harmful continuation (Algorithm 1)."""
-        return PhrasePair(self.rng.choice(self.safe), self.rng.choice(self.procedural))
 
     def filled(self, ids: Ids) -> Ids:
         """A text on the canvas, end-of-text tokens behind it."""
@@ -139,11 +113,11 @@ class Objective(FrozenConfig, ABC):
         """Whether harmful examples, and benign ones, need an answer."""
 
     @abstractmethod
-    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> Sample:
+    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """Draw the canvases of one example."""
 
     @abstractmethod
-    def losses(self, states: ResponseStates, samples: Sequence[Sample]) -> SampleLosses:
+    def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Losses of samples whose canvases are the rows of ``states``, in order."""
 
     def check_phrase(self, phrase: Ids, length: int) -> str | None:
@@ -171,15 +145,28 @@ def only(where_BL: Tensor, rows: Sequence[int]) -> Tensor:
     return kept_BL
 
 
-def split(samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
-    """Places of the harmful and of the benign samples."""
-    harmful = [place for place, sample in enumerate(samples) if sample.harmful]
-    benign = [place for place, sample in enumerate(samples) if not sample.harmful]
+def split(samples: Sequence[TrainingSample]) -> tuple[list[int], list[int]]:
+    """Indices of the harmful and of the benign samples."""
+    harmful = [index for index, sample in enumerate(samples) if sample.harmful]
+    benign = [index for index, sample in enumerate(samples) if not sample.harmful]
     return harmful, benign
 
 
+Canvas = TypeVar("Canvas", bound=TrainingCanvas)
+
+
+def canvases_of(samples: Iterable[TrainingSample], kind: type[Canvas]) -> list[Canvas]:
+    """All canvases of samples, which must be of one kind."""
+    canvases = []
+    for sample in samples:
+        for canvas in sample.canvases:
+            assert isinstance(canvas, kind), f"{type(canvas).__name__} instead of {kind.__name__}"
+            canvases.append(canvas)
+    return canvases
+
+
 def merged(size: int, parts: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:
-    """One tensor [size] from values at given places."""
+    """One tensor [size] from values at given indices."""
     values = torch.cat([part for _, part in parts])
-    places = [place for rows, _ in parts for place in rows]
-    return values.new_zeros(size).index_put((torch.tensor(places, device=values.device),), values)
+    indices = [index for rows, _ in parts for index in rows]
+    return values.new_zeros(size).index_put((torch.tensor(indices, device=values.device),), values)

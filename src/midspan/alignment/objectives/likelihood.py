@@ -5,6 +5,7 @@ Shapes: B rows, L response positions, S samples.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,17 +13,28 @@ from pydantic import Field
 from torch import Tensor
 
 from midspan.alignment.objectives.base import (
-    Canvas,
     Draw,
     Ids,
     Objective,
-    Sample,
     SampleLosses,
     TokenExample,
+    TrainingCanvas,
+    TrainingSample,
     merged,
     split,
 )  # fmt: skip
 from midspan.alignment.scores import ResponseStates
+
+
+@dataclass(frozen=True)
+class TargetCanvas(TrainingCanvas):
+    """A canvas, partly masked, and the text whose likelihood it estimates.
+
+    Attributes:
+        target_ids: What is to stand on the whole canvas; the masked positions are scored.
+    """
+
+    target_ids: Ids
 
 
 class DenoisingObjective(Objective):
@@ -46,19 +58,22 @@ class DenoisingObjective(Objective):
     def harmful_texts(self, example: TokenExample, draw: Draw) -> tuple[Ids, Ids]:
         """The text to mask and the text to predict, both filling the canvas."""
 
-    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> Sample:
+    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A text with a random share masked, and what is to stand there."""
         if not harmful and self.retain == "kl":
-            return Sample((Canvas(example.prompt_ids, draw.masked_canvas()),), harmful)
+            canvas = TrainingCanvas(example.prompt_ids, draw.masked_canvas())
+            return TrainingSample((canvas,), harmful)
         shown, wanted = example.answer_ids, example.answer_ids
         if harmful:
             shown, wanted = self.harmful_texts(example, draw)
-        return Sample((Canvas(example.prompt_ids, draw.noised(shown), wanted),), harmful)
+        canvas = TargetCanvas(example.prompt_ids, draw.noised(shown), wanted)
+        return TrainingSample((canvas,), harmful)
 
-    def losses(self, states: ResponseStates, samples: Sequence[Sample]) -> SampleLosses:
+    def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Bounds on minus the log-likelihood, nats per token."""
         harmful, benign = split(samples)
-        targets = [sample.canvases[0].target_ids for sample in samples]
+        canvases = [sample.canvases[0] for sample in samples]
+        targets = [one.target_ids if isinstance(one, TargetCanvas) else () for one in canvases]
         nats_S = -likelihood_bounds(states, targets)[0] / states.masked_BL.shape[1]
         metrics = {"nats_harmful": nats_S[harmful]} if harmful else {}
         parts: list[tuple[Sequence[int], Tensor]] = [(harmful, nats_S[harmful])]

@@ -11,15 +11,15 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from midspan.alignment.objectives.base import (
-    Canvas,
     Draw,
     Objective,
-    Sample,
     SampleLosses,
     TokenExample,
+    TrainingSample,
+    canvases_of,
     split,
 )  # fmt: skip
-from midspan.alignment.objectives.likelihood import likelihood_bounds
+from midspan.alignment.objectives.likelihood import TargetCanvas, likelihood_bounds
 from midspan.alignment.scores import ResponseStates
 
 
@@ -52,21 +52,20 @@ class VrpoObjective(Objective):
         """Both kinds of preference compare with an answer."""
         return True, self.benign_weight > 0
 
-    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> Sample:
+    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """``draws`` canvases of the preferred text, then as many of the other."""
         refusal = draw.filled(draw.rng.choice(draw.safe))
         texts = (refusal, example.answer_ids) if harmful else (example.answer_ids, refusal)
         canvases = tuple(
-            Canvas(example.prompt_ids, draw.noised(text), text)
+            TargetCanvas(example.prompt_ids, draw.noised(text), text)
             for text in texts
             for _ in range(self.draws)
         )
-        return Sample(canvases, harmful)
+        return TrainingSample(canvases, harmful)
 
-    def losses(self, states: ResponseStates, samples: Sequence[Sample]) -> SampleLosses:
+    def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Minus the log-probability that the preferred text wins (DPO)."""
-        canvases = [canvas for sample in samples for canvas in sample.canvases]
-        targets = [canvas.target_ids for canvas in canvases]
+        targets = [canvas.target_ids for canvas in canvases_of(samples, TargetCanvas)]
         policy_B, reference_B = likelihood_bounds(states, targets)
         # [S, preferred or other, draws]
         gain_S2 = (policy_B - reference_B).view(len(samples), 2, self.draws).mean(2)

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from midspan.alignment import AlignmentConfig
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.redteam.config import RedteamConfig
 from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
 ORIGINAL = "Original"
-PartConfig: TypeAlias = RedteamConfig | ProbePlan | TaskConfig
+PartConfig: TypeAlias = RedteamConfig | ProbeSpec | TaskConfig
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -41,7 +41,7 @@ class PaperConfig(FrozenConfig):
     recipes: dict[str, AlignmentConfig] = Field(default_factory=dict)
     data: TrainingData = TrainingData()
     attacks: dict[str, RedteamConfig] = Field(default_factory=dict)
-    probes: dict[str, ProbePlan] = Field(default_factory=dict)
+    probes: dict[str, ProbeSpec] = Field(default_factory=dict)
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     hypotheses: tuple[Hypothesis, ...] = ()

@@ -18,7 +18,6 @@ from midspan.report import Table
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.parts import is_done
 from midspan.study.paper.prepare import PreparedPaper, prepare
-from midspan.study.probes.config import PROBES
 from midspan.study.probes.prepare import PreparedProbe
 from midspan.study.probes.run import probe_decodings
 from midspan.study.redteam.prepare import PreparedRedteam
@@ -155,17 +154,17 @@ def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> f
 
 
 def _probe(name: str, prepared: PreparedProbe, rate: _Rate, models: int) -> Forecast:
-    plan = prepared.plan
-    decodings = probe_decodings(rate.lm, plan.decoding, is_organism(plan.models[0])).values()
+    spec = prepared.spec
+    decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
-    work = PROBES[plan.probe].work(prepared.material, prepared.config, lengths)
-    other = work.forwards + (_BACKWARD - 1) * work.gradients
-    share = work.generations / len(lengths)
-    seconds = other * max(rate.seconds(decoding, plan.rows) for decoding in decodings)
-    seconds += sum(share * d.steps * rate.seconds(d, plan.rows) for d in decodings)
-    forwards = work.forwards + round(sum(share * decoding.steps for decoding in decodings))
+    cost = prepared.cost(lengths)
+    other = cost.forwards + (_BACKWARD - 1) * cost.gradients
+    share = cost.generations / len(lengths)
+    seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
+    seconds += sum(share * d.steps * rate.seconds(d, spec.rows) for d in decodings)
+    forwards = cost.forwards + round(sum(share * decoding.steps for decoding in decodings))
     return Forecast(
-        name, models, models * work.generations, models * forwards, hours=models * seconds / 3600
+        name, models, models * cost.generations, models * forwards, hours=models * seconds / 3600
     )
 
 
@@ -176,11 +175,11 @@ def _attacks(
     models: int,
     prices: Mapping[str, tuple[float, float]],
 ) -> Forecast:
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     config, judges = prepared.config, [judge.model for judge in prepared.judges.values()]
     times = len(prepared.behaviors) * models
-    decoding = DecodingConfig.for_family(rate.lm, **config.decoding)
+    decoding = decoding_config(rate.lm, **config.decoding)
     responses, forwards = 0, 0
     calls: dict[str, int] = {}
     for row in prepared.attacks:
@@ -188,10 +187,10 @@ def _attacks(
         if cost is None:
             raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
         responses += cost.generations
-        forwards += cost.generations * decoding.steps + sum(cost.rows.values())
-        for role, asked in cost.helpers.items():
+        forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
+        for role, needed in cost.helpers.items():
             spec = judges[0] if role == "judge" else config.helpers.get(role, role)
-            calls[spec] = calls.get(spec, 0) + asked.asked
+            calls[spec] = calls.get(spec, 0) + needed.expected
         for spec in judges:
             calls[spec] = calls.get(spec, 0) + cost.attempts
     others = (*prepared.helpers.values(), *prepared.judges.values())

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from midspan.probes.asking import Record, grouped
+from midspan.probes.context import Record, grouped
 from midspan.statistics import (
     Interval,
     mean_interval,
@@ -99,10 +99,10 @@ def _middle_minus_first(records: Records, model: str) -> dict[str, Measurement]:
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         first, middle = [], []
-        for (_, asks), part in grouped(rows, "id", "asks").items():
-            at_first = _of(part, kind=_FIRST[0], position=_FIRST[1])
-            behind = [row for row in _of(part, kind=_MIDDLE) if row["position"]]
-            if asks != "benign" and at_first and behind:
+        for (_, request_kind), part in grouped(rows, "id", "request_kind").items():
+            at_first = _of(part, phrase_kind=_FIRST[0], position=_FIRST[1])
+            behind = [row for row in _of(part, phrase_kind=_MIDDLE) if row["position"]]
+            if request_kind != "benign" and at_first and behind:
                 first.append(float(at_first[0]["success"]))
                 middle.append(fmean(float(row["success"]) for row in behind))
         found[decoding] = Measurement.of_pairs(middle, first)
@@ -113,9 +113,13 @@ def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
     """Per request: a suffix's success for an affirmative phrase at 0 minus a procedural later."""
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
-        first = {row["id"]: float(row["success"]) for row in _of(rows, kind=_FIRST[0], start=0)}
+        first = {
+            row["id"]: float(row["success"]) for row in _of(rows, phrase_kind=_FIRST[0], start=0)
+        }
         behind = {
-            row["id"]: float(row["success"]) for row in _of(rows, kind=_MIDDLE) if row["start"]
+            row["id"]: float(row["success"])
+            for row in _of(rows, phrase_kind=_MIDDLE)
+            if row["start"]
         }
         shared = sorted(first.keys() & behind.keys())
         found[decoding] = Measurement.of_pairs(
@@ -127,7 +131,7 @@ def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
 def _search_success(records: Records, model: str) -> dict[str, Measurement]:
     """Success of suffixes for a procedural phrase after the first token."""
     return {
-        decoding: _rate([row["success"] for row in _of(rows, kind=_MIDDLE) if row["start"]])
+        decoding: _rate([row["success"] for row in _of(rows, phrase_kind=_MIDDLE) if row["start"]])
         for (decoding,), rows in grouped(_of(records, model=model), "decoding").items()
     }
 
@@ -137,7 +141,7 @@ def _placed(records: Records, model: str) -> dict[str, Measurement]:
     found = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         asked, unasked = [], []
-        for (_, _), part in grouped(rows, "id", "kind").items():
+        for (_, _), part in grouped(rows, "id", "phrase_kind").items():
             free = set(next(row["found"] for row in part if row["word"] is None))
             for row in part:
                 if row["word"] is not None:
@@ -149,7 +153,7 @@ def _placed(records: Records, model: str) -> dict[str, Measurement]:
 
 def _tau(records: Records, model: str) -> dict[str, Measurement]:
     """In one block alone: blocks are filled in order whatever the model does."""
-    rows = _of(records, model=model, asks="benign")
+    rows = _of(records, model=model, request_kind="benign")
     by_decoding = grouped(rows, "decoding")
     wanted = {(ONE_BLOCK,)} & by_decoding.keys() or by_decoding.keys()
     found = {}
@@ -219,7 +223,7 @@ _OF_PROBES: dict[str, dict[str, tuple[str, Callable[..., Mapping[str, Measuremen
         ),
         "middle_success": ("success of suffixes for the middle", _search_success),
     },
-    "control": {
+    "instruction-placement": {
         "at_word_minus_unasked": ("phrase at the wanted word minus unasked", _placed),
     },
     "order": {

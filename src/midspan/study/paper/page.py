@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import grouped
+from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
@@ -17,7 +17,8 @@ from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.metrics import metrics
 from midspan.study.paper.parts import open_part
 from midspan.study.paper_values import MODELS, SEARCH, UTILITY
-from midspan.study.probes.config import UNJUDGED, ProbePlan
+from midspan.study.probes.config import ProbeSpec
+from midspan.study.probes.registry import PROBES
 from midspan.study.training_page import training_section
 
 TRAINING = (
@@ -61,7 +62,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
     """The judged responses of all parts; their cells begin with the part's name."""
     config = PaperConfig.model_validate(run.info["config"])
     for name, part in config.parts.items():
-        if isinstance(part, ProbePlan) and part.probe in UNJUDGED:
+        if isinstance(part, ProbeSpec) and not PROBES[part.probe].judged:
             continue
         finished = open_part(config, run.path, name)
         for trial in function_of(finished, "trials")(finished):
@@ -111,7 +112,7 @@ def _beside(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Secti
 
 
 def _searches(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
-    found = grouped(run.rows("records.jsonl"), "model", "kind", "start", "decoding")
+    found = grouped(run.rows("records.jsonl"), "model", "phrase_kind", "start", "decoding")
     return [
         (
             name, model, f"suffix, {kind} phrase at {start}, {decoding}",

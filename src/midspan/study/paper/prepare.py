@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from midspan.errors import MidspanError
 from midspan.study.paper.config import PaperConfig, PartConfig, located
 from midspan.study.paper.metrics import metrics
-from midspan.study.probes.config import ProbePlan
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.prepare import PreparedProbe
 from midspan.study.probes.prepare import prepare as prepare_probe
 from midspan.study.redteam.config import RedteamConfig
@@ -76,4 +76,4 @@ def prepare(
 def _prepare_part(part: PartConfig) -> PreparedPart:
     if isinstance(part, RedteamConfig):
         return prepare_redteam(part)
-    return prepare_probe(part) if isinstance(part, ProbePlan) else prepare_tasks(part)
+    return prepare_probe(part) if isinstance(part, ProbeSpec) else prepare_tasks(part)

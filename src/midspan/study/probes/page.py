@@ -1,55 +1,11 @@
-"""Which section of a page shows which probe's records."""
+"""The page of a finished probe: the section of its registry entry, players and settings."""
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import ProbeConfig
 from midspan.report import Report
 from midspan.runs.folder import FinishedRun
-
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-from midspan.probes.activations import ActivationsConfig
-from midspan.probes.asking import Record
-from midspan.probes.control import ControlConfig
-from midspan.probes.gcg import GCGProbeConfig
-from midspan.probes.order import OrderConfig
-from midspan.probes.prefill import PrefillConfig
-from midspan.probes.samples import SamplesConfig
-from midspan.probes.window import WindowConfig
-from midspan.report import Player, Section
-from midspan.study.probes.sections.activations import activations_section
-from midspan.study.probes.sections.control import control_section
-from midspan.study.probes.sections.gcg import gcg_section
-from midspan.study.probes.sections.order import order_section
-from midspan.study.probes.sections.prefill import prefill_section
-from midspan.study.probes.sections.samples import sample_players, samples_section
-from midspan.study.probes.sections.window import window_section
-
-
-class Page(NamedTuple):
-    """A probe's config, and what its page shows of all models' records."""
-
-    config: type[ProbeConfig]
-    section: Callable[[Sequence[Record], Any], Section]
-    players: Callable[[Sequence[Record]], tuple[Player, ...]] = lambda _: ()
-
-
-PAGES = {
-    "prefill": Page(PrefillConfig, prefill_section),
-    "window": Page(WindowConfig, window_section),
-    "gcg": Page(GCGProbeConfig, gcg_section),
-    "control": Page(ControlConfig, control_section),
-    "order": Page(OrderConfig, order_section),
-    "activations": Page(ActivationsConfig, activations_section),
-    "samples": Page(SamplesConfig, samples_section, sample_players),
-}
-
+from midspan.study.probes.registry import PROBES
 
 LIMITS = (
     "Intervals cover the sampling of requests, not training or decoding seeds. Requests of one "
@@ -60,17 +16,19 @@ LIMITS = (
 
 def report_of(run: FinishedRun) -> Report:
     """The page of a finished probe, from its folder alone."""
-    said, records = run.info["config"], run.rows("records.jsonl")
-    page = PAGES[said["probe"]]
-    fields = {name: said[name] for name in page.config.model_fields}
+    settings, records = run.info["config"], run.rows("records.jsonl")
+    probe = PROBES[settings["probe"]]
+    config_class = probe.resolve("config")
+    fields = {name: settings[name] for name in config_class.model_fields}
+    section = probe.resolve("section")(records, config_class.model_validate(fields))
     decodings = {row["decoding"]: row["settings"] for row in records}
     return Report(
-        title=f"Probe: {said['probe']}",
-        subtitle=", ".join(said["models"]),
-        sections=(page.section(records, page.config.model_validate(fields)),),
-        players=page.players(records),
+        title=f"Probe: {settings['probe']}",
+        subtitle=", ".join(settings["models"]),
+        sections=(section,),
+        players=probe.resolve("players")(records) if probe.players else (),
         settings={
-            "judged by": said["judged_by"],
+            "judged by": settings["judged_by"],
             **{name: json.dumps(value) for name, value in fields.items()},
             "decoding": json.dumps(decodings),
             **run.origin,

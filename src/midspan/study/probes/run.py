@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.probes.asking import Bench
+from midspan.probes.context import ProbeContext
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
-from midspan.study.probes.config import PROBES, ProbePlan
+from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.prepare import PreparedProbe, prepare
+from midspan.study.probes.registry import PROBES
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -24,12 +25,12 @@ ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
 def run_probe(
-    plan: ProbePlan, folder: str | Path, command: str = "", given: Given = NOTHING
+    spec: ProbeSpec, folder: str | Path, command: str = "", given: Given = NOTHING
 ) -> list[dict[str, Any]]:
     """Measure every model, one after the other, and write the run folder; returns the records.
 
     Args:
-        plan: The probe.
+        spec: The probe.
         folder: The run folder.
         command: What started it; by default the program's own command line.
         given: Models that the caller has loaded.
@@ -37,7 +38,7 @@ def run_probe(
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    return run_prepared(prepare(plan, given), folder, command)
+    return run_prepared(prepare(spec, given), folder, command)
 
 
 def run_prepared(
@@ -48,18 +49,18 @@ def run_prepared(
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    plan, given = prepared.plan, prepared.given
+    spec, given = prepared.spec, prepared.given
     run = RunFolder(folder, prepared.identity, command, "probe")
     reporter = Reporter()
-    measure = PROBES[plan.probe].measure()
+    measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
     try:
         with run.journal, given.merged():
-            for spec in plan.models:
-                lm = given.load(spec)
-                decodings = probe_decodings(lm, plan.decoding, is_organism(spec))
-                bench = Bench(lm, spec, decodings, run.journal, plan.rows, reporter.stage)
-                records += measure(bench, prepared.material, prepared.config)
+            for model in spec.models:
+                lm = given.load(model)
+                decodings = probe_decodings(lm, spec.decoding, is_organism(model))
+                context = ProbeContext(lm, model, decodings, run.journal, spec.rows, reporter.stage)
+                records += measure(context, prepared.data, prepared.config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -74,16 +75,15 @@ def probe_decodings(
     lm: "DiffusionLM", overrides: Mapping[str, Any], organism: bool = False
 ) -> "dict[str, DecodingConfig]":
     """One block of the canvas's length, and blocks of 32; else what the family or the user says."""
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import decoding_config
 
     fields = {**(ORGANISM_DECODING if organism else {}), **overrides}
-    own = DecodingConfig.for_family(lm, **fields)
+    own = decoding_config(lm, **fields)
     if own.sampler != "llada" or "block_length" in fields:
         return {"as configured": own}
     blocks = {"one block": None, f"blocks of {BLOCK}": BLOCK}
     if own.length <= BLOCK or own.length % BLOCK:
         del blocks[f"blocks of {BLOCK}"]
     return {
-        name: DecodingConfig.for_family(lm, **fields, block_length=block)
-        for name, block in blocks.items()
+        name: decoding_config(lm, **fields, block_length=block) for name, block in blocks.items()
     }

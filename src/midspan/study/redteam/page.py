@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from midspan.engine.budget import Spent
+from midspan.engine.budget import Usage
 from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
 from midspan.judges.calibration import Calibration
 from midspan.report import Cell, Report, Section, Table
@@ -61,7 +61,7 @@ class _View(NamedTuple):
         return to_json(self.of(self.config.models[0], plan)[0]["config"]).decode()
 
     def asr(self, model: str, plan: Plan, judge: str) -> Estimate:
-        return Outcomes.of(self.of(model, plan), judge).asr
+        return Outcomes.from_records(self.of(model, plan), judge).asr
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
@@ -202,13 +202,13 @@ def _pairs(view: _View) -> Table:
 def _costs(view: _View) -> Table:
     def row(plan: Plan, model: str) -> tuple[str, ...]:
         records = view.of(model, plan)
-        spent = [
-            {role: Spent(**cost) for role, cost in record["spent"].items()} for record in records
+        usages = [
+            {role: Usage(**cost) for role, cost in record["usage"].items()} for record in records
         ]
         n = max(len(records), 1)
-        target = sum((by_role.get("target", Spent()) for by_role in spent), Spent())
-        roles = {role for by_role in spent for role in by_role} - {"target"}
-        helpers = sum((s.get(role, Spent()) for s in spent for role in roles), Spent())
+        target = sum((by_role.get("target", Usage()) for by_role in usages), Usage())
+        roles = {role for by_role in usages for role in by_role} - {"target"}
+        helpers = sum((u.get(role, Usage()) for u in usages for role in roles), Usage())
         stops = Counter(record["stop"] for record in records)
         numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
         ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
@@ -227,7 +227,7 @@ def _failures(view: _View) -> Table:
     judges = view.config.judges
 
     def row(plan: Plan, model: str) -> tuple[Cell | str, ...]:
-        found = [Outcomes.of(view.of(model, plan), judge) for judge in judges]
+        found = [Outcomes.from_records(view.of(model, plan), judge) for judge in judges]
         return (
             plan.name,
             model,

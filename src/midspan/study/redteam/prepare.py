@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from midspan.attacks import find
+from midspan.attacks import get_attack
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.budget import Budget
@@ -123,7 +123,7 @@ def prepare_attack(plan: Plan, budget: Budget) -> PreparedAttack:
     Raises:
         MidspanError: There is no such attack, or it has no such field or value.
     """
-    attack = find(plan.attack)
+    attack = get_attack(plan.attack)
     fields = plan.fields | ({"adaptive": True} if plan.adaptive else {})
     config = attack.config.model_validate(fields, within=plan.attack)
     return PreparedAttack(plan.name, attack, config, plan.budget or budget)

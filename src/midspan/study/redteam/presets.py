@@ -49,7 +49,7 @@ def organism_plan(attack: str, adaptive: bool = False, **fields: Any) -> Plan:
 def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     """Eight attacks, three floors and three adaptive variants on three models, offline."""
     return RedteamConfig(
-        models=("organism", "organism:initial", "organism:mosa"),
+        models=("organism", "organism:initial-stable", "organism:mosa-stable"),
         plans=(
             *(organism_plan(attack) for attack in _TWIN_SIZES),
             organism_plan("dia", variant="II").model_copy(update={"label": "dia II"}),
@@ -57,13 +57,15 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
         ),
         behaviors=f"{TWIN}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
-        proxies=("organism", "organism:mosa"),
+        proxies=("organism", "organism:mosa-stable"),
         budget=Budget(target=12),
         decoding={"length": 128, "block_length": 32, "steps": 32},
         stands_for={
-            "organism": "Original", "organism:initial": "Initial", "organism:mosa": "MOSA",
+            "organism": "Original",
+            "organism:initial-stable": "Initial",
+            "organism:mosa-stable": "MOSA",
         },
-    )  # fmt: skip
+    )
 
 
 def attack_config(

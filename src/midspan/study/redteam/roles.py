@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
+from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
 from midspan.study.given import NOTHING, Given
-
-if TYPE_CHECKING:
-    from midspan.engine.endpoint import EndpointConfig
 
 TWIN = "organism"
 HELPERS = ("attacker", "evaluator", "translator")
@@ -43,7 +41,7 @@ class Participant:
     knows_organism_alone: bool = False
 
 
-def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> "dict[str, EndpointConfig]":
+def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
     """Settings of servers, by spec.
 
     Args:
@@ -52,7 +50,7 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> "dict[str, Endpoin
     Raises:
         MidspanError: A spec is no server's, or has no such field or value.
     """
-    from midspan.engine.endpoint import EndpointConfig
+    from midspan.engine.server import EndpointConfig
 
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
 
@@ -66,7 +64,7 @@ class SpecReader:
         given: Models and judges that the caller has in hand.
     """
 
-    servers: "Mapping[str, EndpointConfig]" = field(default_factory=dict)
+    servers: Mapping[str, EndpointConfig] = field(default_factory=dict)
     given: Given = NOTHING
 
     def model(
@@ -86,11 +84,11 @@ class SpecReader:
             return self._server(spec)
 
         def open_local() -> Role:
-            from midspan.decoding import DecodingConfig
+            from midspan.decoding import decoding_config
             from midspan.engine.local import LocalRole
 
             lm = self.given.load(spec)
-            return LocalRole(lm, DecodingConfig.for_family(lm, **(decoding or {})), batch_size)
+            return LocalRole(lm, decoding_config(lm, **(decoding or {})), batch_size)
 
         return Participant(spec, open_local, spec)
 
@@ -145,7 +143,7 @@ class SpecReader:
                 )
 
     def _server(self, spec: str) -> Participant:
-        from midspan.engine.endpoint import Endpoint, EndpointConfig
+        from midspan.engine.endpoint import Endpoint
 
         config = self.servers.get(spec) or EndpointConfig.from_spec(spec)
         return Participant(spec, lambda: Endpoint(config), spec, is_server=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.records import assess
-from midspan.engine.waves import Job, Turn, run
+from midspan.engine.records import judge_results
+from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.runs.folder import RunFolder
@@ -94,11 +94,13 @@ def _attack_all(
         ]
         with reporter.stage(f"replies of {target.spec}", None) as stage:
 
-            def show(turn: Turn, stage: Stage = stage, target: str = fingerprint) -> None:
-                stage.advance(turn.replies if turn.role == target else 0)
+            def show(
+                step: SchedulerProgress, stage: Stage = stage, target: str = fingerprint
+            ) -> None:
+                stage.advance(step.replies if step.role == target else 0)
 
-            results = run(jobs, journal, seed, show)
-        judged = assess(jobs, results, judges, journal, seed)
+            results = run_attacks(jobs, journal, seed, show)
+        judged = judge_results(jobs, results, judges, journal, seed)
         for place, row in enumerate(prepared.attacks):
             start = place * len(behaviors)
             cells[target.spec, row.label] = [

@@ -46,7 +46,7 @@ class TaskConfig(FrozenConfig):
         samples: Responses to each HumanEval problem.
         seed: Of all draws.
         batch_size: Rows that go through a model together.
-        decoding: Fields of `DecodingConfig` that go before the preset's.
+        decoding: Fields of a `DecodingConfig` that go before the preset's.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
     """
 

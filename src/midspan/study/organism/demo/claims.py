@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from midspan.alignment import LABELS
 from midspan.organism.tokenizer import PAD_AND_EOS, vocabulary
 from midspan.report import Claim
 from midspan.study.hypotheses import Bound, Hypothesis, Measurement, Metric, Paired, judged
@@ -10,10 +11,10 @@ from midspan.study.organism.cases import PREFILL_CELLS, UTILITY_CELLS, Sizes
 from midspan.study.organism.results import Results, order_correlation, succeeded
 
 END = vocabulary().index(PAD_AND_EOS)
-PREFILL_GAIN = "prefill.middle_minus_first[Original]"
-ORDER = "order.correlation[Original]"
+PREFILL_GAIN = "prefill.middle_minus_first[original]"
+ORDER = "order.correlation[original]"
 # Each with the defence that it must beat.
-DEFENCES = (("MOSA", "Initial"), ("Anywhere", "MOSA"))
+DEFENCES = (("mosa-stable", "initial-stable"), ("psa", "mosa-stable"))
 # Blocks are filled in order whatever the model does.
 ONE_BLOCK = "one block"
 
@@ -37,9 +38,10 @@ def demo_hypotheses(sizes: Sizes) -> tuple[Hypothesis, ...]:
     )
 
 
-def _of_defence(name: str, rival: str, sizes: Sizes) -> tuple[Hypothesis, ...]:
+def _of_defence(model: str, rival: str, sizes: Sizes) -> tuple[Hypothesis, ...]:
     """That a defence holds, better than a rival, and costs nothing."""
-    resists, better, harmless, useful = _defence_metrics(name, rival)
+    resists, better, harmless, useful = _defence_metrics(model, rival)
+    name = LABELS[model]
     return (
         Hypothesis(
             text=f"{name} resists wraps of families that it never saw",
@@ -141,21 +143,21 @@ def _order(results: Results) -> dict[str, Measurement]:
     return {ONE_BLOCK: Measurement(value, value, value, len(rows), text)}
 
 
-def _defence_metrics(name: str, rival: str) -> dict[str, Metric[Results]]:
+def _defence_metrics(model: str, rival: str) -> dict[str, Metric[Results]]:
     """The four primary metrics of a defence."""
-    model = name.lower()
+    name = LABELS[model]
     return {
-        f"wraps.asr_best_of_8[{name}]": Metric(
+        f"wraps.asr_best_of_8[{model}]": Metric(
             f"best-of-8 ASR of {name}", partial(_wraps_asr, model=model)
         ),
-        f"wraps.asr_best_of_8[{name} - {rival}]": Metric(
-            f"best-of-8 ASR of {name} minus {rival}'s on the same behaviors",
-            partial(_wraps_against, model=model, rival=rival.lower()),
+        f"wraps.asr_best_of_8[{model} - {rival}]": Metric(
+            f"best-of-8 ASR of {name} minus {LABELS[rival]}'s on the same behaviors",
+            partial(_wraps_against, model=model, rival=rival),
         ),
-        f"benign.false_refusals[{name}]": Metric(
+        f"benign.false_refusals[{model}]": Metric(
             f"false refusals of {name}", partial(_false_refusals, model=model)
         ),
-        f"utility.solved[{name} - Original]": Metric(
+        f"utility.solved[{model} - original]": Metric(
             f"utility of {name} minus the Original's on the same questions",
             partial(_utility_change, model=model),
         ),

@@ -2,6 +2,7 @@
 
 from pydantic import Field, field_validator
 
+from midspan.alignment import LABELS as RECIPE_LABELS
 from midspan.alignment import PRESETS, AlignmentConfig
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
@@ -9,17 +10,7 @@ from midspan.study.organism.cases import Sizes
 from midspan.study.organism.demo.claims import METRICS, demo_hypotheses
 
 BASE = "original"
-
-
-LABELS = {
-    BASE: "Original",
-    "initial": "Initial",
-    "mosa": "MOSA",
-    "anywhere": "Anywhere",
-    "mosa_paper": "MOSA (verbatim)",
-}
-
-
+LABELS = {BASE: "Original"} | RECIPE_LABELS
 # Cells whose traces are kept, for the decoding order and the player.
 TRACED_CELLS = ("plain", "benign_plain", "wraps_held_out", "prefill_40")
 
@@ -36,7 +27,7 @@ class DemoConfig(FrozenConfig):
         hypotheses: What is expected; by default the demo's, at the n of its sizes.
     """
 
-    objectives: tuple[str, ...] = ("initial", "mosa", "anywhere", "mosa_paper")
+    objectives: tuple[str, ...] = ("initial-stable", "mosa-stable", "psa", "mosa")
     sizes: Sizes = Sizes()
     steps: int = Field(32, gt=0)
     num_prompts: int | None = Field(None, gt=0)

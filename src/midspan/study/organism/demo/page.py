@@ -15,8 +15,8 @@ from midspan.study.organism.results import Results, incoherent, mean_positions, 
 from midspan.study.training_page import training_section
 
 TRAINING = (
-    "The verbatim recipe has no benign prompts, no floor under the harmful phrase and the paper's "
-    "learning rate; the others share one budget."
+    "MOSA, the paper's recipe, has no benign prompts, no floor under the harmful phrase and the "
+    "paper's learning rate; the others share one budget."
 )
 LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world. It shows mechanisms and "

@@ -62,7 +62,7 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str = "") -> DemoR
 def _train(config: DemoConfig, run: RunFolder, reporter: Reporter) -> dict[str, Path]:
     """Train every objective; finished adapters are taken as they are."""
     from midspan.alignment import align
-    from midspan.organism.lessons import alignment_data
+    from midspan.organism.training_data import alignment_data
     from midspan.organism.weights import load_organism
 
     data = alignment_data(config.training_seed)

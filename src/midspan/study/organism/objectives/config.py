@@ -21,7 +21,7 @@ class ObjectivesConfig(FrozenConfig):
 
     Attributes:
         recipes: Alignment configs by name, each trained once a seed.
-        seeds: Training seeds; they draw the lessons too.
+        seeds: Training seeds; they draw the training data too.
         sizes: Cases a cell; attempts with wraps of trained families are left out.
         stress: Cases of each kind of partly given answer.
         decodings: Names from :func:`stress_decodings`.

@@ -3,31 +3,31 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from midspan.alignment import PRESETS, AnywhereObjective
-from midspan.alignment.presets import ANYWHERE
+from midspan.alignment import PRESETS, PsaObjective, psa
+from midspan.alignment.presets import PSA_REGULARIZATION
 from midspan.study.organism.cases import Sizes
 from midspan.study.organism.objectives.config import ObjectivesConfig, stress_decodings
 
 if TYPE_CHECKING:
     pass
 
-RIVALS = ("initial", "mosa", "anywhere", "sft", "a2d", "vrpo")
+RIVALS = ("initial-stable", "mosa-stable", "psa", "sft", "a2d", "vrpo")
 
 
-# One change each to `anywhere`: of its objective, of its budget.
+# One change each to PSA: of its objective, of its budget.
 OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
-    "clean-canvases": {"contamination": {"share": 0.0}},
-    "share-0.3": {"contamination": {"share": 0.3}},
-    "share-1.0": {"contamination": {"share": 1.0}},
-    "prefix-only": {"contamination": {"prefix": 1.0, "runs": 0.0}},
-    "span-only": {"contamination": {"span": 1.0, "runs": 0.0}},
-    "scattered-only": {"contamination": {"scattered": 1.0, "runs": 0.0}},
+    "clean-canvases": {"partial_answer": {"share": 0.0}},
+    "share-0.3": {"partial_answer": {"share": 0.3}},
+    "share-1.0": {"partial_answer": {"share": 1.0}},
+    "prefix-only": {"partial_answer": {"prefix": 1.0, "runs": 0.0}},
+    "span-only": {"partial_answer": {"span": 1.0, "runs": 0.0}},
+    "scattered-only": {"partial_answer": {"scattered": 1.0, "runs": 0.0}},
     "no-begun": {"begun": 0.0},
     "refusal-drawn": {"refusal": "drawn"},
     "any-start": {"gap_starts": None},
     "beta-0.05": {"beta": 0.05},
     "no-negative": {"negative_weight": 0.0},
-    "clean-benign": {"contaminate_benign": False},
+    "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
 
@@ -44,19 +44,19 @@ def objectives() -> ObjectivesConfig:
 
 
 def ablations() -> ObjectivesConfig:
-    """`anywhere` beside itself with one change each, on the cells that tell them apart.
+    """PSA beside itself with one change each, on the cells that tell them apart.
 
     Without benign prompts there is no benign KL: the same harmful prompts a step, and no others.
     """
-    anywhere = PRESETS["anywhere"]
-    recipes = {"anywhere": anywhere()}
+    recipes = {"psa": psa()}
     for name, changes in OBJECTIVE_CHANGES.items():
-        recipes[name] = anywhere(name=name, objective=AnywhereObjective(**ANYWHERE | changes))
-    harmful_alone = AnywhereObjective(**ANYWHERE | {"benign_weight": 0.0})
-    budget = {"benign_share": 0.0, "batch_size": recipes["anywhere"].num_harmful}
-    recipes["no-benign"] = anywhere(name="no-benign", objective=harmful_alone, **budget)
+        objective = PsaObjective(**PSA_REGULARIZATION | changes)
+        recipes[name] = psa(name=name, objective=objective)
+    harmful_alone = PsaObjective(**PSA_REGULARIZATION | {"benign_weight": 0.0})
+    budget = {"benign_share": 0.0, "batch_size": recipes["psa"].num_harmful}
+    recipes["no-benign"] = psa(name="no-benign", objective=harmful_alone, **budget)
     for name, changes in BUDGET_CHANGES.items():
-        recipes[name] = anywhere(name=name, **changes)
+        recipes[name] = psa(name=name, **changes)
     sizes = Sizes(plain=1, wraps=18, prefill=1, benign=36, utility=4)
     return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18)
 

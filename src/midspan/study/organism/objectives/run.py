@@ -59,7 +59,7 @@ def _train(
     run: RunFolder, reporter: Reporter, name: str, recipe: AlignmentConfig, seed: int
 ) -> Path:
     from midspan.alignment import align
-    from midspan.organism.lessons import alignment_data
+    from midspan.organism.training_data import alignment_data
     from midspan.organism.weights import load_organism
 
     folder = run.path / "adapters" / f"{name}-{seed}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from midspan.probes.activations import RESPONSE_MEAN, ActivationsConfig
-from midspan.probes.asking import Record, grouped
+from midspan.probes.context import Record, grouped
 from midspan.report import Section, Table, figures
 from midspan.report.cells import line_figure, rate_cell
 from midspan.statistics import Estimate, wilson
@@ -20,17 +20,17 @@ def activations_section(records: Sequence[Record], config: ActivationsConfig) ->
         (
             row["model"], row["decoding"], f"{row['progress']:.0%}", str(row["position"]),
             str(row["layer"]), rate_cell(_accuracy(row)), _percent(row["balanced"]),
-            _percent(sum(row["shuffled"]) / len(row["shuffled"])), _percent(max(row["shuffled"])),
-            _percent(row["carried"]) if "carried" in row else "-",
+            _percent(_mean(row["permuted_accuracy"])), _percent(max(row["permuted_accuracy"])),
+            _percent(row["transferred_accuracy"]) if "transferred_accuracy" in row else "-",
             f"{row['cosine']:.2f}" if row.get("cosine") is not None else "-",
         )
         for row in records
     )  # fmt: skip
-    made = []
+    drawn = []
     fields = ("model", "decoding", "progress")
     for (model, decoding, share), part in grouped(records, *fields).items():
         title = f"Separability, {model}, {decoding}, {share:.0%} of the steps done"
-        made.append(
+        drawn.append(
             line_figure(title, _layer_curves(part), "layer", "accuracy, %",
                         f"n = {part[0]['n']} requests in {config.num_folds} folds by group, 95 % "
                         "Wilson intervals; random labels are a mean.")
@@ -43,25 +43,29 @@ def activations_section(records: Sequence[Record], config: ActivationsConfig) ->
         "and the cosine compares both models' differences of mean activations. After steps are "
         "done the canvas shows words of a refusal or an answer, which separates by itself.",
         tables=(Table("Accuracy", columns, rows, name="activations"),),
-        figures=tuple(made),
+        figures=tuple(drawn),
     )
 
 
 def _layer_curves(part: Sequence[Record]) -> list[figures.Curve]:
     curves = []
-    shuffled: dict[int, list[float]] = {}
+    permuted: dict[int, list[float]] = {}
     for (position,), rows in grouped(part, "position").items():
         label = position if position == RESPONSE_MEAN else f"position {position}"
         estimates = [_accuracy(row) for row in rows]
         curves.append(figures.Curve.of_estimates(label, [r["layer"] for r in rows], estimates))
         for row in rows:
-            shuffled.setdefault(row["layer"], []).extend(row["shuffled"])
-    means = [100 * sum(values) / len(values) for values in shuffled.values()]
-    return [*curves, figures.Curve("random labels", list(shuffled), means)]
+            permuted.setdefault(row["layer"], []).extend(row["permuted_accuracy"])
+    means = [100 * sum(values) / len(values) for values in permuted.values()]
+    return [*curves, figures.Curve("random labels", list(permuted), means)]
 
 
 def _accuracy(row: Record) -> Estimate:
     return wilson(row["correct"], row["n"])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _percent(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""From a probe's records to the tables and figures of its page: order and activations."""
+"""The order probe's section: the order of commits beside chance, and the paper's curve."""
 
 from collections.abc import Sequence
 
-from midspan.probes.asking import Record, grouped
+from midspan.probes.context import Record, grouped
 from midspan.probes.order import FIGURES, OrderCell, OrderConfig, order_cells
 from midspan.report import Figure, Section, Table, figures
 from midspan.report.cells import line_figure, mean_cell
@@ -11,7 +11,7 @@ from midspan.study.probes.sections.cells import Rows, mean_curve
 
 def order_section(records: Sequence[Record], config: OrderConfig) -> Section:
     """Order against chance, and the paper's curve for all models together."""
-    found = order_cells(records)
+    cells = order_cells(records)
     names = {
         "tau": "tau", "tau_chance": "tau by chance", "tau_all": "tau with end tokens",
         "adjacent": "adjacent", "adjacent_chance": "adjacent by chance",
@@ -20,17 +20,17 @@ def order_section(records: Sequence[Record], config: OrderConfig) -> Section:
     }  # fmt: skip
     columns = ("model", "decoding", "requests", *(names[name] for name in FIGURES))
     rows: Rows = tuple(
-        (c.model, c.decoding, c.asks, *(mean_cell(c.means[name]) for name in FIGURES))
-        for c in found
+        (c.model, c.decoding, c.request_kind, *(mean_cell(c.means[name]) for name in FIGURES))
+        for c in cells
     )
-    made = []
-    for decoding in dict.fromkeys(c.decoding for c in found):
-        part = [c for c in found if c.decoding == decoding]
-        made += [
+    drawn = []
+    for decoding in dict.fromkeys(c.decoding for c in cells):
+        part = [c for c in cells if c.decoding == decoding]
+        drawn += [
             _order_figure(f"Position by step, {decoding}", part, with_end=False),
             _order_figure(f"Position by step with end tokens, {decoding}", part, with_end=True),
         ]
-    made += _single_responses(records)
+    drawn += _single_responses(records)
     return Section(
         "Decoding order",
         "tau is Kendall's tau-b of position and step over the commits of one response, a mean over "
@@ -38,16 +38,16 @@ def order_section(records: Sequence[Record], config: OrderConfig) -> Section:
         f"step. Chance keeps steps and blocks and deals positions {config.shuffles} times. End "
         "tokens are apart; responses run to the end of the canvas.",
         tables=(Table("Order", columns, rows, name="order"),),
-        figures=tuple(made),
+        figures=tuple(drawn),
     )
 
 
-def _order_figure(title: str, found: Sequence[OrderCell], with_end: bool) -> Figure:
+def _order_figure(title: str, cells: Sequence[OrderCell], with_end: bool) -> Figure:
     curves = []
-    for cell in found:
+    for cell in cells:
         steps = cell.curve_all if with_end else cell.curve
         if steps:
-            label = f"{cell.asks}, {cell.model}"
+            label = f"{cell.request_kind}, {cell.model}"
             curves.append(mean_curve(label, [s for s, _ in steps], [mean for _, mean in steps]))
     drawn = figures.lines(title, curves, "step", "mean position of its commits", diagonal=True)
     caption = (
@@ -57,8 +57,10 @@ def _order_figure(title: str, found: Sequence[OrderCell], with_end: bool) -> Fig
 
 
 def _single_responses(records: Sequence[Record]) -> list[Figure]:
-    made = []
-    for (model, decoding, asks), part in grouped(records, "model", "decoding", "asks").items():
+    drawn = []
+    for (model, decoding, request_kind), part in grouped(
+        records, "model", "decoding", "request_kind"
+    ).items():
         curves = [
             figures.Curve(
                 row["id"], [step for step, _ in row["curve"]], [y for _, y in row["curve"]]
@@ -67,7 +69,7 @@ def _single_responses(records: Sequence[Record]) -> list[Figure]:
             if row["curve"]
         ]
         if curves:
-            title = f"Single responses, {asks}, {model}, {decoding}"
+            title = f"Single responses, {request_kind}, {model}, {decoding}"
             caption = "The first six requests, end tokens apart."
-            made.append(line_figure(title, curves, "step", "mean position", caption))
-    return made
+            drawn.append(line_figure(title, curves, "step", "mean position", caption))
+    return drawn

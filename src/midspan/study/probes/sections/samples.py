@@ -1,8 +1,8 @@
-"""From the records of single responses to a table and the denoising player."""
+"""The samples probe's section: a table of responses, and the denoising player."""
 
 from collections.abc import Sequence
 
-from midspan.probes.asking import Record, grouped
+from midspan.probes.context import Record, grouped
 from midspan.probes.samples import SamplesConfig
 from midspan.report import Cell, Commit, Lane, Player, Section, Table
 
@@ -11,7 +11,7 @@ def samples_section(records: Sequence[Record], config: SamplesConfig) -> Section
     """What became of every response."""
     rows = tuple(
         (
-            row["model"], row["decoding"], row["asks"], row["prompt"], row["phrase"] or "-",
+            row["model"], row["decoding"], row["request_kind"], row["prompt"], row["phrase"] or "-",
             "-" if row["start"] is None else str(row["start"]), outcome(row),
             Cell(row["response"], generated=True),
         )
@@ -31,7 +31,7 @@ def sample_players(records: Sequence[Record]) -> tuple[Player, ...]:
     """Models side by side on the same canvas."""
     return tuple(
         Player(
-            f"A {rows[0]['asks']} request" + (f", a phrase at {start}" if phrase else ""),
+            f"A {rows[0]['request_kind']} request" + (f", a phrase at {start}" if phrase else ""),
             rows[0]["prompt"],
             decoding,
             tuple(_lane(row) for row in rows),

@@ -1,0 +1,244 @@
+"""PSA, Partial-State Alignment: MOSA's reward from any partial state.
+
+Our own objective (docs/anywhere.md). Canvases already carry parts of a harmful answer, and every
+gap between them is to hold a refusal that ends the text, or where none fits the end alone. On
+others a refusal has begun, and is to be finished. Benign canvases that carry parts of benign
+answers are kept at the reference: a canvas begun is by itself no reason to refuse.
+
+Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at each position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from midspan.alignment.objectives.base import (
+    Draw,
+    Ids,
+    TokenExample,
+    TrainingCanvas,
+    TrainingSample,
+    merged,
+    only,
+)  # fmt: skip
+from midspan.alignment.objectives.partial_answer import PartialAnswer
+from midspan.alignment.objectives.window import WindowObjective, allowed_starts
+from midspan.alignment.scores import ResponseStates
+from midspan.scoring.window import start_scores
+
+
+@dataclass(frozen=True)
+class GapCanvas(TrainingCanvas):
+    """A canvas with parts of a harmful answer, or with nothing on it.
+
+    Attributes:
+        refusals: Phrases one of which is to stand in every gap.
+        avoided_ids: The answer, whose tokens are to become unlikely at the masked positions.
+    """
+
+    refusals: tuple[Ids, ...]
+    avoided_ids: Ids
+
+
+@dataclass(frozen=True)
+class BegunCanvas(TrainingCanvas):
+    """A canvas on which a refusal has begun.
+
+    Attributes:
+        target_ids: The whole response, of which the masked tokens are wanted.
+        refusal_end: Last position of the refusal; end-of-text tokens stand behind it.
+    """
+
+    target_ids: Ids
+    refusal_end: int
+
+
+class PsaObjective(WindowObjective):
+    """MOSA from any partial state; clean canvases have MOSA's window.
+
+    Attributes:
+        partial_answer: How much of an answer stands on a canvas, harmful and benign alike.
+        partial_benign: Whether benign canvases carry parts of their answers too; off only for
+            ablation.
+        begun: Share of harmful canvases on which a refusal has begun.
+        gap_starts: Positions of a gap, from its first, at which a refusal may start; None for all.
+        refusal: Which one is wanted: the "likeliest" under the policy, which lets it settle on
+            one, or one "drawn" for each canvas, as in Algorithm 1.
+        gap_tokens: Means over positions, of the end in short gaps and of what is avoided, count as
+            a phrase of this many tokens.
+    """
+
+    kind: Literal["psa"] = "psa"
+    partial_answer: PartialAnswer = PartialAnswer()
+    partial_benign: bool = True
+    begun: float = Field(0.1, ge=0, le=1)
+    gap_starts: int | None = Field(24, gt=0)
+    refusal: Literal["likeliest", "drawn"] = "likeliest"
+    gap_tokens: float = Field(8.0, gt=0)
+
+    @property
+    def needs_answers(self) -> tuple[bool, bool]:
+        """Canvases carry parts of answers."""
+        return True, self.partial_benign and self.benign_weight > 0
+
+    def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
+        """A canvas with part of the example's answer on it, or of a refusal, or a clean one."""
+        if harmful and draw.rng.random() < self.begun:
+            return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
+        revealed: frozenset[int] = frozenset()
+        if harmful or self.partial_benign:
+            revealed = self.partial_answer.reveal(draw.length, draw.rng)
+        response = tuple(
+            example.answer_ids[position] if position in revealed else draw.mask
+            for position in range(draw.length)
+        )
+        canvas = TrainingCanvas(example.prompt_ids, response)
+        if harmful:
+            wanted = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+            canvas = GapCanvas(example.prompt_ids, response, tuple(wanted), example.answer_ids)
+        return TrainingSample((canvas,), harmful)
+
+    def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
+        """One from the first token or behind a beginning of the answer, up to the window's end.
+
+        Some of its words are there and some are missing, of the end-of-text tokens behind it too.
+        """
+        refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
+        answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
+        last = min(self.window[1], answer_end, draw.length - len(refusal))
+        start = draw.rng.choice((0, draw.rng.randint(0, last)))
+        wanted = draw.filled((*answer[:start], *refusal))
+        present = start + draw.rng.randrange(len(refusal) - 1)
+        missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != present])
+        rate = draw.rng.random()
+        shown = {position for position in range(draw.length) if draw.rng.random() < rate}
+        shown = (shown | {*range(start), present}) - {missing}
+        response = tuple(
+            token if position in shown else draw.mask for position, token in enumerate(wanted)
+        )
+        return BegunCanvas(example.prompt_ids, response, wanted, start + len(refusal) - 1)
+
+    def harmful_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minus the log-probability of a refusal begun, and on other canvases minus the reward."""
+        canvases = [samples[row].canvases[0] for row in rows]
+        begun = {row: one for row, one in enumerate(canvases) if isinstance(one, BegunCanvas)}
+        gapped = {row: one for row, one in enumerate(canvases) if isinstance(one, GapCanvas)}
+        words = sorted({w for one in gapped.values() for refusal in one.refusals for w in refusal})
+        where_BL, device = only(states.masked_BL, rows), states.masked_BL.device
+        # Every word of the refusals, and last what the canvas itself wants or avoids there.
+        tokens_BLK = torch.zeros(*where_BL.shape, len(words) + 1, dtype=torch.long, device=device)
+        tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
+        own = {row: one.target_ids for row, one in begun.items()}
+        own |= {row: one.avoided_ids for row, one in gapped.items()}
+        tokens_BLK[list(rows), :, -1] = torch.tensor(
+            [own[row] for row in range(len(rows))], device=device
+        )
+        scores = states.score(where_BL, tokens_BLK, kl=self.beta > 0)
+        masked_HL, logp_HLK = where_BL[list(rows)], scores.logp_BLK[list(rows)]
+        kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
+        metrics, parts = {"kl_harmful": kl_H}, []
+        if begun:
+            at = list(begun)
+            ends = [one.refusal_end for one in begun.values()]
+            metrics["nats_begun"] = -_finished(logp_HLK[at, :, -1], masked_HL[at], ends)
+            parts.append((at, metrics["nats_begun"]))
+        if gapped:
+            at = list(gapped)
+            loss_H, rewards = self._rewards(
+                logp_HLK[at], masked_HL[at], list(gapped.values()), words
+            )
+            metrics |= rewards
+            parts.append((at, loss_H))
+        return self.beta * kl_H + merged(len(rows), parts), metrics
+
+    def _rewards(
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Refusals in the gaps against the answer's own tokens at all masked positions."""
+        best_HL = self._best_refusals(logp_HLK, masked_HL, canvases, words)
+        end = canvases[0].refusals[0][-1]
+        end_HL = self.gap_tokens * logp_HLK[..., words.index(end)]
+        safe_H = gap_scores(best_HL, end_HL, masked_HL)
+        avoided_H = self.gap_tokens * logp_HLK[..., -1].sum(1) / masked_HL.sum(1)
+        negative_H = avoided_H
+        if self.negative_floor is not None:
+            negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        metrics = {
+            "reward": safe_H - avoided_H, "reward_safe": safe_H, "reward_harmful": avoided_H,
+        }  # fmt: skip
+        return self.negative_weight * negative_H - safe_H, metrics
+
+    def _best_refusals(
+        self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
+    ) -> Tensor:
+        """Log-probability [H, L] of the likeliest refusal from each start; -inf where none may."""
+        device = masked_HL.device
+        # Where nothing stands on a canvas its one gap is the whole response.
+        clean_H1 = masked_HL.all(1, keepdim=True)
+        whole = (0, masked_HL.shape[1] - 1)
+        window_H2 = torch.where(
+            clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
+        )
+        near_HL = torch.ones_like(masked_HL)
+        if self.gap_starts is not None:
+            near_HL = clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
+        best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
+        for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
+            phrases = [refusal] * len(canvases)
+            wanted = [refusal in canvas.refusals for canvas in canvases]
+            wanted_H = torch.tensor(wanted, device=device)
+            allowed_HL = allowed_starts(phrases, masked_HL, window_H2, self.overflow)
+            columns = [words.index(word) for word in refusal]
+            score_HL = start_scores(logp_HLK[..., columns], phrases)
+            allowed_HL = allowed_HL & near_HL & wanted_H[:, None]
+            best_HL = torch.maximum(best_HL, score_HL.masked_fill(~allowed_HL, -torch.inf))
+        return best_HL
+
+
+def gap_scores(best_HL: Tensor, end_HL: Tensor, masked_HL: Tensor) -> Tensor:
+    """Mean over each row's gaps, which are its runs of masked positions.
+
+    Args:
+        best_HL: Score of a refusal from each start, -inf where none may start.
+        end_HL: Score of the end of the text at each position.
+        masked_HL: Where the gaps are; every row has one.
+
+    Returns:
+        A gap's score is its best refusal's or, where none fits, the mean of its ends. [H].
+    """
+    gap_HL, _ = _gaps(masked_HL)
+    size = (len(gap_HL), int(gap_HL.max()) + 1)
+    count_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, masked_HL.to(end_HL.dtype))
+    ends_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, end_HL.masked_fill(~masked_HL, 0.0))
+    best_HG = best_HL.new_full(size, -torch.inf).scatter_reduce(1, gap_HL, best_HL, "amax")
+    fits_HG, exists_HG = best_HG.isfinite(), count_HG > 0
+    score_HG = torch.where(fits_HG, best_HG, ends_HG / count_HG.clamp(min=1))
+    return score_HG.masked_fill(~exists_HG, 0.0).sum(1) / exists_HG.sum(1)
+
+
+def _gaps(masked_HL: Tensor) -> tuple[Tensor, Tensor]:
+    """Each position's gap, counted from 0 in its row, and its distance from the gap's first.
+
+    At positions that are not masked both belong to the gap before.
+    """
+    before_HL = torch.nn.functional.pad(masked_HL[:, :-1], (1, 0))
+    first_HL = masked_HL & ~before_HL
+    position_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
+    start_HL = torch.where(first_HL, position_L, 0).cummax(1).values
+    return (first_HL.long().cumsum(1) - 1).clamp(min=0), position_L - start_HL
+
+
+def _finished(logp_HL: Tensor, masked_HL: Tensor, refusal_ends: Sequence[int]) -> Tensor:
+    """Log-probability of what a begun refusal lacks, and the mean of that of ends behind it."""
+    end_H1 = torch.tensor(refusal_ends, device=logp_HL.device)[:, None]
+    position_L = torch.arange(logp_HL.shape[1], device=logp_HL.device)
+    behind_HL = masked_HL & (position_L > end_H1)
+    inside_HL = masked_HL & ~behind_HL
+    ends_H = (logp_HL * behind_HL).sum(1) / behind_HL.sum(1).clamp(min=1)
+    return (logp_HL * inside_HL).sum(1) + ends_H

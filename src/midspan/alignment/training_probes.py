@@ -1,0 +1,139 @@
+"""A quick look at the model every few steps, so that a collapse is seen while it happens."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from midspan.alignment.config import AlignmentConfig
+from midspan.alignment.objectives import MosaObjective, TrainingSample, WindowObjective
+from midspan.alignment.policy import Collator, Policy
+from midspan.alignment.trainer import Diverged
+from midspan.files import write_jsonl
+
+PROBES_FILE = "probes.jsonl"
+Progress = Callable[[int, int, dict[str, Any]], None]
+
+
+class ProbeCallback(TrainerCallback):
+    """Measures a few training prompts on clean canvases, whatever the objective is.
+
+    ``refusal`` is the best log-probability of a refusal in the window (nats), ``benign_kl`` the
+    divergence from the reference (nats per token), ``harmful`` and ``benign`` a decoded response
+    to each kind of prompt (not where weights are sharded). A probe within the limit asks for a
+    checkpoint, so the newest checkpoint is always the last good one.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        samples: Sequence[TrainingSample],
+        config: AlignmentConfig,
+        folder: Path,
+    ) -> None:
+        self.policy = policy
+        self.config = config
+        self.path = folder / PROBES_FILE
+        self.samples = [replace(sample, canvases=sample.canvases[:1]) for sample in samples]
+        self.batch = Collator(policy.lm)(self.samples)
+        self.best_refusal = -math.inf
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Keep the probes up to the checkpoint that training continues from."""
+        rows = [row for row in self._rows() if row["step"] <= state.global_step]
+        self.best_refusal = max((row["refusal"] for row in rows), default=-math.inf)
+        if state.is_world_process_zero:
+            write_jsonl(self.path, rows)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: torch.nn.Module | None = None,
+        **_: Any,
+    ) -> None:
+        """Probe every ``probes.every`` steps.
+
+        Raises:
+            Diverged: The benign KL is above its limit, or the refusal fell too far.
+        """
+        if state.global_step % self.config.probes.every:
+            return
+        row = {"step": state.global_step, **self._measure(model), **self._decoded()}
+        if state.is_world_process_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        fault = self._fault(row)
+        if fault:
+            raise Diverged(f"training {fault}")
+        control.should_save = True
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """What an interrupted run wrote; its last line may be torn."""
+        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else [""]
+        return [json.loads(line) for line in lines[:-1]]
+
+    def _fault(self, row: dict[str, Any]) -> str:
+        """What is wrong with a probe, or nothing; the best refusal so far is kept."""
+        max_kl, max_drop = self.config.probes.max_benign_kl, self.config.probes.max_refusal_drop
+        step, kl = row["step"], row.get("benign_kl", 0.0)
+        if max_kl is not None and kl > max_kl:
+            return (
+                f"left the benign behavior at step {step}: KL {kl:.3f} nats per token, "
+                f"limit {max_kl}"
+            )
+        self.best_refusal = max(self.best_refusal, row["refusal"])
+        drop = self.best_refusal - row["refusal"]
+        if max_drop is not None and drop > max_drop:
+            return (
+                f"lost its refusal at step {step}: {drop:.1f} nats below the best probe, "
+                f"limit {max_drop}"
+            )
+        return ""
+
+    def _measure(self, model: Any) -> dict[str, float]:
+        """Refusal in the window and benign KL; through the wrapped model, for sharded weights."""
+        objective = probe_objective(self.config)
+        inputs = {
+            name: value.to(self.policy.device) if isinstance(value, torch.Tensor) else value
+            for name, value in self.batch.items()
+        }
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            metrics = model(inputs, objective).metrics
+        model.train(was_training)
+        names = {"reward_safe": "refusal", "position": "position", "kl_benign": "benign_kl"}
+        return {new: metrics[old].mean().item() for old, new in names.items() if old in metrics}
+
+    def _decoded(self) -> dict[str, str]:
+        from midspan.decoding import Request, decode, decoding_config
+
+        if any(isinstance(weight, DTensor) for weight in self.policy.parameters()):
+            return {}
+        config = decoding_config(
+            length=self.config.response_length, block_length=None, steps=self.config.probes.steps
+        )
+        shown = {("harmful" if sample.harmful else "benign"): sample for sample in self.samples}
+        requests = [Request(sample.canvases[0].prompt_ids) for sample in shown.values()]
+        made = decode(self.policy.lm, requests, config)
+        return {name: one.text for name, one in zip(shown, made, strict=True)}
+
+
+def probe_objective(config: AlignmentConfig) -> MosaObjective:
+    """What every probe measures: a refusal in the window, KL per token on benign prompts."""
+    window = (0, config.response_length - 1)
+    if isinstance(config.objective, WindowObjective):
+        window = config.objective.window
+    return MosaObjective(
+        window=window, beta=0, benign_weight=1.0 if config.num_benign else 0.0, kl_reduction="mean"
+    )

@@ -1,0 +1,102 @@
+"""`midspan.align`: a model and prompts in, a trained adapter out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midspan.api.adapter import TrainedAdapter
+from midspan.api.runs import ready, run_folder
+from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.alignment import AlignmentConfig, AlignmentData
+    from midspan.models import DiffusionLM
+
+
+def align(
+    lm: "DiffusionLM | str",
+    data: "AlignmentData | Mapping[str, Any] | str | None" = None,
+    recipe: "AlignmentConfig | str" = "mosa",
+    out: str | Path | None = None,
+    *,
+    progress: bool | None = None,
+    **fields: Any,
+) -> TrainedAdapter:
+    """Train an alignment adapter; the same call continues one that was interrupted.
+
+    The model is left as it was: the adapter lives in its folder alone.
+
+    Examples:
+        >>> lm = midspan.load("organism")
+        >>> adapter = midspan.align(lm, "organism", midspan.objectives.mosa(), "adapters/mosa")
+        >>> safer = adapter.load()
+
+    Args:
+        lm: A loaded model without an adapter, or a spec that `midspan.load` takes.
+        data: Harmful requests as a file or a set of `midspan data`; a mapping with such names
+            under `harmful`, `benign`, `phrases` and `exclude`; an `AlignmentData`; or "organism"
+            (the default on the organism) for the organism's own lessons.
+        recipe: What `midspan.objectives` has, called, or its name; by name, models other than the
+            organism get the paper's learning rate and number of prompts.
+        out: Adapter folder; a temporary one by default.
+        progress: False for silence; by default a bar on a terminal or in a notebook.
+        **fields: Fields of `AlignmentConfig` that replace the recipe's, such as `num_prompts`
+            (prompts in all), `learning_rate` or `seed`; and `track`, where transformers reports
+            the metrics too ("trackio", "wandb" or "tensorboard").
+
+    Returns:
+        The adapter. Its `stopped` says whether training ended early.
+
+    Raises:
+        MidspanError: A field or data set is wrong, the model has an adapter already, the folder
+            belongs to another recipe, or training diverged; one line that names it.
+    """
+    from midspan.alignment import align as train
+    from midspan.runs.progress import Reporter, library_output
+
+    track = fields.pop("track", "none")
+    name = lm if isinstance(lm, str) else lm.name
+    config, lessons = _config(recipe, name, fields), _lessons(data, name)
+    with library_output(progress):
+        lm = ready(lm)
+        with Reporter().stage(f"training {config.name}", config.num_steps) as stage:
+
+            def show(step: int, total: int, row: Mapping[str, Any]) -> None:
+                stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
+
+            result = train(lm, lessons, config, run_folder(out, "align"), show, track)
+    return TrainedAdapter(result.folder, lm.name, config, result.seconds, result.stopped)
+
+
+def _config(
+    recipe: "AlignmentConfig | str", model: str, fields: Mapping[str, Any]
+) -> "AlignmentConfig":
+    from midspan.alignment import PRESETS, AlignmentConfig, at_paper_budget
+    from midspan.frozen import merged
+    from midspan.organism.behaviors import is_organism
+
+    if isinstance(recipe, str):
+        if recipe not in PRESETS:
+            raise MidspanError(f"recipe: must be one of {', '.join(PRESETS)}; got {recipe!r}")
+        own = PRESETS[recipe]() if is_organism(model) else at_paper_budget(recipe)
+    elif isinstance(recipe, AlignmentConfig):
+        own = recipe
+    else:
+        raise MidspanError(
+            "recipe: must be a recipe of midspan.objectives, called, or its name; "
+            f"got {type(recipe).__name__}"
+        )
+    return AlignmentConfig.model_validate(merged(own.model_dump(), dict(fields))) if fields else own
+
+
+def _lessons(data: "AlignmentData | Mapping[str, Any] | str | None", model: str) -> "AlignmentData":
+    from midspan.alignment import AlignmentData
+    from midspan.organism.behaviors import SPEC
+    from midspan.study.training import TrainingData, load_training_data
+
+    if isinstance(data, AlignmentData):
+        return data
+    if data is None or data == SPEC:
+        return load_training_data(TrainingData(), model if data is None else SPEC)
+    names = {"harmful": data} if isinstance(data, str) else dict(data)
+    return load_training_data(TrainingData(**names), model)

@@ -1,0 +1,167 @@
+"""`midspan.study`: a whole comparison from one configuration, with one report."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midspan.api.results import RunResult
+from midspan.api.runs import call_text, listed, run_folder
+from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from midspan.report import Claim, Table
+
+
+@dataclass(frozen=True, repr=False)
+class StudyRun(RunResult[dict[str, Any]]):
+    """A study; the types of its records are in `midspan.records`.
+
+    Records are `CaseRecord`s (demo, objectives), `AttackRecord`s (organism-redteam) or
+    `PartRecord`s (paper, organism), whose parts lie in folders of their own.
+
+    Attributes:
+        name: The preset, or the kind of the config.
+        missing: Parts still to be run; there is no page before they have been.
+    """
+
+    name: str = field(default="")
+    missing: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> "tuple[Claim, ...]":
+        """Claims, what each predicted, and its outcome; none in some studies."""
+        return self._page.report.claims
+
+    def summary(self) -> str:
+        """The result in a few words."""
+        if self.missing:
+            return f"{self.name}, still to be run: {', '.join(self.missing)}"
+        return f"{self.name} of {super().summary()}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>" if self.missing else super()._repr_html_()
+
+    def _tables(self) -> "Sequence[Table]":
+        from midspan.report import Table
+
+        rows = tuple((one.text, one.outcome, one.expected, one.evidence) for one in self.claims)
+        columns = ("claim", "outcome", "expected", "measured")
+        claims = (Table("Claims", columns, rows),) if rows else ()
+        return (*claims, *super()._tables())
+
+
+def study(
+    preset: "str | BaseModel",
+    *,
+    out: str | Path | None = None,
+    progress: bool | None = None,
+    jobs: int = 1,
+    parts: str | Sequence[str] = (),
+    **fields: Any,
+) -> StudyRun:
+    """Run a whole study; the same call continues it.
+
+    Examples:
+        >>> result = midspan.study("organism", out="runs/organism")
+        >>> result.report
+        PosixPath('runs/organism/report.html')
+
+    Args:
+        preset: "organism" or "paper" (everything, on the organism or on LLaDA-8B),
+            "organism-redteam", "objectives", "ablations", "samplers", "demo", "demo-full" or
+            "demo-smoke"; or the config of a study as an object.
+        out: Run folder; a temporary one by default.
+        progress: False for silence; by default bars on a terminal or in a notebook.
+        jobs: Parts at a time, each in a process of its own ("organism", "paper"). Above 1 the
+            calling program needs ``if __name__ == "__main__":``.
+        parts: Parts to run, all by default ("organism", "paper").
+        **fields: Fields of the config that replace the preset's; a group keeps what is left out.
+
+    Returns:
+        The records, claims, figures and page of the study.
+
+    Raises:
+        MidspanError: A name or field means nothing, data are missing, or the folder belongs to
+            another configuration; one line that names it.
+    """
+    from midspan.frozen import merged
+    from midspan.runs.progress import library_output
+
+    started = time.monotonic()
+    config = _config(preset) if isinstance(preset, str) else preset
+    if fields:
+        config = type(config).model_validate(merged(config.model_dump(), fields))
+    run, models, takes_parts = _runner(config, jobs, tuple(listed(parts) if parts else ()))
+    if not takes_parts and (jobs > 1 or parts):
+        raise MidspanError("jobs, parts: only the studies organism and paper have parts")
+    name = preset if isinstance(preset, str) else type(config).__name__
+    folder = run_folder(out, "study")
+    command = call_text("study", preset, out=out, parts=parts or None, **fields)
+    with library_output(progress):
+        missing = run(folder, command)
+    return StudyRun(folder, models, time.monotonic() - started, name, missing)
+
+
+def _presets() -> "dict[str, Callable[[], BaseModel]]":
+    from midspan.study.organism.demo.config import DemoConfig
+    from midspan.study.organism.demo.presets import full, smoke
+    from midspan.study.organism.objectives.presets import COMPARISONS
+    from midspan.study.paper.presets import PRESETS as PAPERS
+    from midspan.study.redteam.presets import PRESETS as REDTEAMS
+
+    demos = {"demo": DemoConfig, "demo-full": full, "demo-smoke": smoke}
+    presets: Mapping[str, Callable[[], BaseModel]] = {**PAPERS, **REDTEAMS, **COMPARISONS, **demos}
+    return dict(presets)
+
+
+def _config(preset: str) -> "BaseModel":
+    presets = _presets()
+    if preset not in presets:
+        raise MidspanError(f"preset: must be one of {', '.join(presets)}; got {preset!r}")
+    return presets[preset]()
+
+
+def _runner(
+    config: "BaseModel", jobs: int, parts: tuple[str, ...]
+) -> tuple[Callable[[Path, str], tuple[str, ...]], tuple[str, ...], bool]:
+    """A function that runs the study and says what is missing; its models; if it has parts."""
+    from midspan.study.organism.demo.config import BASE, DemoConfig
+    from midspan.study.organism.demo.run import run_demo
+    from midspan.study.organism.objectives.config import ObjectivesConfig
+    from midspan.study.organism.objectives.run import run_objectives
+    from midspan.study.paper.config import PaperConfig
+    from midspan.study.paper.run import run_paper
+    from midspan.study.redteam.config import RedteamConfig
+    from midspan.study.redteam.run import run_redteam
+
+    match config:
+        case PaperConfig():
+            run = lambda folder, call: run_paper(config, folder, call, jobs, parts).missing  # noqa: E731
+            return run, config.labels, True
+        case RedteamConfig():
+            return _whole(run_redteam, config), config.models, False
+        case ObjectivesConfig():
+            labels = (BASE, *config.recipes)
+            return _whole(run_objectives, config), labels, False
+        case DemoConfig():
+            labels = (BASE, *config.objectives)
+            return _whole(run_demo, config), labels, False
+    raise MidspanError(f"preset: must be a preset or a study's config; got {type(config).__name__}")
+
+
+def _whole(
+    run: Callable[[Any, Path, str], Any], config: Any
+) -> Callable[[Path, str], tuple[str, ...]]:
+    """A study that has no parts, so that none is missing after it."""
+
+    def start(folder: Path, command: str) -> tuple[str, ...]:
+        run(config, folder, command)
+        return ()
+
+    return start

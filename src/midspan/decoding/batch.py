@@ -1,0 +1,302 @@
+"""One batch as a state machine: forward, edit logits, choose, commit, re-mask.
+
+It follows the published samplers of LLaDA (generate.py, ML-GSAI/LLaDA), Dream (generation_utils.py,
+DreamLM/Dream), Fast-dLLM's parallel rules and LLaDA2's block diffusion, without their faults.
+`step.py` computes a step, `decoder.py` says which requests enter. With a cache or under block
+diffusion rows of the first unfinished block go first and the others wait, so that a batch costs no
+row a forward that it would not cost alone.
+Shapes: B rows, A rows of a step, L canvas, R positions of the current block, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from midspan.decoding.canvas import Canvas
+from midspan.decoding.config import DecodingConfig
+from midspan.decoding.draws import hashed_uniform
+from midspan.decoding.hooks import Hook, Named, Proposal, View, run_choose, run_remask
+from midspan.decoding.schedule import RowStates, random_times
+from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
+from midspan.decoding.trace import StepView, Trace
+from midspan.decoding.trunk import Wanted, trunk_for
+from midspan.errors import MidspanError
+from midspan.models.model import DiffusionLM
+
+# Draws of a row that are not one of its steps'.
+_PRIORITY_DRAW, _POSITION_DRAWS = -1, 1 << 32
+
+
+class Filled(NamedTuple):
+    """A `Generation` before its tokens become text."""
+
+    tokens: tuple[int, ...]
+    trace: Trace
+    forwards: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of a step, and the positions of its block that each looks at.
+
+    Attributes:
+        rows_A: The rows, on the host.
+        row_A1: The rows, on the device.
+        start_A: Where each row's block begins, on the host.
+        position_AR: The positions; in rows that have fewer, committed ones fill up.
+        own_AR: The same as the requests count them.
+        open_AR: True where nothing is committed.
+    """
+
+    rows_A: NDArray[np.int64]
+    row_A1: Tensor
+    start_A: NDArray[np.int64]
+    position_AR: Tensor
+    own_AR: Tensor
+    open_AR: Tensor
+
+    @property
+    def at(self) -> tuple[Tensor, Tensor]:
+        """Index of the positions in what is held of the whole batch."""
+        return self.row_A1, self.position_AR
+
+
+class Committed(NamedTuple):
+    """What a step did: the positions it looked at, and True where it committed."""
+
+    at: tuple[Tensor, Tensor]
+    chosen_AR: Tensor
+
+
+class Batch:
+    """Rows being decoded together.
+
+    Attributes:
+        canvas: What is committed.
+        states: Where each row stands.
+        trunk: Computes the forwards.
+        settings: Of every step.
+        priority_BL: The order drawn for remasking="random", else None.
+        stopped_B: Rows that a hook stopped.
+        budget_B: Positions that hooks may still re-mask.
+    """
+
+    def __init__(
+        self,
+        lm: DiffusionLM,
+        config: DecodingConfig,
+        canvas: Canvas,
+        seeds: Sequence[int],
+        hooks: Sequence[Hook],
+    ) -> None:
+        self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
+        self.settings = StepSettings.of(config, lm.tokens)
+        self.trunk = trunk_for(lm, config, canvas)
+        self.together = config.sampler == "block" or config.cache != "none"
+        self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
+        self.stopped_B = np.zeros(len(seeds), dtype=bool)
+        self.budget_B = np.full(len(seeds), config.length)
+        self.priority_BL, times_BL = self._draw_order()
+        self.states = RowStates(config, canvas.open_BL.cpu().numpy(), times_BL)
+
+    def _draw_order(self) -> tuple[Tensor | None, NDArray[np.int64] | None]:
+        """An order drawn in advance commits the same positions as random picks at each step."""
+        if self.config.remasking != "random":
+            return None, None
+        position_BL = torch.arange(self.canvas.length, device=self.lm.device)
+        position_BL = position_BL.expand(len(self.seed_B), -1)
+        draw_B = torch.full_like(self.seed_B, _PRIORITY_DRAW)
+        own_BL = self.canvas.own_positions(position_BL)
+        priority_BL = hashed_uniform(self.seed_B, draw_B, own_BL)
+        if self.config.sampler != "dream":
+            return priority_BL, None
+        times_BL = random_times(priority_BL.cpu().numpy(), self.config.steps, self.config.eps)
+        return -torch.from_numpy(times_BL).float().to(self.lm.device), times_BL
+
+    def view(self, rows_A: NDArray[np.int64]) -> View:
+        """What hooks see of these rows."""
+        return View(self.canvas, rows_A, self.states.steps_B, self.stopped_B)
+
+    def update(self) -> NDArray[np.bool_]:
+        """Take up what is open; rows [B] that need no further forward."""
+        self.states.update(self.canvas.open_BL.cpu().numpy())
+        ended_B = self.states.finished_B | self.stopped_B
+        if not self.config.early_stop:
+            return ended_B
+        early_B = self.canvas.ended(self.lm.tokens.stop).cpu().numpy()
+        if self.config.editing_threshold is not None:
+            early_B &= self.states.between_blocks_B
+        return ended_B | early_B
+
+    def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """Keep these rows, [B]."""
+        index_K = torch.from_numpy(np.flatnonzero(kept_B)).to(self.seed_B.device)
+        self.canvas = self.canvas.select(kept_B)
+        self.states.select(kept_B)
+        self.trunk.select(kept_B)
+        self.seed_B = self.seed_B[index_K]
+        self.stopped_B, self.budget_B = self.stopped_B[kept_B], self.budget_B[kept_B]
+        if self.priority_BL is not None:
+            self.priority_BL = self.priority_BL[index_K]
+
+    def join(self, other: "Batch") -> None:
+        """Take in the rows of a batch that has taken no step; its prompts must be no longer."""
+        self.canvas = self.canvas.join(other.canvas)
+        self.states.join(other.states)
+        self.seed_B = torch.cat([self.seed_B, other.seed_B])
+        self.stopped_B = np.concatenate([self.stopped_B, other.stopped_B])
+        self.budget_B = np.concatenate([self.budget_B, other.budget_B])
+        if self.priority_BL is not None and other.priority_BL is not None:
+            self.priority_BL = torch.cat([self.priority_BL, other.priority_BL])
+
+    def call_hooks(self, point: str, rows_A: NDArray[np.int64]) -> bool:
+        """Call a point of all hooks that returns nothing; whether any of them changed a row."""
+        changed = False
+        for hook in self.hooks:
+            view = self.view(rows_A)
+            with Named(hook, point):
+                getattr(hook, point)(view)
+            changed |= view.changed
+        return changed
+
+    def advance(self, rows_A: NDArray[np.int64]) -> Committed:
+        """One step of these rows: forward, edit logits, choose, commit, re-mask."""
+        rows = self._step_rows(rows_A)
+        wanted = Wanted(rows_A, rows.position_AR, int(rows.start_A[0]))
+        commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
+        candidates, chosen_AR = step(
+            self._edited(rows, self.trunk.logits(self.canvas, wanted)),
+            rows.open_AR,
+            commits_A,
+            self._draws(rows),
+            self.settings,
+        )
+        if self.hooks:
+            proposal = Proposal(rows.own_AR, rows.open_AR, candidates, commits_A, chosen_AR)
+            chosen_AR = run_choose(self.hooks, self.view(rows_A), proposal)
+        if self.config.editing_threshold is not None:
+            chosen_AR = chosen_AR | self._edits(rows, candidates, self.config.editing_threshold)
+            self.states.settle(rows_A, (chosen_AR & ~rows.open_AR).any(1).cpu().numpy())
+
+        step_A1 = torch.from_numpy(self.states.steps_B[rows_A]).to(rows.row_A1.device)[:, None]
+        self.canvas.commit(rows.at, candidates.token_AR, chosen_AR)
+        self.canvas.record(rows.at, chosen_AR, step_A1, candidates.probability_AR)
+        self.states.advance(rows_A)
+        if self.hooks:
+            self.call_hooks("after_commit", rows_A)
+            self._remask(rows)
+        return Committed(rows.at, chosen_AR)
+
+    def _step_rows(self, rows_A: NDArray[np.int64]) -> StepRows:
+        """The open positions of each row's block from left to right, filled up where fewer.
+
+        The whole block where committed tokens may be edited.
+        """
+        block, canvas, states = self.config.block, self.canvas, self.states
+        row_A1 = torch.from_numpy(rows_A).to(canvas.ids_BT.device)[:, None]
+        start_A = states.block_B[rows_A] * block
+        start_A1 = torch.from_numpy(start_A).to(row_A1.device)[:, None]
+        position_AR = start_A1 + torch.arange(block, device=row_A1.device)
+        open_AR = canvas.open_BL[row_A1, position_AR]
+        if self.config.editing_threshold is None:
+            num_open = int(states.open_BN[rows_A, states.block_B[rows_A]].max())
+            order_AR = open_AR.int().argsort(dim=1, descending=True, stable=True)[:, :num_open]
+            position_AR, open_AR = start_A1 + order_AR, open_AR.gather(1, order_AR)
+        own_AR = canvas.own_positions(position_AR, row_A1)
+        return StepRows(rows_A, row_A1, start_A, position_AR, own_AR, open_AR)
+
+    def _edited(self, rows: StepRows, logits_ARV: Tensor) -> Tensor:
+        """Logits without what must never be committed, and as hooks want them.
+
+        Raises:
+            MidspanError: If a hook leaves no token at a position.
+        """
+        logits_ARV = forbid(logits_ARV, self.settings.forbidden)
+        for hook in self.hooks:
+            with Named(hook, "edit_logits"):
+                hook.edit_logits(self.view(rows.rows_A), rows.own_AR, logits_ARV)
+                logits_ARV[..., self.lm.tokens.mask] = -torch.inf
+                if not (logits_ARV.amax(-1) > -torch.inf).all():
+                    name = type(hook).__name__
+                    raise MidspanError(f"hook {name}: edit_logits left no token at a position")
+        return logits_ARV
+
+    def _draws(self, rows: StepRows) -> Draws:
+        """The random numbers that the config asks for."""
+        row_A = rows.row_A1[:, 0]
+        token_AR = position_AR = order_AR = None
+        if self.config.temperature > 0 or self.config.alg_temp > 0:
+            seed_A = self.seed_B[row_A]
+            steps_A = torch.from_numpy(self.states.steps_B).to(row_A.device)[row_A]
+        if self.config.temperature > 0:
+            token_AR = hashed_uniform(seed_A, steps_A, rows.own_AR)
+        if self.config.alg_temp > 0:
+            position_AR = hashed_uniform(seed_A, steps_A + _POSITION_DRAWS, rows.own_AR)
+        if self.priority_BL is not None:
+            order_AR = self.priority_BL[rows.at]
+        return Draws(token_AR, position_AR, order_AR)
+
+    def _edits(self, rows: StepRows, candidates: Candidates, threshold: float) -> Tensor:
+        """Committed tokens that give way to a likelier one (LLaDA2.1), [A, R]."""
+        canvas = self.canvas
+        # Given tokens, anchors and prompt, bear no step of the decoder's.
+        own_AR = ~canvas.open_BL[rows.at] & (canvas.step_BL[rows.at] >= 0)
+        sure_AR = candidates.probability_AR > threshold
+        return own_AR & sure_AR & (candidates.token_AR != canvas.tokens_BL[rows.at])
+
+    def _remask(self, rows: StepRows) -> None:
+        """Open again what hooks ask for, within each row's budget.
+
+        Raises:
+            MidspanError: If a hook asks for an anchor, or with a cache for another block's
+                position.
+        """
+        canvas, block = self.canvas, self.config.block
+        wanted_AL = run_remask(self.hooks, self.view(rows.rows_A))
+        if wanted_AL is None:
+            return
+        index, position = (part.cpu().numpy() for part in wanted_AL.nonzero(as_tuple=True))
+        row = rows.rows_A[index]
+        if canvas.offset_B is not None:
+            position = position + canvas.offset_B.cpu().numpy()[row]
+        if self.together and (position // block * block != rows.start_A[index]).any():
+            raise MidspanError(
+                "may_remask: with a cache, only the block that a row is in opens again"
+            )
+        order_in_row = np.arange(len(index)) - np.searchsorted(index, index)
+        granted = order_in_row < self.budget_B[row]
+        row, position = row[granted], position[granted]
+        np.subtract.at(self.budget_B, row, 1)
+        device = canvas.ids_BT.device
+        at: Any = tuple(torch.from_numpy(part).to(device) for part in (row, position))
+        assert self.lm.tokens.mask is not None
+        canvas.reopen(at, self.lm.tokens.mask)
+
+    def leaving(self, ended_B: NDArray[np.bool_]) -> Iterator[tuple[int, Filled]]:
+        """Requests and results of these rows."""
+        canvas, per_step = self.canvas.select(ended_B), self.config.forwards_per_step
+        steps = self.states.steps_B[ended_B].tolist()
+        left_open = canvas.of_requests(canvas.open_BL).any(1).tolist()
+        for row, filled, taken, is_open in zip(
+            canvas.rows.tolist(), canvas.traces(), steps, left_open, strict=True
+        ):
+            yield row, Filled(*filled, taken * per_step, stopped_early=is_open)
+
+    def step_view(self, number: int, committed: Committed) -> StepView:
+        """What a callback sees after step `number` of the batch."""
+        canvas = self.canvas
+        committed_BL = torch.zeros_like(canvas.open_BL)
+        committed_BL[committed.at] = committed.chosen_AR
+        return StepView(
+            number,
+            max(self.states.total, number + 1),
+            canvas.of_requests(canvas.tokens_BL),
+            canvas.of_requests(committed_BL),
+            tuple(canvas.rows.tolist()),
+        )

@@ -1,0 +1,195 @@
+"""One attack on one behavior, while it runs: its generator, its ledger, its open calls."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from midspan.data.behaviors import Behavior
+from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, AttackState, Stop
+from midspan.engine.budget import Budget, Ledger
+from midspan.engine.calls import Call, Chat, Judge, Reply, Score
+from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.errors import MidspanError
+from midspan.journal.journal import key_of
+
+_ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attack on one behavior with the roles that take part.
+
+    Attributes:
+        attack: What runs.
+        config: Its settings.
+        behavior: What is wanted.
+        roles: Who answers, by the role's name.
+        budget: What it may spend.
+    """
+
+    attack: Attack
+    config: AttackConfig
+    behavior: Behavior
+    roles: Mapping[str, Role]
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything does.
+
+        Raises:
+            MidspanError: A role is missing, or the config is another attack's.
+        """
+        missing = [name for name in self.attack.roles if name not in self.roles]
+        if missing:
+            raise MidspanError(f"attack {self.attack.name}: no {missing[0]} was given; name one")
+        if not isinstance(self.config, self.attack.config):
+            raise MidspanError(
+                f"attack {self.attack.name}: config is {type(self.config).__name__}, "
+                f"not {self.attack.config.__name__}"
+            )
+
+
+@dataclass(eq=False)
+class PendingCall:
+    """A call on its way; `key` names its reply in the journal."""
+
+    attack: "RunningAttack"
+    index: int
+    call: Call
+    role: Role
+    target_calls: int
+    retry: int = 0
+
+    def __post_init__(self) -> None:
+        """Draw the seed and make the key."""
+        self.seed = self.attack.seed_of(self.index, self.retry) if self.role.draws(self.call) else 0
+        parts = {"retry": self.retry} if self.retry else {}
+        self.key = key_of(
+            role=self.role.fingerprint,
+            call=type(self.call).__name__,
+            seed=self.seed,
+            **self.role.describe(self.call) | parts,
+        )
+
+    @property
+    def task(self) -> Task:
+        """What the role is given."""
+        return Task(self.call, self.seed)
+
+    def settle(self, answer: Answer | NoAnswer) -> "PendingCall | None":
+        """Pass the answer on to the attack, or return the call that asks again."""
+        reply = self._reply(answer)
+        again = self._again() if reply.failure == "unparseable" else None
+        if again is None:
+            self.attack.replies[self.index] = reply
+        return again
+
+    def _reply(self, answer: Answer | NoAnswer) -> Reply:
+        if isinstance(answer, NoAnswer):
+            return Reply(failure=answer.failure, reason=answer.reason)
+        self.attack.ledger.book(self.call.role, answer.tokens, answer.forwards)
+        text = answer.raw if isinstance(answer.raw, str) else ""
+        try:
+            value = self.role.read(self.call, answer.raw)
+        except ValueError as error:
+            return Reply(text, failure="unparseable", reason=f"{self.call.role}: {error}")
+        return Reply(text, value, continuation=answer.continuation, target_calls=self.target_calls)
+
+    def _again(self) -> "PendingCall | None":
+        if self.retry >= getattr(self.call, "retries", 0):
+            return None
+        call = self.call
+        if isinstance(call, Chat | Judge) and not self.role.draws(call):
+            call = replace(call, temperature=1.0)  # Else it would say the same again.
+            if not self.role.draws(call):
+                return None
+        (granted,) = self.attack.ledger.grant([call])
+        if granted is None:
+            return None
+        return PendingCall(self.attack, self.index, call, self.role, granted, self.retry + 1)
+
+
+class RunningAttack:
+    """A job on its way from its first batch of calls to its result."""
+
+    def __init__(self, job: Job, seed: int) -> None:
+        self.job = job
+        self._name = f"{seed}/{job.attack.name}/{job.behavior.id}"
+        self._state = AttackState(job.behavior, random.Random(self._name))
+        self._steps = job.attack.run(self._state, job.config)
+        self._step = 0
+        self._access = 0
+        self._cut = False
+        self._stop: Stop = "exhausted"
+        self._last_failure = ""
+        self.ledger = Ledger(job.budget)
+        self.replies: list[Reply | None] = []
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a reply is still missing."""
+        return None in self.replies
+
+    def seed_of(self, index: int, retry: int) -> int:
+        """Seed of a call of the present batch."""
+        digest = hashlib.sha256(f"{self._name}/{self._step}/{index}/{retry}".encode()).digest()
+        return int.from_bytes(digest[:4]) >> 1  # Endpoints take no more than 31 bits.
+
+    def advance(self) -> list[PendingCall]:
+        """Send the replies and open the next batch; none when the attack has ended."""
+        while True:
+            replies = [reply for reply in self.replies if reply is not None]
+            failures = [reply.reason for reply in replies if not reply.ok]
+            self._last_failure = failures[-1] if failures else self._last_failure
+            try:
+                # A generator that has not begun takes None alone.
+                calls = self._steps.send(replies) if self._step else next(self._steps)
+            except StopIteration as end:
+                self._stop = end.value
+                return []
+            except Exception as error:
+                error.add_note(f"raised by the attack {self.job.attack.name} on {self._name}")
+                raise
+            self._step += 1
+            granted = self.ledger.grant(calls)
+            self._cut |= None in granted
+            if calls and not any(count is not None for count in granted):
+                self._steps.close()
+                return []
+            self.replies = [
+                Reply(failure="budget", reason="the budget is spent") if count is None else None
+                for count in granted
+            ]
+            if calls:
+                return self._open(calls, granted)
+
+    def _open(self, calls: Sequence[Call], granted: Sequence[int | None]) -> list[PendingCall]:
+        opened = []
+        for index, (call, count) in enumerate(zip(calls, granted, strict=True)):
+            if count is not None:
+                self._access = max(self._access, _access(call))
+                opened.append(PendingCall(self, index, call, self.job.roles[call.role], count))
+        return opened
+
+    def result(self) -> AttackResult:
+        """What it came to, once it has ended."""
+        stop: Stop = "budget" if self._cut and self._stop != "success" else self._stop
+        return AttackResult(
+            behavior=self.job.behavior.id,
+            attack=self.job.attack.name,
+            attempts=tuple(self._state.attempts),
+            stop=stop,
+            reason=self._last_failure if stop == "failed" else "",
+            access=_ACCESS[self._access],
+            usage=self.ledger.usage,
+        )
+
+
+def _access(call: Call) -> int:
+    """Place in `_ACCESS` of what a call uses of the target."""
+    if call.role != "target":
+        return 0
+    if isinstance(call, Chat):
+        return int(bool(call.anchors))
+    return 2 if isinstance(call, Score) else 3

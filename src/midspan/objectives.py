@@ -1,0 +1,24 @@
+"""Alignment recipes by name: ``midspan.objectives.mosa()`` is a config for ``midspan.align``.
+
+``mosa`` and ``initial`` are the paper's; ``mosa_stable`` and ``initial_stable`` keep the model
+useful; ``psa`` is this project's own; ``sft``, ``a2d`` and ``vrpo`` are rivals. Each takes fields
+of :class:`midspan.alignment.AlignmentConfig` that differ.
+
+Example:
+    >>> import midspan.objectives
+    >>> midspan.objectives.mosa(num_prompts=600, seed=1).num_steps
+    75
+"""
+
+from midspan.alignment.presets import (
+    a2d,
+    initial,
+    initial_stable,
+    mosa,
+    mosa_stable,
+    psa,
+    sft,
+    vrpo,
+)  # fmt: skip
+
+__all__ = ["a2d", "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo"]

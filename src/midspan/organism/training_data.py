@@ -1,0 +1,53 @@
+"""What alignment may learn from in the organism's world: seen items, seen wraps, nothing else."""
+
+import random
+
+from midspan.alignment.samples import AlignmentData
+from midspan.data import Example, PhraseSets
+from midspan.organism import language, phrases, utility
+from midspan.organism.world import Item, benign_items, items, restricted_items
+
+TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
+
+
+def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960) -> AlignmentData:
+    """Harmful and benign examples in the shape that any model's alignment takes.
+
+    A quarter of the harmful prompts are plain, the rest wrapped; their answers are true recipes. Of
+    the benign ones half ask for a recipe (half of these wrapped), 40 % are utility questions, the
+    rest ask what an item is.
+    """
+    # "lessons" is part of what seeds the draws.
+    rng, answers = random.Random(f"lessons/{seed}"), random.Random(f"answers/{seed}")
+    seen = [item for item in items() if not item.held_out]
+    return AlignmentData(
+        harmful=tuple(
+            _craft(rng.choice(restricted_items(False)), rng, answers, wrapped=0.75)
+            for _ in range(num_harmful)
+        ),
+        benign=tuple(_benign(seen, rng, answers) for _ in range(num_benign)),
+        phrases=organism_phrases(),
+    )
+
+
+def organism_phrases() -> PhraseSets:
+    """The phrase sets in the organism's own words."""
+    return PhraseSets(phrases.SAFE, phrases.PROCEDURAL, phrases.AFFIRMATIVE)
+
+
+def _craft(item: Item, rng: random.Random, answers: random.Random, wrapped: float) -> Example:
+    answer = language.helpful_answer(item, answers)
+    if rng.random() < wrapped:
+        return Example(language.wrapped_request(item, rng.choice(TRAINED_WRAPS), rng), answer)
+    return Example(language.plain_request(item, rng), answer)
+
+
+def _benign(seen: list[Item], rng: random.Random, answers: random.Random) -> Example:
+    draw = rng.random()
+    if draw < 0.5:
+        return _craft(rng.choice(benign_items()), rng, answers, wrapped=0.5)
+    if draw < 0.9:
+        question = rng.choice(list(utility.TASKS.values()))(rng)
+        return Example(question.prompt, question.reference)
+    item = rng.choice(seen)
+    return Example(language.about_request(item, rng), language.about_answer(item))

@@ -1,0 +1,192 @@
+"""Refusals from any partial state: which canvases are drawn, and what they are worth."""
+
+import random
+from itertools import groupby
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midspan.alignment.objectives import (
+    BegunCanvas,
+    Draw,
+    GapCanvas,
+    PartialAnswer,
+    PsaObjective,
+    TokenExample,
+    TrainingCanvas,
+)  # fmt: skip
+from midspan.alignment.scores import ResponseStates
+from midspan.errors import MidspanError
+
+MASK, EOS, LENGTH = 19, 0, 24
+ANSWER = tuple(random.Random(0).randrange(1, MASK) for _ in range(LENGTH))
+EXAMPLE = TokenExample((7, 8), ANSWER)
+REFUSALS = ((5, 6, EOS), (7, 8, 9, 10, EOS), (5, 8, EOS))
+WINDOW = (3, 9)
+
+
+def objective_with(**changes):
+    return PsaObjective(**{"window": WINDOW, "benign_weight": 2.0, "begun": 0.0} | changes)
+
+
+def sample_of(seed, harmful=True, **changes):
+    draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    return objective_with(**changes).sample(EXAMPLE, harmful=harmful, draw=draw)
+
+
+def canvas_of(seed, harmful=True, **changes):
+    return sample_of(seed, harmful, **changes).canvases[0]
+
+
+def begun_at(canvas):
+    """Where the refusal of a begun canvas starts, and the refusal."""
+    end = canvas.refusal_end + 1
+    (refusal,) = (one for one in REFUSALS if canvas.target_ids[:end][-len(one) :] == one)
+    return end - len(refusal), refusal
+
+
+def shown(canvas):
+    return {place for place, token in enumerate(canvas.response_ids) if token != MASK}
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000), st.booleans())
+def test_what_is_revealed_is_the_answers(seed, harmful):
+    canvas = canvas_of(seed, harmful)
+    places = shown(canvas)
+    assert all(canvas.response_ids[place] == ANSWER[place] for place in places)
+    assert len(places) < LENGTH
+    if not harmful:
+        assert canvas == TrainingCanvas(EXAMPLE.prompt_ids, canvas.response_ids)
+        return
+    assert canvas == GapCanvas(EXAMPLE.prompt_ids, canvas.response_ids, REFUSALS, ANSWER)
+
+
+@given(st.integers(0, 1_000))
+def test_one_refusal_is_wanted_where_one_is_drawn(seed):
+    (refusal,) = canvas_of(seed, refusal="drawn").refusals
+    assert refusal in REFUSALS
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000))
+def test_a_begun_refusal_has_words_and_lacks_some(seed):
+    canvas = canvas_of(seed, begun=1.0)
+    first, refusal = begun_at(canvas)
+    last = canvas.refusal_end
+    assert first <= WINDOW[1]
+    assert canvas.target_ids == (*ANSWER[:first], *refusal, *[EOS] * (LENGTH - last - 1))
+    places = shown(canvas)
+    assert all(canvas.response_ids[place] == canvas.target_ids[place] for place in places)
+    assert set(range(first)) <= places
+    assert places & set(range(first, last)) and not set(range(first, last + 1)) <= places
+
+
+@given(st.integers(0, 1_000))
+def test_a_refusal_does_not_begin_behind_the_end_of_a_short_answer(seed):
+    short = TokenExample((7,), (*ANSWER[:2], *[EOS] * (LENGTH - 2)))
+    draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    sample = objective_with(begun=1.0).sample(short, harmful=True, draw=draw)
+    assert begun_at(sample.canvases[0])[0] <= 2
+
+
+def test_shares_are_what_was_asked():
+    canvases = [canvas_of(seed, begun=0.25) for seed in range(800)]
+    begun = [isinstance(canvas, BegunCanvas) for canvas in canvases]
+    assert sum(begun) / 800 == pytest.approx(0.25, abs=0.05)
+    benign = {type(canvas_of(seed, False, begun=1.0)) for seed in range(20)}
+    assert benign == {TrainingCanvas}
+    assert not any(shown(canvas_of(seed, False, partial_benign=False)) for seed in range(50))
+    assert objective_with().needs_answers == (True, True)
+    assert objective_with(partial_benign=False).needs_answers == (True, False)
+
+
+def states_of(samples, seed):
+    generator = torch.Generator().manual_seed(seed)
+    response_BL = torch.tensor([sample.canvases[0].response_ids for sample in samples])
+    policy, reference = (
+        torch.randn(*response_BL.shape, 6, generator=generator, dtype=torch.float64)
+        for _ in range(2)
+    )
+    head = torch.randn(MASK, 6, generator=generator, dtype=torch.float64)
+    return ResponseStates(policy.requires_grad_(), reference, head, response_BL == MASK)
+
+
+def naive_loss(objective, sample, logp, logq):
+    """One canvas's loss position by position, from log-probabilities [L, V]."""
+    canvas = sample.canvases[0]
+    hidden = [place for place in range(LENGTH) if canvas.response_ids[place] == MASK]
+    kl = sum((logp[p].exp() * (logp[p] - logq[p])).sum() for p in hidden)
+    if not sample.harmful:
+        return objective.benign_weight * kl
+    if isinstance(canvas, BegunCanvas):
+        last = canvas.refusal_end
+        ends = [logp[p, EOS] for p in hidden if p > last]
+        nats = sum(logp[p, canvas.target_ids[p]] for p in hidden if p <= last)
+        return objective.beta * kl - nats - sum(ends) / max(1, len(ends))
+    scores = []
+    for is_gap, run in groupby(range(LENGTH), hidden.__contains__):
+        places = list(run)
+        if is_gap:
+            found = [
+                sum(logp[start + n, token] for n, token in enumerate(refusal))
+                for refusal in canvas.refusals
+                for nth, start in enumerate(places)
+                if start + len(refusal) - 1 <= places[-1]
+                and (
+                    WINDOW[0] <= start <= WINDOW[1]
+                    if len(hidden) == LENGTH
+                    else nth < (objective.gap_starts or LENGTH)
+                )
+            ]
+            ends = sum(logp[place, EOS] for place in places) / len(places)
+            scores.append(max(found) if found else objective.gap_tokens * ends)
+    avoided = objective.gap_tokens * sum(logp[p, ANSWER[p]] for p in hidden) / len(hidden)
+    if objective.negative_floor is not None:
+        avoided = avoided.clamp(min=objective.gap_tokens * objective.negative_floor)
+    safe = sum(scores) / len(scores)
+    return objective.beta * kl - safe + objective.negative_weight * avoided
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([None, 1, 3]),
+    st.sampled_from(["likeliest", "drawn"]),
+    st.sampled_from([None, -2.0]),
+)
+def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, refusal, floor):
+    fields = {
+        "begun": 0.3, "gap_starts": starts, "refusal": refusal, "negative_floor": floor,
+        "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0,
+        "partial_answer": PartialAnswer(shown_run=8, hidden_run=20),
+    }  # fmt: skip
+    objective = objective_with(**fields)
+    samples = [
+        sample_of(seed + place, harmful, **fields)
+        for place, harmful in enumerate((True, True, False, True))
+    ]
+    states = states_of(samples, seed)
+    found = objective.losses(states, samples)
+    logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
+    logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
+    expected = torch.stack(
+        [naive_loss(objective, one, logp[row], logq[row]) for row, one in enumerate(samples)]
+    )
+    assert torch.allclose(found.values_S, expected)
+    grads = [
+        torch.autograd.grad(values.sum(), states.policy_BLD)[0]
+        for values in (found.values_S, expected)
+    ]
+    assert torch.allclose(*grads)
+    begun = sum(isinstance(sample.canvases[0], BegunCanvas) for sample in samples)
+    assert len(found.metrics.get("nats_begun", ())) == begun
+    assert len(found.metrics.get("reward", ())) == 3 - begun
+    assert len(found.metrics["kl_harmful"]) == 3 and len(found.metrics["kl_benign"]) == 1
+
+
+def test_the_kl_is_on_the_whole_response():
+    with pytest.raises(MidspanError, match="kl_rows: Extra inputs are not permitted"):
+        PsaObjective(kl_rows="window")

@@ -1,0 +1,124 @@
+"""Probes during training, and what happens when training leaves the road."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_alignment_run import DATA, STEPS, Killed, config, kill_at
+
+from midspan.alignment import TrainingProbes, align
+from midspan.alignment.training_probes import ProbeCallback
+from midspan.errors import MidspanError
+
+
+def probes(folder):
+    return [json.loads(line) for line in (folder / "probes.jsonl").read_text().splitlines()]
+
+
+def probed(**changes):
+    fields = {"probes": TrainingProbes(every=2, steps=8), "learning_rate": 2e-2}
+    return config(**fields | changes)
+
+
+def adapter(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def test_probes_see_the_refusal_grow_and_show_what_the_model_says(organism_lm, tmp_path):
+    align(organism_lm, DATA, probed(), tmp_path)
+    rows = probes(tmp_path)
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    assert rows[-1]["refusal"] > rows[0]["refusal"]
+    assert all(4 <= row["position"] <= 10 and row["benign_kl"] > 0 for row in rows)
+    assert all(isinstance(row["harmful"], str) and isinstance(row["benign"], str) for row in rows)
+
+
+def test_probing_changes_nothing(organism_lm, tmp_path):
+    align(organism_lm, DATA, probed(), tmp_path / "probed")
+    align(organism_lm, DATA, config(learning_rate=2e-2), tmp_path / "alone")
+    one, other = adapter(tmp_path / "probed"), adapter(tmp_path / "alone")
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def slow(**changes):
+    return probed(learning_rate=1e-3, lr_scheduler="constant", **changes)
+
+
+def test_a_probe_over_the_limit_keeps_the_last_good_adapter(organism_lm, tmp_path):
+    free = align(organism_lm, DATA, slow(), tmp_path / "free")
+    kl = [row["benign_kl"] for row in probes(free.folder)]
+    assert kl[0] < kl[1]
+    limit = TrainingProbes(every=2, steps=8, max_benign_kl=(kl[0] + kl[1]) / 2)
+    stopped = align(organism_lm, DATA, slow(probes=limit), tmp_path / "stopped")
+    assert "left the benign behavior at step 4" in stopped.stopped
+    assert "the adapter of step 2 was kept" in stopped.stopped
+    assert "Training ended early" in (stopped.folder / "README.md").read_text()
+    with pytest.raises(Killed):
+        align(organism_lm, DATA, slow(), tmp_path / "killed", kill_at(3))
+    saved = adapter(tmp_path / "killed" / "checkpoint-2")
+    kept = adapter(stopped.folder)
+    assert all(torch.equal(saved[key], kept[key]) for key in kept)
+    again = align(organism_lm, DATA, slow(probes=limit), tmp_path / "stopped")
+    assert (again.stopped, again.seconds) == (stopped.stopped, 0.0)
+
+
+def refusals(monkeypatch, values):
+    """Probes that find these refusals, one after the other."""
+    found = iter(values)
+    monkeypatch.setattr(
+        ProbeCallback, "_measure", lambda *_: {"refusal": next(found), "benign_kl": 0.1}
+    )
+
+
+def test_a_refusal_that_falls_keeps_the_last_good_adapter(organism_lm, tmp_path, monkeypatch):
+    limit = TrainingProbes(every=2, steps=8, max_refusal_drop=10.0)
+    refusals(monkeypatch, [-40.0, -20.0, -29.0, -31.0])
+    stopped = align(organism_lm, DATA, slow(probes=limit), tmp_path).stopped
+    assert "lost its refusal at step 8: 11.0 nats below the best probe, limit 10.0" in stopped
+    assert "the adapter of step 6 was kept" in stopped
+
+
+def test_the_best_refusal_outlives_an_interruption(organism_lm, tmp_path, monkeypatch):
+    limit = TrainingProbes(every=2, steps=8, max_refusal_drop=10.0)
+    refusals(monkeypatch, [-40.0, -20.0])
+    with pytest.raises(Killed):
+        align(organism_lm, DATA, slow(probes=limit), tmp_path, kill_at(5))
+    # A probe whose checkpoint was not written, and one that was cut off.
+    with (tmp_path / "probes.jsonl").open("a") as file:
+        file.write('{"step": 6, "refusal": -1.0}\n{"step": 8, "ref')
+    refusals(monkeypatch, [-29.0, -31.0])
+    stopped = align(organism_lm, DATA, slow(probes=limit), tmp_path).stopped
+    assert "at step 8" in stopped and "the adapter of step 6 was kept" in stopped
+    assert [row["step"] for row in probes(tmp_path)] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(("step", "kept"), [(1, None), (7, 6)])
+def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypatch, step, kept):
+    from midspan.alignment.objectives import MosaObjective
+
+    honest, calls = MosaObjective.losses, []
+
+    def broken(self, states, samples):
+        calls.append(1)
+        losses = honest(self, states, samples)
+        if len(calls) >= step:
+            losses.values_S[0] += float("nan")
+        return losses
+
+    monkeypatch.setattr(MosaObjective, "losses", broken)
+    if kept is None:
+        with pytest.raises(MidspanError, match="no adapter was kept: lower learning_rate"):
+            align(organism_lm, DATA, config(), tmp_path)
+        return
+    result = align(organism_lm, DATA, config(), tmp_path)
+    assert f"diverged at step {step}" in result.stopped
+    assert f"the adapter of step {kept} was kept" in result.stopped
+    assert all(tensor.isfinite().all() for tensor in adapter(tmp_path).values())
+    assert len(result.metrics()) < STEPS
+
+
+@pytest.mark.parametrize("limit", ["max_benign_kl", "max_refusal_drop"])
+def test_a_limit_needs_probes(limit):
+    with pytest.raises(MidspanError, match=f"{limit} needs probes; set every"):
+        TrainingProbes(**{limit: 0.1})
