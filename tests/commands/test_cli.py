@@ -74,7 +74,10 @@ def test_version(midspan):
     [
         (("generate", "organism", "-p", "hello", "--steps", "7", "--block-length", "32"), "steps"),
         (("generate", "organism", "-p", "hello", "--length", "640"), "512"),
-        (("generate", "organism", "-p", "hello", "--factor", "1", "--threshold", ".9"), "not both"),
+        (
+            ("generate", "organism", "-p", "hello", "--parallel-factor", "1", "--threshold", ".9"),
+            "not both",
+        ),
         (("generate", "organism", "-p", "hello", "--anchor", "the next step"), "POSITION:PHRASE"),
         (("task", "organism"), "--task or --lm-eval: give one"),
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k"), "write NAME=FILE"),
@@ -119,7 +122,7 @@ def test_generate_writes_text_settings_and_trace(midspan, tmp_path):
     output = tmp_path / "made.json"
     done = midspan(
         "generate", "organism", "-p", "what is 4 plus 5 ?", "--length", "32", "--steps", "32",
-        "--watch", "-o", str(output),
+        "--watch", "--json", str(output),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     made = json.loads(output.read_text(encoding="utf-8"))
@@ -132,7 +135,7 @@ def test_generate_accelerates_by_options(midspan, tmp_path):
     output = tmp_path / "made.json"
     done = midspan(
         "generate", "organism", "-p", "what is 4 plus 5 ?", "--length", "32", "--sampler", "llada",
-        "--cache", "prefix", "--threshold", "0.95", "-o", str(output),
+        "--cache", "prefix", "--threshold", "0.95", "--json", str(output),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     made = json.loads(output.read_text(encoding="utf-8"))

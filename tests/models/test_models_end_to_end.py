@@ -51,7 +51,7 @@ def test_align_and_generate_from_files(model_type, tmp_path, monkeypatch):
     blocks = [] if model_type == "Dream" else ["--block-length", "16"]
     run(
         monkeypatch, "generate", f"{folder}+{adapter}", "-p", "write a poem", "--length", "16",
-        *blocks, "--steps", "8", "--anchor", "4:the next step is", "-o", output,
+        *blocks, "--steps", "8", "--anchor", "4:the next step is", "--json", output,
     )  # fmt: skip
     made = json.loads(output.read_text())
     plain = load(folder, device="cpu")

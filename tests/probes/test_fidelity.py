@@ -77,8 +77,8 @@ def test_the_command_writes_figures_and_settings(organism_folder, tmp_path, monk
     prompts.write_text("hello .\nis the sky blue ?\n")
     settings = tmp_path / "settings.yaml"
     settings.write_text("length: 16\nblock_length: 8\nsteps: 16\n")
-    arguments = ["probe", "fidelity", str(organism_folder), "--prompts", str(prompts)]
-    arguments += ["--config", str(settings), "--threshold", "0.5", "-o", str(output)]
+    arguments = ["probe", "fidelity", str(organism_folder), "--behaviors", str(prompts)]
+    arguments += ["--config", str(settings), "--threshold", "0.5", "--json", str(output)]
     monkeypatch.setattr(sys, "argv", ["midspan", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -116,4 +116,4 @@ def test_another_model_needs_a_behavior_set(organism_folder, monkeypatch, capsys
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "--prompts" in capsys.readouterr().err
+    assert "--behaviors" in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_the_command_prints_and_writes_markdown(tmp_path, monkeypatch, capsys):
     for name, success in (("a", False), ("b", True)):
         folder(tmp_path / name, [row(i, success) for i in range(8)])
     page = tmp_path / "changes.md"
-    arguments = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(page)]
+    arguments = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--markdown", str(page)]
     monkeypatch.setattr(sys, "argv", ["midspan", *arguments])
     with pytest.raises(SystemExit):
         main()

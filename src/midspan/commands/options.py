@@ -1,5 +1,6 @@
 """What several commands share: options and configuration files."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +22,23 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="YAML file with configuration fields; options win over it."),
 ]
+Models = Annotated[
+    list[str],
+    typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write results and settings to this file.")
+]
+# Fields of decoding that save forward passes.
+ACCELERATION: dict[str, Any] = {
+    "cache": Annotated[str | None, typer.Option(help="none, prefix or dual.")],
+    "threshold": Annotated[
+        float | None, typer.Option(help="Commit all that are at least so confident.")
+    ],
+    "factor": Annotated[
+        float | None, typer.Option("--parallel-factor", help="Fast-dLLM's factor rule.")
+    ],
+}
 
 Config = TypeVar("Config", bound="FrozenConfig")
 
@@ -61,6 +79,20 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
 def command_line() -> str:
     """The command as it was typed, for run folders."""
     return shlex.join(["midspan", *sys.argv[1:]])
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write what a command found.
+
+    Raises:
+        MidspanError: The file cannot be written.
+    """
+    from midspan.files import write_atomic
+
+    try:
+        write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
+    except OSError as error:
+        raise MidspanError(f"--json: cannot write {path}: {error.strerror}") from error
 
 
 def read_config(file: Path | None) -> dict[str, Any]:

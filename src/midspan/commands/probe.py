@@ -1,46 +1,195 @@
-"""``midspan probe``: measurements on one model."""
+"""``midspan probe``: measurements of models, with n and an interval, in a run folder each."""
 
-import json
+from collections.abc import Mapping
+from functools import cached_property
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from midspan.commands import probe_figures
-from midspan.commands.options import ConfigFile, Model, load_model, read_config
+from midspan.commands.generated import (
+    FieldOption,
+    field_options,
+    group_of,
+    set_field,
+    signed,
+    with_options,
+)
+from midspan.commands.options import (
+    ACCELERATION,
+    ConfigFile,
+    JsonFile,
+    Model,
+    Models,
+    command_line,
+    load_model,
+    quiet,
+    read_config,
+    write_json,
+)
 from midspan.errors import MidspanError
+from midspan.study.probes.registry import PROBES
 
 if TYPE_CHECKING:
+    from midspan.decoding import Request
     from midspan.models import DiffusionLM
-    from midspan.probes.fidelity import Comparison
+    from midspan.probes.fidelity import Verdict
 
-app = typer.Typer(help="Measure one property of a model, with n and an interval.")
-app.command()(probe_figures.prefill)
-app.command()(probe_figures.gcg)
-app.command("instruction-placement")(probe_figures.instruction_placement)
-app.command()(probe_figures.order)
-app.command()(probe_figures.window)
-app.command()(probe_figures.activations)
-app.command()(probe_figures.samples)
+# Options of every probe set these fields.
+_SHARED_FIELDS = ("seed", "batch_size")
+_INPUTS = {
+    "harmful": (
+        "behaviors",
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Harmful requests: a file, or a set of `midspan data`; not for organism."
+            ),
+        ],
+    ),
+    "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "phrases": (
+        "phrases",
+        Annotated[
+            Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+        ],
+    ),
+}
+RequestKinds = Annotated[
+    list[str] | None, typer.Option(help="Of the organism: plain, wrapped, benign; repeatable.")
+]
+Number = Annotated[
+    int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML with the probe's fields, and decoding: with decoding's."),
+]
+BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
+ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+
+
+class _ProbeCommand(TyperCommand):
+    """The command of a probe; only its use loads the probe, whose config has its options."""
+
+    def __init__(self, name: str) -> None:
+        self._probe = name
+        super().__init__(name, help=PROBES[name].summary)
+
+    @cached_property
+    def _loaded(self) -> Any:
+        app = typer.Typer(add_completion=False)
+        app.command(self._probe)(_function(self._probe))
+        return typer.main.get_command(app)
+
+    @property
+    def params(self) -> list[Any]:
+        """The arguments and options."""
+        return self._loaded.params
+
+    @params.setter
+    def params(self, value: list[Any]) -> None:
+        """The base class would set none."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command."""
+        return self._loaded.make_context(*arguments, **extra)
+
+
+class _ProbeGroup(TyperGroup):
+    """The commands of the registry, then those of this module."""
+
+    def __init__(self, *, commands: Any = None, **attributes: Any) -> None:
+        generated = {name: _ProbeCommand(name) for name in PROBES}
+        super().__init__(commands={**generated, **(commands or {})}, **attributes)
+
+
+app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n and an interval.")
+
+
+def _function(name: str) -> Any:
+    """What typer makes a probe's command of: its signature has the options."""
+    probe = PROBES[name]
+    own = field_options(probe.resolve("config"), _SHARED_FIELDS)
+
+    def command(**options: Any) -> None:
+        _run(name, own, options)
+
+    command.__doc__ = probe.summary
+    argument, kind = ("models", Models) if probe.several else ("model", Model)
+    parameters = {
+        argument: (kind, Parameter.empty),
+        **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
+        **({"request_kinds": (RequestKinds, None)} if "harmful" in probe.inputs else {}),
+        "n": (Number, None),
+        **{option: (field.annotation, None) for option, field in own.items()},
+        "config": (Settings, None),
+        "batch_size": (BatchSize, None),
+        "seed": (ProbeSeed, 0),
+        "output": (Output, Path(f"runs/probe-{name}")),
+    }
+    return signed(command, parameters)
+
+
+def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) -> None:
+    """Run a probe; the options of its own fields win over the configuration file."""
+    from midspan.study.probes.config import ProbeSpec
+    from midspan.study.probes.run import run_probe
+
+    fields = read_config(options["config"])
+    decoding = group_of(fields, "decoding")
+    fields.pop("decoding", None)
+    for option, field in own.items():
+        # An option that may be repeated is an empty list where it is not given.
+        if options[option] not in (None, []):
+            set_field(fields, field.path, options[option])
+    models = options["models"] if PROBES[name].several else [options["model"]]
+    inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
+    spec = ProbeSpec.model_validate(
+        {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
+        | {"request_kinds": options.get("request_kinds") or None}
+        | {option: options[option] for option in ("n", "batch_size", "seed")},
+    )
+    quiet()
+    records = run_probe(spec, options["output"], command_line())
+    if name == "window":
+        _say_window(records, spec.config(), models[0], options["output"])
+
+
+def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
+    """Print the window with its rule, and write it as a configuration of alignment."""
+    from midspan.files import write_atomic
+    from midspan.probes.window import find_window
+
+    result = find_window(records, config)
+    typer.echo(result)
+    typer.echo(result.rule)
+    if result.window is not None:
+        write_atomic(output / "window.yaml", result.fragment)
+        typer.echo(f"Use it: midspan align {model} --config {output / 'window.yaml'} -o ADAPTER")
 
 
 @app.command()
+@with_options(
+    "acceleration",
+    ACCELERATION
+    | {"refresh_every": Annotated[int | None, typer.Option(help="Full forward every N.")]},
+)
 def fidelity(
     model: Model,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Behavior set; the organism brings its own.")
+    acceleration: dict[str, Any],
+    behaviors: Annotated[
+        str | None,
+        typer.Option(help="A file, or a set of `midspan data`; the organism brings its own."),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
-    cache: Annotated[str | None, typer.Option(help="none, prefix or dual.")] = None,
-    refresh_every: Annotated[int | None, typer.Option(help="Full forward every N.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Confidence to commit at.")] = None,
-    factor: Annotated[float | None, typer.Option(help="Fast-dLLM's factor rule.")] = None,
     config: ConfigFile = None,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write figures and settings as JSON.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
 
@@ -54,37 +203,37 @@ def fidelity(
     from midspan.probes.fidelity import fidelity as run
 
     shared = read_config(config)
-    options = {
-        "cache": cache,
-        "refresh_every": refresh_every,
-        "threshold": threshold,
-        "factor": factor,
-    }
-    faster = {name: value for name, value in options.items() if value is not None}
     exact = decoding_config(lm, **shared)
     if "cache" not in shared and exact.cache != "none":
         exact = exact.model_copy(update={"cache": "none"})
-    fast = decoding_config(lm, **(shared | (faster or default_acceleration(lm, exact))))
+    fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
-    requests, judge, judged_by = _behaviors(model, lm, prompts, n, seed)
+    requests, judge, judged_by = _behaviors(model, lm, behaviors, n, seed)
     comparison = Comparison(requests, exact, fast, judge, judged_by, batch_size)
-    found = run(lm, comparison)
-    width = max(len(name) for name, _ in found.rows())
-    for name, figure in found.rows():
+    agreement = run(lm, comparison)
+    width = max(len(name) for name, _ in agreement.rows())
+    for name, figure in agreement.rows():
         typer.echo(f"{name:{width}}  {figure}")
-    if output is not None:
-        _write(output, model, comparison, found.to_dict())
+    if json_file is not None:
+        write_json(json_file, {
+            "model": model,
+            "n": len(requests),
+            "exact_settings": exact.model_dump(mode="json"),
+            "accelerated_settings": fast.model_dump(mode="json"),
+            "batch_size": batch_size,
+            **agreement.to_dict(),
+        })  # fmt: skip
 
 
 def _behaviors(
-    model: str, lm: "DiffusionLM", prompts: Path | None, n: int, seed: int
-) -> tuple[list[Any], Any, str]:
+    model: str, lm: "DiffusionLM", behaviors: str | None, n: int, seed: int
+) -> "tuple[list[Request], Verdict, str]":
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
     from midspan.organism.behaviors import is_organism
 
-    if prompts is None and is_organism(model):
+    if behaviors is None and is_organism(model):
         from midspan.study.organism.verify.config import VerifyConfig
         from midspan.study.organism.verify.run import verification_cases
 
@@ -97,28 +246,11 @@ def _behaviors(
             return verdict["success"], verdict["refusal"]
 
         return requests, by_judge, "exact judge"
-    if prompts is None:
-        raise MidspanError("--prompts: give a behavior set (.txt, .csv or .jsonl)")
+    if behaviors is None:
+        raise MidspanError("--behaviors: give a behavior set (.txt, .csv or .jsonl)")
     from midspan.data import read_prompts
     from midspan.judges import refuses_by_keyword
 
-    texts = read_prompts(prompts)[:n]
+    texts = read_prompts(behaviors)[:n]
     requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts]
     return requests, lambda _, response: refuses_by_keyword(response), "refusal keywords"
-
-
-def _write(path: Path, model: str, comparison: "Comparison", figures: dict[str, Any]) -> None:
-    from midspan.files import write_atomic
-
-    result = {
-        "model": model,
-        "n": len(comparison.requests),
-        "exact_settings": comparison.exact.model_dump(mode="json"),
-        "accelerated_settings": comparison.fast.model_dump(mode="json"),
-        "batch_size": comparison.batch_size,
-        **figures,
-    }
-    try:
-        write_atomic(path, json.dumps(result, indent=1))
-    except OSError as error:
-        raise MidspanError(f"--output: cannot write {path}: {error.strerror}") from error

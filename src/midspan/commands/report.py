@@ -13,9 +13,12 @@ Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_defa
 
 def report(
     run: Run,
-    text: Annotated[
+    include_generations: Annotated[
         bool,
-        typer.Option("--text", help="Write what real models generated too, folded in the page."),
+        typer.Option(
+            "--include-generations",
+            help="Write what real models generated too, folded in the page.",
+        ),
     ] = False,
 ) -> None:
     """Write the report of a finished run anew: page, Markdown, LaTeX, CSV and figures.
@@ -28,7 +31,7 @@ def report(
 
     finished = FinishedRun.open(run)
     made = function_of(finished, "report")(finished)
-    if text and made.redact:
+    if include_generations and made.redact:
         made = replace(made, redact=False, fold=True)
     typer.echo(write_report(made, run))
 
@@ -37,8 +40,8 @@ def compare(
     first: Run,
     second: Run,
     everything: Annotated[bool, typer.Option("--all", help="Also cells without a change.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write all cells as Markdown.")
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write all cells as Markdown to this file.")
     ] = None,
 ) -> None:
     """Which cells changed from one run to another, with tests; same decoding settings only."""
@@ -52,10 +55,10 @@ def compare(
     table = change_table(changes, everything)
     typer.echo(table_text(table) if table.rows else "No cell changed.")
     typer.echo(f"\n{table.caption}")
-    if output is not None:
+    if markdown is not None:
         whole = change_table(changes, everything=True)
         page = f"# {first} and {second}\n\n{table_markdown(whole)}\n\n{whole.caption}\n"
         try:
-            write_atomic(output, page)
+            write_atomic(markdown, page)
         except OSError as error:
-            raise MidspanError(f"--output: cannot write {output}: {error.strerror}") from error
+            raise MidspanError(f"--markdown: cannot write {markdown}: {error.strerror}") from error

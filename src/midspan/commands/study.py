@@ -27,7 +27,7 @@ def study(
     preset: Preset = "organism",
     config: ConfigFile = None,
     show: Annotated[
-        bool, typer.Option("--print", help="Print the whole configuration, and stop.")
+        bool, typer.Option("--print-config", help="Print the whole configuration, and stop.")
     ] = False,
     dry_run: Annotated[
         bool,
@@ -50,8 +50,8 @@ def study(
 ) -> None:
     """Run a whole study; the same command continues it.
 
-    --config changes fields of the preset; a part or recipe set to null is left out. --print writes
-    the configuration in full, to be edited and given back.
+    --config changes fields of the preset; a part or recipe set to null is left out.
+    --print-config writes the configuration in full, to be edited and given back.
     """
     from midspan.commands.attack import run_attacks
     from midspan.study.organism.objectives.presets import COMPARISONS

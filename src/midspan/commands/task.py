@@ -21,13 +21,13 @@ def task(
         ),
     ],
     tasks: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--task",
             help="gsm8k, mmlu, mmlu-likelihood, humaneval, overrefusal; the organism's arithmetic, "
-            "choice, program. Several with commas.",
+            "choice, program. Repeatable.",
         ),
-    ] = "",
+    ] = None,
     preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
     data: Annotated[
         list[str] | None,
@@ -44,8 +44,8 @@ def task(
         bool, typer.Option(help="Run it where this machine cannot isolate it, too.")
     ] = False,
     lm_eval: Annotated[
-        str, typer.Option(help="Tasks of lm-eval instead, several with commas.")
-    ] = "",
+        list[str] | None, typer.Option(help="Task of lm-eval instead; repeatable.")
+    ] = None,
     include_path: Annotated[
         Path | None, typer.Option(help="Folder of lm-eval task files of your own.")
     ] = None,
@@ -72,7 +72,7 @@ def task(
             raise MidspanError("--lm-eval: takes one model, and has no --dry-run")
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
-        names = tuple(lm_eval.split(","))
+        names = tuple(lm_eval)
         wanted = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
         typer.echo(evaluate(models[0], wanted, output, command_line()))
         return
@@ -80,7 +80,7 @@ def task(
 
     fields = {
         "models": models,
-        "tasks": tasks.split(","),
+        "tasks": tasks,
         "preset": preset,
         "data": parse_data(data or []),
         "items": items,

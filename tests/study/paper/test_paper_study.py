@@ -200,7 +200,7 @@ def test_presets_name_metrics_that_their_parts_give(preset):
 def test_a_printed_configuration_is_the_preset():
     for preset in PRESETS:
         printed = yaml.safe_load(
-            CliRunner().invoke(app, ["study", "--preset", preset, "--print"]).output
+            CliRunner().invoke(app, ["study", "--preset", preset, "--print-config"]).output
         )
         given = PaperConfig.model_validate(printed).model_dump(mode="json")
         assert given == PRESETS[preset]().model_dump(mode="json")

@@ -120,7 +120,7 @@ def files(tmp_path):
 def options(files, name):
     given = ["--config", files / f"{name}.yaml", "-o", files / "run", "-n", 2]
     if name != "instruction-placement":
-        given += ["--prompts", files / "harmful.txt"]
+        given += ["--behaviors", files / "harmful.txt"]
     if name in ("prefill", "instruction-placement", "order", "activations"):
         given += ["--benign", files / "benign.txt"]
     if name in ("prefill", "window", "gcg", "instruction-placement"):
@@ -154,7 +154,7 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
 
 def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folder):
     (files / "samples.yaml").write_text(SMALL)
-    given = ["--config", files / "samples.yaml", "--prompts", files / "harmful.txt"]
+    given = ["--config", files / "samples.yaml", "--behaviors", files / "harmful.txt"]
     given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
     code, _, errors = midspan("probe", "samples", "organism", "organism:mosa-stable", *given)
     assert code == 0, errors
@@ -183,7 +183,7 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("prefill", "FOLDER"), "harmful (--prompts): give a file of harmful"),
+        (("prefill", "FOLDER"), "harmful (--behaviors): give a file of harmful"),
         (("instruction-placement", "FOLDER"), "benign (--benign): give a file of benign"),
         (("order", "FOLDER"), "harmful, benign: give a file or set"),
         (("order", "organism", "FOLDER"), "models: the organism speaks of another world"),

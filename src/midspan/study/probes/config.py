@@ -100,7 +100,7 @@ class ProbeSpec(FrozenConfig):
             data = by_noun(data) if probe.by_noun else data
         else:
             data = file_data(self.harmful, self.benign, self.phrases, n, self.seed)
-        for kind, option in (("harmful", "--prompts"), ("benign", "--benign")):
+        for kind, option in (("harmful", "--behaviors"), ("benign", "--benign")):
             if kind in probe.needs and not getattr(data, kind):
                 raise MidspanError(
                     f"{kind} ({option}): give a file of {kind} requests, or a set of `midspan data`"
