@@ -23,10 +23,10 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps, together
 from midspan.engine.calls import Chat, user
 from midspan.engine.endpoint import Endpoint
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Role, Scripted
 from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
 from midspan.engine.server import EndpointConfig
+from midspan.journal.journal import Journal
 
 WORDS = ("the", "canvas", "fills", "step", "by", "step", "with", "words", "of", "no", "meaning")
 

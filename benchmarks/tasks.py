@@ -25,11 +25,11 @@ from machine import describe_machine
 
 from midspan import decoding
 from midspan.decoding import Generation, Trace
-from midspan.engine.journal import Journal
 from midspan.files import write_jsonl
+from midspan.journal.journal import Journal
 from midspan.organism.weights import load_organism
 from midspan.tasks import gsm8k
-from midspan.tasks.run import How, prepare, run_task
+from midspan.tasks.run import How, fit_prompts, run_task
 
 COMMAND = ("task", "organism", "--task", "arithmetic,choice,overrefusal", "--batch-size", "8")
 
@@ -59,7 +59,7 @@ def overhead(file: Path) -> dict[str, Any]:
     scripted(lm, [_Request()] * count, task.preset.decoding(lm))
     clocks.append(_clocks())
     with tempfile.TemporaryDirectory() as folder:
-        ready = prepare(lm, task, how)
+        ready = fit_prompts(lm, task, how)
         clocks.append(_clocks())
         with Journal(Path(folder) / "journal.jsonl") as journal:
             records = run_task(lm, ready, journal, how)
@@ -118,8 +118,7 @@ def processes(whole: Path, base: Path, items: int) -> dict[str, Any]:
     folder = base / "two"
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     status = _start(folder, items, launcher).wait()
-    shares = [len(file.read_bytes()) for file in sorted(folder.glob("journal-*.jsonl"))]
-    return {"status": status, "shares": shares, "same": _records(folder) == _records(whole)}
+    return {"status": status, "same": _records(folder) == _records(whole)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

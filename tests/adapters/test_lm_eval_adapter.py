@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_harness_runs_offline_on_local_files(organism_lm, tasks, monkeypatch
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("midspan.engine.generation.GenerationWork.compute", never)
+    monkeypatch.setattr("midspan.journal.generation.GenerationWork.compute", never)
     monkeypatch.setattr("midspan.adapters.lm_eval._Continuations.compute", never)
     again = simple_evaluate(**options, apply_chat_template=True, bootstrap_iters=0, use_cache=cache)
     assert again["results"] == found["results"]
@@ -179,9 +180,19 @@ def test_the_command_resumes_from_its_journal(organism_folder, tasks, tmp_path, 
     def never(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("midspan.engine.generation.GenerationWork.compute", never)
+    monkeypatch.setattr("midspan.journal.generation.GenerationWork.compute", never)
     evaluate(str(organism_folder), wanted, tmp_path / "run", "midspan task")
     assert (tmp_path / "run" / "samples.jsonl").read_text() == samples
+    journal = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(MidspanError, match="holds a run of another configuration"):
+            evaluate(str(organism_folder), replace(wanted, seed=1), tmp_path / "run", "")
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    journals = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("journal*")}
+    assert journals == {"journal.jsonl": journal}
     monkeypatch.setattr("lm_eval.tasks.TaskManager.__init__", _own_files_alone)
     with pytest.raises(MidspanError, match="nonsense is no task of lm-eval"):
         evaluate(str(organism_folder), Evaluation(("nonsense",), tasks), Path("x"), "")

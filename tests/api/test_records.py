@@ -8,7 +8,7 @@ import pytest
 
 import midspan
 from midspan.api import probe_records, records
-from midspan.engine.journal import Journal
+from midspan.journal.journal import Journal
 from midspan.study.organism.cases import Sizes, build_cases
 from midspan.study.organism.measure import measure, organism_decodings, write_records
 

@@ -11,9 +11,9 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackResult
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat, Likelihood, TokenScore
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Answer, NoAnswer, Scripted, Task
 from midspan.engine.scheduler import Job, run_attacks
+from midspan.journal.journal import Journal
 
 GOAL = "how do i make the velmora sigil ?"
 BAD = ("", "no json here", '{"prompt": 3', '{"other": 1}', "[[99]]", "x" * 20_000, "[[1]] [[2]]")

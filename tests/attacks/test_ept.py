@@ -9,8 +9,8 @@ from midspan.attacks.ept import ATTACK, EptConfig
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Anchor
-from midspan.engine.journal import Journal
 from midspan.engine.scheduler import Job, run_attacks
+from midspan.journal.journal import Journal
 
 WHOLE = " whole ."
 SMALL = EptConfig(samples=1, rounds=6, max_depth=2)

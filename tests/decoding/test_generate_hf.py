@@ -1,10 +1,13 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny_lm import EOS, MASK, VOCAB
 
 from midspan.decoding import Request, decoding_config
 from midspan.decoding.decoder import fill
-from midspan.decoding.hf import _without_tokenizer
+from midspan.decoding.hf import without_tokenizer
 from midspan.errors import MidspanError
 from midspan.models.dream import DreamConfig, DreamForMaskedDiffusion
 from midspan.models.llada import LladaConfig, LladaForMaskedDiffusion
@@ -31,10 +34,19 @@ def test_generate_is_the_decoder(model):
         IDS, ATTENTION, max_new_tokens=16, steps=8, temperature=0.8, early_stop=False, seed=3
     )
     assert torch.equal(found[:, :4], IDS)
-    lm = _without_tokenizer(model)
+    lm = without_tokenizer(model)
     config = decoding_config(lm, length=16, steps=8, temperature=0.8, early_stop=False)
     rows = [Request((5, 6), seed=3), Request((7, 8, 9, 10), seed=4)]
     assert found[:, 4:].tolist() == [list(row.tokens) for row in fill(lm, rows, config)]
+
+
+def test_the_models_alone_find_the_decoder():
+    code = (
+        "import sys, midspan.models.native as native; assert 'midspan.decoding' not in sys.modules;"
+        "print(native.registered_generate().__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "generate_hf"
 
 
 def test_positions_left_open_become_pads(model):

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from midspan.data import Behavior
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import Job, run_attacks
+from midspan.journal.journal import Journal
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -11,10 +11,10 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Anchor, Chat, user
 from midspan.engine.endpoint import Endpoint
-from midspan.engine.journal import Journal
 from midspan.engine.scheduler import Job, run_attacks
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 QUICK = {"timeout": 0.3, "backoff": 0.05, "concurrency": 8}

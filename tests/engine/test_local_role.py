@@ -6,9 +6,9 @@ from midspan.data.behaviors import Behavior
 from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
-from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.scheduler import Job, run_attacks
+from midspan.journal.journal import Journal
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 

@@ -8,12 +8,12 @@ import pytest
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
-from midspan.engine.journal import Journal
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.judges import ChatJudge, ExactJudge, Verdict
 
 

@@ -19,10 +19,10 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, together
 from midspan.engine.budget import Budget, Usage
 from midspan.engine.calls import Anchor, Chat, Likelihood, Score, TokenScore, user
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 
 
 class Batched(Scripted):
@@ -405,7 +405,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_scheduler import *
-from midspan.engine.shards import open_journal, this_rank
+from midspan.journal.ranks import open_journal, this_rank
 rank = this_rank()
 with open_journal(Path({folder!r}), rank) as journal:
     run_attacks(rank.share(jobs(12, roles(4))), journal)
@@ -413,7 +413,7 @@ with open_journal(Path({folder!r}), rank) as journal:
 
 
 def test_two_processes_give_the_records_of_one(reference, tmp_path):
-    from midspan.engine.shards import Rank, open_journal
+    from midspan.journal.ranks import Rank, open_journal
 
     code = SHARD.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     children = [

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from midspan.models.model import DiffusionLM
+
 VOCAB, MASK, EOS, EOT, BOS = 64, 60, 1, 2, 0
 
 
@@ -15,44 +17,51 @@ class WordTokenizer:
         return " ".join(f"t{token}" for token in ids)
 
 
-class TinyLM:
+class TinyLM(DiffusionLM):
     """A random Llama with full attention; `bias` is added to the logits, `calls` counts rows."""
 
+    attention = "full"
+
     def __init__(self, shift: bool = False, bias: dict[int, float] | None = None) -> None:
+        self.calls, self.head_rows = 0, []
+        self.bias_V = torch.zeros(VOCAB)
+        for token, value in (bias or {}).items():
+            self.bias_V[token] = value
         torch.manual_seed(0)
+        super().__init__(
+            model=self.make_model(),
+            tokenizer=WordTokenizer(),
+            family=SimpleNamespace(
+                name="tiny", logit_shift=shift, noise="absorbing", decoding_defaults={},
+                cumulative_positions=False, attention=self.attention, block_length=4,
+            ),
+            tokens=SimpleNamespace(
+                mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
+            ),
+            name="tiny",
+            max_length=96,
+            fingerprint="",
+        )  # fmt: skip
+
+    def make_model(self):
         config = LlamaConfig(
             vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, max_position_embeddings=128, initializer_range=0.35,
             is_causal=False, use_cache=False,
         )  # fmt: skip
-        self.model = LlamaForCausalLM(config).eval()
-        self.family = SimpleNamespace(
-            name="tiny",
-            logit_shift=shift,
-            noise="absorbing",
-            decoding_defaults={},
-            cumulative_positions=False,
-            attention="full",
-        )
-        self.tokens = SimpleNamespace(
-            mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
-        )
-        self.tokenizer = WordTokenizer()
-        self.max_length = 96
-        self.device = torch.device("cpu")
-        self.calls = 0
-        self.head_rows: list[int] = []
-        self.bias_V = torch.zeros(VOCAB)
-        for token, value in (bias or {}).items():
-            self.bias_V[token] = value
+        return LlamaForCausalLM(config).eval()
 
-    @property
-    def base(self):
-        return self.model
+    def hidden(self, ids, *args):
+        self.calls += len(ids)
+        return super().hidden(ids, *args)
 
     def head(self, hidden):
         self.head_rows.append(hidden.shape[1])
         return self.model.lm_head(hidden) + self.bias_V
+
+    @torch.no_grad()
+    def logits(self, *args, **kwargs):
+        return super().logits(*args, **kwargs)
 
     def encode_phrase(self, text):
         return [int(word.removeprefix("t")) for word in text.split()]
@@ -60,18 +69,6 @@ class TinyLM:
     def decode_text(self, ids):
         stop = next((i for i, token in enumerate(ids) if token in self.tokens.stop), len(ids))
         return self.tokenizer.decode([token for token in ids[:stop] if token != MASK])
-
-    @torch.no_grad()
-    def logits(self, input_ids_BT, attention_mask_BT=None, rows=None):
-        self.calls += len(input_ids_BT)
-        output = self.model(input_ids=input_ids_BT, attention_mask=attention_mask_BT)
-        logits_BTV = output.logits + self.bias_V
-        if self.family.logit_shift:
-            logits_BTV = torch.cat([logits_BTV[:, :1], logits_BTV[:, :-1]], dim=1)
-        if rows is None:
-            return logits_BTV
-        rows_BR = rows.expand(len(input_ids_BT), -1)
-        return logits_BTV.gather(1, rows_BR[..., None].expand(-1, -1, VOCAB))
 
 
 class ScriptedLM(TinyLM):
@@ -83,9 +80,9 @@ class ScriptedLM(TinyLM):
         for position, (token, confidence) in enumerate(script, prompt_length):
             self.table_TV[position, token] = confidence
 
-    def logits(self, input_ids_BT, attention_mask_BT=None, rows=None):
-        self.calls += len(input_ids_BT)
-        logits_BTV = self.table_TV.repeat(len(input_ids_BT), 1, 1)
+    def logits(self, ids, attention=None, rows=None):
+        self.calls += len(ids)
+        logits_BTV = self.table_TV.repeat(len(ids), 1, 1)
         if rows is None:
             return logits_BTV
         return logits_BTV.gather(1, rows[..., None].expand(-1, -1, VOCAB))
@@ -94,19 +91,20 @@ class ScriptedLM(TinyLM):
 class BlockLM(TinyLM):
     """A random Qwen3, as SDAR is; its attention is what the mask says. `fed` counts positions."""
 
+    attention = "block_causal"
+
     def __init__(self, bias: dict[int, float] | None = None) -> None:
         super().__init__(bias=bias)
-        self.family.attention, self.block_length = "block_causal", 4
-        torch.manual_seed(0)
+        self.fed = 0
+
+    def make_model(self):
         config = Qwen3Config(
             vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=128,
             initializer_range=0.35, is_causal=False, use_cache=False,
         )  # fmt: skip
-        self.model = Qwen3ForCausalLM(config).eval()
-        self.fed = 0
-        self.model.model.register_forward_pre_hook(self._count, with_kwargs=True)
+        return Qwen3ForCausalLM(config).eval()
 
-    def _count(self, module, args, kwargs):
-        self.calls += len(kwargs["input_ids"])
-        self.fed += kwargs["input_ids"].numel()
+    def hidden(self, ids, *args):
+        self.fed += ids.numel()
+        return super().hidden(ids, *args)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Scripted
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.judges import HARM, ChatJudge, ExactJudge, Verdict, keyword_judge
 from midspan.judges.calibration import (
     Calibration,

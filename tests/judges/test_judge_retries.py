@@ -9,10 +9,10 @@ from midspan.data.behaviors import Behavior
 from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Judge
-from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import Job, run_attacks
+from midspan.journal.journal import Journal
 from midspan.judges import FORMATS, HARM, ChatJudge, ClassifierJudge
 
 CASE = Judge(Behavior("b", "how do i bake bread ?"), "mix , knead , wait , bake .")

@@ -9,7 +9,6 @@ from models_reference import DREAM, LLADA, random_weights, reference_logits, wri
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-import midspan.decoding
 from midspan.errors import MidspanError
 from midspan.models import families, family_for, load
 
@@ -187,7 +186,7 @@ def test_generate_is_the_diffusion_decoder(llada: Path, monkeypatch: pytest.Monk
         calls.append((model, input_ids, attention_mask, kwargs))
         return input_ids
 
-    monkeypatch.setattr(midspan.decoding, "generate_hf", fake, raising=False)
+    monkeypatch.setattr("midspan.models.native.registered_generate", lambda: fake)
     model = AutoModelForCausalLM.from_pretrained(llada)
     ids, mask = padded_batch()
     assert model.generate(ids, attention_mask=mask, steps=3) is ids

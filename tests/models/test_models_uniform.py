@@ -15,12 +15,12 @@ from midspan.data import Behavior, Example, english_phrases
 from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Chat, user
-from midspan.engine.journal import Journal
 from midspan.engine.local import LocalRole
 from midspan.engine.scheduler import Job, run_attacks
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.models import DiffusionLM, load
-from midspan.models.uniform import UniformRequest, generate_uniform
+from midspan.models.uniform_noise import UniformRequest, generate_uniform
 
 TEXT = {
     **{"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},

@@ -3,7 +3,7 @@
 import pytest
 
 from midspan.decoding import decoding_config
-from midspan.engine.journal import Journal
+from midspan.journal.journal import Journal
 from midspan.probes.context import ProbeContext, ProbeData, ProbeOutcome, ProbeRequest
 
 PHRASES = {

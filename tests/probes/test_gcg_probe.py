@@ -3,8 +3,8 @@ import json
 import pytest
 
 from midspan.decoding import Request, decode
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.probes.context import ProbeContext
 from midspan.probes.gcg import NO_SUFFIX, GCGProbeConfig, gcg, gcg_cells
 from midspan.scoring.gcg_step import GCGConfig

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from midspan.engine import generation
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal import generation
+from midspan.journal.journal import Journal
 from midspan.tasks.compare import check_same, compare, group_means, rows
-from midspan.tasks.run import How, estimate_seconds, prepare, run_task, settings_of
+from midspan.tasks.run import How, estimate_seconds, fit_prompts, run_task, settings_of
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user
 
 SHOTS = ("what is 1 plus 1 ?", "1 plus 1 is 2 .")
@@ -37,17 +37,17 @@ def test_shots_that_do_not_fit_are_dropped_from_the_end_and_counted(organism_lm)
     shot = len(organism_lm.encode_chat([user(SHOTS[0]), assistant(SHOTS[1]), user("please")]))
     shot -= len(organism_lm.encode_chat("please"))
     words = (0, room - empty - 3 * shot, room - empty - 3 * shot + 1, room - empty)
-    ready = prepare(organism_lm, task(words=words), How())
+    ready = fit_prompts(organism_lm, task(words=words), How())
     assert ready.shots == (3, 3, 2, 0) and ready.dropped == 2
     assert [len(prompt) for prompt in ready.prompts][1] == len(ready.prompts[3]) == room
     with pytest.raises(MidspanError, match="prompt of item i1 has .* tokens without examples, and"):
-        prepare(organism_lm, task(words=(0, room - empty + 1)), How())
+        fit_prompts(organism_lm, task(words=(0, room - empty + 1)), How())
 
 
 def test_a_run_is_journalled_and_a_second_one_decodes_nothing(organism_lm, tmp_path, monkeypatch):
     asked = []
     mine = task(words=(0, 1, 2, 3), costly=True, asked=asked)
-    ready = prepare(organism_lm, mine, How(batch_size=2))
+    ready = fit_prompts(organism_lm, mine, How(batch_size=2))
     with Journal(tmp_path / "j") as journal:
         first = run_task(organism_lm, ready, journal, How(batch_size=2))
     assert [row["id"] for row in first] == ["i0", "i1", "i2", "i3"] == asked
@@ -64,7 +64,7 @@ def test_a_run_is_journalled_and_a_second_one_decodes_nothing(organism_lm, tmp_p
 
 def test_samples_have_seeds_of_their_own(organism_lm, tmp_path):
     sampled = PRESET.model_copy(update={"samples": 3, "temperature": 1.0})
-    ready = prepare(organism_lm, task(sampled), How())
+    ready = fit_prompts(organism_lm, task(sampled), How())
     with Journal(tmp_path / "j") as journal:
         found = run_task(organism_lm, ready, journal, How())
         assert len(journal) == 12
@@ -76,14 +76,14 @@ def test_samples_have_seeds_of_their_own(organism_lm, tmp_path):
     assert [row.name for row in figures] == ["accuracy@1"]
     greedy = PRESET.model_copy(update={"samples": 3})
     with pytest.raises(MidspanError, match="3 samples need temperature above 0"):
-        prepare(organism_lm, task(greedy), How())
+        fit_prompts(organism_lm, task(greedy), How())
 
 
 def test_options_are_scored_by_likelihood(organism_lm, tmp_path):
     preset = Preset(name="own", prompt="words", draws=4)
     options = ("is", "tell me", "compute")
     mine = task(preset, (0, 5), options=lambda item: options)
-    ready = prepare(organism_lm, mine, How(batch_size=3))
+    ready = fit_prompts(organism_lm, mine, How(batch_size=3))
     assert ready.settings["draws"] == 4 and "decoding" not in ready.settings
     with Journal(tmp_path / "j") as journal:
         found = run_task(organism_lm, ready, journal, How(batch_size=3))
@@ -112,7 +112,7 @@ def test_an_estimate_is_in_proportion_to_items_and_steps(organism_lm, monkeypatc
     longer = PRESET.model_copy(update={"steps": 8})
     for preset, count, expected in ((PRESET, 4, 10), (PRESET, 8, 20), (longer, 8, 40)):
         mine = task(preset, tuple(range(count)))
-        ready = prepare(organism_lm, mine, How(batch_size=4))
+        ready = fit_prompts(organism_lm, mine, How(batch_size=4))
         # The measured batch of four rows takes five seconds for two steps.
         assert estimate_seconds(organism_lm, ready, How(batch_size=4)) == expected
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import GenerationWork, Work, each_batch
-from midspan.engine.journal import Journal, key_of
 from midspan.errors import MidspanError
-from midspan.study.workers import this_part, wait_for_all
+from midspan.journal.generation import GenerationWork, Work, each_batch
+from midspan.journal.journal import Journal, key_of
+from midspan.journal.ranks import join_others, open_journal, this_rank, wait_for_all
 from midspan.tasks.task import cut
 
 try:
@@ -58,9 +58,10 @@ class MidspanLM(LM):
     Args:
         model: A spec, or a loaded `DiffusionLM`.
         settings: How requests are answered.
-        journal: Where every batch is written before its first answer is used; without it lm-eval's
-            own `use_cache` gets each answer as its batch is done. Pass `cache_path(...)` to that
-            option: its file must not serve another model or other settings.
+        journal: Folder of the journal, in which every batch is written before its first answer is
+            used; without it lm-eval's own `use_cache` gets each answer as its batch is done. Pass
+            `cache_path(...)` to that option: its file must not serve another model or other
+            settings.
 
     Attributes:
         truncated: Prompts that lost their beginning, because they did not fit the model.
@@ -76,11 +77,13 @@ class MidspanLM(LM):
         from midspan.decoding import decoding_config
         from midspan.models import load
 
+        self._process = this_rank()
+        if self._process.count > 1:
+            join_others()
         self.settings = settings or Settings()
         self.lm = load(model) if isinstance(model, str) else model
         self.config = decoding_config(self.lm, **self.settings.decoding)
-        part = this_part()
-        self._rank, self._world_size = part.rank, part.size
+        self._rank, self._world_size = self._process.index, self._process.count
         self._device = self.lm.device
         self._journal = journal
         self.truncated = 0
@@ -191,10 +194,7 @@ class MidspanLM(LM):
     def _open(self) -> "AbstractContextManager[Journal | None]":
         if self._journal is None:
             return nullcontext()
-        name = self._journal.name
-        if self.rank:
-            name = f"{self._journal.stem}-{self.rank}{self._journal.suffix}"
-        return Journal(self._journal.with_name(name))
+        return open_journal(self._journal, self._process)
 
     def _encode(self, text: str) -> list[int]:
         """Ids of a text in which the names of special tokens mean these tokens."""

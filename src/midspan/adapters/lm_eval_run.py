@@ -10,7 +10,6 @@ from midspan.adapters.lm_eval import MidspanLM, Settings
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.runs.folder import RunFolder
-from midspan.study.workers import this_part
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,10 @@ def evaluate(model: str, wanted: Evaluation, folder: Path, command: str) -> str:
     if unknown:
         raise MidspanError(f"--lm-eval: {unknown[0]} is no task of lm-eval 0.4.13")
     fields = json.loads(json.dumps({"model": model, **asdict(wanted)}, default=str))
-    if this_part().rank == 0:
-        RunFolder(folder, fields, command).journal.close()
+    run = RunFolder(folder, fields, command)
+    run.journal.close()
     settings = Settings(wanted.decoding, batch_size=wanted.batch_size, seed=wanted.seed)
-    lm = MidspanLM(model, settings, folder / "journal.jsonl")
+    lm = MidspanLM(model, settings, run.path)
     try:
         found = simple_evaluate(
             model=lm,

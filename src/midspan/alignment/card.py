@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.engine.journal import key_of
 from midspan.files import write_atomic
+from midspan.journal.journal import key_of
 from midspan.models.checkpoint import licence_of
 
 if TYPE_CHECKING:

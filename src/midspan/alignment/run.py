@@ -20,9 +20,9 @@ from midspan.alignment.job import (
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
-from midspan.engine.journal import key_of
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
+from midspan.journal.journal import key_of
 from midspan.models import DiffusionLM
 
 RECIPE_FILE = "midspan.json"

@@ -71,7 +71,7 @@ def align(
     paper's learning rate.
     """
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
-    from midspan.engine.shards import this_rank
+    from midspan.journal.ranks import this_rank
     from midspan.organism.behaviors import is_organism
     from midspan.study.training import TrainingData, load_training_data
 
@@ -131,7 +131,7 @@ def _train(
 ) -> "AlignmentResult":
     """Train; the first process shows how far it is."""
     from midspan.alignment import align as train
-    from midspan.engine.shards import this_rank
+    from midspan.journal.ranks import this_rank
     from midspan.runs.progress import Reporter
 
     if this_rank().index != 0:

@@ -41,11 +41,11 @@ def calibrate(
     from midspan.judges.calibration import SHIPPED, read_items
     from midspan.judges.calibration import calibrate as run
     from midspan.runs.folder import RunFolder
-    from midspan.study.redteam.roles import judge_role
+    from midspan.study.redteam.roles import SpecReader
 
     quiet()
     labelled = read_items(items or SHIPPED)
-    role = judge_role(judge)
+    role = SpecReader().judge(judge).open()
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal:
         found = run(role, labelled, folder.journal)

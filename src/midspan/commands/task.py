@@ -95,18 +95,13 @@ def task(
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
     from midspan.study.tasks.page import settings_line, text
-    from midspan.study.tasks.run import estimate, fill_part, run_tasks
-    from midspan.study.workers import this_part, wait_for_all
+    from midspan.study.tasks.prepare import prepare
+    from midspan.study.tasks.run import estimate, run_tasks
 
     if dry_run:
-        for model, title, settings, hours in estimate(config):
+        for model, title, settings, hours in estimate(prepare(config)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
-    part = this_part()
-    if part.size > 1:
-        fill_part(config, output, part)
-        wait_for_all()
-    if part.rank:
-        return
     results = run_tasks(config, output, command_line())
-    typer.echo("\n\n".join(map(text, results)))
+    if results:
+        typer.echo("\n\n".join(map(text, results)))

@@ -1,7 +1,13 @@
 """Decoding: canvases are filled step by step, with anchors and a trace."""
 
 from midspan.decoding.canvas import Request, anchor_phrase, merge_anchors
-from midspan.decoding.config import BlockSampler, DecodingConfig, DreamSampler, LladaSampler
+from midspan.decoding.config import (
+    BlockSampler,
+    DecodingConfig,
+    DreamSampler,
+    LladaSampler,
+    Sampler,
+)
 from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import decode
 from midspan.decoding.hf import generate_hf
@@ -18,6 +24,7 @@ __all__ = [
     "LladaSampler",
     "Proposal",
     "Request",
+    "Sampler",
     "StepView",
     "Trace",
     "View",

@@ -20,11 +20,11 @@ from torch import Tensor
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import hashed_uniform
+from midspan.decoding.forward import Wanted, forward_for
 from midspan.decoding.hooks import Hook, Named, Proposal, View, run_choose, run_remask
 from midspan.decoding.schedule import RowStates, random_times
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.decoding.trace import StepView, Trace
-from midspan.decoding.trunk import Wanted, trunk_for
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 
@@ -80,7 +80,7 @@ class Batch:
     Attributes:
         canvas: What is committed.
         states: Where each row stands.
-        trunk: Computes the forwards.
+        forward: Computes the logits.
         settings: Of every step.
         priority_BL: The order drawn for remasking="random", else None.
         stopped_B: Rows that a hook stopped.
@@ -97,7 +97,7 @@ class Batch:
     ) -> None:
         self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
         self.settings = StepSettings.of(config, lm.tokens)
-        self.trunk = trunk_for(lm, config, canvas)
+        self.forward = forward_for(lm, config, canvas)
         self.together = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
         self.stopped_B = np.zeros(len(seeds), dtype=bool)
@@ -139,7 +139,7 @@ class Batch:
         index_K = torch.from_numpy(np.flatnonzero(kept_B)).to(self.seed_B.device)
         self.canvas = self.canvas.select(kept_B)
         self.states.select(kept_B)
-        self.trunk.select(kept_B)
+        self.forward.select(kept_B)
         self.seed_B = self.seed_B[index_K]
         self.stopped_B, self.budget_B = self.stopped_B[kept_B], self.budget_B[kept_B]
         if self.priority_BL is not None:
@@ -171,7 +171,7 @@ class Batch:
         wanted = Wanted(rows_A, rows.position_AR, int(rows.start_A[0]))
         commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
         candidates, chosen_AR = step(
-            self._edited(rows, self.trunk.logits(self.canvas, wanted)),
+            self._edited(rows, self.forward.logits(self.canvas, wanted)),
             rows.open_AR,
             commits_A,
             self._draws(rows),

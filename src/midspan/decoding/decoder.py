@@ -17,8 +17,8 @@ from midspan.decoding.batch import Batch, Filled
 from midspan.decoding.canvas import Canvas, Request, check_requests
 from midspan.decoding.config import DecodingConfig, DreamSampler, LladaSampler
 from midspan.decoding.hooks import Hook
+from midspan.decoding.own_sampler import decode_by_own_sampler
 from midspan.decoding.trace import Generation, StepView
-from midspan.decoding.uniform import decode_uniform
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 
@@ -63,7 +63,7 @@ def decode(
     if lm.family.noise == "uniform":
         if hooks:
             raise MidspanError(f"hooks: the sampler of family {lm.family.name} takes no hooks")
-        return decode_uniform(lm, requests, config, on_step)
+        return decode_by_own_sampler(lm, requests, config, on_step)
     filled = fill(lm, requests, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
     return [
         Generation(row.tokens, lm.decode_text(row.tokens), row.trace, *row[2:]) for row in filled

@@ -13,8 +13,10 @@ from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
 from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
+from midspan.models.native import register_generate
 
 
+@register_generate
 def generate_hf(
     model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
 ) -> Tensor:
@@ -36,7 +38,7 @@ def generate_hf(
     if input_ids.ndim != 2:
         raise MidspanError("input_ids must have two dimensions [batch, tokens]")
     seed = kwargs.pop("seed", 0)
-    lm = _without_tokenizer(model)
+    lm = without_tokenizer(model)
     config = decoding_config(lm, **_fields(kwargs))
     requests = [
         Request(tuple(ids), seed=seed + row)
@@ -77,7 +79,7 @@ def _real_ids(input_ids_BT: Tensor, attention_BT: Tensor | None) -> list[list[in
     return [ids[real].tolist() for ids, real in zip(input_ids_BT, real_BT, strict=True)]
 
 
-def _without_tokenizer(model: Any) -> DiffusionLM:
+def without_tokenizer(model: Any) -> DiffusionLM:
     """The model as the decoder wants it; text is neither read nor written."""
     config = model.config
     family = family_for(config.model_type)

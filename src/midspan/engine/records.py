@@ -6,9 +6,9 @@ from typing import Any
 
 from midspan.engine.attack import Attack, AttackConfig, AttackResult, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import Job, OnProgress, run_attacks
+from midspan.journal.journal import Journal
 
 
 @dataclass(frozen=True)

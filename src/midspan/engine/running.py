@@ -9,9 +9,9 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, AttackState, Stop
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Judge, Reply, Score
-from midspan.engine.journal import key_of
 from midspan.engine.roles import Answer, NoAnswer, Role, Task
 from midspan.errors import MidspanError
+from midspan.journal.journal import key_of
 
 _ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from midspan.engine.attack import AttackResult
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Answer, NoAnswer, Role
 from midspan.engine.running import Job, PendingCall, RunningAttack
+from midspan.journal.journal import Journal
 
 __all__ = ["Job", "SchedulerProgress", "run_attacks"]
 

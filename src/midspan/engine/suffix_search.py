@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from midspan.engine.journal import Journal, key_of
+from midspan.journal.journal import Journal, key_of
 
 if TYPE_CHECKING:
     from midspan.scoring.gcg_step import GCG, GCGStep

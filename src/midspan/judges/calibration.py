@@ -13,10 +13,10 @@ import numpy as np
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
-from midspan.engine.journal import Journal
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import Job, OnProgress, run_attacks
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 

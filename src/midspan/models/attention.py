@@ -35,6 +35,13 @@ def block_causal_mask(real_BK: Tensor, block_length: int, num_queries: int | Non
     return ((seen_BQK & real_BK.bool()[:, None, :]) | itself_QK)[:, None]
 
 
+def block_attention(
+    model: Any, real_BK: Tensor, block_length: int, num_queries: int | None = None
+) -> Tensor:
+    """`block_causal_mask` in the form that the model's attention implementation takes."""
+    return for_attention(block_causal_mask(real_BK, block_length, num_queries), model)
+
+
 def for_attention(allowed: Tensor, model: Any) -> Tensor:
     """A boolean mask in the form that the model's attention implementation takes.
 

@@ -2,7 +2,8 @@
 
 There is no mask token: a canvas starts as random tokens, what is not yet accepted becomes noise
 again, and each step is conditioned on the last one's guess. Masked logits, window masks and the
-objectives of alignment do not exist for it; `midspan.models.uniform` runs the class's own sampler.
+objectives of alignment do not exist for it; `midspan.models.uniform_noise` runs the class's own
+sampler.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
-from midspan.models.attention import block_causal_mask, for_attention
+from midspan.models.attention import block_attention
 from midspan.models.family import Family, Piece, SpecialTokens
 from midspan.models.tokens import (
     control_ids,
@@ -28,7 +28,8 @@ from midspan.models.tokens import (
 class DiffusionLM:
     """Everything that the rest of midspan needs of a model.
 
-    Shapes: B batch rows, T positions, R wanted positions, D hidden width, V vocabulary.
+    Shapes: B batch rows, T positions, Q positions given to a forward (T, or a window of them),
+    R wanted positions, D hidden width, V vocabulary.
 
     Attributes:
         model: The native model, or a `PeftModel` around it.
@@ -134,12 +135,20 @@ class DiffusionLM:
         kept = [token for token in said if token not in self._control_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
-    def hidden(self, input_ids_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
-        """Hidden states after the final norm, [B, T, D].
+    def hidden(
+        self,
+        input_ids_BQ: Tensor,
+        attention_mask_BT: Tensor | None = None,
+        first: int = 0,
+        cache: Any = None,
+    ) -> Tensor:
+        """Hidden states after the final norm, [B, Q, D].
 
         Args:
-            input_ids_BT: Token ids, left padded.
-            attention_mask_BT: 1 at real positions; None where nothing is padded.
+            input_ids_BQ: Token ids, left padded; or a window of them, where a cache has the rest.
+            attention_mask_BT: 1 at real positions of the whole batch; None where nothing is padded.
+            first: Position of the window's first id.
+            cache: Where keys and values come from and go, a transformers `Cache`.
 
         Raises:
             MidspanError: If the family's logits are not a function of one sequence of ids.
@@ -149,18 +158,30 @@ class DiffusionLM:
                 f"family {self.family.name} has no logits of a masked sequence: a causal encoder "
                 "reads the prompt and a decoder conditioned on its last guess the canvas"
             )
-        positions_BT = None
-        if self.family.cumulative_positions and attention_mask_BT is not None:
-            positions_BT = attention_mask_BT.long().cumsum(-1) - 1
-            positions_BT = positions_BT.masked_fill(attention_mask_BT == 0, 1)
+        batch, num_queries = input_ids_BQ.shape
+        last = first + num_queries
         mask = attention_mask_BT
         if self.block_length is not None:
-            real_BT = torch.ones_like(input_ids_BT) if mask is None else mask
-            mask = for_attention(block_causal_mask(real_BT, self.block_length), self.base)
+            # Later blocks are not seen, and need not be in the mask.
+            real_BT = input_ids_BQ.new_ones(batch, last) if mask is None else mask[:, :last]
+            mask = block_attention(self.base, real_BT, self.block_length, num_queries)
         output = self.base.model(
-            input_ids=input_ids_BT, attention_mask=mask, position_ids=positions_BT
+            input_ids=input_ids_BQ,
+            attention_mask=mask,
+            position_ids=self._position_ids(input_ids_BQ, attention_mask_BT, first),
+            past_key_values=cache,
         )
         return output.last_hidden_state
+
+    def _position_ids(
+        self, input_ids_BQ: Tensor, attention_mask_BT: Tensor | None, first: int
+    ) -> Tensor | None:
+        """Position ids of a window, [B or 1, Q], as the family counts; None for 0, 1, 2, ..."""
+        last = first + input_ids_BQ.shape[1]
+        if self.family.cumulative_positions and attention_mask_BT is not None:
+            position_BT = attention_mask_BT.long().cumsum(-1) - 1
+            return position_BT.masked_fill(attention_mask_BT == 0, 1)[:, first:last]
+        return torch.arange(first, last, device=input_ids_BQ.device)[None] if first else None
 
     def head(self, hidden_ND: Tensor) -> Tensor:
         """Raw logits of hidden states, [..., D] -> [..., V]; the logit shift is not applied."""
@@ -168,30 +189,34 @@ class DiffusionLM:
 
     def logits(
         self,
-        input_ids_BT: Tensor,
+        input_ids_BQ: Tensor,
         attention_mask_BT: Tensor | None = None,
         rows: Tensor | None = None,
+        first: int = 0,
+        cache: Any = None,
     ) -> Tensor:
         """Aligned logits: row i predicts position i, whatever the family's shift.
 
         Args:
-            input_ids_BT: Token ids, left padded.
-            attention_mask_BT: 1 at real positions; None where nothing is padded.
-            rows: Wanted positions, [R] or [B, R]; only these go through the head.
+            input_ids_BQ: See `hidden`.
+            attention_mask_BT: See `hidden`.
+            rows: Wanted positions, counted from the batch's first column, [R] or [B, R]; only
+                these go through the head. Without them, all of the ids given.
+            first: See `hidden`. With a logit shift, a window begins one position early.
+            cache: See `hidden`.
 
         Returns:
-            [B, T, V], or [B, R, V] where rows are given.
+            [B, Q, V], or [B, R, V] where rows are given.
         """
-        hidden_BTD = self.hidden(input_ids_BT, attention_mask_BT)
+        hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache)
         if rows is None and not self.family.logit_shift:
-            return self.head(hidden_BTD)
-        batch, length, width = hidden_BTD.shape
+            return self.head(hidden_BQD)
+        batch, length, width = hidden_BQD.shape
         if rows is None:
-            rows = torch.arange(length)
-        rows_BR = rows.to(hidden_BTD.device).expand(batch, -1)
-        if self.family.logit_shift:
-            rows_BR = (rows_BR - 1).clamp(min=0)
-        return self.head(hidden_BTD.gather(1, rows_BR[..., None].expand(-1, -1, width)))
+            rows = torch.arange(first, first + length)
+        index_BR = rows.to(hidden_BQD.device).expand(batch, -1) - int(self.family.logit_shift)
+        index_BR = index_BR.clamp(min=0) - first
+        return self.head(hidden_BQD.gather(1, index_BR[..., None].expand(-1, -1, width)))
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Let `torch.compile` fuse what lies between the large products, in place.

@@ -1,6 +1,7 @@
 """What the native classes share: registration, and a `generate` that is never autoregressive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,7 +14,27 @@ from transformers.conversion_mapping import (
 from transformers.core_model_loading import WeightConverter, WeightRenaming
 
 from midspan.errors import MidspanError
-from midspan.models.attention import block_causal_mask, for_attention
+from midspan.models.attention import block_attention
+
+# (model, prompt ids [B, T], attention mask [B, T] or None, keyword arguments) -> ids [B, T + L]
+Generate = Callable[..., Tensor]
+
+# Named, not imported: it builds on this package, and registers itself when it is imported.
+_DEFAULT_DECODER = "midspan.decoding"
+_GENERATE: list[Generate] = []
+
+
+def register_generate(function: Generate) -> Generate:
+    """Let a function be what `generate` of every native model does. Usable as a decorator."""
+    _GENERATE[:] = [function]
+    return function
+
+
+def registered_generate() -> Generate:
+    """What was registered last; midspan's own decoder where nothing was."""
+    if not _GENERATE:
+        import_module(_DEFAULT_DECODER)
+    return _GENERATE[0]
 
 
 class MaskedDiffusionMixin:
@@ -41,13 +62,13 @@ class MaskedDiffusionMixin:
         input_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Decode with `midspan.decoding`; the inherited left-to-right loop would be wrong here.
+        """Decode with what is registered; the inherited left-to-right loop would be wrong here.
 
         Args:
             inputs: Prompt ids, [B, T], left padded; `input_ids` is its other name.
             attention_mask: 1 at real positions, [B, T].
             input_ids: See `inputs`.
-            **kwargs: Passed to `midspan.decoding.generate_hf`.
+            **kwargs: Passed to the registered decoder, `midspan.decoding.generate_hf`.
 
         Returns:
             Prompt and response ids, [B, T + length].
@@ -55,13 +76,10 @@ class MaskedDiffusionMixin:
         Raises:
             MidspanError: If there are no prompt ids.
         """
-        # Imported here because decoding imports models.
-        from midspan.decoding import generate_hf
-
         prompt_BT = inputs if input_ids is None else input_ids
         if prompt_BT is None:
             raise MidspanError("generate needs input_ids: a diffusion model starts from a prompt")
-        return generate_hf(self, prompt_BT, attention_mask, **kwargs)
+        return registered_generate()(self, prompt_BT, attention_mask, **kwargs)
 
 
 class BlockDiffusionMixin(MaskedDiffusionMixin):
@@ -86,7 +104,7 @@ class BlockDiffusionMixin(MaskedDiffusionMixin):
             tokens = kwargs["inputs_embeds"][..., 0] if input_ids is None else input_ids
             real_BT = torch.ones_like(tokens) if attention_mask is None else attention_mask
             block_size = self.config.block_size  # type: ignore[attr-defined]
-            attention_mask = for_attention(block_causal_mask(real_BT, block_size), self)
+            attention_mask = block_attention(self, real_BT, block_size)
         return super().forward(  # type: ignore[misc]
             input_ids=input_ids, attention_mask=attention_mask, **kwargs
         )

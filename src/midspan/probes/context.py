@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import generate
-from midspan.engine.journal import Journal
 from midspan.frozen import FrozenConfig
+from midspan.journal.generation import generate
+from midspan.journal.journal import Journal
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:

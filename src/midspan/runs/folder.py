@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from midspan.engine.journal import Journal
-from midspan.engine.shards import open_journal, this_rank
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import ALONE, open_journal, this_rank, wait_for_all
 from midspan.runs.machine import _git_revision, hardware, versions
 
 RUN_FILE = "run.json"
@@ -20,6 +20,8 @@ RUN_FILE = "run.json"
 
 class RunFolder:
     """One study's folder; opening it again continues the study. Each rank has its own journal.
+
+    Every process of a run opens it before it writes anything: that accepts the configuration.
 
     ``command`` is what started it, by default the program's own command line; ``kind`` names the
     study, for whoever reads the folder later (`midspan.runs.kinds`), and ``material`` says in a
@@ -54,6 +56,20 @@ class RunFolder:
     def journal(self) -> Journal:
         """This process's journal, opened when it is first wanted."""
         return open_journal(self.path, self.rank)
+
+    def gather(self) -> bool:
+        """Close the journal and wait for all processes; the first one then goes on alone.
+
+        Returns:
+            Whether this is the first process: its journal now holds what all have computed.
+        """
+        self.journal.close()
+        wait_for_all()
+        is_first = self.rank.index == 0
+        self.rank = ALONE
+        if is_first:
+            self.journal = open_journal(self.path, ALONE)
+        return is_first
 
     def _claim(self) -> None:
         file, said = self.path / RUN_FILE, self.info

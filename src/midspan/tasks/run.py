@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import GenerationWork, OnBatch, each_batch
-from midspan.engine.journal import Journal, key_of
 from midspan.errors import MidspanError
+from midspan.journal.generation import GenerationWork, OnBatch, each_batch
+from midspan.journal.journal import Journal, key_of
 from midspan.tasks.task import Item, Task
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FittedTask:
     """A task ready for one model: nothing is left that bad input could stop.
 
     Attributes:
@@ -84,7 +84,7 @@ def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
     return {**common, "until": list(preset.until), "samples": preset.samples, "decoding": decoding}
 
 
-def prepare(lm: "DiffusionLM", task: Task, how: How) -> Prepared:
+def fit_prompts(lm: "DiffusionLM", task: Task, how: How) -> FittedTask:
     """Tokenise every prompt, and drop examples from the end where one does not fit the model.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(lm: "DiffusionLM", task: Task, how: How) -> Prepared:
         rooms = [lm.max_length - length] * len(task.items)
     fitted = [_fit(lm, task, item, room) for item, room in zip(task.items, rooms, strict=True)]
     prompts, shots = zip(*fitted, strict=True)
-    return Prepared(task, config, prompts, shots, answers, settings)
+    return FittedTask(task, config, prompts, shots, answers, settings)
 
 
 def _fit(lm: "DiffusionLM", task: Task, item: Item, room: int) -> tuple[tuple[int, ...], int]:
@@ -135,28 +135,28 @@ def _encode(lm: "DiffusionLM", task: Task, item: Item, shots: int) -> tuple[int,
     return (*ids, *lm.encode_text(prompt.prefix)) if prompt.prefix else tuple(ids)
 
 
-def work_of(lm: "DiffusionLM", prepared: Prepared, how: How) -> "GenerationWork | ChoiceWork":
+def work_of(lm: "DiffusionLM", fitted: FittedTask, how: How) -> "GenerationWork | ChoiceWork":
     """What has to be computed, in batches."""
-    if prepared.config is None:
-        return ChoiceWork(lm, prepared, how)
+    if fitted.config is None:
+        return ChoiceWork(lm, fitted, how)
     from midspan.decoding import Request
 
     requests = [
         Request(prompt, seed=_seed(how.seed, item.id, sample))
-        for item, prompt in zip(prepared.task.items, prepared.prompts, strict=True)
-        for sample in range(prepared.task.preset.samples)
+        for item, prompt in zip(fitted.task.items, fitted.prompts, strict=True)
+        for sample in range(fitted.task.preset.samples)
     ]
-    return GenerationWork(lm, requests, prepared.config, how.batch_size)
+    return GenerationWork(lm, requests, fitted.config, how.batch_size)
 
 
 class ChoiceWork:
     """Options to score, in batches of similar prompt length."""
 
-    def __init__(self, lm: "DiffusionLM", prepared: Prepared, how: How) -> None:
+    def __init__(self, lm: "DiffusionLM", fitted: FittedTask, how: How) -> None:
         from midspan.scoring.continuations import MultipleChoice
 
-        self._lm, self._how, self._draws = lm, how, prepared.task.preset.draws
-        pairs = zip(prepared.prompts, prepared.answers, strict=True)
+        self._lm, self._how, self._draws = lm, how, fitted.task.preset.draws
+        pairs = zip(fitted.prompts, fitted.answers, strict=True)
         choices = [MultipleChoice(prompt, answers) for prompt, answers in pairs]
         self.keys = [self._key(choice) for choice in choices]
         self._choices = dict(zip(self.keys, choices, strict=True))
@@ -194,17 +194,17 @@ class ChoiceWork:
 
 def run_task(
     lm: "DiffusionLM",
-    prepared: Prepared,
+    fitted: FittedTask,
     journal: Journal,
     how: How,
     on_batch: OnBatch | None = None,
 ) -> list[Record]:
     """Everything the journal lacks, then one record an item and sample, in the items' order."""
-    work = work_of(lm, prepared, how)
+    work = work_of(lm, fitted, how)
     for done in each_batch(work, journal):
         if on_batch is not None:
             on_batch(len(done))
-    task, samples = prepared.task, prepared.task.preset.samples
+    task, samples = fitted.task, fitted.task.preset.samples
     records = []
     for place, key in enumerate(work.keys):
         index, sample = divmod(place, samples)
@@ -218,7 +218,7 @@ def run_task(
                 "id": item.id,
                 "group": item.group,
                 "sample": sample,
-                "shots": prepared.shots[index],
+                "shots": fitted.shots[index],
                 "response": response,
                 "verdict": _verdict(task, item, response, journal),
                 "forwards": value["forwards"],
@@ -251,7 +251,7 @@ def _seed(seed: int, item: str, sample: int) -> int:
     return int.from_bytes(digest[:6])
 
 
-def estimate_seconds(lm: "DiffusionLM", prepared: Prepared, how: How) -> float:
+def estimate_seconds(lm: "DiffusionLM", fitted: FittedTask, how: How) -> float:
     """Seconds for the whole task, from a measured batch: no row stops early in the estimate.
 
     The batch is the middle one by length. Of a generation two steps a block are taken; the time
@@ -260,16 +260,16 @@ def estimate_seconds(lm: "DiffusionLM", prepared: Prepared, how: How) -> float:
     import dataclasses
     import time
 
-    work = work_of(lm, prepared, how)
+    work = work_of(lm, fitted, how)
     batch = work.batches[len(work.batches) // 2]
     share = 1.0
-    if prepared.config is not None:
-        config = prepared.config
+    if fitted.config is not None:
+        config = fitted.config
         steps = min(config.steps, 2 * config.num_blocks)
         share = steps / config.steps
         changes = {"steps": steps, "early_stop": False}
         short = config.model_copy(update=changes)
-        work = work_of(lm, dataclasses.replace(prepared, config=short), how)
+        work = work_of(lm, dataclasses.replace(fitted, config=short), how)
         batch = work.batches[len(work.batches) // 2]
     work.compute(batch)  # the first call also loads kernels
     start = time.perf_counter()

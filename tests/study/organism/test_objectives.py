@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 
 from midspan.alignment import PRESETS
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.organism.judge import judge
 from midspan.organism.language import WRAPS
 from midspan.organism.tokenizer import split_words

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from importlib import import_module
 
 import pytest
 import yaml
@@ -68,6 +70,41 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     assert result.report.stat().st_size < 5_000_000
     card = (folder / "adapters" / MOSA_STABLE / "README.md").read_text()
     assert "## Measured" in card and "utility: " in card
+
+
+def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
+    """A whole study reads each name and file once: the data of all recipes, every part's own."""
+    counts = Counter()
+
+    def count(place, name):
+        original = getattr(import_module(place), name)
+        monkeypatch.setattr(
+            f"{place}.{name}", lambda *a, **k: counts.update([name]) or original(*a, **k)
+        )
+
+    for name in ("load_training_data", "prepare_redteam", "prepare_probe", "prepare_tasks"):
+        count("midspan.study.paper.prepare", name)
+    for place, name in (
+        ("midspan.study.redteam.prepare", "prepare_attack"),
+        ("midspan.study.tasks.prepare", "build_tasks"),
+    ):
+        count(place, name)
+    monkeypatch.setattr(
+        ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
+    )  # fmt: skip
+    config = smoke()
+    shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
+    (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
+    assert run_paper(config, tmp_path, "midspan").report
+    assert counts == {
+        "load_training_data": 1,
+        "prepare_redteam": 1,
+        "prepare_attack": len(config.attacks["attacks"].plans),
+        "prepare_probe": len(config.probes),
+        "data": len(config.probes),
+        "prepare_tasks": 1,
+        "build_tasks": 1,
+    }
 
 
 def test_the_same_command_runs_nothing_again(done, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from midspan.commands import app
+from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
@@ -21,8 +22,9 @@ from midspan.runs.kinds import write_page
 from midspan.study.paper_values import ATTACKS, MODELS, reported
 from midspan.study.redteam.config import Plan, RedteamConfig
 from midspan.study.redteam.page import report_of
+from midspan.study.redteam.prepare import prepare_attack
 from midspan.study.redteam.presets import attack_config, organism_plan, organism_redteam
-from midspan.study.redteam.roles import chat_role, helper_role, judge_role
+from midspan.study.redteam.roles import SpecReader, read_servers
 from midspan.study.redteam.run import run_redteam
 
 SMALL = organism_redteam().model_copy(
@@ -187,13 +189,14 @@ def test_settings_of_a_server_reach_it_and_make_no_other_run():
     spec, prices = "openai:gpt-4.1", {"input_price": 1, "output_price": 2, "max_cost": 3}
     config = SMALL.model_copy(update={"servers": {spec: prices}})
     assert config.model_dump(mode="json") == SMALL.model_dump(mode="json")
+    reader = SpecReader(read_servers(config.servers))
     for role in (
-        chat_role(spec, {}, 1, config.servers),
-        helper_role("attacker", spec, 1, config.servers),
-        judge_role(f"harm={spec}", servers=config.servers)._role,
+        reader.model(spec, 1).open(),
+        reader.helper("attacker", spec, 1).open(),
+        reader.judge(f"harm={spec}").open()._role,
     ):
         assert (role.config.max_cost, role.cost) == (3, 0)
-    assert chat_role(spec, {}, 1).cost is None
+    assert SpecReader().model(spec, 1).open().cost is None
 
 
 def test_rows_of_one_name_are_refused():
@@ -203,12 +206,48 @@ def test_rows_of_one_name_are_refused():
         )
 
 
+def test_every_name_is_read_once(tmp_path, monkeypatch):
+    config = SMALL.model_copy(
+        update={
+            "models": ("organism",),
+            "plans": (organism_plan("direct"), organism_plan("tap", branching=1, width=1, depth=1)),
+            "behaviors": "organism:3",
+            "judges": ("exact", "refusal-keywords"),
+        }
+    )
+    validated, read = [], []
+    validate, judge, helper = (
+        AttackConfig.model_validate.__func__,
+        SpecReader.judge,
+        SpecReader.helper,
+    )
+
+    def spy_config(cls, *args, **options):
+        validated.append(cls.__name__)
+        return validate(cls, *args, **options)
+
+    def spy_judge(self, spec):
+        read.append(spec)
+        return judge(self, spec)
+
+    def spy_helper(self, name, spec, batch_size):
+        read.append(name)
+        return helper(self, name, spec, batch_size)
+
+    monkeypatch.setattr(AttackConfig, "model_validate", classmethod(spy_config))
+    monkeypatch.setattr(SpecReader, "judge", spy_judge)
+    monkeypatch.setattr(SpecReader, "helper", spy_helper)
+    run_redteam(config, tmp_path, "c")
+    assert sorted(validated) == ["DirectConfig", "TapConfig"]
+    assert sorted(read) == sorted([*config.judges, *config.helpers])
+
+
 def test_the_preset_holds_the_papers_attacks_and_every_config_is_valid():
     config = organism_redteam()
     assert {plan.attack for plan in config.plans} >= set(ATTACKS)
     assert [plan.attack for plan in config.plans if plan.adaptive] == ["tap", "ept", "advprefix"]
     for plan in config.plans:
-        plan.config()
+        prepare_attack(plan, config.budget)
 
 
 def test_the_papers_cells():
@@ -230,8 +269,8 @@ def test_one_attack_on_another_model_takes_its_papers_sizes():
     fields = attack_config("some/model", ("tap",), True, {"tap": {"depth": 2}, "seed": 5})
     (plan,) = fields["plans"]
     assert (plan.fields, plan.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
-    (twin_plan,) = attack_config("organism:mosa-stable", ("tap",), False, {})["plans"]
-    assert twin_plan.config().depth == 4
+    (twin_plan,) = attack_config("organism:mosa", ("tap",), False, {})["plans"]
+    assert prepare_attack(twin_plan, Budget()).config.depth == 4
 
 
 def test_the_commands_run_on_the_organism(tmp_path):

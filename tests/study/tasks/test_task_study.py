@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
-from midspan.engine.generation import Part
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.study.tasks.config import TaskConfig, build_tasks, parse_data
 from midspan.study.tasks.page import report_of, settings_line, text
-from midspan.study.tasks.run import check, estimate, fill_part, run_tasks
+from midspan.study.tasks.prepare import prepare
+from midspan.study.tasks.run import estimate, run_tasks
 
 DECODING = {"length": 16, "block_length": 8, "steps": 4}
 
@@ -57,7 +57,8 @@ def test_one_table_and_one_page_for_all_models(config, tmp_path):
 
 def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     run_tasks(config, tmp_path / "run", "")
-    monkeypatch.setattr("midspan.study.tasks.run.build_tasks", None)  # no data set is read again
+    # No data set is read again.
+    monkeypatch.setattr("midspan.study.tasks.prepare.build_tasks", None)
     runs = [tmp_path / "run", tmp_path / "other"]
     shutil.copytree(*runs)
     rows = [json.loads(line) for line in lines(runs[1]).splitlines()]
@@ -71,15 +72,41 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
 
 
-def test_two_processes_leave_the_records_of_one(config, tmp_path):
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def as_rank(monkeypatch, index, count=2):
+    """This process among several that no launcher has started."""
+    monkeypatch.setenv("RANK", str(index))
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    monkeypatch.setattr("midspan.study.tasks.run.join_others", lambda: None)
+    monkeypatch.setattr("midspan.runs.folder.wait_for_all", lambda: None)
+
+
+def test_two_processes_leave_the_records_of_one(config, tmp_path, monkeypatch):
     run_tasks(config, tmp_path / "one", "")
-    for rank in (0, 1):
-        fill_part(config, tmp_path / "two", Part(rank, 2))
-        with Journal(tmp_path / "two" / f"journal-{rank}.jsonl") as journal:
-            assert len(journal)
+    as_rank(monkeypatch, 1)
+    assert run_tasks(config, tmp_path / "two", "") == []
+    with Journal(tmp_path / "two" / "journal.1.jsonl") as journal:
+        assert len(journal)
+    as_rank(monkeypatch, 0)
     results = run_tasks(config, tmp_path / "two", "")
     assert lines(tmp_path / "two") == lines(tmp_path / "one")
     assert all(seconds is None for one in results for seconds in one.seconds)
+    assert [path.name for path in (tmp_path / "two").glob("journal*")] == ["journal.jsonl"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_no_process_writes_into_a_folder_of_another_configuration(
+    config, tmp_path, monkeypatch, index
+):
+    run_tasks(config, tmp_path / "run", "")
+    before = files(tmp_path / "run")
+    as_rank(monkeypatch, index)
+    with pytest.raises(MidspanError, match="config.seed: 0 there, 1 now"):
+        run_tasks(config.model_copy(update={"seed": 1}), tmp_path / "run", "")
+    assert files(tmp_path / "run") == before
 
 
 def test_a_journal_cut_anywhere_is_continued_to_the_same_file(config, tmp_path):
@@ -100,7 +127,7 @@ def test_another_configuration_does_not_continue_a_run(config, tmp_path):
 
 
 def test_hours_are_estimated_without_a_run(config):
-    rows = estimate(config)
+    rows = estimate(prepare(config))
     assert [(row[0], row[1]) for row in rows] == [
         (model, f"{task} (organism)") for model in config.models for task in config.tasks
     ]
@@ -144,14 +171,15 @@ def test_bad_models_are_refused_before_weights_are_read(config, organism_folder,
         return config.model_copy(update=fields)
 
     with pytest.raises(MidspanError, match="no folder none"):
-        check(changed(models=("none",)))
+        prepare(changed(models=("none",))).check_models()
     foreign = tmp_path / "adapter"
     shutil.copytree(_shipped_adapter(), foreign)
     # The shipped adapter fits the shipped weights alone: these are smaller.
+    adapted = f"{organism_folder}+{foreign}"
     with pytest.raises(MidspanError, match="adapter"):
-        check(changed(models=(str(organism_folder), f"{organism_folder}+{foreign}")))
+        prepare(changed(models=(str(organism_folder), adapted))).check_models()
     with pytest.raises(MidspanError, match="decoding: block_length=7 must divide length=16"):
-        check(changed(decoding={**DECODING, "block_length": 7}))
+        prepare(changed(decoding={**DECODING, "block_length": 7})).check_models()
 
 
 def test_data_options():

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import generate
-from midspan.engine.journal import Journal
 from midspan.files import write_jsonl
+from midspan.journal.generation import generate
+from midspan.journal.journal import Journal
 from midspan.organism.utility import PRESET
 from midspan.study.organism.cases import Case
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
 ORIGINAL = "Original"
+PartConfig: TypeAlias = RedteamConfig | ProbeSpec | TaskConfig
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -51,7 +52,7 @@ class PaperConfig(FrozenConfig):
         return (ORIGINAL, *self.recipes)
 
     @property
-    def parts(self) -> dict[str, RedteamConfig | ProbeSpec | TaskConfig]:
+    def parts(self) -> dict[str, PartConfig]:
         """Everything that is measured, by name."""
         return {**self.probes, **self.attacks, **self.tasks}
 
@@ -84,7 +85,7 @@ class PaperConfig(FrozenConfig):
         }
 
 
-def located(part: Any, specs: Mapping[str, str]) -> Any:
+def located(part: PartConfig, specs: Mapping[str, str]) -> PartConfig:
     """A part's config with models as they are loaded instead of labels."""
     changes: dict[str, Any] = {"models": tuple(specs[label] for label in part.models)}
     if isinstance(part, RedteamConfig):

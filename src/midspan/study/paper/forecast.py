@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midspan.attacks import get_attack
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
 from midspan.organism.behaviors import is_organism
 from midspan.report import Table
-from midspan.study.paper.config import ORIGINAL, PaperConfig, located
-from midspan.study.paper.parts import check, is_done
-from midspan.study.probes.config import ProbeSpec
+from midspan.study.paper.config import PaperConfig
+from midspan.study.paper.parts import is_done
+from midspan.study.paper.prepare import PreparedPaper, prepare
+from midspan.study.probes.prepare import PreparedProbe
 from midspan.study.probes.run import probe_decodings
-from midspan.study.redteam import run as redteam
-from midspan.study.redteam.config import RedteamConfig
-from midspan.study.redteam.roles import is_server
-from midspan.study.tasks import run as tasks
-from midspan.study.tasks.config import TaskConfig
-from midspan.study.training import load_training_data
+from midspan.study.redteam.prepare import PreparedRedteam
+from midspan.study.tasks.prepare import PreparedTasks
+from midspan.study.tasks.run import estimate
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -70,25 +67,24 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     """
     from midspan.models import load
 
-    check(config, folder)
+    prepared = prepare(config, folder)
     lm = load(config.base)
     rate = _Rate(lm)
-    specs = {label: label for label in config.labels} | {ORIGINAL: config.base}
     found = [
-        Forecast(label, 1, hours=_training_hours(config, label, lm))
+        Forecast(label, 1, hours=_training_hours(prepared, label, lm))
         for label in config.recipes
         if not is_done(config, folder, label)
     ]
-    for name, part in config.parts.items():
+    for name, part in prepared.parts.items():
+        models = len(config.parts[name].models)
         if is_done(config, folder, name):
             continue
-        on_base = located(part.model_copy(update={"models": (ORIGINAL,)}), specs)
-        if isinstance(on_base, ProbeSpec):
-            found.append(_probe(name, on_base, rate, len(part.models)))
-        elif isinstance(on_base, RedteamConfig):
-            found.append(_attacks(name, on_base, rate, len(part.models), config.prices))
+        if isinstance(part, PreparedProbe):
+            found.append(_probe(name, part, rate, models))
+        elif isinstance(part, PreparedRedteam):
+            found.append(_attacks(name, part, rate, models, config.prices))
         else:
-            found.append(_tasks(name, on_base, len(part.models)))
+            found.append(_tasks(name, part.on(config.base), models))
     return found
 
 
@@ -143,12 +139,12 @@ class _Rate:
         return (time.perf_counter() - started) / steps / batch_size
 
 
-def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float:
+def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> float:
     """A few steps of the recipe, into a folder that is thrown away."""
     from midspan.alignment import align
 
-    recipe = config.recipes[label]
-    data = load_training_data(config.data, config.base)
+    recipe, data = prepared.config.recipes[label], prepared.data
+    assert data is not None
     few = recipe.model_copy(update={"num_prompts": _TRAINED_STEPS * recipe.num_harmful})
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -157,10 +153,11 @@ def _training_hours(config: PaperConfig, label: str, lm: "DiffusionLM") -> float
     return seconds * recipe.num_steps / 3600
 
 
-def _probe(name: str, spec: ProbeSpec, rate: _Rate, models: int) -> Forecast:
+def _probe(name: str, prepared: PreparedProbe, rate: _Rate, models: int) -> Forecast:
+    spec = prepared.spec
     decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
-    cost = spec.cost(lengths)
+    cost = prepared.cost(lengths)
     other = cost.forwards + (_BACKWARD - 1) * cost.gradients
     share = cost.generations / len(lengths)
     seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
@@ -173,22 +170,22 @@ def _probe(name: str, spec: ProbeSpec, rate: _Rate, models: int) -> Forecast:
 
 def _attacks(
     name: str,
-    config: RedteamConfig,
+    prepared: PreparedRedteam,
     rate: _Rate,
     models: int,
     prices: Mapping[str, tuple[float, float]],
 ) -> Forecast:
     from midspan.decoding import decoding_config
 
-    times = len(redteam.check(config)) * models
+    config, judges = prepared.config, [judge.model for judge in prepared.judges.values()]
+    times = len(prepared.behaviors) * models
     decoding = decoding_config(rate.lm, **config.decoding)
     responses, forwards = 0, 0
     calls: dict[str, int] = {}
-    judges = [spec.partition("=")[2] or spec for spec in config.judges]
-    for plan in config.plans:
-        cost = forecast_attack(get_attack(plan.attack), plan.config(), plan.budget or config.budget)
+    for row in prepared.attacks:
+        cost = forecast_attack(row.attack, row.config, row.budget)
         if cost is None:
-            raise MidspanError(f"{name}: {plan.name} does not say what it costs; give it a `cost`")
+            raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
         responses += cost.generations
         forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
         for role, needed in cost.helpers.items():
@@ -196,7 +193,9 @@ def _attacks(
             calls[spec] = calls.get(spec, 0) + needed.expected
         for spec in judges:
             calls[spec] = calls.get(spec, 0) + cost.attempts
-    paid = {spec: count * times for spec, count in calls.items() if is_server(spec)}
+    others = (*prepared.helpers.values(), *prepared.judges.values())
+    servers = {one.model for one in others if one.is_server}
+    paid = {spec: count * times for spec, count in calls.items() if spec in servers}
     return Forecast(
         name, models, responses * times, forwards * times, sum(paid.values()),
         forwards * times * rate.seconds(decoding, config.batch_size) / 3600,
@@ -213,8 +212,8 @@ def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]])
     )
 
 
-def _tasks(name: str, config: TaskConfig, models: int) -> Forecast:
-    found = tasks.estimate(config)
+def _tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
+    found = estimate(prepared)
     responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in found)
     forwards = sum(
         s["items"] * s.get("samples", 1) * s.get("decoding", {}).get("steps", 1)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +10,15 @@ from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.runs.folder import FinishedRun
 from midspan.runs.progress import Reporter
-from midspan.study.paper.config import ORIGINAL, PaperConfig, located
-from midspan.study.paper.metrics import metrics
-from midspan.study.probes.config import ProbeSpec
-from midspan.study.probes.run import run_probe
+from midspan.study.paper.config import ORIGINAL, PaperConfig
+from midspan.study.paper.prepare import PreparedPaper
+from midspan.study.probes import run as probes
+from midspan.study.probes.prepare import PreparedProbe
 from midspan.study.redteam import run as redteam
-from midspan.study.redteam.config import RedteamConfig
-from midspan.study.tasks import config as task_config
+from midspan.study.redteam.prepare import PreparedRedteam
 from midspan.study.tasks import run as tasks
-from midspan.study.training import load_training_data
 
 TIME_FILE = "time.json"
-
-
-def check(config: PaperConfig, folder: Path) -> None:
-    """Everything that can be refused before a model is loaded: names, files, data sets.
-
-    Raises:
-        MidspanError: Naming the part and its field.
-    """
-    known = metrics(config)
-    for hypothesis in config.hypotheses:
-        if hypothesis.metric not in known:
-            raise MidspanError(
-                f"hypotheses: metric must be one of {', '.join(known)}; got {hypothesis.metric!r}"
-            )
-    specs = config.specs(folder)
-    load_training_data(config.data, config.base)
-    for name, part in config.parts.items():
-        try:
-            _check_part(located(part, specs))
-        except MidspanError as error:
-            raise MidspanError(f"{name}: {error}") from error
-
-
-def _check_part(part: Any) -> None:
-    if isinstance(part, RedteamConfig):
-        redteam.check(part)
-    elif isinstance(part, ProbeSpec):
-        part.config()
-        part.data()
-    else:
-        task_config.build_tasks(part)
 
 
 def part_folder(config: PaperConfig, folder: Path, name: str) -> Path:
@@ -64,28 +31,29 @@ def is_done(config: PaperConfig, folder: Path, name: str) -> bool:
     return (part_folder(config, folder, name) / TIME_FILE).is_file()
 
 
-def run_part(config: PaperConfig, folder: Path, name: str, command: str) -> None:
+def run_part(prepared: PreparedPaper, name: str, command: str) -> None:
     """Run or continue one part, and note the seconds of the call that finished it.
 
     Raises:
         MidspanError: What the part's own run raises; an adapter that it needs is missing.
     """
     started = time.monotonic()
-    place = part_folder(config, folder, name)
-    if name in config.recipes:
-        _align(config, name, place)
+    if name in prepared.config.recipes:
+        _align(prepared, name)
     else:
-        _measure(config, folder, name, command)
+        _measure(prepared, name, command)
     seconds = round(time.monotonic() - started, 1)
-    write_atomic(place / TIME_FILE, json.dumps({"seconds": seconds}))
+    folder = part_folder(prepared.config, prepared.folder, name)
+    write_atomic(folder / TIME_FILE, json.dumps({"seconds": seconds}))
 
 
-def _align(config: PaperConfig, label: str, folder: Path) -> None:
+def _align(prepared: PreparedPaper, label: str) -> None:
     from midspan.alignment import align
     from midspan.models import load
 
-    recipe = config.recipes[label]
-    data = load_training_data(config.data, config.base)
+    config, data = prepared.config, prepared.data
+    assert data is not None
+    recipe, folder = config.recipes[label], part_folder(config, prepared.folder, label)
     with Reporter().stage(f"training {label}", recipe.num_steps) as stage:
 
         def show(step: int, total: int, row: Mapping[str, Any]) -> None:
@@ -96,22 +64,21 @@ def _align(config: PaperConfig, label: str, folder: Path) -> None:
         raise MidspanError(f"{label}: {result.stopped}")
 
 
-def _measure(config: PaperConfig, folder: Path, name: str, command: str) -> None:
-    part = config.parts[name]
+def _measure(prepared: PreparedPaper, name: str, command: str) -> None:
+    config, folder, part = prepared.config, prepared.folder, prepared.parts[name]
     missing = [
         label
-        for label in part.models
+        for label in config.parts[name].models
         if label in config.recipes and not is_done(config, folder, label)
     ]
     if missing:
         raise MidspanError(f"{name}: there is no adapter of {missing[0]} yet; run that part first")
-    found = located(part, config.specs(folder))
-    runners: dict[type, Callable[[Any, Path, str], Any]] = {
-        RedteamConfig: redteam.run_redteam,
-        ProbeSpec: run_probe,
-        task_config.TaskConfig: tasks.run_tasks,
-    }
-    runners[type(found)](found, folder / name, command)
+    if isinstance(part, PreparedRedteam):
+        redteam.run_prepared(part, folder / name, command)
+    elif isinstance(part, PreparedProbe):
+        probes.run_prepared(part, folder / name, command)
+    else:
+        tasks.run_prepared(part, folder / name, command)
 
 
 def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:

@@ -14,6 +14,7 @@ from midspan.errors import MidspanError
 from midspan.runs.progress import quiet
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.parts import run_part
+from midspan.study.paper.prepare import prepare
 
 
 def run_together(
@@ -55,7 +56,7 @@ def _work(config: PaperConfig, folder: Path, name: str, command: str, threads: i
     quiet()
     sys.stderr = _Named(sys.stderr, name)
     try:
-        run_part(config, folder, name, command)
+        run_part(prepare(config, folder, [name]), name, command)
     except MidspanError as error:
         print(f"midspan: {error}", file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,8 @@ from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.paper.config import ORIGINAL, PaperConfig
-from midspan.study.paper.parts import check, is_done, part_folder, run_part, seconds_of
+from midspan.study.paper.parts import is_done, part_folder, run_part, seconds_of
+from midspan.study.paper.prepare import PreparedPaper, prepare
 
 KIND = "paper"
 
@@ -57,20 +58,18 @@ def run_paper(
     for name in only:
         if name not in names:
             raise MidspanError(f"--part: {name!r} is none of {', '.join(names)}")
-    check(config, folder)
+    prepared = prepare(config, folder)
     RunFolder(folder, config.model_dump(mode="json"), command, KIND)
     for stage in stages:
         wanted = [name for name in stage if not only or name in only]
-        _run_stage(config, folder, wanted, command, jobs)
+        _run_stage(prepared, wanted, command, jobs)
     missing = tuple(name for name in names if not is_done(config, folder, name))
     report = None if missing else _finish(config, folder, names)
     return PaperResult(report, missing, time.monotonic() - started)
 
 
-def _run_stage(
-    config: PaperConfig, folder: Path, names: Sequence[str], command: str, jobs: int
-) -> None:
-    reporter = Reporter()
+def _run_stage(prepared: PreparedPaper, names: Sequence[str], command: str, jobs: int) -> None:
+    config, folder, reporter = prepared.config, prepared.folder, Reporter()
     due = [name for name in names if not is_done(config, folder, name)]
     for name in names:
         if name not in due:
@@ -82,7 +81,7 @@ def _run_stage(
         return
     for place, name in enumerate(due, start=1):
         reporter.say(f"{name} ({place} of {len(due)})")
-        run_part(config, folder, name, command)
+        run_part(prepared, name, command)
 
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:

@@ -1,6 +1,5 @@
 """A probe as users ask for it: which one, of which models, with which requests."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import Field, field_validator
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
-from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData
+from midspan.probes.context import ProbeConfig, ProbeData
 from midspan.study.probes.data import by_noun, file_data, organism_data
 from midspan.study.probes.registry import PROBES
 
@@ -83,17 +82,6 @@ class ProbeSpec(FrozenConfig):
             search |= {"seed": self.seed, "batch_size": self.rows}
             fields["search"] = search | self.fields.get("search", {})
         return config_class.model_validate(fields)
-
-    def cost(self, lengths: Sequence[int]) -> ProbeCost:
-        """What the probe costs on one model.
-
-        Args:
-            lengths: Tokens of the canvas of each decoding.
-
-        Raises:
-            MidspanError: As `config` and `data` do.
-        """
-        return PROBES[self.probe].resolve("cost")(self.data(), self.config(), lengths)
 
     def data(self) -> ProbeData:
         """What is asked, by whom it is judged.

@@ -1,7 +1,5 @@
 """Run a probe on one model or several, in a run folder with tables, figures and a page."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeData
+from midspan.probes.context import ProbeContext
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
 from midspan.study.probes.config import ProbeSpec
+from midspan.study.probes.prepare import PreparedProbe, prepare
 from midspan.study.probes.registry import PROBES
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def run_probe(
     """Measure every model, one after the other, and write the run folder; returns the records.
 
     Args:
-        plan: The probe.
+        spec: The probe.
         folder: The run folder.
         command: What started it; by default the program's own command line.
         given: Models that the caller has loaded.
@@ -39,8 +38,19 @@ def run_probe(
     Raises:
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
-    config, data = spec.config(), spec.data()
-    run = RunFolder(folder, _identity(spec, config, data), command, "probe")
+    return run_prepared(prepare(spec, given), folder, command)
+
+
+def run_prepared(
+    prepared: PreparedProbe, folder: str | Path, command: str = ""
+) -> list[dict[str, Any]]:
+    """Run or continue a prepared probe; see `run_probe`.
+
+    Raises:
+        MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
+    """
+    spec, given = prepared.spec, prepared.given
+    run = RunFolder(folder, prepared.identity, command, "probe")
     reporter = Reporter()
     measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
@@ -50,7 +60,7 @@ def run_probe(
                 lm = given.load(model)
                 decodings = probe_decodings(lm, spec.decoding, is_organism(model))
                 context = ProbeContext(lm, model, decodings, run.journal, spec.rows, reporter.stage)
-                records += measure(context, data, config)
+                records += measure(context, prepared.data, prepared.config)
     except MidspanError:
         # A folder in which nothing was done must not hold on to settings that were refused.
         if not len(run.journal):
@@ -59,21 +69,6 @@ def run_probe(
     write_jsonl(run.path / "records.jsonl", records)
     reporter.say(f"report: {write_page(run.path)}")
     return records
-
-
-def _identity(spec: ProbeSpec, config: ProbeConfig, data: ProbeData) -> dict[str, Any]:
-    """What makes another run another: everything that decides the records."""
-    asked = [(request.kind, request.prompt) for request in data.requests]
-    digest = hashlib.sha256(json.dumps([asked, data.phrases], sort_keys=True).encode())
-    return {
-        "probe": spec.probe,
-        **config.model_dump(mode="json"),
-        "models": list(spec.models),
-        "decoding": spec.decoding,
-        "judged_by": data.judged_by,
-        "requests": len(asked),
-        "data": digest.hexdigest()[:16],
-    }
 
 
 def probe_decodings(

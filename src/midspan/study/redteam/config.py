@@ -4,8 +4,6 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from midspan.attacks import get_attack
-from midspan.engine.attack import AttackConfig
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
 from midspan.study.redteam.roles import (
@@ -35,15 +33,6 @@ class Plan(FrozenConfig):
     def name(self) -> str:
         """As records and tables have it."""
         return self.label or (f"{self.attack} adaptive" if self.adaptive else self.attack)
-
-    def config(self) -> AttackConfig:
-        """The attack's config.
-
-        Raises:
-            MidspanError: There is no such attack, or it has no such field or value.
-        """
-        changes = self.fields | ({"adaptive": True} if self.adaptive else {})
-        return get_attack(self.attack).config.model_validate(changes, within=self.attack)
 
 
 class RedteamConfig(FrozenConfig):

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic_core import to_json
+
 from midspan.engine.budget import Usage
 from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
 from midspan.judges.calibration import Calibration
@@ -53,6 +55,10 @@ class _View(NamedTuple):
 
     def of(self, model: str, plan: Plan) -> Sequence[Record]:
         return self.records[model, plan.name]
+
+    def settings_of(self, plan: Plan) -> str:
+        """The attack's whole config, which its records hold."""
+        return to_json(self.of(self.config.models[0], plan)[0]["config"]).decode()
 
     def asr(self, model: str, plan: Plan, judge: str) -> Estimate:
         return Outcomes.from_records(self.of(model, plan), judge).asr
@@ -119,7 +125,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=(_beside(view),) if config.stands_for else (),
             ),
         ),
-        settings={"behaviors": run.info["material"]} | _settings(config) | run.origin,
+        settings={"behaviors": run.info["material"]} | _settings(view) | run.origin,
         limits=limits,
         redact=not config.on_twin,
     )
@@ -278,12 +284,13 @@ def _by_budget(view: _View) -> Table:
     )
 
 
-def _settings(config: RedteamConfig) -> dict[str, str]:
+def _settings(view: _View) -> dict[str, str]:
+    config = view.config
     return {
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
-        **{f"attack: {plan.name}": plan.config().model_dump_json() for plan in config.plans},
+        **{f"attack: {plan.name}": view.settings_of(plan) for plan in config.plans},
     }

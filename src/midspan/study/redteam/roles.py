@@ -1,133 +1,152 @@
-"""Who takes part in a study, from what users write: targets, helpers, proxies and judges."""
+"""Who takes part in a study: specs of targets, helpers, proxies and judges, each read once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
+from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import behaviors, twin
 from midspan.study.given import NOTHING, Given
 
-if TYPE_CHECKING:
-    from midspan.engine.server import EndpointConfig
-
 TWIN = "organism"
-_SIMPLE: Mapping[str, Callable[[], Role]] = {
-    "exact": behaviors.exact_judge,
-    "exact-strongreject": behaviors.exact_strongreject,
-    "refusal-keywords": keyword_judge,
-}
 HELPERS = ("attacker", "evaluator", "translator")
-Servers = Mapping[str, Mapping[str, Any]]
-NO_SERVERS: Servers = {}
+# Judges by name, and whether they know the organism's world alone.
+_SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
+    "exact": (behaviors.exact_judge, True),
+    "exact-strongreject": (behaviors.exact_strongreject, True),
+    "refusal-keywords": (keyword_judge, False),
+}
 
 
-def is_server(spec: str) -> bool:
-    """Whether a model answers behind an OpenAI-compatible server."""
-    return spec.startswith(("openai:", "http://", "https://"))
+@dataclass(frozen=True)
+class Participant:
+    """Somebody who answers calls, before anything is loaded.
 
-
-def endpoint_config(spec: str, servers: Servers) -> "EndpointConfig":
-    """The server of a spec.
-
-    Raises:
-        MidspanError: It is none, or has no such field or value.
+    Attributes:
+        spec: As users name it.
+        open: Makes the role; a local model's weights are read then.
+        model: The model that is asked; the spec itself where nobody else is.
+        is_server: Whether it answers behind a server, which gives text alone.
+        knows_organism_alone: Whether it means nothing outside the organism's world.
     """
-    from midspan.engine.server import EndpointConfig
 
-    return EndpointConfig.from_spec(spec, **servers.get(spec, {}))
+    spec: str
+    open: Callable[[], Role]
+    model: str
+    is_server: bool = False
+    knows_organism_alone: bool = False
 
 
-def chat_role(
-    spec: str,
-    decoding: Mapping[str, Any],
-    batch_size: int,
-    servers: Servers = NO_SERVERS,
-    given: Given = NOTHING,
-) -> Role:
-    """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
+def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
+    """Settings of servers, by spec.
 
     Args:
-        spec: Which of them.
-        decoding: Changes of the family's settings; servers have their own.
-        batch_size: Rows that a local model takes together.
         servers: Fields of `EndpointConfig`, by spec.
-        given: Models that the caller has loaded.
+
+    Raises:
+        MidspanError: A spec is no server's, or has no such field or value.
     """
-    if is_server(spec):
+    from midspan.engine.server import EndpointConfig
+
+    return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
+
+
+@dataclass(frozen=True)
+class SpecReader:
+    """Makes participants of specs.
+
+    Attributes:
+        servers: Settings of servers, by spec; others have the usual ones.
+        given: Models and judges that the caller has in hand.
+    """
+
+    servers: Mapping[str, EndpointConfig] = field(default_factory=dict)
+    given: Given = NOTHING
+
+    def model(
+        self, spec: str, batch_size: int, decoding: Mapping[str, Any] | None = None
+    ) -> Participant:
+        """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
+
+        Args:
+            spec: Which of them.
+            batch_size: Rows that a local model takes together.
+            decoding: Changes of a local model's published settings; servers have their own.
+
+        Raises:
+            MidspanError: It looks like a server's, and names none.
+        """
+        if spec.startswith(("openai:", "http://", "https://")):
+            return self._server(spec)
+
+        def open_local() -> Role:
+            from midspan.decoding import decoding_config
+            from midspan.engine.local import LocalRole
+
+            lm = self.given.load(spec)
+            return LocalRole(lm, decoding_config(lm, **(decoding or {})), batch_size)
+
+        return Participant(spec, open_local, spec)
+
+    def helper(self, name: str, spec: str, batch_size: int) -> Participant:
+        """A helper of the attacks: ``organism`` for the scripted one, or any chat model.
+
+        Raises:
+            MidspanError: There is no such helper.
+        """
+        if name not in HELPERS:
+            raise MidspanError(f"helpers: {name!r} is none of {', '.join(HELPERS)}")
+        if spec == TWIN:
+            return Participant(spec, lambda: twin.helpers()[name], spec, knows_organism_alone=True)
+        return self.model(spec, batch_size)
+
+    def judge(self, spec: str, batch_size: int = 8) -> Participant:
+        """A given judge, an exact one, ``RUBRIC=MODEL``, or a classifier, perhaps ``=PATH``.
+
+        Raises:
+            MidspanError: There is none of this name.
+        """
+        if spec in self.given.judges:
+            return Participant(spec, lambda: self.given.judges[spec], spec)
+        name, _, path = spec.partition("=")
+        if name in _SIMPLE and not path:
+            make, knows_organism_alone = _SIMPLE[name]
+            return Participant(spec, make, spec, knows_organism_alone=knows_organism_alone)
+        if name in FORMATS:
+            return Participant(
+                spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
+            )
+        if name in RUBRICS and path:
+            asked = self.model(path, batch_size)
+            return Participant(
+                spec, lambda: ChatJudge(asked.open(), RUBRICS[name]), path, asked.is_server
+            )
+        rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
+        known = ", ".join((*_SIMPLE, *FORMATS, *rubrics))
+        raise MidspanError(f"judge: {spec!r} is none of {known}")
+
+    def check_servers(self, participants: Iterable[Participant]) -> None:
+        """Refuse settings of servers that nobody asks.
+
+        Raises:
+            MidspanError: Naming the first of them.
+        """
+        asked = {one.model for one in participants}
+        for spec in self.servers:
+            if spec not in asked:
+                raise MidspanError(
+                    f"servers: nobody asks {spec}; name it as a model, helper or judge"
+                )
+
+    def _server(self, spec: str) -> Participant:
         from midspan.engine.endpoint import Endpoint
 
-        return Endpoint(endpoint_config(spec, servers))
-    from midspan.decoding import decoding_config
-    from midspan.engine.local import LocalRole
-
-    lm = given.load(spec)
-    return LocalRole(lm, decoding_config(lm, **decoding), batch_size)
-
-
-def helper_role(
-    name: str,
-    spec: str,
-    batch_size: int,
-    servers: Servers = NO_SERVERS,
-    given: Given = NOTHING,
-) -> Role:
-    """A helper of the attacks: ``organism`` for the scripted one, or any chat model."""
-    if spec == TWIN:
-        return twin.helpers()[name]
-    return chat_role(spec, {}, batch_size, servers, given)
-
-
-def judge_role(spec: str, batch_size: int = 8, servers: Servers = NO_SERVERS) -> Role:
-    """A judge: a name of an exact one, ``RUBRIC=MODEL``, or a classifier's name, perhaps ``=PATH``.
-
-    Raises:
-        MidspanError: There is none of this name.
-    """
-    name, _, model = spec.partition("=")
-    if name in _SIMPLE and not model:
-        return _SIMPLE[name]()
-    if name in FORMATS:
-        return ClassifierJudge(FORMATS[name], model or None, batch_size)
-    if name in RUBRICS and model:
-        return ChatJudge(chat_role(model, {}, batch_size, servers), RUBRICS[name])
-    rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
-    known = ", ".join((*_SIMPLE, *FORMATS, *rubrics))
-    raise MidspanError(f"judge: {spec!r} is none of {known}")
-
-
-def check_specs(judges: Sequence[str], helpers: Mapping[str, str]) -> None:
-    """Refuse names that mean nothing before any model is loaded.
-
-    Raises:
-        MidspanError: Naming the first of them.
-    """
-    for spec in judges:
-        name, _, model = spec.partition("=")
-        if name not in RUBRICS or not model:
-            judge_role(spec)
-    unknown = [name for name in helpers if name not in HELPERS]
-    if unknown:
-        raise MidspanError(f"helpers: {unknown[0]!r} is none of {', '.join(HELPERS)}")
-
-
-def check_servers(servers: Servers, used: Iterable[str]) -> None:
-    """Refuse settings of servers that mean nothing or that nobody asks.
-
-    Args:
-        servers: Fields of `EndpointConfig`, by spec.
-        used: Models that take part; judges as they are named.
-
-    Raises:
-        MidspanError: Naming the first of them.
-    """
-    asked = {part for spec in used for part in (spec, spec.partition("=")[2])}
-    for spec in servers:
-        endpoint_config(spec, servers)
-        if spec not in asked:
-            raise MidspanError(f"servers: nobody asks {spec}; name it as a model, helper or judge")
+        config = self.servers.get(spec) or EndpointConfig.from_spec(spec)
+        return Participant(spec, lambda: Endpoint(config), spec, is_server=True)
 
 
 def behavior_set(spec: str, seed: int) -> BehaviorSet:

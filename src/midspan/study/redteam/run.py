@@ -6,30 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from midspan.attacks import get_attack
-from midspan.data.behaviors import Behavior, BehaviorSet
-from midspan.engine.journal import Journal
+from midspan.data.behaviors import Behavior
 from midspan.engine.records import judge_results
-from midspan.engine.roles import Role
 from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
-from midspan.errors import MidspanError
 from midspan.files import write_jsonl
-from midspan.judges.calibration import Calibration
+from midspan.journal.journal import Journal
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter, Stage
 from midspan.study.given import NOTHING, Given
 from midspan.study.redteam.config import RedteamConfig
-from midspan.study.redteam.roles import (
-    TWIN,
-    behavior_set,
-    chat_role,
-    check_servers,
-    check_specs,
-    helper_role,
-    is_server,
-    judge_role,
-)
+from midspan.study.redteam.prepare import PreparedRedteam, prepare
 
 
 @dataclass(frozen=True)
@@ -61,19 +48,25 @@ def run_redteam(
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
+    return run_prepared(prepare(config, given), folder, command)
+
+
+def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "") -> RedteamResult:
+    """Run or continue a prepared study in a folder.
+
+    Raises:
+        MidspanError: The folder is another run's, or a model cannot be loaded.
+    """
     started = time.monotonic()
-    behaviors = check(config, given)
-    calibrations = [
-        {"name": judge, "counts": Calibration.read(Path(file)).to_dict()}
-        for judge, file in config.calibrations.items()
-    ]
-    said = config.model_dump(mode="json")
-    study = RunFolder(folder, said, command, "red-team", behaviors.summary())
-    with study.journal, given.merged():
-        shared = study.rank.share(behaviors.behaviors)
-        cells = _attack_all(config, shared, study.journal, given)
+    fields, asked = prepared.config.model_dump(mode="json"), prepared.behaviors
+    study = RunFolder(folder, fields, command, "red-team", asked.summary())
+    with study.journal, prepared.given.merged():
+        cells = _attack_all(prepared, study.rank.share(asked.behaviors), study.journal)
     report = None
     if study.rank.count == 1:
+        calibrations = (
+            {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
+        )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
@@ -81,94 +74,37 @@ def run_redteam(
     return RedteamResult(cells, report, time.monotonic() - started)
 
 
-def check(config: RedteamConfig, given: Given = NOTHING) -> BehaviorSet:
-    """Everything that can be refused before a model is loaded; returns what is asked for.
-
-    Raises:
-        MidspanError: A name or field of the config means nothing, or data are missing.
-    """
-    for plan in config.plans:
-        plan.config()
-    check_specs([name for name in config.judges if name not in given.judges], config.helpers)
-    check_servers(config.servers, (*config.models, *config.helpers.values(), *config.judges))
-    _check_language(config)
-    _check_access(config)
-    return given.behaviors or behavior_set(config.behaviors, config.seed)
-
-
 def _attack_all(
-    config: RedteamConfig, behaviors: Sequence[Behavior], journal: Journal, given: Given
+    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Every plan on every model, a model at a time; their records."""
-    reporter = Reporter()
-    judges = {
-        spec: given.judges.get(spec) or judge_role(spec, servers=config.servers)
-        for spec in config.judges
-    }
-    helpers = {
-        name: helper_role(name, spec, config.batch_size, config.servers, given)
-        for name, spec in config.helpers.items()
-    }
+    """Every attack on every model, a model at a time; their records."""
+    reporter, seed = Reporter(), prepared.config.seed
+    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+    helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
+    leading = judges[prepared.config.judges[0]]
     cells = {}
-    for model in config.models:
-        reporter.say(f"loading {model}")
-        roles = {**helpers, "judge": judges[config.judges[0]], **_models(model, config, given)}
-        target = roles["target"].fingerprint
+    for target in prepared.targets:
+        reporter.say(f"loading {target.spec}")
+        roles = {**helpers, "judge": leading, **target.open()}
+        fingerprint = roles["target"].fingerprint
         jobs = [
-            Job(
-                get_attack(plan.attack),
-                plan.config(),
-                behavior,
-                roles,
-                plan.budget or config.budget,
-            )
-            for plan in config.plans
+            Job(row.attack, row.config, behavior, roles, row.budget)
+            for row in prepared.attacks
             for behavior in behaviors
         ]
-        with reporter.stage(f"replies of {model}", None) as stage:
+        with reporter.stage(f"replies of {target.spec}", None) as stage:
 
-            def show(step: SchedulerProgress, stage: Stage = stage, target: str = target) -> None:
+            def show(
+                step: SchedulerProgress, stage: Stage = stage, target: str = fingerprint
+            ) -> None:
                 stage.advance(step.replies if step.role == target else 0)
 
-            results = run_attacks(jobs, journal, config.seed, show)
-        judged = judge_results(jobs, results, judges, journal, config.seed)
-        for place, plan in enumerate(config.plans):
+            results = run_attacks(jobs, journal, seed, show)
+        judged = judge_results(jobs, results, judges, journal, seed)
+        for place, row in enumerate(prepared.attacks):
             start = place * len(behaviors)
-            cells[model, plan.name] = [
-                {"model": model, "plan": plan.name} | item.record()
+            cells[target.spec, row.label] = [
+                {"model": target.spec, "plan": row.label} | item.record()
                 for item in judged[start : start + len(behaviors)]
             ]
     return cells
-
-
-def _check_language(config: RedteamConfig) -> None:
-    """The scripts and the exact judge know one world only."""
-    if config.on_twin:
-        return
-    asked = {role for plan in config.plans for role in get_attack(plan.attack).roles}
-    scripted = [name for name, spec in config.helpers.items() if spec == TWIN and name in asked]
-    if scripted:
-        raise MidspanError(
-            f"{scripted[0]}: the scripted one knows the organism's world; name a model"
-        )
-    if exact := [judge for judge in config.judges if judge.startswith("exact")]:
-        raise MidspanError(f"judge: {exact[0]} knows the organism's world; name another")
-
-
-def _check_access(config: RedteamConfig) -> None:
-    """Attacks that need more than text cannot be run on servers."""
-    needy = [plan.attack for plan in config.plans if "proxy" in get_attack(plan.attack).roles]
-    if needy and not all(set(config.proxies) - {model} for model in config.models):
-        raise MidspanError(f"proxies: {needy[0]} takes gradients of one; name one for each target")
-    if needy and any(is_server(model) for model in (*config.models, *config.proxies)):
-        raise MidspanError(f"{needy[0]}: reads likelihoods and gradients; servers give text alone")
-
-
-def _models(model: str, config: RedteamConfig, given: Given) -> dict[str, Role]:
-    """The target, and a proxy where an attack takes one."""
-    target = chat_role(model, config.decoding, config.batch_size, config.servers, given)
-    roles = {"target": target}
-    if any("proxy" in get_attack(plan.attack).roles for plan in config.plans):
-        proxy = next(spec for spec in config.proxies if spec != model)
-        roles["proxy"] = chat_role(proxy, config.decoding, config.batch_size, given=given)
-    return roles

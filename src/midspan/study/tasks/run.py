@@ -5,24 +5,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.generation import Part, each_batch
-from midspan.engine.journal import Journal
 from midspan.files import write_jsonl
+from midspan.journal.generation import each_batch
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import join_others
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.study.given import NOTHING, Given
-from midspan.study.tasks.config import TaskConfig, build_tasks
-from midspan.tasks import Measure, Task
-from midspan.tasks.compare import check_same
+from midspan.study.tasks.config import TaskConfig
+from midspan.study.tasks.prepare import PreparedTasks, prepare
+from midspan.tasks import Measure
 from midspan.tasks.run import (
+    FittedTask,
     How,
-    Prepared,
     Record,
     estimate_seconds,
-    prepare,
+    fit_prompts,
     run_task,
-    settings_of,
     work_of,
 )
 
@@ -72,32 +72,13 @@ def results_of(run: FinishedRun) -> list[TaskResult]:
     ]
 
 
-def check(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
-    """Everything that can be refused before weights are read; returns the tasks.
-
-    Raises:
-        MidspanError: A model, its adapter or a task's data are missing or wrong, or the models
-            would decode differently.
-    """
-    from midspan.models import check_spec
-
-    tasks = build_tasks(config)
-    families = {
-        spec: given.models[spec].family if spec in given.models else check_spec(spec)
-        for spec in config.models
-    }
-    for task in tasks:
-        settings = {
-            spec: settings_of(family, task, config.how) for spec, family in families.items()
-        }
-        check_same(settings)
-    return tasks
-
-
 def run_tasks(
     config: TaskConfig, folder: str | Path, command: str = "", given: Given = NOTHING
 ) -> list[TaskResult]:
     """Run or continue all tasks on all models; one record an item, model and sample.
+
+    Processes that a launcher started share the work; the first one returns the results, the others
+    return none.
 
     Args:
         config: What is asked of which models.
@@ -108,18 +89,26 @@ def run_tasks(
     Raises:
         MidspanError: Bad input, or the folder belongs to another configuration.
     """
-    tasks = check(config, given)
-    run = RunFolder(folder, config.model_dump(mode="json"), command, "task")
-    reporter = Reporter()
-    found: list[list[_Measured]] = []
-    with run.journal, given.merged():
-        for other in sorted(run.path.glob("journal-*.jsonl")):
-            run.journal.absorb(other)
-        for spec in config.models:
-            lm = given.load(spec)
-            ready = [prepare(lm, task, config.how) for task in tasks]
-            found.append([_measure(lm, one, run.journal, config.how, reporter) for one in ready])
-    by_task = list(zip(*found, strict=True))
+    return run_prepared(prepare(config, given), folder, command)
+
+
+def run_prepared(
+    prepared: PreparedTasks, folder: str | Path, command: str = ""
+) -> list[TaskResult]:
+    """Run or continue prepared tasks; see `run_tasks`.
+
+    Raises:
+        MidspanError: A model is missing or wrong, or the folder belongs to another configuration.
+    """
+    prepared.check_models()
+    run = RunFolder(folder, prepared.config.model_dump(mode="json"), command, "task")
+    with prepared.given.merged():
+        if run.rank.count > 1:
+            _fill_share(prepared, run)
+            if not run.gather():
+                return []
+        with run.journal:
+            by_task = _measure_all(prepared, run)
     write_jsonl(
         run.path / "tasks.jsonl",
         (
@@ -129,39 +118,52 @@ def run_tasks(
                 "dropped": [one.dropped for one in measured],
                 "seconds": [one.seconds for one in measured],
             }
-            for task, measured in zip(tasks, by_task, strict=True)
+            for task, measured in zip(prepared.tasks, by_task, strict=True)
         ),
     )
     rows = (row for measured in by_task for one in measured for row in one.records)
     write_jsonl(run.path / "records.jsonl", rows)
-    reporter.say(f"report: {write_page(run.path)}")
+    Reporter().say(f"report: {write_page(run.path)}")
     return results_of(FinishedRun.open(run.path))
 
 
-def fill_part(config: TaskConfig, folder: str | Path, part: Part) -> None:
-    """One process's share of the responses, into a journal of its own.
-
-    `run_tasks` in the same folder takes them in, and computes what is missing.
-    """
-    tasks = check(config)
-    with Journal(Path(folder) / f"journal-{part.rank}.jsonl") as journal:
-        for spec in config.models:
-            lm = NOTHING.load(spec)
-            for task in tasks:
-                work = work_of(lm, prepare(lm, task, config.how), config.how)
-                for _ in each_batch(work, journal, part):
+def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
+    """This process's share of the responses of all models, into its own journal."""
+    join_others()
+    how = prepared.config.how
+    with run.journal:
+        for spec in prepared.config.models:
+            lm = prepared.given.load(spec)
+            for task in prepared.tasks:
+                work = work_of(lm, fit_prompts(lm, task, how), how)
+                for _ in each_batch(work, run.journal, run.rank):
                     pass
 
 
-def estimate(config: TaskConfig) -> list[tuple[str, str, Mapping[str, Any], float]]:
-    """Model, task, settings and estimated hours on this machine, from one measured batch each."""
-    tasks = check(config)
-    rows = []
-    for spec in config.models:
-        lm = NOTHING.load(spec)
-        for task in tasks:
-            ready = prepare(lm, task, config.how)
-            hours = estimate_seconds(lm, ready, config.how) / 3600
+def _measure_all(prepared: PreparedTasks, run: RunFolder) -> "list[tuple[_Measured, ...]]":
+    """Every task on every model, a model at a time; for each task, a result a model."""
+    reporter, how = Reporter(), prepared.config.how
+    by_model = []
+    for spec in prepared.config.models:
+        lm = prepared.given.load(spec)
+        ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
+        by_model.append([_measure(lm, one, run.journal, how, reporter) for one in ready])
+    return list(zip(*by_model, strict=True))
+
+
+def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any], float]]:
+    """Model, task, settings and estimated hours on this machine, from one measured batch each.
+
+    Raises:
+        MidspanError: A model is missing or wrong.
+    """
+    prepared.check_models()
+    rows, how = [], prepared.config.how
+    for spec in prepared.config.models:
+        lm = prepared.given.load(spec)
+        for task in prepared.tasks:
+            ready = fit_prompts(lm, task, how)
+            hours = estimate_seconds(lm, ready, how) / 3600
             rows.append((spec, task.title, ready.settings, hours))
     return rows
 
@@ -175,7 +177,7 @@ class _Measured:
 
 
 def _measure(
-    lm: "DiffusionLM", ready: Prepared, journal: Journal, how: How, reporter: Reporter
+    lm: "DiffusionLM", ready: FittedTask, journal: Journal, how: How, reporter: Reporter
 ) -> _Measured:
     import time
 

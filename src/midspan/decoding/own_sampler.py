@@ -1,4 +1,4 @@
-"""Decoding of models over uniform noise: their own sampler, in the terms of this room."""
+"""Decoding by the sampler that a model over uniform noise brings, in the terms of this room."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from midspan.decoding.canvas import Request
 from midspan.decoding.config import DecodingConfig, LladaSampler
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 from midspan.errors import MidspanError
-from midspan.models.uniform import UniformRequest, UniformResponse, generate_uniform
+from midspan.models.uniform_noise import UniformRequest, UniformResponse, generate_uniform
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FIELDS = ("length", "steps", "block_length", "early_stop")
 
 
-def decode_uniform(
+def decode_by_own_sampler(
     lm: "DiffusionLM",
     requests: Sequence[Request],
     config: DecodingConfig,
@@ -39,7 +39,7 @@ def decode_uniform(
         MidspanError: If the config or a request asks for what the sampler cannot do.
     """
     _check(lm, config)
-    made = []
+    generations = []
     for row, request in enumerate(requests):
         wanted = UniformRequest(
             request.prompt_ids, config.length, config.steps, request.anchors, request.seed
@@ -49,8 +49,8 @@ def decode_uniform(
             response = generate_uniform(lm, wanted, draft)
         except MidspanError as error:
             raise MidspanError(f"requests[{row}].{error}") from error
-        made.append(_generation(lm, response, request, config.length))
-    return made
+        generations.append(_generation(lm, response, request, config.length))
+    return generations
 
 
 def _check(lm: "DiffusionLM", config: DecodingConfig) -> None:

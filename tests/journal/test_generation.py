@@ -7,8 +7,9 @@ import pytest
 
 from midspan import decoding
 from midspan.decoding import Request, decoding_config
-from midspan.engine.generation import GenerationWork, Part, each_batch, generate
-from midspan.engine.journal import Journal
+from midspan.journal.generation import GenerationWork, each_batch, generate
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import Rank
 
 CONFIG = decoding_config(length=8, steps=4, block_length=8, temperature=0.7)
 REQUESTS = [Request((1, 4, 20 + row % 5, *range(30, 30 + row % 3)), seed=row) for row in range(7)]
@@ -132,13 +133,13 @@ def test_the_order_of_anchors_does_not_matter(organism_lm, tmp_path, decoded):
     assert len(decoded) == 1
 
 
-def test_two_parts_together_are_the_whole(organism_lm, tmp_path):
+def test_two_shares_together_are_the_whole(organism_lm, tmp_path):
     whole = run(organism_lm, tmp_path / "whole")
     work = GenerationWork(organism_lm, REQUESTS, CONFIG, batch_size=3)
     sizes = []
     for rank in range(2):
         with Journal(tmp_path / f"part{rank}") as journal:
-            for done in each_batch(work, journal, Part(rank, 2)):
+            for done in each_batch(work, journal, Rank(rank, 2)):
                 sizes.append(len(done))
             assert 0 < len(journal) < len(set(work.keys))
     with Journal(tmp_path / "j") as journal:

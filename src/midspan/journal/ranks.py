@@ -1,19 +1,23 @@
-"""Several processes or nodes on one run: who takes which behaviors, and whose journal is whose.
+"""Several processes or nodes on one run: which one this is, what it does, whose journal is whose.
 
-Every process writes a journal of its own, so none waits for another. A later run in one process
-takes these in; it then finds every reply and gives the records of all.
+Every process writes a journal of its own, so none waits for another's replies. A later run in one
+process, or the first one of several once all have come to their end, takes the journals in.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from midspan.engine.journal import Journal
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
 
 Item = TypeVar("Item")
+
+# Processes come to their ends at different times; an unfinished one is no reason to give up.
+_PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class Rank:
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's part: every `count`-th item."""
         return list(items[self.index :: self.count])
+
+
+ALONE = Rank()
 
 
 def this_rank() -> Rank:
@@ -56,10 +63,26 @@ def open_journal(folder: Path, rank: Rank) -> Journal:
     journal = Journal(folder / "journal.jsonl")
     for path in parts:
         try:
-            with Journal(path) as part:
-                journal.append({key: part[key] for key in part if key not in journal})
+            journal.absorb(path)
         except MidspanError:
             journal.close()
             raise
         path.unlink()
     return journal
+
+
+def join_others() -> None:
+    """Meet the launcher's other processes, before a model is loaded: each gets a GPU of its own."""
+    _state()
+
+
+def wait_for_all() -> None:
+    """Return when every process of the launcher has come here."""
+    _state().wait_for_everyone()
+
+
+def _state() -> Any:
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)

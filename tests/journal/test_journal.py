@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.engine.journal import Journal, key_of
 from midspan.errors import MidspanError
 from midspan.files import write_atomic, write_jsonl
+from midspan.journal.journal import Journal, key_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -155,7 +155,7 @@ def test_only_one_writer_at_a_time(tmp_path):
 def test_another_process_is_refused_and_a_killed_one_frees_the_file(tmp_path):
     path = tmp_path / "j"
     code = (
-        "import sys, time; from pathlib import Path; from midspan.engine.journal import Journal\n"
+        "import sys, time; from pathlib import Path; from midspan.journal.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1])); journal.append({'a': 1})\n"
         "print('open', flush=True); time.sleep(60)"
     )

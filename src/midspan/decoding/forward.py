@@ -1,9 +1,9 @@
-"""What a step's forward computes: hidden states where needed, logits at the open positions.
+"""What a step's forward computes: logits at the positions that the step looks at.
 
-Three ways: everything anew, Fast-dLLM's prefix and dual cache, block diffusion. A trunk knows
-nothing of how tokens are chosen.
-Shapes: B rows, A rows of a step, R open positions of the current block, Q positions fed to the
-model, T prompt and canvas, D hidden width, V vocabulary.
+Three ways: everything anew, Fast-dLLM's prefix and dual cache, block diffusion. Each says which
+rows and columns go through the model; positions, masks and the logit shift are `DiffusionLM`'s.
+Shapes: B rows, A rows of a step, R positions of the current block, T prompt and canvas,
+V vocabulary.
 """
 
 from typing import NamedTuple, Protocol
@@ -16,7 +16,6 @@ from torch import Tensor
 from midspan.decoding.cache import SlotCache, rows_tensor
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
-from midspan.models.attention import block_causal_mask, for_attention
 from midspan.models.model import DiffusionLM
 
 
@@ -34,7 +33,7 @@ class Wanted(NamedTuple):
     start: int
 
 
-class Trunk(Protocol):
+class Forward(Protocol):
     """Logits for a batch."""
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
@@ -44,13 +43,13 @@ class Trunk(Protocol):
         """Keep these rows of the batch only."""
 
 
-def trunk_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Trunk:
-    """The trunk that the config asks for."""
+def forward_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Forward:
+    """The forward that the config asks for."""
     if config.sampler == "block":
-        return BlockCausal(lm, config, canvas)
+        return BlockForward(lm, config, canvas)
     if config.sampler == "dream" or config.cache == "none":
-        return Uncached(lm, config.guidance)
-    return Cached(lm, config)
+        return FullForward(lm, config.guidance)
+    return CachedForward(lm, config)
 
 
 def rows_of(values_BX: Tensor, rows_A: NDArray[np.int64]) -> Tensor:
@@ -60,14 +59,14 @@ def rows_of(values_BX: Tensor, rows_A: NDArray[np.int64]) -> Tensor:
     return values_BX[rows_tensor(rows_A, values_BX.device)]
 
 
-class Uncached:
+class FullForward:
     """Everything anew, guided or not."""
 
     def __init__(self, lm: DiffusionLM, guidance: float) -> None:
         self.lm, self.guidance = lm, guidance
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
-        """See `Trunk`."""
+        """See `Forward`."""
         lm, ids_BT, attention_BT = self.lm, canvas.ids_BT, canvas.attention_BT
         rows_BR = canvas.width + wanted.position_AR
         if not self.guidance:
@@ -81,10 +80,10 @@ class Uncached:
         return blind_BRV + (self.guidance + 1) * (given_BRV - blind_BRV)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
-        """See `Trunk`; nothing is held."""
+        """See `Forward`; nothing is held."""
 
 
-class Cached:
+class CachedForward:
     """Prefix and dual cache for models with full attention (Fast-dLLM, Wu et al. 2025).
 
     A block's first forward is over everything and keeps keys and values. Later ones are over the
@@ -101,7 +100,7 @@ class Cached:
         self.held: list[int] = []
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
-        """See `Trunk`."""
+        """See `Forward`."""
         ids_AT = rows_of(canvas.ids_BT, wanted.rows_A)
         attention_AT = canvas.attention_BT
         if attention_AT is not None:
@@ -124,11 +123,8 @@ class Cached:
                 last = block_start + self.config.block
         self.age += 1
         self.cache.window.first, self.cache.window.shown = first, total
-        position_AQ = positions(self.lm, attention_AT, ids_AT, (first, last))
-        hidden_AQD = run_trunk(
-            self.lm, ids_AT[:, first:last], attention_AT, self.cache, position_AQ
-        )
-        return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
+        ids_AQ, rows_AR = ids_AT[:, first:last], canvas.width + wanted.position_AR
+        return self.lm.logits(ids_AQ, attention_AT, rows_AR, first, self.cache).float()
 
     def _is_stale(self, start: int, requests: list[int]) -> bool:
         if self.cache is None or start != self.start or not set(requests) <= set(self.held):
@@ -136,10 +132,10 @@ class Cached:
         return self.config.refresh_every is not None and self.age >= self.config.refresh_every
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
-        """See `Trunk`; rows that left are dropped at the next forward."""
+        """See `Forward`; rows that left are dropped at the next forward."""
 
 
-class BlockCausal:
+class BlockForward:
     """Block diffusion: positions see their own block and those before it.
 
     With the cache, a block's first forward also takes the block before, now that it is final;
@@ -156,74 +152,30 @@ class BlockCausal:
         self.final_B = np.zeros(len(canvas.rows), dtype=np.int64)
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
-        """See `Trunk`."""
+        """See `Forward`."""
         block, rows_A = self.config.block, wanted.rows_A
+        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
         block_start = canvas.width + wanted.start
         last = block_start + block
         first = 0 if self.cache is None else int(self.final_B[rows_A].min())
         ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
         attention_AT = canvas.attention_BT
-        real_AK = ids_AQ.new_ones(len(rows_A), last)
         if attention_AT is not None:
-            real_AK = attention_AT = rows_of(attention_AT, rows_A)[:, :last]
-        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
-        seen_AQK = block_causal_mask(real_AK, block, num_queries=last - first)
-        mask = for_attention(seen_AQK, self.lm.base)
-        position_AQ = positions(self.lm, attention_AT, ids_AQ, (first, last))
+            attention_AT = rows_of(attention_AT, rows_A)
         if self.cache is not None:
             window = self.cache.window
             window.first, window.shown = first, last
             everyone = len(rows_A) == len(canvas.rows)
             window.rows_A = None if everyone else rows_tensor(rows_A, ids_AQ.device)
-        hidden_AQD = run_trunk(self.lm, ids_AQ, mask, self.cache, position_AQ)
         self.final_B[rows_A] = block_start
-        return head_at(self.lm, hidden_AQD, canvas.width + wanted.position_AR, first)
+        rows_AR = canvas.width + wanted.position_AR
+        return self.lm.logits(ids_AQ, attention_AT, rows_AR, first, self.cache).float()
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
-        """See `Trunk`."""
+        """See `Forward`."""
         self.final_B = self.final_B[kept_B]
         if self.cache is not None and self.cache.layers[0].is_initialized:
             self.cache.select(rows_tensor(np.flatnonzero(kept_B), self.lm.device))
         elif self.cache is not None:
             for layer in self.cache.layers:
                 layer.rows = int(kept_B.sum())
-
-
-def positions(
-    lm: DiffusionLM, attention_AT: Tensor | None, ids_AX: Tensor, window: tuple[int, int]
-) -> Tensor:
-    """Position ids of a window's columns, [A or 1, Q], counted as the family counts them."""
-    first, last = window
-    if not lm.family.cumulative_positions or attention_AT is None:
-        return torch.arange(first, last, device=ids_AX.device)[None]
-    position_AT = (attention_AT.long().cumsum(-1) - 1).masked_fill(attention_AT == 0, 1)
-    return position_AT[:, first:last]
-
-
-def run_trunk(
-    lm: DiffusionLM,
-    ids_AQ: Tensor,
-    mask: Tensor | None,
-    cache: SlotCache | None,
-    position_AQ: Tensor,
-) -> Tensor:
-    """Hidden states [A, Q, D] of a window of positions.
-
-    Args:
-        lm: The model.
-        ids_AQ: Ids of the window.
-        mask: Padding mask [A, T] of all keys, or a whole attention mask [A, 1, Q, K].
-        cache: Where keys and values come from and go.
-        position_AQ: Position ids.
-    """
-    output = lm.base.model(
-        input_ids=ids_AQ, attention_mask=mask, position_ids=position_AQ, past_key_values=cache
-    )
-    return output.last_hidden_state
-
-
-def head_at(lm: DiffusionLM, hidden_AQD: Tensor, column_AR: Tensor, first: int) -> Tensor:
-    """Aligned logits [A, R, V] at columns of the batch, from the hidden states from `first` on."""
-    index_AR = (column_AR - int(lm.family.logit_shift)).clamp(min=0) - first
-    wanted_ARD = hidden_AQD.gather(1, index_AR[..., None].expand(-1, -1, hidden_AQD.shape[2]))
-    return lm.head(wanted_ARD).float()

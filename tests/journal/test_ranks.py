@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.engine.journal import Journal
-from midspan.engine.shards import Rank, open_journal, this_rank
 from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import Rank, open_journal, this_rank
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))

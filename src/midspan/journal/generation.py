@@ -1,27 +1,16 @@
 """Journalled generation: every batch is on disk before its first response is used."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from midspan.engine.journal import Journal, key_of
+from midspan.journal.journal import Journal, key_of
+from midspan.journal.ranks import ALONE, Rank
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
     from midspan.models import DiffusionLM
 
 OnBatch = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several processes that share a run: it does every `size`-th batch from `rank` on."""
-
-    rank: int = 0
-    size: int = 1
-
-
-WHOLE = Part()
 
 
 def generate(
@@ -64,10 +53,10 @@ class Work(Protocol):
 
 
 def each_batch(
-    work: Work, journal: Journal | None, part: Part = WHOLE
+    work: Work, journal: Journal | None, rank: Rank = ALONE
 ) -> Iterator[Mapping[str, Any]]:
-    """The values of every batch of this part; what the journal lacks is on disk when it comes."""
-    for batch in work.batches[part.rank :: part.size]:
+    """The values of a process's share of the batches; what the journal lacks is on disk first."""
+    for batch in rank.share(work.batches):
         if journal is None:
             yield work.compute(batch)
             continue

@@ -1,0 +1,1 @@
+"""Replies computed once: the journal, ranks of processes, journalled generation."""
