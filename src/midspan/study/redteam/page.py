@@ -190,7 +190,7 @@ def _pairs(view: _View) -> Table:
         return Cell(f"{100 * gap.mean:+.1f}", note)
 
     return Table(
-        title=f"ASR less that of {first}, points, by {judge}",
+        title=f"ASR minus that of {first}, points, by {judge}",
         columns=("Attack", *others),
         rows=tuple(
             (plan.name, *(pair(plan, model) for model in others)) for plan in view.config.plans
