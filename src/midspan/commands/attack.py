@@ -10,6 +10,7 @@ from midspan.commands.options import (
     Model,
     Seed,
     command_line,
+    done_line,
     quiet,
     read_config,
 )
@@ -113,5 +114,4 @@ def run_attacks(config: "RedteamConfig", output: Path) -> None:
         lost = found.failed.successes + found.unparseable.successes
         left_out = f"  ({lost} without outcome)" if lost else ""
         typer.echo(f"{plan:{width}}  {model}  {found.asr}{left_out}")
-    where = f"Open {done.report}" if done.report else "Collect: the same command, one process"
-    typer.echo(f"Done in {done.seconds / 60:.1f} min. {where}")
+    typer.echo(done_line(done.report, done.seconds))

@@ -70,6 +70,11 @@ class RedteamConfig(FrozenConfig):
     calibrations: dict[str, str] = Field(default_factory=dict)
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The targets, as the tables name them."""
+        return self.models
+
     @model_validator(mode="after")
     def _rows_have_names(self) -> Self:
         names = [plan.name for plan in self.plans]

@@ -47,6 +47,11 @@ class DemoConfig(FrozenConfig):
                 )
         return given
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Models as the records name them, the Original first."""
+        return (BASE, *self.objectives)
+
     def recipe(self, objective: str) -> AlignmentConfig:
         """The alignment config of one of the objectives."""
         changes = {"seed": self.training_seed, "num_prompts": self.num_prompts}

@@ -47,6 +47,11 @@ class ObjectivesConfig(FrozenConfig):
             raise ValueError(f"no decoding is called {unknown[0]!r}; choose from {known}")
         return names
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Models as the tables name them, the Original first."""
+        return (BASE, *self.recipes)
+
     def cases(self) -> list[Case]:
         """What every model is asked."""
         found = build_cases(self.sizes, self.case_seed)
