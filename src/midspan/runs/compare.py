@@ -8,7 +8,7 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.runs.folder import FinishedRun, differences
-from midspan.runs.kinds import function_of
+from midspan.runs.kinds import kind_of
 from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
 
 ALPHA = 0.05
@@ -138,7 +138,7 @@ def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
 def _check(first: FinishedRun, second: FinishedRun) -> None:
     kinds = [run.info.get("kind", "") for run in (first, second)]
     for run in (first, second):
-        function_of(run, "trials")
+        kind_of(run)
     configs = [run.info["config"] for run in (first, second)]
     for name, values in (
         ("kind", kinds),
@@ -151,7 +151,7 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     found: dict[Place, list[Trial]] = {}
     try:
-        for trial in function_of(run, "trials")(run):
+        for trial in kind_of(run).trials(run):
             found.setdefault(trial.place, []).append(trial)
     except KeyError as error:
         raise MidspanError(

@@ -5,7 +5,8 @@ from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from midspan.probes.context import Record, grouped
+from midspan.files import Record
+from midspan.probes.context import grouped
 from midspan.statistics import (
     Interval,
     mean_interval,

@@ -10,7 +10,7 @@ from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.runs.kinds import function_of
+from midspan.runs.kinds import kind_of
 from midspan.statistics import wilson
 from midspan.study.hypotheses import judged
 from midspan.study.paper.config import PaperConfig
@@ -37,9 +37,7 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     config = PaperConfig.model_validate(run.info["config"])
     parts = {name: open_part(config, run.path, name) for name in config.parts}
-    pages: dict[str, Report] = {
-        name: function_of(part, "report")(part) for name, part in parts.items()
-    }
+    pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
     metrics = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     sections = [training_section(metrics, TRAINING)] if metrics else []
     for name, page in pages.items():
@@ -65,7 +63,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         if isinstance(part, ProbeSpec) and not PROBES[part.probe].judged:
             continue
         finished = open_part(config, run.path, name)
-        for trial in function_of(finished, "trials")(finished):
+        for trial in kind_of(finished).trials(finished):
             model, decoding, cell = trial.place
             yield replace(trial, place=(model, decoding, f"{name}: {cell}"))
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midspan.files import Record
 from midspan.report import Cell, Report, Section, Table
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, wilson
 from midspan.study.organism.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS
-from midspan.study.organism.results import Record, Results, refused
+from midspan.study.organism.results import Results, refused
 
 if TYPE_CHECKING:
     pass

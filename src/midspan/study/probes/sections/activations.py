@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from midspan.files import Record
 from midspan.probes.activations import RESPONSE_MEAN, ActivationsConfig
-from midspan.probes.context import Record, grouped
+from midspan.probes.context import grouped
 from midspan.report import Section, Table, figures
 from midspan.report.cells import line_figure, rate_cell
 from midspan.statistics import Estimate, wilson
