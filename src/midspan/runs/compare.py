@@ -7,6 +7,7 @@ from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
+from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun, differences
 from midspan.runs.kinds import kind_of
 from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
@@ -225,7 +226,7 @@ def _settings_differ(before: Sequence[Trial], after: Sequence[Trial]) -> str:
 def _row(change: Change, adjusted: float | None) -> tuple[tuple[Cell | str, ...], bool]:
     """A line, and whether it says that nothing changed."""
     rates = [
-        Cell(rate.percent, f"{rate.note}, {count} left out" if count else rate.note)
+        rate_cell(rate, more=f"{count} left out" if count else "")
         for rate, count in zip((change.first, change.second), change.left_out, strict=True)
     ]
     if change.refusal:

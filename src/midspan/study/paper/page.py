@@ -8,6 +8,7 @@ from typing import Any
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
+from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
@@ -134,8 +135,7 @@ def _scores(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
 
 
 def _rate(successes: list[bool]) -> Cell:
-    estimate = wilson(sum(successes), len(successes))
-    return Cell(estimate.percent, estimate.note)
+    return rate_cell(wilson(sum(successes), len(successes)))
 
 
 def _costs(run: FinishedRun) -> Section:

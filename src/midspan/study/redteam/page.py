@@ -13,6 +13,7 @@ from midspan.files import Record
 from midspan.judges.calibration import Calibration
 from midspan.organism.behaviors import ORGANISM
 from midspan.report import Cell, Report, Section, Table
+from midspan.report.cells import bounds, percent, rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
@@ -132,10 +133,6 @@ def report_of(run: FinishedRun) -> Report:
     )
 
 
-def _cell(estimate: Estimate) -> Cell:
-    return Cell(estimate.percent, estimate.note)
-
-
 def _access(view: _View, spec: AttackSpec) -> str:
     used = {row["access"] for model in view.config.models for row in view.of(model, spec)}
     return max(used, key=_ORDER.index, default="")
@@ -150,7 +147,7 @@ def _asr_table(view: _View, judge: str) -> Table:
             (
                 spec.name,
                 _access(view, spec),
-                *(_cell(view.asr(model, spec, judge)) for model in models),
+                *(rate_cell(view.asr(model, spec, judge)) for model in models),
             )
             for spec in view.config.attacks
         ),
@@ -165,7 +162,7 @@ def _corrected(view: _View, judge: str) -> Table:
 
     def corrected(model: str, spec: AttackSpec) -> Cell:
         found = calibration.correct(view.asr(model, spec, judge))
-        return Cell(f"{100 * found.rate:.1f} %", f"[{100 * found.low:.1f}, {100 * found.high:.1f}]")
+        return Cell(percent(found.rate), bounds(found.low, found.high))
 
     return Table(
         title=f"ASR by {judge}, corrected for its errors",
@@ -235,8 +232,8 @@ def _failures(view: _View) -> Table:
         return (
             spec.name,
             model,
-            _cell(found[0].failed),
-            *(_cell(each.unparseable) for each in found),
+            rate_cell(found[0].failed),
+            *(rate_cell(each.unparseable) for each in found),
         )
 
     return Table(
@@ -258,7 +255,7 @@ def _beside(view: _View) -> Table:
             theirs = reported(spec.attack, name, spec.adaptive)
             if theirs and model in view.config.models:
                 told = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
-                ours = _cell(view.asr(model, spec, judge))
+                ours = rate_cell(view.asr(model, spec, judge))
                 rows.append((spec.name, name, "; ".join(told), model, ours))
     return Table(
         title="Reported and measured",
@@ -281,7 +278,10 @@ def _by_budget(view: _View) -> Table:
             (
                 spec.name,
                 model,
-                *(_cell(rate) for _, rate in asr_by_budget(view.of(model, spec), judge, budgets)),
+                *(
+                    rate_cell(rate)
+                    for _, rate in asr_by_budget(view.of(model, spec), judge, budgets)
+                ),
             )
             for spec in view.config.attacks
             for model in view.config.models

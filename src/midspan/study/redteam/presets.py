@@ -6,6 +6,7 @@ from typing import Any
 from midspan.engine.budget import Budget
 from midspan.organism import attack_texts
 from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.study.decodings import BLOCKS_OF_32, organism_fields
 from midspan.study.redteam.config import AttackSpec, RedteamConfig
 from midspan.study.redteam.roles import HELPERS
 
@@ -56,7 +57,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
         judges=("exact", "exact-strongreject", "refusal-keywords"),
         proxies=("organism", "organism:mosa-stable"),
         budget=Budget(target=12),
-        decoding={"length": 128, "block_length": 32, "steps": 32},
+        decoding=organism_fields(BLOCKS_OF_32),
         paper_models={
             "organism": "Original",
             "organism:initial-stable": "Initial",
