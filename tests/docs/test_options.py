@@ -120,7 +120,7 @@ def test_help_names_only_the_command_s_own_options():
         ("run midspan attacks --judge exact", "no such command"),
         ("`midspan attack organism\n--judges exact`", "has no --judges"),
         ("python -m midspan.cli task organism --tasks arithmetic", "has no --tasks"),
-        ("Give --behaviors.", "no such option: --behaviors"),
+        ("Give --behaviours.", "no such option: --behaviours"),
         ("--nproc-per-node counts processes", "no such option"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.results import RunResult
 from midspan.api.runs import call_text, listed, run_folder
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -123,7 +123,7 @@ def _presets() -> "dict[str, Callable[[], BaseModel]]":
 def _config(preset: str) -> "BaseModel":
     presets = _presets()
     if preset not in presets:
-        raise MidspanError(f"preset: must be one of {', '.join(presets)}; got {preset!r}")
+        raise not_one_of("preset", preset, presets)
     return presets[preset]()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.options import ConfigFile, command_line, configure, quiet
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from midspan.study.organism.objectives.config import ObjectivesConfig
@@ -61,7 +61,7 @@ def study(
     quiet()
     presets: dict[str, Callable[[], Any]] = {**PAPERS, **REDTEAMS, **COMPARISONS}
     if preset not in presets:
-        raise MidspanError(f"--preset: {preset!r} is not one of {', '.join(presets)}")
+        raise not_one_of("--preset", preset, presets)
     chosen = configure(presets[preset](), config, {})
     if show:
         import yaml
