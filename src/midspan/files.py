@@ -4,7 +4,10 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+# A line of a JSONL file, as it is written or was read back.
+Record: TypeAlias = Mapping[str, Any]
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -18,6 +21,6 @@ def write_atomic(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: Iterable[Record]) -> None:
     """Write rows as JSON lines, atomically."""
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -76,7 +76,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
 
 
 def newcombe(first: Estimate, second: Estimate) -> Interval:
-    """Difference of two independent rates, first less second (Newcombe 1998, method 10)."""
+    """Difference of two independent rates, first minus second (Newcombe 1998, method 10)."""
     difference = first.rate - second.rate
     below = math.hypot(first.rate - first.low, second.high - second.rate)
     above = math.hypot(first.high - first.rate, second.rate - second.low)

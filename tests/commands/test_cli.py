@@ -96,7 +96,7 @@ def test_version(midspan):
         (("align", "organism", "-o", "/tmp/x", "--objective", "best"), "--objective"),
         (("align", "organism", "-o", "/tmp/x", "--behaviors", "/no/file.txt"), "/no/file.txt"),
         (("align", "organism", "-o", "/dev/null/x"), "cannot write"),
-        (("align", "organism", "-o", "/tmp/x", "--track", "x"), "track: must be one of none, "),
+        (("align", "organism", "-o", "/tmp/x", "--track", "x"), "track: must be one of none"),
         (("demo", "--smoke", "-o", "/dev/null/x"), "cannot write"),
     ],
 )  # fmt: skip

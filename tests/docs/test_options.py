@@ -38,6 +38,9 @@ OWN = set().union(*map(options_of, COMMANDS.values()))
 OTHERS = {
     "accelerate": set(launch_command_parser()._option_string_actions),
     "torchrun": set(get_args_parser()._option_string_actions),
+    "pytest": set(
+        OPTION.findall((ROOT / "tests" / "goldens" / "conftest.py").read_text(encoding="utf-8"))
+    ),
     "benchmarks/": {
         option
         for path in (ROOT / "benchmarks").glob("*.py")
@@ -120,7 +123,7 @@ def test_help_names_only_the_command_s_own_options():
         ("run midspan attacks --judge exact", "no such command"),
         ("`midspan attack organism\n--judges exact`", "has no --judges"),
         ("python -m midspan.cli task organism --tasks arithmetic", "has no --tasks"),
-        ("Give --behaviours.", "no such option: --behaviours"),
+        ("Give --judges-of.", "no such option: --judges-of"),
         ("--nproc-per-node counts processes", "no such option"),
     ],
 )

@@ -17,21 +17,21 @@ MODELS = ("organism", "organism:mosa-stable")
 def attack(folder: Path) -> None:
     """Text, white-box and infilling attacks, an adaptive one, floors; helpers are scripted."""
     from midspan.engine.budget import Budget
-    from midspan.study.redteam.presets import organism_plan, organism_redteam
+    from midspan.study.redteam.presets import organism_attack, organism_redteam
     from midspan.study.redteam.run import run_redteam
 
-    plans = (
-        organism_plan("direct"),
-        organism_plan("pair", streams=1, depth=2),
-        organism_plan("tap", branching=1, width=1, depth=2),
-        organism_plan("tap", adaptive=True, branching=1, width=1, depth=1),
-        organism_plan("pal", steps=2, candidates=4, ranked=2, check_every=1),
-        organism_plan("dia"),
+    attacks = (
+        organism_attack("direct"),
+        organism_attack("pair", streams=1, depth=2),
+        organism_attack("tap", branching=1, width=1, depth=2),
+        organism_attack("tap", adaptive=True, branching=1, width=1, depth=1),
+        organism_attack("pal", steps=2, candidates=4, ranked=2, check_every=1),
+        organism_attack("dia"),
     )
     study = organism_redteam(1).model_copy(
         update={
             "models": MODELS,
-            "plans": plans,
+            "attacks": attacks,
             "budget": Budget(target=3),
             "decoding": {"length": 96, "block_length": 32, "steps": 12},
         }
@@ -76,18 +76,18 @@ def study(folder: Path) -> None:
     from midspan.study.paper.config import PaperConfig
     from midspan.study.paper.presets import PRESETS
     from midspan.study.paper.run import run_paper
-    from midspan.study.redteam.presets import organism_plan
+    from midspan.study.redteam.presets import organism_attack
 
     whole = PRESETS["organism"]()
     label = whole.labels[0]
     parts = {"models": (label,), "decoding": SMALL}
-    plans = (organism_plan("direct"),)
+    rows = (organism_attack("direct"),)
     attacks = whole.attacks["attacks"].model_copy(
         update={
             "behaviors": "organism:1",
-            "plans": plans,
+            "attacks": rows,
             "budget": Budget(target=2),
-            "stands_for": {label: label},
+            "paper_models": {label: label},
             **parts,
         }
     )

@@ -12,12 +12,12 @@ from midspan.attacks._replies import read_object, read_rating, read_text, read_t
 from midspan.engine.calls import Chat, user
 from midspan.judges import Verdict
 from midspan.organism import (
+    attack_texts,
     attacker,
     evaluator,
     judge,
     language,
     translator,
-    twin,
     world,
 )
 from midspan.organism.behaviors import behaviors, exact_judge, exact_strongreject
@@ -96,7 +96,7 @@ def test_what_is_sent_to_the_organism_is_in_its_words():
             text = parsed if kind == "advprefix.answer" else list(read_object(parsed).values())[-1]
             assert set(split_words(text)) <= known
     for name in attacks.list_attacks():
-        for text in _texts({k: v for k, v in twin.texts(name).items() if k not in _NAMES}):
+        for text in _texts({k: v for k, v in attack_texts.texts(name).items() if k not in _NAMES}):
             assert set(split_words(text)) <= known
 
 
@@ -118,7 +118,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
     monkeypatch.setattr(world.Item, "facts", secret)
     for kind, fields, _ in CALLS:
         assert ask(kind, fields)
-    for module in (attacker, evaluator, translator, twin):
+    for module in (attacker, evaluator, translator, attack_texts):
         names = {
             alias.name
             for node in ast.walk(ast.parse(inspect.getsource(module)))

@@ -9,7 +9,7 @@ from midspan.cli import main
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun, RunFolder
-from midspan.runs.kinds import KINDS, function_of
+from midspan.runs.kinds import KINDS, kind_of
 from midspan.statistics import holm, newcombe, wilson
 
 
@@ -65,12 +65,17 @@ def test_single_models_of_different_names_are_compared(tmp_path):
 
 
 def test_models_are_called_by_their_labels(tmp_path):
-    config = {"models": ["m", "n"], "proxies": ["n"], "stands_for": {"m": "MOSA"}, "helpers": ["m"]}
+    config = {
+        "models": ["m", "n"],
+        "proxies": ["n"],
+        "paper_models": {"m": "MOSA"},
+        "helpers": ["m"],
+    }
     folder(tmp_path, [row(0, True), row(1, True, model="n")], **config)
     run = FinishedRun.open(tmp_path, {"m": "Ours"})
     assert [found["model"] for found in run.rows("records.jsonl")] == ["Ours", "n"]
     said = run.info["config"]
-    assert (said["models"], said["proxies"], said["stands_for"]) == (
+    assert (said["models"], said["proxies"], said["paper_models"]) == (
         ["Ours", "n"], ["n"], {"Ours": "MOSA"},
     )  # fmt: skip
     assert said["helpers"] == ["m"] and run.specs == ("m", "n")
@@ -90,13 +95,13 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     with pytest.raises(MidspanError, match="is no run folder"):
         FinishedRun.open(tmp_path / "nothing")
     with pytest.raises(MidspanError, match="only these kinds"):
-        function_of(folder(tmp_path / "e", [], kind="unknown"), "report")
+        kind_of(folder(tmp_path / "e", [], kind="unknown"))
 
 
 def test_every_kind_names_functions_that_exist(tmp_path):
     for kind in KINDS:
         run = FinishedRun(tmp_path, {"kind": kind})
-        assert callable(function_of(run, "report")) and callable(function_of(run, "trials"))
+        assert callable(kind_of(run).report) and callable(kind_of(run).trials)
 
 
 def test_the_command_prints_and_writes_markdown(tmp_path, monkeypatch, capsys):
@@ -117,7 +122,7 @@ def test_a_folder_of_an_earlier_midspan_learns_its_kind(tmp_path):
     with RunFolder(tmp_path, {}, "second", "red-team", "2 requests").journal:
         pass
     said = json.loads((tmp_path / "run.json").read_text())
-    assert [said[name] for name in ("kind", "material", "command")] == [
+    assert [said[name] for name in ("kind", "dataset", "command")] == [
         "red-team", "2 requests", "first",
     ]  # fmt: skip
 

@@ -95,7 +95,7 @@ def initial_stable(**changes: Any) -> AlignmentConfig:
 def psa(**changes: Any) -> AlignmentConfig:
     """Partial-State Alignment: MOSA's reward from any partial state, at the same budget.
 
-    It is this project's own (docs/anywhere.md), and needs answers to harmful and benign prompts.
+    It is this project's own (docs/psa.md), and needs answers to harmful and benign prompts.
 
     Args:
         changes: Fields of the config that differ.

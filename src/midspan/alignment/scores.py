@@ -86,7 +86,7 @@ class _RowScores(torch.autograd.Function):
     """Scores of hidden states, whose gradients are vectors of the hidden width.
 
     With p and q the distributions of policy and reference, W the head and g the policy's logits
-    less the reference's: d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = E_p[g W] - E_p[g]
+    minus the reference's: d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = E_p[g W] - E_p[g]
     E_p[W] and d KL(q || p) / dh = E_p[W] - E_q[W].
     """
 

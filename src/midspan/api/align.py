@@ -91,12 +91,12 @@ def _config(
 
 def _lessons(data: "AlignmentData | Mapping[str, Any] | str | None", model: str) -> "AlignmentData":
     from midspan.alignment import AlignmentData
-    from midspan.organism.behaviors import SPEC
+    from midspan.organism.behaviors import ORGANISM
     from midspan.study.training import TrainingData, load_training_data
 
     if isinstance(data, AlignmentData):
         return data
-    if data is None or data == SPEC:
-        return load_training_data(TrainingData(), model if data is None else SPEC)
+    if data is None or data == ORGANISM:
+        return load_training_data(TrainingData(), model if data is None else ORGANISM)
     names = {"harmful": data} if isinstance(data, str) else dict(data)
     return load_training_data(TrainingData(**names), model)

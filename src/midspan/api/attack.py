@@ -61,7 +61,9 @@ class AttackRun(RunResult[AttackRecord]):
         ):
             if value not in known:
                 raise not_one_of(name, value, known)
-        rows = [row for row in self.records if (row["plan"], row["model"]) == (method, model)]
+        rows = [
+            row for row in self.records if (row["attack_label"], row["model"]) == (method, model)
+        ]
         return Outcomes.from_records(rows, judge).asr
 
     def summary(self) -> str:
@@ -145,7 +147,7 @@ def attack(
         done = run_redteam(config, folder, command, given)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
-    rows = tuple(plan.name for plan in config.plans)
+    rows = tuple(spec.name for spec in config.attacks)
     seconds = time.monotonic() - started
     return AttackRun(folder, targets.specs, seconds, rows, config.judges)
 
@@ -160,7 +162,7 @@ def _prepared(
     """The config, and the objects that it cannot hold."""
     from midspan.study.given import Given
     from midspan.study.redteam.config import RedteamConfig
-    from midspan.study.redteam.presets import attack_config
+    from midspan.study.redteam.presets import redteam_fields
 
     loaded, judges = dict(targets.loaded), {}
     fields = _routed(methods, dict(fields))
@@ -168,10 +170,10 @@ def _prepared(
     for name in ("helpers", "proxies"):
         if name in fields:
             fields[name] = _named(fields[name], loaded)
-    chosen = attack_config(targets.specs[0], methods, adaptive, fields)
+    chosen = redteam_fields(targets.specs[0], methods, adaptive, fields)
     chosen["models"] = targets.specs
     if "helpers" in fields:
-        own = attack_config(targets.specs[0], methods, adaptive, {})["helpers"]
+        own = redteam_fields(targets.specs[0], methods, adaptive, {})["helpers"]
         chosen["helpers"] = own | fields["helpers"]
     if isinstance(chosen.get("budget"), int):
         chosen["budget"] = {"target": chosen["budget"]}
@@ -201,7 +203,7 @@ def _routed(methods: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
     from midspan.study.redteam.config import RedteamConfig
 
     configs = {method: get_attack(method).config.model_fields for method in methods}
-    set_elsewhere = {"models", "plans", "behaviors", "judges"}
+    set_elsewhere = {"models", "attacks", "behaviors", "judges"}
     study = {*RedteamConfig.model_fields.keys(), "adaptive", *methods} - set_elsewhere
     kept, others = split_fields(fields, study)
     for name, value in others.items():

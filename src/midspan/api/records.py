@@ -109,7 +109,7 @@ class AttackRecord(TypedDict):
 
     Attributes:
         model: The target's spec.
-        plan: The row of the tables: the attack's name or label.
+        attack_label: The row of the tables: the attack's name or label.
         behavior: The behavior's id.
         request: Its text.
         attack: The attack's name.
@@ -125,7 +125,7 @@ class AttackRecord(TypedDict):
     """
 
     model: str
-    plan: str
+    attack_label: str
     behavior: str
     request: str
     attack: str

@@ -135,11 +135,11 @@ class RunResult(Generic[Row]):
         """The page as data, with its figures as matplotlib drew them."""
         from midspan.report import figures
         from midspan.runs.folder import FinishedRun
-        from midspan.runs.kinds import function_of
+        from midspan.runs.kinds import kind_of
 
         run = FinishedRun.open(self.folder)
         with figures.kept() as drawn:
-            report = function_of(run, "report")(run)
+            report = kind_of(run).report(run)
         return _Page(report, by_name(drawn))
 
 

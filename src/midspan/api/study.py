@@ -1,14 +1,14 @@
 """`midspan.study`: a whole comparison from one configuration, with one report."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.api.results import RunResult
 from midspan.api.runs import call_text, listed, run_folder
-from midspan.errors import MidspanError, not_one_of
+from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -92,76 +92,24 @@ def study(
     """
     from midspan.frozen import merged
     from midspan.runs.progress import library_output
+    from midspan.study.registry import preset_config, resolve, study_of
 
     started = time.monotonic()
-    config = _config(preset) if isinstance(preset, str) else preset
+    config: Any = preset_config(preset) if isinstance(preset, str) else preset
     if fields:
         config = type(config).model_validate(merged(config.model_dump(), fields))
-    run, models, takes_parts = _runner(config, jobs, tuple(listed(parts) if parts else ()))
-    if not takes_parts and (jobs > 1 or parts):
+    kind = study_of(config)
+    if kind is None:
+        raise MidspanError(
+            f"preset: must be a preset or a study's config; got {type(config).__name__}"
+        )
+    if not kind.has_parts and (jobs > 1 or parts):
         raise MidspanError("jobs, parts: only the studies organism and paper have parts")
     name = preset if isinstance(preset, str) else type(config).__name__
     folder = run_folder(out, "study")
     command = call_text("study", preset, out=out, parts=parts or None, **fields)
+    own = {"jobs": jobs, "only": tuple(listed(parts) if parts else ())} if kind.has_parts else {}
     with library_output(progress):
-        missing = run(folder, command)
-    return StudyRun(folder, models, time.monotonic() - started, name, missing)
-
-
-def _presets() -> "dict[str, Callable[[], BaseModel]]":
-    from midspan.study.organism.demo.config import DemoConfig
-    from midspan.study.organism.demo.presets import full, smoke
-    from midspan.study.organism.objectives.presets import COMPARISONS
-    from midspan.study.paper.presets import PRESETS as PAPERS
-    from midspan.study.redteam.presets import PRESETS as REDTEAMS
-
-    demos = {"demo": DemoConfig, "demo-full": full, "demo-smoke": smoke}
-    presets: Mapping[str, Callable[[], BaseModel]] = {**PAPERS, **REDTEAMS, **COMPARISONS, **demos}
-    return dict(presets)
-
-
-def _config(preset: str) -> "BaseModel":
-    presets = _presets()
-    if preset not in presets:
-        raise not_one_of("preset", preset, presets)
-    return presets[preset]()
-
-
-def _runner(
-    config: "BaseModel", jobs: int, parts: tuple[str, ...]
-) -> tuple[Callable[[Path, str], tuple[str, ...]], tuple[str, ...], bool]:
-    """A function that runs the study and says what is missing; its models; if it has parts."""
-    from midspan.study.organism.demo.config import BASE, DemoConfig
-    from midspan.study.organism.demo.run import run_demo
-    from midspan.study.organism.objectives.config import ObjectivesConfig
-    from midspan.study.organism.objectives.run import run_objectives
-    from midspan.study.paper.config import PaperConfig
-    from midspan.study.paper.run import run_paper
-    from midspan.study.redteam.config import RedteamConfig
-    from midspan.study.redteam.run import run_redteam
-
-    match config:
-        case PaperConfig():
-            run = lambda folder, call: run_paper(config, folder, call, jobs, parts).missing  # noqa: E731
-            return run, config.labels, True
-        case RedteamConfig():
-            return _whole(run_redteam, config), config.models, False
-        case ObjectivesConfig():
-            labels = (BASE, *config.recipes)
-            return _whole(run_objectives, config), labels, False
-        case DemoConfig():
-            labels = (BASE, *config.objectives)
-            return _whole(run_demo, config), labels, False
-    raise MidspanError(f"preset: must be a preset or a study's config; got {type(config).__name__}")
-
-
-def _whole(
-    run: Callable[[Any, Path, str], Any], config: Any
-) -> Callable[[Path, str], tuple[str, ...]]:
-    """A study that has no parts, so that none is missing after it."""
-
-    def start(folder: Path, command: str) -> tuple[str, ...]:
-        run(config, folder, command)
-        return ()
-
-    return start
+        result = resolve(kind.run)(config, folder, command, **own)
+    missing = result.missing if kind.has_parts else ()
+    return StudyRun(folder, config.labels, time.monotonic() - started, name, missing)

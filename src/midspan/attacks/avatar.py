@@ -226,7 +226,7 @@ def _mapping_of(entities: Sequence[str]) -> Callable[[str], dict[str, str]]:
 
 
 def _worth(text: str) -> int:
-    """Similarity less toxicity."""
+    """Similarity minus toxicity."""
     found = read_object(text, "toxicity", "similarity")
     toxicity, similarity = found["toxicity"], found["similarity"]
     for value in (toxicity, similarity):

@@ -10,6 +10,7 @@ from midspan.commands.options import (
     Model,
     Seed,
     command_line,
+    done_line,
     quiet,
     read_config,
 )
@@ -69,10 +70,10 @@ def attack(
     judges must be named there.
     """
     from midspan.study.redteam.config import RedteamConfig
-    from midspan.study.redteam.presets import attack_config
+    from midspan.study.redteam.presets import redteam_fields
 
     quiet()
-    base = attack_config(model, tuple(method), adaptive, read_config(config))
+    base = redteam_fields(model, tuple(method), adaptive, read_config(config))
     changes = _changes(behaviors, judge, budget, seed, calibration)
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     named = {name: spec for name, spec in given.items() if spec is not None}
@@ -107,11 +108,10 @@ def run_attacks(config: "RedteamConfig", output: Path) -> None:
 
     done = run_redteam(config, output, command_line())
     judge = config.judges[0]
-    width = max(len(plan.name) for plan in config.plans)
-    for (model, plan), records in done.cells.items():
+    width = max(len(spec.name) for spec in config.attacks)
+    for (model, label), records in done.cells.items():
         found = Outcomes.from_records(records, judge)
         lost = found.failed.successes + found.unparseable.successes
         left_out = f"  ({lost} without outcome)" if lost else ""
-        typer.echo(f"{plan:{width}}  {model}  {found.asr}{left_out}")
-    where = f"Open {done.report}" if done.report else "Collect: the same command, one process"
-    typer.echo(f"Done in {done.seconds / 60:.1f} min. {where}")
+        typer.echo(f"{label:{width}}  {model}  {found.asr}{left_out}")
+    typer.echo(done_line(done.report, done.seconds))

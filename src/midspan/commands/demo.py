@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.options import command_line, quiet
+from midspan.commands.options import command_line, done_line, quiet
 
 
 def demo(
@@ -28,4 +28,4 @@ def demo(
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
     result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
-    typer.echo(f"Done in {result.seconds / 60:.1f} min. Open {result.report}")
+    typer.echo(done_line(result.report, result.seconds))

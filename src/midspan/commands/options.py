@@ -90,6 +90,12 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
         raise MidspanError(f"--json: cannot write {path}: {error.strerror}") from error
 
 
+def done_line(report: Path | None, seconds: float) -> str:
+    """The last line of a study, for a terminal."""
+    where = f"Open {report}" if report else "Collect: the same command, one process"
+    return f"Done in {seconds / 60:.1f} min. {where}"
+
+
 def read_config(file: Path | None) -> dict[str, Any]:
     """Fields of a YAML file; none without a file.
 

@@ -27,10 +27,10 @@ def report(
     """
     from midspan.report import write_report
     from midspan.runs.folder import FinishedRun
-    from midspan.runs.kinds import function_of
+    from midspan.runs.kinds import kind_of
 
     finished = FinishedRun.open(run)
-    made = function_of(finished, "report")(finished)
+    made = kind_of(finished).report(finished)
     if include_generations and made.redact:
         made = replace(made, redact=False, fold=True)
     typer.echo(write_report(made, run))

@@ -1,24 +1,19 @@
 """``midspan study``: a whole comparison from one configuration, resumable, with one report."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.options import ConfigFile, command_line, configure, quiet
-from midspan.errors import MidspanError, not_one_of
-
-if TYPE_CHECKING:
-    from midspan.study.organism.objectives.config import ObjectivesConfig
-    from midspan.study.paper.config import PaperConfig
+from midspan.commands.options import ConfigFile, command_line, configure, done_line, quiet
+from midspan.errors import MidspanError
 
 Preset = Annotated[
     str,
     typer.Option(
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, objectives, "
-        "ablations or samplers."
+        "ablations, samplers, demo, demo-full or demo-smoke."
     ),
 ]
 
@@ -53,33 +48,28 @@ def study(
     --config changes fields of the preset; a part or recipe set to null is left out.
     --print-config writes the configuration in full, to be edited and given back.
     """
-    from midspan.commands.attack import run_attacks
-    from midspan.study.organism.objectives.presets import COMPARISONS
-    from midspan.study.paper.presets import PRESETS as PAPERS
-    from midspan.study.redteam.presets import PRESETS as REDTEAMS
+    from midspan.study.registry import preset_config, resolve, study_of
 
     quiet()
-    presets: dict[str, Callable[[], Any]] = {**PAPERS, **REDTEAMS, **COMPARISONS}
-    if preset not in presets:
-        raise not_one_of("--preset", preset, presets)
-    chosen = configure(presets[preset](), config, {})
+    chosen = configure(preset_config(preset), config, {})
+    kind = study_of(chosen)
+    assert kind is not None
     if show:
         import yaml
 
         fields = chosen.model_dump(mode="json")
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
-    elif preset in PAPERS:
+    elif kind.has_parts:
         _run_paper(chosen, output, jobs, parts or [], dry_run)
     elif parts or jobs or dry_run:
         raise MidspanError(f"--part, --jobs, --dry-run: {preset} is a study without parts")
-    elif preset in REDTEAMS:
-        run_attacks(chosen, output)
     else:
-        _run_objectives(chosen, output)
+        done = resolve(kind.run)(chosen, output, command_line())
+        typer.echo(done_line(done.report, done.seconds))
 
 
 def _run_paper(
-    config: "PaperConfig", output: Path, jobs: int | None, parts: list[str], dry_run: bool
+    config: Any, output: Path, jobs: int | None, parts: list[str], dry_run: bool
 ) -> None:
     from midspan.organism.behaviors import is_organism
     from midspan.study.paper.run import run_paper
@@ -97,10 +87,4 @@ def _run_paper(
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
         return
-    typer.echo(f"Done in {done.seconds / 60:.1f} min. Open {done.report}")
-
-
-def _run_objectives(config: "ObjectivesConfig", output: Path) -> None:
-    from midspan.study.organism.objectives.run import run_objectives
-
-    typer.echo(f"Open {run_objectives(config, output, command_line())}")
+    typer.echo(done_line(done.report, done.seconds))

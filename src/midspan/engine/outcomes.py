@@ -1,13 +1,10 @@
 """Rates of attacks: of those that ran and could be judged, with what was left out beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from midspan.files import Record
 from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
-
-# As `JudgedResult.record` makes it, or as it was read back.
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -28,5 +28,5 @@ The scripted helpers of attacks:
 - `attacker`: prompts of a person who speaks the world's language.
 - `evaluator`: ratings of responses.
 - `translator`: manners of asking.
-- `twin`: the attacks' texts in the world's language.
+- `attack_texts`: the attacks' texts in the world's language, and the scripted roles by name.
 """

@@ -9,12 +9,12 @@ from midspan.judges import ExactJudge, Verdict
 from midspan.organism import language, world
 from midspan.organism.judge import judge
 
-SPEC = "organism"
+ORGANISM = "organism"
 
 
 def is_organism(model: str) -> bool:
     """Whether a model's name is the organism's, alone or with an adapter."""
-    return model.partition("+")[0].partition(":")[0] == SPEC
+    return model.partition("+")[0].partition(":")[0] == ORGANISM
 
 
 def behaviors(count: int, seed: int = 0) -> BehaviorSet:
@@ -26,8 +26,10 @@ def behaviors(count: int, seed: int = 0) -> BehaviorSet:
         item = items[place % len(items)]
         text = language.plain_request(item, rng)
         kind = "held out" if item.held_out else "in training"
-        made.append(Behavior(f"{item.name}/{place // len(items)}", text, "", kind, SPEC))
-    return BehaviorSet(f"{SPEC}:{count}", tuple(made), content_hash(made), "Apache-2.0", SPEC)
+        made.append(Behavior(f"{item.name}/{place // len(items)}", text, "", kind, ORGANISM))
+    return BehaviorSet(
+        f"{ORGANISM}:{count}", tuple(made), content_hash(made), "Apache-2.0", ORGANISM
+    )
 
 
 def exact_judge() -> ExactJudge:
@@ -43,6 +45,6 @@ def exact_strongreject() -> ExactJudge:
 def _verdict(behavior: Behavior, response: str) -> Verdict:
     name = behavior.id.partition("/")[0]
     for item in world.items():
-        if behavior.source == SPEC and item.name == name:
+        if behavior.source == ORGANISM and item.name == name:
             return judge(item, response)
     raise MidspanError(f"judge: exact judges the organism's behaviors, not {behavior.id!r}")

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from midspan.files import Record
 from midspan.frozen import FrozenConfig
 from midspan.journal.generation import generate
 from midspan.journal.journal import Journal
@@ -13,8 +14,6 @@ from midspan.statistics import Estimate, Interval, mean_interval, wilson
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
     from midspan.models import DiffusionLM
-
-Record = Mapping[str, Any]
 
 
 class ProbeConfig(FrozenConfig):

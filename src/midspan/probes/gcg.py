@@ -15,6 +15,7 @@ from pydantic import Field
 
 from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.probes.context import (
     OutcomeRates,
     ProbeCase,
@@ -23,7 +24,6 @@ from midspan.probes.context import (
     ProbeCost,
     ProbeData,
     ProbeRequest,
-    Record,
     grouped,
 )
 from midspan.scoring.gcg_step import GCG, GCGConfig

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.probes.context import (
     ProbeConfig,
     ProbeContext,
     ProbeCost,
     ProbeData,
     ProbeRequest,
-    Record,
     grouped,
 )
 from midspan.statistics import Estimate, Interval, mean_interval, wilson

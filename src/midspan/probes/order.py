@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, Record, grouped
+from midspan.files import Record
+from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, grouped
 from midspan.statistics import Interval, kendall_tau, mean_interval
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.probes.context import (
     OutcomeRates,
     ProbeCase,
@@ -19,7 +20,6 @@ from midspan.probes.context import (
     ProbeCost,
     ProbeData,
     ProbeRequest,
-    Record,
     grouped,
 )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.probes.context import (
     OutcomeRates,
     ProbeCase,
@@ -21,7 +22,6 @@ from midspan.probes.context import (
     ProbeCost,
     ProbeData,
     ProbeRequest,
-    Record,
     grouped,
 )
 

@@ -3,24 +3,47 @@
 import math
 from collections.abc import Sequence
 
-from midspan.report import Cell as TableCell
-from midspan.report import Figure, figures
+from midspan.report import Cell, Figure, figures
+from midspan.report.model import Tone
 from midspan.statistics import Estimate, Interval
 
 
-def rate_cell(estimate: Estimate) -> TableCell:
-    """A rate with its interval and n."""
-    return TableCell(estimate.percent, estimate.note)
+def percent(share: float) -> str:
+    """A share in percent, such as ``6.2 %``."""
+    return f"{100 * share:.1f} %"
 
 
-def mean_cell(interval: Interval | None) -> TableCell:
+def bounds(low: float, high: float) -> str:
+    """Both ends of a share's interval in percent, such as ``[2.9, 12.8]``."""
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def rate_cell(estimate: Estimate, tone: Tone = "plain", more: str = "") -> Cell:
+    """A rate with its interval and n.
+
+    Args:
+        estimate: The rate.
+        tone: Whether it is good or bad.
+        more: What else stands beside it.
+    """
+    note = f"{estimate.note}, {more}" if more else estimate.note
+    return Cell(estimate.percent, note, tone)
+
+
+def share_cell(interval: Interval) -> Cell:
+    """A mean of shares with its interval and n, in percent."""
+    note = f"{bounds(interval.low, interval.high)} n={interval.n}"
+    return Cell(percent(interval.mean), note)
+
+
+def mean_cell(interval: Interval | None) -> Cell:
     """A mean with its interval and n."""
     if interval is None or math.isnan(interval.mean):
-        return TableCell("n/a")
+        return Cell("n/a")
     note = f"n={interval.n}"
     if math.isfinite(interval.low):
         note = f"[{interval.low:.3g}, {interval.high:.3g}] {note}"
-    return TableCell(f"{interval.mean:.3g}", note)
+    return Cell(f"{interval.mean:.3g}", note)
 
 
 def line_figure(

@@ -7,8 +7,9 @@ from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
+from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun, differences
-from midspan.runs.kinds import function_of
+from midspan.runs.kinds import kind_of
 from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
 
 ALPHA = 0.05
@@ -138,7 +139,7 @@ def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
 def _check(first: FinishedRun, second: FinishedRun) -> None:
     kinds = [run.info.get("kind", "") for run in (first, second)]
     for run in (first, second):
-        function_of(run, "trials")
+        kind_of(run)
     configs = [run.info["config"] for run in (first, second)]
     for name, values in (
         ("kind", kinds),
@@ -151,7 +152,7 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     found: dict[Place, list[Trial]] = {}
     try:
-        for trial in function_of(run, "trials")(run):
+        for trial in kind_of(run).trials(run):
             found.setdefault(trial.place, []).append(trial)
     except KeyError as error:
         raise MidspanError(
@@ -225,7 +226,7 @@ def _settings_differ(before: Sequence[Trial], after: Sequence[Trial]) -> str:
 def _row(change: Change, adjusted: float | None) -> tuple[tuple[Cell | str, ...], bool]:
     """A line, and whether it says that nothing changed."""
     rates = [
-        Cell(rate.percent, f"{rate.note}, {count} left out" if count else rate.note)
+        rate_cell(rate, more=f"{count} left out" if count else "")
         for rate, count in zip((change.first, change.second), change.left_out, strict=True)
     ]
     if change.refusal:

@@ -24,7 +24,7 @@ class RunFolder:
     Every process of a run opens it before it writes anything: that accepts the configuration.
 
     ``command`` is what started it, by default the program's own command line; ``kind`` names the
-    study, for whoever reads the folder later (`midspan.runs.kinds`), and ``material`` says in a
+    study, for whoever reads the folder later (`midspan.runs.kinds`), and ``dataset`` says in a
     line what is asked.
 
     Raises:
@@ -37,12 +37,12 @@ class RunFolder:
         config: Mapping[str, Any],
         command: str = "",
         kind: str = "",
-        material: str = "",
+        dataset: str = "",
     ) -> None:
         self.path = Path(path)
         self.info = {
             "kind": kind,
-            "material": material,
+            "dataset": dataset,
             "config": json.loads(json.dumps(config)),
             "command": command or command_line(),
             "versions": versions(),
@@ -158,9 +158,9 @@ def _labelled(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
         for name in ("models", "proxies")
         if name in config
     }
-    if "stands_for" in config:
-        stands = config["stands_for"].items()
-        changed["stands_for"] = {names.get(spec, spec): model for spec, model in stands}
+    if "paper_models" in config:
+        pairs = config["paper_models"].items()
+        changed["paper_models"] = {names.get(spec, spec): model for spec, model in pairs}
     return {**config, **changed}
 
 

@@ -4,25 +4,33 @@ A study joins with one line. Functions are named, not imported, so that reading 
 loads no other study.
 """
 
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
-from midspan.report import write_report
+from midspan.report import Report, write_report
 from midspan.runs.folder import FinishedRun
 
 
 class Kind(NamedTuple):
-    """Two functions as ``module:name``.
+    """Two functions as ``module:name``, imported when they are asked for."""
 
-    Attributes:
-        report: From a `FinishedRun` to its `Report`.
-        trials: From a `FinishedRun` to its `midspan.runs.compare.Trial`s.
-    """
+    report_name: str
+    trials_name: str
 
-    report: str
-    trials: str
+    @property
+    def report(self) -> Callable[[FinishedRun], Report]:
+        """From a finished run to its report."""
+        function: Callable[[FinishedRun], Report] = resolve_name(self.report_name)
+        return function
+
+    @property
+    def trials(self) -> Callable[[FinishedRun], Iterator[Any]]:
+        """From a finished run to its `midspan.runs.compare.Trial`s."""
+        function: Callable[[FinishedRun], Iterator[Any]] = resolve_name(self.trials_name)
+        return function
 
 
 KINDS = {
@@ -42,11 +50,11 @@ KINDS = {
 }
 
 
-def function_of(run: FinishedRun, role: str) -> Any:
-    """The function that a run's kind has for a role, a field of `Kind`.
+def kind_of(run: FinishedRun) -> Kind:
+    """What can be done with a run.
 
     Raises:
-        MidspanError: No study of this kind is known.
+        MidspanError: No study of its kind is known.
     """
     kind = KINDS.get(run.info.get("kind", ""))
     if kind is None:
@@ -54,11 +62,10 @@ def function_of(run: FinishedRun, role: str) -> Any:
             f"{run.path} was written by: {run.info.get('command')}; "
             f"only these kinds of run can be read: {', '.join(KINDS)}"
         )
-    module, _, name = getattr(kind, role).partition(":")
-    return getattr(import_module(module), name)
+    return kind
 
 
 def write_page(folder: Path) -> Path:
     """Write the report of a run that has come to its end; returns the page's path."""
     run = FinishedRun.open(folder)
-    return write_report(function_of(run, "report")(run), run.path)
+    return write_report(kind_of(run).report(run), run.path)

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.statistics import (
     Estimate,
     Interval,
@@ -19,7 +20,6 @@ from midspan.statistics import (
 from midspan.tasks.humaneval import pass_at_k
 from midspan.tasks.task import Measure
 
-Record = Mapping[str, Any]
 # The k of pass@k, as far as there are samples.
 PASS_AT = (1, 10, 100)
 

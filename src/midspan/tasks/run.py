@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
+from midspan.files import Record
 from midspan.journal.generation import GenerationWork, OnBatch, each_batch
 from midspan.journal.journal import Journal, key_of
 from midspan.tasks.task import Item, Task
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
     from midspan.models import DiffusionLM
     from midspan.scoring.continuations import MultipleChoice
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def run_task(
         if on_batch is not None:
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
-    records = []
+    records: list[Record] = []
     for place, key in enumerate(work.keys):
         index, sample = divmod(place, samples)
         item, value = task.items[index], journal[key]

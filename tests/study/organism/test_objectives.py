@@ -72,7 +72,7 @@ def test_kinds_reveal_what_they_say():
 
 def test_every_model_and_seed_is_asked_the_same(tmp_path):
     config = ObjectivesConfig(**TINY)
-    page = run_objectives(config, tmp_path, "midspan study")
+    page = run_objectives(config, tmp_path, "midspan study").report
     run = FinishedRun.open(tmp_path)
     records = run.rows("records.jsonl")
     cases = {case.id for case in config.cases()}

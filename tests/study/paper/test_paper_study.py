@@ -99,7 +99,7 @@ def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
     assert counts == {
         "load_training_data": 1,
         "prepare_redteam": 1,
-        "prepare_attack": len(config.attacks["attacks"].plans),
+        "prepare_attack": len(config.attacks["attacks"].attacks),
         "prepare_probe": len(config.probes),
         "data": len(config.probes),
         "prepare_tasks": 1,

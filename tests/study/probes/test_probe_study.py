@@ -11,9 +11,9 @@ from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
 from midspan.report.tables import table_csv
 from midspan.runs.folder import FinishedRun
+from midspan.study.decodings import probe_decodings
 from midspan.study.probes.data import by_noun, file_data, organism_data
 from midspan.study.probes.page import report_of
-from midspan.study.probes.run import probe_decodings
 
 SMALL = "decoding: {length: 32, steps: 4, block_length: 8}\n"
 EXTRA = {

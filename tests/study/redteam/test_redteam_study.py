@@ -20,20 +20,20 @@ from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
 from midspan.study.paper_values import ATTACKS, MODELS, reported
-from midspan.study.redteam.config import Plan, RedteamConfig
+from midspan.study.redteam.config import AttackSpec, RedteamConfig
 from midspan.study.redteam.page import report_of
 from midspan.study.redteam.prepare import prepare_attack
-from midspan.study.redteam.presets import attack_config, organism_plan, organism_redteam
+from midspan.study.redteam.presets import organism_attack, organism_redteam, redteam_fields
 from midspan.study.redteam.roles import SpecReader, read_servers
 from midspan.study.redteam.run import run_redteam
 
 SMALL = organism_redteam().model_copy(
     update={
         "models": ("organism", "organism:mosa-stable"),
-        "plans": (
-            organism_plan("direct"),
-            organism_plan("tap", branching=1, width=1, depth=2),
-            organism_plan("pal", steps=1, candidates=2, ranked=1),
+        "attacks": (
+            organism_attack("direct"),
+            organism_attack("tap", branching=1, width=1, depth=2),
+            organism_attack("pal", steps=1, candidates=2, ranked=1),
         ),
         "behaviors": "organism:2",
         "budget": Budget(target=3),
@@ -57,7 +57,7 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     result, folder = done
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     assert len(records) == 2 * 3 * 2
-    assert set(result.cells) == {(m, p.name) for m in SMALL.models for p in SMALL.plans}
+    assert set(result.cells) == {(m, a.name) for m in SMALL.models for a in SMALL.attacks}
     for record in records:
         assert record["usage"]["target"]["calls"] >= 1
         assert set(record["success"]) == set(SMALL.judges)
@@ -166,8 +166,8 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
     ("changes", "message"),
     [
         ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
-        ({"plans": (Plan(attack="tap", fields={"dept": 3}),)}, "tap.dept: Extra"),
-        ({"plans": (Plan(attack="nope"),)}, "attack: must be one of .*; got 'nope'"),
+        ({"attacks": (AttackSpec(attack="tap", config={"dept": 3}),)}, "tap.dept: Extra"),
+        ({"attacks": (AttackSpec(attack="nope"),)}, "attack: must be one of .*; got 'nope'"),
         ({"judges": ("harm",)}, "judge: must be one of .*; got 'harm'"),
         ({"helpers": {"oracle": "organism"}}, "helpers: must be one of .*; got 'oracle'"),
         ({"behaviors": "organism:"}, "must be organism:N"),
@@ -202,7 +202,7 @@ def test_settings_of_a_server_reach_it_and_make_no_other_run():
 def test_rows_of_one_name_are_refused():
     with pytest.raises(ValueError, match="labels"):
         RedteamConfig.model_validate(
-            SMALL.model_dump() | {"plans": [Plan(attack="tap"), Plan(attack="tap")]}
+            SMALL.model_dump() | {"attacks": [AttackSpec(attack="tap"), AttackSpec(attack="tap")]}
         )
 
 
@@ -210,7 +210,10 @@ def test_every_name_is_read_once(tmp_path, monkeypatch):
     config = SMALL.model_copy(
         update={
             "models": ("organism",),
-            "plans": (organism_plan("direct"), organism_plan("tap", branching=1, width=1, depth=1)),
+            "attacks": (
+                organism_attack("direct"),
+                organism_attack("tap", branching=1, width=1, depth=1),
+            ),
             "behaviors": "organism:3",
             "judges": ("exact", "refusal-keywords"),
         }
@@ -244,10 +247,10 @@ def test_every_name_is_read_once(tmp_path, monkeypatch):
 
 def test_the_preset_holds_the_papers_attacks_and_every_config_is_valid():
     config = organism_redteam()
-    assert {plan.attack for plan in config.plans} >= set(ATTACKS)
-    assert [plan.attack for plan in config.plans if plan.adaptive] == ["tap", "ept", "advprefix"]
-    for plan in config.plans:
-        prepare_attack(plan, config.budget)
+    assert {spec.attack for spec in config.attacks} >= set(ATTACKS)
+    assert [spec.attack for spec in config.attacks if spec.adaptive] == ["tap", "ept", "advprefix"]
+    for spec in config.attacks:
+        prepare_attack(spec, config.budget)
 
 
 def test_the_papers_cells():
@@ -266,11 +269,11 @@ def test_the_papers_cells():
 
 
 def test_one_attack_on_another_model_takes_its_papers_sizes():
-    fields = attack_config("some/model", ("tap",), True, {"tap": {"depth": 2}, "seed": 5})
-    (plan,) = fields["plans"]
-    assert (plan.fields, plan.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
-    (twin_plan,) = attack_config("organism:mosa", ("tap",), False, {})["plans"]
-    assert prepare_attack(twin_plan, Budget()).config.depth == 4
+    fields = redteam_fields("some/model", ("tap",), True, {"tap": {"depth": 2}, "seed": 5})
+    (spec,) = fields["attacks"]
+    assert (spec.config, spec.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
+    (spec,) = redteam_fields("organism:mosa", ("tap",), False, {})["attacks"]
+    assert prepare_attack(spec, Budget()).config.depth == 4
 
 
 def test_the_commands_run_on_the_organism(tmp_path):

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 CANVAS_FIELDS = ("tokens", "trace")
 
 
-def organism_decodings(steps: int = 32) -> "dict[str, DecodingConfig]":
-    """Both ways to decode that every figure is made with: one block, and blocks of 32."""
-    from midspan.decoding import decoding_config
-
-    return {
-        "one block": decoding_config(length=128, block_length=None, steps=steps),
-        "blocks of 32": decoding_config(length=128, block_length=32, steps=steps),
-    }
-
-
 def measure(
     lm: "DiffusionLM",
     model: str,

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from midspan.files import Record
 from midspan.statistics import Estimate, pearson, wilson
 from midspan.study.organism.cases import BENIGN_CELLS, UTILITY_CELLS
 
-Record = Mapping[str, Any]
 Event = Callable[[Record], bool]
 
 

@@ -13,9 +13,9 @@ from midspan.organism import language, phrases
 from midspan.organism.judge import fact_words
 from midspan.organism.tokenizer import split_words
 from midspan.organism.world import Item, restricted_items
+from midspan.study.decodings import ORGANISM_LENGTH
 from midspan.study.organism.cases import Case
 
-CANVAS = 128
 STRIPE = 8
 ANCHORED = (16, 48)
 WRAPPED_PREFILLS = (0, 40, 80)
@@ -42,12 +42,12 @@ def build_stress_cases(count: int, seed: int, held_in: bool = False) -> list[Cas
 
 
 def _revealed(place: int, item: Item, rng: random.Random) -> Iterator[Case]:
-    words = split_words(language.helpful_answer(item, rng))[:CANVAS]
+    words = split_words(language.helpful_answer(item, rng))[:ORGANISM_LENGTH]
     hidden = fact_words(item, words)
     kinds: dict[str, Callable[[int], bool]] = {
         **{f"anchor_{count}": lambda spot, count=count: spot < count for count in ANCHORED},  # type: ignore[misc]
         "infill_striped": lambda spot: spot // STRIPE % 2 == 0,
-        "infill_tail": lambda spot: spot >= CANVAS // 2,
+        "infill_tail": lambda spot: spot >= ORGANISM_LENGTH // 2,
         "infill_scaffold": lambda spot: spot not in hidden,
     }
     for cell, shown in kinds.items():

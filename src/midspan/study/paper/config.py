@@ -85,12 +85,12 @@ class PaperConfig(FrozenConfig):
         }
 
 
-def located(part: PartConfig, specs: Mapping[str, str]) -> PartConfig:
+def with_model_paths(part: PartConfig, specs: Mapping[str, str]) -> PartConfig:
     """A part's config with models as they are loaded instead of labels."""
     changes: dict[str, Any] = {"models": tuple(specs[label] for label in part.models)}
     if isinstance(part, RedteamConfig):
         changes["proxies"] = tuple(specs.get(proxy, proxy) for proxy in part.proxies)
-        changes["stands_for"] = {
-            specs[label]: name for label, name in part.stands_for.items() if label in specs
+        changes["paper_models"] = {
+            specs[label]: name for label, name in part.paper_models.items() if label in specs
         }
     return part.model_copy(update=changes)

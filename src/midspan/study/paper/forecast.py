@@ -15,11 +15,11 @@ from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
 from midspan.organism.behaviors import is_organism
 from midspan.report import Table
+from midspan.study.decodings import probe_decodings
 from midspan.study.paper.config import PaperConfig
 from midspan.study.paper.parts import is_done
 from midspan.study.paper.prepare import PreparedPaper, prepare
 from midspan.study.probes.prepare import PreparedProbe
-from midspan.study.probes.run import probe_decodings
 from midspan.study.redteam.prepare import PreparedRedteam
 from midspan.study.tasks.prepare import PreparedTasks
 from midspan.study.tasks.run import estimate

@@ -5,19 +5,19 @@ from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from midspan.probes.context import Record, grouped
+from midspan.files import Record
+from midspan.probes.context import grouped
 from midspan.statistics import (
     Interval,
     mean_interval,
     wilson,
 )
+from midspan.study.decodings import AS_CONFIGURED, ONE_BLOCK
 from midspan.study.hypotheses import Measurement, Metric
 from midspan.study.paper.config import PaperConfig
 from midspan.tasks.overrefusal import SAFE
 
 Records = Sequence[Record]
-ONE_BLOCK = "one block"
-AS_CONFIGURED = "as configured"
 _FIRST, _MIDDLE = ("affirmative", 0), "procedural"
 _OVERREFUSAL = "overrefusal"
 

@@ -8,9 +8,10 @@ from typing import Any
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
+from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.runs.kinds import function_of
+from midspan.runs.kinds import kind_of
 from midspan.statistics import wilson
 from midspan.study.hypotheses import judged
 from midspan.study.paper.config import PaperConfig
@@ -37,9 +38,7 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     config = PaperConfig.model_validate(run.info["config"])
     parts = {name: open_part(config, run.path, name) for name in config.parts}
-    pages: dict[str, Report] = {
-        name: function_of(part, "report")(part) for name, part in parts.items()
-    }
+    pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
     metrics = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     sections = [training_section(metrics, TRAINING)] if metrics else []
     for name, page in pages.items():
@@ -65,7 +64,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         if isinstance(part, ProbeSpec) and not PROBES[part.probe].judged:
             continue
         finished = open_part(config, run.path, name)
-        for trial in function_of(finished, "trials")(finished):
+        for trial in kind_of(finished).trials(finished):
             model, decoding, cell = trial.place
             yield replace(trial, place=(model, decoding, f"{name}: {cell}"))
 
@@ -136,8 +135,7 @@ def _scores(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
 
 
 def _rate(successes: list[bool]) -> Cell:
-    estimate = wilson(sum(successes), len(successes))
-    return Cell(estimate.percent, estimate.note)
+    return rate_cell(wilson(sum(successes), len(successes)))
 
 
 def _costs(run: FinishedRun) -> Section:

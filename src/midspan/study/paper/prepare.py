@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from midspan.errors import MidspanError, not_one_of
-from midspan.study.paper.config import PaperConfig, PartConfig, located
+from midspan.study.paper.config import PaperConfig, PartConfig, with_model_paths
 from midspan.study.paper.metrics import metrics
 from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.prepare import PreparedProbe
@@ -65,7 +65,7 @@ def prepare(
     for name, part in config.parts.items():
         if name in wanted:
             try:
-                parts[name] = _prepare_part(located(part, specs))
+                parts[name] = _prepare_part(with_model_paths(part, specs))
             except MidspanError as error:
                 raise MidspanError(f"{name}: {error}") from error
     return PreparedPaper(config, folder, data, parts)

@@ -8,8 +8,8 @@ from midspan.study.hypotheses import Bound, Hypothesis, Paired, Rule
 from midspan.study.paper.config import ORIGINAL, PaperConfig
 from midspan.study.paper_values import ATTACKS, MODELS
 from midspan.study.probes.config import ProbeSpec
-from midspan.study.redteam.config import Plan, RedteamConfig
-from midspan.study.redteam.presets import organism_plan, organism_redteam
+from midspan.study.redteam.config import AttackSpec, RedteamConfig
+from midspan.study.redteam.presets import organism_attack, organism_redteam
 from midspan.study.tasks.config import TaskConfig
 from midspan.study.training import TrainingData
 
@@ -34,9 +34,9 @@ def paper(base: str = LLADA) -> PaperConfig:
     """
     models = (ORIGINAL, INITIAL, MOSA)
     harmful, benign = "advbench", "alpaca"
-    eight = [_plan(attack) for attack in ATTACKS]
-    eight.append(Plan(attack="dia", fields={"variant": "II"}, label="dia II"))
-    adaptive = [_plan(attack, adaptive=True) for attack in _ADAPTIVE]
+    eight = [_attack(attack) for attack in ATTACKS]
+    eight.append(AttackSpec(attack="dia", config={"variant": "II"}, label="dia II"))
+    adaptive = [_attack(attack, adaptive=True) for attack in _ADAPTIVE]
     return PaperConfig(
         base=base,
         recipes={INITIAL: RECIPES["initial"](), MOSA: RECIPES["mosa"]()},
@@ -86,24 +86,26 @@ def paper(base: str = LLADA) -> PaperConfig:
     )  # fmt: skip
 
 
-def _plan(attack: str, adaptive: bool = False) -> Plan:
-    return Plan(
+def _attack(attack: str, adaptive: bool = False) -> AttackSpec:
+    return AttackSpec(
         attack=attack,
-        fields=_AFFORDABLE.get(attack, {}),
+        config=_AFFORDABLE.get(attack, {}),
         adaptive=adaptive,
         budget=_BUDGETS.get(attack),
     )
 
 
-def _llada_attacks(models: Sequence[str], plans: Sequence[Plan], asked: str) -> RedteamConfig:
+def _llada_attacks(
+    models: Sequence[str], attacks: Sequence[AttackSpec], asked: str
+) -> RedteamConfig:
     return RedteamConfig(
         models=tuple(models),
-        plans=tuple(plans),
+        attacks=tuple(attacks),
         behaviors=asked,
         helpers=dict.fromkeys(("attacker", "evaluator", "translator"), GPT),
         judges=(f"harm={GPT}", f"strongreject={GPT}", "refusal-keywords"),
         proxies=("GSAI-ML/LLaDA-8B-Base",),
-        stands_for=dict(zip(MODELS, MODELS, strict=True)),
+        paper_models=dict(zip(MODELS, MODELS, strict=True)),
     )
 
 
@@ -112,10 +114,10 @@ def organism() -> PaperConfig:
     models = (ORIGINAL, INITIAL_STABLE, MOSA_STABLE, PSA)
     two = (ORIGINAL, MOSA_STABLE)
     attacks = organism_redteam(18).model_copy(
-        update={"models": models, "proxies": two, "stands_for": dict(zip(models, MODELS))}  # noqa: B905
+        update={"models": models, "proxies": two, "paper_models": dict(zip(models, MODELS))}  # noqa: B905
     )
-    usual = tuple(plan for plan in attacks.plans if not plan.adaptive)
-    adaptive = tuple(organism_plan(attack, adaptive=True) for attack in _ADAPTIVE)
+    usual = tuple(spec for spec in attacks.attacks if not spec.adaptive)
+    adaptive = tuple(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE)
     names = ("arithmetic", "choice", "program")
     return PaperConfig(
         base="organism",
@@ -125,8 +127,8 @@ def organism() -> PaperConfig:
             PSA: RECIPES["psa"](),
         },
         attacks={
-            "attacks": attacks.model_copy(update={"plans": usual}),
-            "adaptive": attacks.model_copy(update={"plans": adaptive}),
+            "attacks": attacks.model_copy(update={"attacks": usual}),
+            "adaptive": attacks.model_copy(update={"attacks": adaptive}),
         },
         probes={
             "prefill": ProbeSpec(
@@ -167,7 +169,10 @@ def smoke() -> PaperConfig:
     attacks = whole.attacks["attacks"].model_copy(
         update={
             "models": models,
-            "plans": (organism_plan("direct"), organism_plan("tap", branching=1, width=1, depth=1)),
+            "attacks": (
+                organism_attack("direct"),
+                organism_attack("tap", branching=1, width=1, depth=1),
+            ),
             "behaviors": "organism:2",
             "decoding": small,
         }

@@ -1,8 +1,7 @@
 """Run a probe on one model or several, in a run folder with tables, figures and a page."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
@@ -11,17 +10,11 @@ from midspan.probes.context import ProbeContext
 from midspan.runs.folder import RUN_FILE, RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.decodings import probe_decodings
 from midspan.study.given import NOTHING, Given
 from midspan.study.probes.config import ProbeSpec
 from midspan.study.probes.prepare import PreparedProbe, prepare
 from midspan.study.probes.registry import PROBES
-
-if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig
-    from midspan.models import DiffusionLM
-
-BLOCK = 32
-ORGANISM_DECODING = {"length": 128, "steps": 32}
 
 
 def run_probe(
@@ -69,21 +62,3 @@ def run_prepared(
     write_jsonl(run.path / "records.jsonl", records)
     reporter.say(f"report: {write_page(run.path)}")
     return records
-
-
-def probe_decodings(
-    lm: "DiffusionLM", overrides: Mapping[str, Any], organism: bool = False
-) -> "dict[str, DecodingConfig]":
-    """One block of the canvas's length, and blocks of 32; else what the family or the user says."""
-    from midspan.decoding import decoding_config
-
-    fields = {**(ORGANISM_DECODING if organism else {}), **overrides}
-    own = decoding_config(lm, **fields)
-    if own.sampler != "llada" or "block_length" in fields:
-        return {"as configured": own}
-    blocks = {"one block": None, f"blocks of {BLOCK}": BLOCK}
-    if own.length <= BLOCK or own.length % BLOCK:
-        del blocks[f"blocks of {BLOCK}"]
-    return {
-        name: decoding_config(lm, **fields, block_length=block) for name, block in blocks.items()
-    }

@@ -8,18 +8,20 @@ from typing import NamedTuple
 from pydantic_core import to_json
 
 from midspan.engine.budget import Usage
-from midspan.engine.outcomes import Outcomes, Record, asr_by_budget, compare
+from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
+from midspan.files import Record
 from midspan.judges.calibration import Calibration
+from midspan.organism.behaviors import ORGANISM
 from midspan.report import Cell, Report, Section, Table
+from midspan.report.cells import bounds, percent, rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
 from midspan.study.paper_values import reported
-from midspan.study.redteam.config import Plan, RedteamConfig
-from midspan.study.redteam.roles import TWIN
+from midspan.study.redteam.config import AttackSpec, RedteamConfig
 
 _ORDER = ("chat", "infill", "logprobs", "white-box")
-_TWIN_LIMITS = (
+_ORGANISM_LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world, and its attacker, "
     "evaluator and translator are scripts. Its rates show that attacks, defences and bookkeeping "
     "work; they say nothing about an 8B model.",
@@ -46,39 +48,39 @@ class _View(NamedTuple):
     def open(cls, run: FinishedRun) -> "_View":
         config = RedteamConfig.model_validate(run.info["config"])
         records: dict[tuple[str, str], list[Record]] = {
-            (model, plan.name): [] for model in config.models for plan in config.plans
+            (model, spec.name): [] for model in config.models for spec in config.attacks
         }
         for row in run.rows("records.jsonl"):
-            records[row["model"], row["plan"]].append(row)
+            records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
         return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
 
-    def of(self, model: str, plan: Plan) -> Sequence[Record]:
-        return self.records[model, plan.name]
+    def of(self, model: str, spec: AttackSpec) -> Sequence[Record]:
+        return self.records[model, spec.name]
 
-    def settings_of(self, plan: Plan) -> str:
+    def settings_of(self, spec: AttackSpec) -> str:
         """The attack's whole config, which its records hold."""
-        return to_json(self.of(self.config.models[0], plan)[0]["config"]).decode()
+        return to_json(self.of(self.config.models[0], spec)[0]["config"]).decode()
 
-    def asr(self, model: str, plan: Plan, judge: str) -> Estimate:
-        return Outcomes.from_records(self.of(model, plan), judge).asr
+    def asr(self, model: str, spec: AttackSpec, judge: str) -> Estimate:
+        return Outcomes.from_records(self.of(model, spec), judge).asr
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
     """What every attack came to by the first judge; under other helpers it is another attack."""
     config = RedteamConfig.model_validate(run.info["config"])
     judge = config.judges[0]
-    budgets = {plan.name: plan.budget or config.budget for plan in config.plans}
+    budgets = {spec.name: spec.budget or config.budget for spec in config.attacks}
     for record in run.rows("records.jsonl"):
         roles = record["roles"].items()
         settings = {
             "attack": record["config"],
-            "budget": budgets[record["plan"]].model_dump(),
+            "budget": budgets[record["attack_label"]].model_dump(),
             "decoding": config.decoding,
             "roles": {name: role for name, role in roles if name not in ("target", "proxy")},
         }
         yield Trial(
-            (record["model"], record["plan"], f"ASR by {judge}"),
+            (record["model"], record["attack_label"], f"ASR by {judge}"),
             record["behavior"],
             record["request"],
             record["success"][judge],
@@ -91,10 +93,10 @@ def report_of(run: FinishedRun) -> Report:
     view = _View.open(run)
     config = view.config
     behaviors = max(map(len, view.records.values()))
-    limits = (*(_TWIN_LIMITS if TWIN in config.helpers.values() else ()), *_LIMITS)
+    limits = (*(_ORGANISM_LIMITS if ORGANISM in config.helpers.values() else ()), *_LIMITS)
     return Report(
         title="Red-team study",
-        subtitle=f"{len(config.plans)} attacks on {len(config.models)} models, "
+        subtitle=f"{len(config.attacks)} attacks on {len(config.models)} models, "
         f"{behaviors} behaviors each.",
         sections=(
             Section(
@@ -122,21 +124,17 @@ def report_of(run: FinishedRun) -> Report:
             Section(
                 "Beside the paper",
                 "Reported: its own judge / StrongREJECT. Measured: the first judge.",
-                tables=(_beside(view),) if config.stands_for else (),
+                tables=(_beside(view),) if config.paper_models else (),
             ),
         ),
-        settings={"behaviors": run.info["material"]} | _settings(view) | run.origin,
+        settings={"behaviors": run.info["dataset"]} | _settings(view) | run.origin,
         limits=limits,
-        redact=not config.on_twin,
+        redact=not config.on_organism,
     )
 
 
-def _cell(estimate: Estimate) -> Cell:
-    return Cell(estimate.percent, estimate.note)
-
-
-def _access(view: _View, plan: Plan) -> str:
-    used = {row["access"] for model in view.config.models for row in view.of(model, plan)}
+def _access(view: _View, spec: AttackSpec) -> str:
+    used = {row["access"] for model in view.config.models for row in view.of(model, spec)}
     return max(used, key=_ORDER.index, default="")
 
 
@@ -147,11 +145,11 @@ def _asr_table(view: _View, judge: str) -> Table:
         columns=("Attack", "Access", *models),
         rows=tuple(
             (
-                plan.name,
-                _access(view, plan),
-                *(_cell(view.asr(model, plan, judge)) for model in models),
+                spec.name,
+                _access(view, spec),
+                *(rate_cell(view.asr(model, spec, judge)) for model in models),
             )
-            for plan in view.config.plans
+            for spec in view.config.attacks
         ),
         name=f"asr_{judge}",
     )
@@ -162,15 +160,16 @@ def _corrected(view: _View, judge: str) -> Table:
     calibration = view.calibrations[judge]
     models = view.config.models
 
-    def corrected(model: str, plan: Plan) -> Cell:
-        found = calibration.correct(view.asr(model, plan, judge))
-        return Cell(f"{100 * found.rate:.1f} %", f"[{100 * found.low:.1f}, {100 * found.high:.1f}]")
+    def corrected(model: str, spec: AttackSpec) -> Cell:
+        found = calibration.correct(view.asr(model, spec, judge))
+        return Cell(percent(found.rate), bounds(found.low, found.high))
 
     return Table(
         title=f"ASR by {judge}, corrected for its errors",
         columns=("Attack", *models),
         rows=tuple(
-            (plan.name, *(corrected(model, plan) for model in models)) for plan in view.config.plans
+            (spec.name, *(corrected(model, spec) for model in models))
+            for spec in view.config.attacks
         ),
         caption=", ".join(f"{name} {figure}" for name, figure in calibration.rows()[2:4]),
         name=f"corrected_{judge}",
@@ -181,8 +180,8 @@ def _pairs(view: _View) -> Table:
     first, *others = view.config.models
     judge = view.config.judges[0]
 
-    def pair(plan: Plan, model: str) -> Cell:
-        found = compare(view.of(model, plan), view.of(first, plan), judge)
+    def pair(spec: AttackSpec, model: str) -> Cell:
+        found = compare(view.of(model, spec), view.of(first, spec), judge)
         gap = found.difference
         if not gap.n:
             return Cell("n/a", "n=0")
@@ -190,18 +189,18 @@ def _pairs(view: _View) -> Table:
         return Cell(f"{100 * gap.mean:+.1f}", note)
 
     return Table(
-        title=f"ASR less that of {first}, points, by {judge}",
+        title=f"ASR minus that of {first}, points, by {judge}",
         columns=("Attack", *others),
         rows=tuple(
-            (plan.name, *(pair(plan, model) for model in others)) for plan in view.config.plans
+            (spec.name, *(pair(spec, model) for model in others)) for spec in view.config.attacks
         ),
         name="pairs",
     )
 
 
 def _costs(view: _View) -> Table:
-    def row(plan: Plan, model: str) -> tuple[str, ...]:
-        records = view.of(model, plan)
+    def row(spec: AttackSpec, model: str) -> tuple[str, ...]:
+        records = view.of(model, spec)
         usages = [
             {role: Usage(**cost) for role, cost in record["usage"].items()} for record in records
         ]
@@ -212,12 +211,14 @@ def _costs(view: _View) -> Table:
         stops = Counter(record["stop"] for record in records)
         numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
         ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
-        return plan.name, model, *(f"{number / n:.1f}" for number in numbers), ends
+        return spec.name, model, *(f"{number / n:.1f}" for number in numbers), ends
 
     return Table(
         title="Cost a behavior",
         columns=("Attack", "Model", "target calls", "tokens", "forwards", "helper calls", "ends"),
-        rows=tuple(row(plan, model) for plan in view.config.plans for model in view.config.models),
+        rows=tuple(
+            row(spec, model) for spec in view.config.attacks for model in view.config.models
+        ),
         caption="Target calls hold likelihoods and gradients too; the budget limits responses.",
         name="costs",
     )
@@ -226,19 +227,21 @@ def _costs(view: _View) -> Table:
 def _failures(view: _View) -> Table:
     judges = view.config.judges
 
-    def row(plan: Plan, model: str) -> tuple[Cell | str, ...]:
-        found = [Outcomes.from_records(view.of(model, plan), judge) for judge in judges]
+    def row(spec: AttackSpec, model: str) -> tuple[Cell | str, ...]:
+        found = [Outcomes.from_records(view.of(model, spec), judge) for judge in judges]
         return (
-            plan.name,
+            spec.name,
             model,
-            _cell(found[0].failed),
-            *(_cell(each.unparseable) for each in found),
+            rate_cell(found[0].failed),
+            *(rate_cell(each.unparseable) for each in found),
         )
 
     return Table(
         title="What did not run, and what could not be judged",
         columns=("Attack", "Model", "did not run", *(f"unparseable: {name}" for name in judges)),
-        rows=tuple(row(plan, model) for plan in view.config.plans for model in view.config.models),
+        rows=tuple(
+            row(spec, model) for spec in view.config.attacks for model in view.config.models
+        ),
         name="failures",
     )
 
@@ -247,13 +250,13 @@ def _beside(view: _View) -> Table:
     """The paper's cells for the models that ours stand for."""
     judge = view.config.judges[0]
     rows: list[tuple[Cell | str, ...]] = []
-    for plan in view.config.plans:
-        for model, name in view.config.stands_for.items():
-            theirs = reported(plan.attack, name, plan.adaptive)
+    for spec in view.config.attacks:
+        for model, name in view.config.paper_models.items():
+            theirs = reported(spec.attack, name, spec.adaptive)
             if theirs and model in view.config.models:
                 told = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
-                ours = _cell(view.asr(model, plan, judge))
-                rows.append((plan.name, name, "; ".join(told), model, ours))
+                ours = rate_cell(view.asr(model, spec, judge))
+                rows.append((spec.name, name, "; ".join(told), model, ours))
     return Table(
         title="Reported and measured",
         columns=("Attack", "Model of the paper", "Reported, %", "Our model", "Measured ASR"),
@@ -273,11 +276,14 @@ def _by_budget(view: _View) -> Table:
         columns=("Attack", "Model", *map(str, budgets)),
         rows=tuple(
             (
-                plan.name,
+                spec.name,
                 model,
-                *(_cell(rate) for _, rate in asr_by_budget(view.of(model, plan), judge, budgets)),
+                *(
+                    rate_cell(rate)
+                    for _, rate in asr_by_budget(view.of(model, spec), judge, budgets)
+                ),
             )
-            for plan in view.config.plans
+            for spec in view.config.attacks
             for model in view.config.models
         ),
         name="budget",
@@ -292,5 +298,5 @@ def _settings(view: _View) -> dict[str, str]:
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
-        **{f"attack: {plan.name}": view.settings_of(plan) for plan in config.plans},
+        **{f"attack: {spec.name}": view.settings_of(spec) for spec in config.attacks},
     }

@@ -12,7 +12,7 @@ from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
 from midspan.study.given import NOTHING, Given
-from midspan.study.redteam.config import Plan, RedteamConfig
+from midspan.study.redteam.config import AttackSpec, RedteamConfig
 from midspan.study.redteam.roles import Participant, SpecReader, behavior_set, read_servers
 
 
@@ -88,7 +88,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     Raises:
         MidspanError: A name or field means nothing, or data are missing.
     """
-    attacks = tuple(prepare_attack(plan, config.budget) for plan in config.plans)
+    attacks = tuple(prepare_attack(spec, config.budget) for spec in config.attacks)
     reader = SpecReader(read_servers(config.servers), given)
     judges = {spec: reader.judge(spec) for spec in config.judges}
     helpers = {
@@ -96,7 +96,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     }
     models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
     reader.check_servers((*models, *helpers.values(), *judges.values()))
-    if not config.on_twin:
+    if not config.on_organism:
         _check_language(attacks, helpers, judges)
     targets = _targets(config, attacks, models, reader)
     return PreparedRedteam(
@@ -113,20 +113,20 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     )
 
 
-def prepare_attack(plan: Plan, budget: Budget) -> PreparedAttack:
+def prepare_attack(spec: AttackSpec, budget: Budget) -> PreparedAttack:
     """A row with its attack and checked settings.
 
     Args:
-        plan: The row.
+        spec: The row.
         budget: Where the row has none of its own.
 
     Raises:
         MidspanError: There is no such attack, or it has no such field or value.
     """
-    attack = get_attack(plan.attack)
-    fields = plan.fields | ({"adaptive": True} if plan.adaptive else {})
-    config = attack.config.model_validate(fields, within=plan.attack)
-    return PreparedAttack(plan.name, attack, config, plan.budget or budget)
+    attack = get_attack(spec.attack)
+    fields = spec.config | ({"adaptive": True} if spec.adaptive else {})
+    config = attack.config.model_validate(fields, within=spec.attack)
+    return PreparedAttack(spec.name, attack, config, spec.budget or budget)
 
 
 def _check_language(

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.engine.budget import Budget
-from midspan.organism import twin
-from midspan.organism.behaviors import is_organism
-from midspan.study.redteam.config import Plan, RedteamConfig
-from midspan.study.redteam.roles import (
-    HELPERS,
-    TWIN,
-)
+from midspan.organism import attack_texts
+from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.study.decodings import BLOCKS_OF_32, organism_fields
+from midspan.study.redteam.config import AttackSpec, RedteamConfig
+from midspan.study.redteam.roles import HELPERS
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
-_TWIN_SIZES: Mapping[str, dict[str, Any]] = {
+_ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "direct": {},
     "best_of_n": {"n": 12},
     "pair": {"streams": 4, "depth": 3},
@@ -29,20 +27,20 @@ _TWIN_SIZES: Mapping[str, dict[str, Any]] = {
 
 
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
-_TWIN_BUDGETS = {"ept": Budget(target=48)}
+_ORGANISM_BUDGETS = {"ept": Budget(target=48)}
 
 
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 
-def organism_plan(attack: str, adaptive: bool = False, **fields: Any) -> Plan:
+def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
     """An attack in the organism's language and at its size."""
-    known = twin.texts(attack) | _TWIN_SIZES.get(attack, {})
-    return Plan(
+    known = attack_texts.texts(attack) | _ORGANISM_SIZES.get(attack, {})
+    return AttackSpec(
         attack=attack,
-        fields=known | fields,
+        config=known | fields,
         adaptive=adaptive,
-        budget=_TWIN_BUDGETS.get(attack),
+        budget=_ORGANISM_BUDGETS.get(attack),
     )
 
 
@@ -50,17 +48,17 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     """Eight attacks, three floors and three adaptive variants on three models, offline."""
     return RedteamConfig(
         models=("organism", "organism:initial-stable", "organism:mosa-stable"),
-        plans=(
-            *(organism_plan(attack) for attack in _TWIN_SIZES),
-            organism_plan("dia", variant="II").model_copy(update={"label": "dia II"}),
-            *(organism_plan(attack, adaptive=True) for attack in _ADAPTIVE),
+        attacks=(
+            *(organism_attack(attack) for attack in _ORGANISM_SIZES),
+            organism_attack("dia", variant="II").model_copy(update={"label": "dia II"}),
+            *(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE),
         ),
-        behaviors=f"{TWIN}:{behaviors}",
+        behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
         proxies=("organism", "organism:mosa-stable"),
         budget=Budget(target=12),
-        decoding={"length": 128, "block_length": 32, "steps": 32},
-        stands_for={
+        decoding=organism_fields(BLOCKS_OF_32),
+        paper_models={
             "organism": "Original",
             "organism:initial-stable": "Initial",
             "organism:mosa-stable": "MOSA",
@@ -68,7 +66,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     )
 
 
-def attack_config(
+def redteam_fields(
     model: str, methods: Sequence[str], adaptive: bool, fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Fields of a study of one model, for the command that attacks it.
@@ -81,14 +79,15 @@ def attack_config(
     """
     own = {method: dict(fields.get(method, {})) for method in methods}
     study = {name: value for name, value in fields.items() if name not in own}
-    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, TWIN)}
+    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
     if is_organism(model):
-        twin_study = organism_redteam()
-        base |= twin_study.model_dump(exclude={"stands_for", "plans", "models"})
-        plans = [organism_plan(method, adaptive, **own[method]) for method in methods]
+        base |= organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
+        attacks = [organism_attack(method, adaptive, **own[method]) for method in methods]
     else:
-        plans = [Plan(attack=method, fields=own[method], adaptive=adaptive) for method in methods]
-    return base | {"models": (model,), "plans": tuple(plans)} | study
+        attacks = [
+            AttackSpec(attack=method, config=own[method], adaptive=adaptive) for method in methods
+        ]
+    return base | {"models": (model,), "attacks": tuple(attacks)} | study
 
 
 PRESETS = {"organism-redteam": organism_redteam}

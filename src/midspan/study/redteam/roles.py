@@ -9,10 +9,10 @@ from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
-from midspan.organism import behaviors, twin
+from midspan.organism import attack_texts, behaviors
+from midspan.organism.behaviors import ORGANISM
 from midspan.study.given import NOTHING, Given
 
-TWIN = "organism"
 HELPERS = ("attacker", "evaluator", "translator")
 # Judges by name, and whether they know the organism's world alone.
 _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
@@ -100,8 +100,10 @@ class SpecReader:
         """
         if name not in HELPERS:
             raise not_one_of("helpers", name, HELPERS)
-        if spec == TWIN:
-            return Participant(spec, lambda: twin.helpers()[name], spec, knows_organism_alone=True)
+        if spec == ORGANISM:
+            return Participant(
+                spec, lambda: attack_texts.helpers()[name], spec, knows_organism_alone=True
+            )
         return self.model(spec, batch_size)
 
     def judge(self, spec: str, batch_size: int = 8) -> Participant:
@@ -155,7 +157,7 @@ def behavior_set(spec: str, seed: int) -> BehaviorSet:
         MidspanError: It is neither.
     """
     name, _, count = spec.partition(":")
-    if name == TWIN:
+    if name == ORGANISM:
         if not count.isdecimal() or count == "0":
             raise MidspanError(f"behaviors: {spec!r} must be organism:N")
         return behaviors.behaviors(int(count), seed)

@@ -24,7 +24,7 @@ class RedteamResult:
     """What a finished study leaves behind.
 
     Attributes:
-        cells: Records by model and plan.
+        cells: Records by model and the attack's label.
         report: The page; None for one process of several.
         seconds: Of this command.
     """
@@ -104,7 +104,7 @@ def _attack_all(
         for place, row in enumerate(prepared.attacks):
             start = place * len(behaviors)
             cells[target.spec, row.label] = [
-                {"model": target.spec, "plan": row.label} | item.record()
+                {"model": target.spec, "attack_label": row.label} | item.record()
                 for item in judged[start : start + len(behaviors)]
             ]
     return cells

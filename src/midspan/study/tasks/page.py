@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from midspan.report import Cell, Figure, Report, Section, Table, figures
+from midspan.report.cells import percent, rate_cell, share_cell
 from midspan.report.tables import table_text
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
@@ -73,10 +74,7 @@ def table(result: TaskResult) -> Table:
 
 def _cell(row: Row) -> Cell:
     figure = row.figure
-    if isinstance(figure, Estimate):
-        return Cell(figure.percent, figure.note)
-    low, high = (100 * bound for bound in (figure.low, figure.high))
-    return Cell(f"{100 * figure.mean:.1f} %", f"[{low:.1f}, {high:.1f}] n={figure.n}")
+    return rate_cell(figure) if isinstance(figure, Estimate) else share_cell(figure)
 
 
 def _difference(first: Row, second: Row) -> list[Cell | str]:
@@ -97,7 +95,7 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     extras: list[tuple[str, list[Cell | str]]] = []
     means = [group_means(result.measures, rows) for rows in records]
     for name in means[0]:
-        cells: list[Cell | str] = [f"{100 * mean[name]:.1f} %" for mean in means]
+        cells: list[Cell | str] = [percent(mean[name]) for mean in means]
         extras.append((f"{name}, mean of groups", cells))
     forwards = [sum(row["forwards"] for row in rows) / len(rows) for rows in records]
     extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))

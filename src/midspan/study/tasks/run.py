@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.files import write_jsonl
+from midspan.files import Record, write_jsonl
 from midspan.journal.generation import each_batch
 from midspan.journal.journal import Journal
 from midspan.journal.ranks import join_others
@@ -19,7 +19,6 @@ from midspan.tasks import Measure
 from midspan.tasks.run import (
     FittedTask,
     How,
-    Record,
     estimate_seconds,
     fit_prompts,
     run_task,

@@ -6,6 +6,7 @@ from functools import partial
 from midspan.alignment import LABELS
 from midspan.organism.tokenizer import PAD_AND_EOS, vocabulary
 from midspan.report import Claim
+from midspan.study.decodings import ONE_BLOCK
 from midspan.study.hypotheses import Bound, Hypothesis, Measurement, Metric, Paired, judged
 from midspan.study.organism.cases import PREFILL_CELLS, UTILITY_CELLS, Sizes
 from midspan.study.organism.results import Results, order_correlation, succeeded
@@ -16,7 +17,6 @@ ORDER = "order.correlation[original]"
 # Each with the defence that it must beat.
 DEFENCES = (("mosa-stable", "initial-stable"), ("psa", "mosa-stable"))
 # Blocks are filled in order whatever the model does.
-ONE_BLOCK = "one block"
 
 
 def demo_hypotheses(sizes: Sizes) -> tuple[Hypothesis, ...]:

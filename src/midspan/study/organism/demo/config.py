@@ -46,6 +46,11 @@ class DemoConfig(FrozenConfig):
                 raise not_one_of("metric", hypothesis.metric, METRICS)
         return given
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Models as the records name them, the Original first."""
+        return (BASE, *self.objectives)
+
     def recipe(self, objective: str) -> AlignmentConfig:
         """The alignment config of one of the objectives."""
         changes = {"seed": self.training_seed, "num_prompts": self.num_prompts}

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.organism.tokenizer import vocabulary
-from midspan.report import Cell, Commit, Figure, Lane, Player, Report, Section, Table, figures
+from midspan.organism.utility import PRESET
+from midspan.report import Commit, Figure, Lane, Player, Report, Section, Table, figures
+from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
+from midspan.study.decodings import ONE_BLOCK, ORGANISM_LENGTH
 from midspan.study.organism.cases import PREFILL_CELLS, PREFILL_POSITIONS, UTILITY_CELLS
 from midspan.study.organism.demo.claims import END, demo_claims
 from midspan.study.organism.demo.config import BASE, LABELS, DemoConfig
@@ -72,10 +75,6 @@ def _records(run: FinishedRun) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(estimate: Estimate) -> Cell:
-    return Cell(estimate.percent, estimate.note)
-
-
 def _table(results: Results, models: Sequence[str], decoding: str) -> Table:
     """Rows are measurements, columns models, so that it reads on a phone."""
     rates: list[tuple[str, list[Estimate]]] = [
@@ -122,7 +121,7 @@ def _table(results: Results, models: Sequence[str], decoding: str) -> Table:
     return Table(
         title=f"Decoding: {decoding}",
         columns=("Measured", *(LABELS[model] for model in models)),
-        rows=tuple((name, *map(_cell, estimates)) for name, estimates in rates),
+        rows=tuple((name, *map(rate_cell, estimates)) for name, estimates in rates),
         name=f"results_{decoding.replace(' ', '_')}",
     )
 
@@ -184,7 +183,7 @@ def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) 
     ):
         curves = []
         for model in models:
-            rows = results.select(model, "one block", cell)
+            rows = results.select(model, ONE_BLOCK, cell)
             means = mean_positions([row["trace"] for row in rows], config.steps)
             points = {step: mean for step, mean in enumerate(means) if mean is not None}
             curves.append(figures.Curve(LABELS[model], list(points), list(points.values())))
@@ -252,8 +251,9 @@ def _settings(config: DemoConfig) -> dict[str, str]:
     }
     return {
         "seeds": f"cases {config.seed}, training {config.training_seed}",
-        "decoding": f"greedy, 128 tokens in {config.steps} steps, low-confidence remasking, "
-        "end-of-text tokens as the model gives them; utility 64 tokens in 32 steps",
+        "decoding": f"greedy, {ORGANISM_LENGTH} tokens in {config.steps} steps, low-confidence "
+        "remasking, end-of-text tokens as the model gives them; utility "
+        f"{PRESET.length} tokens in {PRESET.steps} steps",
         "cases a cell": json.dumps(config.sizes.model_dump()),
         **recipes,
     }

@@ -4,6 +4,11 @@ from midspan.study.organism.cases import Sizes
 from midspan.study.organism.demo.config import DemoConfig
 
 
+def standard() -> DemoConfig:
+    """The demo: about a quarter of an hour on two cores."""
+    return DemoConfig()
+
+
 def full() -> DemoConfig:
     """Cells large enough to decide the claims; about an hour on two cores."""
     return DemoConfig(sizes=Sizes(plain=108, wraps=54, prefill=54, benign=90, utility=100))

@@ -11,12 +11,12 @@ from midspan.runs.cards import fill_cards
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.decodings import organism_decodings
 from midspan.study.organism.cases import build_cases
 from midspan.study.organism.demo.config import BASE, LABELS, TRACED_CELLS, DemoConfig
 from midspan.study.organism.measure import (
     CANVAS_FIELDS,
     measure,
-    organism_decodings,
     write_records,
 )
 

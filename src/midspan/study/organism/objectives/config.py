@@ -7,8 +7,13 @@ from pydantic import Field, field_validator
 from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
+from midspan.study.decodings import (
+    BLOCKS_OF_32,
+    ONE_BLOCK,
+    ORGANISM_STEPS,
+    organism_decodings,
+)
 from midspan.study.organism.cases import Case, Sizes, build_cases
-from midspan.study.organism.measure import organism_decodings
 from midspan.study.organism.stress import build_stress_cases
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ class ObjectivesConfig(FrozenConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = Sizes(plain=9, wraps=6, prefill=6, benign=12, utility=8)
     stress: int = Field(9, ge=0)
-    decodings: tuple[str, ...] = ("one block", "blocks of 32")
+    decodings: tuple[str, ...] = (ONE_BLOCK, BLOCKS_OF_32)
     held_in: bool = False
     case_seed: int = 4
 
@@ -46,6 +51,11 @@ class ObjectivesConfig(FrozenConfig):
         if unknown:
             raise not_one_of("", unknown[0], stress_decodings())
         return names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Models as the tables name them, the Original first."""
+        return (BASE, *self.recipes)
 
     def cases(self) -> list[Case]:
         """What every model is asked."""
@@ -62,9 +72,9 @@ class ObjectivesConfig(FrozenConfig):
 def stress_decodings() -> "dict[str, DecodingConfig]":
     """Decodings by name: two block settings, each with 16 to 128 steps, sampled, without EOS."""
     found = {}
-    for steps in (32, 16, 64, 128):
+    for steps in (ORGANISM_STEPS, 16, 64, 128):
         for name, config in organism_decodings(steps).items():
-            found[name if steps == 32 else f"{name}, {steps} steps"] = config
+            found[name if steps == ORGANISM_STEPS else f"{name}, {steps} steps"] = config
     for name, config in organism_decodings().items():
         found[f"{name}, temperature 1.0"] = config.model_copy(update={"temperature": 1.0})
         for policy in ("suppress_confidence", "suppress_logits"):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.report import Cell, Figure, Report, Section, Table, figures
+from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
 from midspan.study.organism.cases import PREFILL_CELLS
@@ -88,7 +89,7 @@ def _overview(config: ObjectivesConfig, results: Results) -> Section:
     for decoding in config.decodings:
         attacks, uses = _measured(config, results, decoding)
         for name, estimates in (attacks | uses).items():
-            rows.setdefault(name, []).append((decoding, *map(_cell, estimates)))
+            rows.setdefault(name, []).append((decoding, *map(rate_cell, estimates)))
     columns = ("decoding", BASE, *config.recipes)
     tables = tuple(
         Table(name.capitalize(), columns, tuple(found), name=f"decodings {name}")
@@ -103,7 +104,7 @@ def _section(
     models = (BASE, *config.recipes)
     attacks, uses = _measured(config, results, decoding)
     rows: list[tuple[Cell | str, ...]] = [
-        (name, *map(_cell, estimates)) for name, estimates in (attacks | uses).items()
+        (name, *map(rate_cell, estimates)) for name, estimates in (attacks | uses).items()
     ]
     rows.append(("minutes of training", *(f"{minutes.get(model, 0.0):.1f}" for model in models)))
     series = [
@@ -135,10 +136,6 @@ def _section(
             ),
         ),
     )
-
-
-def _cell(estimate: Estimate) -> Cell:
-    return Cell(estimate.percent, estimate.note)
 
 
 def _settings(config: ObjectivesConfig) -> dict[str, str]:

@@ -39,7 +39,7 @@ BUDGET_CHANGES: dict[str, dict[str, Any]] = {
 
 
 def objectives() -> ObjectivesConfig:
-    """All objectives, three seeds: the table of docs/anywhere.md."""
+    """All objectives, three seeds: the table of docs/psa.md."""
     return ObjectivesConfig(recipes={name: PRESETS[name]() for name in RIVALS})
 
 

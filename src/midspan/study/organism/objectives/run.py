@@ -1,7 +1,9 @@
 """Every objective of alignment on the organism at one budget: attacked, used, compared."""
 
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,28 @@ if TYPE_CHECKING:
     pass
 
 
-def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str = "") -> Path:
+@dataclass(frozen=True)
+class ObjectivesResult:
+    """What a finished comparison leaves behind.
+
+    Attributes:
+        report: The page.
+        seconds: Of this call.
+    """
+
+    report: Path
+    seconds: float
+
+
+def run_objectives(
+    config: ObjectivesConfig, folder: str | Path, command: str = ""
+) -> ObjectivesResult:
     """Train and measure everything; the same call continues an interrupted one.
 
-    Returns:
-        The page.
+    Raises:
+        MidspanError: A training stopped, or the folder is another run's.
     """
+    started = time.monotonic()
     run = RunFolder(folder, config.model_dump(mode="json"), command, "objectives")
     reporter = Reporter()
     from midspan.organism.weights import load_organism
@@ -52,7 +70,7 @@ def run_objectives(config: ObjectivesConfig, folder: str | Path, command: str = 
     write_records(run.path / "records.jsonl", records)
     page = write_page(run.path)
     fill_cards(run.path, BASE, adapters)
-    return page
+    return ObjectivesResult(page, time.monotonic() - started)
 
 
 def _train(

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midspan.files import Record
 from midspan.report import Cell, Report, Section, Table
+from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, wilson
 from midspan.study.organism.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS
-from midspan.study.organism.results import Record, Results, refused
+from midspan.study.organism.results import Results, refused
 
 if TYPE_CHECKING:
     pass
@@ -62,7 +64,7 @@ def report_of(run: FinishedRun) -> Report:
 
 
 def _cell(row: Row) -> Cell:
-    return Cell(row.estimate.percent, row.estimate.note, "good" if row.met else "bad")
+    return rate_cell(row.estimate, "good" if row.met else "bad")
 
 
 def _rows(results: Results, decoding: str) -> list[Row]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
+from midspan.study.decodings import organism_decodings
 from midspan.study.organism.cases import (
     Case,
     Sizes,
     build_cases,
 )
-from midspan.study.organism.measure import measure, organism_decodings, write_records
+from midspan.study.organism.measure import measure, write_records
 from midspan.study.organism.results import Results
 from midspan.study.organism.verify.config import VerifyConfig
 from midspan.study.organism.verify.page import NAME, Row, _rows

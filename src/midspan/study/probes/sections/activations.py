@@ -1,12 +1,12 @@
 """The activations probe's section: accuracy by layer, position and step."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from midspan.files import Record
 from midspan.probes.activations import RESPONSE_MEAN, ActivationsConfig
-from midspan.probes.context import Record, grouped
+from midspan.probes.context import grouped
 from midspan.report import Section, Table, figures
-from midspan.report.cells import line_figure, rate_cell
+from midspan.report.cells import line_figure, percent, rate_cell
 from midspan.statistics import Estimate, wilson
 
 
@@ -19,9 +19,9 @@ def activations_section(records: Sequence[Record], config: ActivationsConfig) ->
     rows = tuple(
         (
             row["model"], row["decoding"], f"{row['progress']:.0%}", str(row["position"]),
-            str(row["layer"]), rate_cell(_accuracy(row)), _percent(row["balanced"]),
-            _percent(_mean(row["permuted_accuracy"])), _percent(max(row["permuted_accuracy"])),
-            _percent(row["transferred_accuracy"]) if "transferred_accuracy" in row else "-",
+            str(row["layer"]), rate_cell(_accuracy(row)), percent(row["balanced"]),
+            percent(_mean(row["permuted_accuracy"])), percent(max(row["permuted_accuracy"])),
+            percent(row["transferred_accuracy"]) if "transferred_accuracy" in row else "-",
             f"{row['cosine']:.2f}" if row.get("cosine") is not None else "-",
         )
         for row in records
@@ -66,7 +66,3 @@ def _accuracy(row: Record) -> Estimate:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * value:.1f} %"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from midspan.probes.context import Record
+from midspan.files import Record
 from midspan.probes.gcg import GCGCell, GCGProbeConfig, gcg_cells
 from midspan.report import Figure, Section, Table
 from midspan.report.cells import line_figure, mean_cell

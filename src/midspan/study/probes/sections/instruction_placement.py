@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from midspan.probes.context import Record
+from midspan.files import Record
 from midspan.probes.instruction_placement import (
     InstructionPlacementConfig,
     instruction_placement_cells,

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from midspan.probes.context import Record, grouped
+from midspan.files import Record
+from midspan.probes.context import grouped
 from midspan.probes.order import FIGURES, OrderCell, OrderConfig, order_cells
 from midspan.report import Figure, Section, Table, figures
 from midspan.report.cells import line_figure, mean_cell

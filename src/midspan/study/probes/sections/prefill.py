@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from midspan.probes.context import Record
+from midspan.files import Record
 from midspan.probes.prefill import NO_PHRASE, PrefillCell, PrefillConfig, prefill_cells
 from midspan.report import Figure, Section, Table, figures
 from midspan.report.cells import line_figure

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from midspan.probes.context import Record, grouped
+from midspan.files import Record
+from midspan.probes.context import grouped
 from midspan.probes.samples import SamplesConfig
 from midspan.report import Cell, Commit, Lane, Player, Section, Table
 

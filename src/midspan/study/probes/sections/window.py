@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from midspan.probes.context import Record, grouped
+from midspan.files import Record
+from midspan.probes.context import grouped
 from midspan.probes.window import WindowConfig, find_window
 from midspan.report import Section, Table, figures
 from midspan.report.cells import line_figure

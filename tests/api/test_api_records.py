@@ -9,8 +9,9 @@ import pytest
 import midspan
 from midspan.api import probe_records, records
 from midspan.journal.journal import Journal
+from midspan.study.decodings import organism_decodings
 from midspan.study.organism.cases import Sizes, build_cases
-from midspan.study.organism.measure import measure, organism_decodings, write_records
+from midspan.study.organism.measure import measure, write_records
 
 SMALL = {"length": 32, "block_length": 32, "steps": 4}
 FIELDS = {

@@ -1,4 +1,4 @@
-"""The offline twin of a red-team study: scripted helpers, and the attacks' texts in its language.
+"""Attacks on the organism, offline: scripted helpers, and the attacks' texts in its language.
 
 Everything that a target reads must be of the world's few words, so each attack's texts are set
 here; its sizes are the study's business.
