@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from midspan.api.records import AttackRecord
 from midspan.api.results import RunResult, by_name, few
 from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ class AttackRun(RunResult[AttackRecord]):
             ("judge", judge, self.judges),
         ):
             if value not in known:
-                raise MidspanError(f"{name}: must be one of {', '.join(known)}; got {value!r}")
+                raise not_one_of(name, value, known)
         rows = [
             row for row in self.records if (row["attack_label"], row["model"]) == (method, model)
         ]

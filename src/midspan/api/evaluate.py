@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from midspan.api.records import TaskRecord
 from midspan.api.results import RunResult, by_name, few
 from midspan.api.runs import Model, call_text, listed, named, run_folder
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ class EvaluationRun(RunResult[TaskRecord]):
         task, model = task or self.tasks[0], model or self.models[0]
         for name, value, known in (("task", task, self.tasks), ("model", model, self.models)):
             if value not in known:
-                raise MidspanError(f"{name}: must be one of {', '.join(known)}; got {value!r}")
+                raise not_one_of(name, value, known)
         result = self._results[self.tasks.index(task)]
         return rows(result.measures, result.records[model])[0].figure
 

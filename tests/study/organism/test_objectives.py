@@ -127,7 +127,7 @@ def test_decodings_are_named_and_an_unknown_one_is_refused():
     assert names["blocks of 32, temperature 1.0"].temperature == 1.0
     assert {*objectives().decodings, *samplers().decodings} == names.keys()
     assert not set(objectives().decodings) & set(samplers().decodings)
-    with pytest.raises(MidspanError, match="no decoding is called 'x'"):
+    with pytest.raises(MidspanError, match="must be one of one block, .*; got 'x'"):
         ObjectivesConfig(recipes={}, decodings=("x",))
 
 

@@ -185,7 +185,7 @@ def test_a_config_that_means_nothing_is_refused(changes, message):
 def test_a_hypothesis_about_nothing_is_refused_before_the_start(tmp_path):
     claims = smoke().hypotheses[0].model_copy(update={"metric": "luck"})
     config = quick(samples=probe()).model_copy(update={"hypotheses": (claims,)})
-    with pytest.raises(MidspanError, match="hypotheses: metric must be one of .*; got 'luck'"):
+    with pytest.raises(MidspanError, match="hypotheses.metric: must be one of .*; got 'luck'"):
         run_paper(config, tmp_path / "run", "midspan")
     assert not (tmp_path / "run").exists()
 

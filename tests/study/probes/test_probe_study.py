@@ -188,7 +188,10 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
         (("order", "FOLDER"), "harmful, benign: give a file or set"),
         (("order", "organism", "FOLDER"), "models: the organism speaks of another world"),
         (("order", "organism", "organism"), "the same model is named twice"),
-        (("prefill", "organism", "--request-kinds", "rude"), "'rude' is none of plain"),
+        (
+            ("prefill", "organism", "--request-kinds", "rude"),
+            "request_kinds: must be one of plain, wrapped, benign; got 'rude'",
+        ),
     ],
 )
 def test_bad_input_is_one_line(midspan, organism_folder, tmp_path, arguments, message):

@@ -167,9 +167,9 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
     [
         ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
         ({"attacks": (AttackSpec(attack="tap", config={"dept": 3}),)}, "tap.dept: Extra"),
-        ({"attacks": (AttackSpec(attack="nope"),)}, "'nope' is not one of"),
-        ({"judges": ("harm",)}, "judge: 'harm' is none of"),
-        ({"helpers": {"oracle": "organism"}}, "helpers: 'oracle'"),
+        ({"attacks": (AttackSpec(attack="nope"),)}, "attack: must be one of .*; got 'nope'"),
+        ({"judges": ("harm",)}, "judge: must be one of .*; got 'harm'"),
+        ({"helpers": {"oracle": "organism"}}, "helpers: must be one of .*; got 'oracle'"),
         ({"behaviors": "organism:"}, "must be organism:N"),
         ({"behaviors": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),

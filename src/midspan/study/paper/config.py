@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from midspan.alignment import AlignmentConfig
+from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.probes.config import ProbeSpec
@@ -72,8 +73,7 @@ class PaperConfig(FrozenConfig):
         for name, part in self.parts.items():
             for label in part.models:
                 if label not in self.labels:
-                    known = ", ".join(self.labels)
-                    raise ValueError(f"{name}: no model is labelled {label!r}; there are {known}")
+                    raise not_one_of(f"{name}.models", label, self.labels)
         return self
 
     def specs(self, folder: Path) -> dict[str, str]:

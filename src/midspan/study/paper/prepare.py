@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.study.paper.config import PaperConfig, PartConfig, with_model_paths
 from midspan.study.paper.metrics import metrics
 from midspan.study.probes.config import ProbeSpec
@@ -57,9 +57,7 @@ def prepare(
     known = metrics(config)
     for hypothesis in config.hypotheses:
         if hypothesis.metric not in known:
-            raise MidspanError(
-                f"hypotheses: metric must be one of {', '.join(known)}; got {hypothesis.metric!r}"
-            )
+            raise not_one_of("hypotheses.metric", hypothesis.metric, known)
     wanted = {*config.recipes, *config.parts} if only is None else set(only)
     data = load_training_data(config.data, config.base) if wanted & set(config.recipes) else None
     specs = config.specs(folder)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 from midspan.files import write_jsonl
 from midspan.runs.cards import fill_cards
 from midspan.runs.folder import RunFolder
@@ -57,7 +57,7 @@ def run_paper(
     names = [name for stage in stages for name in stage]
     for name in only:
         if name not in names:
-            raise MidspanError(f"--part: {name!r} is none of {', '.join(names)}")
+            raise not_one_of("--part", name, names)
     prepared = prepare(config, folder)
     RunFolder(folder, config.model_dump(mode="json"), command, KIND)
     for stage in stages:

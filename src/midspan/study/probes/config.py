@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeConfig, ProbeData
@@ -46,7 +46,7 @@ class ProbeSpec(FrozenConfig):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name not in PROBES:
-            raise ValueError(f"{name!r} is none of {', '.join(PROBES)}")
+            raise not_one_of("", name, PROBES)
         return name
 
     @field_validator("models")

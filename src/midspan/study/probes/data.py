@@ -8,7 +8,7 @@ from typing import Literal
 
 from midspan.data import english_phrases, load_behaviors, read_phrases
 from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 from midspan.judges import refuses_by_keyword
 from midspan.organism import language, phrases
 from midspan.organism.judge import judge
@@ -61,7 +61,7 @@ def _with_items(kind: str, n: int, seed: int, held_in: bool) -> Iterable[tuple[P
         BENIGN: language.plain_request,
     }
     if kind not in write:
-        raise MidspanError(f"requests: {kind!r} is none of {', '.join(write)}")
+        raise not_one_of("request_kinds", kind, write)
     pool = benign_items() if kind == BENIGN else restricted_items(False if held_in else None)
     rng = random.Random(f"probes/{seed}/{kind}")
     for place in range(n):

@@ -7,7 +7,7 @@ from typing import Any
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
@@ -99,7 +99,7 @@ class SpecReader:
             MidspanError: There is no such helper.
         """
         if name not in HELPERS:
-            raise MidspanError(f"helpers: {name!r} is none of {', '.join(HELPERS)}")
+            raise not_one_of("helpers", name, HELPERS)
         if spec == ORGANISM:
             return Participant(
                 spec, lambda: attack_texts.helpers()[name], spec, knows_organism_alone=True
@@ -128,8 +128,7 @@ class SpecReader:
                 spec, lambda: ChatJudge(asked.open(), RUBRICS[name]), path, asked.is_server
             )
         rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
-        known = ", ".join((*_SIMPLE, *FORMATS, *rubrics))
-        raise MidspanError(f"judge: {spec!r} is none of {known}")
+        raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
         """Refuse settings of servers that nobody asks.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
@@ -63,10 +63,13 @@ class TaskConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        for given, known in ((self.tasks, TASK_NAMES), (tuple(self.data), DATA_NAMES)):
+        for field, given, known in (
+            ("tasks", self.tasks, TASK_NAMES),
+            ("data", tuple(self.data), DATA_NAMES),
+        ):
             for name in given:
                 if name not in known:
-                    raise ValueError(f"{name!r} is none of {', '.join(known)}")
+                    raise not_one_of(field, name, known)
         for given in (self.tasks, self.models):
             if len(set(given)) < len(given):
                 raise ValueError("name every model and task once")

@@ -4,6 +4,7 @@ from pydantic import Field, field_validator
 
 from midspan.alignment import LABELS as RECIPE_LABELS
 from midspan.alignment import PRESETS, AlignmentConfig
+from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.study.hypotheses import Hypothesis
 from midspan.study.organism.cases import Sizes
@@ -42,9 +43,7 @@ class DemoConfig(FrozenConfig):
     def _are_measured(cls, given: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
         for hypothesis in given:
             if hypothesis.metric not in METRICS:
-                raise ValueError(
-                    f"metric must be one of {', '.join(METRICS)}; got {hypothesis.metric!r}"
-                )
+                raise not_one_of("metric", hypothesis.metric, METRICS)
         return given
 
     @property

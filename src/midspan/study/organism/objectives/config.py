@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, field_validator
 
 from midspan.alignment import AlignmentConfig
+from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.study.decodings import (
     BLOCKS_OF_32,
@@ -48,8 +49,7 @@ class ObjectivesConfig(FrozenConfig):
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in names if name not in stress_decodings()]
         if unknown:
-            known = ", ".join(stress_decodings())
-            raise ValueError(f"no decoding is called {unknown[0]!r}; choose from {known}")
+            raise not_one_of("", unknown[0], stress_decodings())
         return names
 
     @property
