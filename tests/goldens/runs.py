@@ -17,8 +17,8 @@ MODELS = ("organism", "organism:mosa-stable")
 def attack(folder: Path) -> None:
     """Text, white-box and infilling attacks, an adaptive one, floors; helpers are scripted."""
     from midspan.engine.budget import Budget
-    from midspan.study.redteam.presets import organism_attack, organism_redteam
-    from midspan.study.redteam.run import run_redteam
+    from midspan.studies.redteam.presets import organism_attack, organism_redteam
+    from midspan.studies.redteam.run import run_redteam
 
     attacks = (
         organism_attack("direct"),
@@ -40,8 +40,8 @@ def attack(folder: Path) -> None:
 
 
 def task(folder: Path) -> None:
-    from midspan.study.tasks.config import TaskConfig
-    from midspan.study.tasks.run import run_tasks
+    from midspan.studies.tasks.config import TaskConfig
+    from midspan.studies.tasks.run import run_tasks
 
     names = ("arithmetic", "choice", "overrefusal")
     decoding = {"length": 32, "block_length": 16, "steps": 8}
@@ -49,8 +49,8 @@ def task(folder: Path) -> None:
 
 
 def _probe(name: str, folder: Path, **fields: Any) -> None:
-    from midspan.study.probes.config import ProbeSpec
-    from midspan.study.probes.run import run_probe
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
 
     run_probe(ProbeSpec(probe=name, **{"decoding": SMALL, "n": 1} | fields), folder, "a test")
 
@@ -73,10 +73,10 @@ def activations(folder: Path) -> None:
 def study(folder: Path) -> None:
     """Every kind of part on the Original alone, and claims of each."""
     from midspan.engine.budget import Budget
-    from midspan.study.paper.config import PaperConfig
-    from midspan.study.paper.presets import PRESETS
-    from midspan.study.paper.run import run_paper
-    from midspan.study.redteam.presets import organism_attack
+    from midspan.studies.paper.config import PaperConfig
+    from midspan.studies.paper.presets import PRESETS
+    from midspan.studies.paper.run import run_paper
+    from midspan.studies.redteam.presets import organism_attack
 
     whole = PRESETS["organism"]()
     label = whole.labels[0]
@@ -121,8 +121,8 @@ def objectives(folder: Path) -> None:
     from midspan.alignment import PRESETS
     from midspan.runs.folder import RunFolder
     from midspan.runs.kinds import write_page
-    from midspan.study.organism.cases import Sizes
-    from midspan.study.organism.objectives.config import BASE, ObjectivesConfig
+    from midspan.studies.organism.cases import Sizes
+    from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig
 
     config = ObjectivesConfig(
         recipes={name: PRESETS[name]() for name in ("mosa-stable", "sft")},
