@@ -50,8 +50,6 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Endpoint
     Raises:
         MidspanError: A spec is no server's, or has no such field or value.
     """
-    from midspan.engine.server import EndpointConfig
-
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
 
 
