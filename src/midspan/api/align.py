@@ -92,7 +92,7 @@ def _config(
 def _lessons(data: "AlignmentData | Mapping[str, Any] | str | None", model: str) -> "AlignmentData":
     from midspan.alignment import AlignmentData
     from midspan.organism.behaviors import ORGANISM
-    from midspan.study.training import TrainingData, load_training_data
+    from midspan.studies.training import TrainingData, load_training_data
 
     if isinstance(data, AlignmentData):
         return data

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from midspan.report import Table
     from midspan.statistics import Estimate, Interval
-    from midspan.study.tasks.run import TaskResult
+    from midspan.studies.tasks.run import TaskResult
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,7 +66,7 @@ class EvaluationRun(RunResult[TaskRecord]):
     @cached_property
     def _results(self) -> "list[TaskResult]":
         from midspan.runs.folder import FinishedRun
-        from midspan.study.tasks.run import results_of
+        from midspan.studies.tasks.run import results_of
 
         return results_of(FinishedRun.open(self.folder))
 
@@ -126,9 +126,9 @@ def evaluate(
             folder belongs to another run; one line that names it.
     """
     from midspan.runs.progress import library_output
-    from midspan.study.given import Given
-    from midspan.study.tasks.config import TaskConfig
-    from midspan.study.tasks.run import run_tasks
+    from midspan.studies.given import Given
+    from midspan.studies.tasks.config import TaskConfig
+    from midspan.studies.tasks.run import run_tasks
 
     started = time.monotonic()
     specs, loaded = named(models)

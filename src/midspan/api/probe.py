@@ -59,9 +59,9 @@ def probe(
             line that names it.
     """
     from midspan.runs.progress import library_output
-    from midspan.study.given import Given
-    from midspan.study.probes.config import ProbeSpec
-    from midspan.study.probes.run import run_probe
+    from midspan.studies.given import Given
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
 
     started = time.monotonic()
     specs, loaded = named(models)

@@ -73,7 +73,7 @@ def align(
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.organism.behaviors import is_organism
-    from midspan.study.training import TrainingData, load_training_data
+    from midspan.studies.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
         raise not_one_of("--objective", objective, PRESETS)

@@ -20,10 +20,10 @@ def demo(
 
     The same command continues an interrupted run.
     """
-    from midspan.study.organism.demo.config import DemoConfig
-    from midspan.study.organism.demo.presets import full as full_config
-    from midspan.study.organism.demo.presets import smoke as smoke_config
-    from midspan.study.organism.demo.run import run_demo
+    from midspan.studies.organism.demo.config import DemoConfig
+    from midspan.studies.organism.demo.presets import full as full_config
+    from midspan.studies.organism.demo.presets import smoke as smoke_config
+    from midspan.studies.organism.demo.run import run_demo
 
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()

@@ -41,7 +41,7 @@ def calibrate(
     from midspan.judges.calibration import SHIPPED, read_items
     from midspan.judges.calibration import calibrate as run
     from midspan.runs.folder import RunFolder
-    from midspan.study.redteam.roles import SpecReader
+    from midspan.studies.redteam.roles import SpecReader
 
     quiet()
     labelled = read_items(items or SHIPPED)

@@ -51,8 +51,8 @@ def verify(
 ) -> None:
     """Measure the organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import command_line, load_model
-    from midspan.study.organism.verify.config import VerifyConfig
-    from midspan.study.organism.verify.run import verify as run
+    from midspan.studies.organism.verify.config import VerifyConfig
+    from midspan.studies.organism.verify.run import verify as run
 
     config = VerifyConfig(n, wraps or n, seed)
     rows = run(load_model(model), output, config, command_line())

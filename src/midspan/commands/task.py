@@ -9,7 +9,7 @@ from midspan.commands.options import ConfigFile, Output, command_line, quiet, re
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.tasks.config import TaskConfig
+    from midspan.studies.tasks.config import TaskConfig
 
 
 Targets = Annotated[
@@ -79,7 +79,7 @@ def task(
         evaluation = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
         typer.echo(evaluate(models[0], evaluation, output, command_line()))
         return
-    from midspan.study.tasks.config import TaskConfig, parse_data
+    from midspan.studies.tasks.config import TaskConfig, parse_data
 
     fields = {
         "models": models,
@@ -97,9 +97,9 @@ def task(
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
-    from midspan.study.tasks.page import settings_line, text
-    from midspan.study.tasks.prepare import prepare
-    from midspan.study.tasks.run import estimate, run_tasks
+    from midspan.studies.tasks.page import settings_line, text
+    from midspan.studies.tasks.prepare import prepare
+    from midspan.studies.tasks.run import estimate, run_tasks
 
     if dry_run:
         for model, title, settings, hours in estimate(prepare(config)):
