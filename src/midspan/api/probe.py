@@ -42,7 +42,8 @@ def probe(
         -0.197674
 
     Args:
-        name: "prefill", "window", "gcg", "instruction-placement", "order", "activations" or "samples".
+        name: "prefill", "window", "gcg", "instruction-placement", "order", "activations" or
+            "samples".
         models: Loaded models, adapters of `midspan.align`, or specs, in the order of the tables.
         out: Run folder; a temporary one by default. The same call continues a run.
         progress: False for silence; by default bars on a terminal or in a notebook.

@@ -99,7 +99,7 @@ class GCGRecord(_Judged):
 
 
 class InstructionPlacementRecord(_Request):
-    """A benign request that names a place for a phrase, or asks for none (probe "instruction-placement").
+    """A benign request that names a place for a phrase, or none (probe "instruction-placement").
 
     Attributes:
         phrase_kind: Kind of the phrase.
@@ -160,7 +160,8 @@ class ActivationsRecord(TypedDict):
         correct: How many of them rightly.
         balanced: Mean of the two labels' accuracies, 0 to 1.
         permuted_accuracy: The same for labels dealt at random, one a deal.
-        transferred_accuracy: The same for the first model's classifier on this model; not of the first model.
+        transferred_accuracy: The same for the first model's classifier on this model; not of the
+            first model.
         cosine: Between the two models' differences of means, -1 to 1; likewise.
     """
 

@@ -19,9 +19,9 @@ from midspan.api.probe_records import (
 
 __all__ = [
     "PROBE_RECORDS", "ActivationsRecord", "AttackRecord", "AttemptRecord", "CaseRecord",
-    "CommitRecord", "InstructionPlacementRecord", "GCGRecord", "MessageRecord", "OrderRecord", "PartRecord",
-    "PrefillRecord", "SamplesRecord", "SpentRecord", "TaskRecord", "TaskVerdictRecord",
-    "TrainingRecord", "VerdictRecord", "WindowRecord",
+    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "OrderRecord",
+    "PartRecord", "PrefillRecord", "SamplesRecord", "SpentRecord", "TaskRecord",
+    "TaskVerdictRecord", "TrainingRecord", "VerdictRecord", "WindowRecord",
 ]  # fmt: skip
 
 
