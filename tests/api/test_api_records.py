@@ -18,7 +18,7 @@ FIELDS = {
     "prefill": {"positions": (0, 16)},
     "window": {"stride": 20},
     "gcg": {"starts": (0,), "search": {"steps": 1, "search_width": 2}},
-    "control": {"words": (1,)},
+    "instruction-placement": {"words": (1,)},
     "order": {"shuffles": 1},
     "activations": {"positions": (-1,), "num_folds": 2, "shuffles": 1, "n": 6},
     "samples": {"start": 8},

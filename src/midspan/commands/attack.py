@@ -8,6 +8,7 @@ import typer
 from midspan.commands.options import (
     ConfigFile,
     Model,
+    Output,
     Seed,
     command_line,
     done_line,
@@ -59,9 +60,7 @@ def attack(
     config: ConfigFile = None,
     calibration: Calibrations = None,
     seed: Seed = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/attack"
-    ),
+    output: Output = Path("runs/attack"),
 ) -> None:
     """Attack one model and judge what came of it; the same command continues a run.
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.options import command_line, done_line, quiet
+from midspan.commands.options import Output, command_line, done_line, quiet
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/demo"),
+    output: Output = Path("runs/demo"),
     full: Annotated[bool, typer.Option(help="Larger cells; about an hour on two cores.")] = False,
     smoke: Annotated[
         bool, typer.Option(help="The smallest cells; checks an installation.")

@@ -23,6 +23,7 @@ from midspan.commands.options import (
     JsonFile,
     Model,
     Models,
+    Output,
     command_line,
     load_model,
     quiet,
@@ -69,7 +70,6 @@ Settings = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
 
 
 class _ProbeCommand(TyperCommand):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.options import ConfigFile, command_line, configure, done_line, quiet
+from midspan.commands.options import ConfigFile, Output, command_line, configure, done_line, quiet
 from midspan.errors import MidspanError
 
 Preset = Annotated[
@@ -39,9 +39,7 @@ def study(
             min=1,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/study"
-    ),
+    output: Output = Path("runs/study"),
 ) -> None:
     """Run a whole study; the same command continues it.
 
