@@ -11,7 +11,7 @@ from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_
 if TYPE_CHECKING:
     pass
 
-RIVALS = ("initial-stable", "mosa-stable", "psa", "sft", "a2d", "vrpo")
+COMPARED = ("initial-stable", "mosa-stable", "psa", "sft", "a2d", "vrpo")
 
 
 # One change each to PSA: of its objective, of its budget.
@@ -40,7 +40,7 @@ BUDGET_CHANGES: dict[str, dict[str, Any]] = {
 
 def objectives() -> ObjectivesConfig:
     """All objectives, three seeds: the table of docs/psa.md."""
-    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in RIVALS})
+    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED})
 
 
 def ablations() -> ObjectivesConfig:
