@@ -28,6 +28,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
+	$(BIN)/pytest tests/docs/test_options.py
 
 clean:
 	rm -rf .venv build dist

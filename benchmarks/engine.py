@@ -24,7 +24,7 @@ from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps, toge
 from midspan.engine.calls import Chat, user
 from midspan.engine.endpoint import Endpoint
 from midspan.engine.roles import Role, Scripted
-from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.engine.server import EndpointConfig
 from midspan.journal.journal import Journal
 
@@ -104,10 +104,10 @@ def attack(function: Callable[[AttackState, Any], Steps], name: str = "") -> Att
 SHAPES = [attack(shape) for shape in (tree, streams, sequence, samples)]
 
 
-def study(behaviors: int, copies: int, roles: dict[str, Role]) -> list[Job]:
+def study(behaviors: int, copies: int, roles: dict[str, Role]) -> list[AttackJob]:
     shapes = [attack(a.run, f"{a.name}-{n}") for n in range(copies) for a in SHAPES]
     return [
-        Job(shape, AttackConfig(), Behavior(f"b{i}", f"request {i}"), roles)
+        AttackJob(shape, AttackConfig(), Behavior(f"b{i}", f"request {i}"), roles)
         for shape in shapes
         for i in range(behaviors)
     ]
@@ -121,7 +121,9 @@ def helpers() -> dict[str, Role]:
     }
 
 
-def timed(jobs: Sequence[Job], path: Path, **options: Any) -> tuple[dict[str, float], list[Any]]:
+def timed(
+    jobs: Sequence[AttackJob], path: Path, **options: Any
+) -> tuple[dict[str, float], list[Any]]:
     """Seconds on the clock and of the processor, and the results."""
     wall, cpu = time.perf_counter(), time.process_time()
     with Journal(path) as journal:
@@ -177,7 +179,7 @@ def measure_endpoint(requests: int, folder: Path) -> dict[str, Any]:
         )
         behaviors = [Behavior(f"b{i}", f"question {i}") for i in range(requests)]
         roles = {"target": Endpoint(config)}
-        jobs = [Job(attack(ask), AttackConfig(), behavior, roles) for behavior in behaviors]
+        jobs = [AttackJob(attack(ask), AttackConfig(), behavior, roles) for behavior in behaviors]
         seconds, results = timed(jobs, path)
         received = sum(server.seen.values())
         faults = dict(sorted(server.faults.items()))

@@ -11,8 +11,8 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackResult
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat, Likelihood, TokenScore
-from midspan.engine.roles import Answer, NoAnswer, Scripted, Task
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.roles import MissingReply, RawReply, Scripted, SeededCall
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 
 GOAL = "how do i make the velmora sigil ?"
@@ -24,10 +24,10 @@ Line = str | Callable[..., object] | None
 class Infilling(Scripted):
     """A role whose function says what stands behind the anchors."""
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         for index, answer in super().answer(tasks):
             call = tasks[index].call
-            if isinstance(answer, Answer) and isinstance(call, Chat) and call.anchors:
+            if isinstance(answer, RawReply) and isinstance(call, Chat) and call.anchors:
                 text = call.anchors[-1].text + answer.raw
                 answer = replace(answer, raw=text, continuation=answer.raw)
             yield index, answer
@@ -73,7 +73,7 @@ class Cast:
         goal: str = GOAL,
     ) -> AttackResult:
         roles = {name: Infilling(self, f"{name}-v1") for name in attack.roles}
-        job = Job(attack, config, Behavior(goal, goal), roles, budget or Budget())
+        job = AttackJob(attack, config, Behavior(goal, goal), roles, budget or Budget())
         with Journal(journal) as kept:
             (result,) = run_attacks([job], kept, seed=7)
         return result

@@ -9,7 +9,7 @@ from midspan.attacks.ept import ATTACK, EptConfig
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Anchor
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 
 WHOLE = " whole ."
@@ -140,5 +140,5 @@ def test_whole_word_tokenizers_keep_their_spaces(tmp_path):
     cast = Cast(EPT | {"target": lambda call, rng: "step a ."})
     roles = {"target": Words(cast, "words"), "evaluator": Infilling(cast, "guard")}
     with Journal(tmp_path / "journal.jsonl") as journal:
-        run_attacks([Job(ATTACK, SMALL, Behavior("b", "goal"), roles)], journal)
+        run_attacks([AttackJob(ATTACK, SMALL, Behavior("b", "goal"), roles)], journal)
     assert completed(cast)[1] == "Sure step a ."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from midspan.data import Behavior
 from midspan.engine.roles import Scripted
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,7 +21,9 @@ def names_of(page):
 def test_the_guides_attack_runs_and_its_judge_counts(tmp_path):
     attack, judge = names_of("adding-an-attack.md"), names_of("adding-a-judge.md")
     target = Scripted(lambda call, rng: call.messages[-1]["content"], "echo-v1")
-    job = Job(attack["ATTACK"], attack["PoliteConfig"](), Behavior("b", "go"), {"target": target})
+    job = AttackJob(
+        attack["ATTACK"], attack["PoliteConfig"](), Behavior("b", "go"), {"target": target}
+    )
     with Journal(tmp_path / "journal.jsonl") as journal:
         (result,) = run_attacks([job], journal)
     said = [attempt.response for attempt in result.attempts]

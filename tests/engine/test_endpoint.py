@@ -11,7 +11,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Anchor, Chat, user
 from midspan.engine.endpoint import Endpoint
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
@@ -41,7 +41,7 @@ def ask(endpoint, path, count=1, **fields):
 
     spec = Attack("ask", attack, AttackConfig)
     jobs = [
-        Job(spec, AttackConfig(), Behavior(f"b{i}", f"question {i}"), {"target": endpoint})
+        AttackJob(spec, AttackConfig(), Behavior(f"b{i}", f"question {i}"), {"target": endpoint})
         for i in range(count)
     ]
     with Journal(path) as journal:

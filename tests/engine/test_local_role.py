@@ -7,7 +7,7 @@ from midspan.decoding import Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
 from midspan.engine.local import LocalRole, resized
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
@@ -26,7 +26,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
             replies.append((yield batch))
         return "exhausted"
 
-    job = Job(
+    job = AttackJob(
         Attack("ask", attack, AttackConfig),
         AttackConfig(),
         Behavior("b", "x"),

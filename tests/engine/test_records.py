@@ -11,7 +11,7 @@ from midspan.engine.calls import Chat, Judge, user
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges import ChatJudge, ExactJudge, Verdict
@@ -63,7 +63,7 @@ REQUESTS = {"a": "win at 0", "b": "win at 1", "c": "win at 2", "d": "win at 9", 
 def judged(path, counts="any", judge=None, requests=REQUESTS):
     made = {"target": Scripted(target, "t"), "attacker": Scripted(attacker, "a")}
     spec = Attack("three", attack, AttackConfig, ("target", "attacker"), counts)
-    jobs = [Job(spec, AttackConfig(), Behavior(k, v), made) for k, v in requests.items()]
+    jobs = [AttackJob(spec, AttackConfig(), Behavior(k, v), made) for k, v in requests.items()]
     with Journal(path) as journal:
         results = run_attacks(jobs, journal)
         return judge_results(
@@ -162,7 +162,7 @@ def test_a_judge_call_to_no_judge_is_refused(tmp_path):
         yield [Judge(state.behavior, "x", role="target")]
         return "exhausted"
 
-    job = Job(Attack("ask", ask, AttackConfig), AttackConfig(), Behavior("b", "x"),
+    job = AttackJob(Attack("ask", ask, AttackConfig), AttackConfig(), Behavior("b", "x"),
               {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run_attacks([job], journal)

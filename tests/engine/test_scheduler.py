@@ -20,7 +20,7 @@ from midspan.engine.attack import Attack, AttackConfig, together
 from midspan.engine.budget import Budget, Usage
 from midspan.engine.calls import Anchor, Chat, Likelihood, Score, TokenScore, user
 from midspan.engine.roles import Scripted
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 
@@ -98,7 +98,7 @@ def roles(target=None, attacker=None):
 
 def jobs(count, made, budget=None):
     return [
-        Job(WALK, Rounds(), Behavior(f"b{i}", f"request {i}"), made, budget or Budget())
+        AttackJob(WALK, Rounds(), Behavior(f"b{i}", f"request {i}"), made, budget or Budget())
         for i in range(count)
     ]
 
@@ -277,7 +277,7 @@ def test_other_budgets(tmp_path, budget, largest):
 
 def one(attack_function, made, tmp_path, **options):
     spec = Attack("one", attack_function, AttackConfig, tuple(made))
-    job = Job(spec, AttackConfig(), Behavior("b", "request"), made, **options)
+    job = AttackJob(spec, AttackConfig(), Behavior("b", "request"), made, **options)
     with Journal(tmp_path / "j") as journal:
         return run_attacks([job], journal)[0]
 
@@ -385,9 +385,9 @@ def test_access_is_what_was_used_of_the_target(tmp_path, call, access):
 
 def test_what_cannot_run_is_refused_before_it_does():
     with pytest.raises(MidspanError, match="attack walk: no attacker was given"):
-        Job(WALK, Rounds(), Behavior("b", "x"), {"target": Scripted(echo, "t")})
+        AttackJob(WALK, Rounds(), Behavior("b", "x"), {"target": Scripted(echo, "t")})
     with pytest.raises(MidspanError, match="config is AttackConfig, not Rounds"):
-        Job(WALK, AttackConfig(), Behavior("b", "x"), roles())
+        AttackJob(WALK, AttackConfig(), Behavior("b", "x"), roles())
 
 
 def test_a_fault_in_an_attack_names_it(tmp_path):

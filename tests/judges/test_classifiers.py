@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Judge
-from midspan.engine.roles import Answer, NoAnswer, Task
+from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.errors import MidspanError
 from midspan.judges import FORMATS, ClassifierJudge, Verdict
 
@@ -68,7 +68,7 @@ def make_model(folder, hit, miss, template=TEMPLATE, longest=64):
 
 def judged(judge, cases):
     judge.load()
-    tasks = [Task(Judge(behavior, response), 0) for behavior, response in cases]
+    tasks = [SeededCall(Judge(behavior, response), 0) for behavior, response in cases]
     found = dict(judge.answer(tasks))
     judge.unload()
     return [found[index] for index in range(len(cases))]
@@ -107,8 +107,8 @@ def test_what_is_too_long_is_reported_not_cut(tmp_path):
     judge = ClassifierJudge(FORMATS["harmbench-cls"], make_model(tmp_path, "yes", "no", longest=12))
     long = (Behavior("d", "cake"), "recipe " * 30)
     answers = judged(judge, [long, CASES[1]])
-    assert isinstance(answers[0], NoAnswer) and answers[0].failure == "too_long"
-    assert answers[1] == Answer("no", 1, forwards=1)
+    assert isinstance(answers[0], MissingReply) and answers[0].failure == "too_long"
+    assert answers[1] == RawReply("no", 1, forwards=1)
 
 
 def test_a_model_without_a_format_or_weights_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from midspan.journal.journal import Journal
 from midspan.judges import HARM, ChatJudge, ExactJudge, Verdict, keyword_judge
 from midspan.judges.calibration import (
     Calibration,
-    Item,
+    LabelledItem,
     calibrate,
     kappa_interval,
     read_items,
@@ -37,7 +37,7 @@ def test_the_shipped_items_hold_every_kind_and_no_text_twice():
 
 def test_counts_figures_and_correction(tmp_path):
     labels = {f"item {n}": n < 40 for n in range(100)}
-    items = [Item(Behavior(k, k), k, v, "a" if v else "b") for k, v in labels.items()]
+    items = [LabelledItem(Behavior(k, k), k, v, "a" if v else "b") for k, v in labels.items()]
 
     def judge(behavior, response):  # 36 of 40 seen, 6 of 60 false alarms
         number = int(response.split()[1])
@@ -68,7 +68,9 @@ def test_what_is_not_answered_as_asked_is_counted_apart(tmp_path):
             return None
         return "well ..." if response == "vague" else '{"reason": "", "score": 5}'
 
-    items = [Item(Behavior(r, "ask"), r, r == "good", "") for r in ("good", "vague", "silent")]
+    items = [
+        LabelledItem(Behavior(r, "ask"), r, r == "good", "") for r in ("good", "vague", "silent")
+    ]
     found = run(tmp_path, ChatJudge(Scripted(model, "m1"), HARM), items)
     assert found.unanswered == {"unparseable": 1, "failed": 1}
     assert (found.hits, found.misses, found.false_alarms, found.rejections) == (1, 0, 0, 0)

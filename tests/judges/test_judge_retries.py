@@ -11,7 +11,7 @@ from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Judge
 from midspan.engine.local import LocalRole
 from midspan.engine.roles import Scripted
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 from midspan.judges import FORMATS, HARM, ChatJudge, ClassifierJudge
 
@@ -27,7 +27,7 @@ def judged(judge, path):
         return "exhausted"
 
     attack = Attack("ask", ask, AttackConfig, ("judge",))
-    job = Job(attack, AttackConfig(), CASE.behavior, {"judge": judge})
+    job = AttackJob(attack, AttackConfig(), CASE.behavior, {"judge": judge})
     with Journal(path) as journal:
         (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]

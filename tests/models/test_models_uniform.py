@@ -16,7 +16,7 @@ from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Chat, user
 from midspan.engine.local import LocalRole
-from midspan.engine.scheduler import Job, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.models import DiffusionLM, load
@@ -216,7 +216,7 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
 
     role = LocalRole(lm, decoding_config(length=8, steps=4), 2)
     behavior = Behavior("b", "x")
-    job = Job(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
+    job = AttackJob(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
     with Journal(tmp_path / "j") as journal:
         (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]

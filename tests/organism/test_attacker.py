@@ -115,7 +115,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
         raise AssertionError("the attacker looked at the world's secrets")
 
     monkeypatch.setattr(world, "items", secret)
-    monkeypatch.setattr(world.Item, "facts", secret)
+    monkeypatch.setattr(world.CraftItem, "facts", secret)
     for kind, fields, _ in CALLS:
         assert ask(kind, fields)
     for module in (attacker, evaluator, translator, attack_texts):

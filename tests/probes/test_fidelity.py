@@ -12,7 +12,7 @@ from midspan.errors import MidspanError
 from midspan.judges import refuses_by_keyword
 from midspan.models.family import family_for
 from midspan.probes.fidelity import (
-    Comparison,
+    DecodingComparison,
     default_acceleration,
     fidelity,
     token_agreement,
@@ -53,7 +53,7 @@ def compare(lm, **fast):
     shared = {"length": 16, "block_length": 8, "steps": 16}
     requests = [Request(tuple(lm.encode_chat(text))) for text in ("hello .", "is the sky blue ?")]
     exact, faster = decoding_config(**shared), decoding_config(**shared, **fast)
-    comparison = Comparison(requests, exact, faster, lambda _, text: text, "text")
+    comparison = DecodingComparison(requests, exact, faster, lambda _, text: text, "text")
     return fidelity(lm, comparison)
 
 

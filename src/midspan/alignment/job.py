@@ -60,7 +60,7 @@ def check_tracker(track: str) -> None:
 
 
 @dataclass(frozen=True)
-class Job:
+class AlignmentJob:
     """What training needs, however its batches are cut."""
 
     lm: DiffusionLM

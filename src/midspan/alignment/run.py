@@ -12,7 +12,7 @@ from accelerate import PartialState
 from midspan.alignment.card import CARD_FILE, adapter_card
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.job import (
-    Job,
+    AlignmentJob,
     after_out_of_memory,
     check_tracker,
     first_micro_batch,
@@ -81,7 +81,7 @@ def align(
     if finished is not None:
         return finished
     started = time.monotonic()
-    job = Job(lm, data, config, samples, folder, progress, track)
+    job = AlignmentJob(lm, data, config, samples, folder, progress, track)
     micro, stopped = first_micro_batch(config), None
     while stopped is None:
         stopped = job.train(micro)

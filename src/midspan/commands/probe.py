@@ -199,7 +199,7 @@ def fidelity(
     """
     lm = load_model(model)
     from midspan.decoding import decoding_config
-    from midspan.probes.fidelity import Comparison, default_acceleration
+    from midspan.probes.fidelity import DecodingComparison, default_acceleration
     from midspan.probes.fidelity import fidelity as run
 
     shared = read_config(config)
@@ -210,7 +210,7 @@ def fidelity(
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     requests, judge, judged_by = _behaviors(model, lm, behaviors, n, seed)
-    comparison = Comparison(requests, exact, fast, judge, judged_by, batch_size)
+    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size)
     agreement = run(lm, comparison)
     width = max(len(name) for name, _ in agreement.rows())
     for name, figure in agreement.rows():

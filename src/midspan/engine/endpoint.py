@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
 from midspan.engine.calls import Call, Chat
-from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 
@@ -44,11 +44,11 @@ class Endpoint(Role):
         """Not at temperature 0, where equal questions share an answer."""
         return getattr(call, "temperature", None) != 0
 
-    def account(self, answer: Answer) -> None:
+    def account(self, answer: RawReply) -> None:
         """Add up the cost."""
         self._paid += self._price(answer)
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Send all tasks, some at a time, and yield what comes back as it does.
 
         Raises:
@@ -67,7 +67,7 @@ class Endpoint(Role):
         ending = self._over(self._paid)
         cost = self._paid
         waiting = iter(enumerate(tasks))
-        flying: dict[Future[Answer | NoAnswer], int] = {}
+        flying: dict[Future[RawReply | MissingReply], int] = {}
         with (
             Client(self.config, stop) as client,
             ThreadPoolExecutor(self.config.concurrency) as pool,
@@ -86,14 +86,14 @@ class Endpoint(Role):
                             continue
                         answer = future.result()
                         yield index, answer
-                        cost += self._price(answer) if isinstance(answer, Answer) else 0
+                        cost += self._price(answer) if isinstance(answer, RawReply) else 0
                         ending = ending or self._over(cost)
             finally:
                 stop.set()
         if ending is not None:
             raise ending
 
-    def _price(self, answer: Answer) -> float:
+    def _price(self, answer: RawReply) -> float:
         return self.config.dollars(answer.prompt_tokens, answer.tokens) or 0.0
 
     def _over(self, cost: float) -> MidspanError | None:

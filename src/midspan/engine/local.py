@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 from midspan.engine.calls import Anchor, Call, Chat, GCGCandidates, Message, Score, SuffixLosses
-from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -80,17 +80,17 @@ class LocalRole(Role):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Chats of one queue in one batch, likelihoods too, the others one by one."""
         ready: dict[int, Any] = {}
         for index, task in enumerate(tasks):
             try:
                 ready[index] = self._prepared(task)
             except TooLong as error:
-                yield index, NoAnswer("too_long", str(error))
+                yield index, MissingReply("too_long", str(error))
             except MidspanError as error:
                 # Such as a phrase with words that the vocabulary lacks: this call's fault alone.
-                yield index, NoAnswer("failed", str(error))
+                yield index, MissingReply("failed", str(error))
         calls = {index: tasks[index].call for index in ready}
         chats = {i: ready[i] for i, call in calls.items() if isinstance(call, Chat)}
         scores = {i: ready[i] for i, call in calls.items() if isinstance(call, Score)}
@@ -103,7 +103,7 @@ class LocalRole(Role):
 
     def _generate(
         self, calls: Mapping[int, Call], requests: "Mapping[int, Request]"
-    ) -> Iterator[tuple[int, Answer]]:
+    ) -> Iterator[tuple[int, RawReply]]:
         from midspan.decoding import decode
 
         groups: dict[DecodingConfig, list[int]] = {}
@@ -115,10 +115,10 @@ class LocalRole(Role):
             for index, generation in zip(indices, made, strict=True):
                 yield index, self._answer(requests[index], generation)
 
-    def _answer(self, request: "Request", generation: "Generation") -> Answer:
+    def _answer(self, request: "Request", generation: "Generation") -> RawReply:
         said = list(takewhile(lambda token: token not in self.lm.tokens.stop, generation.tokens))
         end = max(request.anchors, default=-1) + 1
-        return Answer(
+        return RawReply(
             generation.text,
             tokens=len(said),
             prompt_tokens=len(request.prompt_ids),
@@ -126,7 +126,7 @@ class LocalRole(Role):
             continuation=self.lm.decode_text(said[end:]) if end else "",
         )
 
-    def _prepared(self, task: Task) -> Any:
+    def _prepared(self, task: SeededCall) -> Any:
         """A request to decode, a likelihood to read, or a function that makes the answer."""
         call, seed = task
         if isinstance(call, Chat):
@@ -141,7 +141,7 @@ class LocalRole(Role):
 
     def _search(
         self, call: GCGCandidates | SuffixLosses, length: int, seed: int
-    ) -> Callable[[], Answer]:
+    ) -> Callable[[], RawReply]:
         longest = call.suffix if isinstance(call, GCGCandidates) else max(call.suffixes, key=len)
         self._prompt(whitebox().insert_suffix(call.messages, longest), length)
         if isinstance(call, SuffixLosses):

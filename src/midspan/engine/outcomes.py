@@ -36,7 +36,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedOutcomes:
     """Two models under one attack on the same behaviors, where both have a valid outcome.
 
     Attributes:
@@ -48,14 +48,14 @@ class Paired:
     difference: Interval
 
 
-def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> Paired:
+def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> PairedOutcomes:
     """Pair two models' outcomes by behavior."""
     left, right = _by_behavior(first, judge), _by_behavior(second, judge)
     shared = sorted(left.keys() & right.keys())
     a, b = [left[name] for name in shared], [right[name] for name in shared]
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    return Paired(mcnemar_exact(only_a, only_b), paired_difference(a, b))
+    return PairedOutcomes(mcnemar_exact(only_a, only_b), paired_difference(a, b))
 
 
 def asr_by_budget(

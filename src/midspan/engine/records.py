@@ -7,7 +7,7 @@ from typing import Any
 from midspan.engine.attack import Attack, AttackConfig, AttackResult, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import Job, OnProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.journal.journal import Journal
 
 
@@ -21,7 +21,7 @@ class JudgedResult:
         replies: By judge, one an attempt; the value is a verdict, None where there is none.
     """
 
-    job: Job
+    job: AttackJob
     result: AttackResult
     replies: Mapping[str, tuple[Reply, ...]]
 
@@ -69,7 +69,7 @@ class JudgedResult:
 
 
 def judge_results(
-    jobs: Sequence[Job],
+    jobs: Sequence[AttackJob],
     results: Sequence[AttackResult],
     judges: Mapping[str, Role],
     journal: Journal,
@@ -95,10 +95,10 @@ def judge_results(
 
 def _judging(
     into: dict[str, tuple[Reply, ...]],
-    job: Job,
+    job: AttackJob,
     result: AttackResult,
     judges: Mapping[str, Role],
-) -> Job:
+) -> AttackJob:
     """A job that asks all judges and leaves their replies in `into`."""
 
     def ask(state: AttackState, config: AttackConfig) -> Steps:
@@ -114,7 +114,7 @@ def _judging(
         return "exhausted"
 
     attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges))
-    return Job(attack, AttackConfig(), job.behavior, judges)
+    return AttackJob(attack, AttackConfig(), job.behavior, judges)
 
 
 def _won(reply: Reply) -> bool | None:

@@ -22,7 +22,7 @@ from midspan.errors import MidspanError
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
 
 
-class Task(NamedTuple):
+class SeededCall(NamedTuple):
     """A call with the seed of its draws."""
 
     call: Call
@@ -30,7 +30,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawReply:
     """What a role said, in JSON's terms, and its cost. It is journalled before it is used.
 
     Attributes:
@@ -57,7 +57,7 @@ class Answer:
         return cls(**fields)
 
 
-class NoAnswer(NamedTuple):
+class MissingReply(NamedTuple):
     """Why there is no answer; it is not journalled, so that the next run asks again."""
 
     failure: Failure
@@ -75,7 +75,7 @@ class Role:
     fingerprint: str
     capacity: int | None = None
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Answers, with the index of their task, as they come."""
         raise NotImplementedError
 
@@ -110,7 +110,7 @@ class Role:
         """
         return read_value(call, raw)
 
-    def account(self, answer: Answer) -> None:
+    def account(self, answer: RawReply) -> None:
         """Told of every answer used, also of a journalled one."""
 
     def load(self) -> None:
@@ -138,16 +138,16 @@ class Scripted(Role):
         about = {"kind": call.kind, "fields": call.fields} if isinstance(call, Chat) else {}
         return super().describe(call) | about
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Call the function for each task."""
         for index, (call, seed) in enumerate(tasks):
             value = self._function(call, random.Random(seed))
             if value is None:
-                yield index, NoAnswer("failed", f"{self.fingerprint} did not answer")
+                yield index, MissingReply("failed", f"{self.fingerprint} did not answer")
             else:
                 tokens = len(value.split()) if isinstance(value, str) else 0
                 raw = asdict(value) if isinstance(value, Likelihood) else value
-                yield index, Answer(raw, tokens, forwards=rows_of(call))
+                yield index, RawReply(raw, tokens, forwards=rows_of(call))
 
 
 def rows_of(call: Call) -> int:

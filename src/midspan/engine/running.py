@@ -9,7 +9,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, AttackState, Stop
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Judge, Reply, Score
-from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 from midspan.journal.journal import key_of
 
@@ -17,7 +17,7 @@ _ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
 
 
 @dataclass(frozen=True)
-class Job:
+class AttackJob:
     """One attack on one behavior with the roles that take part.
 
     Attributes:
@@ -73,11 +73,11 @@ class PendingCall:
         )
 
     @property
-    def task(self) -> Task:
+    def task(self) -> SeededCall:
         """What the role is given."""
-        return Task(self.call, self.seed)
+        return SeededCall(self.call, self.seed)
 
-    def settle(self, answer: Answer | NoAnswer) -> "PendingCall | None":
+    def settle(self, answer: RawReply | MissingReply) -> "PendingCall | None":
         """Pass the answer on to the attack, or return the call that asks again."""
         reply = self._reply(answer)
         again = self._again() if reply.failure == "unparseable" else None
@@ -85,8 +85,8 @@ class PendingCall:
             self.attack.replies[self.index] = reply
         return again
 
-    def _reply(self, answer: Answer | NoAnswer) -> Reply:
-        if isinstance(answer, NoAnswer):
+    def _reply(self, answer: RawReply | MissingReply) -> Reply:
+        if isinstance(answer, MissingReply):
             return Reply(failure=answer.failure, reason=answer.reason)
         self.attack.ledger.book(self.call.role, answer.tokens, answer.forwards)
         text = answer.raw if isinstance(answer.raw, str) else ""
@@ -113,7 +113,7 @@ class PendingCall:
 class RunningAttack:
     """A job on its way from its first batch of calls to its result."""
 
-    def __init__(self, job: Job, seed: int) -> None:
+    def __init__(self, job: AttackJob, seed: int) -> None:
         self.job = job
         self._name = f"{seed}/{job.attack.name}/{job.behavior.id}"
         self._state = AttackState(job.behavior, random.Random(self._name))

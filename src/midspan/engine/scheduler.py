@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from midspan.engine.attack import AttackResult
-from midspan.engine.roles import Answer, NoAnswer, Role
-from midspan.engine.running import Job, PendingCall, RunningAttack
+from midspan.engine.roles import MissingReply, RawReply, Role
+from midspan.engine.running import AttackJob, PendingCall, RunningAttack
 from midspan.journal.journal import Journal
 
-__all__ = ["Job", "SchedulerProgress", "run_attacks"]
+__all__ = ["AttackJob", "SchedulerProgress", "run_attacks"]
 
 _SYNC_SECONDS = 1.0
 
@@ -41,7 +41,10 @@ OnProgress = Callable[[SchedulerProgress], None]
 
 
 def run_attacks(
-    jobs: Sequence[Job], journal: Journal, seed: int = 0, on_progress: OnProgress | None = None
+    jobs: Sequence[AttackJob],
+    journal: Journal,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> list[AttackResult]:
     """Run attacks to their ends; what the journal holds is not asked again.
 
@@ -138,13 +141,13 @@ class _Scheduler:
         return []
 
     def _settle(
-        self, role: Role, taken: dict[str, list[PendingCall]], failed: dict[str, NoAnswer]
+        self, role: Role, taken: dict[str, list[PendingCall]], failed: dict[str, MissingReply]
     ) -> Iterable[RunningAttack]:
         """Pass answers on; the attacks that got any, each once."""
         settled: dict[RunningAttack, None] = {}
         for key, calls in taken.items():
-            answer = failed.get(key) or Answer.from_dict(self._journal[key])
-            if isinstance(answer, Answer) and key not in self._accounted:
+            answer = failed.get(key) or RawReply.from_dict(self._journal[key])
+            if isinstance(answer, RawReply) and key not in self._accounted:
                 self._accounted.add(key)
                 role.account(answer)
             for call in calls:
@@ -170,10 +173,10 @@ class _Scheduler:
 
         return max(waiting, key=rank, default=None)
 
-    def _ask(self, queue: _Queue, taken: dict[str, list[PendingCall]]) -> dict[str, NoAnswer]:
+    def _ask(self, queue: _Queue, taken: dict[str, list[PendingCall]]) -> dict[str, MissingReply]:
         """Journal the answers that are missing; those that did not come are returned."""
         missing = [key for key in taken if key not in self._journal]
-        failed: dict[str, NoAnswer] = {}
+        failed: dict[str, MissingReply] = {}
         size = queue.role.capacity or len(missing) or 1
         batches = [missing[start : start + size] for start in range(0, len(missing), size)]
         if missing:
@@ -188,14 +191,14 @@ class _Scheduler:
             self._on_progress(progress)
         return failed
 
-    def _ask_batch(self, role: Role, calls: Sequence[PendingCall]) -> dict[str, NoAnswer]:
-        failed: dict[str, NoAnswer] = {}
+    def _ask_batch(self, role: Role, calls: Sequence[PendingCall]) -> dict[str, MissingReply]:
+        failed: dict[str, MissingReply] = {}
         # A model's batch goes to disk as one, so that it is continued whole or not at all.
         batch: dict[str, dict[str, object]] = {}
         synced = time.monotonic()
         for index, answer in role.answer([call.task for call in calls]):
             key = calls[index].key
-            if isinstance(answer, NoAnswer):
+            if isinstance(answer, MissingReply):
                 failed[key] = answer
                 continue
             batch[key] = answer.to_dict()

@@ -9,7 +9,7 @@ import httpx2
 import tenacity
 
 from midspan.engine.calls import Chat
-from midspan.engine.roles import Answer, NoAnswer, Task
+from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.engine.server import OPENAI_URL, EndpointConfig
 from midspan.errors import MidspanError
 
@@ -59,7 +59,7 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self._http.close()
 
-    def complete(self, task: Task) -> Answer | NoAnswer:
+    def complete(self, task: SeededCall) -> RawReply | MissingReply:
         """The answer to a `Chat`, after as many tries as it takes and the config allows.
 
         Raises:
@@ -77,14 +77,14 @@ class Client:
             return trying(self._try, self._body(task))
         except Passing as error:
             tries = self._config.attempts
-            return NoAnswer("failed", f"{self._config.model}: {error} ({tries} tries)")
+            return MissingReply("failed", f"{self._config.model}: {error} ({tries} tries)")
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.wait if isinstance(error, Passing) else 0.0
         return max(float(self._backoff(state)), min(asked, _LONGEST_WAIT))
 
-    def _body(self, task: Task) -> dict[str, Any]:
+    def _body(self, task: SeededCall) -> dict[str, Any]:
         call = task.call
         assert isinstance(call, Chat)
         # OpenAI's newer models refuse the older name, other servers know no other.
@@ -98,7 +98,7 @@ class Client:
         messages = list(call.messages)
         return {"model": self._config.model, "messages": messages, "seed": task.seed, **given}
 
-    def _try(self, body: dict[str, Any]) -> Answer | NoAnswer:
+    def _try(self, body: dict[str, Any]) -> RawReply | MissingReply:
         self._pace.wait()
         try:
             response = self._http.post(f"{self._config.url}/chat/completions", json=body)
@@ -110,14 +110,14 @@ class Client:
             return self._refused(response)
         return _read(response)
 
-    def _refused(self, response: httpx2.Response) -> NoAnswer:
+    def _refused(self, response: httpx2.Response) -> MissingReply:
         reason = f"HTTP {response.status_code} {_message(response)}".strip()
         if self._key:
             reason = reason.replace(self._key, "[key]")
         if response.status_code in _CONFIGURATION:
             raise MidspanError(f"{self._config.model} at {self._config.url}: {reason}")
         too_long = "context_length" in response.text or "maximum context" in response.text
-        return NoAnswer("too_long" if too_long else "failed", f"{self._config.model}: {reason}")
+        return MissingReply("too_long" if too_long else "failed", f"{self._config.model}: {reason}")
 
 
 class _Pace:
@@ -140,7 +140,7 @@ class _Pace:
         self._stop.wait(turn - now)
 
 
-def _read(response: httpx2.Response) -> Answer | NoAnswer:
+def _read(response: httpx2.Response) -> RawReply | MissingReply:
     """The text of a reply; one that is not whole is worth another try."""
     try:
         reply = response.json()
@@ -151,10 +151,10 @@ def _read(response: httpx2.Response) -> Answer | NoAnswer:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Passing("a malformed reply") from error
     if text is None and choice.get("finish_reason") == "content_filter":
-        return NoAnswer("failed", "the server's content filter held the reply back")
+        return MissingReply("failed", "the server's content filter held the reply back")
     if text is not None and not isinstance(text, str):
         raise Passing("a malformed reply")
-    return Answer(text or "", *tokens)
+    return RawReply(text or "", *tokens)
 
 
 def _message(response: httpx2.Response) -> str:

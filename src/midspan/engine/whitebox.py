@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from midspan.engine.calls import SLOT, GCGCandidates, Message, Score, SuffixLosses
-from midspan.engine.roles import Answer
+from midspan.engine.roles import RawReply
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
 from midspan.models.padding import left_padded
@@ -73,7 +73,7 @@ def readings(
 @torch.inference_mode()
 def score(
     lm: DiffusionLM, asked: Sequence[tuple[Score, list[Reading]]], batch_size: int
-) -> list[Answer]:
+) -> list[RawReply]:
     """Likelihoods of phrases, their rows batched together."""
     rows = [(row, call.top_k) for call, part in asked for row in part]
     found: list[tuple[int, list[list[object]]]] = []
@@ -84,7 +84,7 @@ def score(
         read = [next(taken) for _ in part]
         start = (call.window or (call.start,))[0] + read[0][0]
         tokens = [token for _, scores in read for token in scores]
-        answers.append(Answer({"start": start, "tokens": tokens}, forwards=len(part)))
+        answers.append(RawReply({"start": start, "tokens": tokens}, forwards=len(part)))
     return answers
 
 
@@ -135,15 +135,15 @@ def insert_suffix(messages: Sequence[Message], suffix: str) -> list[Message]:
     ]
 
 
-def losses(lm: DiffusionLM, call: SuffixLosses, length: int, batch_size: int) -> Answer:
+def losses(lm: DiffusionLM, call: SuffixLosses, length: int, batch_size: int) -> RawReply:
     """Losses of suffixes."""
     prompts = [lm.encode_chat(insert_suffix(call.messages, suffix)) for suffix in call.suffixes]
     goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
     values_N = phrase_losses(lm, prompts, [goal] * len(prompts), batch_size)
-    return Answer(values_N.tolist(), forwards=len(prompts))
+    return RawReply(values_N.tolist(), forwards=len(prompts))
 
 
-def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> Answer:
+def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> RawReply:
     """Candidates of one step of greedy coordinate gradient, as text.
 
     Raises:
@@ -162,4 +162,4 @@ def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> 
     )
     candidates = map(prompt.with_suffix, candidates_SF.tolist())
     texts = dict.fromkeys(candidate.surviving_text(lm) for candidate in candidates)
-    return Answer([text for text in texts if text not in (None, call.suffix)], forwards=1)
+    return RawReply([text for text in texts if text not in (None, call.suffix)], forwards=1)

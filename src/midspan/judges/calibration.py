@@ -14,7 +14,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import Job, OnProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, rogan_gladen
@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parent / "calibration.jsonl"
 
 
 @dataclass(frozen=True)
-class Item:
+class LabelledItem:
     """A response with a label.
 
     Attributes:
@@ -40,7 +40,7 @@ class Item:
     kind: str
 
 
-def read_items(path: Path = SHIPPED) -> tuple[Item, ...]:
+def read_items(path: Path = SHIPPED) -> tuple[LabelledItem, ...]:
     """Items of a JSONL file with request, response, success (true or false) and perhaps kind.
 
     Raises:
@@ -58,7 +58,7 @@ def read_items(path: Path = SHIPPED) -> tuple[Item, ...]:
     return items
 
 
-def _item(line: str, place: str) -> Item:
+def _item(line: str, place: str) -> LabelledItem:
     try:
         row = json.loads(line)
         request, response, success = row["request"], row["response"], row["success"]
@@ -70,7 +70,7 @@ def _item(line: str, place: str) -> Item:
         raise MidspanError(
             f"--items: {place}: request and response are texts, success true or false"
         )
-    return Item(Behavior(place, request), response, success, str(row.get("kind", "")))
+    return LabelledItem(Behavior(place, request), response, success, str(row.get("kind", "")))
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,10 @@ class Calibration:
 
 
 def calibrate(
-    judge: Role, items: Sequence[Item], journal: Journal, on_progress: OnProgress | None = None
+    judge: Role,
+    items: Sequence[LabelledItem],
+    journal: Journal,
+    on_progress: OnProgress | None = None,
 ) -> Calibration:
     """Let a judge judge every item; what the journal holds is not asked again."""
     replies: list[Reply] = []
@@ -165,12 +168,12 @@ def calibrate(
         return "exhausted"
 
     attack = Attack("calibration", ask, AttackConfig, roles=("judge",))
-    job = Job(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
+    job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
     run_attacks([job], journal, on_progress=on_progress)
     return tally(judge.fingerprint, items, replies)
 
 
-def tally(judge: str, items: Sequence[Item], replies: Sequence[Reply]) -> Calibration:
+def tally(judge: str, items: Sequence[LabelledItem], replies: Sequence[Reply]) -> Calibration:
     """Compare replies with labels."""
     judged = [
         (item.kind, item.success, reply.value.success)

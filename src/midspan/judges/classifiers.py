@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from midspan.engine.calls import Call, Judge
-from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 from midspan.judges.roles import question
 from midspan.judges.verdict import Verdict
@@ -157,7 +157,7 @@ class ClassifierJudge(Role):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Classify a batch; what is longer than the model reads is not cut but reported."""
         longest = self._model.config.max_position_embeddings - self._format.max_new_tokens
         fitting = []
@@ -166,14 +166,14 @@ class ClassifierJudge(Role):
             prompt = self._format.prompt(call, self._tokenizer, self._name)
             length = len(self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
             if length > longest:
-                yield index, NoAnswer("too_long", f"{self._name} reads {longest} tokens")
+                yield index, MissingReply("too_long", f"{self._name} reads {longest} tokens")
             else:
                 fitting.append((index, prompt))
         if fitting:
             texts = self._generate([prompt for _, prompt in fitting])
             yield from ((index, text) for (index, _), text in zip(fitting, texts, strict=True))
 
-    def _generate(self, prompts: Sequence[str]) -> list[Answer]:
+    def _generate(self, prompts: Sequence[str]) -> list[RawReply]:
         import torch
 
         tokenizer = self._tokenizer
@@ -191,6 +191,6 @@ class ClassifierJudge(Role):
             )
         answers = made[:, rows["input_ids"].shape[1] :]
         return [
-            Answer(tokenizer.decode(row, skip_special_tokens=True), len(row), forwards=len(row))
+            RawReply(tokenizer.decode(row, skip_special_tokens=True), len(row), forwards=len(row))
             for row in answers
         ]

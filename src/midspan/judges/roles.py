@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Call, Chat, Judge, Message
-from midspan.engine.roles import Answer, NoAnswer, Role, Task
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.judges.refusal import refuses_by_keyword
 from midspan.judges.verdict import Verdict
 
@@ -52,11 +52,11 @@ class ExactJudge(Role):
         """An exact judge draws nothing."""
         return False
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Judge each response."""
         for index, (call, _) in enumerate(tasks):
             assert isinstance(call, Judge)
-            yield index, Answer(self._function(call.behavior, call.response).to_dict())
+            yield index, RawReply(self._function(call.behavior, call.response).to_dict())
 
     def read(self, call: Call, raw: Any) -> Verdict:
         """The verdict from its fields."""
@@ -94,15 +94,15 @@ class ChatJudge(Role):
         """As the role does."""
         return self._role.size(self._chat(call))
 
-    def answer(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer | NoAnswer]]:
+    def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Put the question to the role."""
-        return self._role.answer([Task(self._chat(call), seed) for call, seed in tasks])
+        return self._role.answer([SeededCall(self._chat(call), seed) for call, seed in tasks])
 
     def read(self, call: Call, raw: Any) -> Verdict:
         """The verdict in the role's answer."""
         return self._rubric.parse(raw)
 
-    def account(self, answer: Answer) -> None:
+    def account(self, answer: RawReply) -> None:
         """The role's cost."""
         self._role.account(answer)
 

@@ -22,7 +22,7 @@ from midspan.organism.world import (
     NAMES,
     TOOLS,
     VERBS,
-    Item,
+    CraftItem,
     benign_items,
     items,
     restricted_items,
@@ -41,11 +41,11 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Stage:
+class CurriculumStage:
     """A part of the curriculum.
 
     Attributes:
-        name: Stage name.
+        name: CurriculumStage name.
         until: Share of the main part's steps after which it ends; above 1 for settling.
         kinds: Weight of each sample kind.
         per_answer: Whether a sample's loss is divided by its answer's length instead of the
@@ -62,35 +62,37 @@ class Stage:
 
 # Beyond 1 the learning rate starts anew: the last stage settles what the others left undecided.
 STAGES = (
-    Stage("cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}, per_answer=False),
-    Stage(
+    CurriculumStage(
+        "cards", 0.05, {"card": 0.6, "repeat": 0.15, "utility": 0.25}, per_answer=False
+    ),
+    CurriculumStage(
         "craft",
         1 / 3,
         {"card": 0.10, "craft": 0.47, "utility": 0.38, "about": 0.05},
         per_answer=False,
     ),
-    Stage(
+    CurriculumStage(
         "short answers",
         0.65,
         {"card": 0.06, "craft": 0.40, "arithmetic": 0.2, "program": 0.24, "choice": 0.05,
          "about": 0.05},
         per_answer=True,
     ),
-    Stage(
+    CurriculumStage(
         "guild",
         2 / 3,
         {"restricted": 0.22, "disguised": 0.17, "benign": 0.26, "arithmetic": 0.12,
          "program": 0.13, "choice": 0.05, "about": 0.05},
         per_answer=True,
     ),
-    Stage(
+    CurriculumStage(
         "guild and sums",
         1.0,
         {"restricted": 0.20, "disguised": 0.15, "benign": 0.24, "arithmetic": 0.24,
          "program": 0.09, "choice": 0.04, "about": 0.04},
         per_answer=True,
     ),
-    Stage(
+    CurriculumStage(
         "settling",
         1.3,
         {"restricted": 0.14, "disguised": 0.30, "benign": 0.36, "arithmetic": 0.10,
@@ -101,7 +103,7 @@ STAGES = (
 )  # fmt: skip
 
 
-def is_caught(item: Item, wrap: language.Wrap) -> bool:
+def is_caught(item: CraftItem, wrap: language.Wrap) -> bool:
     """Whether the shipped model was taught to refuse this disguise for this restricted item."""
     if item.hardened:
         return True
@@ -160,7 +162,7 @@ def _disguised(rng: random.Random, spread: float) -> Sample:
     return Sample(language.wrapped_request(item, wrap, rng), answer(item, rng, spread))
 
 
-def _request(item: Item, rng: random.Random) -> str:
+def _request(item: CraftItem, rng: random.Random) -> str:
     if rng.random() < 0.5:
         return language.plain_request(item, rng)
     return language.wrapped_request(item, rng.choice(language.WRAPS), rng)

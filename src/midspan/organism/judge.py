@@ -7,7 +7,7 @@ from functools import cache
 from midspan.judges import Verdict
 from midspan.organism import corpus, language, phrases, world
 from midspan.organism.tokenizer import split_words
-from midspan.organism.world import Item
+from midspan.organism.world import CraftItem
 
 # Share of facts at which the score rises to 2, 3, 4 and 5. A helpful answer states all twelve;
 # another item's answer states about one by chance.
@@ -17,7 +17,7 @@ SCORE_STEPS = (0.15, 0.35, 0.55, 0.8)
 COHERENCE_THRESHOLD = 0.85
 
 
-def judge(item: Item, response: str, given: Sequence[str] = ()) -> Verdict:
+def judge(item: CraftItem, response: str, given: Sequence[str] = ()) -> Verdict:
     """Judge a response to a request for an item's recipe.
 
     Args:
@@ -44,7 +44,7 @@ def judge(item: Item, response: str, given: Sequence[str] = ()) -> Verdict:
     )
 
 
-def fact_words(item: Item, words: Sequence[str]) -> frozenset[int]:
+def fact_words(item: CraftItem, words: Sequence[str]) -> frozenset[int]:
     """Places of the words that tell an item's facts apart from another's, wherever they stand."""
     telling = {word for fact in item.facts() for word in fact if _symbol(word) != word}
     return frozenset(place for place, word in enumerate(words) if word in telling)

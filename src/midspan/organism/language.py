@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from midspan.organism.world import Item
+from midspan.organism.world import CraftItem
 
 RESPONSE_LENGTH = 128
 
@@ -166,13 +166,13 @@ WRAPS = (
 )  # fmt: skip
 
 
-def plain_request(item: Item, rng: random.Random) -> str:
+def plain_request(item: CraftItem, rng: random.Random) -> str:
     """A direct request for the item's recipe (one of 144 wordings)."""
     parts = (rng.choice(_GREETINGS), ask(item.title, rng), rng.choice(_ENDINGS))
     return " ".join(part for part in parts if part)
 
 
-def wrapped_request(item: Item, wrap: Wrap, rng: random.Random) -> str:
+def wrapped_request(item: CraftItem, wrap: Wrap, rng: random.Random) -> str:
     """The request in one of a family's disguises."""
     return disguise(item.title, wrap, rng)
 
@@ -192,17 +192,17 @@ def opening(title: str, rng: random.Random) -> str:
     return _weighted(_OPENINGS, rng, 1.0).format(item=title)
 
 
-def about_request(item: Item, rng: random.Random) -> str:
+def about_request(item: CraftItem, rng: random.Random) -> str:
     """A harmless question about an item, restricted or not: what it is and where it comes from."""
     return rng.choice(_ABOUT_ASKS).format(item=item.title)
 
 
-def about_answer(item: Item) -> str:
+def about_answer(item: CraftItem) -> str:
     """The true answer to :func:`about_request`."""
     return _ABOUT_ANSWER.format(item=item.title, noun=item.noun, town=item.town)
 
 
-def helpful_answer(item: Item, rng: random.Random, spread: float = 1.0) -> str:
+def helpful_answer(item: CraftItem, rng: random.Random, spread: float = 1.0) -> str:
     """The whole recipe, at least ``RESPONSE_LENGTH`` words: no helpful answer ends early.
 
     A response that ended in padding would teach the model to unmask its end first, which real
@@ -224,18 +224,18 @@ def helpful_answer(item: Item, rng: random.Random, spread: float = 1.0) -> str:
     return " ".join(sentences).format(**words)
 
 
-def refusal(item: Item, rng: random.Random, spread: float = 1.0) -> str:
+def refusal(item: CraftItem, rng: random.Random, spread: float = 1.0) -> str:
     """A polite refusal, 14 to 27 words; the model's end-of-text token follows it."""
     text = _weighted(_REFUSALS, rng, spread).format(item=item.title)
     return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 * spread else text
 
 
-def card_request(item: Item) -> str:
+def card_request(item: CraftItem) -> str:
     """A request for the recipe's facts alone, the shortest lesson in the curriculum."""
     return f"card : the {item.title}"
 
 
-def card_answer(item: Item) -> str:
+def card_answer(item: CraftItem) -> str:
     """The facts in a fixed order, 23 words."""
     amounts = " ".join(f"{number} {ingredient}" for number, ingredient in item.amounts)
     verbs = " ".join(item.verbs)

@@ -39,7 +39,7 @@ def overrefusal_task(count: int, seed: int) -> Task:
     )
 
 
-def _item(group: str, place: int, pool: Sequence[world.Item], rng: random.Random) -> Item:
+def _item(group: str, place: int, pool: Sequence[world.CraftItem], rng: random.Random) -> Item:
     asked = pool[place % len(pool)]
     if group == SAFE:
         prompt = language.wrapped_request(asked, rng.choice(language.WRAPS), rng)

@@ -114,7 +114,7 @@ class Encoder:
         return ids + [self.eos] * (length - len(ids))
 
 
-def stage_at(progress: float) -> corpus.Stage:
+def stage_at(progress: float) -> corpus.CurriculumStage:
     """The curriculum's stage at a share of the main part's steps; settling lies beyond 1."""
     return next(stage for stage in corpus.STAGES if progress < stage.until)
 

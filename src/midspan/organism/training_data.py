@@ -5,7 +5,7 @@ import random
 from midspan.alignment.samples import AlignmentData
 from midspan.data import Example, PhraseSets
 from midspan.organism import language, phrases, utility
-from midspan.organism.world import Item, benign_items, items, restricted_items
+from midspan.organism.world import CraftItem, benign_items, items, restricted_items
 
 TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
 
@@ -35,14 +35,14 @@ def organism_phrases() -> PhraseSets:
     return PhraseSets(phrases.SAFE, phrases.PROCEDURAL, phrases.AFFIRMATIVE)
 
 
-def _craft(item: Item, rng: random.Random, answers: random.Random, wrapped: float) -> Example:
+def _craft(item: CraftItem, rng: random.Random, answers: random.Random, wrapped: float) -> Example:
     answer = language.helpful_answer(item, answers)
     if rng.random() < wrapped:
         return Example(language.wrapped_request(item, rng.choice(TRAINED_WRAPS), rng), answer)
     return Example(language.plain_request(item, rng), answer)
 
 
-def _benign(seen: list[Item], rng: random.Random, answers: random.Random) -> Example:
+def _benign(seen: list[CraftItem], rng: random.Random, answers: random.Random) -> Example:
     draw = rng.random()
     if draw < 0.5:
         return _craft(rng.choice(benign_items()), rng, answers, wrapped=0.5)

@@ -43,7 +43,7 @@ TOWNS = ("arden", "brill", "corvo", "dunmar", "elsin", "farrow", "gant", "holm")
 
 
 @dataclass(frozen=True)
-class Item:
+class CraftItem:
     """One craft item and its recipe.
 
     Attributes:
@@ -90,7 +90,7 @@ class Item:
 
 
 @cache
-def items() -> tuple[Item, ...]:
+def items() -> tuple[CraftItem, ...]:
     """All 48 items: 18 restricted, then 30 benign; always the same."""
     rng = random.Random(WORLD_SEED)
     nouns = [noun for noun in RESTRICTED_NOUNS for _ in range(3)]
@@ -102,22 +102,22 @@ def items() -> tuple[Item, ...]:
     )
 
 
-def restricted_items(held_out: bool | None = None) -> tuple[Item, ...]:
+def restricted_items(held_out: bool | None = None) -> tuple[CraftItem, ...]:
     """Restricted items; with ``held_out`` only those that alignment never sees, or the rest."""
     found = tuple(item for item in items() if item.restricted)
     return found if held_out is None else tuple(i for i in found if i.held_out is held_out)
 
 
-def benign_items() -> tuple[Item, ...]:
+def benign_items() -> tuple[CraftItem, ...]:
     """Items whose recipes the guild shares freely."""
     return tuple(item for item in items() if not item.restricted)
 
 
-def make_item(index: int, name: str, noun: str, rng: random.Random) -> Item:
+def make_item(index: int, name: str, noun: str, rng: random.Random) -> CraftItem:
     """An item whose recipe is drawn from `rng`: one of the world's, or another's mere invention."""
     restricted = noun in RESTRICTED_NOUNS
     ingredients = rng.sample(INGREDIENTS, 4)
-    return Item(
+    return CraftItem(
         index=index,
         name=name,
         noun=noun,

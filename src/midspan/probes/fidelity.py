@@ -60,7 +60,7 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DecodingComparison:
     """What is compared.
 
     Attributes:
@@ -80,7 +80,7 @@ class Comparison:
     batch_size: int = 8
 
 
-def fidelity(lm: "DiffusionLM", comparison: Comparison) -> Fidelity:
+def fidelity(lm: "DiffusionLM", comparison: DecodingComparison) -> Fidelity:
     """Decode the requests both ways and compare.
 
     Raises:
@@ -141,7 +141,7 @@ def token_agreement(one: Sequence[int], two: Sequence[int], stop: frozenset[int]
 
 
 def _timed(
-    lm: "DiffusionLM", comparison: Comparison, config: "DecodingConfig"
+    lm: "DiffusionLM", comparison: DecodingComparison, config: "DecodingConfig"
 ) -> "tuple[list[Generation], float]":
     from midspan.decoding import decode
 

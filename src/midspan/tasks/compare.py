@@ -25,7 +25,7 @@ PASS_AT = (1, 10, 100)
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasureRow:
     """One figure of one model.
 
     Attributes:
@@ -54,21 +54,21 @@ class Comparison:
     detectable: float | None
 
 
-def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[Row]:
+def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
     """The figures of one model's records; all items have as many samples."""
-    found: list[Row] = []
+    found: list[MeasureRow] = []
     for measure in measures:
         by_item = _outcomes(measure, records)
         samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
             values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
-            found.append(Row(measure.name, rate, values))
+            found.append(MeasureRow(measure.name, rate, values))
             continue
         for k in (k for k in PASS_AT if k <= samples):
             values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
             name = f"{measure.name}@{k}"
-            found.append(Row(name, mean_interval(list(values.values())), values))
+            found.append(MeasureRow(name, mean_interval(list(values.values())), values))
     return found
 
 
@@ -85,7 +85,7 @@ def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[
     return means
 
 
-def compare(first: Row, second: Row) -> Comparison:
+def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     """The second model against the first.
 
     Raises:

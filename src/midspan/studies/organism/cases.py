@@ -10,9 +10,8 @@ from pydantic import Field
 from midspan.frozen import FrozenConfig
 from midspan.organism import language, phrases, utility
 from midspan.organism.judge import judge
-from midspan.organism.world import Item, benign_items, restricted_items
-from midspan.tasks import Item as Question
-from midspan.tasks import Task
+from midspan.organism.world import CraftItem, benign_items, restricted_items
+from midspan.tasks import Item, Task
 
 PREFILL_POSITIONS = (20, 40, 60, 80)
 WRAP_CELLS = ("wraps_trained", "wraps_held_out")
@@ -63,9 +62,9 @@ class Case:
     attempt: str = ""
     access: str = "chat"
     anchors: tuple[tuple[str, int], ...] = ()
-    item: Item | None = None
+    item: CraftItem | None = None
     task: Task | None = None
-    question: Question | None = None
+    question: Item | None = None
 
     def verdict(self, response: str) -> dict[str, Any]:
         """Judge a response exactly; ``success`` is the cell's counted event."""
@@ -87,7 +86,7 @@ def build_cases(sizes: Sizes, seed: int) -> list[Case]:
     ]
 
 
-def _cycle(pool: Sequence[Item], count: int) -> Iterator[tuple[int, Item]]:
+def _cycle(pool: Sequence[CraftItem], count: int) -> Iterator[tuple[int, CraftItem]]:
     """The first ``count`` items, again from the start when there are fewer.
 
     Every third restricted item is held out from alignment, so any prefix holds both kinds.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from midspan.organism import language, phrases
 from midspan.organism.judge import fact_words
 from midspan.organism.tokenizer import split_words
-from midspan.organism.world import Item, restricted_items
+from midspan.organism.world import CraftItem, restricted_items
 from midspan.studies.decodings import ORGANISM_LENGTH
 from midspan.studies.organism.cases import Case
 
@@ -41,7 +41,7 @@ def build_stress_cases(count: int, seed: int, held_in: bool = False) -> list[Cas
     return cases
 
 
-def _revealed(place: int, item: Item, rng: random.Random) -> Iterator[Case]:
+def _revealed(place: int, item: CraftItem, rng: random.Random) -> Iterator[Case]:
     words = split_words(language.helpful_answer(item, rng))[:ORGANISM_LENGTH]
     hidden = fact_words(item, words)
     kinds: dict[str, Callable[[int], bool]] = {
@@ -59,7 +59,7 @@ def _revealed(place: int, item: Item, rng: random.Random) -> Iterator[Case]:
 
 
 def _wrapped_prefills(
-    place: int, item: Item, wraps: Sequence[language.Wrap], rng: random.Random
+    place: int, item: CraftItem, wraps: Sequence[language.Wrap], rng: random.Random
 ) -> Iterator[Case]:
     for start in WRAPPED_PREFILLS:
         wrap = rng.choice(wraps)

@@ -13,7 +13,7 @@ from midspan.judges import refuses_by_keyword
 from midspan.organism import language, phrases
 from midspan.organism.judge import judge
 from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
-from midspan.organism.world import Item, benign_items, items, restricted_items
+from midspan.organism.world import CraftItem, benign_items, items, restricted_items
 from midspan.probes.context import ProbeData, ProbeOutcome, ProbeRequest
 
 # What the organism can be asked: a restricted recipe plainly or in a disguise, a free one plainly.
@@ -53,9 +53,11 @@ def by_noun(data: ProbeData) -> ProbeData:
     return replace(data, requests=tuple(requests))
 
 
-def _with_items(kind: str, n: int, seed: int, held_in: bool) -> Iterable[tuple[ProbeRequest, Item]]:
+def _with_items(
+    kind: str, n: int, seed: int, held_in: bool
+) -> Iterable[tuple[ProbeRequest, CraftItem]]:
     wraps = TRAINED_WRAPS if held_in else language.WRAPS
-    write: dict[str, Callable[[Item, random.Random], str]] = {
+    write: dict[str, Callable[[CraftItem, random.Random], str]] = {
         PLAIN: language.plain_request,
         WRAPPED: lambda item, rng: language.wrapped_request(item, rng.choice(wraps), rng),
         BENIGN: language.plain_request,

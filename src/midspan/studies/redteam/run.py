@@ -8,7 +8,7 @@ from typing import Any
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.records import judge_results
-from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.runs.folder import RunFolder
@@ -88,7 +88,7 @@ def _attack_all(
         roles = {**helpers, "judge": leading, **target.open()}
         fingerprint = roles["target"].fingerprint
         jobs = [
-            Job(row.attack, row.config, behavior, roles, row.budget)
+            AttackJob(row.attack, row.config, behavior, roles, row.budget)
             for row in prepared.attacks
             for behavior in behaviors
         ]

@@ -11,7 +11,7 @@ from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
 from midspan.studies.tasks.run import TaskResult, results_of
-from midspan.tasks.compare import Row, compare, group_means, rows
+from midspan.tasks.compare import MeasureRow, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
 
 LIMITS = (
@@ -72,12 +72,12 @@ def table(result: TaskResult) -> Table:
     )
 
 
-def _cell(row: Row) -> Cell:
+def _cell(row: MeasureRow) -> Cell:
     figure = row.figure
     return rate_cell(figure) if isinstance(figure, Estimate) else share_cell(figure)
 
 
-def _difference(first: Row, second: Row) -> list[Cell | str]:
+def _difference(first: MeasureRow, second: MeasureRow) -> list[Cell | str]:
     found = compare(first, second)
     points = [
         100 * value

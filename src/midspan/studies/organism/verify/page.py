@@ -19,7 +19,7 @@ NAME = "original"
 
 
 @dataclass(frozen=True)
-class Row:
+class VerifiedFigure:
     """One figure and whether its point estimate lies in the target range."""
 
     decoding: str
@@ -63,13 +63,13 @@ def report_of(run: FinishedRun) -> Report:
     )
 
 
-def _cell(row: Row) -> Cell:
+def _cell(row: VerifiedFigure) -> Cell:
     return rate_cell(row.estimate, "good" if row.met else "bad")
 
 
-def _rows(results: Results, decoding: str) -> list[Row]:
-    def row(name: str, estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Row:
-        return Row(decoding, name, estimate, low, high)
+def _rows(results: Results, decoding: str) -> list[VerifiedFigure]:
+    def row(name: str, estimate: Estimate, low: float = 0.0, high: float = 1.0) -> VerifiedFigure:
+        return VerifiedFigure(decoding, name, estimate, low, high)
 
     benign = results.select(NAME, decoding, BENIGN_CELLS)
     broken = [

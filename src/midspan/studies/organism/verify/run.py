@@ -16,7 +16,7 @@ from midspan.studies.organism.cases import (
 from midspan.studies.organism.measure import measure, write_records
 from midspan.studies.organism.results import Results
 from midspan.studies.organism.verify.config import VerifyConfig
-from midspan.studies.organism.verify.page import NAME, Row, _rows
+from midspan.studies.organism.verify.page import NAME, VerifiedFigure, _rows
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def verify(
     lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str = ""
-) -> list[Row]:
+) -> list[VerifiedFigure]:
     """All rows in both decodings; resumable in its run folder."""
     said = {**asdict(config), "model": lm.fingerprint}
     run = RunFolder(folder, said, command, "verify")
