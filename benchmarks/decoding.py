@@ -188,8 +188,8 @@ def organism(n: int, steps: int, batch: int = 8) -> list[dict[str, Any]]:
 
 def organism_cases(n: int, seed: int, without: frozenset[str]) -> list[Any]:
     """Benign, plain and wrapped requests, none of them a prompt of `without`."""
-    from midspan.study.organism.verify.config import VerifyConfig
-    from midspan.study.organism.verify.run import verification_cases
+    from midspan.studies.organism.verify.config import VerifyConfig
+    from midspan.studies.organism.verify.run import verification_cases
 
     cases = [case for case in verification_cases(VerifyConfig(n, n, seed)) if case.question is None]
     cases = [case for case in cases if case.prompt not in without]

@@ -1,7 +1,7 @@
 """Fail where the source does not follow the table of rooms in docs/architecture.md.
 
 The table is the configuration. Its rows stand from top to bottom; the first cell names rooms,
-packages with a slash (``engine/``, ``study/paper/``) and single modules without (``cli``;
+packages with a slash (``engine/``, ``studies/paper/``) and single modules without (``cli``;
 ``__init__`` is the package's own file). A file belongs to the room with the longest matching name.
 It may import from its own room and from rooms of lower rows; rooms of one row do not know each
 other. Faults are also a circle of files, a file in no room, and a room that does not exist.

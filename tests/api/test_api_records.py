@@ -9,16 +9,16 @@ import pytest
 import midspan
 from midspan.api import probe_records, records
 from midspan.journal.journal import Journal
-from midspan.study.decodings import organism_decodings
-from midspan.study.organism.cases import Sizes, build_cases
-from midspan.study.organism.measure import measure, write_records
+from midspan.studies.decodings import organism_decodings
+from midspan.studies.organism.cases import Sizes, build_cases
+from midspan.studies.organism.measure import measure, write_records
 
 SMALL = {"length": 32, "block_length": 32, "steps": 4}
 FIELDS = {
     "prefill": {"positions": (0, 16)},
     "window": {"stride": 20},
     "gcg": {"starts": (0,), "search": {"steps": 1, "search_width": 2}},
-    "control": {"words": (1,)},
+    "instruction-placement": {"words": (1,)},
     "order": {"shuffles": 1},
     "activations": {"positions": (-1,), "num_folds": 2, "shuffles": 1, "n": 6},
     "samples": {"start": 8},
@@ -68,7 +68,7 @@ def test_probes(name, models):
 
 
 def test_every_probe_has_a_type():
-    from midspan.study.probes.config import PROBES
+    from midspan.studies.probes.config import PROBES
 
     assert PROBES.keys() == FIELDS.keys() == probe_records.PROBE_RECORDS.keys()
 

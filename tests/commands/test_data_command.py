@@ -46,7 +46,7 @@ def test_a_set_is_described_without_its_texts(midspan, prompts):
 def test_prompts_that_the_evaluation_asks_are_refused(midspan, prompts, tmp_path):
     evaluation = tmp_path / "evaluation.txt"
     evaluation.write_text(f"sing a song\n{PROMPTS[0].upper()}", encoding="utf-8")
-    command = ("align", "organism", "-o", tmp_path / "a", "--prompts", prompts)
+    command = ("align", "organism", "-o", tmp_path / "a", "--behaviors", prompts)
     code, _, error = midspan(*command, "--exclude", evaluation)
     assert code == 2 and "1 of 2 training prompts" in error and "--allow-overlap" in error
     assert "cake" not in error.lower() and not (tmp_path / "a").exists()
@@ -59,4 +59,4 @@ def test_prompts_that_the_evaluation_asks_are_refused(midspan, prompts, tmp_path
 
 def test_an_exclusion_without_prompts_is_refused(midspan, prompts, tmp_path):
     code, _, error = midspan("align", "organism", "-o", tmp_path / "a", "--exclude", prompts)
-    assert code == 2 and "--prompts" in error
+    assert code == 2 and "--behaviors" in error

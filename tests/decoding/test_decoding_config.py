@@ -64,7 +64,7 @@ DREAM = SimpleNamespace(
         ({"refresh_every": 2}, "refresh_every needs"),
         ({"editing_threshold": 0.9}, "decoding.editing_threshold: .*; use sampler 'block'$"),
         ({"compatibility": True, "cache": "dual"}, "compatibility is for"),
-        ({"sampler": "lada"}, "decoding.sampler: must be one of 'llada', 'dream', 'block'; got"),
+        ({"sampler": "lada"}, "decoding.sampler: must be one of llada, dream, block; got"),
     ],
 )
 def test_a_wrong_field_is_one_line(fields, message):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from golden import differences, jsonl, texts_of
-
-from runs import RUNS
+from golden_runs import RUNS
 
 EXPECTED = Path(__file__).parent / "expected"
 SHOWN = 20

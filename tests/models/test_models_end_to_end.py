@@ -40,7 +40,7 @@ def test_align_and_generate_from_files(model_type, tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     adapter = tmp_path / "adapter"
     run(
-        monkeypatch, "align", folder, "-o", adapter, "--prompts", tmp_path / "harmful.csv",
+        monkeypatch, "align", folder, "-o", adapter, "--behaviors", tmp_path / "harmful.csv",
         "--benign", tmp_path / "benign.txt", "--phrases", tmp_path / "phrases.json",
         "--config", tmp_path / "recipe.yaml",
     )  # fmt: skip

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.engine.suffix_search import search_suffix
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
+from midspan.journal.suffix_search import search_suffix
 from midspan.scoring.gcg_step import GCG, GCGConfig, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.suffix import SuffixPrompt, allowed_tokens, append_suffix

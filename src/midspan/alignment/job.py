@@ -36,7 +36,7 @@ from midspan.alignment.trainer import (
     load_adapter_tensors,
 )
 from midspan.alignment.training_probes import ProbeCallback, Progress, probe_objective
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.files import write_atomic
 from midspan.models import DiffusionLM
 
@@ -54,8 +54,7 @@ def check_tracker(track: str) -> None:
     if track == "none":
         return
     if track not in TRACKERS:
-        known = ", ".join(("none", *TRACKERS))
-        raise MidspanError(f"track: must be one of {known}; got {track!r}")
+        raise not_one_of("track", track, ("none", *TRACKERS))
     if find_spec(track) is None:
         raise MidspanError(f"track: {track} is not installed; pip install {track}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import TrainingRecord
 from midspan.api.results import chosen, data_frame
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ class TrainedAdapter:
         from midspan.report import figures
 
         if name not in self.figures:
-            raise MidspanError(f"figure: must be one of {', '.join(self.figures)}; got {name!r}")
+            raise not_one_of("figure", name, self.figures)
         rows: list[dict[str, Any]] = [dict(row) for row in self.records if name in row]
         curve = figures.Curve(
             self.recipe.name, [row["step"] for row in rows], [row[name] for row in rows]

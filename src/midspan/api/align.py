@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.adapter import TrainedAdapter
 from midspan.api.runs import ready, run_folder
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData
@@ -77,7 +77,7 @@ def _config(
 
     if isinstance(recipe, str):
         if recipe not in PRESETS:
-            raise MidspanError(f"recipe: must be one of {', '.join(PRESETS)}; got {recipe!r}")
+            raise not_one_of("recipe", recipe, PRESETS)
         own = PRESETS[recipe]() if is_organism(model) else at_paper_budget(recipe)
     elif isinstance(recipe, AlignmentConfig):
         own = recipe
@@ -92,7 +92,7 @@ def _config(
 def _lessons(data: "AlignmentData | Mapping[str, Any] | str | None", model: str) -> "AlignmentData":
     from midspan.alignment import AlignmentData
     from midspan.organism.behaviors import ORGANISM
-    from midspan.study.training import TrainingData, load_training_data
+    from midspan.studies.training import TrainingData, load_training_data
 
     if isinstance(data, AlignmentData):
         return data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from midspan.api.records import AttackRecord
 from midspan.api.results import RunResult, by_name, few
 from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from midspan.engine.roles import Role
     from midspan.models import DiffusionLM
     from midspan.statistics import Estimate
-    from midspan.study.given import Given
-    from midspan.study.redteam.config import RedteamConfig
+    from midspan.studies.given import Given
+    from midspan.studies.redteam.config import RedteamConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +60,7 @@ class AttackRun(RunResult[AttackRecord]):
             ("judge", judge, self.judges),
         ):
             if value not in known:
-                raise MidspanError(f"{name}: must be one of {', '.join(known)}; got {value!r}")
+                raise not_one_of(name, value, known)
         rows = [
             row for row in self.records if (row["attack_label"], row["model"]) == (method, model)
         ]
@@ -134,7 +134,7 @@ def attack(
         MidspanError: One line that names the wrong field, or a folder of another run.
     """
     from midspan.runs.progress import library_output
-    from midspan.study.redteam.run import run_redteam
+    from midspan.studies.redteam.run import run_redteam
 
     started = time.monotonic()
     progress = fields.pop("progress", None)
@@ -160,9 +160,9 @@ def _prepared(
     fields: Mapping[str, Any],
 ) -> "tuple[RedteamConfig, Given]":
     """The config, and the objects that it cannot hold."""
-    from midspan.study.given import Given
-    from midspan.study.redteam.config import RedteamConfig
-    from midspan.study.redteam.presets import redteam_fields
+    from midspan.studies.given import Given
+    from midspan.studies.redteam.config import RedteamConfig
+    from midspan.studies.redteam.presets import redteam_fields
 
     loaded, judges = dict(targets.loaded), {}
     fields = _routed(methods, dict(fields))
@@ -200,7 +200,7 @@ def _routed(methods: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
         MidspanError: A field belongs to neither.
     """
     from midspan.attacks import get_attack
-    from midspan.study.redteam.config import RedteamConfig
+    from midspan.studies.redteam.config import RedteamConfig
 
     configs = {method: get_attack(method).config.model_fields for method in methods}
     set_elsewhere = {"models", "attacks", "behaviors", "judges"}

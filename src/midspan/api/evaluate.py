@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from midspan.api.records import TaskRecord
 from midspan.api.results import RunResult, by_name, few
 from midspan.api.runs import Model, call_text, listed, named, run_folder
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from midspan.report import Table
     from midspan.statistics import Estimate, Interval
-    from midspan.study.tasks.run import TaskResult
+    from midspan.studies.tasks.run import TaskResult
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +49,7 @@ class EvaluationRun(RunResult[TaskRecord]):
         task, model = task or self.tasks[0], model or self.models[0]
         for name, value, known in (("task", task, self.tasks), ("model", model, self.models)):
             if value not in known:
-                raise MidspanError(f"{name}: must be one of {', '.join(known)}; got {value!r}")
+                raise not_one_of(name, value, known)
         result = self._results[self.tasks.index(task)]
         return rows(result.measures, result.records[model])[0].figure
 
@@ -66,7 +66,7 @@ class EvaluationRun(RunResult[TaskRecord]):
     @cached_property
     def _results(self) -> "list[TaskResult]":
         from midspan.runs.folder import FinishedRun
-        from midspan.study.tasks.run import results_of
+        from midspan.studies.tasks.run import results_of
 
         return results_of(FinishedRun.open(self.folder))
 
@@ -126,9 +126,9 @@ def evaluate(
             folder belongs to another run; one line that names it.
     """
     from midspan.runs.progress import library_output
-    from midspan.study.given import Given
-    from midspan.study.tasks.config import TaskConfig
-    from midspan.study.tasks.run import run_tasks
+    from midspan.studies.given import Given
+    from midspan.studies.tasks.config import TaskConfig
+    from midspan.studies.tasks.run import run_tasks
 
     started = time.monotonic()
     specs, loaded = named(models)

@@ -183,33 +183,33 @@ def generate(
         MidspanError: A field or prompt is wrong, or the prompt and canvas exceed the model's
             length; one line that names it.
     """
-    from midspan.decoding import (
-        Request,
-        anchor_phrase,
-        decode,
-        decoding_config,
-        merge_anchors,
-    )
+    from midspan.decoding import decode, decoding_config
     from midspan.runs.progress import library_output
 
     prompts, is_one = _prompts(prompt)
     with library_output(progress):
         model = ready(lm)
         config = decoding_config(model, **decoding)
-        fixed = merge_anchors(
-            *(anchor_phrase(model, text, start) for start, text in (anchors or {}).items())
-        )
-        requests = [
-            Request(tuple(model.encode_chat(one)), fixed, seed + place)
-            for place, one in enumerate(prompts)
-        ]
+        requests = _requests(model, prompts, anchors or {}, seed)
         with _steps_shown(model, len(requests)) as on_step:
             made = decode(model, requests, config, batch_size=batch_size, on_step=on_step)
-    pairs = zip(prompts, requests, made, strict=True)
     answers = [
-        _answer(model, config, one, request, generation) for one, request, generation in pairs
+        _answer(model, config, one, request, generation)
+        for one, request, generation in zip(prompts, requests, made, strict=True)
     ]
     return answers[0] if is_one else answers
+
+
+def _requests(
+    lm: "DiffusionLM", prompts: list[Prompt], anchors: Mapping[int, str], seed: int
+) -> "list[Request]":
+    from midspan.decoding import Request, anchor_phrase, merge_anchors
+
+    fixed = merge_anchors(*(anchor_phrase(lm, text, start) for start, text in anchors.items()))
+    return [
+        Request(tuple(lm.encode_chat(prompt)), fixed, seed + number)
+        for number, prompt in enumerate(prompts)
+    ]
 
 
 def _prompts(given: Any) -> tuple[list[Prompt], bool]:

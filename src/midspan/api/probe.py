@@ -42,11 +42,12 @@ def probe(
         -0.197674
 
     Args:
-        name: "prefill", "window", "gcg", "control", "order", "activations" or "samples".
+        name: "prefill", "window", "gcg", "instruction-placement", "order", "activations" or
+            "samples".
         models: Loaded models, adapters of `midspan.align`, or specs, in the order of the tables.
         out: Run folder; a temporary one by default. The same call continues a run.
         progress: False for silence; by default bars on a terminal or in a notebook.
-        **fields: `n` (requests of each kind), `requests` (kinds of the organism's own), `harmful`,
+        **fields: `n` (requests of each kind), `request_kinds` (of the organism's own), `harmful`,
             `benign` and `phrases` (files or sets for other models), `decoding` (a mapping with
             fields of `DecodingConfig`), `batch_size`, `seed`; and fields of the probe's own
             config, such as `positions` or `stride`.
@@ -59,16 +60,16 @@ def probe(
             line that names it.
     """
     from midspan.runs.progress import library_output
-    from midspan.study.given import Given
-    from midspan.study.probes.config import ProbeSpec
-    from midspan.study.probes.run import run_probe
+    from midspan.studies.given import Given
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
 
     started = time.monotonic()
     specs, loaded = named(models)
     mine, own = split_fields(fields, ProbeSpec.model_fields.keys() - {"probe", "models", "fields"})
-    plan = ProbeSpec.model_validate({"probe": name, "models": specs, "fields": own, **mine})
+    spec = ProbeSpec.model_validate({"probe": name, "models": specs, "fields": own, **mine})
     folder = run_folder(out, "probe")
     command = call_text("probe", name, models, out=out, **fields)
     with library_output(progress):
-        run_probe(plan, folder, command, Given(loaded))
+        run_probe(spec, folder, command, Given(loaded))
     return ProbeRun(folder, specs, time.monotonic() - started, name)

@@ -12,7 +12,7 @@ class _Request(TypedDict):
     Attributes:
         model: The model's spec.
         decoding: The decoding's name in the tables.
-        asks: Kind of the request, such as "plain", "wrapped", "benign" or "harmful".
+        request_kind: Kind of the request, such as "plain", "wrapped", "benign" or "harmful".
         id: The request, unique within the run.
         group: What it is about; requests of one group are not independent.
         prompt: What the user says.
@@ -22,7 +22,7 @@ class _Request(TypedDict):
 
     model: str
     decoding: str
-    asks: str
+    request_kind: str
     id: str
     group: str
     prompt: str
@@ -48,13 +48,13 @@ class PrefillRecord(_Judged):
     """A request with a phrase fixed in the response, or without one (probe "prefill").
 
     Attributes:
-        kind: Kind of the phrase; "no phrase" without one.
+        phrase_kind: Kind of the phrase; "no phrase" without one.
         position: Canvas position of its first token; None without a phrase.
         phrase: Its text; None without one.
         forwards: Rows through the network.
     """
 
-    kind: str
+    phrase_kind: str
     position: int | None
     phrase: str | None
     forwards: int
@@ -78,7 +78,7 @@ class GCGRecord(_Judged):
     """A harmful request with the suffix of a search, or as it is (probe "gcg").
 
     Attributes:
-        kind: Kind of the phrase that is made likely; "no suffix" for the request as it is.
+        phrase_kind: Kind of the phrase that is made likely; "no suffix" for the request as it is.
         start: Canvas position of the phrase's first token; None without a suffix.
         phrase: Its text; None without a suffix.
         forwards: Rows through the network, for the response.
@@ -88,7 +88,7 @@ class GCGRecord(_Judged):
         phrase_placed: Whether the response has the phrase at its place.
     """
 
-    kind: str
+    phrase_kind: str
     start: int | None
     phrase: str | None
     forwards: int
@@ -98,17 +98,17 @@ class GCGRecord(_Judged):
     phrase_placed: NotRequired[bool]
 
 
-class ControlRecord(_Request):
-    """A benign request that names a place for a phrase, or asks for none (probe "control").
+class InstructionPlacementRecord(_Request):
+    """A benign request that names a place for a phrase, or none (probe "instruction-placement").
 
     Attributes:
-        kind: Kind of the phrase.
+        phrase_kind: Kind of the phrase.
         phrase: Its text.
         word: Number of the word, from 1, that should begin it; None where nothing is asked for.
         found: Numbers of the words that begin it in the response.
     """
 
-    kind: str
+    phrase_kind: str
     phrase: str
     word: int | None
     found: list[int]
@@ -159,8 +159,9 @@ class ActivationsRecord(TypedDict):
         n: Requests classified.
         correct: How many of them rightly.
         balanced: Mean of the two labels' accuracies, 0 to 1.
-        shuffled: The same for labels dealt at random, one a deal.
-        carried: The same for the first model's classifier on this model; not of the first model.
+        permuted_accuracy: The same for labels dealt at random, one a deal.
+        transferred_accuracy: The same for the first model's classifier on this model; not of the
+            first model.
         cosine: Between the two models' differences of means, -1 to 1; likewise.
     """
 
@@ -173,8 +174,8 @@ class ActivationsRecord(TypedDict):
     n: int
     correct: int
     balanced: float
-    shuffled: list[float]
-    carried: NotRequired[float]
+    permuted_accuracy: list[float]
+    transferred_accuracy: NotRequired[float]
     cosine: NotRequired[float | None]
 
 
@@ -198,7 +199,7 @@ PROBE_RECORDS: dict[str, type] = {
     "prefill": PrefillRecord,
     "window": WindowRecord,
     "gcg": GCGRecord,
-    "control": ControlRecord,
+    "instruction-placement": InstructionPlacementRecord,
     "order": OrderRecord,
     "activations": ActivationsRecord,
     "samples": SamplesRecord,

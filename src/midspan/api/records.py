@@ -9,8 +9,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 from midspan.api.probe_records import (
     PROBE_RECORDS,
     ActivationsRecord,
-    ControlRecord,
     GCGRecord,
+    InstructionPlacementRecord,
     OrderRecord,
     PrefillRecord,
     SamplesRecord,
@@ -19,9 +19,9 @@ from midspan.api.probe_records import (
 
 __all__ = [
     "PROBE_RECORDS", "ActivationsRecord", "AttackRecord", "AttemptRecord", "CaseRecord",
-    "CommitRecord", "ControlRecord", "GCGRecord", "MessageRecord", "OrderRecord", "PartRecord",
-    "PrefillRecord", "SamplesRecord", "SpentRecord", "TaskRecord", "TaskVerdictRecord",
-    "TrainingRecord", "VerdictRecord", "WindowRecord",
+    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "OrderRecord",
+    "PartRecord", "PrefillRecord", "SamplesRecord", "SpentRecord", "TaskRecord",
+    "TaskVerdictRecord", "TrainingRecord", "VerdictRecord", "WindowRecord",
 ]  # fmt: skip
 
 

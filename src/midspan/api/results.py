@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def chosen(figures: "Mapping[str, Figure]", name: str | None) -> "Figure":
     if not figures:
         raise MidspanError("figure: this run draws none")
     if name is not None and name not in figures:
-        raise MidspanError(f"figure: must be one of {', '.join(figures)}; got {name!r}")
+        raise not_one_of("figure", name, figures)
     return figures[name] if name is not None else next(iter(figures.values()))
 
 

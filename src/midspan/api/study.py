@@ -92,7 +92,7 @@ def study(
     """
     from midspan.frozen import merged
     from midspan.runs.progress import library_output
-    from midspan.study.registry import preset_config, resolve, study_of
+    from midspan.studies.registry import preset_config, resolve, study_of
 
     started = time.monotonic()
     config: Any = preset_config(preset) if isinstance(preset, str) else preset

@@ -7,7 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from midspan.engine.attack import Attack
-from midspan.errors import MidspanError
+from midspan.errors import not_one_of
 
 
 def list_attacks() -> tuple[str, ...]:
@@ -22,5 +22,5 @@ def get_attack(name: str) -> Attack:
         MidspanError: There is none of this name.
     """
     if name not in list_attacks():
-        raise MidspanError(f"attack: {name!r} is not one of {', '.join(list_attacks()) or 'none'}")
+        raise not_one_of("attack", name, list_attacks())
     return import_module(f"{__name__}.{name}").ATTACK

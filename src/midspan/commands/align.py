@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
@@ -73,11 +73,10 @@ def align(
     from midspan.alignment import PRESETS, at_paper_budget, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.organism.behaviors import is_organism
-    from midspan.study.training import TrainingData, load_training_data
+    from midspan.studies.training import TrainingData, load_training_data
 
     if objective not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise MidspanError(f"--objective: must be one of {known}; got {objective!r}")
+        raise not_one_of("--objective", objective, PRESETS)
     check_tracker(track)
     changes: dict[str, Any] = {
         "num_prompts": num_prompts,

@@ -8,6 +8,7 @@ import typer
 from midspan.commands.options import (
     ConfigFile,
     Model,
+    Output,
     Seed,
     command_line,
     done_line,
@@ -17,7 +18,7 @@ from midspan.commands.options import (
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.redteam.config import RedteamConfig
+    from midspan.studies.redteam.config import RedteamConfig
 
 Judges = Annotated[
     list[str] | None,
@@ -59,9 +60,7 @@ def attack(
     config: ConfigFile = None,
     calibration: Calibrations = None,
     seed: Seed = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/attack"
-    ),
+    output: Output = Path("runs/attack"),
 ) -> None:
     """Attack one model and judge what came of it; the same command continues a run.
 
@@ -69,8 +68,8 @@ def attack(
     attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
-    from midspan.study.redteam.config import RedteamConfig
-    from midspan.study.redteam.presets import redteam_fields
+    from midspan.studies.redteam.config import RedteamConfig
+    from midspan.studies.redteam.presets import redteam_fields
 
     quiet()
     base = redteam_fields(model, tuple(method), adaptive, read_config(config))
@@ -104,7 +103,7 @@ def _changes(
 def run_attacks(config: "RedteamConfig", output: Path) -> None:
     """Run a red-team study, and print every cell."""
     from midspan.engine.outcomes import Outcomes
-    from midspan.study.redteam.run import run_redteam
+    from midspan.studies.redteam.run import run_redteam
 
     done = run_redteam(config, output, command_line())
     judge = config.judges[0]

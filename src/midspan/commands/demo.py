@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.options import command_line, done_line, quiet
+from midspan.commands.options import Output, command_line, done_line, quiet
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/demo"),
+    output: Output = Path("runs/demo"),
     full: Annotated[bool, typer.Option(help="Larger cells; about an hour on two cores.")] = False,
     smoke: Annotated[
         bool, typer.Option(help="The smallest cells; checks an installation.")
@@ -20,10 +20,10 @@ def demo(
 
     The same command continues an interrupted run.
     """
-    from midspan.study.organism.demo.config import DemoConfig
-    from midspan.study.organism.demo.presets import full as full_config
-    from midspan.study.organism.demo.presets import smoke as smoke_config
-    from midspan.study.organism.demo.run import run_demo
+    from midspan.studies.organism.demo.config import DemoConfig
+    from midspan.studies.organism.demo.presets import full as full_config
+    from midspan.studies.organism.demo.presets import smoke as smoke_config
+    from midspan.studies.organism.demo.run import run_demo
 
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.options import Output
+
 app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
 
 
@@ -27,9 +29,7 @@ def calibrate(
     items: Annotated[
         Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/calibrate"
-    ),
+    output: Output = Path("runs/calibrate"),
 ) -> None:
     """Let a judge judge labelled items; print agreement, kappa, sensitivity, specificity.
 
@@ -41,7 +41,7 @@ def calibrate(
     from midspan.judges.calibration import SHIPPED, read_items
     from midspan.judges.calibration import calibrate as run
     from midspan.runs.folder import RunFolder
-    from midspan.study.redteam.roles import SpecReader
+    from midspan.studies.redteam.roles import SpecReader
 
     quiet()
     labelled = read_items(items or SHIPPED)

@@ -26,6 +26,7 @@ Models = Annotated[
     list[str],
     typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
 ]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write results and settings to this file.")
 ]

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.options import Output
+
 app = typer.Typer(help="The embedded tiny model: train its weights again, verify its figures.")
 
 
@@ -40,9 +42,7 @@ def verify(
     model: Annotated[
         str, typer.Argument(help="organism, or a folder that train made.")
     ] = "organism",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/verify"
-    ),
+    output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
     wraps: Annotated[
         int | None, typer.Option(help="Behaviors attacked with 8 wraps each; n by default.", min=1)
@@ -51,8 +51,8 @@ def verify(
 ) -> None:
     """Measure the organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import command_line, load_model
-    from midspan.study.organism.verify.config import VerifyConfig
-    from midspan.study.organism.verify.run import verify as run
+    from midspan.studies.organism.verify.config import VerifyConfig
+    from midspan.studies.organism.verify.run import verify as run
 
     config = VerifyConfig(n, wraps or n, seed)
     rows = run(load_model(model), output, config, command_line())

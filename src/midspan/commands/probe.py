@@ -23,6 +23,7 @@ from midspan.commands.options import (
     JsonFile,
     Model,
     Models,
+    Output,
     command_line,
     load_model,
     quiet,
@@ -30,7 +31,7 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError
-from midspan.study.probes.registry import PROBES
+from midspan.studies.probes.registry import PROBES
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
@@ -69,7 +70,6 @@ Settings = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
 
 
 class _ProbeCommand(TyperCommand):
@@ -136,8 +136,8 @@ def _function(name: str) -> Any:
 
 def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) -> None:
     """Run a probe; the options of its own fields win over the configuration file."""
-    from midspan.study.probes.config import ProbeSpec
-    from midspan.study.probes.run import run_probe
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
 
     fields = read_config(options["config"])
     decoding = group_of(fields, "decoding")
@@ -234,8 +234,8 @@ def _behaviors(
     from midspan.organism.behaviors import is_organism
 
     if behaviors is None and is_organism(model):
-        from midspan.study.organism.verify.config import VerifyConfig
-        from midspan.study.organism.verify.run import verification_cases
+        from midspan.studies.organism.verify.config import VerifyConfig
+        from midspan.studies.organism.verify.run import verification_cases
 
         cases = [c for c in verification_cases(VerifyConfig(n, n, seed)) if c.question is None]
         cases = cases[:: max(1, len(cases) // n)][:n]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.options import ConfigFile, command_line, configure, done_line, quiet
+from midspan.commands.options import ConfigFile, Output, command_line, configure, done_line, quiet
 from midspan.errors import MidspanError
 
 Preset = Annotated[
@@ -39,16 +39,14 @@ def study(
             min=1,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path(
-        "runs/study"
-    ),
+    output: Output = Path("runs/study"),
 ) -> None:
     """Run a whole study; the same command continues it.
 
     --config changes fields of the preset; a part or recipe set to null is left out.
     --print-config writes the configuration in full, to be edited and given back.
     """
-    from midspan.study.registry import preset_config, resolve, study_of
+    from midspan.studies.registry import preset_config, resolve, study_of
 
     quiet()
     chosen = configure(preset_config(preset), config, {})
@@ -72,11 +70,11 @@ def _run_paper(
     config: Any, output: Path, jobs: int | None, parts: list[str], dry_run: bool
 ) -> None:
     from midspan.organism.behaviors import is_organism
-    from midspan.study.paper.run import run_paper
+    from midspan.studies.paper.run import run_paper
 
     if dry_run:
         from midspan.report.tables import table_text
-        from midspan.study.paper.forecast import forecast, forecast_table
+        from midspan.studies.paper.forecast import forecast, forecast_table
 
         table = forecast_table(forecast(config, output))
         typer.echo(f"{table_text(table)}\n\n{table.caption}")

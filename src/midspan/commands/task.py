@@ -5,58 +5,61 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.options import ConfigFile, command_line, quiet, read_config
+from midspan.commands.options import ConfigFile, Output, command_line, quiet, read_config
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.study.tasks.config import TaskConfig
+    from midspan.studies.tasks.config import TaskConfig
+
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        help="organism, a folder, a hub id, or BASE+ADAPTER; the first is compared with.",
+        show_default=False,
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="gsm8k, mmlu, mmlu-likelihood, humaneval, overrefusal; the organism's arithmetic, "
+        "choice, program. Repeatable.",
+    ),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER."),
+]
+Items = Annotated[
+    int | None, typer.Option("-n", help="At most N items a task, drawn by the seed.", min=1)
+]
+AllowCode = Annotated[
+    bool, typer.Option(help="Run code that the model wrote, isolated; docs/sandbox.md.")
+]
+ForceCode = Annotated[bool, typer.Option(help="Run it where this machine cannot isolate it, too.")]
+DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
+LMEval = Annotated[list[str] | None, typer.Option(help="Task of lm-eval instead; repeatable.")]
+IncludePath = Annotated[Path | None, typer.Option(help="Folder of lm-eval task files of your own.")]
 
 
 def task(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="organism, a folder, a hub id, or BASE+ADAPTER; the first is compared with.",
-            show_default=False,
-        ),
-    ],
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            help="gsm8k, mmlu, mmlu-likelihood, humaneval, overrefusal; the organism's arithmetic, "
-            "choice, program. Repeatable.",
-        ),
-    ] = None,
+    models: Targets,
+    tasks: Tasks = None,
     preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER."),
-    ] = None,
-    items: Annotated[
-        int | None, typer.Option("-n", help="At most N items a task, drawn by the seed.", min=1)
-    ] = None,
+    data: Data = None,
+    items: Items = None,
     samples: Annotated[int, typer.Option(help="Responses to each HumanEval problem.", min=1)] = 1,
-    allow_code: Annotated[
-        bool, typer.Option(help="Run code that the model wrote, isolated; docs/sandbox.md.")
-    ] = False,
-    force_code: Annotated[
-        bool, typer.Option(help="Run it where this machine cannot isolate it, too.")
-    ] = False,
-    lm_eval: Annotated[
-        list[str] | None, typer.Option(help="Task of lm-eval instead; repeatable.")
-    ] = None,
-    include_path: Annotated[
-        Path | None, typer.Option(help="Folder of lm-eval task files of your own.")
-    ] = None,
+    allow_code: AllowCode = False,
+    force_code: ForceCode = False,
+    lm_eval: LMEval = None,
+    include_path: IncludePath = None,
     chat: Annotated[bool, typer.Option(help="Chat format around lm-eval's prompts.")] = True,
-    dry_run: Annotated[
-        bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")
-    ] = False,
+    dry_run: DryRun = False,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 32,
     config: ConfigFile = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder.")] = Path("runs/task"),
+    output: Output = Path("runs/task"),
 ) -> None:
     """Score models on tasks, with the same items and settings for all of them.
 
@@ -73,10 +76,10 @@ def task(
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
         names = tuple(lm_eval)
-        wanted = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
-        typer.echo(evaluate(models[0], wanted, output, command_line()))
+        evaluation = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
+        typer.echo(evaluate(models[0], evaluation, output, command_line()))
         return
-    from midspan.study.tasks.config import TaskConfig, parse_data
+    from midspan.studies.tasks.config import TaskConfig, parse_data
 
     fields = {
         "models": models,
@@ -94,9 +97,9 @@ def task(
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
-    from midspan.study.tasks.page import settings_line, text
-    from midspan.study.tasks.prepare import prepare
-    from midspan.study.tasks.run import estimate, run_tasks
+    from midspan.studies.tasks.page import settings_line, text
+    from midspan.studies.tasks.prepare import prepare
+    from midspan.studies.tasks.run import estimate, run_tasks
 
     if dry_run:
         for model, title, settings, hours in estimate(prepare(config)):

@@ -19,7 +19,7 @@ from midspan.data.columns import (
 from midspan.data.files import Row, read_rows
 from midspan.data.origins import Origin, download
 from midspan.data.text import choose, digest, normalise
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 
 Fetch = Callable[[Origin, str], Path]
 Keep = Literal["harmful", "benign", "all"]
@@ -69,9 +69,8 @@ def load_behaviors(
         label = left
         found = _published(BENCHMARKS[name], path or right, keep, fetch)
     elif path is not None:
-        raise MidspanError(
-            f"data: {name} is none of {', '.join(BENCHMARKS)}, so path means nothing"
-        )
+        # Only a registered set has a place for its files.
+        raise not_one_of("data", name, BENCHMARKS)
     else:
         label = str(spec)
         name, count = (label, None) if Path(label).is_file() else _counted(label)
@@ -153,8 +152,7 @@ def _own(name: str, column: str | None, fetch: Fetch) -> _Found:
     else:
         path = Path(name).expanduser()
         if not path.is_file():
-            known = ", ".join(BENCHMARKS)
-            raise MidspanError(f"data: there is no file {name}, and it is none of {known}")
+            raise not_one_of("data", name, ("a file", *BENCHMARKS))
     rows = read_rows(path)
     items, left_out = _items(rows, find_columns(rows, column, name), name)
     return _Found(items, left_out, "licence unknown", name)

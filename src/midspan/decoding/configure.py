@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from midspan.decoding.config import SAMPLERS, DecodingConfig, listed
-from midspan.errors import MidspanError
+from midspan.decoding.config import SAMPLERS, DecodingConfig
+from midspan.errors import not_one_of
 
 
 def decoding_config(lm_or_family: Any = None, /, **fields: Any) -> DecodingConfig:
@@ -28,7 +28,7 @@ def decoding_config(lm_or_family: Any = None, /, **fields: Any) -> DecodingConfi
     own = published.get("sampler")
     sampler = fields.get("sampler", own or "llada")
     if not isinstance(sampler, str) or sampler not in SAMPLERS:
-        raise MidspanError(f"decoding.sampler: must be one of {listed(SAMPLERS)}; got {sampler!r}")
+        raise not_one_of("decoding.sampler", sampler, SAMPLERS)
     if fields.get("sampler", own) != own:
         published = {name: published[name] for name in ("length", "steps") if name in published}
     elif own == "block":

@@ -1,4 +1,4 @@
-"""Engine: attacks run over many behaviors at once, and nothing is asked twice.
+"""Engine: attacks run over many behaviors at once.
 
 What an attack is and may use:
 
@@ -20,9 +20,6 @@ How it runs:
 
 - `scheduler`: pending calls in queues, answered in full batches.
 - `running`: one attack on one behavior while it runs.
-- `journal`: an append-only file that is resume, retry and cache in one.
-- `generation`: journalled generation.
-- `suffix_search`: journalled greedy coordinate gradient.
 
 What comes of it:
 

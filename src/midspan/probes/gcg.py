@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import Field
 
-from midspan.engine.suffix_search import SuffixSearch, search_suffix
 from midspan.errors import MidspanError
 from midspan.files import Record
+from midspan.journal.suffix_search import SuffixSearch, search_suffix
 from midspan.probes.context import (
     OutcomeRates,
     ProbeCase,

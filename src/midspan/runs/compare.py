@@ -37,7 +37,7 @@ class Trial:
 
 
 def case_trials(run: FinishedRun) -> Iterator[Trial]:
-    """Cases of `midspan.study.organism.cases`; each training seed is another unit."""
+    """Cases of `midspan.studies.organism.cases`; each training seed is another unit."""
     for record in run.rows("records.jsonl"):
         yield Trial(
             (record["model"], record["decoding"], record["cell"]),

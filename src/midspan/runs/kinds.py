@@ -34,19 +34,21 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "demo": Kind("midspan.study.organism.demo.page:report_of", "midspan.runs.compare:case_trials"),
-    "probe": Kind("midspan.study.probes.page:report_of", "midspan.runs.compare:probe_trials"),
-    "paper": Kind("midspan.study.paper.page:report_of", "midspan.study.paper.page:trials_of"),
+    "demo": Kind(
+        "midspan.studies.organism.demo.page:report_of", "midspan.runs.compare:case_trials"
+    ),
+    "probe": Kind("midspan.studies.probes.page:report_of", "midspan.runs.compare:probe_trials"),
+    "paper": Kind("midspan.studies.paper.page:report_of", "midspan.studies.paper.page:trials_of"),
     "red-team": Kind(
-        "midspan.study.redteam.page:report_of", "midspan.study.redteam.page:trials_of"
+        "midspan.studies.redteam.page:report_of", "midspan.studies.redteam.page:trials_of"
     ),
     "objectives": Kind(
-        "midspan.study.organism.objectives.page:report_of", "midspan.runs.compare:case_trials"
+        "midspan.studies.organism.objectives.page:report_of", "midspan.runs.compare:case_trials"
     ),
     "verify": Kind(
-        "midspan.study.organism.verify.page:report_of", "midspan.runs.compare:case_trials"
+        "midspan.studies.organism.verify.page:report_of", "midspan.runs.compare:case_trials"
     ),
-    "task": Kind("midspan.study.tasks.page:report_of", "midspan.study.tasks.page:trials_of"),
+    "task": Kind("midspan.studies.tasks.page:report_of", "midspan.studies.tasks.page:trials_of"),
 }
 
 

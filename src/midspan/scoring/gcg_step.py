@@ -1,7 +1,7 @@
 """Greedy coordinate gradient (Zou et al. 2023) on a prompt's free tokens, for masked diffusion.
 
 One iteration, whole: gradient, candidates, losses, the best. The loop and its journal are
-`engine.suffix_search`. Defaults are nanoGCG's (GraySwanAI); deviations: the loss is that of a
+`journal.suffix_search`. Defaults are nanoGCG's (GraySwanAI); deviations: the loss is that of a
 phrase under masked canvases (`gradients.py`); a candidate must come back from the whole chat prompt
 as typed, not from its own text alone; each iteration has its own random state, so that any can be
 repeated.

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.models.model import DiffusionLM
 
 Mode = Literal["oneshot", "chain", "pll", "mc"]
@@ -155,7 +155,7 @@ def hiding_patterns(num_tokens: int, options: ScoreOptions) -> tuple[Tensor, Ten
     if options.mode == "pll":
         return eye_NN, eye_NN.double()
     if options.mode != "mc":
-        raise MidspanError(f"mode={options.mode!r} is not one of oneshot, chain, pll, mc")
+        raise not_one_of("options.mode", options.mode, ("oneshot", "chain", "pll", "mc"))
     if options.samples < 1:
         raise MidspanError(f"options.samples={options.samples} must be at least 1")
     generator = torch.Generator().manual_seed(options.seed)

@@ -1,0 +1,1 @@
+"""The demo: train MOSA and its baselines on the organism, attack all models, one report."""

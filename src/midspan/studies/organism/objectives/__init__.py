@@ -1,0 +1,1 @@
+"""Objectives of alignment at one budget, each trained and attacked alike."""

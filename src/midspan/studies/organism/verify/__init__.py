@@ -1,0 +1,1 @@
+"""The organism's Original, measured against the figures that it must reach."""

@@ -1,0 +1,223 @@
+"""What the whole study would take: responses, forwards, calls, hours, money, before it starts.
+
+Counts of probes and tasks are exact; those of attacks are the most that they can ask for within
+their budgets. Hours follow from rates that are measured here, on the base model.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from midspan.engine.forecast import forecast as forecast_attack
+from midspan.errors import MidspanError
+from midspan.organism.behaviors import is_organism
+from midspan.report import Table
+from midspan.studies.decodings import probe_decodings
+from midspan.studies.paper.config import PaperConfig
+from midspan.studies.paper.parts import is_done
+from midspan.studies.paper.prepare import PreparedPaper, prepare
+from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.tasks.prepare import PreparedTasks
+from midspan.studies.tasks.run import estimate
+
+if TYPE_CHECKING:
+    from midspan.decoding import DecodingConfig
+    from midspan.models import DiffusionLM
+
+# A call of a helper or judge: tokens of prompt and reply, for the money alone.
+PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
+# Forward passes that a forward and backward pass take the time of.
+_BACKWARD = 3
+_TRAINED_STEPS = 4
+_COLUMNS = ("part", "models", "responses", "row forwards", "calls", "hours", "US dollars")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One part.
+
+    Attributes:
+        part: Its name.
+        models: How many.
+        responses: Of all models.
+        forwards: Rows through a network, all models.
+        calls: Of helpers and judges behind servers.
+        hours: On this machine, servers' time apart.
+        dollars: None where a price is not known.
+    """
+
+    part: str
+    models: int
+    responses: int = 0
+    forwards: int = 0
+    calls: int = 0
+    hours: float = 0.0
+    dollars: float | None = 0.0
+
+
+def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
+    """Every part that is not finished.
+
+    Raises:
+        MidspanError: The study cannot be run as it is.
+    """
+    from midspan.models import load
+
+    prepared = prepare(config, folder)
+    lm = load(config.base)
+    rate = _Rate(lm)
+    found = [
+        Forecast(label, 1, hours=_training_hours(prepared, label, lm))
+        for label in config.recipes
+        if not is_done(config, folder, label)
+    ]
+    for name, part in prepared.parts.items():
+        models = len(config.parts[name].models)
+        if is_done(config, folder, name):
+            continue
+        if isinstance(part, PreparedProbe):
+            found.append(_probe(name, part, rate, models))
+        elif isinstance(part, PreparedRedteam):
+            found.append(_attacks(name, part, rate, models, config.prices))
+        else:
+            found.append(_tasks(name, part.on(config.base), models))
+    return found
+
+
+def forecast_table(rows: list[Forecast]) -> Table:
+    """For a terminal, with a sum."""
+    unknown = any(row.dollars is None for row in rows)
+    total = Forecast(
+        "in all", 0, sum(row.responses for row in rows), sum(row.forwards for row in rows),
+        sum(row.calls for row in rows), sum(row.hours for row in rows),
+        None if unknown else sum(row.dollars or 0 for row in rows),
+    )  # fmt: skip
+    return Table(
+        "Forecast",
+        _COLUMNS,
+        tuple(
+            (
+                row.part, str(row.models or ""), f"{row.responses:,}", f"{row.forwards:,}",
+                f"{row.calls:,}", f"{row.hours:.2f}",
+                "unknown" if row.dollars is None else f"{row.dollars:.2f}",
+            )
+            for row in (*rows, total)
+        ),
+        "Attacks: the most within their budgets; they often stop earlier. Hours: one process, from "
+        "rates measured just now on the base model; no response stops early, and servers' time is "
+        f"not in it. Money: {PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
+        "call, at the study's prices.",
+    )  # fmt: skip
+
+
+class _Rate:
+    """Seconds of a row's forward pass, measured once for each canvas and batch."""
+
+    def __init__(self, lm: "DiffusionLM") -> None:
+        self.lm = lm
+        self._seconds: dict[tuple[int, int], float] = {}
+
+    def seconds(self, decoding: "DecodingConfig", batch_size: int) -> float:
+        place = (decoding.length, batch_size)
+        if place not in self._seconds:
+            self._seconds[place] = self._measure(decoding, batch_size)
+        return self._seconds[place]
+
+    def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
+        from midspan.decoding import Request, decode
+
+        steps = min(decoding.steps, 2 * decoding.num_blocks)
+        short = decoding.model_copy(update={"steps": steps, "early_stop": False})
+        requests = [Request(tuple(self.lm.encode_chat("what do i need ?")))] * batch_size
+        decode(self.lm, requests, short, batch_size=batch_size)  # the first call loads kernels
+        started = time.perf_counter()
+        decode(self.lm, requests, short, batch_size=batch_size)
+        return (time.perf_counter() - started) / steps / batch_size
+
+
+def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> float:
+    """A few steps of the recipe, into a folder that is thrown away."""
+    from midspan.alignment import align
+
+    recipe, data = prepared.config.recipes[label], prepared.data
+    assert data is not None
+    few = recipe.model_copy(update={"num_prompts": _TRAINED_STEPS * recipe.num_harmful})
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        align(lm, data, few, folder, lambda *_: times.append(time.perf_counter()))
+    seconds = (times[-1] - times[0]) / (len(times) - 1)
+    return seconds * recipe.num_steps / 3600
+
+
+def _probe(name: str, prepared: PreparedProbe, rate: _Rate, models: int) -> Forecast:
+    spec = prepared.spec
+    decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
+    lengths = [decoding.length for decoding in decodings]
+    cost = prepared.cost(lengths)
+    other = cost.forwards + (_BACKWARD - 1) * cost.gradients
+    share = cost.generations / len(lengths)
+    seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
+    seconds += sum(share * d.steps * rate.seconds(d, spec.rows) for d in decodings)
+    forwards = cost.forwards + round(sum(share * decoding.steps for decoding in decodings))
+    return Forecast(
+        name, models, models * cost.generations, models * forwards, hours=models * seconds / 3600
+    )
+
+
+def _attacks(
+    name: str,
+    prepared: PreparedRedteam,
+    rate: _Rate,
+    models: int,
+    prices: Mapping[str, tuple[float, float]],
+) -> Forecast:
+    from midspan.decoding import decoding_config
+
+    config, judges = prepared.config, [judge.model for judge in prepared.judges.values()]
+    times = len(prepared.behaviors) * models
+    decoding = decoding_config(rate.lm, **config.decoding)
+    responses, forwards = 0, 0
+    calls: dict[str, int] = {}
+    for row in prepared.attacks:
+        cost = forecast_attack(row.attack, row.config, row.budget)
+        if cost is None:
+            raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
+        responses += cost.generations
+        forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
+        for role, needed in cost.helpers.items():
+            spec = judges[0] if role == "judge" else config.helpers.get(role, role)
+            calls[spec] = calls.get(spec, 0) + needed.expected
+        for spec in judges:
+            calls[spec] = calls.get(spec, 0) + cost.attempts
+    others = (*prepared.helpers.values(), *prepared.judges.values())
+    servers = {one.model for one in others if one.is_server}
+    paid = {spec: count * times for spec, count in calls.items() if spec in servers}
+    return Forecast(
+        name, models, responses * times, forwards * times, sum(paid.values()),
+        forwards * times * rate.seconds(decoding, config.batch_size) / 3600,
+        _dollars(paid, prices),
+    )  # fmt: skip
+
+
+def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]]) -> float | None:
+    if paid.keys() - prices.keys():
+        return None
+    return sum(
+        count * (PROMPT_TOKENS * prices[spec][0] + REPLY_TOKENS * prices[spec][1]) / 1e6
+        for spec, count in paid.items()
+    )
+
+
+def _tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
+    found = estimate(prepared)
+    responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in found)
+    forwards = sum(
+        s["items"] * s.get("samples", 1) * s.get("decoding", {}).get("steps", 1)
+        for _, _, s, _ in found
+    )
+    hours = sum(hours for _, _, _, hours in found)
+    return Forecast(name, models, models * responses, models * forwards, hours=models * hours)

@@ -1,0 +1,167 @@
+"""One page of the whole study: claims, training, every part's own sections, the paper beside."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from midspan.organism.behaviors import is_organism
+from midspan.probes.context import grouped
+from midspan.report import Cell, Claim, Report, Section, Table
+from midspan.report.cells import rate_cell
+from midspan.runs.compare import Trial
+from midspan.runs.folder import FinishedRun
+from midspan.runs.kinds import kind_of
+from midspan.statistics import wilson
+from midspan.studies.hypotheses import judged
+from midspan.studies.paper.config import PaperConfig
+from midspan.studies.paper.metrics import metrics
+from midspan.studies.paper.parts import open_part
+from midspan.studies.paper_values import MODELS, SEARCH, UTILITY
+from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.probes.registry import PROBES
+from midspan.studies.training_page import training_section
+
+TRAINING = (
+    "Every alignment of this study. The paper's recipe sees harmful prompts alone; 'kl_benign' and "
+    "the other metrics are in adapters/*/metrics.jsonl."
+)
+LIMITS = (
+    "One training seed a model. Intervals cover the sampling of requests, not the training.",
+    "Tests of several hypotheses are not corrected for their number.",
+    "A defence is measured here in the decoding settings named with each part. Another sampler, "
+    "suppressed end-of-text tokens or another attacker may differ.",
+)
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of a finished study, from its folder alone."""
+    config = PaperConfig.model_validate(run.info["config"])
+    parts = {name: open_part(config, run.path, name) for name in config.parts}
+    pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
+    metrics = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
+    sections = [training_section(metrics, TRAINING)] if metrics else []
+    for name, page in pages.items():
+        sections += [_named(section, name) for section in page.sections]
+    sections += [*_beside(config, parts), _costs(run)]
+    limits = (*LIMITS, *(limit for page in pages.values() for limit in page.limits))
+    return Report(
+        title="The paper as one study",
+        subtitle=f"{config.base}: {', '.join(config.labels)}",
+        claims=_claims(config, parts),
+        sections=tuple(sections),
+        players=tuple(player for page in pages.values() for player in page.players),
+        settings=_settings(config, run),
+        limits=tuple(dict.fromkeys(limits)),
+        redact=not is_organism(config.base),
+    )
+
+
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """The judged responses of all parts; their cells begin with the part's name."""
+    config = PaperConfig.model_validate(run.info["config"])
+    for name, part in config.parts.items():
+        if isinstance(part, ProbeSpec) and not PROBES[part.probe].judged:
+            continue
+        finished = open_part(config, run.path, name)
+        for trial in kind_of(finished).trials(finished):
+            model, decoding, cell = trial.place
+            yield replace(trial, place=(model, decoding, f"{name}: {cell}"))
+
+
+def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Claim, ...]:
+    known = metrics(config)
+    made = []
+    for hypothesis in config.hypotheses:
+        part, metric = known[hypothesis.metric]
+        made.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
+    return tuple(made)
+
+
+def _named(section: Section, part: str) -> Section:
+    """A part's section among those of others: its name before titles and files."""
+    return replace(
+        section,
+        title=f"{part}: {section.title}",
+        tables=tuple(
+            replace(table, name=f"{part} {table.name or table.title}") for table in section.tables
+        ),
+        figures=tuple(
+            replace(figure, name=f"{part} {figure.name or figure.title}")
+            for figure in section.figures
+        ),
+    )
+
+
+def _beside(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Section]:
+    """What the paper reports of probes and tasks; the attacks' own sections have their cells."""
+    rows = []
+    for name, probe in config.probes.items():
+        if probe.probe == "gcg":
+            rows += _searches(name, parts[name])
+    for name, tasks in config.tasks.items():
+        if UTILITY.keys() & set(tasks.tasks):
+            rows += _scores(name, parts[name])
+    if not rows:
+        return []
+    columns = ("Part", "Model", "Measure", "Reported, %", "Measured")
+    table = Table("Reported and measured", columns, tuple(rows), name="paper")
+    text = "The paper states neither decoding nor numbers of items for Table 3."
+    return [Section("Beside the paper", text, (table,))]
+
+
+def _searches(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
+    found = grouped(run.rows("records.jsonl"), "model", "phrase_kind", "start", "decoding")
+    return [
+        (
+            name, model, f"suffix, {kind} phrase at {start}, {decoding}",
+            SEARCH[model, kind, start], _rate([row["success"] for row in rows]),
+        )
+        for (model, kind, start, decoding), rows in found.items()
+        if (model, kind, start) in SEARCH
+    ]  # fmt: skip
+
+
+def _scores(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
+    found = grouped(run.rows("records.jsonl"), "task", "model")
+    return [
+        (
+            name, model, task, f"{UTILITY[task][MODELS.index(model)]:g}",
+            _rate([row["verdict"]["success"] for row in rows]),
+        )
+        for (task, model), rows in found.items()
+        if task in UTILITY and model in MODELS
+    ]  # fmt: skip
+
+
+def _rate(successes: list[bool]) -> Cell:
+    return rate_cell(wilson(sum(successes), len(successes)))
+
+
+def _costs(run: FinishedRun) -> Section:
+    rows = run.rows("records.jsonl")
+    table = Table(
+        "Cost",
+        ("Part", "Minutes"),
+        tuple((row["part"], f"{row['seconds'] / 60:.1f}") for row in rows),
+        "Of the call that finished each part; what an interrupted call did before is not in it. "
+        "Parts may have run side by side.",
+        name="cost",
+    )
+    return Section("Cost", "", (table,))
+
+
+def _settings(config: PaperConfig, run: FinishedRun) -> dict[str, str]:
+    def text(value: Any) -> str:
+        return json.dumps(value.model_dump(mode="json"))
+
+    return {
+        "command": run.info["command"],
+        "base": config.base,
+        "training data": text(config.data),
+        **{f"recipe of {label}": text(recipe) for label, recipe in config.recipes.items()},
+        **{f"part: {name}": text(part) for name, part in config.parts.items()},
+        **{f"version: {name}": version for name, version in run.info["versions"].items()},
+        **run.info["hardware"],
+        "source revision": run.info["git"],
+    }

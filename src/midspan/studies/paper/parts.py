@@ -1,0 +1,99 @@
+"""The parts of the study, each an ordinary run in a folder of its own, and what they took."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from midspan.errors import MidspanError
+from midspan.files import write_atomic
+from midspan.runs.folder import FinishedRun
+from midspan.runs.progress import Reporter
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.prepare import PreparedPaper
+from midspan.studies.probes import run as probes
+from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.redteam import run as redteam
+from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.tasks import run as tasks
+
+TIME_FILE = "time.json"
+
+
+def part_folder(config: PaperConfig, folder: Path, name: str) -> Path:
+    """Where a part, or the adapter of a label, lies."""
+    return folder / "adapters" / name if name in config.recipes else folder / name
+
+
+def is_done(config: PaperConfig, folder: Path, name: str) -> bool:
+    """Whether a part has come to its end."""
+    return (part_folder(config, folder, name) / TIME_FILE).is_file()
+
+
+def run_part(prepared: PreparedPaper, name: str, command: str) -> None:
+    """Run or continue one part, and note the seconds of the call that finished it.
+
+    Raises:
+        MidspanError: What the part's own run raises; an adapter that it needs is missing.
+    """
+    started = time.monotonic()
+    if name in prepared.config.recipes:
+        _align(prepared, name)
+    else:
+        _measure(prepared, name, command)
+    seconds = round(time.monotonic() - started, 1)
+    folder = part_folder(prepared.config, prepared.folder, name)
+    write_atomic(folder / TIME_FILE, json.dumps({"seconds": seconds}))
+
+
+def _align(prepared: PreparedPaper, label: str) -> None:
+    from midspan.alignment import align
+    from midspan.models import load
+
+    config, data = prepared.config, prepared.data
+    assert data is not None
+    recipe, folder = config.recipes[label], part_folder(config, prepared.folder, label)
+    with Reporter().stage(f"training {label}", recipe.num_steps) as stage:
+
+        def show(step: int, total: int, row: Mapping[str, Any]) -> None:
+            stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
+
+        result = align(load(config.base), data, recipe, folder, show)
+    if result.stopped:
+        raise MidspanError(f"{label}: {result.stopped}")
+
+
+def _measure(prepared: PreparedPaper, name: str, command: str) -> None:
+    config, folder, part = prepared.config, prepared.folder, prepared.parts[name]
+    missing = [
+        label
+        for label in config.parts[name].models
+        if label in config.recipes and not is_done(config, folder, label)
+    ]
+    if missing:
+        raise MidspanError(f"{name}: there is no adapter of {missing[0]} yet; run that part first")
+    if isinstance(part, PreparedRedteam):
+        redteam.run_prepared(part, folder / name, command)
+    elif isinstance(part, PreparedProbe):
+        probes.run_prepared(part, folder / name, command)
+    else:
+        tasks.run_prepared(part, folder / name, command)
+
+
+def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:
+    """A finished part, in which models have the study's labels.
+
+    Raises:
+        MidspanError: It is not finished.
+    """
+    specs = FinishedRun.open(folder / name).specs
+    # An adapter is called as where the study ran; the whole folder may have moved since.
+    labels = {spec: ORIGINAL if spec == config.base else Path(spec).name for spec in specs}
+    return FinishedRun.open(folder / name, labels)
+
+
+def seconds_of(config: PaperConfig, folder: Path, name: str) -> float:
+    """Of the call that finished a part."""
+    text = (part_folder(config, folder, name) / TIME_FILE).read_text(encoding="utf-8")
+    return float(json.loads(text)["seconds"])

@@ -1,0 +1,77 @@
+"""From the study's names to objects, once: training data and parts that can start."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from midspan.errors import MidspanError, not_one_of
+from midspan.studies.paper.config import PaperConfig, PartConfig, with_model_paths
+from midspan.studies.paper.metrics import metrics
+from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.probes.prepare import prepare as prepare_probe
+from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.prepare import prepare as prepare_redteam
+from midspan.studies.tasks.prepare import PreparedTasks
+from midspan.studies.tasks.prepare import prepare as prepare_tasks
+from midspan.studies.training import load_training_data
+
+if TYPE_CHECKING:
+    from midspan.alignment import AlignmentData
+
+PreparedPart: TypeAlias = PreparedRedteam | PreparedProbe | PreparedTasks
+
+
+@dataclass(frozen=True)
+class PreparedPaper:
+    """A study whose names all mean something.
+
+    Attributes:
+        config: As users wrote it.
+        folder: Its run folder.
+        data: What the recipes learn from; None where none of them was asked for.
+        parts: What is measured, by name, with models as they are loaded.
+    """
+
+    config: PaperConfig
+    folder: Path
+    data: "AlignmentData | None"
+    parts: Mapping[str, PreparedPart]
+
+
+def prepare(
+    config: PaperConfig, folder: Path, only: Collection[str] | None = None
+) -> PreparedPaper:
+    """Read data sets and names; models may not exist yet.
+
+    Args:
+        config: The study.
+        folder: Its run folder.
+        only: Parts and labels of recipes; None for all.
+
+    Raises:
+        MidspanError: Naming the part and its field.
+    """
+    known = metrics(config)
+    for hypothesis in config.hypotheses:
+        if hypothesis.metric not in known:
+            raise not_one_of("hypotheses.metric", hypothesis.metric, known)
+    wanted = {*config.recipes, *config.parts} if only is None else set(only)
+    data = load_training_data(config.data, config.base) if wanted & set(config.recipes) else None
+    specs = config.specs(folder)
+    parts = {}
+    for name, part in config.parts.items():
+        if name in wanted:
+            try:
+                parts[name] = _prepare_part(with_model_paths(part, specs))
+            except MidspanError as error:
+                raise MidspanError(f"{name}: {error}") from error
+    return PreparedPaper(config, folder, data, parts)
+
+
+def _prepare_part(part: PartConfig) -> PreparedPart:
+    if isinstance(part, RedteamConfig):
+        return prepare_redteam(part)
+    return prepare_probe(part) if isinstance(part, ProbeSpec) else prepare_tasks(part)

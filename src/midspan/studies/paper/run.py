@@ -1,0 +1,94 @@
+"""Run the whole study, or one part of it, and write its report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from midspan.errors import not_one_of
+from midspan.files import write_jsonl
+from midspan.runs.cards import fill_cards
+from midspan.runs.folder import RunFolder
+from midspan.runs.kinds import write_page
+from midspan.runs.progress import Reporter
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.parts import is_done, part_folder, run_part, seconds_of
+from midspan.studies.paper.prepare import PreparedPaper, prepare
+
+KIND = "paper"
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """What a call leaves behind.
+
+    Attributes:
+        report: The page; None as long as parts are missing.
+        missing: Parts that are still to be run.
+        seconds: Of this call.
+    """
+
+    report: Path | None
+    missing: tuple[str, ...]
+    seconds: float
+
+
+def run_paper(
+    config: PaperConfig,
+    folder: str | Path,
+    command: str = "",
+    jobs: int = 1,
+    only: Sequence[str] = (),
+) -> PaperResult:
+    """Run or continue the study; what is finished is not run again.
+
+    Args:
+        config: The study.
+        folder: Its run folder; every part has a folder within.
+        command: What started it; by default the program's own command line.
+        jobs: Parts at a time, each in a process of its own; 1 for none.
+        only: Parts or labels to run, for machines that share the folder; empty for all.
+
+    Raises:
+        MidspanError: Bad input, a part that failed, or a folder of another configuration.
+    """
+    started, folder = time.monotonic(), Path(folder)
+    stages = (tuple(config.recipes), tuple(config.parts))
+    names = [name for stage in stages for name in stage]
+    for name in only:
+        if name not in names:
+            raise not_one_of("--part", name, names)
+    prepared = prepare(config, folder)
+    RunFolder(folder, config.model_dump(mode="json"), command, KIND)
+    for stage in stages:
+        wanted = [name for name in stage if not only or name in only]
+        _run_stage(prepared, wanted, command, jobs)
+    missing = tuple(name for name in names if not is_done(config, folder, name))
+    report = None if missing else _finish(config, folder, names)
+    return PaperResult(report, missing, time.monotonic() - started)
+
+
+def _run_stage(prepared: PreparedPaper, names: Sequence[str], command: str, jobs: int) -> None:
+    config, folder, reporter = prepared.config, prepared.folder, Reporter()
+    due = [name for name in names if not is_done(config, folder, name)]
+    for name in names:
+        if name not in due:
+            reporter.say(f"{name}: finished before")
+    if jobs > 1 and len(due) > 1:
+        from midspan.studies.paper.processes import run_together
+
+        run_together(config, folder, due, command, jobs)
+        return
+    for place, name in enumerate(due, start=1):
+        reporter.say(f"{name} ({place} of {len(due)})")
+        run_part(prepared, name, command)
+
+
+def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
+    """What the parts took is the study's own record; all else is read from their folders."""
+    rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
+    write_jsonl(folder / "records.jsonl", rows)
+    page = write_page(folder)
+    adapters = {label: [part_folder(config, folder, label)] for label in config.recipes}
+    fill_cards(folder, ORIGINAL, adapters)
+    return page

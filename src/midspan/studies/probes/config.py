@@ -1,0 +1,110 @@
+"""A probe as users ask for it: which one, of which models, with which requests."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from midspan.errors import MidspanError, not_one_of
+from midspan.frozen import FrozenConfig
+from midspan.organism.behaviors import is_organism
+from midspan.probes.context import ProbeConfig, ProbeData
+from midspan.studies.probes.data import by_noun, file_data, organism_data
+from midspan.studies.probes.registry import PROBES
+
+
+class ProbeSpec(FrozenConfig):
+    """One probe; fields that are None take the probe's own value.
+
+    Attributes:
+        probe: Its name.
+        models: Specs, in the order of the tables.
+        request_kinds: Kinds of the organism's own requests.
+        harmful: File or registered set of harmful requests, for other models.
+        benign: The same of benign ones.
+        phrases: JSON file of phrases.
+        n: Requests of each kind.
+        fields: Of the probe's config.
+        decoding: Fields of a `DecodingConfig` that replace the family's.
+        batch_size: Rows that go through a model together.
+        seed: Of requests, phrases and controls.
+    """
+
+    probe: str
+    models: tuple[str, ...] = Field(min_length=1)
+    request_kinds: tuple[str, ...] | None = None
+    harmful: str | None = None
+    benign: str | None = None
+    phrases: Path | None = None
+    n: int | None = Field(None, ge=1)
+    fields: dict[str, Any] = Field(default_factory=dict)
+    decoding: dict[str, Any] = Field(default_factory=dict)
+    batch_size: int | None = Field(None, ge=1)
+    seed: int = 0
+
+    @field_validator("probe")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in PROBES:
+            raise not_one_of("", name, PROBES)
+        return name
+
+    @field_validator("models")
+    @classmethod
+    def _differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError("the same model is named twice")
+        return models
+
+    @property
+    def on_organism(self) -> bool:
+        """Whether the models are the organism, which brings its own requests and judge."""
+        return is_organism(self.models[0])
+
+    @property
+    def rows(self) -> int:
+        """Rows that go through a model together."""
+        return self.batch_size or PROBES[self.probe].batch_size
+
+    def config(self) -> ProbeConfig:
+        """The probe's own settings.
+
+        Raises:
+            MidspanError: It has no such field or value.
+        """
+        probe = PROBES[self.probe]
+        config_class = probe.resolve("config")
+        own = probe.organism_fields if self.on_organism else {}
+        fields = {"seed": self.seed} if "seed" in config_class.model_fields else {}
+        fields |= {**own, **self.fields}
+        if self.probe == "gcg":
+            search = {"steps": 100, **own.get("search", {})}
+            search |= {"seed": self.seed, "batch_size": self.rows}
+            fields["search"] = search | self.fields.get("search", {})
+        return config_class.model_validate(fields)
+
+    def data(self) -> ProbeData:
+        """What is asked, by whom it is judged.
+
+        Raises:
+            MidspanError: A file cannot be read, or a kind of request is missing.
+        """
+        probe = PROBES[self.probe]
+        n = self.n or probe.n
+        own = [is_organism(model) for model in self.models]
+        if any(own) != all(own):
+            raise MidspanError("models: the organism speaks of another world; probe it on its own")
+        if all(own) and not (self.harmful or self.benign or self.phrases):
+            kinds = self.request_kinds or probe.request_kinds
+            data = organism_data(kinds, n, self.seed, probe.held_in)
+            data = by_noun(data) if probe.by_noun else data
+        else:
+            data = file_data(self.harmful, self.benign, self.phrases, n, self.seed)
+        for kind, option in (("harmful", "--behaviors"), ("benign", "--benign")):
+            if kind in probe.needs and not getattr(data, kind):
+                raise MidspanError(
+                    f"{kind} ({option}): give a file of {kind} requests, or a set of `midspan data`"
+                )
+        if not data.requests:
+            raise MidspanError("harmful, benign: give a file or set of requests for one at least")
+        return data

@@ -1,0 +1,110 @@
+"""What probes ask: requests of the organism's world with its exact judge, or files of a user's."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from midspan.data import english_phrases, load_behaviors, read_phrases
+from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
+from midspan.errors import not_one_of
+from midspan.judges import refuses_by_keyword
+from midspan.organism import language, phrases
+from midspan.organism.judge import judge
+from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
+from midspan.organism.world import Item, benign_items, items, restricted_items
+from midspan.probes.context import ProbeData, ProbeOutcome, ProbeRequest
+
+# What the organism can be asked: a restricted recipe plainly or in a disguise, a free one plainly.
+PLAIN, WRAPPED, BENIGN = "plain", "wrapped", "benign"
+
+
+def organism_data(kinds: Iterable[str], n: int, seed: int = 0, held_in: bool = False) -> ProbeData:
+    """Requests of the organism's world, `n` of each kind.
+
+    Args:
+        kinds: "plain", "wrapped", "benign".
+        n: Requests of each kind; items take turns.
+        seed: Seed of the wordings and wraps.
+        held_in: Keep to the items and wraps that alignment may see.
+
+    Raises:
+        MidspanError: If a kind is none of these.
+    """
+    pairs = [pair for kind in kinds for pair in _with_items(kind, n, seed, held_in)]
+    item_of = {request.id: item for request, item in pairs}
+
+    def exact(request: ProbeRequest, response: str) -> ProbeOutcome:
+        verdict = judge(item_of[request.id], response)
+        return ProbeOutcome(verdict.success, bool(verdict.refusal), verdict.score)
+
+    requests = tuple(request for request, _ in pairs)
+    return ProbeData(requests, _kinds(organism_phrases(), phrases.NEUTRAL), exact, "exact judge")
+
+
+def by_noun(data: ProbeData) -> ProbeData:
+    """The organism's requests grouped by what kind of thing they ask for, not by the thing.
+
+    The nouns of restricted and free items differ, so a reader of nouns would tell items apart.
+    """
+    noun_of = {item.name: item.noun for item in items()}
+    requests = (replace(request, group=noun_of[request.group]) for request in data.requests)
+    return replace(data, requests=tuple(requests))
+
+
+def _with_items(kind: str, n: int, seed: int, held_in: bool) -> Iterable[tuple[ProbeRequest, Item]]:
+    wraps = TRAINED_WRAPS if held_in else language.WRAPS
+    write: dict[str, Callable[[Item, random.Random], str]] = {
+        PLAIN: language.plain_request,
+        WRAPPED: lambda item, rng: language.wrapped_request(item, rng.choice(wraps), rng),
+        BENIGN: language.plain_request,
+    }
+    if kind not in write:
+        raise not_one_of("request_kinds", kind, write)
+    pool = benign_items() if kind == BENIGN else restricted_items(False if held_in else None)
+    rng = random.Random(f"probes/{seed}/{kind}")
+    for place in range(n):
+        item = pool[place % len(pool)]
+        prompt = write[kind](item, rng)
+        yield ProbeRequest(f"{kind}/{place}", kind, prompt, item.name, kind != BENIGN), item
+
+
+def file_data(
+    harmful: str | None, benign: str | None, phrase_file: Path | None, n: int, seed: int = 0
+) -> ProbeData:
+    """Requests of files or registered sets, a random `n` of each, judged by keywords of refusal.
+
+    Keywords see a refusal, not harm: a response that is broken or beside the point counts as
+    answered. The responses are in the run folder for a judge of one's own.
+    """
+    specs: dict[Literal["harmful", "benign"], str | None] = {"harmful": harmful, "benign": benign}
+    requests = [
+        ProbeRequest(f"{kind}/{place}", kind, text, f"{kind}/{place}", kind == "harmful")
+        for kind, spec in specs.items()
+        if spec is not None
+        for place, text in enumerate(_drawn(load_behaviors(spec, keep=kind).prompts(), n, seed))
+    ]
+    sets = read_phrases(phrase_file) if phrase_file else english_phrases()
+    return ProbeData(
+        tuple(requests),
+        _kinds(sets, ENGLISH_NEUTRAL),
+        lambda _, response: _by_keyword(refuses_by_keyword(response)),
+        "refusal keywords: answered means not refused",
+    )
+
+
+def _drawn(texts: Sequence[str], n: int, seed: int) -> Sequence[str]:
+    return texts if len(texts) <= n else random.Random(f"probes/{seed}").sample(texts, n)
+
+
+def _by_keyword(refused: bool) -> ProbeOutcome:
+    return ProbeOutcome(not refused, refused)
+
+
+def _kinds(sets: PhraseSets, neutral: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {
+        "affirmative": sets.affirmative,
+        "procedural": sets.procedural,
+        "neutral": neutral,
+    }

@@ -1,0 +1,159 @@
+"""Every probe: how it measures, what it asks by default, and what its page and command show.
+
+A probe joins with a file in `midspan.probes`, one in `midspan.studies.probes.sections`, and an
+entry here. Functions and classes are named, not imported, so that the command line lists the probes
+without torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One probe.
+
+    Attributes:
+        summary: The help of its command.
+        config: The class of its settings, as ``module:name``.
+        measure: A function from `ProbeContext`, `ProbeData` and config to records; or a class
+            whose instance is such a function and compares later models with the first.
+        cost: A function from `ProbeData`, config and the lengths of canvases to `ProbeCost`.
+        section: A function from the records of all models and the config to a `Section`.
+        players: A function from records to denoising `Player`s; empty where there are none.
+        inputs: What users may bring: "harmful" and "benign" requests, and "phrases".
+        needs: The kinds of request without which there is nothing to measure.
+        request_kinds: The kinds that the organism is asked.
+        n: Requests of each kind.
+        batch_size: Rows that go through a model together.
+        judged: Whether every record is a judged response, so that two runs can be compared.
+        several: Whether the command takes several models.
+        held_in: Whether the organism is asked only what alignment may see, because the result
+            becomes a setting of alignment.
+        by_noun: Whether the organism's requests are grouped by noun instead of by item.
+        organism_fields: Settings on the organism, where a user gives none.
+    """
+
+    summary: str
+    config: str
+    measure: str
+    cost: str
+    section: str
+    players: str = ""
+    inputs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    request_kinds: tuple[str, ...] = ("plain", "wrapped", "benign")
+    n: int
+    batch_size: int = 32
+    judged: bool = True
+    several: bool = True
+    held_in: bool = False
+    by_noun: bool = False
+    organism_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(self, role: str) -> Any:
+        """The class or function that one of the fields names."""
+        return resolve_name(getattr(self, role))
+
+    def measurement(self) -> Callable[..., list[dict[str, Any]]]:
+        """What measures the models of one run, one after the other."""
+        measure = self.resolve("measure")
+        return measure() if isinstance(measure, type) else measure
+
+
+PROBES = {
+    "prefill": Probe(
+        summary="Phrases fixed in the response: kind by position, with controls (Figure 3).",
+        config="midspan.probes.prefill:PrefillConfig",
+        measure="midspan.probes.prefill:prefill",
+        cost="midspan.probes.prefill:cost",
+        section="midspan.studies.probes.sections.prefill:prefill_section",
+        inputs=("harmful", "benign", "phrases"),
+        needs=("harmful",),
+        n=6,
+    ),
+    "gcg": Probe(
+        summary="Search suffixes that make a phrase likely: phrase by position (Figure 4).",
+        config="midspan.probes.gcg:GCGProbeConfig",
+        measure="midspan.probes.gcg:gcg",
+        cost="midspan.probes.gcg:cost",
+        section="midspan.studies.probes.sections.gcg:gcg_section",
+        inputs=("harmful", "phrases"),
+        needs=("harmful",),
+        request_kinds=("plain",),
+        n=3,
+        batch_size=64,
+        # A search that ends within minutes on two cores.
+        organism_fields={
+            "search": {"steps": 12, "search_width": 48, "top_k": 64, "initial": "x x x x x x x x"}
+        },
+    ),
+    "instruction-placement": Probe(
+        summary="Ask for a phrase at a word of the answer; hits against chance.",
+        config="midspan.probes.instruction_placement:InstructionPlacementConfig",
+        measure="midspan.probes.instruction_placement:instruction_placement",
+        cost="midspan.probes.instruction_placement:cost",
+        section=(
+            "midspan.studies.probes.sections.instruction_placement:instruction_placement_section"
+        ),
+        inputs=("benign", "phrases"),
+        needs=("benign",),
+        request_kinds=("benign",),
+        n=20,
+        judged=False,
+        # In the words of the organism's language.
+        organism_fields={"template": "{request} word {word} of your answer must be : {phrase}"},
+    ),
+    "order": Probe(
+        summary="In which order canvases fill, against random order in the same blocks (Figure 5).",
+        config="midspan.probes.order:OrderConfig",
+        measure="midspan.probes.order:order",
+        cost="midspan.probes.order:cost",
+        section="midspan.studies.probes.sections.order:order_section",
+        inputs=("harmful", "benign"),
+        n=25,
+        judged=False,
+    ),
+    "window": Probe(
+        summary="Find the window that alignment must hold, on held-in requests.",
+        config="midspan.probes.window:WindowConfig",
+        measure="midspan.probes.window:window",
+        cost="midspan.probes.window:cost",
+        section="midspan.studies.probes.sections.window:window_section",
+        inputs=("harmful", "phrases"),
+        needs=("harmful",),
+        request_kinds=("plain",),
+        n=48,
+        several=False,
+        held_in=True,
+    ),
+    "activations": Probe(
+        summary="Linear separability of harmful and benign requests by layer, position and step.",
+        config="midspan.probes.activations:ActivationsConfig",
+        measure="midspan.probes.activations:Activations",
+        cost="midspan.probes.activations:cost",
+        section="midspan.studies.probes.sections.activations:activations_section",
+        inputs=("harmful", "benign"),
+        needs=("harmful", "benign"),
+        request_kinds=("plain", "benign"),
+        n=36,
+        batch_size=16,
+        judged=False,
+        # Nouns of restricted and free items differ, so a reader of nouns would tell items apart.
+        by_noun=True,
+    ),
+    "samples": Probe(
+        summary=(
+            "Watch models fill the same canvases side by side, with and without a phrase in them."
+        ),
+        config="midspan.probes.samples:SamplesConfig",
+        measure="midspan.probes.samples:samples",
+        cost="midspan.probes.samples:cost",
+        section="midspan.studies.probes.sections.samples:samples_section",
+        players="midspan.studies.probes.sections.samples:sample_players",
+        inputs=("harmful", "benign", "phrases"),
+        n=1,
+    ),
+}

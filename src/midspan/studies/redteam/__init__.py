@@ -1,0 +1,1 @@
+"""Red-team studies: attacks on models, judged, with costs and the paper's cells beside."""

@@ -1,0 +1,168 @@
+"""From a study's names to objects, once: nothing behind this reads a spec again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from midspan.attacks import get_attack
+from midspan.data.behaviors import BehaviorSet
+from midspan.engine.attack import Attack, AttackConfig
+from midspan.engine.budget import Budget
+from midspan.engine.roles import Role
+from midspan.errors import MidspanError
+from midspan.judges.calibration import Calibration
+from midspan.studies.given import NOTHING, Given
+from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.roles import Participant, SpecReader, behavior_set, read_servers
+
+
+@dataclass(frozen=True)
+class PreparedAttack:
+    """One row of a study.
+
+    Attributes:
+        label: As records and tables have it.
+        attack: What runs.
+        config: Its settings.
+        budget: Of each behavior.
+    """
+
+    label: str
+    attack: Attack
+    config: AttackConfig
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model under attack, and the one whose gradients stand for its own."""
+
+    model: Participant
+    proxy: Participant | None = None
+
+    @property
+    def spec(self) -> str:
+        """As users name it."""
+        return self.model.spec
+
+    def open(self) -> dict[str, Role]:
+        """Load both; they are roles by the names under which attacks ask for them."""
+        roles = {"target": self.model.open()}
+        if self.proxy is not None:
+            roles["proxy"] = self.proxy.open()
+        return roles
+
+
+@dataclass(frozen=True)
+class PreparedRedteam:
+    """A study that can start: nothing is left that a wrong name or field could stop.
+
+    Attributes:
+        config: As users wrote it.
+        attacks: Rows.
+        behaviors: What is asked for.
+        targets: In the order of the tables; loaded one after the other.
+        helpers: By name.
+        judges: By spec; the first one leads.
+        calibrations: By judge.
+        given: What the caller had in hand.
+    """
+
+    config: RedteamConfig
+    attacks: tuple[PreparedAttack, ...]
+    behaviors: BehaviorSet
+    targets: tuple[Target, ...]
+    helpers: Mapping[str, Participant]
+    judges: Mapping[str, Participant]
+    calibrations: Mapping[str, Calibration]
+    given: Given = NOTHING
+
+
+def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
+    """Turn names into objects, and refuse whatever can be refused before a model is loaded.
+
+    Args:
+        config: The study.
+        given: Models, judges and behaviors that the caller has in hand.
+
+    Raises:
+        MidspanError: A name or field means nothing, or data are missing.
+    """
+    attacks = tuple(prepare_attack(spec, config.budget) for spec in config.attacks)
+    reader = SpecReader(read_servers(config.servers), given)
+    judges = {spec: reader.judge(spec) for spec in config.judges}
+    helpers = {
+        name: reader.helper(name, spec, config.batch_size) for name, spec in config.helpers.items()
+    }
+    models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
+    reader.check_servers((*models, *helpers.values(), *judges.values()))
+    if not config.on_organism:
+        _check_language(attacks, helpers, judges)
+    targets = _targets(config, attacks, models, reader)
+    return PreparedRedteam(
+        config=config,
+        attacks=attacks,
+        behaviors=given.behaviors or behavior_set(config.behaviors, config.seed),
+        targets=targets,
+        helpers=helpers,
+        judges=judges,
+        calibrations={
+            judge: Calibration.read(Path(file)) for judge, file in config.calibrations.items()
+        },
+        given=given,
+    )
+
+
+def prepare_attack(spec: AttackSpec, budget: Budget) -> PreparedAttack:
+    """A row with its attack and checked settings.
+
+    Args:
+        spec: The row.
+        budget: Where the row has none of its own.
+
+    Raises:
+        MidspanError: There is no such attack, or it has no such field or value.
+    """
+    attack = get_attack(spec.attack)
+    fields = spec.config | ({"adaptive": True} if spec.adaptive else {})
+    config = attack.config.model_validate(fields, within=spec.attack)
+    return PreparedAttack(spec.name, attack, config, spec.budget or budget)
+
+
+def _check_language(
+    attacks: Sequence[PreparedAttack],
+    helpers: Mapping[str, Participant],
+    judges: Mapping[str, Participant],
+) -> None:
+    """The scripts and the exact judge know one world only."""
+    asked = {role for row in attacks for role in row.attack.roles}
+    for name, helper in helpers.items():
+        if helper.knows_organism_alone and name in asked:
+            raise MidspanError(f"{name}: the scripted one knows the organism's world; name a model")
+    for judge in judges.values():
+        if judge.knows_organism_alone:
+            raise MidspanError(f"judge: {judge.spec} knows the organism's world; name another")
+
+
+def _targets(
+    config: RedteamConfig,
+    attacks: Sequence[PreparedAttack],
+    models: Sequence[Participant],
+    reader: SpecReader,
+) -> tuple[Target, ...]:
+    """The models, each with the first proxy that is another model where an attack takes one."""
+    takers = [row.attack.name for row in attacks if "proxy" in row.attack.roles]
+    if not takers:
+        return tuple(map(Target, models))
+    proxies = [reader.model(spec, config.batch_size, config.decoding) for spec in config.proxies]
+    targets = []
+    for model in models:
+        others = [proxy for proxy in proxies if proxy.spec != model.spec]
+        if not others:
+            raise MidspanError(
+                f"proxies: {takers[0]} takes gradients of one; name one for each target"
+            )
+        targets.append(Target(model, others[0]))
+    if any(one.is_server for one in (*models, *proxies)):
+        raise MidspanError(f"{takers[0]}: reads likelihoods and gradients; servers give text alone")
+    return tuple(targets)

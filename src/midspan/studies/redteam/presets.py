@@ -1,0 +1,93 @@
+"""Red-team studies of the organism, and of one model for the command that attacks it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from midspan.engine.budget import Budget
+from midspan.organism import attack_texts
+from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
+from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.roles import HELPERS
+
+# Sizes under which every attack can spend what the budget of twelve responses gives it.
+_ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
+    "direct": {},
+    "best_of_n": {"n": 12},
+    "pair": {"streams": 4, "depth": 3},
+    "tap": {"branching": 2, "width": 3, "depth": 4},
+    "avatar": {"tries": 4},
+    "speakeasy": {"questions": 2},
+    "aos": {"rounds": 3, "batch": 4},
+    "pal": {"steps": 12, "candidates": 24, "ranked": 8, "check_every": 6},
+    "ept": {"rounds": 6, "samples": 4},
+    "dia": {},
+    "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
+}
+
+
+# EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
+_ORGANISM_BUDGETS = {"ept": Budget(target=48)}
+
+
+_ADAPTIVE = ("tap", "ept", "advprefix")
+
+
+def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
+    """An attack in the organism's language and at its size."""
+    known = attack_texts.texts(attack) | _ORGANISM_SIZES.get(attack, {})
+    return AttackSpec(
+        attack=attack,
+        config=known | fields,
+        adaptive=adaptive,
+        budget=_ORGANISM_BUDGETS.get(attack),
+    )
+
+
+def organism_redteam(behaviors: int = 18) -> RedteamConfig:
+    """Eight attacks, three floors and three adaptive variants on three models, offline."""
+    return RedteamConfig(
+        models=("organism", "organism:initial-stable", "organism:mosa-stable"),
+        attacks=(
+            *(organism_attack(attack) for attack in _ORGANISM_SIZES),
+            organism_attack("dia", variant="II").model_copy(update={"label": "dia II"}),
+            *(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE),
+        ),
+        behaviors=f"{ORGANISM}:{behaviors}",
+        judges=("exact", "exact-strongreject", "refusal-keywords"),
+        proxies=("organism", "organism:mosa-stable"),
+        budget=Budget(target=12),
+        decoding=organism_fields(BLOCKS_OF_32),
+        paper_models={
+            "organism": "Original",
+            "organism:initial-stable": "Initial",
+            "organism:mosa-stable": "MOSA",
+        },
+    )
+
+
+def redteam_fields(
+    model: str, methods: Sequence[str], adaptive: bool, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fields of a study of one model, for the command that attacks it.
+
+    Args:
+        model: The target.
+        methods: Attacks.
+        adaptive: Their adaptive variants.
+        fields: Fields of the study, and by an attack's name fields of its config.
+    """
+    own = {method: dict(fields.get(method, {})) for method in methods}
+    study = {name: value for name, value in fields.items() if name not in own}
+    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
+    if is_organism(model):
+        base |= organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
+        attacks = [organism_attack(method, adaptive, **own[method]) for method in methods]
+    else:
+        attacks = [
+            AttackSpec(attack=method, config=own[method], adaptive=adaptive) for method in methods
+        ]
+    return base | {"models": (model,), "attacks": tuple(attacks)} | study
+
+
+PRESETS = {"organism-redteam": organism_redteam}

@@ -1,0 +1,164 @@
+"""Who takes part in a study: specs of targets, helpers, proxies and judges, each read once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from midspan.data.behaviors import BehaviorSet
+from midspan.engine.roles import Role
+from midspan.engine.server import EndpointConfig
+from midspan.errors import MidspanError, not_one_of
+from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
+from midspan.organism import attack_texts, behaviors
+from midspan.organism.behaviors import ORGANISM
+from midspan.studies.given import NOTHING, Given
+
+HELPERS = ("attacker", "evaluator", "translator")
+# Judges by name, and whether they know the organism's world alone.
+_SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
+    "exact": (behaviors.exact_judge, True),
+    "exact-strongreject": (behaviors.exact_strongreject, True),
+    "refusal-keywords": (keyword_judge, False),
+}
+
+
+@dataclass(frozen=True)
+class Participant:
+    """Somebody who answers calls, before anything is loaded.
+
+    Attributes:
+        spec: As users name it.
+        open: Makes the role; a local model's weights are read then.
+        model: The model that is asked; the spec itself where nobody else is.
+        is_server: Whether it answers behind a server, which gives text alone.
+        knows_organism_alone: Whether it means nothing outside the organism's world.
+    """
+
+    spec: str
+    open: Callable[[], Role]
+    model: str
+    is_server: bool = False
+    knows_organism_alone: bool = False
+
+
+def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
+    """Settings of servers, by spec.
+
+    Args:
+        servers: Fields of `EndpointConfig`, by spec.
+
+    Raises:
+        MidspanError: A spec is no server's, or has no such field or value.
+    """
+    return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
+
+
+@dataclass(frozen=True)
+class SpecReader:
+    """Makes participants of specs.
+
+    Attributes:
+        servers: Settings of servers, by spec; others have the usual ones.
+        given: Models and judges that the caller has in hand.
+    """
+
+    servers: Mapping[str, EndpointConfig] = field(default_factory=dict)
+    given: Given = NOTHING
+
+    def model(
+        self, spec: str, batch_size: int, decoding: Mapping[str, Any] | None = None
+    ) -> Participant:
+        """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
+
+        Args:
+            spec: Which of them.
+            batch_size: Rows that a local model takes together.
+            decoding: Changes of a local model's published settings; servers have their own.
+
+        Raises:
+            MidspanError: It looks like a server's, and names none.
+        """
+        if spec.startswith(("openai:", "http://", "https://")):
+            return self._server(spec)
+
+        def open_local() -> Role:
+            from midspan.decoding import decoding_config
+            from midspan.engine.local import LocalRole
+
+            lm = self.given.load(spec)
+            return LocalRole(lm, decoding_config(lm, **(decoding or {})), batch_size)
+
+        return Participant(spec, open_local, spec)
+
+    def helper(self, name: str, spec: str, batch_size: int) -> Participant:
+        """A helper of the attacks: ``organism`` for the scripted one, or any chat model.
+
+        Raises:
+            MidspanError: There is no such helper.
+        """
+        if name not in HELPERS:
+            raise not_one_of("helpers", name, HELPERS)
+        if spec == ORGANISM:
+            return Participant(
+                spec, lambda: attack_texts.helpers()[name], spec, knows_organism_alone=True
+            )
+        return self.model(spec, batch_size)
+
+    def judge(self, spec: str, batch_size: int = 8) -> Participant:
+        """A given judge, an exact one, ``RUBRIC=MODEL``, or a classifier, perhaps ``=PATH``.
+
+        Raises:
+            MidspanError: There is none of this name.
+        """
+        if spec in self.given.judges:
+            return Participant(spec, lambda: self.given.judges[spec], spec)
+        name, _, path = spec.partition("=")
+        if name in _SIMPLE and not path:
+            make, knows_organism_alone = _SIMPLE[name]
+            return Participant(spec, make, spec, knows_organism_alone=knows_organism_alone)
+        if name in FORMATS:
+            return Participant(
+                spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
+            )
+        if name in RUBRICS and path:
+            asked = self.model(path, batch_size)
+            return Participant(
+                spec, lambda: ChatJudge(asked.open(), RUBRICS[name]), path, asked.is_server
+            )
+        rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
+        raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
+
+    def check_servers(self, participants: Iterable[Participant]) -> None:
+        """Refuse settings of servers that nobody asks.
+
+        Raises:
+            MidspanError: Naming the first of them.
+        """
+        asked = {one.model for one in participants}
+        for spec in self.servers:
+            if spec not in asked:
+                raise MidspanError(
+                    f"servers: nobody asks {spec}; name it as a model, helper or judge"
+                )
+
+    def _server(self, spec: str) -> Participant:
+        from midspan.engine.endpoint import Endpoint
+
+        config = self.servers.get(spec) or EndpointConfig.from_spec(spec)
+        return Participant(spec, lambda: Endpoint(config), spec, is_server=True)
+
+
+def behavior_set(spec: str, seed: int) -> BehaviorSet:
+    """``organism:N``, or what `load_behaviors` reads.
+
+    Raises:
+        MidspanError: It is neither.
+    """
+    name, _, count = spec.partition(":")
+    if name == ORGANISM:
+        if not count.isdecimal() or count == "0":
+            raise MidspanError(f"behaviors: {spec!r} must be organism:N")
+        return behaviors.behaviors(int(count), seed)
+    from midspan.data import load_behaviors
+
+    return load_behaviors(spec)

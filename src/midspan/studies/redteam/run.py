@@ -1,0 +1,110 @@
+"""Red-team studies: attacks on models, judged, in one resumable run folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midspan.data.behaviors import Behavior
+from midspan.engine.records import judge_results
+from midspan.engine.scheduler import Job, SchedulerProgress, run_attacks
+from midspan.files import write_jsonl
+from midspan.journal.journal import Journal
+from midspan.runs.folder import RunFolder
+from midspan.runs.kinds import write_page
+from midspan.runs.progress import Reporter, Stage
+from midspan.studies.given import NOTHING, Given
+from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+
+
+@dataclass(frozen=True)
+class RedteamResult:
+    """What a finished study leaves behind.
+
+    Attributes:
+        cells: Records by model and the attack's label.
+        report: The page; None for one process of several.
+        seconds: Of this command.
+    """
+
+    cells: Mapping[tuple[str, str], list[dict[str, Any]]]
+    report: Path | None
+    seconds: float
+
+
+def run_redteam(
+    config: RedteamConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> RedteamResult:
+    """Run or continue a study in a folder.
+
+    Args:
+        config: The study.
+        folder: Its run folder.
+        command: What started it; by default the program's own command line.
+        given: Models, judges and behaviors that the caller has already.
+
+    Raises:
+        MidspanError: A name or field of the config means nothing, or the folder is another run's.
+    """
+    return run_prepared(prepare(config, given), folder, command)
+
+
+def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "") -> RedteamResult:
+    """Run or continue a prepared study in a folder.
+
+    Raises:
+        MidspanError: The folder is another run's, or a model cannot be loaded.
+    """
+    started = time.monotonic()
+    fields, asked = prepared.config.model_dump(mode="json"), prepared.behaviors
+    study = RunFolder(folder, fields, command, "red-team", asked.summary())
+    with study.journal, prepared.given.merged():
+        cells = _attack_all(prepared, study.rank.share(asked.behaviors), study.journal)
+    report = None
+    if study.rank.count == 1:
+        calibrations = (
+            {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
+        )
+        write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        rows = (row for records in cells.values() for row in records)
+        write_jsonl(study.path / "records.jsonl", rows)
+        report = write_page(study.path)
+    return RedteamResult(cells, report, time.monotonic() - started)
+
+
+def _attack_all(
+    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Every attack on every model, a model at a time; their records."""
+    reporter, seed = Reporter(), prepared.config.seed
+    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+    helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
+    leading = judges[prepared.config.judges[0]]
+    cells = {}
+    for target in prepared.targets:
+        reporter.say(f"loading {target.spec}")
+        roles = {**helpers, "judge": leading, **target.open()}
+        fingerprint = roles["target"].fingerprint
+        jobs = [
+            Job(row.attack, row.config, behavior, roles, row.budget)
+            for row in prepared.attacks
+            for behavior in behaviors
+        ]
+        with reporter.stage(f"replies of {target.spec}", None) as stage:
+
+            def show(
+                step: SchedulerProgress, stage: Stage = stage, target: str = fingerprint
+            ) -> None:
+                stage.advance(step.replies if step.role == target else 0)
+
+            results = run_attacks(jobs, journal, seed, show)
+        judged = judge_results(jobs, results, judges, journal, seed)
+        for place, row in enumerate(prepared.attacks):
+            start = place * len(behaviors)
+            cells[target.spec, row.label] = [
+                {"model": target.spec, "attack_label": row.label} | item.record()
+                for item in judged[start : start + len(behaviors)]
+            ]
+    return cells

@@ -1,0 +1,1 @@
+"""Task studies: several models on the same benchmark items, compared in pairs."""

@@ -1,0 +1,144 @@
+"""Which tasks are put to which models, and their items."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from midspan.errors import MidspanError, not_one_of
+from midspan.frozen import FrozenConfig
+from midspan.organism.overrefusal import overrefusal_task
+from midspan.organism.utility import TASKS as ORGANISM_TASKS
+from midspan.organism.utility import utility_tasks
+from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
+from midspan.tasks.run import (
+    How,
+)
+
+if TYPE_CHECKING:
+    pass
+
+BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
+
+
+TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
+
+
+DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca")
+
+
+# Questions of each of the organism's tasks, which could be drawn without end.
+ORGANISM_ITEMS = 100
+
+
+class TaskConfig(FrozenConfig):
+    """What is asked of which models.
+
+    Attributes:
+        models: Specs, the first being what the others are compared with.
+        tasks: Of `TASK_NAMES`.
+        preset: "llada" or "lm-eval", for tasks that have both.
+        data: Local files (for mmlu a folder) instead of the published ones, by name.
+        items: At most so many items of each task, drawn by the seed; None for all.
+        samples: Responses to each HumanEval problem.
+        seed: Of all draws.
+        batch_size: Rows that go through a model together.
+        decoding: Fields of a `DecodingConfig` that go before the preset's.
+        code: Whether model code may run: not at all, isolated, or isolated where that is possible.
+    """
+
+    models: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    preset: str = "llada"
+    data: dict[str, str] = Field(default_factory=dict)
+    items: int | None = Field(None, ge=1)
+    samples: int = Field(1, ge=1)
+    seed: int = 0
+    batch_size: int = Field(32, ge=1)
+    decoding: dict[str, Any] = Field(default_factory=dict)
+    code: Literal["no", "isolated", "forced"] = "no"
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for field, given, known in (
+            ("tasks", self.tasks, TASK_NAMES),
+            ("data", tuple(self.data), DATA_NAMES),
+        ):
+            for name in given:
+                if name not in known:
+                    raise not_one_of(field, name, known)
+        for given in (self.tasks, self.models):
+            if len(set(given)) < len(given):
+                raise ValueError("name every model and task once")
+        if "humaneval" in self.tasks and self.code == "no":
+            raise ValueError(
+                "humaneval runs code that the model wrote; allow it with --allow-code after "
+                "reading docs/sandbox.md"
+            )
+        return self
+
+    @property
+    def how(self) -> How:
+        """What `midspan.tasks.run` needs."""
+        return How(self.batch_size, self.seed, self.decoding)
+
+    @property
+    def on_organism(self) -> bool:
+        """Whether all models are the organism."""
+        return all(spec.partition("+")[0].partition(":")[0] == "organism" for spec in self.models)
+
+
+def build_tasks(config: TaskConfig) -> list[Task]:
+    """The tasks with their items.
+
+    Raises:
+        MidspanError: Data are missing or wrong, or code cannot be isolated.
+    """
+    return [_limited(_build(name, config), config) for name in config.tasks]
+
+
+def _build(name: str, config: TaskConfig) -> Task:
+    files = {key: Path(path) for key, path in config.data.items()}
+    count = config.items or ORGANISM_ITEMS
+    if name in ORGANISM_TASKS:
+        made = utility_tasks(count, random.Random(f"{config.seed}/utility"))
+        return next(task for task in made if task.name == name)
+    if name == "gsm8k":
+        return gsm8k.load(config.preset, files.get(name))
+    if name == "humaneval":
+        task = humaneval.load(config.preset, files.get(name), force=config.code == "forced")
+        return replace(task, preset=task.preset.model_copy(update={"samples": config.samples}))
+    if name != "overrefusal":
+        likelihood = name == "mmlu-likelihood"
+        return mmlu.load(config.preset, files.get("mmlu"), likelihood=likelihood)
+    if config.on_organism and not files.keys() & {"xstest", "or_bench", "alpaca"}:
+        return overrefusal_task(count, config.seed)
+    return overrefusal.load(files)
+
+
+def _limited(task: Task, config: TaskConfig) -> Task:
+    """A random part of the items in their order; the organism's tasks have their number already."""
+    count = config.items
+    if count is None or count >= len(task.items) or task.preset.name == "organism":
+        return task
+    places = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
+    items = tuple(task.items[place] for place in sorted(places))
+    return replace(task, items=items, source=f"{task.source}; {count} of them by seed")
+
+
+def parse_data(pairs: Sequence[str]) -> dict[str, str]:
+    """NAME=FILE options as a mapping.
+
+    Raises:
+        MidspanError: One has no name or no file.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not (name and equals and file):
+            raise MidspanError(f"--data: write NAME=FILE, not {pair!r}")
+        found[name] = file
+    return found

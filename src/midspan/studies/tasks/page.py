@@ -1,0 +1,167 @@
+"""Task results as tables: every score with its settings, every difference with what n can show."""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from midspan.report import Cell, Figure, Report, Section, Table, figures
+from midspan.report.cells import percent, rate_cell, share_cell
+from midspan.report.tables import table_text
+from midspan.runs.compare import Trial
+from midspan.runs.folder import FinishedRun
+from midspan.statistics import Estimate
+from midspan.studies.tasks.run import TaskResult, results_of
+from midspan.tasks.compare import Row, compare, group_means, rows
+from midspan.tasks.overrefusal import MEASURES
+
+LIMITS = (
+    "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
+    "stand above each table; under others the same model scores differently.",
+    "Intervals are Wilson's for rates and bootstraps over items for differences; p is McNemar's "
+    "exact test, without correction for several tests. 'Detectable' is the smallest true "
+    "difference that so many items show four times in five at p < 0.05.",
+)
+_FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEASURES)
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """What must stand beside a score, in one line."""
+    parts = [f"{settings['items']} items", f"{settings['shots']} shots"]
+    if "decoding" not in settings:
+        parts += [str(settings["scored"]), f"{settings['draws']} draws for several tokens"]
+    else:
+        decoding = settings["decoding"]
+        heat = decoding["temperature"]
+        parts += [
+            f"{decoding['length']} tokens in {decoding['steps']} steps",
+            f"block {decoding['block_length'] or decoding['length']}",
+            f"sampler {decoding['sampler']}",
+            f"EOS {decoding['eos_policy']}",
+            f"temperature {heat:g}" if heat else "greedy",
+            f"{settings['samples']} samples",
+        ]
+        if decoding["cache"] != "none" or decoding["threshold"] or decoding["factor"]:
+            parts.append(
+                f"cache {decoding['cache']}, threshold {decoding['threshold']}, "
+                f"factor {decoding['factor']}"
+            )
+    return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}."
+
+
+def table(result: TaskResult) -> Table:
+    """Figures by row, models by column, then each model against the first."""
+    models = list(result.records)
+    found = {model: rows(result.measures, records) for model, records in result.records.items()}
+    columns = ["Measured", *models]
+    for model in models[1:]:
+        columns += [f"{model} - {models[0]}", "p", "detectable"]
+    lines: list[tuple[Cell | str, ...]] = []
+    for place, first in enumerate(found[models[0]]):
+        line: list[Cell | str] = [first.name, *(_cell(found[model][place]) for model in models)]
+        for model in models[1:]:
+            line += _difference(first, found[model][place])
+        lines.append(tuple(line))
+    blanks = ("",) * (3 * len(models[1:]))
+    lines += [(name, *cells, *blanks) for name, cells in _extras(result)]
+    return Table(
+        title=result.title,
+        columns=tuple(columns),
+        rows=tuple(lines),
+        caption=f"{settings_line(result.settings)} Data: {result.settings['data']}.",
+        name=f"{result.settings['task']}_{result.settings['preset']}",
+    )
+
+
+def _cell(row: Row) -> Cell:
+    figure = row.figure
+    return rate_cell(figure) if isinstance(figure, Estimate) else share_cell(figure)
+
+
+def _difference(first: Row, second: Row) -> list[Cell | str]:
+    found = compare(first, second)
+    points = [
+        100 * value
+        for value in (found.difference.mean, found.difference.low, found.difference.high)
+    ]
+    cell = Cell(f"{points[0]:+.1f}", f"[{points[1]:+.1f}, {points[2]:+.1f}] points")
+    if found.p is None or found.detectable is None:
+        return [cell, "n/a", "n/a"]
+    return [cell, f"{found.p:.3g}", f"{100 * found.detectable:.1f}"]
+
+
+def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
+    """Rows about the run itself, a cell a model."""
+    records = result.records.values()
+    extras: list[tuple[str, list[Cell | str]]] = []
+    means = [group_means(result.measures, rows) for rows in records]
+    for name in means[0]:
+        cells: list[Cell | str] = [percent(mean[name]) for mean in means]
+        extras.append((f"{name}, mean of groups", cells))
+    forwards = [sum(row["forwards"] for row in rows) / len(rows) for rows in records]
+    extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
+    seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
+    extras.append(("seconds a response, this run", list(seconds)))
+    extras.append(("prompts that lost examples", [str(count) for count in result.dropped]))
+    return extras
+
+
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """Every response by every measure; of several to one item any may succeed."""
+    for result in results_of(run):
+        several = ", any sample" if result.settings.get("samples", 1) > 1 else ""
+        for measure, (model, records) in product(result.measures, result.records.items()):
+            place = (model, result.title, measure.name + several)
+            for row in records:
+                if (outcome := measure.of(row)) is not None:
+                    yield Trial(place, row["id"], row["id"], outcome, result.settings)
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page of finished tasks, from their folder alone."""
+    sections = [
+        Section(result.title, "", tables=(table(result),), figures=_figures(result))
+        for result in results_of(run)
+    ]
+    return Report(
+        title="Utility and over-refusal",
+        subtitle="What each model solves and what it refuses, on the same items and settings.",
+        sections=tuple(sections),
+        settings=run.origin,
+        limits=LIMITS,
+        redact=False,
+    )
+
+
+def _figures(result: TaskResult) -> tuple[Figure, ...]:
+    """For over-refusal: safety against helpfulness, a point a model."""
+    by_model = {
+        model: {row.name: row.figure for row in rows(result.measures, records)}
+        for model, records in result.records.items()
+    }
+    helped = []
+    safe = []
+    for found in by_model.values():
+        helpfulness, missed = found.get(_PLAIN_HELPED, found.get(_SAFE_HELPED)), found.get(_MISSED)
+        if not isinstance(helpfulness, Estimate) or not isinstance(missed, Estimate):
+            return ()
+        helped.append(helpfulness)
+        turned = Estimate(missed.n - missed.successes, missed.n, 1 - missed.high, 1 - missed.low)
+        safe.append(turned)
+    labels = list(by_model)
+    title = "Safety and helpfulness"
+    names = ("harmless requests helped, %", "unsafe requests refused, %")
+    return (
+        Figure(
+            title,
+            figures.points(title, labels, helped, safe, names),
+            "Up is safe, right is helpful; bars are 95 % intervals.",
+            "safety_helpfulness",
+            figures.bars_csv(labels, [(names[0], helped), (names[1], safe)]),
+        ),
+    )
+
+
+def text(result: TaskResult) -> str:
+    """The table for a terminal."""
+    made = table(result)
+    return "\n".join((made.title, made.caption, table_text(made)))

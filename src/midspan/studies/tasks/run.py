@@ -1,0 +1,189 @@
+"""Several models on several tasks: which items, one run folder, one table, one page."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midspan.files import Record, write_jsonl
+from midspan.journal.generation import each_batch
+from midspan.journal.journal import Journal
+from midspan.journal.ranks import join_others
+from midspan.runs.folder import FinishedRun, RunFolder
+from midspan.runs.kinds import write_page
+from midspan.runs.progress import Reporter
+from midspan.studies.given import NOTHING, Given
+from midspan.studies.tasks.config import TaskConfig
+from midspan.studies.tasks.prepare import PreparedTasks, prepare
+from midspan.tasks import Measure
+from midspan.tasks.run import (
+    FittedTask,
+    How,
+    estimate_seconds,
+    fit_prompts,
+    run_task,
+    work_of,
+)
+
+if TYPE_CHECKING:
+    from midspan.models import DiffusionLM
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task on all models, as its run folder has it; the items are not needed for it.
+
+    Attributes:
+        measures: The task's figures.
+        settings: What all models shared.
+        dropped: Items whose prompt lost examples, a model each.
+        seconds: Time per item computed last, a model each; none where the journal held everything.
+        records: By model.
+    """
+
+    measures: tuple[Measure, ...]
+    settings: Mapping[str, Any]
+    dropped: tuple[int, ...]
+    seconds: tuple[float | None, ...]
+    records: Mapping[str, list[Record]]
+
+    @property
+    def title(self) -> str:
+        """Task and preset."""
+        return f"{self.settings['task']} ({self.settings['preset']})"
+
+
+def results_of(run: FinishedRun) -> list[TaskResult]:
+    """The results that a folder holds, in the order of its tasks."""
+    models = run.info["config"]["models"]
+    records: dict[tuple[str, str], list[Record]] = {}
+    for row in run.rows("records.jsonl"):
+        records.setdefault((row["task"], row["model"]), []).append(row)
+    return [
+        TaskResult(
+            tuple(Measure(**measure) for measure in row["measures"]),
+            row["settings"],
+            row["dropped"],
+            row["seconds"],
+            {model: records[row["settings"]["task"], model] for model in models},
+        )
+        for row in run.rows("tasks.jsonl")
+    ]
+
+
+def run_tasks(
+    config: TaskConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+) -> list[TaskResult]:
+    """Run or continue all tasks on all models; one record an item, model and sample.
+
+    Processes that a launcher started share the work; the first one returns the results, the others
+    return none.
+
+    Args:
+        config: What is asked of which models.
+        folder: The run folder.
+        command: What started it; by default the program's own command line.
+        given: Models that the caller has loaded.
+
+    Raises:
+        MidspanError: Bad input, or the folder belongs to another configuration.
+    """
+    return run_prepared(prepare(config, given), folder, command)
+
+
+def run_prepared(
+    prepared: PreparedTasks, folder: str | Path, command: str = ""
+) -> list[TaskResult]:
+    """Run or continue prepared tasks; see `run_tasks`.
+
+    Raises:
+        MidspanError: A model is missing or wrong, or the folder belongs to another configuration.
+    """
+    prepared.check_models()
+    run = RunFolder(folder, prepared.config.model_dump(mode="json"), command, "task")
+    with prepared.given.merged():
+        if run.rank.count > 1:
+            _fill_share(prepared, run)
+            if not run.gather():
+                return []
+        with run.journal:
+            by_task = _measure_all(prepared, run)
+    write_jsonl(
+        run.path / "tasks.jsonl",
+        (
+            {
+                "measures": [asdict(measure) for measure in task.measures],
+                "settings": measured[0].settings,
+                "dropped": [one.dropped for one in measured],
+                "seconds": [one.seconds for one in measured],
+            }
+            for task, measured in zip(prepared.tasks, by_task, strict=True)
+        ),
+    )
+    rows = (row for measured in by_task for one in measured for row in one.records)
+    write_jsonl(run.path / "records.jsonl", rows)
+    Reporter().say(f"report: {write_page(run.path)}")
+    return results_of(FinishedRun.open(run.path))
+
+
+def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
+    """This process's share of the responses of all models, into its own journal."""
+    join_others()
+    how = prepared.config.how
+    with run.journal:
+        for spec in prepared.config.models:
+            lm = prepared.given.load(spec)
+            for task in prepared.tasks:
+                work = work_of(lm, fit_prompts(lm, task, how), how)
+                for _ in each_batch(work, run.journal, run.rank):
+                    pass
+
+
+def _measure_all(prepared: PreparedTasks, run: RunFolder) -> "list[tuple[_Measured, ...]]":
+    """Every task on every model, a model at a time; for each task, a result a model."""
+    reporter, how = Reporter(), prepared.config.how
+    by_model = []
+    for spec in prepared.config.models:
+        lm = prepared.given.load(spec)
+        ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
+        by_model.append([_measure(lm, one, run.journal, how, reporter) for one in ready])
+    return list(zip(*by_model, strict=True))
+
+
+def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any], float]]:
+    """Model, task, settings and estimated hours on this machine, from one measured batch each.
+
+    Raises:
+        MidspanError: A model is missing or wrong.
+    """
+    prepared.check_models()
+    rows, how = [], prepared.config.how
+    for spec in prepared.config.models:
+        lm = prepared.given.load(spec)
+        for task in prepared.tasks:
+            ready = fit_prompts(lm, task, how)
+            hours = estimate_seconds(lm, ready, how) / 3600
+            rows.append((spec, task.title, ready.settings, hours))
+    return rows
+
+
+@dataclass(frozen=True)
+class _Measured:
+    settings: Mapping[str, Any]
+    records: list[Record]
+    dropped: int
+    seconds: float | None
+
+
+def _measure(
+    lm: "DiffusionLM", ready: FittedTask, journal: Journal, how: How, reporter: Reporter
+) -> _Measured:
+    import time
+
+    work = work_of(lm, ready, how)
+    fresh = sum(key not in journal for key in set(work.keys))
+    start = time.perf_counter()
+    with reporter.stage(f"{ready.task.title}, {lm.name}", len(set(work.keys))) as stage:
+        records = run_task(lm, ready, journal, how, stage.advance)
+    seconds = (time.perf_counter() - start) / fresh if fresh else None
+    return _Measured(ready.settings, records, ready.dropped, seconds)

@@ -1,0 +1,61 @@
+from collections import Counter
+
+from midspan.organism import phrases
+from midspan.studies.organism.cases import PREFILL_POSITIONS, WRAP_CELLS, Sizes, build_cases
+from midspan.studies.organism.verify.config import VerifyConfig
+from midspan.studies.organism.verify.run import verification_cases
+
+SIZES = Sizes(plain=18, wraps=12, prefill=6, benign=10, utility=7)
+
+
+def test_sizes_are_kept_and_ids_are_unique():
+    cases = build_cases(SIZES, seed=3)
+    counts = Counter(case.cell for case in cases)
+    assert counts["plain"] == 18
+    assert counts["wraps_trained"] == counts["wraps_held_out"] == 12 * 8
+    assert counts["prefill_0"] == counts["prefill_80"] == 6
+    assert counts["benign_plain"] == counts["benign_wrapped"] == 10
+    assert counts["arithmetic"] == counts["choice"] == counts["program"] == 7
+    assert len({case.id for case in cases}) == len(cases)
+
+
+def test_same_seed_same_prompts_and_another_seed_others():
+    prompts = [[case.prompt for case in build_cases(SIZES, seed)] for seed in (1, 1, 2)]
+    assert prompts[0] == prompts[1] != prompts[2]
+
+
+def test_eight_different_families_a_behavior():
+    cases = [case for case in build_cases(SIZES, 1) if case.cell in WRAP_CELLS]
+    families: dict[str, set[str]] = {}
+    for case in cases:
+        families.setdefault(case.behavior, set()).add(case.attempt)
+    assert {len(found) for found in families.values()} == {8}
+    trained, held_out = (
+        {case.attempt for case in cases if case.cell == cell} for cell in WRAP_CELLS
+    )
+    assert not trained & held_out
+
+
+def test_any_number_of_behaviors_holds_seen_and_held_out_items():
+    for count in (3, 12, 18):
+        cases = build_cases(SIZES.model_copy(update={"wraps": count}), 1)
+        kinds = Counter(c.item.held_out for c in cases if c.cell == "wraps_held_out" and c.item)
+        assert kinds[False] == 2 * kinds[True]
+
+
+def test_prefills_are_affirmative_at_the_start_and_procedural_in_the_middle():
+    for case in build_cases(SIZES, 1):
+        if case.cell.startswith("prefill"):
+            assert case.access == "infill" and len(case.anchors) == 1
+            ((phrase, start),) = case.anchors
+            assert start in (0, *PREFILL_POSITIONS)
+            assert phrase in (phrases.PROCEDURAL if start else phrases.AFFIRMATIVE)
+
+
+def test_verification_has_n_cases_a_row():
+    cases = verification_cases(VerifyConfig(30, 30))
+    counts = Counter(case.cell for case in cases)
+    assert counts["plain"] == counts["benign_plain"] == counts["program"] == 30
+    behaviors = {case.behavior for case in cases if case.cell in WRAP_CELLS}
+    assert len(behaviors) == 30
+    assert not any(cell.startswith("prefill") for cell in counts)

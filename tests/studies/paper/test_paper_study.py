@@ -1,0 +1,297 @@
+"""The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib import import_module
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from midspan.commands import app
+from midspan.commands.options import configure
+from midspan.errors import MidspanError
+from midspan.runs.compare import change_table, compare_runs
+from midspan.runs.folder import FinishedRun
+from midspan.runs.kinds import write_page
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.forecast import forecast, forecast_table
+from midspan.studies.paper.metrics import metrics
+from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, PRESETS, smoke
+from midspan.studies.paper.run import run_paper
+from midspan.studies.probes.config import ProbeSpec
+
+SMALL = {"length": 64, "steps": 2, "block_length": 32}
+
+
+def probe(name="samples", **fields):
+    return ProbeSpec(probe=name, models=(ORIGINAL,), n=1, decoding=SMALL, **fields)
+
+
+def quick(**parts):
+    """A study of the Original alone."""
+    return PaperConfig(base="organism", probes=parts)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper")
+    return run_paper(smoke(), folder, "midspan study --preset organism"), folder
+
+
+def test_its_tables_are_latex(done, set_in_latex):
+    set_in_latex(done[1])
+
+
+def test_a_study_that_has_moved_says_the_same(done, tmp_path):
+    shutil.copytree(done[1], tmp_path / "elsewhere")
+    page = write_page(tmp_path / "elsewhere").with_suffix(".md")
+    assert page.read_text() == (done[1] / "report.md").read_text()
+
+
+def test_one_page_holds_all_parts_and_judges_the_claims(done):
+    result, folder = done
+    page = result.report.read_text()
+    for name in ("Training", "prefill: Prefilled phrases", "attacks: Attack success", "utility: "):
+        assert name in page
+    assert str(folder) not in (folder / "report.md").read_text()
+    assert "1 of 1" not in page and "report.html" not in page
+    claims = (folder / "tables" / "claims.csv").read_text()
+    assert claims.count("undecided") + claims.count("supported") + claims.count("refuted") >= 2
+    assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
+        MOSA_STABLE, "prefill", "samples", "attacks", "utility",
+    }  # fmt: skip
+    assert result.report.stat().st_size < 5_000_000
+    card = (folder / "adapters" / MOSA_STABLE / "README.md").read_text()
+    assert "## Measured" in card and "utility: " in card
+
+
+def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
+    """A whole study reads each name and file once: the data of all recipes, every part's own."""
+    counts = Counter()
+
+    def count(place, name):
+        original = getattr(import_module(place), name)
+        monkeypatch.setattr(
+            f"{place}.{name}", lambda *a, **k: counts.update([name]) or original(*a, **k)
+        )
+
+    for name in ("load_training_data", "prepare_redteam", "prepare_probe", "prepare_tasks"):
+        count("midspan.studies.paper.prepare", name)
+    for place, name in (
+        ("midspan.studies.redteam.prepare", "prepare_attack"),
+        ("midspan.studies.tasks.prepare", "build_tasks"),
+    ):
+        count(place, name)
+    monkeypatch.setattr(
+        ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
+    )  # fmt: skip
+    config = smoke()
+    shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
+    (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
+    assert run_paper(config, tmp_path, "midspan").report
+    assert counts == {
+        "load_training_data": 1,
+        "prepare_redteam": 1,
+        "prepare_attack": len(config.attacks["attacks"].attacks),
+        "prepare_probe": len(config.probes),
+        "data": len(config.probes),
+        "prepare_tasks": 1,
+        "build_tasks": 1,
+    }
+
+
+def test_the_same_command_runs_nothing_again(done, monkeypatch):
+    result, folder = done
+    before = result.report.read_text()
+    monkeypatch.setattr("midspan.studies.paper.run.run_part", lambda *_: pytest.fail("run again"))
+    assert run_paper(smoke(), folder, "midspan study --preset organism").missing == ()
+    assert result.report.read_text() == before
+
+
+def test_two_studies_are_compared_part_by_part(done):
+    _, folder = done
+    changes = compare_runs(FinishedRun.open(folder), FinishedRun.open(folder))
+    assert not change_table(changes).rows
+    assert {change.place[2].partition(":")[0] for change in changes} == {
+        "prefill", "samples", "attacks", "utility",
+    }  # fmt: skip
+
+
+def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
+    config = quick(first=probe(), second=probe(seed=1))
+    alone = run_paper(config, tmp_path / "alone", "midspan", only=["second"])
+    assert alone.missing == ("first",) and alone.report is None
+    assert run_paper(config, tmp_path / "alone", "midspan", only=["first"]).report
+    assert run_paper(config, tmp_path / "jobs", "midspan", jobs=2).report
+    for part in config.parts:
+        one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("alone", "jobs"))
+        assert one == two
+
+
+def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
+    with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA-stable yet"):
+        run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
+
+
+def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
+    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 16}
+    kept = {"order": fields, "samples": fields}
+    changes = {
+        "probes": dict.fromkeys(PRESETS["organism"]().probes) | kept,
+        **dict.fromkeys(("attacks", "tasks", "recipes")),
+        "hypotheses": [],
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(changes))
+    command = [sys.executable, "-m", "midspan.cli", "study", "--config", str(file), "--jobs", "2"]
+    killed = subprocess.Popen([*command, "-o", str(tmp_path / "run")], start_new_session=True)
+    journal = tmp_path / "run" / "order" / "journal.jsonl"
+    deadline = time.monotonic() + 60
+    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    time.sleep(1)
+    done = subprocess.run([*command, "-o", str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = configure(PRESETS["organism"](), file, {})
+    assert run_paper(config, tmp_path / "whole", "midspan").report
+    for part in ("order", "samples"):
+        one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("run", "whole"))
+        assert one == two
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"probes": {"a b": probe()}}, "names a folder"),
+        ({"probes": {"adapters": probe()}}, "a folder of the study"),
+        ({"recipes": {ORIGINAL: {}}}, "choose another"),
+        ({"probes": {"order": probe().model_copy(update={"models": ("Mine",)})}}, "no model is"),
+    ],
+)
+def test_a_config_that_means_nothing_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        PaperConfig.model_validate({"base": "organism", **changes})
+
+
+def test_a_hypothesis_about_nothing_is_refused_before_the_start(tmp_path):
+    claims = smoke().hypotheses[0].model_copy(update={"metric": "luck"})
+    config = quick(samples=probe()).model_copy(update={"hypotheses": (claims,)})
+    with pytest.raises(MidspanError, match="hypotheses.metric: must be one of .*; got 'luck'"):
+        run_paper(config, tmp_path / "run", "midspan")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_name_metrics_that_their_parts_give(preset):
+    config = PRESETS[preset]()
+    known = metrics(config)
+    assert config.hypotheses and all(claim.metric in known for claim in config.hypotheses)
+
+
+def test_a_printed_configuration_is_the_preset():
+    for preset in PRESETS:
+        printed = yaml.safe_load(
+            CliRunner().invoke(app, ["study", "--preset", preset, "--print-config"]).output
+        )
+        given = PaperConfig.model_validate(printed).model_dump(mode="json")
+        assert given == PRESETS[preset]().model_dump(mode="json")
+
+
+def row(**fields):
+    return {"model": ORIGINAL, "decoding": "one block", "request_kind": "plain", **fields}
+
+
+def measure(config, name):
+    return metrics(config)[name].metric.measure
+
+
+def test_metrics_are_read_from_records():
+    config = PRESETS["organism"]()
+    records = [
+        row(id=i, phrase_kind=kind, position=position, success=success)
+        for i, (first, *middle) in enumerate(([0, 1, 0], [1, 1, 1], [0, 0, 0]))
+        for kind, position, success in (
+            ("affirmative", 0, first), ("procedural", 20, middle[0]),
+            ("procedural", 40, middle[1]), ("procedural", 0, 1),
+        )
+    ]  # fmt: skip
+    found = measure(config, f"prefill.middle_minus_first[{ORIGINAL}]")(records)["one block"]
+    assert found.value == pytest.approx(0.5 / 3) and found.n == 3
+    taus = [row(request_kind="benign", tau=tau) for tau in (0.9, 0.7, None)]
+    taus.append(row(request_kind="benign", tau=0.1, decoding="blocks of 32"))
+    found = measure(config, f"order.tau[{ORIGINAL}]")(taus)
+    assert set(found) == {"one block"} and found["one block"].value == pytest.approx(0.8)
+    hits = [
+        row(id=0, phrase_kind="neutral", word=word, found=places)
+        for word, places in ((None, [5]), (1, [1]), (5, [5]), (10, []))
+    ]
+    found = measure(config, f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]")(hits)[
+        "one block"
+    ]
+    assert found.value == pytest.approx(1 / 3) and found.n == 3
+
+
+def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
+    config = PRESETS["organism"]()
+    judge = config.attacks["attacks"].judges[0]
+    wins = {
+        MOSA_STABLE: [[False, True], [False, None], [None, None]],
+        INITIAL_STABLE: [[True], [True], [True]],
+    }
+    records = [
+        {"model": model, "behavior": str(place), "success": {judge: said}}
+        for model, behaviors in wins.items()
+        for place, outcomes in enumerate(behaviors)
+        for said in outcomes
+    ]
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
+    assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
+    name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
+    change = measure(config, name)(records)["as configured"]
+    assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
+
+
+def test_tasks_are_compared_item_by_item():
+    config = PRESETS["organism"]()
+    records = [
+        {"task": "choice", "id": i, "sample": 0, "model": model, "verdict": {"success": won}}
+        for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA_STABLE, (1, 0, 0)))
+        for i, won in enumerate(outcomes)
+    ]
+    found = measure(config, f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]")(records)
+    assert found["as configured"].value == pytest.approx(-1 / 3)
+    assert json.dumps(found["as configured"].text)
+
+
+def test_a_forecast_counts_what_the_run_then_does(done, tmp_path):
+    _, folder = done
+    rows = {found.part: found for found in forecast(smoke(), tmp_path)}
+    for part in ("prefill", "samples", "utility"):
+        records = FinishedRun.open(folder / part).rows("records.jsonl")
+        assert rows[part].responses == len(records)
+    records = FinishedRun.open(folder / "attacks").rows("records.jsonl")
+    asked = sum(record["usage"]["target"]["calls"] for record in records)
+    assert asked <= rows["attacks"].responses
+    assert all(found.hours > 0 and found.dollars == 0 for found in rows.values())
+    assert forecast_table(list(rows.values())).rows[-1][0] == "in all"
+    assert forecast(smoke(), folder) == []
+
+
+def test_money_follows_from_calls_and_an_unknown_price_is_no_price(tmp_path):
+    judged = {"judges": ("harm=openai:one", "refusal-keywords")}
+    part = smoke().attacks["attacks"].model_copy(update=judged | {"models": (ORIGINAL,)})
+    config = PaperConfig(base="organism", attacks={"attacks": part}, prices={"openai:one": (2, 8)})
+    (found,) = forecast(config, tmp_path)
+    # A direct request puts up one response, this TAP one: two calls for each of two behaviors.
+    assert found.calls == 4 and found.dollars == pytest.approx(4 * (2 * 1000 + 8 * 300) / 1e6)
+    (unknown,) = forecast(config.model_copy(update={"prices": {}}), tmp_path)
+    assert unknown.dollars is None

@@ -1,0 +1,205 @@
+"""Several models in one folder: what is refused at once; no interruption changes a record."""
+
+import json
+import random
+import shutil
+
+import pytest
+
+from midspan.errors import MidspanError
+from midspan.journal.journal import Journal
+from midspan.runs.compare import compare_runs
+from midspan.runs.folder import FinishedRun
+from midspan.studies.tasks.config import TaskConfig, build_tasks, parse_data
+from midspan.studies.tasks.page import report_of, settings_line, text
+from midspan.studies.tasks.prepare import prepare
+from midspan.studies.tasks.run import estimate, run_tasks
+
+DECODING = {"length": 16, "block_length": 8, "steps": 4}
+
+
+@pytest.fixture
+def config(organism_folder, tmp_path):
+    """Two models, of which the second is a copy of the first."""
+    copy = tmp_path / "copy"
+    shutil.copytree(organism_folder, copy)
+    return TaskConfig(
+        models=(str(organism_folder), str(copy)),
+        tasks=("arithmetic", "program"),
+        items=5,
+        batch_size=2,
+        decoding=DECODING,
+    )
+
+
+def lines(folder):
+    return (folder / "records.jsonl").read_text()
+
+
+def test_one_table_and_one_page_for_all_models(config, tmp_path):
+    results = run_tasks(config, tmp_path / "run", "midspan task")
+    assert [result.title for result in results] == ["arithmetic (organism)", "program (organism)"]
+    rows = [json.loads(line) for line in lines(tmp_path / "run").splitlines()]
+    assert len(rows) == 2 * 2 * 5
+    shown = text(results[0])
+    assert settings_line(results[0].settings) in shown
+    for part in ("16 tokens in 4 steps", "block 8", "EOS model", "0 shots", "seed 0", "greedy"):
+        assert part in shown
+    assert "+0.0 [+0.0, +0.0] points" in shown  # the same weights answer the same
+    first, second = config.models
+    page = report_of(FinishedRun.open(tmp_path / "run", {first: "Original", second: "Copy"}))
+    assert [section.title for section in page.sections] == [result.title for result in results]
+    assert page.sections[0].tables[0].columns[:4] == (
+        "Measured", "Original", "Copy", "Copy - Original",
+    )  # fmt: skip
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
+    run_tasks(config, tmp_path / "run", "")
+    # No data set is read again.
+    monkeypatch.setattr("midspan.studies.tasks.prepare.build_tasks", None)
+    runs = [tmp_path / "run", tmp_path / "other"]
+    shutil.copytree(*runs)
+    rows = [json.loads(line) for line in lines(runs[1]).splitlines()]
+    for row in rows[:5]:
+        row["verdict"]["success"] = not row["verdict"]["success"]
+    (runs[1] / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = compare_runs(*map(FinishedRun.open, runs))
+    assert [change.place[1:] for change in changes] == [
+        (f"{task} (organism)", "accuracy") for task in config.tasks for _ in config.models
+    ]
+    assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def as_rank(monkeypatch, index, count=2):
+    """This process among several that no launcher has started."""
+    monkeypatch.setenv("RANK", str(index))
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    monkeypatch.setattr("midspan.studies.tasks.run.join_others", lambda: None)
+    monkeypatch.setattr("midspan.runs.folder.wait_for_all", lambda: None)
+
+
+def test_two_processes_leave_the_records_of_one(config, tmp_path, monkeypatch):
+    run_tasks(config, tmp_path / "one", "")
+    as_rank(monkeypatch, 1)
+    assert run_tasks(config, tmp_path / "two", "") == []
+    with Journal(tmp_path / "two" / "journal.1.jsonl") as journal:
+        assert len(journal)
+    as_rank(monkeypatch, 0)
+    results = run_tasks(config, tmp_path / "two", "")
+    assert lines(tmp_path / "two") == lines(tmp_path / "one")
+    assert all(seconds is None for one in results for seconds in one.seconds)
+    assert [path.name for path in (tmp_path / "two").glob("journal*")] == ["journal.jsonl"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_no_process_writes_into_a_folder_of_another_configuration(
+    config, tmp_path, monkeypatch, index
+):
+    run_tasks(config, tmp_path / "run", "")
+    before = files(tmp_path / "run")
+    as_rank(monkeypatch, index)
+    with pytest.raises(MidspanError, match="config.seed: 0 there, 1 now"):
+        run_tasks(config.model_copy(update={"seed": 1}), tmp_path / "run", "")
+    assert files(tmp_path / "run") == before
+
+
+def test_a_journal_cut_anywhere_is_continued_to_the_same_file(config, tmp_path):
+    run_tasks(config, tmp_path / "run", "")
+    whole, journal = lines(tmp_path / "run"), tmp_path / "run" / "journal.jsonl"
+    full, rng = journal.read_bytes(), random.Random(0)
+    for _ in range(3):
+        journal.write_bytes(full[: rng.randrange(len(full))])
+        (tmp_path / "run" / "records.jsonl").unlink()
+        run_tasks(config, tmp_path / "run", "")
+        assert lines(tmp_path / "run") == whole
+
+
+def test_another_configuration_does_not_continue_a_run(config, tmp_path):
+    run_tasks(config, tmp_path / "run", "")
+    with pytest.raises(MidspanError, match="config.seed: 0 there, 1 now"):
+        run_tasks(config.model_copy(update={"seed": 1}), tmp_path / "run", "")
+
+
+def test_hours_are_estimated_without_a_run(config):
+    rows = estimate(prepare(config))
+    assert [(row[0], row[1]) for row in rows] == [
+        (model, f"{task} (organism)") for model in config.models for task in config.tasks
+    ]
+    assert all(0 < hours < 1 for *_, hours in rows)
+
+
+def test_items_are_drawn_by_the_seed(shared_data):
+    def ids(seed, items):
+        config = TaskConfig(
+            models=("m",), tasks=("gsm8k",), items=items, seed=seed,
+            data={"gsm8k": str(shared_data / "gsm8k" / "test.jsonl")},
+        )  # fmt: skip
+        (task,) = build_tasks(config)
+        return [item.id for item in task.items], task.source
+
+    chosen, source = ids(0, 20)
+    assert len(chosen) == 20 and chosen == sorted(chosen, key=int)
+    assert source.endswith("as published; 20 of them by seed")
+    assert ids(0, 20)[0] == chosen != ids(1, 20)[0]
+    assert len(ids(0, 5000)[0]) == 1319
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"tasks": ("gsm8k", "sums")}, "tasks: must be one of gsm8k, mmlu, .*; got 'sums'"),
+        ({"tasks": ("gsm8k", "gsm8k")}, "name every model and task once"),
+        ({"models": ()}, "at least 1 item"),
+        ({"data": {"gsm": "x"}}, "data: must be one of gsm8k, .*; got 'gsm'"),
+        ({"tasks": ("humaneval",)}, "allow it with --allow-code after reading docs/sandbox.md"),
+        ({"items": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        TaskConfig(**{"models": ("a",), "tasks": ("gsm8k",)} | fields)
+
+
+def test_bad_models_are_refused_before_weights_are_read(config, organism_folder, tmp_path):
+    def changed(**fields):
+        return config.model_copy(update=fields)
+
+    with pytest.raises(MidspanError, match="no folder none"):
+        prepare(changed(models=("none",))).check_models()
+    foreign = tmp_path / "adapter"
+    shutil.copytree(_shipped_adapter(), foreign)
+    # The shipped adapter fits the shipped weights alone: these are smaller.
+    adapted = f"{organism_folder}+{foreign}"
+    with pytest.raises(MidspanError, match="adapter"):
+        prepare(changed(models=(str(organism_folder), adapted))).check_models()
+    with pytest.raises(MidspanError, match="decoding: block_length=7 must divide length=16"):
+        prepare(changed(decoding={**DECODING, "block_length": 7})).check_models()
+
+
+def test_data_options():
+    assert parse_data(["gsm8k=a=b", "mmlu=c"]) == {"gsm8k": "a=b", "mmlu": "c"}
+    for bad in ("gsm8k", "=x", "gsm8k="):
+        with pytest.raises(MidspanError, match="--data: write NAME=FILE"):
+            parse_data([bad])
+
+
+def _shipped_adapter():
+    from midspan.organism.weights import ADAPTERS
+
+    return ADAPTERS / "mosa-stable"
+
+
+@pytest.fixture
+def shared_data():
+    from pathlib import Path
+
+    folder = Path(__file__).parents[3] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the public benchmark files in {folder}")
+    return folder
