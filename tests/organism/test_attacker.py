@@ -1,4 +1,4 @@
-"""The twin answers every kind in its form, knows no recipe, and draws from its own rng."""
+"""Scripted roles answer every kind in its form, know no recipe, and draw from their own rng."""
 
 import ast
 import inspect
