@@ -50,7 +50,7 @@ def _of_defence(model: str, rival: str, sizes: Sizes) -> tuple[Hypothesis, ...]:
             rule=Bound(side="at most", limit=0.10),
         ),
         Hypothesis(
-            text=f"{name} resists them better than {rival}",
+            text=f"{name} resists them better than {LABELS[rival]}",
             metric=better,
             n=sizes.wraps,
             rule=Paired(),
