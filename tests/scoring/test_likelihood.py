@@ -94,7 +94,10 @@ def test_a_shifted_model_is_read_where_it_predicts():
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, 6, 8), "outside 0..7"),
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, -1, 8), "outside 0..7"),
         (lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 95), "lower length"),
-        (lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, ScoreOptions("best")), "mode='best'"),
+        (
+            lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, ScoreOptions("best")),
+            "mode: must be one of .*; got .best.",
+        ),
         (
             lambda lm: phrase_score(lm, PROMPT, PHRASE, 0, 8, ScoreOptions("mc", samples=0)),
             "options.samples=0",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-ROOMS = ("`cli`", "`studies/redteam/`", "`runs/`", "`left/`, `right/`", "`studies/`", "`errors`")
+ROOMS = ("`cli`", "`study/redteam/`", "`runs/`", "`left/`, `right/`", "`study/`", "`errors`")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_the_longest_name_of_a_room_wins(check):
     files = {"study/redteam/run.py": "", "study/cases.py": "import pack.study.redteam.run"}
     (problem,) = check(files)
     assert problem.endswith("study/redteam stands above study")
-    assert check(files, ("`cli`", "`studies/`", "`runs/`, `left/`, `right/`", "`errors`")) == []
+    assert check(files, ("`cli`", "`study/`", "`runs/`, `left/`, `right/`", "`errors`")) == []
 
 
 def test_rooms_of_one_row_do_not_know_each_other(check):

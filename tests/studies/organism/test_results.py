@@ -71,7 +71,7 @@ def claims_for(ours: int, initial: int, best: int = 0, count: int = 200, planned
     trace = {"position": [0, 1, 2], "step": [0, 1, 2], "token": [1, 1, 1]}
     rows = [row | {"trace": trace} for row in rows]
     sizes = Sizes(wraps=planned or count, prefill=count, benign=count // 2, utility=count // 3)
-    return demo_claims(demo_hypotheses(sizes), Results(rows), ("one block",))
+    return demo_claims(demo_hypotheses(sizes), Results(rows))
 
 
 def test_claims_are_decided_by_intervals():

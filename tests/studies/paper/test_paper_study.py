@@ -174,7 +174,7 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
         ({"probes": {"a b": probe()}}, "names a folder"),
         ({"probes": {"adapters": probe()}}, "a folder of the study"),
         ({"recipes": {ORIGINAL: {}}}, "choose another"),
-        ({"probes": {"order": probe().model_copy(update={"models": ("Mine",)})}}, "no model is"),
+        ({"probes": {"order": probe().model_copy(update={"models": ("Mine",)})}}, "got .Mine."),
     ],
 )
 def test_a_config_that_means_nothing_is_refused(changes, message):
