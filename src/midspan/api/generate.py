@@ -112,7 +112,7 @@ class Answer:
         # A page of its own: neither its ids nor its style can meet those of the notebook.
         return (
             f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" title="Denoising" '
-            'style="width:100%;height:30rem;border:0"></iframe>'
+            'style="width:100%;height:40rem;border:0"></iframe>'
         )
 
     def _decoding(self) -> str:
