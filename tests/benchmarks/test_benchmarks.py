@@ -89,3 +89,13 @@ def test_the_overhead_of_tasks_is_measured(benchmark, tmp_path, monkeypatch):
     benchmark("tasks").main(["overhead", "--gsm8k", str(few), "-o", str(output)])
     found = json.loads(output.read_text())["overhead"]
     assert found["items"] == 5 and len(found["engine"]) == 2
+
+
+def test_starts_are_measured_beside_python_alone(benchmark, capsys, monkeypatch):
+    startup = benchmark("startup")
+    monkeypatch.setattr(startup, "REPEATS", 1)
+    names = ("python -c pass", "import midspan")
+    monkeypatch.setattr(startup, "STARTS", {name: startup.STARTS[name] for name in names})
+    startup.main()
+    base, package = (line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:])
+    assert base[-1].strip(" |") == "1" and float(package[1]) > 0
