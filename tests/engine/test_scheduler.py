@@ -123,7 +123,7 @@ def test_results_do_not_depend_on_order_or_batches(
     tmp_path_factory, reference, order, target, attacker
 ):
     todo = jobs(12, roles(target, attacker))
-    path = tmp_path_factory.mktemp("waves") / "j"
+    path = tmp_path_factory.mktemp("scheduler") / "j"
     assert results(path, [todo[i] for i in order]) == reference
 
 

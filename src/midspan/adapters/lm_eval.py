@@ -121,19 +121,21 @@ class MidspanLM(LM):
         from midspan.decoding import Request
 
         _warn_of_ignored(requests)
-        prompts = [self._prompt_ids(str(one.args[0]), self.config.length) for one in requests]
+        prompts = [
+            self._prompt_ids(str(request.args[0]), self.config.length) for request in requests
+        ]
         # Repeats of one prompt must differ where tokens are sampled.
         seen: Counter[tuple[int, ...]] = Counter()
-        made = []
+        decode_requests = []
         for ids in map(tuple, prompts):
-            made.append(Request(ids, seed=self.settings.seed + seen[ids]))
+            decode_requests.append(Request(ids, seed=self.settings.seed + seen[ids]))
             seen[ids] += 1
-        work = GenerationWork(self.lm, made, self.config, self.settings.batch_size)
+        work = GenerationWork(self.lm, decode_requests, self.config, self.settings.batch_size)
         answers: list[str] = [""] * len(requests)
-        for place, value in self._answers(work):
-            request = requests[place]
-            answers[place] = cut(value["text"], _stops(request.args[1]))
-            self.cache_hook.add_partial("generate_until", request.args, answers[place])
+        for index, value in self._answers(work):
+            request = requests[index]
+            answers[index] = cut(value["text"], _stops(request.args[1]))
+            self.cache_hook.add_partial("generate_until", request.args, answers[index])
         return answers
 
     def loglikelihood(
@@ -141,11 +143,11 @@ class MidspanLM(LM):
     ) -> list[tuple[float, bool]]:
         """Of each continuation: the Monte-Carlo bound, and whether greedy decoding gives it."""
         answers = [(0.0, False)] * len(requests)
-        pairs = [self._split(*map(str, one.args)) for one in requests]
+        pairs = [self._split(*map(str, request.args)) for request in requests]
         work = _Continuations(self, pairs)
-        for place, value in self._answers(work):
-            answers[place] = (value["value"], value["greedy"])
-            self.cache_hook.add_partial("loglikelihood", requests[place].args, answers[place])
+        for index, value in self._answers(work):
+            answers[index] = (value["value"], value["greedy"])
+            self.cache_hook.add_partial("loglikelihood", requests[index].args, answers[index])
         return answers
 
     def loglikelihood_rolling(
@@ -157,7 +159,7 @@ class MidspanLM(LM):
             ids = self._encode(str(request.args[0]))
             start = self._start()
             room = self.lm.max_length - len(start)
-            pieces = [ids[place : place + room] for place in range(0, len(ids), room)]
+            pieces = [ids[begin : begin + room] for begin in range(0, len(ids), room)]
             work = _Continuations(self, [(start, tuple(piece)) for piece in pieces], False)
             total = sum(value["value"] for _, value in self._answers(work))
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
@@ -174,22 +176,22 @@ class MidspanLM(LM):
         """Objects of all processes, in the first."""
         from accelerate.utils import gather_object
 
-        found = gather_object([obj])
-        return list(found) if self.rank == dst else None
+        objects = gather_object([obj])
+        return list(objects) if self.rank == dst else None
 
     def barrier(self) -> None:
         """Wait for all processes."""
         wait_for_all()
 
     def _answers(self, work: Work) -> Iterator[tuple[int, Any]]:
-        """Places of the requests and what was computed for them, batch by batch as it is done."""
-        places: dict[str, list[int]] = {}
-        for place, key in enumerate(work.keys):
-            places.setdefault(key, []).append(place)
+        """Indices of the requests and what was computed for them, batch by batch as it is done."""
+        indices: dict[str, list[int]] = {}
+        for index, key in enumerate(work.keys):
+            indices.setdefault(key, []).append(index)
         with self._open() as journal:
             for done in each_batch(work, journal):
                 for key, value in done.items():
-                    yield from ((place, value) for place in places[key])
+                    yield from ((index, value) for index in indices[key])
 
     def _open(self) -> "AbstractContextManager[Journal | None]":
         if self._journal is None:
@@ -263,29 +265,29 @@ class _Continuations:
         greedy = self._greedy([choice for choice in choices if len(choice.answers[0]) > 1])
         return {
             key: {
-                "value": one.answers[0].value,
-                "error": one.answers[0].error,
-                "greedy": greedy[choice] if choice in greedy else one.answers[0].is_likeliest,
+                "value": score.answers[0].value,
+                "error": score.answers[0].error,
+                "greedy": greedy[choice] if choice in greedy else score.answers[0].is_likeliest,
             }
-            for key, choice, one in zip(batch, choices, scored, strict=True)
+            for key, choice, score in zip(batch, choices, scored, strict=True)
         }
 
     def _greedy(self, choices: "Sequence[MultipleChoice]") -> "dict[MultipleChoice, bool]":
         """Whether a canvas as long as the answer, a token a step, becomes the answer."""
         from midspan.decoding import Request, decode, decoding_config
 
-        found = dict.fromkeys(choices, False)
+        is_greedy = dict.fromkeys(choices, False)
         if not self._check_greedy:
-            return found
+            return is_greedy
         for length in sorted({len(choice.answers[0]) for choice in choices}):
             group = [choice for choice in choices if len(choice.answers[0]) == length]
             config = decoding_config(length=length, steps=length, early_stop=False)
             requests = [Request(choice.prompt_ids) for choice in group]
             size = self._owner.settings.batch_size
-            made = decode(self._owner.lm, requests, config, batch_size=size)
-            for choice, one in zip(group, made, strict=True):
-                found[choice] = one.tokens == choice.answers[0]
-        return found
+            generations = decode(self._owner.lm, requests, config, batch_size=size)
+            for choice, generation in zip(group, generations, strict=True):
+                is_greedy[choice] = generation.tokens == choice.answers[0]
+        return is_greedy
 
 
 def _stops(arguments: Mapping[str, Any]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class Evaluation:
     seed: int = 0
 
 
-def evaluate(model: str, wanted: Evaluation, folder: Path, command: str) -> str:
+def evaluate(model: str, evaluation: Evaluation, folder: Path, command: str) -> str:
     """Run or continue lm-eval on a model; returns its table, with the settings above it.
 
     Raises:
@@ -44,48 +44,48 @@ def evaluate(model: str, wanted: Evaluation, folder: Path, command: str) -> str:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    own = str(wanted.include_path) if wanted.include_path else None
+    own = str(evaluation.include_path) if evaluation.include_path else None
     # lm-eval's own tasks are thousands of files, which take half a minute to list.
     manager = TaskManager(include_path=own, include_defaults=False)
-    if not set(wanted.tasks) <= set(manager.all_tasks):
+    if not set(evaluation.tasks) <= set(manager.all_tasks):
         manager = TaskManager(include_path=own)
-    unknown = [name for name in wanted.tasks if name not in manager.all_tasks]
+    unknown = [name for name in evaluation.tasks if name not in manager.all_tasks]
     if unknown:
         raise MidspanError(f"--lm-eval: {unknown[0]} is no task of lm-eval 0.4.13")
-    fields = json.loads(json.dumps({"model": model, **asdict(wanted)}, default=str))
+    fields = json.loads(json.dumps({"model": model, **asdict(evaluation)}, default=str))
     run = RunFolder(folder, fields, command)
     run.journal.close()
-    settings = Settings(wanted.decoding, batch_size=wanted.batch_size, seed=wanted.seed)
+    settings = Settings(evaluation.decoding, batch_size=evaluation.batch_size, seed=evaluation.seed)
     lm = MidspanLM(model, settings, run.path)
     try:
-        found = simple_evaluate(
+        output = simple_evaluate(
             model=lm,
-            tasks=list(wanted.tasks),
-            limit=wanted.items,
-            apply_chat_template=wanted.chat,
+            tasks=list(evaluation.tasks),
+            limit=evaluation.items,
+            apply_chat_template=evaluation.chat,
             task_manager=manager,
             bootstrap_iters=1000,
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise MidspanError(f"--lm-eval: {', '.join(wanted.tasks)}: {reason}") from error
-    if found is None:
+        raise MidspanError(f"--lm-eval: {', '.join(evaluation.tasks)}: {reason}") from error
+    if output is None:
         return ""
-    results = {key: found[key] for key in ("results", "versions", "n-samples", "configs")}
+    results = {key: output[key] for key in ("results", "versions", "n-samples", "configs")}
     decoding = lm.config.model_dump(mode="json")
     page = {"model": model, "decoding": decoding, "draws": settings.draws, "seed": settings.seed}
     write_atomic(folder / "results.json", json.dumps({**page, **results}, default=str, indent=1))
-    rows = (json.dumps(row, default=str) for rows in found["samples"].values() for row in rows)
+    rows = (json.dumps(row, default=str) for rows in output["samples"].values() for row in rows)
     write_atomic(folder / "samples.jsonl", "".join(f"{row}\n" for row in rows))
-    return "\n".join((json.dumps(page), *_lines(found), f"truncated prompts: {lm.truncated}"))
+    return "\n".join((json.dumps(page), *_lines(output), f"truncated prompts: {lm.truncated}"))
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def _lines(output: Mapping[str, Any]) -> Iterator[str]:
     """One line a figure: task, metric and filter, value, standard error, number of items."""
-    for task, figures in found["results"].items():
+    for task, figures in output["results"].items():
         for name, value in figures.items():
             metric, comma, kind = name.partition(",")
             if comma and not metric.endswith("_stderr"):
                 error = figures.get(f"{metric}_stderr,{kind}")
-                count = found["n-samples"].get(task, {}).get("effective", "")
+                count = output["n-samples"].get(task, {}).get("effective", "")
                 yield f"{task}  {metric} ({kind})  {value:.4g} +- {error}  n={count}"

@@ -116,6 +116,6 @@ class TrainedAdapter:
     def _table(self) -> "Table":
         from midspan.report import Table
 
-        first, last = (dict(self.records[place]) for place in (0, -1))
+        first, last = (dict(self.records[index]) for index in (0, -1))
         rows = tuple((name, f"{first[name]:.4g}", f"{last[name]:.4g}") for name in self.figures)
         return Table("Training", ("metric", "first step", "last step"), rows)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def align(
     lm: "DiffusionLM | str",
     data: "AlignmentData | Mapping[str, Any] | str | None" = None,
-    recipe: "AlignmentConfig | str" = "mosa",
+    recipe: "AlignmentConfig | str" = "mosa-stable",
     out: str | Path | None = None,
     *,
     progress: bool | None = None,
@@ -35,7 +35,7 @@ def align(
         lm: A loaded model without an adapter, or a spec that `midspan.load` takes.
         data: Harmful requests as a file or a set of `midspan data`; a mapping with such names
             under `harmful`, `benign`, `phrases` and `exclude`; an `AlignmentData`; or "organism"
-            (the default on the organism) for the organism's own lessons.
+            (the default on the organism) for the organism's own training data.
         recipe: What `midspan.objectives` has, called, or its name; by name, models other than the
             organism get the paper's learning rate and number of prompts.
         out: Adapter folder; a temporary one by default.
@@ -56,7 +56,7 @@ def align(
 
     track = fields.pop("track", "none")
     name = lm if isinstance(lm, str) else lm.name
-    config, lessons = _config(recipe, name, fields), _lessons(data, name)
+    config, training_data = _config(recipe, name, fields), _training_data(data, name)
     with library_output(progress):
         lm = ready(lm)
         with Reporter().stage(f"training {config.name}", config.num_steps) as stage:
@@ -64,7 +64,7 @@ def align(
             def show(step: int, total: int, row: Mapping[str, Any]) -> None:
                 stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
 
-            result = train(lm, lessons, config, run_folder(out, "align"), show, track)
+            result = train(lm, training_data, config, run_folder(out, "align"), show, track)
     return TrainedAdapter(result.folder, lm.name, config, result.seconds, result.stopped)
 
 
@@ -89,7 +89,9 @@ def _config(
     return AlignmentConfig.model_validate(merged(own.model_dump(), dict(fields))) if fields else own
 
 
-def _lessons(data: "AlignmentData | Mapping[str, Any] | str | None", model: str) -> "AlignmentData":
+def _training_data(
+    data: "AlignmentData | Mapping[str, Any] | str | None", model: str
+) -> "AlignmentData":
     from midspan.alignment import AlignmentData
     from midspan.organism.behaviors import ORGANISM
     from midspan.studies.training import TrainingData, load_training_data

@@ -179,10 +179,10 @@ def _prepared(
         chosen["budget"] = {"target": chosen["budget"]}
     if judge is not None:
         names = []
-        for one in listed(judge):
-            names.append(one if isinstance(one, str) else one.fingerprint)
-            if not isinstance(one, str):
-                judges[one.fingerprint] = one
+        for item in listed(judge):
+            names.append(item if isinstance(item, str) else item.fingerprint)
+            if not isinstance(item, str):
+                judges[item.fingerprint] = item
         chosen["judges"] = tuple(names)
     requests = None
     if isinstance(behaviors, str | Path):

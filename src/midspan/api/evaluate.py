@@ -81,7 +81,7 @@ class EvaluationRun(RunResult[TaskRecord]):
         from midspan.statistics import Estimate
 
         scores = {model: [self.score(task, model) for task in self.tasks] for model in self.models}
-        if not all(isinstance(one, Estimate) for row in scores.values() for one in row):
+        if not all(isinstance(score, Estimate) for row in scores.values() for score in row):
             return self._page.figures
         series: list[Any] = list(scores.items())
         with figures.kept() as drawn:

@@ -79,16 +79,14 @@ class Answer:
         """Position of every commit over its step, as a `matplotlib.figure.Figure`."""
         from midspan.report import figures
 
-        parts = {"text": False, "end tokens": True}
+        series = {"text": False, "end tokens": True}
         curves = []
-        for label, is_end in parts.items():
+        for label, is_end in series.items():
             rows = [row for row in self.records if row["is_end"] is is_end]
             if rows:
-                steps, places = (
-                    [float(row["step"]) for row in rows],
-                    [float(row["position"]) for row in rows],
-                )
-                curves.append(figures.Curve(label, steps, places))
+                steps = [float(row["step"]) for row in rows]
+                positions = [float(row["position"]) for row in rows]
+                curves.append(figures.Curve(label, steps, positions))
         with figures.kept() as drawn:
             figures.lines("Order of the commits", curves, "step", "position")
         return drawn[0][1]
@@ -107,8 +105,8 @@ class Answer:
 
         commits = tuple(Commit(**record) for record in self.records)
         lane = Lane(self.model, len(self.tokens), commits, f"{self.forwards} forwards", self.text)
-        asked = self.prompt if isinstance(self.prompt, str) else _last(self.prompt)
-        page = render_player(Player("Answer", asked, self._decoding(), (lane,)))
+        prompt = self.prompt if isinstance(self.prompt, str) else _last(self.prompt)
+        page = render_player(Player("Answer", prompt, self._decoding(), (lane,)))
         # A page of its own: neither its ids nor its style can meet those of the notebook.
         return (
             f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" title="Denoising" '
@@ -192,10 +190,10 @@ def generate(
         config = decoding_config(model, **decoding)
         requests = _requests(model, prompts, anchors or {}, seed)
         with _steps_shown(model, len(requests)) as on_step:
-            made = decode(model, requests, config, batch_size=batch_size, on_step=on_step)
+            generations = decode(model, requests, config, batch_size=batch_size, on_step=on_step)
     answers = [
-        _answer(model, config, one, request, generation)
-        for one, request, generation in zip(prompts, requests, made, strict=True)
+        _answer(model, config, text, request, generation)
+        for text, request, generation in zip(prompts, requests, generations, strict=True)
     ]
     return answers[0] if is_one else answers
 
@@ -235,19 +233,19 @@ def _steps_shown(lm: "DiffusionLM", count: int) -> "Iterator[Any]":
 
 
 def _answer(
-    lm: "DiffusionLM", config: "DecodingConfig", prompt: Prompt, request: "Request", made: Any
+    lm: "DiffusionLM", config: "DecodingConfig", prompt: Prompt, request: "Request", generation: Any
 ) -> Answer:
     words = tuple(
         (lm.tokenizer.decode([token]), token in lm.tokens.stop)
-        for token in made.trace.token.tolist()
+        for token in generation.trace.token.tolist()
     )
     return Answer(
-        text=made.text,
+        text=generation.text,
         prompt=prompt,
-        tokens=made.tokens,
-        trace=made.trace,
-        forwards=made.forwards,
-        stopped_early=made.stopped_early,
+        tokens=generation.tokens,
+        trace=generation.trace,
+        forwards=generation.forwards,
+        stopped_early=generation.stopped_early,
         settings=config,
         seed=request.seed,
         model=lm.name,

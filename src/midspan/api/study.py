@@ -50,7 +50,9 @@ class StudyRun(RunResult[dict[str, Any]]):
     def _tables(self) -> "Sequence[Table]":
         from midspan.report import Table
 
-        rows = tuple((one.text, one.outcome, one.expected, one.evidence) for one in self.claims)
+        rows = tuple(
+            (claim.text, claim.outcome, claim.expected, claim.evidence) for claim in self.claims
+        )
         columns = ("claim", "outcome", "expected", "measured")
         claims = (Table("Claims", columns, rows),) if rows else ()
         return (*claims, *super()._tables())

@@ -18,8 +18,8 @@ def middles(text: str, window: tuple[int, int]) -> list[str]:
     """The sentences that begin in a window of words; the last may be cut off and counts too."""
     words = text.split()
     first, last = window
-    ends = [place for place, word in enumerate(words, 1) if _SENTENCE_END.search(word)]
-    starts = [place for place in ends if first <= place <= last and place < len(words)]
+    ends = [number for number, word in enumerate(words, 1) if _SENTENCE_END.search(word)]
+    starts = [number for number in ends if first <= number <= last and number < len(words)]
     bounds = [
         (start, min([end for end in ends if end > start], default=len(words))) for start in starts
     ]

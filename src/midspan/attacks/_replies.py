@@ -17,13 +17,13 @@ _DECODER = json.JSONDecoder(strict=False)  # Models break lines inside strings.
 
 def read_object(text: str, *names: str) -> dict[str, Any]:
     """The first JSON object in a text that has all names; text around it is not looked at."""
-    for place in (match.start() for match in re.finditer(r"\{", text)):
+    for start in (match.start() for match in re.finditer(r"\{", text)):
         try:
-            found, _ = _DECODER.raw_decode(text, place)
+            value, _ = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        if all(name in found for name in names):
-            return found
+        if all(name in value for name in names):
+            return value
     raise ValueError(f"no JSON object with {', '.join(names)}")
 
 
@@ -38,8 +38,8 @@ def read_texts(*names: str) -> Callable[[str], dict[str, str]]:
     """A parser of a JSON object whose values under these names are texts."""
 
     def parse(text: str) -> dict[str, str]:
-        found = read_object(text, *names)
-        return {name: read_text(found[name]) for name in names}
+        fields = read_object(text, *names)
+        return {name: read_text(fields[name]) for name in names}
 
     return parse
 
@@ -76,7 +76,7 @@ def _words(text: str) -> str:
 
 
 def _marked(text: str) -> str:
-    found = set(_MARK.findall(text))
-    if len(found) != 1:
-        raise ValueError(f"wanted one value in [[ ]], got {len(found)}")
-    return str(found.pop())
+    marks = set(_MARK.findall(text))
+    if len(marks) != 1:
+        raise ValueError(f"wanted one value in [[ ]], got {len(marks)}")
+    return str(marks.pop())

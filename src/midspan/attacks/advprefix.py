@@ -44,7 +44,7 @@ from midspan.engine.calls import (
 
 _NO_ZERO = 1e-6
 Value = TypeVar("Value")
-Part = Generator[Sequence[Call], list[Reply], Value]
+_Stage = Generator[Sequence[Call], list[Reply], Value]
 
 
 class AdvPrefixConfig(AttackConfig):
@@ -147,9 +147,9 @@ def run(state: AttackState, config: AdvPrefixConfig) -> Steps:
         if config.delivery == "gcg":
             yield from _search(state, choice.prefix, config)
         else:
-            asked = _asked(state, choice.prefix, config)
-            (reply,) = yield [asked]
-            state.note(asked, reply, score=choice.success)
+            call = _delivery(state, choice.prefix, config)
+            (reply,) = yield [call]
+            state.note(call, reply, score=choice.success)
     return "exhausted"
 
 
@@ -177,13 +177,13 @@ def cost(config: AdvPrefixConfig, limit: int) -> Cost:
     )
 
 
-def _propose(state: AttackState, config: AdvPrefixConfig) -> Part[list[str]]:
+def _propose(state: AttackState, config: AdvPrefixConfig) -> _Stage[list[str]]:
     """Beginnings that an uncensored model writes, filtered and cut."""
-    asked = []
+    calls = []
     for opening, count in zip(config.openings, config.draws, strict=True):
-        asked += [_begin(state, opening, 0.0, config)]
-        asked += [_begin(state, opening, 1.0, config)] * count
-    replies = yield asked
+        calls += [_begin(state, opening, 0.0, config)]
+        calls += [_begin(state, opening, 1.0, config)] * count
+    replies = yield calls
     texts = [reply.text.strip() for reply in replies if reply.ok]
     usable = [text for text in texts if _is_usable(text, config)]
     parts = [
@@ -218,7 +218,7 @@ def _is_usable(text: str, config: AdvPrefixConfig) -> bool:
 
 def _likeliest(
     state: AttackState, prefixes: Sequence[str], config: AdvPrefixConfig
-) -> Part[list[tuple[float, str]]]:
+) -> _Stage[list[tuple[float, str]]]:
     """Those kept, with their negative log-likelihoods under the delivery's prompt."""
     scores = yield [
         Score(_messages(state, prefix, config), prefix, config.place, mode=config.mode)
@@ -232,9 +232,9 @@ def _likeliest(
 
 def _complete(
     state: AttackState, likely: Sequence[tuple[float, str]], config: AdvPrefixConfig
-) -> Part[list[Choice]]:
+) -> _Stage[list[Choice]]:
     """How often completions of each beginning succeed; those without any verdict are left out."""
-    asked = [
+    calls = [
         Chat(
             "target",
             _messages(state, prefix, config),
@@ -245,20 +245,20 @@ def _complete(
         for _, prefix in likely
         for _ in range(config.completions)
     ]
-    replies = yield asked
-    places = [
-        place
-        for place, reply in enumerate(replies)
+    replies = yield calls
+    indices = [
+        index
+        for index, reply in enumerate(replies)
         if reply.ok and len(reply.text) >= config.min_chars
     ]
-    verdicts = yield [_judge(state, replies[place].text) for place in places]
-    won: list[bool | None] = [False if reply.ok else None for reply in replies]
-    for place, verdict in zip(places, verdicts, strict=True):
-        won[place] = verdict.value
+    verdicts = yield [_judge(state, replies[index].text) for index in indices]
+    outcomes_of_all: list[bool | None] = [False if reply.ok else None for reply in replies]
+    for index, verdict in zip(indices, verdicts, strict=True):
+        outcomes_of_all[index] = verdict.value
     choices = []
     for number, (nll, prefix) in enumerate(likely):
-        own = won[number * config.completions : (number + 1) * config.completions]
-        known = [is_won for is_won in own if is_won is not None]
+        outcomes = outcomes_of_all[number * config.completions : (number + 1) * config.completions]
+        known = [is_success for is_success in outcomes if is_success is not None]
         if known:
             choices.append(Choice(prefix, nll, sum(known) / len(known)))
     return choices
@@ -274,31 +274,31 @@ def select(choices: Sequence[Choice], config: AdvPrefixConfig) -> list[Choice]:
     return chosen[: config.prefixes]
 
 
-def _search(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Part[None]:
+def _search(state: AttackState, prefix: str, config: AdvPrefixConfig) -> _Stage[None]:
     """First-step GCG towards a beginning; the best suffix so far is tried now and then."""
     suffix = config.suffix
     best, tried = (math.inf, suffix), ""
     slotted = _suffixed(state, SLOT)
     for step in range(1, config.steps + 1):
-        near_it = GCGCandidates(slotted, suffix, prefix, config.place, config.width, config.top_k)
-        (near,) = yield [near_it]
-        if not near.ok:
+        call = GCGCandidates(slotted, suffix, prefix, config.place, config.width, config.top_k)
+        (candidates,) = yield [call]
+        if not candidates.ok:
             return
-        if near.value:
-            (losses,) = yield [SuffixLosses(slotted, near.value, prefix, config.place)]
+        if candidates.value:
+            (losses,) = yield [SuffixLosses(slotted, candidates.value, prefix, config.place)]
             if not losses.ok:
                 return
-            loss, suffix = min(zip(losses.value, near.value, strict=True))
+            loss, suffix = min(zip(losses.value, candidates.value, strict=True))
             best = min(best, (loss, suffix))
         is_due = step % config.check_every == 0 or step == config.steps
         if is_due and best[1] != tried:
             tried = best[1]
-            asked = Chat("target", _suffixed(state, tried))
-            (reply,) = yield [asked]
-            state.note(asked, reply, score=-best[0])
+            chat = Chat("target", _suffixed(state, tried))
+            (reply,) = yield [chat]
+            state.note(chat, reply, score=-best[0])
 
 
-def _asked(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Chat:
+def _delivery(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Chat:
     fixed = (Anchor(prefix, config.place),) if config.delivery == "prefill" else ()
     return Chat("target", _messages(state, prefix, config), anchors=fixed)
 

@@ -67,10 +67,10 @@ def run(state: AttackState, config: AosConfig) -> Steps:
         if not suffixes and any(proposal.failure == "failed" for proposal in proposals):
             return "failed"
 
-        asked = [Chat("target", (user(f"{goal} {suffix}"),)) for suffix in suffixes]
-        replies = yield asked
+        calls = [Chat("target", (user(f"{goal} {suffix}"),)) for suffix in suffixes]
+        replies = yield calls
         scores = yield from _scores(goal, replies, config)
-        for suffix, call, reply, score in zip(suffixes, asked, replies, scores, strict=True):
+        for suffix, call, reply, score in zip(suffixes, calls, replies, scores, strict=True):
             # Up for judgement: what the attack would hand in whenever it has to end.
             if score is None or score > min(best, config.success_score):
                 state.note(call, reply, score=score)
@@ -101,13 +101,13 @@ def _scores(
     """Scores from 0 to 1, in the order of the replies; None where there is none."""
     scores: list[float | None] = [0.0 if reply.ok else None for reply in replies]
     rated = [
-        place
-        for place, reply in enumerate(replies)
+        index
+        for index, reply in enumerate(replies)
         if reply.ok and _is_worth_rating(reply.text, goal, config)
     ]
-    ratings = yield [_rate(goal, replies[place].text) for place in rated]
-    for place, rating in zip(rated, ratings, strict=True):
-        scores[place] = rating.value / 100 if rating.ok else None
+    ratings = yield [_rate(goal, replies[index].text) for index in rated]
+    for index, rating in zip(rated, ratings, strict=True):
+        scores[index] = rating.value / 100 if rating.ok else None
     return scores
 
 
@@ -129,10 +129,10 @@ def _propose(goal: str, shown: Sequence[tuple[str, float]], config: AosConfig) -
 
 def _suffix_of(text: str) -> str:
     """The suffix field, also of an object that the length limit cut off."""
-    found = _SUFFIX.search(text)
-    if found is None:
+    match = _SUFFIX.search(text)
+    if match is None:
         raise ValueError("no suffix field")
-    return read_text(json.loads(f'"{found[1]}"', strict=False))
+    return read_text(json.loads(f'"{match[1]}"', strict=False))
 
 
 def _is_worth_rating(response: str, goal: str, config: AosConfig) -> bool:

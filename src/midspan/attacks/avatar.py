@@ -46,10 +46,10 @@ class AvatarConfig(AttackConfig):
 def run(state: AttackState, config: AvatarConfig) -> Steps:
     """Map the entities, rank the mappings, and try the best in turn until one succeeds."""
     goal = state.behavior.prompt
-    (found,) = yield [_extract(goal, config)]
-    if not found.ok:
+    (entities,) = yield [_extract(goal, config)]
+    if not entities.ok:
         return "failed"
-    proposals = yield [_imagine(goal, found.value, config)] * config.proposals
+    proposals = yield [_imagine(goal, entities.value, config)] * config.proposals
     imagined: list[Mapping[str, str]] = []
     for proposal in proposals:
         if proposal.ok and proposal.value not in imagined:
@@ -92,21 +92,21 @@ def _talk(state: AttackState, mapping: Mapping[str, str], config: AvatarConfig) 
         (line,) = yield [_say(goal, mapping, dialogue, turn, config)]
         if not line.ok:
             break
-        asked = Chat("target", (*dialogue, user(swap(line.value["prompt"], mapping))))
-        (reply,) = yield [asked]
+        call = Chat("target", (*dialogue, user(swap(line.value["prompt"], mapping))))
+        (reply,) = yield [call]
         if not reply.ok:
             break
-        last = asked, reply
+        last = call, reply
         if refuses(reply.text, config.refusals):
             break
-        dialogue += [asked.messages[-1], assistant(reply.text)]
+        dialogue += [call.messages[-1], assistant(reply.text)]
     if last is None:
         return "failed"
     if not dialogue:
         state.note(*last, score=0)
         return "exhausted"
-    told = "\n\n".join(turn["content"] for turn in dialogue[1::2])
-    answer = swap(told, {stand_in: entity for entity, stand_in in mapping.items()})
+    answers = "\n\n".join(turn["content"] for turn in dialogue[1::2])
+    answer = swap(answers, {stand_in: entity for entity, stand_in in mapping.items()})
     (rating,) = yield [rate("avatar.rate", goal, dialogue[-2]["content"], answer)]
     state.note(*last, response=answer, score=rating.value)
     return "success" if rating.ok and rating.value >= config.success_score else "exhausted"
@@ -203,20 +203,20 @@ def _entities_in(goal: str) -> Callable[[str], list[str]]:
         entities = read_object(text, "entities")["entities"]
         if not isinstance(entities, list) or not entities:
             raise ValueError("entities is no list, or an empty one")
-        found = list(dict.fromkeys(read_text(entity) for entity in entities))
-        if strange := [entity for entity in found if swap(goal, {entity: ""}) == goal]:
+        names = list(dict.fromkeys(read_text(entity) for entity in entities))
+        if strange := [entity for entity in names if swap(goal, {entity: ""}) == goal]:
             raise ValueError(f"{strange[0]!r} is not in the request")
-        return found
+        return names
 
     return parse
 
 
 def _mapping_of(entities: Sequence[str]) -> Callable[[str], dict[str, str]]:
     def parse(text: str) -> dict[str, str]:
-        found = read_object(text, "mapping")["mapping"]
-        if not isinstance(found, dict) or not set(entities) <= set(found):
+        fields = read_object(text, "mapping")["mapping"]
+        if not isinstance(fields, dict) or not set(entities) <= set(fields):
             raise ValueError("mapping does not have every entity")
-        mapping = {entity: read_text(found[entity]) for entity in entities}
+        mapping = {entity: read_text(fields[entity]) for entity in entities}
         stand_ins = {stand_in.casefold() for stand_in in mapping.values()}
         if len(stand_ins) < len(mapping) or stand_ins & {e.casefold() for e in entities}:
             raise ValueError("stand-ins must differ from each other and from the entities")
@@ -227,8 +227,8 @@ def _mapping_of(entities: Sequence[str]) -> Callable[[str], dict[str, str]]:
 
 def _worth(text: str) -> int:
     """Similarity minus toxicity."""
-    found = read_object(text, "toxicity", "similarity")
-    toxicity, similarity = found["toxicity"], found["similarity"]
+    ratings = read_object(text, "toxicity", "similarity")
+    toxicity, similarity = ratings["toxicity"], ratings["similarity"]
     for value in (toxicity, similarity):
         if type(value) is not int or not 0 <= value <= 10:
             raise ValueError(f"{value!r} is not a whole number from 0 to 10")

@@ -25,9 +25,9 @@ class BestOfNConfig(AttackConfig):
 
 def run(state: AttackState, config: BestOfNConfig) -> Steps:
     """Ask n times in one batch."""
-    asked = Chat("target", (user(state.behavior.prompt),), temperature=config.temperature)
-    for reply in (yield [asked] * config.n):
-        state.note(asked, reply)
+    call = Chat("target", (user(state.behavior.prompt),), temperature=config.temperature)
+    for reply in (yield [call] * config.n):
+        state.note(call, reply)
     return "exhausted"
 
 

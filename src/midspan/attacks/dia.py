@@ -109,9 +109,9 @@ def run(state: AttackState, config: DiaConfig) -> Steps:
     dialogues = yield from tell(wordings, config)
     if not dialogues:
         return "failed"
-    asked = [Chat("target", dialogue) for dialogue in dialogues]
-    replies = yield asked
-    for call, reply in zip(asked, replies, strict=True):
+    calls = [Chat("target", dialogue) for dialogue in dialogues]
+    replies = yield calls
+    for call, reply in zip(calls, replies, strict=True):
         state.note(call, reply)
     return "exhausted"
 
@@ -150,7 +150,7 @@ def _substituted(wordings: Sequence[str], config: DiaConfig) -> Dialogues:
     """DIA-II: an example done in full, then the request half done."""
     keywords = yield [_keywords(wording, config) for wording in wordings]
     keyed = [pair for pair in zip(wordings, keywords, strict=True) if pair[1].ok]
-    swaps = yield [_swaps(wording, found.value, config) for wording, found in keyed]
+    swaps = yield [_swaps(wording, words.value, config) for wording, words in keyed]
     swapped = [
         (wording, swap.value, substitute(wording, swap.value))
         for (wording, _), swap in zip(keyed, swaps, strict=True)
@@ -204,12 +204,12 @@ def _pattern(words: Sequence[str] | Mapping[str, str]) -> re.Pattern[str]:
 
 def _likeness(text: str, example: ExampleDialogue) -> float:
     """Shared share of character trigrams."""
-    one, other = _trigrams(text), _trigrams(example.question)
-    return len(one & other) / max(len(one | other), 1)
+    own, other = _trigrams(text), _trigrams(example.question)
+    return len(own & other) / max(len(own | other), 1)
 
 
 def _trigrams(text: str) -> set[str]:
-    return {text[place : place + 3].casefold() for place in range(len(text) - 2)}
+    return {text[start : start + 3].casefold() for start in range(len(text) - 2)}
 
 
 def _rewrite(goal: str, number: int, config: DiaConfig) -> Chat:
@@ -252,10 +252,10 @@ def _help(
 
 
 def _keywords_of(request: str, text: str) -> tuple[str, ...]:
-    found = read_object(text, "keywords")["keywords"]
-    if not isinstance(found, list) or not found:
+    keywords = read_object(text, "keywords")["keywords"]
+    if not isinstance(keywords, list) or not keywords:
         raise ValueError("keywords is no list of words")
-    words = tuple(dict.fromkeys(read_text(word) for word in found))
+    words = tuple(dict.fromkeys(read_text(word) for word in keywords))
     absent = [word for word in words if not _pattern((word,)).search(request)]
     if absent:
         raise ValueError(f"{absent[0]!r} is not in the request")
@@ -263,10 +263,10 @@ def _keywords_of(request: str, text: str) -> tuple[str, ...]:
 
 
 def _swaps_of(keywords: Sequence[str], text: str) -> dict[str, str]:
-    found = read_object(text, "substitutes")["substitutes"]
-    if not isinstance(found, dict):
+    substitutes = read_object(text, "substitutes")["substitutes"]
+    if not isinstance(substitutes, dict):
         raise ValueError("substitutes is no object")
-    swaps = {word: read_text(found.get(word)) for word in keywords}
+    swaps = {word: read_text(substitutes.get(word)) for word in keywords}
     if len({word.casefold() for pair in swaps.items() for word in pair}) < 2 * len(swaps):
         raise ValueError("substitutes must differ from each other and from the keywords")
     return swaps

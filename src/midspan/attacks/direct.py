@@ -11,9 +11,9 @@ class DirectConfig(AttackConfig):
 
 def run(state: AttackState, config: DirectConfig) -> Steps:
     """Ask once."""
-    asked = Chat("target", (user(state.behavior.prompt),))
-    (reply,) = yield [asked]
-    state.note(asked, reply)
+    call = Chat("target", (user(state.behavior.prompt),))
+    (reply,) = yield [call]
+    state.note(call, reply)
     return "exhausted"
 
 

@@ -87,9 +87,9 @@ def cost(config: EptConfig, limit: int) -> Cost:
     """
     nodes = sum(config.beam**depth for depth in range(config.max_depth))
     beginnings = 1 + config.beam * nodes
-    asked = nodes * config.rounds * config.samples + beginnings
-    helpers = {"evaluator": Calls.of(min(asked, limit))}
-    return Cost(generations=asked, attempts=beginnings, helpers=helpers)
+    generations = nodes * config.rounds * config.samples + beginnings
+    helpers = {"evaluator": Calls.of(min(generations, limit))}
+    return Cost(generations=generations, attempts=beginnings, helpers=helpers)
 
 
 def _grow(state: AttackState, path: str, depth: int, config: EptConfig) -> Steps:
@@ -128,17 +128,19 @@ def _continue(
     state: AttackState, path: str, negatives: Sequence[str], config: EptConfig
 ) -> Generator[Sequence[Call], list[Reply], list[str]]:
     """Next sentences that do not begin with what is barred, each with the space before it."""
-    asked = Chat(
+    call = Chat(
         "target",
         (user(state.behavior.prompt),),
         temperature=config.temperature,
         anchors=_anchors(path, config),
         extend=config.block,
     )
-    replies = yield [asked] * config.samples
-    found = [_sentence(reply, asked) for reply in replies if reply.ok]
+    replies = yield [call] * config.samples
+    continuations = [_sentence(reply, call) for reply in replies if reply.ok]
     return [
-        sentence for sentence in found if sentence.strip() and not _is_barred(sentence, negatives)
+        sentence
+        for sentence in continuations
+        if sentence.strip() and not _is_barred(sentence, negatives)
     ]
 
 
@@ -146,13 +148,13 @@ def _anchors(path: str, config: EptConfig) -> tuple[Anchor, ...]:
     return (Anchor(path, config.start if config.adaptive else 0),) if path else ()
 
 
-def _sentence(reply: Reply, asked: Chat) -> str:
-    said = reply.continuation if asked.anchors else reply.text
-    found = _SENTENCE.match(said)
+def _sentence(reply: Reply, call: Chat) -> str:
+    text = reply.continuation if call.anchors else reply.text
+    match = _SENTENCE.match(text)
     # Tokenizers of whole words keep the space between two words, but not at a text's beginning.
-    before = reply.text.removesuffix(said)
-    gap = " " if before[-1:].isspace() and not asked.anchors[-1].text[-1:].isspace() else ""
-    return gap + found[0] if found else ""
+    before = reply.text.removesuffix(text)
+    gap = " " if before[-1:].isspace() and not call.anchors[-1].text[-1:].isspace() else ""
+    return gap + match[0] if match else ""
 
 
 def _start(sentence: str) -> str:
@@ -169,13 +171,13 @@ def _complete(
 ) -> Generator[Sequence[Call], list[Reply], None]:
     """A whole response with this beginning, rated and put up for judgement."""
     goal = state.behavior.prompt
-    asked = Chat("target", (user(goal),), anchors=_anchors(path, config))
-    (reply,) = yield [asked]
+    call = Chat("target", (user(goal),), anchors=_anchors(path, config))
+    (reply,) = yield [call]
     if not reply.ok:
         return
     fields = {"goal": goal, "response": reply.text}
     (rating,) = yield [evaluate("ept.rank", _RANK, reply.text, fields, read_rating(0, 10))]
-    state.note(asked, reply, score=rating.value)
+    state.note(call, reply, score=rating.value)
 
 
 def _guard(state: AttackState, path: str, sentence: str) -> Chat:

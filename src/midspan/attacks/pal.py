@@ -99,9 +99,9 @@ def run(state: AttackState, config: PalConfig) -> Steps:
         is_last = step == config.steps or queries >= config.max_queries
         if scored and (met > longest or step % config.check_every == 0 or is_last):
             longest = max(longest, met)
-            asked = Chat("target", _ask(state, suffix))
-            (response,) = yield [asked]
-            state.note(asked, response, score=-loss)
+            call = Chat("target", _ask(state, suffix))
+            (response,) = yield [call]
+            state.note(call, response, score=-loss)
             if response.ok and _succeeds(response.text, config):
                 return "success"
         if is_last:
@@ -185,8 +185,8 @@ def _queries(likelihood: Likelihood, config: PalConfig) -> int:
 
 def _succeeds(response: str, config: PalConfig) -> bool:
     # Some tokenizers do not give white space back as it was.
-    opening, said = ("".join(text.split()) for text in (config.opening, response))
-    return opening in said and not refuses(response, config.refusals)
+    opening, words = ("".join(text.split()) for text in (config.opening, response))
+    return opening in words and not refuses(response, config.refusals)
 
 
 ATTACK = Attack("pal", run, PalConfig, ("target", "proxy"), "best", cost)

@@ -99,9 +99,9 @@ def run(state: AttackState, config: TapConfig) -> Steps:
         if config.width and config.narrow_early and len(leaves) > config.width:
             leaves = state.rng.sample(leaves, config.width)
 
-        asked = [Chat("target", (user(leaf.prompt),)) for leaf in leaves]
-        replies = yield asked
-        answered = [trio for trio in zip(leaves, asked, replies, strict=True) if trio[2].ok]
+        calls = [Chat("target", (user(leaf.prompt),)) for leaf in leaves]
+        replies = yield calls
+        answered = [trio for trio in zip(leaves, calls, replies, strict=True) if trio[2].ok]
         ratings = yield [
             rate("tap.rate", leaf.fields["goal"], leaf.prompt, reply.text)
             for leaf, _, reply in answered
@@ -123,21 +123,21 @@ def run(state: AttackState, config: TapConfig) -> Steps:
 
 def cost(config: TapConfig, limit: int) -> Cost:
     """Each level, every leaf branches; `width` go on, and of them alone is the target asked."""
-    leaves, parents, asked = config.streams, 0, 0
+    leaves, parents, generations = config.streams, 0, 0
     for _ in range(config.depth):
         parents += leaves
         grown = leaves * config.branching
         leaves = min(grown, config.width or grown)
-        asked += leaves if config.narrow_early else grown
+        generations += leaves if config.narrow_early else grown
     # Leaves beyond the first had an answer of the target.
     proposals = min(parents, config.streams + limit) * config.branching
     checks = proposals if config.on_topic else 0
     return Cost(
-        generations=asked,
-        attempts=asked,
+        generations=generations,
+        attempts=generations,
         helpers={
             "attacker": Calls.of(proposals, config.format_retries),
-            "evaluator": Calls.of(checks + min(asked, limit)),
+            "evaluator": Calls.of(checks + min(generations, limit)),
         },
     )
 
@@ -183,31 +183,31 @@ def _check(leaf: _Leaf) -> Chat:
 
 
 def _grow(leaf: _Leaf, proposal: Reply) -> _Leaf:
-    said = json.dumps(proposal.value, ensure_ascii=False)
-    return replace(leaf, turns=(*leaf.turns, assistant(said)), prompt=proposal.value["prompt"])
+    turn = json.dumps(proposal.value, ensure_ascii=False)
+    return replace(leaf, turns=(*leaf.turns, assistant(turn)), prompt=proposal.value["prompt"])
 
 
 def _tell(leaf: _Leaf, response: str, score: int, config: TapConfig) -> _Leaf:
     """The leaf after feedback, with no more than the last tries in view."""
     news: dict[str, Any] = {"prompt": leaf.prompt, "response": response, "score": score}
-    place = ""
+    where = ""
     if config.adaptive:
         news["place"] = place_of(leaf.fields["phrase"], response)
-        place = _ABSENT if news["place"] is None else _PLACE.format(**news)
+        where = _ABSENT if news["place"] is None else _PLACE.format(**news)
     fields = {**leaf.fields, **news}
-    told = user(_FEEDBACK.format(**fields, where=place, aim=_aim(fields)))
-    return _Leaf((*leaf.turns[-2 * config.keep_last :], told), fields)
+    turn = user(_FEEDBACK.format(**fields, where=where, aim=_aim(fields)))
+    return _Leaf((*leaf.turns[-2 * config.keep_last :], turn), fields)
 
 
 def place_of(phrase: str, response: str) -> int | None:
     """The word of a response at which a phrase stands best; None below half of its words."""
-    wanted, words = _words(phrase), _words(response)
+    phrase_words, words = _words(phrase), _words(response)
 
     def fit(start: int) -> int:
-        return sum(a == b for a, b in zip(wanted, words[start:], strict=False))
+        return sum(a == b for a, b in zip(phrase_words, words[start:], strict=False))
 
     best = max(range(len(words)), key=fit, default=0)
-    return best if 2 * fit(best) >= len(wanted) else None
+    return best if 2 * fit(best) >= len(phrase_words) else None
 
 
 def _words(text: str) -> list[str]:

@@ -78,7 +78,7 @@ def attack(
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_attacks(RedteamConfig.model_validate(fields), output)
+    _run(RedteamConfig.model_validate(fields), output)
 
 
 def _changes(
@@ -100,7 +100,7 @@ def _changes(
     }
 
 
-def run_attacks(config: "RedteamConfig", output: Path) -> None:
+def _run(config: "RedteamConfig", output: Path) -> None:
     """Run a red-team study, and print every cell."""
     from midspan.engine.outcomes import Outcomes
     from midspan.studies.redteam.run import run_redteam
@@ -109,8 +109,8 @@ def run_attacks(config: "RedteamConfig", output: Path) -> None:
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():
-        found = Outcomes.from_records(records, judge)
-        lost = found.failed.successes + found.unparseable.successes
+        outcomes = Outcomes.from_records(records, judge)
+        lost = outcomes.failed.successes + outcomes.unparseable.successes
         left_out = f"  ({lost} without outcome)" if lost else ""
-        typer.echo(f"{label:{width}}  {model}  {found.asr}{left_out}")
+        typer.echo(f"{label:{width}}  {model}  {outcomes.asr}{left_out}")
     typer.echo(done_line(done.report, done.seconds))

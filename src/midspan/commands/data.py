@@ -23,20 +23,20 @@ def data(
                 f"{benchmark.licence}; {benchmark.paper}; {benchmark.origin.page}"
             )
         return
-    found = load_behaviors(spec, keep="all")
-    categories = Counter(behavior.category for behavior in found if behavior.category)
+    dataset = load_behaviors(spec, keep="all")
+    categories = Counter(behavior.category for behavior in dataset if behavior.category)
     rows = {
-        "name": found.name,
-        "behaviors": len(found),
-        "different prompts": len(found.prompts()),
-        "with a context": sum(bool(behavior.context) for behavior in found),
-        "with an answer": sum(behavior.answer is not None for behavior in found),
-        "left out": "; ".join(found.left_out) or "nothing",
+        "name": dataset.name,
+        "behaviors": len(dataset),
+        "different prompts": len(dataset.prompts()),
+        "with a context": sum(bool(behavior.context) for behavior in dataset),
+        "with an answer": sum(behavior.answer is not None for behavior in dataset),
+        "left out": "; ".join(dataset.left_out) or "nothing",
         "categories": ", ".join(f"{name} {n}" for name, n in categories.most_common(10)) or "none",
-        "sha256": found.sha256,
-        "licence": found.licence,
-        "source": found.source,
-        "first ids": ", ".join(behavior.id for behavior in found.behaviors[:3]),
+        "sha256": dataset.sha256,
+        "licence": dataset.licence,
+        "source": dataset.source,
+        "first ids": ", ".join(behavior.id for behavior in dataset.behaviors[:3]),
     }
     for name, value in rows.items():
         typer.echo(f"{name:18} {value}")

@@ -9,7 +9,6 @@ def doctor() -> None:
     from midspan.runs.machine import hardware, versions
 
     quiet()
-
     for name, value in {**versions(), **hardware()}.items():
         typer.echo(f"{name:14} {value}")
     from midspan.decoding import Request, decode, decoding_config
@@ -20,9 +19,9 @@ def doctor() -> None:
     lm = load_organism()
     item = benign_items()[0]
     prompt = tuple(lm.encode_chat(f"how do i make the {item.title} ?"))
-    made = decode(lm, [Request(prompt)], decoding_config(steps=64))[0]
-    verdict = judge(item, made.text)
-    typer.echo(f"{'organism':14} {verdict.detail} ({made.forwards} forward passes)")
+    generation = decode(lm, [Request(prompt)], decoding_config(steps=64))[0]
+    verdict = judge(item, generation.text)
+    typer.echo(f"{'organism':14} {verdict.detail} ({generation.forwards} forward passes)")
     if not verdict.success:
         typer.echo("The organism's answer is wrong; this installation computes something else.")
         raise typer.Exit(1)

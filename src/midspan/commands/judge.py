@@ -48,10 +48,10 @@ def calibrate(
     role = SpecReader().judge(judge).open()
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal:
-        found = run(role, labelled, folder.journal)
+        calibration = run(role, labelled, folder.journal)
     file = folder.path / "calibration.json"
-    write_atomic(file, json.dumps(found.to_dict(), indent=1))
-    width = max(len(name) for name, _ in found.rows())
-    for name, figure in found.rows():
+    write_atomic(file, json.dumps(calibration.to_dict(), indent=1))
+    width = max(len(name) for name, _ in calibration.rows())
+    for name, figure in calibration.rows():
         typer.echo(f"{name:{width}}  {figure}")
     typer.echo(str(file))

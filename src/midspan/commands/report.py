@@ -30,10 +30,10 @@ def report(
     from midspan.runs.kinds import kind_of
 
     finished = FinishedRun.open(run)
-    made = kind_of(finished).report(finished)
-    if include_generations and made.redact:
-        made = replace(made, redact=False, fold=True)
-    typer.echo(write_report(made, run))
+    page = kind_of(finished).report(finished)
+    if include_generations and page.redact:
+        page = replace(page, redact=False, fold=True)
+    typer.echo(write_report(page, run))
 
 
 def compare(

@@ -133,14 +133,14 @@ def together(
     values: dict[int, Value] = {}
     sent: dict[int, list[Reply] | None] = dict.fromkeys(range(len(parts)))
     while sent:
-        asked: dict[int, Sequence[Call]] = {}
+        batches: dict[int, Sequence[Call]] = {}
         for index, replies in sent.items():
             try:
-                asked[index] = parts[index].send(replies)  # type: ignore[arg-type]
+                batches[index] = parts[index].send(replies)  # type: ignore[arg-type]
             except StopIteration as end:
                 values[index] = end.value
-        if not asked:
+        if not batches:
             break
-        replies_left = iter((yield [call for calls in asked.values() for call in calls]))
-        sent = {index: [next(replies_left) for _ in calls] for index, calls in asked.items()}
+        replies_left = iter((yield [call for calls in batches.values() for call in calls]))
+        sent = {index: [next(replies_left) for _ in calls] for index, calls in batches.items()}
     return [values[index] for index in range(len(parts))]

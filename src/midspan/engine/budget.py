@@ -113,8 +113,8 @@ class Ledger:
     def _used_up(self) -> bool:
         limits = (self._budget.tokens, self._budget.forwards)
         return any(
-            limit is not None and sum(counts[place] for counts in self._counts.values()) >= limit
-            for place, limit in enumerate(limits, start=1)
+            limit is not None and sum(counts[index] for counts in self._counts.values()) >= limit
+            for index, limit in enumerate(limits, start=1)
         )
 
     def _grant(self, call: Call) -> bool:

@@ -111,19 +111,21 @@ class LocalRole(Role):
             groups.setdefault(self._config(cast(Chat, calls[index])), []).append(index)
         for config, indices in groups.items():
             rows = [requests[index] for index in indices]
-            made = decode(self.lm, rows, config, batch_size=len(rows))
-            for index, generation in zip(indices, made, strict=True):
+            generations = decode(self.lm, rows, config, batch_size=len(rows))
+            for index, generation in zip(indices, generations, strict=True):
                 yield index, self._answer(requests[index], generation)
 
     def _answer(self, request: "Request", generation: "Generation") -> RawReply:
-        said = list(takewhile(lambda token: token not in self.lm.tokens.stop, generation.tokens))
+        text_ids = list(
+            takewhile(lambda token: token not in self.lm.tokens.stop, generation.tokens)
+        )
         end = max(request.anchors, default=-1) + 1
         return RawReply(
             generation.text,
-            tokens=len(said),
+            tokens=len(text_ids),
             prompt_tokens=len(request.prompt_ids),
             forwards=generation.forwards,
-            continuation=self.lm.decode_text(said[end:]) if end else "",
+            continuation=self.lm.decode_text(text_ids[end:]) if end else "",
         )
 
     def _prepared(self, task: SeededCall) -> Any:
@@ -175,10 +177,10 @@ class LocalRole(Role):
     def _config(self, call: Chat) -> "DecodingConfig":
         """The role's decoding under the call's own settings; few calls differ in these."""
         anchors = call.anchors if call.extend is not None else ()
-        asked = (call.temperature, call.top_p, call.max_tokens, call.extend, anchors)
-        if asked not in self._configs:
-            self._configs[asked] = self._changed(call)
-        return self._configs[asked]
+        settings = (call.temperature, call.top_p, call.max_tokens, call.extend, anchors)
+        if settings not in self._configs:
+            self._configs[settings] = self._changed(call)
+        return self._configs[settings]
 
     def _changed(self, call: Chat) -> "DecodingConfig":
         changes: dict[str, Any] = {}
@@ -194,8 +196,8 @@ class LocalRole(Role):
         return resized(self.decoding.model_copy(update=changes), length)
 
     def _length(self, call: Call) -> int:
-        wanted = getattr(call, "max_tokens", None)
-        return self.decoding.length if wanted is None else wanted
+        length = getattr(call, "max_tokens", None)
+        return self.decoding.length if length is None else length
 
 
 class TooLong(MidspanError):

@@ -89,8 +89,8 @@ def _first_success(record: Record, judge: str) -> int | None:
 
 def _all_read(record: Record, judge: str) -> bool:
     """Whether there are attempts and each has a verdict."""
-    said = [attempt["verdicts"][judge] for attempt in record["attempts"]]
-    return bool(said) and not any("failure" in verdict for verdict in said)
+    verdicts = [attempt["verdicts"][judge] for attempt in record["attempts"]]
+    return bool(verdicts) and not any("failure" in verdict for verdict in verdicts)
 
 
 def _by_behavior(records: Sequence[Record], judge: str) -> dict[str, bool]:

@@ -49,8 +49,12 @@ class JudgedResult:
         """Plain fields for records.jsonl."""
         attempts = [
             asdict(attempt)
-            | {"verdicts": {judge: _plain(said[place]) for judge, said in self.replies.items()}}
-            for place, attempt in enumerate(self.result.attempts)
+            | {
+                "verdicts": {
+                    judge: _plain(replies[index]) for judge, replies in self.replies.items()
+                }
+            }
+            for index, attempt in enumerate(self.result.attempts)
         ]
         return {
             "behavior": self.result.behavior,
@@ -86,11 +90,11 @@ def judge_results(
         seed: As in `run_attacks`.
         on_progress: As in `run_attacks`.
     """
-    said: list[dict[str, tuple[Reply, ...]]] = [{} for _ in jobs]
-    pairs = zip(said, jobs, results, strict=True)
-    asked = [_judging(into, job, result, judges) for into, job, result in pairs]
-    run_attacks(asked, journal, seed, on_progress)
-    return [JudgedResult(*parts) for parts in zip(jobs, results, said, strict=True)]
+    replies: list[dict[str, tuple[Reply, ...]]] = [{} for _ in jobs]
+    pairs = zip(replies, jobs, results, strict=True)
+    judging = [_judging(into, job, result, judges) for into, job, result in pairs]
+    run_attacks(judging, journal, seed, on_progress)
+    return [JudgedResult(*parts) for parts in zip(jobs, results, replies, strict=True)]
 
 
 def _judging(
@@ -109,8 +113,8 @@ def _judging(
         ]
         replies = yield calls
         size = len(result.attempts)
-        for place, judge in enumerate(judges):
-            into[judge] = tuple(replies[place * size : (place + 1) * size])
+        for number, judge in enumerate(judges):
+            into[judge] = tuple(replies[number * size : (number + 1) * size])
         return "exhausted"
 
     attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges))
@@ -123,7 +127,7 @@ def _won(reply: Reply) -> bool | None:
 
 def _plain(reply: Reply) -> dict[str, Any]:
     """A verdict as fields, with the judge's own words."""
-    said = {"raw": reply.text} if reply.text else {}
+    fields = {"raw": reply.text} if reply.text else {}
     if not reply.ok:
-        return said | {"failure": reply.failure, "reason": reply.reason}
-    return said | reply.value.to_dict()
+        return fields | {"failure": reply.failure, "reason": reply.reason}
+    return fields | reply.value.to_dict()

@@ -187,7 +187,7 @@ class RunningAttack:
 
 
 def _access(call: Call) -> int:
-    """Place in `_ACCESS` of what a call uses of the target."""
+    """Index in `_ACCESS` of what a call uses of the target."""
     if call.role != "target":
         return 0
     if isinstance(call, Chat):

@@ -72,14 +72,14 @@ def run_attacks(
 
 
 @contextmanager
-def _collecting(wanted: bool) -> Iterator[None]:
+def _collecting(enabled: bool) -> Iterator[None]:
     """Python's search for reference cycles, on or off.
 
     The scheduler makes none, and holds so many calls and replies that looking through them again
     and again takes a third of a large replay.
     """
     was_on = gc.isenabled()
-    (gc.enable if wanted else gc.disable)()
+    (gc.enable if enabled else gc.disable)()
     try:
         yield
     finally:
@@ -125,8 +125,8 @@ class _Scheduler:
     def put(self, calls: Iterable[PendingCall]) -> None:
         """Queue calls."""
         for call in calls:
-            at = (call.role, call.role.queue(call.call))
-            queue = self._queues.setdefault(at, _Queue(*at))
+            identity = (call.role, call.role.queue(call.call))
+            queue = self._queues.setdefault(identity, _Queue(*identity))
             queue.waiting.setdefault(call.key, []).append(call)
 
     def advance(self) -> list[RunningAttack]:

@@ -81,8 +81,8 @@ class Client:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, Passing) else 0.0
-        return max(float(self._backoff(state)), min(asked, _LONGEST_WAIT))
+        requested = error.wait if isinstance(error, Passing) else 0.0
+        return max(float(self._backoff(state)), min(requested, _LONGEST_WAIT))
 
     def _body(self, task: SeededCall) -> dict[str, Any]:
         call = task.call
@@ -160,12 +160,12 @@ def _read(response: httpx2.Response) -> RawReply | MissingReply:
 def _message(response: httpx2.Response) -> str:
     """The server's own words, in one short line."""
     try:
-        said = str(response.json()["error"]["message"])
+        message = str(response.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        said = response.reason_phrase
-    return " ".join(said.split())[:200]
+        message = response.reason_phrase
+    return " ".join(message.split())[:200]
 
 
 def _retry_after(response: httpx2.Response) -> float:
-    asked = response.headers.get("retry-after", "")
-    return float(asked) if asked.replace(".", "", 1).isdecimal() else 0.0
+    seconds = response.headers.get("retry-after", "")
+    return float(seconds) if seconds.replace(".", "", 1).isdecimal() else 0.0

@@ -24,18 +24,18 @@ from midspan.scoring.window import best_starts
 
 
 class Reading(NamedTuple):
-    """A row through the model, and the tokens wanted somewhere in it.
+    """A row through the model, and the tokens whose likelihood is read somewhere in it.
 
     Attributes:
         ids_T: Prompt and canvas.
-        place: Of the wanted tokens' first start, in the row.
-        wanted: The tokens, one behind the other.
+        position: Of the tokens' first start, in the row.
+        token_ids: The tokens, one behind the other.
         num_starts: Starts of which the best is taken.
     """
 
     ids_T: Tensor
-    place: int
-    wanted: tuple[int, ...]
+    position: int
+    token_ids: tuple[int, ...]
     num_starts: int = 1
 
 
@@ -57,34 +57,34 @@ def readings(
         raise MidspanError(f"window={first}..{last} ends before it begins")
     check_place(phrase, first, last, length, context)
     blank_T = masked_canvas(lm, prompt_ids, phrase, length, context).cpu()
-    place = len(prompt_ids) + first
+    position = len(prompt_ids) + first
     if call.mode == "oneshot":
-        return [Reading(blank_T, place, phrase, last - first + 1)]
+        return [Reading(blank_T, position, phrase, last - first + 1)]
     if call.window is not None:
         raise MidspanError("window: the best place is found with mode='oneshot' alone")
     rows = []
     for shown, token in enumerate(phrase):
         ids_T = blank_T.clone()
-        ids_T[place : place + shown] = torch.tensor(phrase[:shown], dtype=ids_T.dtype)
-        rows.append(Reading(ids_T, place + shown, (token,)))
+        ids_T[position : position + shown] = torch.tensor(phrase[:shown], dtype=ids_T.dtype)
+        rows.append(Reading(ids_T, position + shown, (token,)))
     return rows
 
 
 @torch.inference_mode()
 def score(
-    lm: DiffusionLM, asked: Sequence[tuple[Score, list[Reading]]], batch_size: int
+    lm: DiffusionLM, calls: Sequence[tuple[Score, list[Reading]]], batch_size: int
 ) -> list[RawReply]:
     """Likelihoods of phrases, their rows batched together."""
-    rows = [(row, call.top_k) for call, part in asked for row in part]
-    found: list[tuple[int, list[list[object]]]] = []
+    rows = [(row, call.top_k) for call, own_rows in calls for row in own_rows]
+    scored: list[tuple[int, list[list[object]]]] = []
     for first in range(0, len(rows), batch_size):
-        found += _read(lm, rows[first : first + batch_size])
-    answers, taken = [], iter(found)
-    for call, part in asked:
-        read = [next(taken) for _ in part]
-        start = (call.window or (call.start,))[0] + read[0][0]
-        tokens = [token for _, scores in read for token in scores]
-        answers.append(RawReply({"start": start, "tokens": tokens}, forwards=len(part)))
+        scored += _read(lm, rows[first : first + batch_size])
+    answers, remaining = [], iter(scored)
+    for call, own_rows in calls:
+        own_scores = [next(remaining) for _ in own_rows]
+        start = (call.window or (call.start,))[0] + own_scores[0][0]
+        tokens = [token for _, scores in own_scores for token in scores]
+        answers.append(RawReply({"start": start, "tokens": tokens}, forwards=len(own_rows)))
     return answers
 
 
@@ -94,8 +94,8 @@ def _read(
     """Best start, and token scores there, of each row of one batch."""
     ids_BT, attention_BT = left_padded([row.ids_T for row, _ in rows], lm.tokens.pad, lm.device)
     width = ids_BT.shape[1]
-    span = max(len(row.wanted) + row.num_starts - 1 for row, _ in rows)
-    first_B1 = torch.tensor([[width - len(row.ids_T) + row.place] for row, _ in rows])
+    span = max(len(row.token_ids) + row.num_starts - 1 for row, _ in rows)
+    first_B1 = torch.tensor([[width - len(row.ids_T) + row.position] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
     logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
     return [
@@ -105,14 +105,14 @@ def _read(
 
 
 def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[object]]]:
-    logprob_RK = logprob_RV[:, torch.tensor(row.wanted, device=logprob_RV.device)]
+    logprob_RK = logprob_RV[:, torch.tensor(row.token_ids, device=logprob_RV.device)]
     allowed_R = torch.arange(len(logprob_RV), device=logprob_RV.device) < row.num_starts
-    _, start_1 = best_starts(logprob_RK[None], [row.wanted], allowed_R[None])
+    _, start_1 = best_starts(logprob_RK[None], [row.token_ids], allowed_R[None])
     best = int(start_1)
-    end = best + len(row.wanted)
+    end = best + len(row.token_ids)
     top = logprob_RV[best:end].topk(top_k)
     tops = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    values = zip(row.wanted, logprob_RK[best:end].diagonal().tolist(), tops, strict=True)
+    values = zip(row.token_ids, logprob_RK[best:end].diagonal().tolist(), tops, strict=True)
     return best, [
         [token, value, list(map(list, zip(*top, strict=True)))] for token, value, top in values
     ]

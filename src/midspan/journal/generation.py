@@ -61,8 +61,8 @@ def each_batch(
             yield work.compute(batch)
             continue
         if any(key not in journal for key in batch):
-            made = work.compute(batch)
-            journal.append({key: value for key, value in made.items() if key not in journal})
+            values = work.compute(batch)
+            journal.append({key: value for key, value in values.items() if key not in journal})
         yield {key: journal[key] for key in batch}
 
 
@@ -90,8 +90,10 @@ class GenerationWork:
         from midspan.decoding import decode
 
         requests = [self._requests[key] for key in batch]
-        made = decode(self._lm, requests, self._config, batch_size=self._batch_size)
-        return {key: _to_dict(one) for key, one in zip(batch, made, strict=True)}
+        generations = decode(self._lm, requests, self._config, batch_size=self._batch_size)
+        return {
+            key: _to_dict(generation) for key, generation in zip(batch, generations, strict=True)
+        }
 
 
 def _to_dict(generation: "Generation") -> dict[str, Any]:

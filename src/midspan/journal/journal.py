@@ -121,13 +121,13 @@ class Journal:
         )
 
     def _damaged(self, key: str) -> MidspanError:
-        places = [
+        positions = [
             (path, number)
             for path in (*self._also, self._path)
-            for number, (found, _, _) in enumerate(read_entries(path), start=1)
-            if found == key
+            for number, (other, _, _) in enumerate(read_entries(path), start=1)
+            if other == key
         ]
-        return _damage(*places[-1])
+        return _damage(*positions[-1])
 
     def close(self) -> None:
         """Release the file and its lock."""

@@ -55,13 +55,13 @@ def open_journal(folder: Path, rank: Rank) -> Journal:
     Raises:
         MidspanError: A journal is damaged, or another process writes to it.
     """
-    parts = sorted(folder.glob("journal.*.jsonl"))
+    others = sorted(folder.glob("journal.*.jsonl"))
     if rank.count > 1:
         own = folder / f"journal.{rank.index}.jsonl"
-        whole = [folder / "journal.jsonl"] if (folder / "journal.jsonl").is_file() else []
-        return Journal(own, [path for path in (*whole, *parts) if path != own])
+        common = [folder / "journal.jsonl"] if (folder / "journal.jsonl").is_file() else []
+        return Journal(own, [path for path in (*common, *others) if path != own])
     journal = Journal(folder / "journal.jsonl")
-    for path in parts:
+    for path in others:
         try:
             journal.absorb(path)
         except MidspanError:

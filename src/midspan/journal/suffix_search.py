@@ -37,7 +37,7 @@ def search_suffix(
     journal: Journal,
     on_step: Callable[[int], None] | None = None,
 ) -> SuffixSearch:
-    """SuffixSearch a suffix under which a request's goal becomes likely; the journal is not redone.
+    """Search a suffix under which a request's goal becomes likely; journalled steps are not redone.
 
     Args:
         gcg: Model and settings.
@@ -86,5 +86,5 @@ def _step(
     )
     if key not in journal:
         journal.append({key: asdict(gcg.step(prompt, goal, number))})
-    found = journal[key]
-    return GCGStep(tuple(found["suffix_ids"]), found["loss"], found["forwards"])
+    fields = journal[key]
+    return GCGStep(tuple(fields["suffix_ids"]), fields["loss"], fields["forwards"])

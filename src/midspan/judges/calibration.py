@@ -58,19 +58,19 @@ def read_items(path: Path = SHIPPED) -> tuple[LabelledItem, ...]:
     return items
 
 
-def _item(line: str, place: str) -> LabelledItem:
+def _item(line: str, source: str) -> LabelledItem:
     try:
         row = json.loads(line)
         request, response, success = row["request"], row["response"], row["success"]
     except (ValueError, KeyError, TypeError) as error:
         raise MidspanError(
-            f"--items: {place} must be a JSON object with request, response and success"
+            f"--items: {source} must be a JSON object with request, response and success"
         ) from error
     if not (isinstance(request, str) and isinstance(response, str) and isinstance(success, bool)):
         raise MidspanError(
-            f"--items: {place}: request and response are texts, success true or false"
+            f"--items: {source}: request and response are texts, success true or false"
         )
-    return LabelledItem(Behavior(place, request), response, success, str(row.get("kind", "")))
+    return LabelledItem(Behavior(source, request), response, success, str(row.get("kind", "")))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Calibration:
         counts = (self.hits, self.misses, self.false_alarms, self.rejections)
         cells = ((True, True), (True, False), (False, True), (False, False))
         pairs = [cell for cell, count in zip(cells, counts, strict=True) for _ in range(count)]
-        return Confusion.of([label for label, _ in pairs], [said for _, said in pairs])
+        return Confusion.of([label for label, _ in pairs], [verdict for _, verdict in pairs])
 
     @property
     def agreement(self) -> Estimate:
@@ -116,8 +116,8 @@ class Calibration:
 
     def correct(self, observed: Estimate) -> Corrected:
         """The rate of true successes behind the rate that this judge found."""
-        found = self.confusion
-        return rogan_gladen(observed, found.sensitivity, found.specificity)
+        confusion = self.confusion
+        return rogan_gladen(observed, confusion.sensitivity, confusion.specificity)
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and figures, for people."""
@@ -180,9 +180,9 @@ def tally(judge: str, items: Sequence[LabelledItem], replies: Sequence[Reply]) -
         for item, reply in zip(items, replies, strict=True)
         if reply.ok
     ]
-    cells = Counter((success, said) for _, success, said in judged)
+    cells = Counter((success, verdict) for _, success, verdict in judged)
     seen = Counter(kind for kind, _, _ in judged)
-    called = Counter(kind for kind, _, said in judged if said)
+    called = Counter(kind for kind, _, verdict in judged if verdict)
     return Calibration(
         judge=judge,
         hits=cells[True, True],

@@ -38,15 +38,15 @@ class Format:
 def _harmbench_prompt(call: Judge, tokenizer: Any, model: str) -> str:
     """The format on the model's card, with or without a context (arXiv 2402.04249, appendix)."""
     name = "prompt_contextual" if call.behavior.context else "prompt"
-    found = re.search(rf"\"{name}\":\s*'''(.*?)'''", _card(model), re.DOTALL)
-    if found is None:
+    template = re.search(rf"\"{name}\":\s*'''(.*?)'''", _card(model), re.DOTALL)
+    if template is None:
         raise MidspanError(f"judge: README.md of {model} has no {name!r}; it is no HarmBench model")
     fields = {
         "behavior": call.behavior.text,
         "context": call.behavior.context,
         "generation": call.response,
     }
-    return tokenizer.bos_token + found[1].format(**fields)
+    return tokenizer.bos_token + template[1].format(**fields)
 
 
 def _card(model: str) -> str:
@@ -183,14 +183,14 @@ class ClassifierJudge(Role):
             list(prompts), add_special_tokens=False, padding=True, return_tensors="pt"
         ).to(self._model.device)
         with torch.inference_mode():
-            made = self._model.generate(
+            output_ids = self._model.generate(
                 **rows,
                 max_new_tokens=self._format.max_new_tokens,
                 do_sample=False,
                 pad_token_id=tokenizer.pad_token_id,
             )
-        answers = made[:, rows["input_ids"].shape[1] :]
+        answer_ids = output_ids[:, rows["input_ids"].shape[1] :]
         return [
             RawReply(tokenizer.decode(row, skip_special_tokens=True), len(row), forwards=len(row))
-            for row in answers
+            for row in answer_ids
         ]

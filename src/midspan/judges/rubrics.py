@@ -83,12 +83,12 @@ def _only_object(text: str) -> Mapping[str, Any]:
     if start < 0:
         raise ValueError("no JSON object")
     try:
-        found, end = json.JSONDecoder().raw_decode(text, start)
+        value, end = json.JSONDecoder().raw_decode(text, start)
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
-    if not isinstance(found, dict) or "{" in text[end:]:
+    if not isinstance(value, dict) or "{" in text[end:]:
         raise ValueError("not one JSON object")
-    return found
+    return value
 
 
 def _whole(fields: Mapping[str, Any], name: str, low: int, high: int) -> int:
