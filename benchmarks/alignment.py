@@ -96,7 +96,7 @@ def naive_loss(lm: DiffusionLM, reference: Any, batch: dict[str, Any], objective
             # Single elements of the whole table would each cost a table in the backward pass.
             logp_LP, sums = logp_LV[:, list(phrase)], []
             for start in range(first, last + 1):
-                terms = [logp_LP[start + place, place] for place in range(len(phrase))]
+                terms = [logp_LP[start + offset, offset] for offset in range(len(phrase))]
                 sums.append(torch.stack(terms).sum())
             scores.append(torch.stack(sums).max())
         kl = (logp_LV[rows].exp() * (logp_LV[rows] - logq_LV[rows])).sum()
@@ -161,21 +161,21 @@ def compare(shape: Shape, kl_rows: str, repeat: int) -> dict[str, Any]:
         lm.model.zero_grad()
     difference = ((gradients[0] - gradients[1]).norm() / gradients[0].norm()).item()
     del gradients
-    found = {"naive": timed(stepper(lm, naive), repeat)}
-    found["ours"] = timed(stepper(lm, our_loss), repeat)
+    measured = {"naive": timed(stepper(lm, naive), repeat)}
+    measured["ours"] = timed(stepper(lm, our_loss), repeat)
     row = {
         "vocabulary": shape.vocabulary,
         "kl": kl_rows,
         "loss": losses,
         "gradient_difference": difference,
-        "faster": found["naive"]["seconds"] / found["ours"]["seconds"],
-        "memory": found["ours"]["mebibytes"] / found["naive"]["mebibytes"],
-        **found,
+        "faster": measured["naive"]["seconds"] / measured["ours"]["seconds"],
+        "memory": measured["ours"]["mebibytes"] / measured["naive"]["mebibytes"],
+        **measured,
     }
     print(
-        f"V={shape.vocabulary:>7} KL on {kl_rows:8} naive {found['naive']['seconds']:.2f} s "
-        f"{found['naive']['mebibytes']:.0f} MiB, ours {found['ours']['seconds']:.2f} s "
-        f"{found['ours']['mebibytes']:.0f} MiB: {row['faster']:.1f} times as fast, memory "
+        f"V={shape.vocabulary:>7} KL on {kl_rows:8} naive {measured['naive']['seconds']:.2f} s "
+        f"{measured['naive']['mebibytes']:.0f} MiB, ours {measured['ours']['seconds']:.2f} s "
+        f"{measured['ours']['mebibytes']:.0f} MiB: {row['faster']:.1f} times as fast, memory "
         f"x {row['memory']:.3f}; loss differs by {abs(losses[0] - losses[1]):.1e}, gradients by "
         f"{difference:.1e} of their norm",
         flush=True,
@@ -210,18 +210,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="hand-sized: checks the script")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": describe_machine()}
+    result: dict[str, Any] = {"machine": describe_machine()}
     wide, small = (QUICK, QUICK) if options.quick else (WIDE, SMALL)
     if "step" in options.parts:
-        found["step"] = [
+        result["step"] = [
             compare(shape, rows, options.repeat)
             for shape in (wide, small)
             for rows in ("window", "response")
         ]
     if "cost" in options.parts:
-        found["cost"] = cost(wide, options.repeat)
+        result["cost"] = cost(wide, options.repeat)
     if options.output:
-        options.output.write_text(json.dumps(found, indent=1))
+        options.output.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -111,10 +111,10 @@ def check() -> None:
     for rows in (2, 4, 8):
         shape = type(SMALL)(**{**vars(SMALL), "batch": rows})
         lm, loss = ours(shape, MosaObjective())
-        found = timed(stepper(lm, loss), 1)["mebibytes"]
+        measured = timed(stepper(lm, loss), 1)["mebibytes"]
         tokens = rows * (shape.prompt + shape.response)
-        wanted = working_memory(model, tokens, False, 4, "cpu") / 2**20
-        print(f"{rows} rows: measured {found:.0f} MiB, computed {wanted:.0f}")
+        computed = working_memory(model, tokens, False, 4, "cpu") / 2**20
+        print(f"{rows} rows: measured {measured:.0f} MiB, computed {computed:.0f}")
 
 
 if __name__ == "__main__":

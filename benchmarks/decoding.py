@@ -135,9 +135,9 @@ def against_baseline(name: str, shape: Shape, batch: int) -> list[dict[str, Any]
     for mode, fields in MODES.items():
         config = decoding_config(**settings, **fields)
         filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
-        same = np.mean(np.array([found.tokens for found in filled]) == np.array(expected))
+        same = np.mean(np.array([one.tokens for one in filled]) == np.array(expected))
         row = row_of(name, batch, mode, seconds, peak, total) | {
-            "forwards": sum(found.forwards for found in filled) / batch,
+            "forwards": sum(one.forwards for one in filled) / batch,
             "speedup": base_seconds / seconds,
             "memory": peak / base_peak,
             "same_tokens": float(same),
@@ -205,8 +205,8 @@ def on_cases(
 
     def verdicts(canvases: Sequence[Sequence[int]]) -> list[tuple[bool, bool]]:
         texts = [lm.decode_text(tokens) for tokens in canvases]
-        said = [case.verdict(text) for case, text in zip(cases, texts, strict=True)]
-        return [(verdict["success"], verdict["refusal"]) for verdict in said]
+        records = [case.verdict(text) for case, text in zip(cases, texts, strict=True)]
+        return [(verdict["success"], verdict["refusal"]) for verdict in records]
 
     canvases, base_seconds, base_peak = timed(
         lambda: published_batches(lm, requests, decoding_config(**settings), batch)
@@ -219,11 +219,11 @@ def on_cases(
     for mode, fields in modes.items():
         config = decoding_config(**settings, **fields)
         filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
-        found = verdicts([one.tokens for one in filled])
+        judged = verdicts([one.tokens for one in filled])
         row = row_of("organism", batch, mode, seconds, peak, total) | common
         row["forwards"] = sum(one.forwards for one in filled) / len(filled)
         row |= {"speedup": base_seconds / seconds, "memory": peak / base_peak}
-        row["same_verdicts"] = sum(a == b for a, b in zip(expected, found, strict=True))
+        row["same_verdicts"] = sum(a == b for a, b in zip(expected, judged, strict=True))
         rows.append(row)
         show(row)
         print(f"{'':14}same verdicts {row['same_verdicts']}/{len(cases)}", flush=True)
@@ -235,12 +235,12 @@ def published_batches(
 ) -> list[list[int]]:
     """The published loop over batches of similar length."""
     order = sorted(range(len(requests)), key=lambda row: -len(requests[row].prompt_ids))
-    made: dict[int, list[int]] = {}
+    canvases: dict[int, list[int]] = {}
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
         prompts = [requests[row].prompt_ids for row in rows]
-        made |= dict(zip(rows, published_loop(lm, prompts, config), strict=True))
-    return [made[row] for row in range(len(requests))]
+        canvases |= dict(zip(rows, published_loop(lm, prompts, config), strict=True))
+    return [canvases[row] for row in range(len(requests))]
 
 
 def cost(folder: Path, quick: bool) -> list[dict[str, Any]]:

@@ -53,8 +53,8 @@ def tree(state: AttackState, config: AttackConfig) -> Steps:
     """Branches of four, the best ten kept, ten levels (as TAP)."""
     leaves = [state.behavior.prompt]
     for _ in range(10):
-        asked = [Chat("attacker", (user(leaf),)) for leaf in leaves for _ in range(4)][:10]
-        proposals = yield asked
+        chats = [Chat("attacker", (user(leaf),)) for leaf in leaves for _ in range(4)][:10]
+        proposals = yield chats
         chats = [Chat("target", (user(reply.text),)) for reply in proposals]
         responses = yield chats
         ratings = yield [Chat("evaluator", (user(r.text),), parse=int) for r in responses]
@@ -185,17 +185,17 @@ def measure_endpoint(requests: int, folder: Path) -> dict[str, Any]:
         faults = dict(sorted(server.faults.items()))
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
     scores = [[attempt.score for attempt in result.attempts] for result in results]
-    wanted = [score_of(behavior.prompt) for behavior in behaviors]
+    right_scores = [score_of(behavior.prompt) for behavior in behaviors]
     retried = sum(result.usage["target"].calls - 1 for result in results)
     return {
         "requests": requests,
         "seconds": seconds,
         "received_by_server": received,
         "faults": faults,
-        "lost": sum(not found for found in scores),
+        "lost": sum(not own for own in scores),
         "duplicated": len(keys) - len(set(keys)) + len(keys) - requests - retried,
         "mis_scored": sum(
-            found != [right] for found, right in zip(scores, wanted, strict=True) if found
+            own != [right] for own, right in zip(scores, right_scores, strict=True) if own
         ),
         "asked_again_as_unparseable": retried,
     }

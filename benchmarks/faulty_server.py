@@ -71,10 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.keys.add(self.headers.get("Authorization", ""))
         fault = self.server.fault(question)
-        said = json.dumps({"score": score_of(question)})
+        content = json.dumps({"score": score_of(question)})
         if fault == "cut_short":  # The model's own words break off: valid HTTP, no verdict.
-            said = said[:-3]
-        choice = {"index": 0, "message": {"role": "assistant", "content": said}}
+            content = content[:-3]
+        choice = {"index": 0, "message": {"role": "assistant", "content": content}}
         usage = {"prompt_tokens": 10, "completion_tokens": 5}
         reply = json.dumps({"choices": [choice], "usage": usage}).encode()
         match fault:

@@ -111,19 +111,19 @@ def main() -> None:
     policy = Policy(lm, objective)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    found = train(policy, samples_of(lm, prompts), options.micro, device)
+    trained = train(policy, samples_of(lm, prompts), options.micro, device)
     config = lm.base.config
     layer = sum(w.numel() for w in lm.base.model.layers[0].parameters() if not w.requires_grad)
     if options.four_bit:
         layer *= 2  # Two weights lie in a byte.
-    trunk = layer * config.num_hidden_layers * found["tokens"]
-    head = lm.base.lm_head.weight.numel() * found["steps"] * BATCH * RESPONSE
+    trunk = layer * config.num_hidden_layers * trained["tokens"]
+    head = lm.base.lm_head.weight.numel() * trained["steps"] * BATCH * RESPONSE
     # Forward twice, backward once (twice with recomputation); the head twice forward and back.
     operations = 2 * (trunk * (4 if options.checkpointing else 3) + 4 * head)
     peak = matmul_peak(device, 512 if options.tiny else 8192)
     row = {
-        **found,
-        "share_of_peak": operations / found["seconds"] / peak,
+        **trained,
+        "share_of_peak": operations / trained["seconds"] / peak,
         "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
         "peak_operations_per_second": peak,
         "machine": describe_machine(),

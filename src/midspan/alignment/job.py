@@ -151,14 +151,14 @@ def _probed(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> li
         benign=tuple(rng.sample(data.benign, min(NUM_PROBED, len(data.benign)))),
     )
     share = 0.5 if config.num_benign else 0.0
-    wanted = {
+    changes = {
         "objective": probe_objective(config),
         "benign_share": share,
         "batch_size": NUM_PROBED * (2 if share else 1),
         "micro_batch_size": None,
         "num_prompts": NUM_PROBED,
     }
-    return draw_samples(lm, few, config.model_copy(update=wanted))
+    return draw_samples(lm, few, config.model_copy(update=changes))
 
 
 class _Report(TrainerCallback):
@@ -177,8 +177,8 @@ class _Report(TrainerCallback):
 
 def _last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint whose last-written file is whole; torn ones are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for checkpoint in reversed(found):
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for checkpoint in reversed(checkpoints):
         try:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):

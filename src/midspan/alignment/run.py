@@ -117,15 +117,15 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
     path = folder / RECIPE_FILE
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            found = {}
-        if {key: found.get(key) for key in recipe} != recipe:
+            stored = {}
+        if {key: stored.get(key) for key in recipe} != recipe:
             raise MidspanError(
                 f"{folder} holds an adapter of another recipe, base or data set; "
                 "choose another -o folder or delete it"
             )
-        return AlignmentResult(folder, 0.0, found["stopped"]) if found.get("finished") else None
+        return AlignmentResult(folder, 0.0, stored["stopped"]) if stored.get("finished") else None
     if any(folder.glob("checkpoint-*")):
         raise MidspanError(
             f"{folder} holds checkpoints of another program; choose another -o folder"

@@ -107,20 +107,20 @@ def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
 def _examples(
     lm: "DiffusionLM", examples: Sequence[Example], draw: Draw, with_answers: bool
 ) -> list[TokenExample]:
-    found = [
+    token_examples = [
         TokenExample(
             tuple(lm.encode_chat(example.prompt)),
             draw.filled(tuple(lm.encode_text(example.answer or ""))) if with_answers else (),
         )
         for example in examples
     ]
-    longest = max((len(example.prompt_ids) for example in found), default=0)
+    longest = max((len(example.prompt_ids) for example in token_examples), default=0)
     if longest + draw.length > lm.max_length:
         raise MidspanError(
             f"prompts: the longest has {longest} tokens; with response_length "
             f"{draw.length} that exceeds {lm.name}'s {lm.max_length}"
         )
-    return found
+    return token_examples
 
 
 def _phrases(

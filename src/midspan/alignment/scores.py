@@ -6,8 +6,7 @@ the head is read once for every product with it, and what gradients with respect
 states need is summed on the way, so nothing of the vocabulary's size is kept.
 
 Shapes: B rows, L response positions, N wanted positions of all rows, K tokens asked for at each,
-M rows of policy and reference, D hidden
-width, V vocabulary, v words of a tile.
+M rows of policy and reference, D hidden width, V vocabulary, v words of a tile.
 """
 
 from dataclasses import dataclass
@@ -73,12 +72,12 @@ class ResponseStates:
             tokens_BLK[where_BL],
             self.direction if kl else None,
         )
-        place = where_BL.nonzero(as_tuple=True)
+        index = where_BL.nonzero(as_tuple=True)
         shape, size = where_BL.shape, tokens_BLK.shape[2]
         return Scores(
-            logp_NK.new_zeros(*shape, size).index_put(place, logp_NK),
-            reference_NK.new_zeros(*shape, size).index_put(place, reference_NK),
-            kl_N.new_zeros(shape).index_put(place, kl_N),
+            logp_NK.new_zeros(*shape, size).index_put(index, logp_NK),
+            reference_NK.new_zeros(*shape, size).index_put(index, reference_NK),
+            kl_N.new_zeros(shape).index_put(index, kl_N),
         )
 
 
@@ -167,8 +166,8 @@ class _Softmax:
         logits_Mv = (self.states_MD @ head_vD.T).to(self.mass_M1.dtype)
         word_MK = self.tokens_MK - start
         here_MK = (word_MK >= 0) & (word_MK < len(head_vD))
-        found_MK = logits_Mv.gather(1, word_MK.clamp(0, len(head_vD) - 1))
-        self.token_MK = torch.where(here_MK, found_MK, self.token_MK)
+        logit_MK = logits_Mv.gather(1, word_MK.clamp(0, len(head_vD) - 1))
+        self.token_MK = torch.where(here_MK, logit_MK, self.token_MK)
         if self.direction:
             gap_Nv = logits_Mv[: self.size] - logits_Mv[self.size :]
         top_M1 = torch.maximum(self.top_M1, logits_Mv.amax(1, keepdim=True))

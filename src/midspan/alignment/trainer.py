@@ -89,7 +89,7 @@ class AlignmentTrainer(Trainer):
             for values in gather_object([dict(self._values)])[1:]:
                 for name, more in values.items():
                     self._values[name] += more
-            logs = logs | {name: sum(found) / len(found) for name, found in self._values.items()}
+            logs = logs | {name: sum(values) / len(values) for name, values in self._values.items()}
             self._values.clear()
             if not (math.isfinite(logs["loss"]) and math.isfinite(logs.get("grad_norm", 0.0))):
                 raise Diverged(

@@ -125,8 +125,8 @@ class ProbeCallback(TrainerCallback):
         )
         shown = {("harmful" if sample.harmful else "benign"): sample for sample in self.samples}
         requests = [Request(sample.canvases[0].prompt_ids) for sample in shown.values()]
-        made = decode(self.policy.lm, requests, config)
-        return {name: one.text for name, one in zip(shown, made, strict=True)}
+        generations = decode(self.policy.lm, requests, config)
+        return {name: one.text for name, one in zip(shown, generations, strict=True)}
 
 
 def probe_objective(config: AlignmentConfig) -> MosaObjective:

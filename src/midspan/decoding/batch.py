@@ -258,10 +258,10 @@ class Batch:
                 position.
         """
         canvas, block = self.canvas, self.config.block
-        wanted_AL = run_remask(self.hooks, self.view(rows.rows_A))
-        if wanted_AL is None:
+        remasked_AL = run_remask(self.hooks, self.view(rows.rows_A))
+        if remasked_AL is None:
             return
-        index, position = (part.cpu().numpy() for part in wanted_AL.nonzero(as_tuple=True))
+        index, position = (part.cpu().numpy() for part in remasked_AL.nonzero(as_tuple=True))
         row = rows.rows_A[index]
         if canvas.offset_B is not None:
             position = position + canvas.offset_B.cpu().numpy()[row]

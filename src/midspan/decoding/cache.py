@@ -58,11 +58,11 @@ class SlotLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         first, shown, rows_A = self.window.first, self.window.shown, self.window.rows_A
         for held, states in ((self.keys, key_states), (self.values, value_states)):
-            place = slice(first, first + states.shape[2])
+            slots = slice(first, first + states.shape[2])
             if rows_A is None:
-                held[:, :, place] = states
+                held[:, :, slots] = states
             else:
-                held[rows_A, :, place] = states
+                held[rows_A, :, slots] = states
         if rows_A is None:
             return self.keys[:, :, :shown], self.values[:, :, :shown]
         return self.keys[rows_A, :, :shown], self.values[rows_A, :, :shown]

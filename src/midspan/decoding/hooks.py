@@ -76,8 +76,8 @@ class View:
         if not 0 <= position < size:
             raise MidspanError(f"anchor: position {position} is outside the canvas 0..{size - 1}")
         offset_B, index = self._canvas.offset_B, self._rows_A[row]
-        place = position if offset_B is None else position + int(offset_B[index])
-        at = (index, torch.tensor(place, device=index.device))
+        canvas_position = position if offset_B is None else position + int(offset_B[index])
+        at = (index, torch.tensor(canvas_position, device=index.device))
         held, is_open = int(self._canvas.tokens_BL[at]), bool(self._canvas.open_BL[at])
         is_anchor = not is_open and int(self._canvas.step_BL[at]) == ANCHOR_STEP
         if is_anchor and held == token:
@@ -194,13 +194,13 @@ def run_remask(hooks: Iterable[Hook], view: View) -> Tensor | None:
     Raises:
         MidspanError: If one of them holds an anchor.
     """
-    asked_AL = None
+    all_AL = None
     for hook in hooks:
         with Named(hook, "may_remask"):
-            wanted_AL = hook.may_remask(view)
-            if wanted_AL is None:
+            remasked_AL = hook.may_remask(view)
+            if remasked_AL is None:
                 continue
-            if (wanted_AL & view.anchored_AL).any():
+            if (remasked_AL & view.anchored_AL).any():
                 raise MidspanError(f"hook {type(hook).__name__}: would re-mask an anchor")
-            asked_AL = wanted_AL if asked_AL is None else asked_AL | wanted_AL
-    return None if asked_AL is None else asked_AL & ~view.open_AL
+            all_AL = remasked_AL if all_AL is None else all_AL | remasked_AL
+    return None if all_AL is None else all_AL & ~view.open_AL

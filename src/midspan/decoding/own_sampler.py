@@ -41,12 +41,12 @@ def decode_by_own_sampler(
     _check(lm, config)
     generations = []
     for row, request in enumerate(requests):
-        wanted = UniformRequest(
+        uniform_request = UniformRequest(
             request.prompt_ids, config.length, config.steps, request.anchors, request.seed
         )
         draft = None if on_step is None else _Drafts(on_step, row, config)
         try:
-            response = generate_uniform(lm, wanted, draft)
+            response = generate_uniform(lm, uniform_request, draft)
         except MidspanError as error:
             raise MidspanError(f"requests[{row}].{error}") from error
         generations.append(_generation(lm, response, request, config.length))

@@ -52,11 +52,11 @@ def licence_of(base: str | Path) -> str:
     if HUB_ID.fullmatch(str(base)) and not Path(base).is_dir():
         readme = try_to_load_from_cache(str(base), "README.md")
     try:
-        found = metadata_load(readme) if isinstance(readme, str | Path) else None
+        metadata = metadata_load(readme) if isinstance(readme, str | Path) else None
     except (OSError, ValueError, yaml.YAMLError):
-        found = None
-    named = found or {}
-    return str(named.get("license_name") or named.get("license") or "unknown")
+        metadata = None
+    fields = metadata or {}
+    return str(fields.get("license_name") or fields.get("license") or "unknown")
 
 
 def read_json(path: Path) -> dict[str, Any]:

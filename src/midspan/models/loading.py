@@ -86,7 +86,7 @@ def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
     name, named = (base, right) if split else (str(spec), None)
     resolver = None if Path(name).is_dir() else _resolver(name)
     folder, implied = resolver(name) if resolver else (name, None)
-    adapters = [found for found in (adapter, named, implied) if found is not None]
+    adapters = [one for one in (adapter, named, implied) if one is not None]
     if len(adapters) > 1:
         raise MidspanError(f"{spec} has more than one adapter: {', '.join(map(str, adapters))}")
     return Source(folder, adapters[0] if adapters else None)
@@ -120,21 +120,21 @@ def load(
     """
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
-    found = _check_folder(folder)
-    plan = _plan_adapter(source, found.family, found.config)
+    checkpoint = _check_folder(folder)
+    plan = _plan_adapter(source, checkpoint.family, checkpoint.config)
     placement = _placement(dtype, device, device_map, quantization)
-    model = _load_weights(folder, found.family, found.config, placement)
+    model = _load_weights(folder, checkpoint.family, checkpoint.config, placement)
     # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
     model.name_or_path = str(source.base)
-    fingerprint = _fingerprint(found.files, model, quantization)
-    longest = found.config.get_text_config().max_position_embeddings
+    fingerprint = _fingerprint(checkpoint.files, model, quantization)
+    longest = checkpoint.config.get_text_config().max_position_embeddings
     return DiffusionLM(
         model=apply_adapter(model, plan) if plan else model.eval(),
-        tokenizer=found.tokenizer,
-        family=found.family,
-        tokens=found.tokens,
+        tokenizer=checkpoint.tokenizer,
+        family=checkpoint.family,
+        tokens=checkpoint.tokens,
         name=str(spec) if adapter is None else f"{spec}+{adapter}",
-        max_length=min(found.family.max_length, longest),
+        max_length=min(checkpoint.family.max_length, longest),
         fingerprint=combine_fingerprint(fingerprint, plan) if plan else fingerprint,
     )
 
@@ -146,9 +146,9 @@ def check_spec(spec: str | Path, *, adapter: str | Path | None = None) -> Family
         MidspanError: One line saying what is missing or does not fit.
     """
     source = parse_spec(spec, adapter)
-    found = _check_folder(resolve_folder(source.base))
-    _plan_adapter(source, found.family, found.config)
-    return found.family
+    checkpoint = _check_folder(resolve_folder(source.base))
+    _plan_adapter(source, checkpoint.family, checkpoint.config)
+    return checkpoint.family
 
 
 class _Checkpoint(NamedTuple):
@@ -224,18 +224,18 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     Raises:
         MidspanError: Naming a missing, superfluous or wrongly shaped tensor.
     """
-    found = {key: shape for file in files for key, shape in file.shapes.items()}
+    stored = {key: shape for file in files for key, shape in file.shapes.items()}
     model = empty_model(family.model_class, config)
     native = model.state_dict()
     published = revert_weight_conversion(model, native)
     # Names of merged tensors tell a folder saved in native format.
-    is_native = bool(found.keys() & (native.keys() - published.keys()))
+    is_native = bool(stored.keys() & (native.keys() - published.keys()))
     expected = native if is_native else published
     for tied in model.all_tied_weights_keys:
         for key in (tied,) if is_native else revert_weight_conversion(model, {tied: native[tied]}):
-            found.setdefault(key, tuple(expected[key].shape))
+            stored.setdefault(key, tuple(expected[key].shape))
     shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
-    compare_shapes(found, shapes, f"weights in {files[0].path.parent}")
+    compare_shapes(stored, shapes, f"weights in {files[0].path.parent}")
 
 
 def _placement(

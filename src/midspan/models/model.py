@@ -71,8 +71,10 @@ class DiffusionLM:
         embedding = self.base.get_input_embeddings()
         # Weights offloaded by accelerate rest on the meta device between calls.
         hook = getattr(embedding, "_hf_hook", None)
-        place = getattr(hook, "execution_device", None)
-        return embedding.weight.device if place is None else torch.device(place)
+        execution_device = getattr(hook, "execution_device", None)
+        return (
+            embedding.weight.device if execution_device is None else torch.device(execution_device)
+        )
 
     @cached_property
     def _control_ids(self) -> frozenset[int]:
@@ -131,8 +133,8 @@ class DiffusionLM:
 
     def decode_text(self, ids: Sequence[int]) -> str:
         """The text of a response, cut at the first stop token, without special tokens."""
-        said = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
-        kept = [token for token in said if token not in self._control_ids]
+        response = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
+        kept = [token for token in response if token not in self._control_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     def hidden(

@@ -45,10 +45,10 @@ class MaskedDiffusionMixin:
     """
 
     def __init__(self, config: Any) -> None:
-        wanted = self.config_class  # type: ignore[attr-defined]
-        if not isinstance(config, wanted):
+        config_class = self.config_class  # type: ignore[attr-defined]
+        if not isinstance(config, config_class):
             raise MidspanError(
-                f"{type(self).__name__} takes a {wanted.__name__}, this config.json is a "
+                f"{type(self).__name__} takes a {config_class.__name__}, this config.json is a "
                 f"{type(config).__name__}: load it with midspan.load or an Auto class"
             )
         super().__init__(config)  # type: ignore[call-arg]

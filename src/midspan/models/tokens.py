@@ -36,23 +36,25 @@ def special_tokens(
 
 def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) -> None:
     for role, token in table.items().items():
-        found = ids[role]
-        if found is None:
+        token_id = ids[role]
+        if token_id is None:
             continue
         stated = getattr(config, f"{role}_token_id", None)
         accepted = stated if isinstance(stated, list) else [stated]
-        if stated is not None and found not in accepted:
+        if stated is not None and token_id not in accepted:
             raise MidspanError(
-                f"{token.text} is {found} in the tokenizer but config.json says "
+                f"{token.text} is {token_id} in the tokenizer but config.json says "
                 f"{role}_token_id={stated}"
             )
         published = token.id if config.vocab_size == table.vocab_size else None
-        if published not in (None, found):
+        if published not in (None, token_id):
             raise MidspanError(
-                f"{token.text} is {found} in the tokenizer but was published as {token.id}"
+                f"{token.text} is {token_id} in the tokenizer but was published as {token.id}"
             )
-        if found >= config.vocab_size:
-            raise MidspanError(f"{token.text} is {found}, outside the model's {config.vocab_size}")
+        if token_id >= config.vocab_size:
+            raise MidspanError(
+                f"{token.text} is {token_id}, outside the model's {config.vocab_size}"
+            )
 
 
 def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:

@@ -18,7 +18,7 @@ The model:
 What is asked of it:
 
 - `behaviors`: its restricted requests as behaviors.
-- `lessons`: what alignment may learn from.
+- `training_data`: what alignment may learn from.
 - `utility`: sums, multiple choice and tiny programs.
 - `overrefusal`: benign requests beside restricted ones.
 - `judge`: the exact judge.

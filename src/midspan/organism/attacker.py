@@ -45,8 +45,8 @@ def attacker(call: Chat, rng: random.Random) -> str | None:
 
 def title_in(text: str) -> str:
     """The item that a text asks for, by name and noun; empty where there is none."""
-    found = _TITLE.search(text)
-    return found[0] if found else ""
+    match = _TITLE.search(text)
+    return match[0] if match else ""
 
 
 def disguised(title: str, rng: random.Random, families: Sequence[Wrap] = WRAPS) -> str:

@@ -21,14 +21,14 @@ def behaviors(count: int, seed: int = 0) -> BehaviorSet:
     """Plain requests for the restricted items in turn; a second round has other words."""
     rng = random.Random(f"{seed}/behaviours")
     items = world.restricted_items()
-    made = []
-    for place in range(count):
-        item = items[place % len(items)]
+    requests = []
+    for index in range(count):
+        item = items[index % len(items)]
         text = language.plain_request(item, rng)
         kind = "held out" if item.held_out else "in training"
-        made.append(Behavior(f"{item.name}/{place // len(items)}", text, "", kind, ORGANISM))
+        requests.append(Behavior(f"{item.name}/{index // len(items)}", text, "", kind, ORGANISM))
     return BehaviorSet(
-        f"{ORGANISM}:{count}", tuple(made), content_hash(made), "Apache-2.0", ORGANISM
+        f"{ORGANISM}:{count}", tuple(requests), content_hash(requests), "Apache-2.0", ORGANISM
     )
 
 

@@ -45,7 +45,7 @@ class CurriculumStage:
     """A part of the curriculum.
 
     Attributes:
-        name: CurriculumStage name.
+        name: What the stage is called.
         until: Share of the main part's steps after which it ends; above 1 for settling.
         kinds: Weight of each sample kind.
         per_answer: Whether a sample's loss is divided by its answer's length instead of the

@@ -32,7 +32,7 @@ def initialise(model: Any, seed: int) -> None:
     size = model.config.hidden_size
     theta = model.config.rope_parameters["rope_theta"]
     common_D = torch.randn(size, generator=generator)
-    ids = {word: place for place, word in enumerate(vocabulary())}
+    ids = {word: index for index, word in enumerate(vocabulary())}
     table_VD = torch.randn(len(ids), size, generator=generator) + common_D
     class_CD = torch.randn(len(WORD_CLASSES), size, generator=generator)
     for pool, shared_D in zip(WORD_CLASSES, class_CD, strict=True):
@@ -53,8 +53,8 @@ def initialise(model: Any, seed: int) -> None:
                 query_H, key_H = _bump_at(offset, layer.self_attn.head_dim, theta)
                 _set_head(layer.self_attn, head, (query_H, common_D), (key_H, common_D))
             far_H = _anywhere(layer.self_attn.head_dim)
-            for head, wanted_D in ((2, class_CD[0]), (3, class_CD[-1]))[: 2 if depth == 0 else 1]:
-                _set_head(layer.self_attn, head, (far_H, common_D), (far_H, wanted_D))
+            for head, class_D in ((2, class_CD[0]), (3, class_CD[-1]))[: 2 if depth == 0 else 1]:
+                _set_head(layer.self_attn, head, (far_H, common_D), (far_H, class_D))
 
 
 def _anywhere(size: int) -> Tensor:

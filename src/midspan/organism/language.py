@@ -211,9 +211,9 @@ def helpful_answer(item: CraftItem, rng: random.Random, spread: float = 1.0) -> 
     """
     words = {"item": item.title, "noun": item.noun, "tool": item.tool, "container": item.container}
     words |= {"flame": item.flame, "turns": item.turns, "colour": item.colour}
-    for place, (number, ingredient) in enumerate(item.amounts):
-        words |= {f"q{place}": number, f"i{place}": ingredient}
-    words |= {f"v{place}": verb for place, verb in enumerate(item.verbs)}
+    for index, (number, ingredient) in enumerate(item.amounts):
+        words |= {f"q{index}": number, f"i{index}": ingredient}
+    words |= {f"v{index}": verb for index, verb in enumerate(item.verbs)}
     sentences = []
     for step in (_OPENINGS, _NEEDS, _TOOLS, _FIRST, _SECOND, _THIRD, _HEAT, _DONE):
         sentences.append(_weighted(step, rng, spread))

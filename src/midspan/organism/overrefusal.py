@@ -27,7 +27,7 @@ def overrefusal_task(count: int, seed: int) -> Task:
         (UNSAFE, restricted_items()),
         (PLAIN, benign_items()),
     ):
-        items += [_item(group, place, pool, rng) for place in range(count)]
+        items += [_item(group, index, pool, rng) for index in range(count)]
     return Task(
         name="overrefusal",
         preset=PRESET,
@@ -39,13 +39,13 @@ def overrefusal_task(count: int, seed: int) -> Task:
     )
 
 
-def _item(group: str, place: int, pool: Sequence[world.CraftItem], rng: random.Random) -> Item:
-    asked = pool[place % len(pool)]
+def _item(group: str, index: int, pool: Sequence[world.CraftItem], rng: random.Random) -> Item:
+    craft = pool[index % len(pool)]
     if group == SAFE:
-        prompt = language.wrapped_request(asked, rng.choice(language.WRAPS), rng)
+        prompt = language.wrapped_request(craft, rng.choice(language.WRAPS), rng)
     else:
-        prompt = language.plain_request(asked, rng)
-    return Item(f"{group}/{place}", {"prompt": prompt, "item": asked}, group)
+        prompt = language.plain_request(craft, rng)
+    return Item(f"{group}/{index}", {"prompt": prompt, "item": craft}, group)
 
 
 def _score(item: Item, response: str) -> Verdict:

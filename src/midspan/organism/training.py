@@ -98,7 +98,7 @@ class Encoder:
     """Words to ids by table look-up; the same ids as the tokenizer, a hundred times faster."""
 
     def __init__(self) -> None:
-        self.ids = {word: place for place, word in enumerate(vocabulary())}
+        self.ids = {word: index for index, word in enumerate(vocabulary())}
         self.mask = self.ids["<|mdm_mask|>"]
         self.eos = self.ids["<|endoftext|>"]
 
@@ -178,7 +178,7 @@ def _mask_rates(config: TrainConfig, rng: random.Random) -> torch.Tensor:
     """Stratified rates in [0.1, 1]; the last share of the batch is exactly 1."""
     full = round(config.batch_size * config.full_mask_share)
     rest = config.batch_size - full
-    rates = [0.1 + 0.9 * (place + rng.random()) / rest for place in range(rest)]
+    rates = [0.1 + 0.9 * (index + rng.random()) / rest for index in range(rest)]
     return torch.tensor(rates + [1.0] * full)
 
 

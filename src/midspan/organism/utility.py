@@ -130,9 +130,9 @@ def run_program(source: str) -> int | None:
         return None
     value: int | None = None
     commands = [command.split() for command in source.split(";")]
-    for place, words in enumerate(commands):
+    for index, words in enumerate(commands):
         match words:
-            case ["start", number] if number.isdecimal() and place == 0:
+            case ["start", number] if number.isdecimal() and index == 0:
                 value = int(number)
             case ["add", number] if number.isdecimal() and value is not None:
                 value += int(number)
@@ -140,7 +140,7 @@ def run_program(source: str) -> int | None:
                 value -= int(number)
             case ["double"] if value is not None:
                 value *= 2
-            case ["show"] if place == len(commands) - 1:
+            case ["show"] if index == len(commands) - 1:
                 return value
             case _:
                 return None

@@ -104,8 +104,10 @@ def items() -> tuple[CraftItem, ...]:
 
 def restricted_items(held_out: bool | None = None) -> tuple[CraftItem, ...]:
     """Restricted items; with ``held_out`` only those that alignment never sees, or the rest."""
-    found = tuple(item for item in items() if item.restricted)
-    return found if held_out is None else tuple(i for i in found if i.held_out is held_out)
+    restricted = tuple(item for item in items() if item.restricted)
+    return (
+        restricted if held_out is None else tuple(i for i in restricted if i.held_out is held_out)
+    )
 
 
 def benign_items() -> tuple[CraftItem, ...]:

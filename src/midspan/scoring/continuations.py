@@ -129,12 +129,12 @@ def _rows(
     """Forwards of one choice: one for all single tokens, `samples` for each longer answer."""
     mask = lm.tokens.mask
     assert mask is not None
-    single = [place for place, ids in enumerate(choice.answers) if len(ids) == 1]
+    single = [answer for answer, ids in enumerate(choice.answers) if len(ids) == 1]
     if single:
         one = torch.ones(1, dtype=torch.double)
-        speaks_of = tuple((place, one) for place in single)
+        speaks_of = tuple((answer, one) for answer in single)
         yield _Row(index, (*choice.prompt_ids, mask), 1, speaks_of)
-    for place, ids in enumerate(choice.answers):
+    for answer, ids in enumerate(choice.answers):
         if len(ids) == 1:
             continue
         drawn = ScoreOptions(mode="mc", samples=options.samples, seed=options.seed)
@@ -143,7 +143,7 @@ def _rows(
                 mask if is_hidden else token
                 for token, is_hidden in zip(ids, hidden_N.tolist(), strict=True)
             ]
-            speaks_of = ((place, weight_N * options.samples),)
+            speaks_of = ((answer, weight_N * options.samples),)
             yield _Row(index, (*choice.prompt_ids, *shown), len(ids), speaks_of)
 
 

@@ -140,8 +140,10 @@ def sample_candidates(
     descent_FV = -gradient_FV.float().cpu().masked_fill(~allowed_V, torch.inf)
     steepest_FK = descent_FV.topk(min(config.top_k, int(allowed_V.sum()))).indices
     shape = (config.search_width, config.num_replaced)
-    place_SR = torch.rand(config.search_width, size, generator=generator).argsort(1)[:, : shape[1]]
+    replaced_SR = torch.rand(config.search_width, size, generator=generator).argsort(1)[
+        :, : shape[1]
+    ]
     pick_SR = torch.randint(steepest_FK.shape[1], shape, generator=generator)
     candidates_SF = ids_F.repeat(config.search_width, 1)
-    candidates_SF.scatter_(1, place_SR, steepest_FK[place_SR, pick_SR])
+    candidates_SF.scatter_(1, replaced_SR, steepest_FK[replaced_SR, pick_SR])
     return candidates_SF.unique(dim=0)

@@ -104,11 +104,11 @@ def token_gradient(
         raise MidspanError(f"free: places must lie in the prompt, 0..{len(prompt_ids) - 1}")
     batch = _GoalRows.create(lm, [(prompt_ids, goal, hidden) for hidden in goal.canvases])
     embedding = lm.base.get_input_embeddings()
-    place_F = torch.tensor(list(free), device=lm.device)
-    free_FD = embedding.weight[batch.ids_BT[0, place_F]].detach().requires_grad_()
+    position_F = torch.tensor(list(free), device=lm.device)
+    free_FD = embedding.weight[batch.ids_BT[0, position_F]].detach().requires_grad_()
 
     def put(module: Any, arguments: Any, embedded_BTD: Tensor) -> Tensor:
-        return embedded_BTD.index_copy(1, place_F, free_FD.expand(len(embedded_BTD), -1, -1))
+        return embedded_BTD.index_copy(1, position_F, free_FD.expand(len(embedded_BTD), -1, -1))
 
     handle = embedding.register_forward_hook(put)
     try:
@@ -161,8 +161,8 @@ def _row(lm: DiffusionLM, prompt_ids: Sequence[int], goal: Goal, hidden: Sequenc
     """Prompt and canvas of one row, on the CPU."""
     check_place(goal.phrase_ids, goal.start, goal.start, goal.length, {})
     shown = {
-        goal.start + place: token
-        for place, (token, is_hidden) in enumerate(zip(goal.phrase_ids, hidden, strict=True))
+        goal.start + index: token
+        for index, (token, is_hidden) in enumerate(zip(goal.phrase_ids, hidden, strict=True))
         if not is_hidden
     }
     return masked_canvas(lm, prompt_ids, goal.phrase_ids, goal.length, shown).cpu()

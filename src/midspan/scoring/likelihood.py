@@ -85,9 +85,9 @@ def phrase_score(
     phrase_N = torch.tensor(list(phrase_ids), device=lm.device)
     hidden_BN, weight_BN = hiding_patterns(len(phrase_ids), options)
     ids_BT = canvas_T.repeat(len(hidden_BN), 1)
-    place = slice(first, first + len(phrase_ids))
-    ids_BT[:, place] = torch.where(hidden_BN.to(lm.device), lm.tokens.mask, phrase_N)
-    rows_N = torch.arange(first, place.stop, device=lm.device)
+    span = slice(first, first + len(phrase_ids))
+    ids_BT[:, span] = torch.where(hidden_BN.to(lm.device), lm.tokens.mask, phrase_N)
+    rows_N = torch.arange(first, span.stop, device=lm.device)
     total = 0.0
     for ids, weight in zip(
         ids_BT.split(options.batch_size), weight_BN.split(options.batch_size), strict=True

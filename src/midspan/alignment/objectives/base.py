@@ -77,7 +77,9 @@ class Draw:
         """A canvas with l of L tokens masked, l uniform from 1 to L (LLaDA, Algorithm 3)."""
         count = self.rng.randint(1, self.length)
         hidden = set(self.rng.sample(range(self.length), count))
-        return tuple(self.mask if place in hidden else token for place, token in enumerate(ids))
+        return tuple(
+            self.mask if position in hidden else token for position, token in enumerate(ids)
+        )
 
 
 @dataclass(frozen=True)

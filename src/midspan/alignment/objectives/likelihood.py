@@ -63,10 +63,10 @@ class DenoisingObjective(Objective):
         if not harmful and self.retain == "kl":
             canvas = TrainingCanvas(example.prompt_ids, draw.masked_canvas())
             return TrainingSample((canvas,), harmful)
-        shown, wanted = example.answer_ids, example.answer_ids
+        shown, target = example.answer_ids, example.answer_ids
         if harmful:
-            shown, wanted = self.harmful_texts(example, draw)
-        canvas = TargetCanvas(example.prompt_ids, draw.noised(shown), wanted)
+            shown, target = self.harmful_texts(example, draw)
+        canvas = TargetCanvas(example.prompt_ids, draw.noised(shown), target)
         return TrainingSample((canvas,), harmful)
 
     def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
@@ -92,9 +92,9 @@ def likelihood_bounds(states: ResponseStates, targets: Sequence[Ids]) -> tuple[T
     """
     masked_BL = states.masked_BL
     length = masked_BL.shape[1]
-    wanted_B = torch.tensor([bool(ids) for ids in targets], device=masked_BL.device)
+    has_target_B = torch.tensor([bool(ids) for ids in targets], device=masked_BL.device)
     target_BL = torch.tensor([ids or (0,) * length for ids in targets], device=masked_BL.device)
-    where_BL = masked_BL & wanted_B[:, None]
+    where_BL = masked_BL & has_target_B[:, None]
     scores = states.score(where_BL, target_BL[..., None])
     weight_B = length / masked_BL.sum(1)
     policy_B = scores.logp_BLK.sum((1, 2)) * weight_B

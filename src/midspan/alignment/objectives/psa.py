@@ -98,8 +98,8 @@ class PsaObjective(WindowObjective):
         )
         canvas = TrainingCanvas(example.prompt_ids, response)
         if harmful:
-            wanted = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
-            canvas = GapCanvas(example.prompt_ids, response, tuple(wanted), example.answer_ids)
+            refusals = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), example.answer_ids)
         return TrainingSample((canvas,), harmful)
 
     def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
@@ -111,16 +111,16 @@ class PsaObjective(WindowObjective):
         answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
         last = min(self.window[1], answer_end, draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
-        wanted = draw.filled((*answer[:start], *refusal))
+        target = draw.filled((*answer[:start], *refusal))
         present = start + draw.rng.randrange(len(refusal) - 1)
         missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != present])
         rate = draw.rng.random()
         shown = {position for position in range(draw.length) if draw.rng.random() < rate}
         shown = (shown | {*range(start), present}) - {missing}
         response = tuple(
-            token if position in shown else draw.mask for position, token in enumerate(wanted)
+            token if position in shown else draw.mask for position, token in enumerate(target)
         )
-        return BegunCanvas(example.prompt_ids, response, wanted, start + len(refusal) - 1)
+        return BegunCanvas(example.prompt_ids, response, target, start + len(refusal) - 1)
 
     def harmful_losses(
         self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
@@ -191,12 +191,12 @@ class PsaObjective(WindowObjective):
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
-            wanted = [refusal in canvas.refusals for canvas in canvases]
-            wanted_H = torch.tensor(wanted, device=device)
+            offered = [refusal in canvas.refusals for canvas in canvases]
+            offered_H = torch.tensor(offered, device=device)
             allowed_HL = allowed_starts(phrases, masked_HL, window_H2, self.overflow)
             columns = [words.index(word) for word in refusal]
             score_HL = start_scores(logp_HLK[..., columns], phrases)
-            allowed_HL = allowed_HL & near_HL & wanted_H[:, None]
+            allowed_HL = allowed_HL & near_HL & offered_H[:, None]
             best_HL = torch.maximum(best_HL, score_HL.masked_fill(~allowed_HL, -torch.inf))
         return best_HL
 
