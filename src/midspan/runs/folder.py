@@ -13,7 +13,7 @@ from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.journal.journal import Journal
 from midspan.journal.ranks import ALONE, open_journal, this_rank, wait_for_all
-from midspan.runs.machine import _git_revision, hardware, versions
+from midspan.runs.machine import git_revision, hardware, versions
 
 RUN_FILE = "run.json"
 
@@ -47,7 +47,7 @@ class RunFolder:
             "command": command or command_line(),
             "versions": versions(),
             "hardware": hardware(),
-            "git": _git_revision(),
+            "git": git_revision(),
         }
         self.rank = this_rank()
         self._claim()

@@ -39,7 +39,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git_revision() -> str:
+def git_revision() -> str:
     """The source checkout's revision; "none" for an installed package."""
     source = Path(__file__).parent
     try:

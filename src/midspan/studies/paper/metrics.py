@@ -7,11 +7,7 @@ from typing import Any, NamedTuple
 
 from midspan.files import Record
 from midspan.probes.context import grouped
-from midspan.statistics import (
-    Interval,
-    mean_interval,
-    wilson,
-)
+from midspan.statistics import Interval, mean_interval, wilson
 from midspan.studies.decodings import AS_CONFIGURED, ONE_BLOCK
 from midspan.studies.hypotheses import Measurement, Metric
 from midspan.studies.paper.config import PaperConfig

@@ -39,8 +39,8 @@ def report_of(run: FinishedRun) -> Report:
     config = PaperConfig.model_validate(run.info["config"])
     parts = {name: open_part(config, run.path, name) for name in config.parts}
     pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
-    metrics = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
-    sections = [training_section(metrics, TRAINING)] if metrics else []
+    trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
+    sections = [training_section(trainings, TRAINING)] if trainings else []
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]

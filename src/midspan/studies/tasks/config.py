@@ -4,32 +4,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
+from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
-from midspan.tasks.run import (
-    How,
-)
-
-if TYPE_CHECKING:
-    pass
+from midspan.tasks.run import How
 
 BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
-
-
 TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
-
-
 DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca")
-
-
 # Questions of each of the organism's tasks, which could be drawn without end.
 ORGANISM_ITEMS = 100
 
@@ -88,7 +78,7 @@ class TaskConfig(FrozenConfig):
     @property
     def on_organism(self) -> bool:
         """Whether all models are the organism."""
-        return all(spec.partition("+")[0].partition(":")[0] == "organism" for spec in self.models)
+        return all(map(is_organism, self.models))
 
 
 def build_tasks(config: TaskConfig) -> list[Task]:

@@ -16,7 +16,6 @@ PREFILL_GAIN = "prefill.middle_minus_first[original]"
 ORDER = "order.correlation[original]"
 # Each with the defence that it must beat.
 DEFENCES = (("mosa-stable", "initial-stable"), ("psa", "mosa-stable"))
-# Blocks are filled in order whatever the model does.
 
 
 def demo_hypotheses(sizes: Sizes) -> tuple[Hypothesis, ...]:
@@ -136,7 +135,10 @@ def _middle_gain(results: Results) -> dict[str, Measurement]:
 
 
 def _order(results: Results) -> dict[str, Measurement]:
-    """A correlation over all commits; it has no interval, for commits are not independent."""
+    """A correlation over all commits; it has no interval, for commits are not independent.
+
+    In one block alone: blocks are filled in order whatever the model does.
+    """
     rows = results.select("original", ONE_BLOCK, "benign_plain")
     value = order_correlation([row["trace"] for row in rows], frozenset({END}))
     text = f"{value:.3f} n={len(rows)}, end-of-text tokens apart"

@@ -7,12 +7,7 @@ from pydantic import Field, field_validator
 from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.studies.decodings import (
-    BLOCKS_OF_32,
-    ONE_BLOCK,
-    ORGANISM_STEPS,
-    organism_decodings,
-)
+from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK, ORGANISM_STEPS, organism_decodings
 from midspan.studies.organism.cases import Case, Sizes, build_cases
 from midspan.studies.organism.stress import build_stress_cases
 

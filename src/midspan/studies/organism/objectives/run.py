@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midspan.alignment import AlignmentConfig
 from midspan.errors import MidspanError
@@ -16,9 +16,6 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.organism.measure import measure, write_records
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
