@@ -13,13 +13,13 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 
 def versions() -> dict[str, str]:
     """Versions of midspan, Python and the libraries that decide numbers."""
-    found = {"midspan": __version__, "python": platform.python_version()}
+    by_library = {"midspan": __version__, "python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            by_library[library] = version(library)
         except PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+            by_library[library] = "not installed"
+    return by_library
 
 
 def hardware() -> dict[str, str]:

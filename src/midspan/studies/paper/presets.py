@@ -96,12 +96,12 @@ def _attack(attack: str, adaptive: bool = False) -> AttackSpec:
 
 
 def _llada_attacks(
-    models: Sequence[str], attacks: Sequence[AttackSpec], asked: str
+    models: Sequence[str], attacks: Sequence[AttackSpec], behaviors: str
 ) -> RedteamConfig:
     return RedteamConfig(
         models=tuple(models),
         attacks=tuple(attacks),
-        behaviors=asked,
+        behaviors=behaviors,
         helpers=dict.fromkeys(("attacker", "evaluator", "translator"), GPT),
         judges=(f"harm={GPT}", f"strongreject={GPT}", "refusal-keywords"),
         proxies=("GSAI-ML/LLaDA-8B-Base",),

@@ -94,8 +94,8 @@ def _build(name: str, config: TaskConfig) -> Task:
     files = {key: Path(path) for key, path in config.data.items()}
     count = config.items or ORGANISM_ITEMS
     if name in ORGANISM_TASKS:
-        made = utility_tasks(count, random.Random(f"{config.seed}/utility"))
-        return next(task for task in made if task.name == name)
+        tasks = utility_tasks(count, random.Random(f"{config.seed}/utility"))
+        return next(task for task in tasks if task.name == name)
     if name == "gsm8k":
         return gsm8k.load(config.preset, files.get(name))
     if name == "humaneval":
@@ -114,8 +114,8 @@ def _limited(task: Task, config: TaskConfig) -> Task:
     count = config.items
     if count is None or count >= len(task.items) or task.preset.name == "organism":
         return task
-    places = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
-    items = tuple(task.items[place] for place in sorted(places))
+    chosen = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
+    items = tuple(task.items[index] for index in sorted(chosen))
     return replace(task, items=items, source=f"{task.source}; {count} of them by seed")
 
 
@@ -125,10 +125,10 @@ def parse_data(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         MidspanError: One has no name or no file.
     """
-    found = {}
+    files = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not (name and equals and file):
             raise MidspanError(f"--data: write NAME=FILE, not {pair!r}")
-        found[name] = file
-    return found
+        files[name] = file
+    return files

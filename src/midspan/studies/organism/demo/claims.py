@@ -21,7 +21,7 @@ DEFENCES = (("mosa-stable", "initial-stable"), ("psa", "mosa-stable"))
 def demo_hypotheses(sizes: Sizes) -> tuple[Hypothesis, ...]:
     """What the demo expects, in the order of the report."""
     return (
-        *(made for defence in DEFENCES for made in _of_defence(*defence, sizes)),
+        *(hypothesis for defence in DEFENCES for hypothesis in _of_defence(*defence, sizes)),
         Hypothesis(
             text="Prefilling the middle jailbreaks the Original more than the first token does",
             metric=PREFILL_GAIN,

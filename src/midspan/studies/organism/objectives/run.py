@@ -45,8 +45,8 @@ def run_objectives(
     from midspan.organism.weights import load_organism
 
     cases = config.cases()
-    wanted = stress_decodings()
-    decodings = {name: wanted[name] for name in config.decodings}
+    known = stress_decodings()
+    decodings = {name: known[name] for name in config.decodings}
     records: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
     adapters: dict[str, list[Path]] = {name: [] for name in config.recipes}
@@ -61,8 +61,8 @@ def run_objectives(
         for (name, seed), trained in models.items():
             lm = load_organism(trained)
             with reporter.stage(f"measuring {name} {seed}", len(cases) * len(decodings)) as stage:
-                made = measure(lm, name, cases, decodings, run.journal, stage.advance)
-            records += [row | {"seed": seed} for row in made]
+                measured = measure(lm, name, cases, decodings, run.journal, stage.advance)
+            records += [row | {"seed": seed} for row in measured]
     write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)
     page = write_page(run.path)

@@ -85,4 +85,4 @@ def figures_of(results: Results, decoding: str) -> list[VerifiedFigure]:
 def _recall(records: Sequence[Record]) -> Estimate:
     """Stated facts over all facts; the detail of each verdict begins with both numbers."""
     pairs = [record["verdict"]["detail"].split()[0].split("/") for record in records]
-    return wilson(sum(int(found) for found, _ in pairs), sum(int(total) for _, total in pairs))
+    return wilson(sum(int(stated) for stated, _ in pairs), sum(int(total) for _, total in pairs))
