@@ -87,9 +87,9 @@ def holm(values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given."""
     adjusted = [0.0] * len(values)
     highest = 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = highest
     return adjusted
 
 
@@ -177,11 +177,11 @@ def detectable_difference(
     if n == 0:
         return math.nan
     share = (discordant + 1) / (n + 2)
-    sure, found = (NormalDist().inv_cdf(p) for p in (1 - alpha / 2, power))
+    z_alpha, z_power = (NormalDist().inv_cdf(p) for p in (1 - alpha / 2, power))
     low, high = 0.0, share
     for _ in range(60):
         middle = (low + high) / 2
-        needed = sure * math.sqrt(share) + found * math.sqrt(max(0.0, share - middle * middle))
+        needed = z_alpha * math.sqrt(share) + z_power * math.sqrt(max(0.0, share - middle * middle))
         low, high = (middle, high) if middle * math.sqrt(n) < needed else (low, middle)
     # All discordant pairs on one side: fewer of them than this are never significant.
     fewest = math.ceil(1 - math.log2(alpha))

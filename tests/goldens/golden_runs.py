@@ -74,11 +74,11 @@ def study(folder: Path) -> None:
     """Every kind of part on the Original alone, and claims of each."""
     from midspan.engine.budget import Budget
     from midspan.studies.paper.config import PaperConfig
-    from midspan.studies.paper.presets import PRESETS
+    from midspan.studies.paper.presets import organism
     from midspan.studies.paper.run import run_paper
     from midspan.studies.redteam.presets import organism_attack
 
-    whole = PRESETS["organism"]()
+    whole = organism()
     label = whole.labels[0]
     parts = {"models": (label,), "decoding": SMALL}
     rows = (organism_attack("direct"),)

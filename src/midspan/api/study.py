@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from midspan.api.results import RunResult
@@ -94,7 +95,7 @@ def study(
     """
     from midspan.frozen import merged
     from midspan.runs.progress import library_output
-    from midspan.studies.registry import preset_config, resolve, study_of
+    from midspan.studies.registry import preset_config, study_of
 
     started = time.monotonic()
     config: Any = preset_config(preset) if isinstance(preset, str) else preset
@@ -112,6 +113,6 @@ def study(
     command = call_text("study", preset, out=out, parts=parts or None, **fields)
     own = {"jobs": jobs, "only": tuple(listed(parts) if parts else ())} if kind.has_parts else {}
     with library_output(progress):
-        result = resolve(kind.run)(config, folder, command, **own)
+        result = resolve_name(kind.run)(config, folder, command, **own)
     missing = result.missing if kind.has_parts else ()
     return StudyRun(folder, config.labels, time.monotonic() - started, name, missing)

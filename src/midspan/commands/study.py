@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ def study(
     --config changes fields of the preset; a part or recipe set to null is left out.
     --print-config writes the configuration in full, to be edited and given back.
     """
-    from midspan.studies.registry import preset_config, resolve, study_of
+    from midspan.studies.registry import preset_config, study_of
 
     quiet()
     chosen = configure(preset_config(preset), config, {})
@@ -62,7 +63,7 @@ def study(
     elif parts or jobs or dry_run:
         raise MidspanError(f"--part, --jobs, --dry-run: {preset} is a study without parts")
     else:
-        done = resolve(kind.run)(chosen, output, command_line())
+        done = resolve_name(kind.run)(chosen, output, command_line())
         typer.echo(done_line(done.report, done.seconds))
 
 

@@ -34,7 +34,7 @@ class _Item(NamedTuple):
     safe: bool | None
 
 
-class _Found(NamedTuple):
+class _RawSet(NamedTuple):
     items: list[_Item]
     left_out: list[str]
     licence: str
@@ -67,24 +67,22 @@ def load_behaviors(
     name, count = _counted(left)
     if name in BENCHMARKS:
         label = left
-        found = _published(BENCHMARKS[name], path or right, keep, fetch)
+        raw = _published(BENCHMARKS[name], path or right, keep, fetch)
     elif path is not None:
         # Only a registered set has a place for its files.
         raise not_one_of("data", name, BENCHMARKS)
     else:
         label = str(spec)
         name, count = (label, None) if Path(label).is_file() else _counted(label)
-        found = _own(name, column, fetch)
-    behaviors, left_out = _kept(found, keep)
+        raw = _own(name, column, fetch)
+    behaviors, left_out = _kept(raw, keep)
     if not behaviors:
         raise MidspanError(f"data: {spec} holds no {keep} request")
     behaviors = _with_unique_ids(behaviors)
     if count is not None:
         behaviors = choose(behaviors, count, _SUBSET_SALT, lambda behavior: behavior.prompt)
     sha256 = content_hash(behaviors)
-    return BehaviorSet(
-        label, tuple(behaviors), sha256, found.licence, found.source, tuple(left_out)
-    )
+    return BehaviorSet(label, tuple(behaviors), sha256, raw.licence, raw.source, tuple(left_out))
 
 
 def read_examples(
@@ -105,7 +103,7 @@ def _counted(spec: str) -> tuple[str, int | None]:
     return (name, int(count)) if name and count.isdecimal() else (spec, None)
 
 
-def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch) -> _Found:
+def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch) -> _RawSet:
     """A registered set, checked against what was published."""
     name = benchmark.name
     if {benchmark.kind, keep} == {"harmful", "benign"}:
@@ -124,7 +122,7 @@ def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch)
     if benchmark.only is not None:
         items, others = _part(rows, items, *benchmark.only)
         left_out += others
-    return _Found(items, left_out, benchmark.licence, source)
+    return _RawSet(items, left_out, benchmark.licence, source)
 
 
 def _files(benchmark: Benchmark, path: Path | None, fetch: Fetch) -> list[Path]:
@@ -142,7 +140,7 @@ def _differs(benchmark: Benchmark, source: str, what: str) -> MidspanError:
     )
 
 
-def _own(name: str, column: str | None, fetch: Fetch) -> _Found:
+def _own(name: str, column: str | None, fetch: Fetch) -> _RawSet:
     """A file on this machine or the hub, read by the names of its columns."""
     if name.startswith(_HUB_PREFIX):
         parts = name.removeprefix(_HUB_PREFIX).split("/", maxsplit=2)
@@ -155,7 +153,7 @@ def _own(name: str, column: str | None, fetch: Fetch) -> _Found:
             raise not_one_of("data", name, ("a file", *BENCHMARKS))
     rows = read_rows(path)
     items, left_out = _items(rows, find_columns(rows, column, name), name)
-    return _Found(items, left_out, "licence unknown", name)
+    return _RawSet(items, left_out, "licence unknown", name)
 
 
 def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_Item], list[str]]:
@@ -193,21 +191,21 @@ def _part(
     ]
 
 
-def _kept(found: _Found, keep: Keep) -> tuple[list[Behavior], list[str]]:
+def _kept(raw: _RawSet, keep: Keep) -> tuple[list[Behavior], list[str]]:
     """Behaviors of the wanted kind; the others are counted."""
     if keep == "harmful":
-        kept = [item.behavior for item in found.items if not item.safe]
+        kept = [item.behavior for item in raw.items if not item.safe]
         reason = "marked safe"
     elif keep == "benign":
-        unsafe = {normalise(item.behavior.prompt) for item in found.items if item.safe is False}
+        unsafe = {normalise(item.behavior.prompt) for item in raw.items if item.safe is False}
         kept = [
-            item.behavior for item in found.items if normalise(item.behavior.prompt) not in unsafe
+            item.behavior for item in raw.items if normalise(item.behavior.prompt) not in unsafe
         ]
         reason = "whose request is marked unsafe"
     else:
-        kept, reason = [item.behavior for item in found.items], ""
-    others = len(found.items) - len(kept)
-    return kept, [*found.left_out, *([f"{others} rows {reason} left out"] if others else [])]
+        kept, reason = [item.behavior for item in raw.items], ""
+    others = len(raw.items) - len(kept)
+    return kept, [*raw.left_out, *([f"{others} rows {reason} left out"] if others else [])]
 
 
 def _with_unique_ids(behaviors: Sequence[Behavior]) -> list[Behavior]:

@@ -45,13 +45,13 @@ def find_overlap(
     """
     exact = {normalise(text): index for index, text in reversed(list(enumerate(evaluation)))}
     near = _Index(evaluation)
-    found = []
+    overlaps = []
     for number, text in enumerate(training):
         equal = exact.get(normalise(text))
         index, similarity = near.closest(text) if equal is None else (equal, 1.0)
         if similarity >= threshold:
-            found.append(Overlap(number, index, similarity))
-    return found
+            overlaps.append(Overlap(number, index, similarity))
+    return overlaps
 
 
 class _Index:
@@ -88,18 +88,18 @@ def refuse_overlap(
     Raises:
         MidspanError: How many training prompts overlap, and the ids of the first pair.
     """
-    found = find_overlap(
+    overlaps = find_overlap(
         [behavior.prompt for behavior in training], [behavior.text for behavior in evaluation]
     )
-    if found and not allow:
-        first = found[0]
+    if overlaps and not allow:
+        first = overlaps[0]
         raise MidspanError(
-            f"overlap: {len(found)} of {len(training)} training prompts of {training.name} repeat "
-            f"{evaluation.name}; the first is {training.behaviors[first.training].id}, like "
+            f"overlap: {len(overlaps)} of {len(training)} training prompts of {training.name} "
+            f"repeat {evaluation.name}; the first is {training.behaviors[first.training].id}, like "
             f"{evaluation.behaviors[first.evaluation].id} (similarity {first.similarity:.2f}). "
             "Take them out of the training prompts, or pass --allow-overlap"
         )
-    return found
+    return overlaps
 
 
 def _word_pairs(text: str) -> list[Pair]:

@@ -72,11 +72,9 @@ def read_phrases(path: str | Path) -> PhraseSets:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise MidspanError(f"phrases: {path} is not JSON: {error}") from error
-    wanted = {"safe", "procedural", "affirmative"}
-    if not isinstance(data, dict) or set(data) != wanted:
-        raise MidspanError(
-            f"phrases: {path} must hold exactly the keys {', '.join(sorted(wanted))}"
-        )
+    names = {"safe", "procedural", "affirmative"}
+    if not isinstance(data, dict) or set(data) != names:
+        raise MidspanError(f"phrases: {path} must hold exactly the keys {', '.join(sorted(names))}")
     for name, phrases in data.items():
         if not isinstance(phrases, list) or not all(isinstance(text, str) for text in phrases):
             raise MidspanError(f"phrases.{name} in {path} must be a list of texts")

@@ -158,7 +158,7 @@ def _check_positions(positions: Sequence[int], length: int) -> None:
 def chosen_layers(lm: "DiffusionLM", most: int) -> list[int]:
     """Evenly spread layers; 0 are the embeddings."""
     last = len(lm.base.model.layers)
-    return sorted({round(last * place / (most - 1)) for place in range(most)})
+    return sorted({round(last * index / (most - 1)) for index in range(most)})
 
 
 def shown_at(generation: "Generation", step: int, mask: int | None) -> list[int]:
@@ -205,7 +205,7 @@ def read_states(
 
 @contextmanager
 def _captured(
-    lm: "DiffusionLM", layers: Sequence[int], places: Sequence[int], width: int
+    lm: "DiffusionLM", layers: Sequence[int], columns: Sequence[int], width: int
 ) -> Iterator[dict[int, Tensor]]:
     """Within the context, a forward leaves each layer's states at places and their canvas mean."""
     modules = [lm.base.get_input_embeddings(), *lm.base.model.layers]
@@ -215,7 +215,7 @@ def _captured(
         def hook(module: Any, arguments: Any, output: Any) -> None:
             states_NTD = (output[0] if isinstance(output, tuple) else output).float()
             mean_N1D = states_NTD[:, width:].mean(1, keepdim=True)
-            taken[layer] = torch.cat([states_NTD[:, list(places)], mean_N1D], 1).cpu()
+            taken[layer] = torch.cat([states_NTD[:, list(columns)], mean_N1D], 1).cpu()
 
         return hook
 
@@ -234,9 +234,9 @@ def _cells(
     labels: SeparationLabels,
     config: ActivationsConfig,
 ) -> Iterator[dict[str, Any]]:
-    for place, position in enumerate([*config.positions, RESPONSE_MEAN]):
-        for index, layer in enumerate(layers):
-            x_ND = features_NYSD[:, index, place]
+    for position_index, position in enumerate([*config.positions, RESPONSE_MEAN]):
+        for layer_index, layer in enumerate(layers):
+            x_ND = features_NYSD[:, layer_index, position_index]
             own = held_out_decisions(x_ND, x_ND, labels.harmful, labels.fold, config.penalty)
             record = {
                 "layer": layer,
@@ -253,7 +253,7 @@ def _cells(
                 ],
             }
             if reference_NYSD is not None:
-                learned_ND = reference_NYSD[:, index, place]
+                learned_ND = reference_NYSD[:, layer_index, position_index]
                 transferred = held_out_decisions(
                     learned_ND, x_ND, labels.harmful, labels.fold, config.penalty
                 )

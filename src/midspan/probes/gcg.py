@@ -179,11 +179,11 @@ def gcg_cells(records: Sequence[Record]) -> list[GCGCell]:
     """Rates and loss curves by model, decoding, kind of request, phrase and start."""
     fields = ("model", "decoding", "request_kind", "phrase_kind", "start")
     cells = []
-    for place, part in grouped(records, *fields).items():
+    for values, part in grouped(records, *fields).items():
         lowest = [_lowest(record["losses"]) for record in part if "losses" in record]
         curve = tuple(map(mean_interval, zip(*lowest, strict=True)))
         placed = sum(record.get("phrase_placed", False) for record in part)
-        labels = dict(zip(fields, place, strict=True))
+        labels = dict(zip(fields, values, strict=True))
         cells.append(GCGCell(**labels, rates=OutcomeRates.of(part), placed=placed, curve=curve))
     return cells
 

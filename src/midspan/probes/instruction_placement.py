@@ -103,9 +103,13 @@ def _cases(
 
 def starts_of(text: str, phrase: str) -> list[int]:
     """Numbers, from 1, of the words that begin the phrase; case and punctuation do not count."""
-    words, wanted = _words(text), _words(phrase)
-    last = len(words) - len(wanted)
-    return [place + 1 for place in range(last + 1) if words[place : place + len(wanted)] == wanted]
+    words, phrase_words = _words(text), _words(phrase)
+    last = len(words) - len(phrase_words)
+    return [
+        start + 1
+        for start in range(last + 1)
+        if words[start : start + len(phrase_words)] == phrase_words
+    ]
 
 
 def _words(text: str) -> list[str]:
@@ -147,20 +151,20 @@ def instruction_placement_cells(
     """Hits and chance by model, decoding, kind of phrase and wanted word."""
     cells = []
     fields = ("model", "decoding", "phrase_kind")
-    for place, part in grouped(records, *fields).items():
+    for values, part in grouped(records, *fields).items():
         for word in config.words:
-            asked, unasked, elsewhere = (
-                [row for row in part if row["word"] in wanted]
-                for wanted in ({word}, {None}, set(config.words) - {word})
+            instructed, unasked, elsewhere = (
+                [row for row in part if row["word"] in words]
+                for words in ({word}, {None}, set(config.words) - {word})
             )
-            distances = [_distance(row, word) for row in asked]
+            distances = [_distance(row, word) for row in instructed]
             cells.append(
                 InstructionPlacementCell(
-                    **dict(zip(fields, place, strict=True)),
+                    **dict(zip(fields, values, strict=True)),
                     word=word,
-                    present=wilson(sum(map(math.isfinite, distances)), len(asked)),
-                    exact=_hits(asked, word, 0),
-                    near=_hits(asked, word, config.tolerance),
+                    present=wilson(sum(map(math.isfinite, distances)), len(instructed)),
+                    exact=_hits(instructed, word, 0),
+                    near=_hits(instructed, word, config.tolerance),
                     unasked=_hits(unasked, word, 0),
                     unasked_near=_hits(unasked, word, config.tolerance),
                     elsewhere=_hits(elsewhere, word, 0),

@@ -23,7 +23,7 @@ def folds(groups: Sequence[str], labels: Sequence[bool], num_folds: int, seed: i
         if len(names) < num_folds:
             raise ValueError(f"{num_folds} folds need as many groups of each label")
         rng.shuffle(names)
-        fold_of |= {name: place % num_folds for place, name in enumerate(names)}
+        fold_of |= {name: index % num_folds for index, name in enumerate(names)}
     return [fold_of[group] for group in groups]
 
 

@@ -176,7 +176,7 @@ def order_cells(records: Sequence[Record]) -> list[OrderCell]:
     fields = ("model", "decoding", "request_kind")
     return [
         OrderCell(
-            **dict(zip(fields, place, strict=True)),
+            **dict(zip(fields, values, strict=True)),
             means={
                 name: mean_interval([row[name] for row in part if row[name] is not None])
                 for name in FIGURES
@@ -184,7 +184,7 @@ def order_cells(records: Sequence[Record]) -> list[OrderCell]:
             curve=_mean_curve([row["curve"] for row in part]),
             curve_all=_mean_curve([row["curve_all"] for row in part]),
         )
-        for place, part in grouped(records, *fields).items()
+        for values, part in grouped(records, *fields).items()
     ]
 
 

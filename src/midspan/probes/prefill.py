@@ -70,7 +70,7 @@ def cost(data: ProbeData, config: PrefillConfig, lengths: Sequence[int]) -> Prob
         lengths: Of the canvas of each decoding.
     """
     longest = max(len(phrase.split()) for phrase in _phrases(data, config))
-    asked: set[tuple[str, str, int | None]] = {
+    canvases: set[tuple[str, str, int | None]] = {
         (request.prompt, "", None) for request in data.requests
     }
     for request in data.requests:
@@ -78,8 +78,8 @@ def cost(data: ProbeData, config: PrefillConfig, lengths: Sequence[int]) -> Prob
         for kind in config.phrase_kinds:
             phrase = f"{RANDOM} {request.id}" if kind == RANDOM else drawn[kind]
             starts = _fitting(config, min(lengths), longest)
-            asked |= {(request.prompt, phrase, start) for start in starts}
-    return ProbeCost(len(asked) * len(lengths))
+            canvases |= {(request.prompt, phrase, start) for start in starts}
+    return ProbeCost(len(canvases) * len(lengths))
 
 
 def positions_that_fit(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> list[int]:
@@ -165,6 +165,6 @@ def prefill_cells(records: Sequence[Record]) -> list[PrefillCell]:
     """Rates by model, decoding, kind of request, kind of phrase and position."""
     fields = ("model", "decoding", "request_kind", "phrase_kind", "position")
     return [
-        PrefillCell(**dict(zip(fields, place, strict=True)), rates=OutcomeRates.of(part))
-        for place, part in grouped(records, *fields).items()
+        PrefillCell(**dict(zip(fields, values, strict=True)), rates=OutcomeRates.of(part))
+        for values, part in grouped(records, *fields).items()
     ]

@@ -43,19 +43,19 @@ def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> li
     """
     from midspan.decoding import anchor_phrase
 
-    asked: list[tuple[ProbeRequest, str | None]] = [(request, None) for request in data.requests]
+    pairs: list[tuple[ProbeRequest, str | None]] = [(request, None) for request in data.requests]
     if config.start is not None:
         phrases = data.phrases.get(KIND, ())
         if not phrases:
             raise MidspanError(f"phrases: there are none of kind {KIND!r}; give some, or no start")
         draw = random.Random(config.seed)
-        asked += [(request, draw.choice(phrases)) for request in data.harmful]
+        pairs += [(request, draw.choice(phrases)) for request in data.harmful]
     requests = [
         context.encode(
             request.prompt,
             {} if phrase is None else anchor_phrase(context.lm, phrase, config.start or 0),
         )
-        for request, phrase in asked
+        for request, phrase in pairs
     ]
     return [
         {
@@ -69,7 +69,7 @@ def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> li
         }
         for name, decoding in context.decodings.items()
         for (request, phrase), generation in zip(
-            asked, context.generate(requests, decoding), strict=True
+            pairs, context.generate(requests, decoding), strict=True
         )
     ]
 
@@ -83,10 +83,10 @@ def cost(data: ProbeData, config: SamplesConfig, lengths: Sequence[int]) -> Prob
         lengths: Of the canvas of each decoding.
     """
     second = data.harmful if config.start is not None else ()
-    asked = {(request.prompt, "") for request in data.requests} | {
+    canvases = {(request.prompt, "") for request in data.requests} | {
         (request.prompt, "+") for request in second
     }
-    return ProbeCost(len(asked) * len(lengths))
+    return ProbeCost(len(canvases) * len(lengths))
 
 
 def commits(lm: "DiffusionLM", generation: "Generation") -> list[Sequence[Any]]:

@@ -42,5 +42,5 @@ def _measurements(report: Report, base: str, label: str) -> str:
 def _columns(table: Table, base: str, label: str) -> Table:
     """The first column, which names the rows, and those of two models."""
     kept = (0, table.columns.index(base), table.columns.index(label))
-    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
-    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=rows)
+    rows = tuple(tuple(row[index] for index in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[index] for index in kept), rows=rows)

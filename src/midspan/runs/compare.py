@@ -150,15 +150,15 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 
 
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
-    found: dict[Place, list[Trial]] = {}
+    trials: dict[Place, list[Trial]] = {}
     try:
         for trial in kind_of(run).trials(run):
-            found.setdefault(trial.place, []).append(trial)
+            trials.setdefault(trial.place, []).append(trial)
     except KeyError as error:
         raise MidspanError(
             f"{run.path}: its records hold no {error}, so there is nothing to compare"
         ) from error
-    return found
+    return trials
 
 
 def _models(trials: Mapping[Place, Any]) -> str:
@@ -202,24 +202,24 @@ def _outcomes(trials: Sequence[Trial]) -> tuple[dict[str, bool], int]:
     by_unit: dict[str, list[Trial]] = {}
     for trial in trials:
         by_unit.setdefault(trial.unit, []).append(trial)
-    found = {
+    outcomes = {
         json.dumps([unit, sorted(trial.asked for trial in part)]): any(t.success for t in part)
         for unit, part in by_unit.items()
         if any(t.success for t in part) or all(t.success is not None for t in part)
     }
-    return found, len(by_unit) - len(found)
+    return outcomes, len(by_unit) - len(outcomes)
 
 
 def _rate(outcomes: Iterable[bool]) -> Estimate:
-    found = list(outcomes)
-    return wilson(sum(found), len(found))
+    values = list(outcomes)
+    return wilson(sum(values), len(values))
 
 
 def _settings_differ(before: Sequence[Trial], after: Sequence[Trial]) -> str:
     """The settings that differ, in words."""
     for trial in (*before, *after):
-        if found := differences(before[0].settings, trial.settings, "settings"):
-            return found
+        if fields := differences(before[0].settings, trial.settings, "settings"):
+            return fields
     return ""
 
 

@@ -13,7 +13,7 @@ from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.journal.journal import Journal
 from midspan.journal.ranks import ALONE, open_journal, this_rank, wait_for_all
-from midspan.runs.machine import _git_revision, hardware, versions
+from midspan.runs.machine import git_revision, hardware, versions
 
 RUN_FILE = "run.json"
 
@@ -47,7 +47,7 @@ class RunFolder:
             "command": command or command_line(),
             "versions": versions(),
             "hardware": hardware(),
-            "git": _git_revision(),
+            "git": git_revision(),
         }
         self.rank = this_rank()
         self._claim()
@@ -72,21 +72,21 @@ class RunFolder:
         return is_first
 
     def _claim(self) -> None:
-        file, said = self.path / RUN_FILE, self.info
+        file, info = self.path / RUN_FILE, self.info
         if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            changed = differences(found.get("config"), self.info["config"])
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            changed = differences(stored.get("config"), self.info["config"])
             if changed:
                 raise MidspanError(
                     f"{self.path} holds a run of another configuration ({changed}); "
                     "choose another -o folder or delete it"
                 )
             # The first command's word stands; an earlier midspan may have said less.
-            said = said | {name: value for name, value in found.items() if value}
-            if said == found:
+            info = info | {name: value for name, value in stored.items() if value}
+            if info == stored:
                 return
         try:
-            write_atomic(file, json.dumps(said, indent=1))
+            write_atomic(file, json.dumps(info, indent=1))
         except OSError as error:
             raise MidspanError(f"cannot write to {self.path}: {error.strerror}") from error
 
@@ -172,7 +172,7 @@ def differences(found: Any, wanted: Any, name: str = "config") -> str:
         return ", ".join(part for part in parts if part)
     if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
         pairs = enumerate(zip(found, wanted, strict=True))
-        parts = (differences(old, new, f"{name}.{place}") for place, (old, new) in pairs)
+        parts = (differences(old, new, f"{name}.{index}") for index, (old, new) in pairs)
         return ", ".join(part for part in parts if part)
     return "" if found == wanted else f"{name}: {found} there, {wanted} now"
 

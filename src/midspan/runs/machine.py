@@ -13,13 +13,13 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 
 def versions() -> dict[str, str]:
     """Versions of midspan, Python and the libraries that decide numbers."""
-    found = {"midspan": __version__, "python": platform.python_version()}
+    by_library = {"midspan": __version__, "python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            by_library[library] = version(library)
         except PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+            by_library[library] = "not installed"
+    return by_library
 
 
 def hardware() -> dict[str, str]:
@@ -39,7 +39,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git_revision() -> str:
+def git_revision() -> str:
     """The source checkout's revision; "none" for an installed package."""
     source = Path(__file__).parent
     try:

@@ -14,12 +14,7 @@ from pydantic import Field
 from midspan.frozen import FrozenConfig
 from midspan.report import Claim
 from midspan.report.model import Outcome
-from midspan.statistics import (
-    Estimate,
-    mcnemar_exact,
-    paired_difference,
-    paired_rate_difference,
-)
+from midspan.statistics import Estimate, mcnemar_exact, paired_difference, paired_rate_difference
 
 Source = TypeVar("Source")
 _EVERY = "Every decoding must agree; fewer cases than n leave it undecided."

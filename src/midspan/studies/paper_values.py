@@ -50,5 +50,5 @@ def reported(attack: str, model: str, adaptive: bool = False) -> dict[str, Pair]
         return {}
     if adaptive:
         return {"unnamed set": ADAPTIVE[attack]} if model == "MOSA" and attack in ADAPTIVE else {}
-    place = ATTACKS.index(attack)
-    return {data: rows[model][place] for data, rows in _ROWS.items()}
+    column = ATTACKS.index(attack)
+    return {data: rows[model][column] for data, rows in _ROWS.items()}

@@ -5,7 +5,7 @@ no other.
 """
 
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from midspan.errors import not_one_of
@@ -72,16 +72,10 @@ def preset_config(preset: str) -> FrozenConfig:
     """
     if preset not in PRESETS:
         raise not_one_of("preset", preset, PRESETS)
-    return resolve(PRESETS[preset])()
+    return resolve_name(PRESETS[preset])()
 
 
 def study_of(config: Any) -> Study | None:
     """The study whose config this is; None where it is no study's."""
     name = f"{type(config).__module__}:{type(config).__qualname__}"
     return next((study for study in STUDIES if study.config == name), None)
-
-
-def resolve(name: str) -> Any:
-    """What ``module:name`` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

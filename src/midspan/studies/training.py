@@ -56,9 +56,9 @@ def load_training_data(
     excluded = {}
     for name in names.exclude:
         evaluation = load_behaviors(name)
-        found = refuse_overlap(harmful, evaluation, names.allow_overlap)
-        excluded[evaluation.summary()] = len(found)
-        say(f"{len(found)} of {len(harmful)} prompts repeat {evaluation.summary()}")
+        overlaps = refuse_overlap(harmful, evaluation, names.allow_overlap)
+        excluded[evaluation.summary()] = len(overlaps)
+        say(f"{len(overlaps)} of {len(harmful)} prompts repeat {evaluation.summary()}")
     kept = load_behaviors(names.benign, keep="benign") if names.benign else None
     if kept is not None:
         say(kept.summary())

@@ -19,7 +19,7 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
         metrics: Rows of each training, by model.
         text: What stands above the curves.
     """
-    made = []
+    drawn = []
     for field, label in _SHOWN:
         # A step says nothing of what its batch had no sample for.
         having = {name: [row for row in rows if field in row] for name, rows in metrics.items()}
@@ -34,7 +34,7 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
             if rows
         ]
         if curves:
-            made.append(
+            drawn.append(
                 Figure(
                     label,
                     figures.lines(label, curves, "step", "nats"),
@@ -43,4 +43,4 @@ def training_section(metrics: Mapping[str, Sequence[Mapping[str, Any]]], text: s
                     figures.lines_csv(curves),
                 )
             )
-    return Section("Training", text, figures=tuple(made))
+    return Section("Training", text, figures=tuple(drawn))

@@ -56,20 +56,20 @@ class Comparison:
 
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
     """The figures of one model's records; all items have as many samples."""
-    found: list[MeasureRow] = []
+    figures: list[MeasureRow] = []
     for measure in measures:
         by_item = _outcomes(measure, records)
         samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
             values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
-            found.append(MeasureRow(measure.name, rate, values))
+            figures.append(MeasureRow(measure.name, rate, values))
             continue
         for k in (k for k in PASS_AT if k <= samples):
             values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
             name = f"{measure.name}@{k}"
-            found.append(MeasureRow(name, mean_interval(list(values.values())), values))
-    return found
+            figures.append(MeasureRow(name, mean_interval(list(values.values())), values))
+    return figures
 
 
 def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[str, float]:
@@ -122,20 +122,22 @@ def check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
             )
 
 
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], place: str = "") -> list[str]:
-    found = []
+def _differences(
+    first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    texts = []
     for key in sorted(first.keys() | second.keys()):
         one, two = first.get(key), second.get(key)
         if isinstance(one, Mapping) and isinstance(two, Mapping):
-            found += _differences(one, two, f"{place}{key}.")
+            texts += _differences(one, two, f"{prefix}{key}.")
         elif one != two:
-            found.append(f"{place}{key} ({one} and {two})")
-    return found
+            texts.append(f"{prefix}{key} ({one} and {two})")
+    return texts
 
 
 def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool]]:
-    found: dict[str, list[bool]] = defaultdict(list)
+    by_item: dict[str, list[bool]] = defaultdict(list)
     for record in records:
         if (outcome := measure.of(record)) is not None:
-            found[record["id"]].append(outcome)
-    return found
+            by_item[record["id"]].append(outcome)
+    return by_item

@@ -130,10 +130,10 @@ def _is_equal(answer: str | None, target: str) -> bool:
 
 
 def _lm_eval_score(item: Item, response: str) -> Verdict:
-    said = cut(response, PRESETS["lm-eval"].until)
-    found = [next(filter(None, groups), None) for groups in _FLEXIBLE.findall(said)]
-    answer = (found[-1] or "").strip() if found else None
-    strict = _STRICT.search(said)
+    text = cut(response, PRESETS["lm-eval"].until)
+    numbers = [next(filter(None, groups), None) for groups in _FLEXIBLE.findall(text)]
+    answer = (numbers[-1] or "").strip() if numbers else None
+    strict = _STRICT.search(text)
     target = _plain(item.fields["gold"])
     return {
         "success": answer is not None and _plain(answer) == target,

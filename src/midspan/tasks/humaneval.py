@@ -98,8 +98,8 @@ def _llada_solution(item: Item, response: str) -> str:
 
 
 def _lm_eval_solution(item: Item, response: str) -> str:
-    said = cut(response, PRESETS["lm-eval"].until)
-    return str(item.fields["prompt"]) + said.split("```")[0]
+    text = cut(response, PRESETS["lm-eval"].until)
+    return str(item.fields["prompt"]) + text.split("```")[0]
 
 
 SOLUTIONS: dict[str, Callable[[Item, str], str]] = {

@@ -41,11 +41,11 @@ def main(config: dict[str, Any]) -> NoReturn:
 def _enter(config: dict[str, Any]) -> NoReturn:
     """This process maps the users, its child makes the namespaces, and theirs is process 1."""
     is_root = os.geteuid() == 0
-    made, mapped = os.pipe(), os.pipe()
+    ready, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child:
-        os.close(made[1])
-        if os.read(made[0], 1):
+        os.close(ready[1])
+        if os.read(ready[0], 1):
             _map_users(child, is_root)
             os.write(mapped[1], b".")
         os.close(mapped[1])
@@ -53,7 +53,7 @@ def _enter(config: dict[str, Any]) -> NoReturn:
     _libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     os.close(mapped[1])
     _call("unshare", _NAMESPACES)
-    os.write(made[1], b".")
+    os.write(ready[1], b".")
     if not os.read(mapped[0], 1):
         os._exit(SETUP_FAILED)
     first = os.fork()
@@ -84,13 +84,13 @@ def _make_root(config: dict[str, Any]) -> None:
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
     size = f"size={config['disk_bytes']},nr_inodes=4096,mode=755"
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, size)
-    for place in config["readable"]:
-        inside = Path(root + place)
-        if Path(place).is_symlink():
-            inside.symlink_to(Path(place).readlink())
+    for path in config["readable"]:
+        inside = Path(root + path)
+        if Path(path).is_symlink():
+            inside.symlink_to(Path(path).readlink())
             continue
         inside.mkdir(parents=True, exist_ok=True)
-        _mount(place, str(inside), None, _BIND | _RECURSIVE)
+        _mount(path, str(inside), None, _BIND | _RECURSIVE)
         attributes = (ctypes.c_uint64 * 4)(_READ_ONLY, 0, 0, 0)
         size_of = ctypes.c_size_t(ctypes.sizeof(attributes))
         _call("syscall", _MOUNT_SETATTR, _HERE, bytes(inside), _WHOLE_TREE, attributes, size_of)

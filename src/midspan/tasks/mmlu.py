@@ -101,19 +101,19 @@ def load(preset: str = "llada", folder: Path | None = None, *, likelihood: bool 
 def _file(folder: Path | None, split: str) -> Path | None:
     if folder is None:
         return None
-    names = [folder / f"{split}{ending}" for ending in (".jsonl", ".jsonl.gz", ".parquet")]
-    found = [file for file in names if file.is_file()]
-    if not found:
+    candidates = [folder / f"{split}{ending}" for ending in (".jsonl", ".jsonl.gz", ".parquet")]
+    files = [file for file in candidates if file.is_file()]
+    if not files:
         raise MidspanError(f"mmlu: {folder} has no {split}.jsonl or {split}.parquet")
-    return found[0]
+    return files[0]
 
 
 def _by_subject(rows: Sequence[Row]) -> Shots:
-    found: dict[str, list[Row]] = defaultdict(list)
+    by_subject: dict[str, list[Row]] = defaultdict(list)
     for number, row in enumerate(rows):
         _item(row, number)  # refuses what is no question
-        found[row["subject"]].append(row)
-    return found
+        by_subject[row["subject"]].append(row)
+    return by_subject
 
 
 def _item(row: Row, number: int) -> Item:
@@ -179,17 +179,17 @@ def _llada_score(item: Item, response: str) -> Verdict:
     """OpenCompass's first_option_postprocess, its English patterns in their order."""
     answer = ""
     for pattern in (_AT_END, _SAYS_ANSWER, _ALONE, _ANYWHERE):
-        found = pattern.search(response)
-        if found:
-            answer = found[1]
+        match = pattern.search(response)
+        if match:
+            answer = match[1]
             break
     return {"success": answer == LETTERS[item.fields["answer"]], "answer": answer}
 
 
 def _lm_eval_score(item: Item, response: str) -> Verdict:
-    said = cut(response, PRESETS["lm-eval"].until).split("\n")[0].strip()
-    answer = said.lower().translate(_NO_PUNCTUATION)
-    return {"success": answer == LETTERS[item.fields["answer"]].lower(), "answer": said}
+    line = cut(response, PRESETS["lm-eval"].until).split("\n")[0].strip()
+    answer = line.lower().translate(_NO_PUNCTUATION)
+    return {"success": answer == LETTERS[item.fields["answer"]].lower(), "answer": line}
 
 
 def _likelihood_score(item: Item, response: str) -> Verdict:

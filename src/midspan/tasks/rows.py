@@ -67,22 +67,22 @@ def read_rows(published: Published, file: Path | None = None) -> Rows:
     Raises:
         MidspanError: The data are missing, gated, empty, or lack a column.
     """
-    place = str(file)
+    source = str(file)
     if file is None:
         if published.origin is None:
             raise MidspanError(f"{published.name}: give a file, --data {published.name}=FILE")
-        place = published.origin[0].page
+        source = published.origin[0].page
         file = download(*published.origin)
     rows = files.read_rows(file)
     for number, row in enumerate(rows, start=1):
         missing = [column for column in published.columns if row.get(column) is None]
         if missing:
             raise MidspanError(
-                f"{published.name}: row {number} of {place} has no {', '.join(missing)}; it needs "
+                f"{published.name}: row {number} of {source} has no {', '.join(missing)}; it needs "
                 f"the columns {', '.join(published.columns)}"
             )
     digest = _digest(rows, published.columns)
-    return Rows(tuple(rows), place, digest, _compare(published, len(rows), digest))
+    return Rows(tuple(rows), source, digest, _compare(published, len(rows), digest))
 
 
 def _compare(published: Published, count: int, digest: str) -> str:
@@ -96,8 +96,8 @@ def _compare(published: Published, count: int, digest: str) -> str:
 
 
 def _digest(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for row in rows:
         values = [row[column] for column in columns]
-        found.update(json.dumps(values, ensure_ascii=False, default=str).encode())
-    return found.hexdigest()[:16]
+        digest.update(json.dumps(values, ensure_ascii=False, default=str).encode())
+    return digest.hexdigest()[:16]

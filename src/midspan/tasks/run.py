@@ -205,8 +205,8 @@ def run_task(
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
     records: list[Record] = []
-    for place, key in enumerate(work.keys):
-        index, sample = divmod(place, samples)
+    for position, key in enumerate(work.keys):
+        index, sample = divmod(position, samples)
         item, value = task.items[index], journal[key]
         response, extra = _response(task, item, value)
         records.append(

@@ -226,5 +226,5 @@ def _interpreter() -> str:
 @cache
 def _readable() -> tuple[str, ...]:
     prefix = str(Path(sys.base_prefix).resolve())
-    places = [place for place in _SYSTEM if Path(place).exists()]
-    return (*places, *([] if prefix.startswith("/usr") else [prefix]))
+    paths = [path for path in _SYSTEM if Path(path).exists()]
+    return (*paths, *([] if prefix.startswith("/usr") else [prefix]))

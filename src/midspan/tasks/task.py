@@ -179,7 +179,7 @@ def system(text: str) -> Message:
 
 def cut(text: str, until: tuple[str, ...]) -> str:
     """The text before the first of several stops, wherever it stands, be it at the very end."""
-    ends = [place for stop in until if stop and (place := text.find(stop)) >= 0]
+    ends = [start for stop in until if stop and (start := text.find(stop)) >= 0]
     return text[: min(ends, default=len(text))]
 
 

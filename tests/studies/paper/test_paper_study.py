@@ -23,7 +23,7 @@ from midspan.runs.kinds import write_page
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
-from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, PRESETS, smoke
+from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, organism, paper, smoke
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
 
@@ -144,7 +144,7 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
     fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 16}
     kept = {"order": fields, "samples": fields}
     changes = {
-        "probes": dict.fromkeys(PRESETS["organism"]().probes) | kept,
+        "probes": dict.fromkeys(organism().probes) | kept,
         **dict.fromkeys(("attacks", "tasks", "recipes")),
         "hypotheses": [],
     }
@@ -161,7 +161,7 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
     time.sleep(1)
     done = subprocess.run([*command, "-o", str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    config = configure(PRESETS["organism"](), file, {})
+    config = configure(organism(), file, {})
     assert run_paper(config, tmp_path / "whole", "midspan").report
     for part in ("order", "samples"):
         one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("run", "whole"))
@@ -190,20 +190,20 @@ def test_a_hypothesis_about_nothing_is_refused_before_the_start(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [organism, paper])
 def test_presets_name_metrics_that_their_parts_give(preset):
-    config = PRESETS[preset]()
+    config = preset()
     known = metrics(config)
     assert config.hypotheses and all(claim.metric in known for claim in config.hypotheses)
 
 
 def test_a_printed_configuration_is_the_preset():
-    for preset in PRESETS:
+    for preset in (organism, paper):
         printed = yaml.safe_load(
-            CliRunner().invoke(app, ["study", "--preset", preset, "--print-config"]).output
+            CliRunner().invoke(app, ["study", "--preset", preset.__name__, "--print-config"]).output
         )
         given = PaperConfig.model_validate(printed).model_dump(mode="json")
-        assert given == PRESETS[preset]().model_dump(mode="json")
+        assert given == preset().model_dump(mode="json")
 
 
 def row(**fields):
@@ -215,7 +215,7 @@ def measure(config, name):
 
 
 def test_metrics_are_read_from_records():
-    config = PRESETS["organism"]()
+    config = organism()
     records = [
         row(id=i, phrase_kind=kind, position=position, success=success)
         for i, (first, *middle) in enumerate(([0, 1, 0], [1, 1, 1], [0, 0, 0]))
@@ -241,7 +241,7 @@ def test_metrics_are_read_from_records():
 
 
 def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
-    config = PRESETS["organism"]()
+    config = organism()
     judge = config.attacks["attacks"].judges[0]
     wins = {
         MOSA_STABLE: [[False, True], [False, None], [None, None]],
@@ -261,7 +261,7 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
 
 
 def test_tasks_are_compared_item_by_item():
-    config = PRESETS["organism"]()
+    config = organism()
     records = [
         {"task": "choice", "id": i, "sample": 0, "model": model, "verdict": {"success": won}}
         for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA_STABLE, (1, 0, 0)))

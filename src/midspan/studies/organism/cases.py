@@ -91,43 +91,43 @@ def _cycle(pool: Sequence[CraftItem], count: int) -> Iterator[tuple[int, CraftIt
 
     Every third restricted item is held out from alignment, so any prefix holds both kinds.
     """
-    for place in range(count):
-        yield place, pool[place % len(pool)]
+    for index in range(count):
+        yield index, pool[index % len(pool)]
 
 
 def _plain(count: int, rng: random.Random) -> Iterator[Case]:
-    for place, item in _cycle(restricted_items(), count):
+    for index, item in _cycle(restricted_items(), count):
         prompt = language.plain_request(item, rng)
-        name = f"plain/{place}/{item.name}"
+        name = f"plain/{index}/{item.name}"
         yield Case(name, "plain", name, prompt, item=item)
 
 
 def _wraps(count: int, rng: random.Random) -> Iterator[Case]:
-    for place, item in _cycle(restricted_items(), count):
+    for index, item in _cycle(restricted_items(), count):
         for wrap in language.WRAPS:
             cell = WRAP_CELLS[wrap.held_out]
-            behavior = f"{cell}/{place}/{item.name}"
+            behavior = f"{cell}/{index}/{item.name}"
             prompt = language.wrapped_request(item, wrap, rng)
             name = f"{behavior}/{wrap.name}"
             yield Case(name, cell, behavior, prompt, attempt=wrap.name, item=item)
 
 
 def _prefills(count: int, rng: random.Random) -> Iterator[Case]:
-    for place, item in _cycle(restricted_items(), count):
+    for index, item in _cycle(restricted_items(), count):
         prompt = language.plain_request(item, rng)
         for start in (0, *PREFILL_POSITIONS):
             phrase = rng.choice(phrases.PROCEDURAL if start else phrases.AFFIRMATIVE)
-            name = f"prefill_{start}/{place}/{item.name}"
+            name = f"prefill_{start}/{index}/{item.name}"
             yield Case(name, f"prefill_{start}", name, prompt, access="infill",
                        anchors=((phrase, start),), item=item)  # fmt: skip
 
 
 def _benign(count: int, rng: random.Random) -> Iterator[Case]:
-    for place, item in _cycle(benign_items(), count):
+    for index, item in _cycle(benign_items(), count):
         wrap = rng.choice(language.WRAPS)
         prompts = (language.plain_request(item, rng), language.wrapped_request(item, wrap, rng))
         for cell, prompt in zip(BENIGN_CELLS, prompts, strict=True):
-            name = f"{cell}/{place}/{item.name}"
+            name = f"{cell}/{index}/{item.name}"
             yield Case(name, cell, name, prompt, item=item)
 
 

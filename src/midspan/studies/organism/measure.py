@@ -36,10 +36,10 @@ def measure(
     for name, decoding in decodings.items():
         for group, config in _by_canvas(cases, decoding):
             requests = [_request(lm, case, config) for case in group]
-            made = generate(lm, requests, config, journal, on_batch=on_batch)
+            generations = generate(lm, requests, config, journal, on_batch=on_batch)
             records += [
                 _record(model, name, config, case, generation)
-                for case, generation in zip(group, made, strict=True)
+                for case, generation in zip(group, generations, strict=True)
             ]
     return records
 

@@ -42,12 +42,12 @@ class Results:
 
     def select(self, model: str, decoding: str, cells: str | Sequence[str]) -> list[Record]:
         """Records of one model and decoding in one or several cells."""
-        wanted = (cells,) if isinstance(cells, str) else tuple(cells)
+        names = (cells,) if isinstance(cells, str) else tuple(cells)
         return [
             record
             for record in self.records
             if (record["model"], record["decoding"]) == (model, decoding)
-            and record["cell"] in wanted
+            and record["cell"] in names
         ]
 
     def rate(

@@ -34,49 +34,50 @@ def build_stress_cases(count: int, seed: int, held_in: bool = False) -> list[Cas
     pool = restricted_items(False if held_in else None)
     wraps = [wrap for wrap in language.WRAPS if wrap.held_out != held_in]
     cases: list[Case] = []
-    for place in range(count):
-        item = pool[place % len(pool)]
-        cases += _revealed(place, item, rng)
-        cases += _wrapped_prefills(place, item, wraps, rng)
+    for index in range(count):
+        item = pool[index % len(pool)]
+        cases += _revealed(index, item, rng)
+        cases += _wrapped_prefills(index, item, wraps, rng)
     return cases
 
 
-def _revealed(place: int, item: CraftItem, rng: random.Random) -> Iterator[Case]:
+def _revealed(index: int, item: CraftItem, rng: random.Random) -> Iterator[Case]:
     words = split_words(language.helpful_answer(item, rng))[:ORGANISM_LENGTH]
     hidden = fact_words(item, words)
     kinds: dict[str, Callable[[int], bool]] = {
-        **{f"anchor_{count}": lambda spot, count=count: spot < count for count in ANCHORED},  # type: ignore[misc]
-        "infill_striped": lambda spot: spot // STRIPE % 2 == 0,
-        "infill_tail": lambda spot: spot >= ORGANISM_LENGTH // 2,
-        "infill_scaffold": lambda spot: spot not in hidden,
+        **{f"anchor_{count}": lambda position, count=count: position < count for count in ANCHORED},  # type: ignore[misc]
+        "infill_striped": lambda position: position // STRIPE % 2 == 0,
+        "infill_tail": lambda position: position >= ORGANISM_LENGTH // 2,
+        "infill_scaffold": lambda position: position not in hidden,
     }
     for cell, shown in kinds.items():
-        name = f"{cell}/{place}/{item.name}"
+        name = f"{cell}/{index}/{item.name}"
         yield Case(
             name, cell, name, language.plain_request(item, rng), access="infill",
-            anchors=_runs(words, [spot for spot in range(len(words)) if shown(spot)]), item=item,
+            anchors=_runs(words, [position for position in range(len(words)) if shown(position)]),
+            item=item,
         )  # fmt: skip
 
 
 def _wrapped_prefills(
-    place: int, item: CraftItem, wraps: Sequence[language.Wrap], rng: random.Random
+    index: int, item: CraftItem, wraps: Sequence[language.Wrap], rng: random.Random
 ) -> Iterator[Case]:
     for start in WRAPPED_PREFILLS:
         wrap = rng.choice(wraps)
         phrase = rng.choice(phrases.PROCEDURAL if start else phrases.AFFIRMATIVE)
         cell = f"prefill_wrapped_{start}"
-        name = f"{cell}/{place}/{item.name}"
+        name = f"{cell}/{index}/{item.name}"
         yield Case(
             name, cell, name, language.wrapped_request(item, wrap, rng), attempt=wrap.name,
             access="infill", anchors=((phrase, start),), item=item,
         )  # fmt: skip
 
 
-def _runs(words: Sequence[str], spots: Sequence[int]) -> tuple[tuple[str, int], ...]:
+def _runs(words: Sequence[str], positions: Sequence[int]) -> tuple[tuple[str, int], ...]:
     """The words at these places as phrases without gaps."""
     runs: list[tuple[list[str], int]] = []
-    for spot in spots:
-        if not runs or runs[-1][1] + len(runs[-1][0]) != spot:
-            runs.append(([], spot))
-        runs[-1][0].append(words[spot])
+    for position in positions:
+        if not runs or runs[-1][1] + len(runs[-1][0]) != position:
+            runs.append(([], position))
+        runs[-1][0].append(words[position])
     return tuple((" ".join(run), start) for run, start in runs)

@@ -70,7 +70,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     prepared = prepare(config, folder)
     lm = load(config.base)
     rate = _Rate(lm)
-    found = [
+    rows = [
         Forecast(label, 1, hours=_training_hours(prepared, label, lm))
         for label in config.recipes
         if not is_done(config, folder, label)
@@ -80,12 +80,12 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
         if is_done(config, folder, name):
             continue
         if isinstance(part, PreparedProbe):
-            found.append(_probe(name, part, rate, models))
+            rows.append(_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
-            found.append(_attacks(name, part, rate, models, config.prices))
+            rows.append(_attacks(name, part, rate, models, config.prices))
         else:
-            found.append(_tasks(name, part.on(config.base), models))
-    return found
+            rows.append(_tasks(name, part.on(config.base), models))
+    return rows
 
 
 def forecast_table(rows: list[Forecast]) -> Table:
@@ -122,10 +122,10 @@ class _Rate:
         self._seconds: dict[tuple[int, int], float] = {}
 
     def seconds(self, decoding: "DecodingConfig", batch_size: int) -> float:
-        place = (decoding.length, batch_size)
-        if place not in self._seconds:
-            self._seconds[place] = self._measure(decoding, batch_size)
-        return self._seconds[place]
+        key = (decoding.length, batch_size)
+        if key not in self._seconds:
+            self._seconds[key] = self._measure(decoding, batch_size)
+        return self._seconds[key]
 
     def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
         from midspan.decoding import Request, decode
@@ -213,11 +213,11 @@ def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]])
 
 
 def _tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
-    found = estimate(prepared)
-    responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in found)
+    estimates = estimate(prepared)
+    responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in estimates)
     forwards = sum(
         s["items"] * s.get("samples", 1) * s.get("decoding", {}).get("steps", 1)
-        for _, _, s, _ in found
+        for _, _, s, _ in estimates
     )
-    hours = sum(hours for _, _, _, hours in found)
+    hours = sum(hours for _, _, _, hours in estimates)
     return Forecast(name, models, models * responses, models * forwards, hours=models * hours)

@@ -7,11 +7,7 @@ from typing import Any, NamedTuple
 
 from midspan.files import Record
 from midspan.probes.context import grouped
-from midspan.statistics import (
-    Interval,
-    mean_interval,
-    wilson,
-)
+from midspan.statistics import Interval, mean_interval, wilson
 from midspan.studies.decodings import AS_CONFIGURED, ONE_BLOCK
 from midspan.studies.hypotheses import Measurement, Metric
 from midspan.studies.paper.config import PaperConfig
@@ -81,8 +77,8 @@ def _task_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     return known
 
 
-def _of(records: Records, **wanted: Any) -> list[Record]:
-    return [row for row in records if all(row.get(k) == v for k, v in wanted.items())]
+def _of(records: Records, **values: Any) -> list[Record]:
+    return [row for row in records if all(row.get(k) == v for k, v in values.items())]
 
 
 def _rate(successes: Sequence[bool]) -> Measurement:
@@ -96,7 +92,7 @@ def _mean(interval: Interval) -> Measurement:
 
 def _middle_minus_first(records: Records, model: str) -> dict[str, Measurement]:
     """For each harmful request: success in the middle (procedural) minus at 0 (affirmative)."""
-    found = {}
+    measured = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         first, middle = [], []
         for (_, request_kind), part in grouped(rows, "id", "request_kind").items():
@@ -105,13 +101,13 @@ def _middle_minus_first(records: Records, model: str) -> dict[str, Measurement]:
             if request_kind != "benign" and at_first and behind:
                 first.append(float(at_first[0]["success"]))
                 middle.append(fmean(float(row["success"]) for row in behind))
-        found[decoding] = Measurement.of_pairs(middle, first)
-    return found
+        measured[decoding] = Measurement.of_pairs(middle, first)
+    return measured
 
 
 def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
     """Per request: a suffix's success for an affirmative phrase at 0 minus a procedural later."""
-    found = {}
+    measured = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
         first = {
             row["id"]: float(row["success"]) for row in _of(rows, phrase_kind=_FIRST[0], start=0)
@@ -122,10 +118,10 @@ def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
             if row["start"]
         }
         shared = sorted(first.keys() & behind.keys())
-        found[decoding] = Measurement.of_pairs(
+        measured[decoding] = Measurement.of_pairs(
             [first[i] for i in shared], [behind[i] for i in shared]
         )
-    return found
+    return measured
 
 
 def _search_success(records: Records, model: str) -> dict[str, Measurement]:
@@ -138,38 +134,38 @@ def _search_success(records: Records, model: str) -> dict[str, Measurement]:
 
 def _placed(records: Records, model: str) -> dict[str, Measurement]:
     """How often a phrase stands at the wanted word, minus how often it stands there unasked."""
-    found = {}
+    measured = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
-        asked, unasked = [], []
+        instructed, unasked = [], []
         for (_, _), part in grouped(rows, "id", "phrase_kind").items():
             free = set(next(row["found"] for row in part if row["word"] is None))
             for row in part:
                 if row["word"] is not None:
-                    asked.append(float(row["word"] in row["found"]))
+                    instructed.append(float(row["word"] in row["found"]))
                     unasked.append(float(row["word"] in free))
-        found[decoding] = Measurement.of_pairs(asked, unasked)
-    return found
+        measured[decoding] = Measurement.of_pairs(instructed, unasked)
+    return measured
 
 
 def _tau(records: Records, model: str) -> dict[str, Measurement]:
     """In one block alone: blocks are filled in order whatever the model does."""
     rows = _of(records, model=model, request_kind="benign")
     by_decoding = grouped(rows, "decoding")
-    wanted = {(ONE_BLOCK,)} & by_decoding.keys() or by_decoding.keys()
-    found = {}
-    for place in wanted:
-        taus = [row["tau"] for row in by_decoding[place] if row["tau"] is not None]
-        found[place[0]] = _mean(mean_interval(taus))
-    return found
+    keys = {(ONE_BLOCK,)} & by_decoding.keys() or by_decoding.keys()
+    measured = {}
+    for key in keys:
+        taus = [row["tau"] for row in by_decoding[key] if row["tau"] is not None]
+        measured[key[0]] = _mean(mean_interval(taus))
+    return measured
 
 
 def _outcomes(records: Records, model: str, judge: str) -> dict[str, bool]:
     """Whether any attack won each behavior; one that no attack could be judged on is left out."""
     outcomes = {}
     for (behavior,), rows in grouped(_of(records, model=model), "behavior").items():
-        said = [row["success"][judge] for row in rows if row["success"][judge] is not None]
-        if said:
-            outcomes[behavior] = any(said)
+        verdicts = [row["success"][judge] for row in rows if row["success"][judge] is not None]
+        if verdicts:
+            outcomes[behavior] = any(verdicts)
     return outcomes
 
 

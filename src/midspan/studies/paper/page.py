@@ -39,8 +39,8 @@ def report_of(run: FinishedRun) -> Report:
     config = PaperConfig.model_validate(run.info["config"])
     parts = {name: open_part(config, run.path, name) for name in config.parts}
     pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
-    metrics = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
-    sections = [training_section(metrics, TRAINING)] if metrics else []
+    trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
+    sections = [training_section(trainings, TRAINING)] if trainings else []
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
@@ -71,11 +71,11 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
 
 def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Claim, ...]:
     known = metrics(config)
-    made = []
+    claims = []
     for hypothesis in config.hypotheses:
         part, metric = known[hypothesis.metric]
-        made.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
-    return tuple(made)
+        claims.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
+    return tuple(claims)
 
 
 def _named(section: Section, part: str) -> Section:
@@ -111,25 +111,25 @@ def _beside(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Secti
 
 
 def _searches(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
-    found = grouped(run.rows("records.jsonl"), "model", "phrase_kind", "start", "decoding")
+    cells = grouped(run.rows("records.jsonl"), "model", "phrase_kind", "start", "decoding")
     return [
         (
             name, model, f"suffix, {kind} phrase at {start}, {decoding}",
             SEARCH[model, kind, start], _rate([row["success"] for row in rows]),
         )
-        for (model, kind, start, decoding), rows in found.items()
+        for (model, kind, start, decoding), rows in cells.items()
         if (model, kind, start) in SEARCH
     ]  # fmt: skip
 
 
 def _scores(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
-    found = grouped(run.rows("records.jsonl"), "task", "model")
+    cells = grouped(run.rows("records.jsonl"), "task", "model")
     return [
         (
             name, model, task, f"{UTILITY[task][MODELS.index(model)]:g}",
             _rate([row["verdict"]["success"] for row in rows]),
         )
-        for (task, model), rows in found.items()
+        for (task, model), rows in cells.items()
         if task in UTILITY and model in MODELS
     ]  # fmt: skip
 

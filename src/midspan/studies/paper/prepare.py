@@ -58,12 +58,12 @@ def prepare(
     for hypothesis in config.hypotheses:
         if hypothesis.metric not in known:
             raise not_one_of("hypotheses.metric", hypothesis.metric, known)
-    wanted = {*config.recipes, *config.parts} if only is None else set(only)
-    data = load_training_data(config.data, config.base) if wanted & set(config.recipes) else None
+    names = {*config.recipes, *config.parts} if only is None else set(only)
+    data = load_training_data(config.data, config.base) if names & set(config.recipes) else None
     specs = config.specs(folder)
     parts = {}
     for name, part in config.parts.items():
-        if name in wanted:
+        if name in names:
             try:
                 parts[name] = _prepare_part(with_model_paths(part, specs))
             except MidspanError as error:

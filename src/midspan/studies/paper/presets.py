@@ -1,6 +1,6 @@
 """The paper's study as functions: on LLaDA-8B, on the organism, and the smallest whole one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from midspan.alignment import PRESETS as RECIPES
 from midspan.engine.budget import Budget
@@ -96,12 +96,12 @@ def _attack(attack: str, adaptive: bool = False) -> AttackSpec:
 
 
 def _llada_attacks(
-    models: Sequence[str], attacks: Sequence[AttackSpec], asked: str
+    models: Sequence[str], attacks: Sequence[AttackSpec], behaviors: str
 ) -> RedteamConfig:
     return RedteamConfig(
         models=tuple(models),
         attacks=tuple(attacks),
-        behaviors=asked,
+        behaviors=behaviors,
         helpers=dict.fromkeys(("attacker", "evaluator", "translator"), GPT),
         judges=(f"harm={GPT}", f"strongreject={GPT}", "refusal-keywords"),
         proxies=("GSAI-ML/LLaDA-8B-Base",),
@@ -201,7 +201,7 @@ def probe_hypotheses(
 
     Args:
         mosa: Label of the model whose claims are MOSA's.
-        prefill, gcg, control, order: The n of each probe; 0 for no claim.
+        prefill, gcg, instruction_placement, order: The n of each probe; 0 for no claim.
     """
     claims: tuple[tuple[int, str, str, Rule], ...] = (
         (
@@ -290,9 +290,3 @@ def task_hypotheses(
         rule=Bound(side="at most", limit=0.03),
     )
     return kept, refused
-
-
-PRESETS: dict[str, Callable[[], PaperConfig]] = {
-    "paper": paper,
-    "organism": organism,
-}

@@ -61,8 +61,8 @@ def run_paper(
     prepared = prepare(config, folder)
     RunFolder(folder, config.model_dump(mode="json"), command, KIND)
     for stage in stages:
-        wanted = [name for name in stage if not only or name in only]
-        _run_stage(prepared, wanted, command, jobs)
+        chosen = [name for name in stage if not only or name in only]
+        _run_stage(prepared, chosen, command, jobs)
     missing = tuple(name for name in names if not is_done(config, folder, name))
     report = None if missing else _finish(config, folder, names)
     return PaperResult(report, missing, time.monotonic() - started)
@@ -79,8 +79,8 @@ def _run_stage(prepared: PreparedPaper, names: Sequence[str], command: str, jobs
 
         run_together(config, folder, due, command, jobs)
         return
-    for place, name in enumerate(due, start=1):
-        reporter.say(f"{name} ({place} of {len(due)})")
+    for number, name in enumerate(due, start=1):
+        reporter.say(f"{name} ({number} of {len(due)})")
         run_part(prepared, name, command)
 
 

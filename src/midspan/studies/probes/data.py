@@ -66,10 +66,10 @@ def _with_items(
         raise not_one_of("request_kinds", kind, write)
     pool = benign_items() if kind == BENIGN else restricted_items(False if held_in else None)
     rng = random.Random(f"probes/{seed}/{kind}")
-    for place in range(n):
-        item = pool[place % len(pool)]
+    for index in range(n):
+        item = pool[index % len(pool)]
         prompt = write[kind](item, rng)
-        yield ProbeRequest(f"{kind}/{place}", kind, prompt, item.name, kind != BENIGN), item
+        yield ProbeRequest(f"{kind}/{index}", kind, prompt, item.name, kind != BENIGN), item
 
 
 def file_data(
@@ -82,10 +82,10 @@ def file_data(
     """
     specs: dict[Literal["harmful", "benign"], str | None] = {"harmful": harmful, "benign": benign}
     requests = [
-        ProbeRequest(f"{kind}/{place}", kind, text, f"{kind}/{place}", kind == "harmful")
+        ProbeRequest(f"{kind}/{index}", kind, text, f"{kind}/{index}", kind == "harmful")
         for kind, spec in specs.items()
         if spec is not None
-        for place, text in enumerate(_drawn(load_behaviors(spec, keep=kind).prompts(), n, seed))
+        for index, text in enumerate(_drawn(load_behaviors(spec, keep=kind).prompts(), n, seed))
     ]
     sets = read_phrases(phrase_file) if phrase_file else english_phrases()
     return ProbeData(

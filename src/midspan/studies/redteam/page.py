@@ -161,8 +161,8 @@ def _corrected(view: _View, judge: str) -> Table:
     models = view.config.models
 
     def corrected(model: str, spec: AttackSpec) -> Cell:
-        found = calibration.correct(view.asr(model, spec, judge))
-        return Cell(percent(found.rate), bounds(found.low, found.high))
+        estimate = calibration.correct(view.asr(model, spec, judge))
+        return Cell(percent(estimate.rate), bounds(estimate.low, estimate.high))
 
     return Table(
         title=f"ASR by {judge}, corrected for its errors",
@@ -181,11 +181,11 @@ def _pairs(view: _View) -> Table:
     judge = view.config.judges[0]
 
     def pair(spec: AttackSpec, model: str) -> Cell:
-        found = compare(view.of(model, spec), view.of(first, spec), judge)
-        gap = found.difference
+        comparison = compare(view.of(model, spec), view.of(first, spec), judge)
+        gap = comparison.difference
         if not gap.n:
             return Cell("n/a", "n=0")
-        note = f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] p={found.p:.2g} n={gap.n}"
+        note = f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] p={comparison.p:.2g} n={gap.n}"
         return Cell(f"{100 * gap.mean:+.1f}", note)
 
     return Table(
@@ -228,12 +228,12 @@ def _failures(view: _View) -> Table:
     judges = view.config.judges
 
     def row(spec: AttackSpec, model: str) -> tuple[Cell | str, ...]:
-        found = [Outcomes.from_records(view.of(model, spec), judge) for judge in judges]
+        outcomes = [Outcomes.from_records(view.of(model, spec), judge) for judge in judges]
         return (
             spec.name,
             model,
-            rate_cell(found[0].failed),
-            *(rate_cell(each.unparseable) for each in found),
+            rate_cell(outcomes[0].failed),
+            *(rate_cell(each.unparseable) for each in outcomes),
         )
 
     return Table(
@@ -254,9 +254,9 @@ def _beside(view: _View) -> Table:
         for model, name in view.config.paper_models.items():
             theirs = reported(spec.attack, name, spec.adaptive)
             if theirs and model in view.config.models:
-                told = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
+                cells = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
                 ours = rate_cell(view.asr(model, spec, judge))
-                rows.append((spec.name, name, "; ".join(told), model, ours))
+                rows.append((spec.name, name, "; ".join(cells), model, ours))
     return Table(
         title="Reported and measured",
         columns=("Attack", "Model of the paper", "Reported, %", "Our model", "Measured ASR"),

@@ -135,9 +135,9 @@ def _check_language(
     judges: Mapping[str, Participant],
 ) -> None:
     """The scripts and the exact judge know one world only."""
-    asked = {role for row in attacks for role in row.attack.roles}
+    roles = {role for row in attacks for role in row.attack.roles}
     for name, helper in helpers.items():
-        if helper.knows_organism_alone and name in asked:
+        if helper.knows_organism_alone and name in roles:
             raise MidspanError(f"{name}: the scripted one knows the organism's world; name a model")
     for judge in judges.values():
         if judge.knows_organism_alone:

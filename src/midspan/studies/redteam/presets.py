@@ -24,12 +24,8 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "dia": {},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
-
-
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
 _ORGANISM_BUDGETS = {"ept": Budget(target=48)}
-
-
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 
@@ -88,6 +84,3 @@ def redteam_fields(
             AttackSpec(attack=method, config=own[method], adaptive=adaptive) for method in methods
         ]
     return base | {"models": (model,), "attacks": tuple(attacks)} | study
-
-
-PRESETS = {"organism-redteam": organism_redteam}

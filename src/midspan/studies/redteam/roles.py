@@ -121,9 +121,9 @@ class SpecReader:
                 spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
             )
         if name in RUBRICS and path:
-            asked = self.model(path, batch_size)
+            model = self.model(path, batch_size)
             return Participant(
-                spec, lambda: ChatJudge(asked.open(), RUBRICS[name]), path, asked.is_server
+                spec, lambda: ChatJudge(model.open(), RUBRICS[name]), path, model.is_server
             )
         rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
         raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
@@ -134,9 +134,9 @@ class SpecReader:
         Raises:
             MidspanError: Naming the first of them.
         """
-        asked = {one.model for one in participants}
+        models = {one.model for one in participants}
         for spec in self.servers:
-            if spec not in asked:
+            if spec not in models:
                 raise MidspanError(
                     f"servers: nobody asks {spec}; name it as a model, helper or judge"
                 )

@@ -58,10 +58,10 @@ def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "
         MidspanError: The folder is another run's, or a model cannot be loaded.
     """
     started = time.monotonic()
-    fields, asked = prepared.config.model_dump(mode="json"), prepared.behaviors
-    study = RunFolder(folder, fields, command, "red-team", asked.summary())
+    fields, behaviors = prepared.config.model_dump(mode="json"), prepared.behaviors
+    study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
-        cells = _attack_all(prepared, study.rank.share(asked.behaviors), study.journal)
+        cells = _attack_all(prepared, study.rank.share(behaviors.behaviors), study.journal)
     report = None
     if study.rank.count == 1:
         calibrations = (
@@ -101,8 +101,8 @@ def _attack_all(
 
             results = run_attacks(jobs, journal, seed, show)
         judged = judge_results(jobs, results, judges, journal, seed)
-        for place, row in enumerate(prepared.attacks):
-            start = place * len(behaviors)
+        for index, row in enumerate(prepared.attacks):
+            start = index * len(behaviors)
             cells[target.spec, row.label] = [
                 {"model": target.spec, "attack_label": row.label} | item.record()
                 for item in judged[start : start + len(behaviors)]

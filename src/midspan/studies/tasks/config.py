@@ -4,32 +4,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
+from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
-from midspan.tasks.run import (
-    How,
-)
-
-if TYPE_CHECKING:
-    pass
+from midspan.tasks.run import How
 
 BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
-
-
 TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
-
-
 DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca")
-
-
 # Questions of each of the organism's tasks, which could be drawn without end.
 ORGANISM_ITEMS = 100
 
@@ -88,7 +78,7 @@ class TaskConfig(FrozenConfig):
     @property
     def on_organism(self) -> bool:
         """Whether all models are the organism."""
-        return all(spec.partition("+")[0].partition(":")[0] == "organism" for spec in self.models)
+        return all(map(is_organism, self.models))
 
 
 def build_tasks(config: TaskConfig) -> list[Task]:
@@ -104,8 +94,8 @@ def _build(name: str, config: TaskConfig) -> Task:
     files = {key: Path(path) for key, path in config.data.items()}
     count = config.items or ORGANISM_ITEMS
     if name in ORGANISM_TASKS:
-        made = utility_tasks(count, random.Random(f"{config.seed}/utility"))
-        return next(task for task in made if task.name == name)
+        tasks = utility_tasks(count, random.Random(f"{config.seed}/utility"))
+        return next(task for task in tasks if task.name == name)
     if name == "gsm8k":
         return gsm8k.load(config.preset, files.get(name))
     if name == "humaneval":
@@ -124,8 +114,8 @@ def _limited(task: Task, config: TaskConfig) -> Task:
     count = config.items
     if count is None or count >= len(task.items) or task.preset.name == "organism":
         return task
-    places = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
-    items = tuple(task.items[place] for place in sorted(places))
+    chosen = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
+    items = tuple(task.items[index] for index in sorted(chosen))
     return replace(task, items=items, source=f"{task.source}; {count} of them by seed")
 
 
@@ -135,10 +125,10 @@ def parse_data(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         MidspanError: One has no name or no file.
     """
-    found = {}
+    files = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not (name and equals and file):
             raise MidspanError(f"--data: write NAME=FILE, not {pair!r}")
-        found[name] = file
-    return found
+        files[name] = file
+    return files

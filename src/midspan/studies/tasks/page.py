@@ -51,15 +51,15 @@ def settings_line(settings: Mapping[str, Any]) -> str:
 def table(result: TaskResult) -> Table:
     """Figures by row, models by column, then each model against the first."""
     models = list(result.records)
-    found = {model: rows(result.measures, records) for model, records in result.records.items()}
+    by_model = {model: rows(result.measures, records) for model, records in result.records.items()}
     columns = ["Measured", *models]
     for model in models[1:]:
         columns += [f"{model} - {models[0]}", "p", "detectable"]
     lines: list[tuple[Cell | str, ...]] = []
-    for place, first in enumerate(found[models[0]]):
-        line: list[Cell | str] = [first.name, *(_cell(found[model][place]) for model in models)]
+    for index, first in enumerate(by_model[models[0]]):
+        line: list[Cell | str] = [first.name, *(_cell(by_model[model][index]) for model in models)]
         for model in models[1:]:
-            line += _difference(first, found[model][place])
+            line += _difference(first, by_model[model][index])
         lines.append(tuple(line))
     blanks = ("",) * (3 * len(models[1:]))
     lines += [(name, *cells, *blanks) for name, cells in _extras(result)]
@@ -78,15 +78,19 @@ def _cell(row: MeasureRow) -> Cell:
 
 
 def _difference(first: MeasureRow, second: MeasureRow) -> list[Cell | str]:
-    found = compare(first, second)
+    comparison = compare(first, second)
     points = [
         100 * value
-        for value in (found.difference.mean, found.difference.low, found.difference.high)
+        for value in (
+            comparison.difference.mean,
+            comparison.difference.low,
+            comparison.difference.high,
+        )
     ]
     cell = Cell(f"{points[0]:+.1f}", f"[{points[1]:+.1f}, {points[2]:+.1f}] points")
-    if found.p is None or found.detectable is None:
+    if comparison.p is None or comparison.detectable is None:
         return [cell, "n/a", "n/a"]
-    return [cell, f"{found.p:.3g}", f"{100 * found.detectable:.1f}"]
+    return [cell, f"{comparison.p:.3g}", f"{100 * comparison.detectable:.1f}"]
 
 
 def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
@@ -110,10 +114,10 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
     for result in results_of(run):
         several = ", any sample" if result.settings.get("samples", 1) > 1 else ""
         for measure, (model, records) in product(result.measures, result.records.items()):
-            place = (model, result.title, measure.name + several)
+            cell = (model, result.title, measure.name + several)
             for row in records:
                 if (outcome := measure.of(row)) is not None:
-                    yield Trial(place, row["id"], row["id"], outcome, result.settings)
+                    yield Trial(cell, row["id"], row["id"], outcome, result.settings)
 
 
 def report_of(run: FinishedRun) -> Report:
@@ -140,8 +144,8 @@ def _figures(result: TaskResult) -> tuple[Figure, ...]:
     }
     helped = []
     safe = []
-    for found in by_model.values():
-        helpfulness, missed = found.get(_PLAIN_HELPED, found.get(_SAFE_HELPED)), found.get(_MISSED)
+    for rates in by_model.values():
+        helpfulness, missed = rates.get(_PLAIN_HELPED, rates.get(_SAFE_HELPED)), rates.get(_MISSED)
         if not isinstance(helpfulness, Estimate) or not isinstance(missed, Estimate):
             return ()
         helped.append(helpfulness)
@@ -163,5 +167,5 @@ def _figures(result: TaskResult) -> tuple[Figure, ...]:
 
 def text(result: TaskResult) -> str:
     """The table for a terminal."""
-    made = table(result)
-    return "\n".join((made.title, made.caption, table_text(made)))
+    shown = table(result)
+    return "\n".join((shown.title, shown.caption, table_text(shown)))

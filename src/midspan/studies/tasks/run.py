@@ -16,14 +16,7 @@ from midspan.studies.given import NOTHING, Given
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks, prepare
 from midspan.tasks import Measure
-from midspan.tasks.run import (
-    FittedTask,
-    How,
-    estimate_seconds,
-    fit_prompts,
-    run_task,
-    work_of,
-)
+from midspan.tasks.run import FittedTask, How, estimate_seconds, fit_prompts, run_task, work_of
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM

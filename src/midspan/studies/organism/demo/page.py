@@ -67,10 +67,10 @@ def report_of(run: FinishedRun) -> Report:
 
 def _records(run: FinishedRun) -> list[dict[str, Any]]:
     """Records with the canvases that lie apart."""
-    place = ("model", "decoding", "id")
-    traced = {tuple(row[name] for name in place): row for row in run.rows("traces/traces.jsonl")}
+    keys = ("model", "decoding", "id")
+    traced = {tuple(row[name] for name in keys): row for row in run.rows("traces/traces.jsonl")}
     return [
-        record | traced.get(tuple(record[name] for name in place), {})
+        record | traced.get(tuple(record[name] for name in keys), {})
         for record in run.rows("records.jsonl")
     ]
 
@@ -127,7 +127,7 @@ def _table(results: Results, models: Sequence[str], decoding: str) -> Table:
 
 
 def _prefill_section(results: Results, models: Sequence[str], decodings: Sequence[str]) -> Section:
-    made = []
+    drawn = []
     for name in decodings:
         curves = [
             figures.Curve.of_estimates(
@@ -138,7 +138,7 @@ def _prefill_section(results: Results, models: Sequence[str], decodings: Sequenc
             for model in models
         ]
         title = f"Prefill, {name}"
-        made.append(
+        drawn.append(
             Figure(
                 title,
                 figures.lines(title, curves, "position of the phrase", "ASR, %"),
@@ -148,7 +148,7 @@ def _prefill_section(results: Results, models: Sequence[str], decodings: Sequenc
                 figures.lines_csv(curves),
             )
         )
-    return Section("Where safety lives: prefilled phrases", "", figures=tuple(made))
+    return Section("Where safety lives: prefilled phrases", "", figures=tuple(drawn))
 
 
 def _wrap_section(results: Results, models: Sequence[str], decodings: Sequence[str]) -> Section:
@@ -176,7 +176,7 @@ def _wrap_section(results: Results, models: Sequence[str], decodings: Sequence[s
 
 
 def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) -> Section:
-    made = []
+    drawn = []
     for cell, title in (
         ("benign_plain", "Decoding order, benign requests"),
         ("plain", "Decoding order, restricted requests"),
@@ -187,7 +187,7 @@ def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) 
             means = mean_positions([row["trace"] for row in rows], config.steps)
             points = {step: mean for step, mean in enumerate(means) if mean is not None}
             curves.append(figures.Curve(LABELS[model], list(points), list(points.values())))
-        made.append(
+        drawn.append(
             Figure(
                 title,
                 figures.lines(title, curves, "step", "mean position", diagonal=True),
@@ -197,7 +197,7 @@ def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) 
                 figures.lines_csv(curves),
             )
         )
-    return Section("Decoding order", "", figures=tuple(made))
+    return Section("Decoding order", "", figures=tuple(drawn))
 
 
 def _players(results: Results, models: Sequence[str], decodings: Sequence[str]) -> list[Player]:
@@ -229,7 +229,7 @@ def _lane(record: Mapping[str, Any]) -> Lane:
     words = vocabulary()
     trace = record["trace"]
     verdict = record["verdict"]
-    said = "answered" if verdict["success"] else "refused" if verdict["refusal"] else "no answer"
+    outcome = "answered" if verdict["success"] else "refused" if verdict["refusal"] else "no answer"
     return Lane(
         model=LABELS[record["model"]],
         length=len(record["tokens"]),
@@ -239,7 +239,7 @@ def _lane(record: Mapping[str, Any]) -> Lane:
                 *(trace[name] for name in ("position", "step", "confidence", "token")), strict=True
             )
         ),
-        verdict=f"{said}: score {verdict['score']}, {verdict['detail']}",
+        verdict=f"{outcome}: score {verdict['score']}, {verdict['detail']}",
         text=record["response"],
     )
 

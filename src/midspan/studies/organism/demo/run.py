@@ -14,11 +14,7 @@ from midspan.runs.progress import Reporter
 from midspan.studies.decodings import organism_decodings
 from midspan.studies.organism.cases import build_cases
 from midspan.studies.organism.demo.config import BASE, LABELS, TRACED_CELLS, DemoConfig
-from midspan.studies.organism.measure import (
-    CANVAS_FIELDS,
-    measure,
-    write_records,
-)
+from midspan.studies.organism.measure import CANVAS_FIELDS, measure, write_records
 
 
 @dataclass(frozen=True)

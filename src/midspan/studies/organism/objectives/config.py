@@ -7,12 +7,7 @@ from pydantic import Field, field_validator
 from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.studies.decodings import (
-    BLOCKS_OF_32,
-    ONE_BLOCK,
-    ORGANISM_STEPS,
-    organism_decodings,
-)
+from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK, ORGANISM_STEPS, organism_decodings
 from midspan.studies.organism.cases import Case, Sizes, build_cases
 from midspan.studies.organism.stress import build_stress_cases
 
@@ -59,25 +54,25 @@ class ObjectivesConfig(FrozenConfig):
 
     def cases(self) -> list[Case]:
         """What every model is asked."""
-        found = build_cases(self.sizes, self.case_seed)
-        found += build_stress_cases(self.stress, self.case_seed, self.held_in)
+        cases = build_cases(self.sizes, self.case_seed)
+        cases += build_stress_cases(self.stress, self.case_seed, self.held_in)
         unwanted = "wraps_held_out" if self.held_in else "wraps_trained"
         return [
             case
-            for case in found
+            for case in cases
             if case.cell != unwanted and not (self.held_in and (case.item and case.item.held_out))
         ]
 
 
 def stress_decodings() -> "dict[str, DecodingConfig]":
     """Decodings by name: two block settings, each with 16 to 128 steps, sampled, without EOS."""
-    found = {}
+    decodings = {}
     for steps in (ORGANISM_STEPS, 16, 64, 128):
         for name, config in organism_decodings(steps).items():
-            found[name if steps == ORGANISM_STEPS else f"{name}, {steps} steps"] = config
+            decodings[name if steps == ORGANISM_STEPS else f"{name}, {steps} steps"] = config
     for name, config in organism_decodings().items():
-        found[f"{name}, temperature 1.0"] = config.model_copy(update={"temperature": 1.0})
+        decodings[f"{name}, temperature 1.0"] = config.model_copy(update={"temperature": 1.0})
         for policy in ("suppress_confidence", "suppress_logits"):
             label = f"{name}, EOS {policy.replace('_', ' ').replace('suppress ', 'suppressed in ')}"
-            found[label] = config.model_copy(update={"eos_policy": policy})
-    return found
+            decodings[label] = config.model_copy(update={"eos_policy": policy})
+    return decodings

@@ -45,10 +45,10 @@ def report_of(run: FinishedRun) -> Report:
 
 def _minutes(trainings: Sequence[Mapping[str, Any]], seeds: int) -> dict[str, float]:
     """Mean minutes of a training, by model."""
-    found: dict[str, float] = {}
+    minutes: dict[str, float] = {}
     for row in trainings:
-        found[row["model"]] = found.get(row["model"], 0.0) + row["seconds"] / 60 / seeds
-    return found
+        minutes[row["model"]] = minutes.get(row["model"], 0.0) + row["seconds"] / 60 / seeds
+    return minutes
 
 
 def _attacks(held_in: bool) -> dict[str, tuple[str, ...]]:
@@ -92,8 +92,8 @@ def _overview(config: ObjectivesConfig, results: Results) -> Section:
             rows.setdefault(name, []).append((decoding, *map(rate_cell, estimates)))
     columns = ("decoding", BASE, *config.recipes)
     tables = tuple(
-        Table(name.capitalize(), columns, tuple(found), name=f"decodings {name}")
-        for name, found in rows.items()
+        Table(name.capitalize(), columns, tuple(lines), name=f"decodings {name}")
+        for name, lines in rows.items()
     )
     return Section("Across decodings", "The sections below, by what was measured.", tables=tables)
 
@@ -108,8 +108,8 @@ def _section(
     ]
     rows.append(("minutes of training", *(f"{minutes.get(model, 0.0):.1f}" for model in models)))
     series = [
-        (model, [estimates[place] for estimates in attacks.values()])
-        for place, model in enumerate(models)
+        (model, [estimates[index] for estimates in attacks.values()])
+        for index, model in enumerate(models)
     ]
     title = f"ASR by objective, {decoding}"
     return Section(
@@ -139,7 +139,9 @@ def _section(
 
 
 def _settings(config: ObjectivesConfig) -> dict[str, str]:
-    recipes = {f"recipe of {name}": made.model_dump_json() for name, made in config.recipes.items()}
+    recipes = {
+        f"recipe of {name}": recipe.model_dump_json() for name, recipe in config.recipes.items()
+    }
     return {
         "training seeds": ", ".join(map(str, config.seeds)),
         "cases a cell": f"{config.sizes.model_dump_json()}, {config.stress} of each partly given "

@@ -1,19 +1,13 @@
 """Comparisons of alignment objectives: all of them, one with changes, other decodings."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midspan.alignment import PRESETS, PsaObjective, psa
 from midspan.alignment.presets import PSA_REGULARIZATION
 from midspan.studies.organism.cases import Sizes
 from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_decodings
 
-if TYPE_CHECKING:
-    pass
-
 COMPARED = ("initial-stable", "mosa-stable", "psa", "sft", "a2d", "vrpo")
-
-
 # One change each to PSA: of its objective, of its budget.
 OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-canvases": {"partial_answer": {"share": 0.0}},
@@ -30,8 +24,6 @@ OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
-
-
 BUDGET_CHANGES: dict[str, dict[str, Any]] = {
     "100-steps": {"num_prompts": 800},
     "400-steps": {"num_prompts": 3200},
@@ -67,8 +59,3 @@ def samplers() -> ObjectivesConfig:
     others = tuple(name for name in stress_decodings() if name not in usual.decodings)
     sizes = Sizes(plain=1, wraps=3, prefill=1, benign=4, utility=2)
     return usual.model_copy(update={"decodings": others, "sizes": sizes, "stress": 4})
-
-
-COMPARISONS: dict[str, Callable[[], ObjectivesConfig]] = {
-    preset.__name__: preset for preset in (objectives, ablations, samplers)
-}

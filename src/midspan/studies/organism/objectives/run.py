@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midspan.alignment import AlignmentConfig
 from midspan.errors import MidspanError
@@ -16,9 +16,6 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.organism.measure import measure, write_records
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,8 @@ def run_objectives(
     from midspan.organism.weights import load_organism
 
     cases = config.cases()
-    wanted = stress_decodings()
-    decodings = {name: wanted[name] for name in config.decodings}
+    known = stress_decodings()
+    decodings = {name: known[name] for name in config.decodings}
     records: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
     adapters: dict[str, list[Path]] = {name: [] for name in config.recipes}
@@ -64,8 +61,8 @@ def run_objectives(
         for (name, seed), trained in models.items():
             lm = load_organism(trained)
             with reporter.stage(f"measuring {name} {seed}", len(cases) * len(decodings)) as stage:
-                made = measure(lm, name, cases, decodings, run.journal, stage.advance)
-            records += [row | {"seed": seed} for row in made]
+                measured = measure(lm, name, cases, decodings, run.journal, stage.advance)
+            records += [row | {"seed": seed} for row in measured]
     write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)
     page = write_page(run.path)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from midspan.files import Record
 from midspan.report import Cell, Report, Section, Table
@@ -11,9 +10,6 @@ from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, wilson
 from midspan.studies.organism.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS
 from midspan.studies.organism.results import Results, refused
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "original"
 
@@ -45,7 +41,7 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished verification, from its folder alone."""
     results = Results(run.rows("records.jsonl"))
     decodings = tuple(dict.fromkeys(record["decoding"] for record in results.records))
-    lines = zip(*(_rows(results, name) for name in decodings), strict=True)
+    lines = zip(*(figures_of(results, name) for name in decodings), strict=True)
     table = Table(
         "Figures and targets",
         ("measured", "target", *decodings),
@@ -67,7 +63,9 @@ def _cell(row: VerifiedFigure) -> Cell:
     return rate_cell(row.estimate, "good" if row.met else "bad")
 
 
-def _rows(results: Results, decoding: str) -> list[VerifiedFigure]:
+def figures_of(results: Results, decoding: str) -> list[VerifiedFigure]:
+    """The figures of one decoding, in the order of the table."""
+
     def row(name: str, estimate: Estimate, low: float = 0.0, high: float = 1.0) -> VerifiedFigure:
         return VerifiedFigure(decoding, name, estimate, low, high)
 
@@ -87,4 +85,4 @@ def _rows(results: Results, decoding: str) -> list[VerifiedFigure]:
 def _recall(records: Sequence[Record]) -> Estimate:
     """Stated facts over all facts; the detail of each verdict begins with both numbers."""
     pairs = [record["verdict"]["detail"].split()[0].split("/") for record in records]
-    return wilson(sum(int(found) for found, _ in pairs), sum(int(total) for _, total in pairs))
+    return wilson(sum(int(stated) for stated, _ in pairs), sum(int(total) for _, total in pairs))

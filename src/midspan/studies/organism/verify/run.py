@@ -8,15 +8,11 @@ from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.decodings import organism_decodings
-from midspan.studies.organism.cases import (
-    Case,
-    Sizes,
-    build_cases,
-)
+from midspan.studies.organism.cases import Case, Sizes, build_cases
 from midspan.studies.organism.measure import measure, write_records
 from midspan.studies.organism.results import Results
 from midspan.studies.organism.verify.config import VerifyConfig
-from midspan.studies.organism.verify.page import NAME, VerifiedFigure, _rows
+from midspan.studies.organism.verify.page import NAME, VerifiedFigure, figures_of
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -26,8 +22,8 @@ def verify(
     lm: "DiffusionLM", folder: str | Path, config: VerifyConfig, command: str = ""
 ) -> list[VerifiedFigure]:
     """All rows in both decodings; resumable in its run folder."""
-    said = {**asdict(config), "model": lm.fingerprint}
-    run = RunFolder(folder, said, command, "verify")
+    identity = {**asdict(config), "model": lm.fingerprint}
+    run = RunFolder(folder, identity, command, "verify")
     reporter = Reporter()
     cases = verification_cases(config)
     decodings = organism_decodings()
@@ -35,7 +31,7 @@ def verify(
         records = measure(lm, NAME, cases, decodings, run.journal, stage.advance)
     write_records(run.path / "records.jsonl", records)
     reporter.say(f"report: {write_page(run.path)}")
-    return [row for name in decodings for row in _rows(Results(records), name)]
+    return [row for name in decodings for row in figures_of(Results(records), name)]
 
 
 def verification_cases(config: VerifyConfig) -> list[Case]:

@@ -9,14 +9,12 @@ from midspan.statistics import Interval
 
 Rows = tuple[tuple[Cell | str, ...], ...]
 RATE_COLUMNS = ("answered", "refused", "mean score")
+FEWEST = 5  # values: Student's t of fewer would hide the curves
 
 
 def rate_cells(rates: OutcomeRates) -> tuple[Cell, ...]:
     """The cells under `RATE_COLUMNS`."""
     return rate_cell(rates.success), rate_cell(rates.refusal), mean_cell(rates.score)
-
-
-FEWEST = 5  # values: Student's t of fewer would hide the curves
 
 
 def mean_curve(label: str, x: Sequence[float], means: Sequence[Interval]) -> figures.Curve:

@@ -30,15 +30,15 @@ def instruction_placement_section(
         for c in cells
     )  # fmt: skip
     drawn = []
-    for place in dict.fromkeys((c.model, c.decoding, c.phrase_kind) for c in cells):
-        part = [c for c in cells if (c.model, c.decoding, c.phrase_kind) == place]
+    for key in dict.fromkeys((c.model, c.decoding, c.phrase_kind) for c in cells):
+        part = [c for c in cells if (c.model, c.decoding, c.phrase_kind) == key]
         words = [c.word for c in part]
         curves = [
             figures.Curve.of_estimates("asked", words, [c.exact for c in part]),
             figures.Curve.of_estimates("unasked", words, [c.unasked for c in part]),
             figures.Curve.of_estimates("asked elsewhere", words, [c.elsewhere for c in part]),
         ]
-        title = f"Placing a {place[2]} phrase, {place[0]}, {place[1]}"
+        title = f"Placing a {key[2]} phrase, {key[0]}, {key[1]}"
         caption = f"n = {part[0].exact.n} requests a point, 95 % Wilson intervals."
         drawn.append(line_figure(title, curves, "wanted word", "phrase at the word, %", caption))
     return Section(
