@@ -191,3 +191,10 @@ def test_temporary_folders_go_with_the_process():
 
     assert done.stdout.strip().endswith("report.html")
     assert not Path(done.stdout.strip()).parent.parent.exists()
+
+
+def test_align_has_the_same_default_recipe_as_its_command():
+    from midspan.commands.align import align as command
+
+    recipe = inspect.signature(midspan.align).parameters["recipe"].default
+    assert recipe == inspect.signature(command).parameters["objective"].default

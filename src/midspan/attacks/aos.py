@@ -86,13 +86,13 @@ def run(state: AttackState, config: AosConfig) -> Steps:
 
 
 def cost(config: AosConfig, limit: int) -> Cost:
-    """A proposal, a response and a rating for each place of each round."""
-    places = config.rounds * config.batch
+    """A proposal, a response and a rating for each suffix of each round."""
+    suffixes = config.rounds * config.batch
     helpers = {
-        "attacker": Calls.of(places, retries=0),
-        "evaluator": Calls.of(min(places, limit)),
+        "attacker": Calls.of(suffixes, retries=0),
+        "evaluator": Calls.of(min(suffixes, limit)),
     }
-    return Cost(generations=places, attempts=places, helpers=helpers)
+    return Cost(generations=suffixes, attempts=suffixes, helpers=helpers)
 
 
 def _scores(

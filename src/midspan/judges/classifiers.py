@@ -89,8 +89,8 @@ def _safe_or_unsafe(text: str) -> Verdict:
 
 
 FORMATS = {
-    made.name: made
-    for made in (
+    form.name: form
+    for form in (
         Format("harmbench-cls", "cais/HarmBench-Llama-2-13b-cls", 1, _harmbench_prompt, _yes_or_no),
         Format("llama-guard", "meta-llama/Llama-Guard-3-8B", 20, _guard_prompt, _safe_or_unsafe),
     )
