@@ -78,7 +78,7 @@ def attack(
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    _run(RedteamConfig.model_validate(fields), output)
+    run_and_print(RedteamConfig.model_validate(fields), output)
 
 
 def _changes(
@@ -100,7 +100,7 @@ def _changes(
     }
 
 
-def _run(config: "RedteamConfig", output: Path) -> None:
+def run_and_print(config: "RedteamConfig", output: Path) -> None:
     """Run a red-team study, and print every cell."""
     from midspan.engine.outcomes import Outcomes
     from midspan.studies.redteam.run import run_redteam
