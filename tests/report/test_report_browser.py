@@ -135,7 +135,7 @@ def test_on_paper_it_is_light_and_nothing_is_cut_off(browser, tmp_path):
     number = Cell("-12.3 %", "[-100.0, 100.0] n=1200")
     table = Table("w", ("model", *"abcdef"), (("organism:mosa", *[number] * 6),))
     opened(browser, tmp_path, sections=(*REPORT.sections, Section("W", "", (table,))))
-    paper = 718  # A4 less Chromium's margins, at 96 dots an inch
+    paper = 718  # A4 minus Chromium's margins, at 96 dots an inch
     browser.look(paper, dark=True, media="print")
     assert browser.evaluate("document.documentElement.scrollWidth") <= paper
     assert (

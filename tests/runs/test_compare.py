@@ -138,7 +138,7 @@ def test_changed_hypotheses_are_another_configuration(tmp_path):
 
 
 def test_statistics_of_comparisons():
-    # Newcombe 1998, table II, method 10: 56/70 less 48/80.
+    # Newcombe 1998, table II, method 10: 56/70 minus 48/80.
     gap = newcombe(wilson(56, 70), wilson(48, 80))
     assert (gap.low, gap.high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

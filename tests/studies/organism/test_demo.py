@@ -28,6 +28,11 @@ def read_records(folder):
     return [json.loads(line) for line in lines]
 
 
+def test_an_objective_without_a_preset_is_refused():
+    with pytest.raises(MidspanError, match="objectives: must be one of .*; got 'luck'"):
+        DemoConfig(objectives=("luck",))
+
+
 @pytest.mark.slow
 def test_every_model_meets_every_case_in_both_decodings(finished):
     models = {record["model"] for record in finished.records}

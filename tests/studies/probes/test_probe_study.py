@@ -1,4 +1,4 @@
-"""Material of the organism and of files, and the run folder that every probe leaves behind."""
+"""Data of the organism and of files, and the run folder that every probe leaves behind."""
 
 import json
 import sys

@@ -38,6 +38,14 @@ class DemoConfig(FrozenConfig):
         default_factory=lambda fields: demo_hypotheses(fields.get("sizes", Sizes()))
     )
 
+    @field_validator("objectives")
+    @classmethod
+    def _are_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in PRESETS:
+                raise not_one_of("", name, PRESETS)
+        return names
+
     @field_validator("hypotheses")
     @classmethod
     def _are_measured(cls, given: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
