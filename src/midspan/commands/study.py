@@ -47,6 +47,8 @@ def study(
     --config changes fields of the preset; a part or recipe set to null is left out.
     --print-config writes the configuration in full, to be edited and given back.
     """
+    from midspan.commands.attack import run_and_print
+    from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.registry import preset_config, study_of
 
     quiet()
@@ -62,6 +64,8 @@ def study(
         _run_paper(chosen, output, jobs, parts or [], dry_run)
     elif parts or jobs or dry_run:
         raise MidspanError(f"--part, --jobs, --dry-run: {preset} is a study without parts")
+    elif isinstance(chosen, RedteamConfig):
+        run_and_print(chosen, output)
     else:
         done = resolve_name(kind.run)(chosen, output, command_line())
         typer.echo(done_line(done.report, done.seconds))

@@ -23,6 +23,7 @@ from midspan.runs.kinds import write_page
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
+from midspan.studies.paper.page import _searches
 from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, organism, paper, smoke
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
@@ -295,3 +296,14 @@ def test_money_follows_from_calls_and_an_unknown_price_is_no_price(tmp_path):
     assert found.calls == 4 and found.dollars == pytest.approx(4 * (2 * 1000 + 8 * 300) / 1e6)
     (unknown,) = forecast(config.model_copy(update={"prices": {}}), tmp_path)
     assert unknown.dollars is None
+
+
+def test_stabilised_recipes_stand_beside_the_paper_s_models(tmp_path):
+    rows = [
+        row(model=MOSA_STABLE, phrase_kind="procedural", start=30, success=success)
+        for success in (True, False)
+    ]
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    run = FinishedRun(tmp_path, {})
+    ((part, model, _, reported, measured),) = _searches("gcg", run, organism().paper_models)
+    assert (part, model, reported, measured.text) == ("gcg", MOSA_STABLE, "below 4", "50.0 %")

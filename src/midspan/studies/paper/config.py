@@ -11,6 +11,7 @@ from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.studies.hypotheses import Hypothesis
+from midspan.studies.paper_values import MODELS
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.tasks.config import TaskConfig
@@ -35,7 +36,8 @@ class PaperConfig(FrozenConfig):
         tasks: Benchmarks by part name.
         prices: US dollars a million prompt and response tokens, by helper's or judge's model;
             for the forecast alone.
-        hypotheses: What is expected, of which number, by which rule.
+        hypotheses: What is expected, of which metric, by which rule.
+        paper_models: Which model of the paper a label stands for: Original, Initial or MOSA.
     """
 
     base: str
@@ -46,6 +48,9 @@ class PaperConfig(FrozenConfig):
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     hypotheses: tuple[Hypothesis, ...] = ()
+    paper_models: dict[str, str] = Field(
+        default_factory=lambda: dict(zip(MODELS, MODELS, strict=True))
+    )
 
     @property
     def labels(self) -> tuple[str, ...]:

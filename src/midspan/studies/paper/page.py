@@ -98,10 +98,10 @@ def _beside(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Secti
     rows = []
     for name, probe in config.probes.items():
         if probe.probe == "gcg":
-            rows += _searches(name, parts[name])
+            rows += _searches(name, parts[name], config.paper_models)
     for name, tasks in config.tasks.items():
         if UTILITY.keys() & set(tasks.tasks):
-            rows += _scores(name, parts[name])
+            rows += _scores(name, parts[name], config.paper_models)
     if not rows:
         return []
     columns = ("Part", "Model", "Measure", "Reported, %", "Measured")
@@ -110,27 +110,31 @@ def _beside(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Secti
     return [Section("Beside the paper", text, (table,))]
 
 
-def _searches(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
+def _searches(
+    name: str, run: FinishedRun, paper_models: Mapping[str, str]
+) -> list[tuple[Cell | str, ...]]:
     cells = grouped(run.rows("records.jsonl"), "model", "phrase_kind", "start", "decoding")
     return [
         (
             name, model, f"suffix, {kind} phrase at {start}, {decoding}",
-            SEARCH[model, kind, start], _rate([row["success"] for row in rows]),
+            SEARCH[paper_models[model], kind, start], _rate([row["success"] for row in rows]),
         )
         for (model, kind, start, decoding), rows in cells.items()
-        if (model, kind, start) in SEARCH
+        if (paper_models.get(model), kind, start) in SEARCH
     ]  # fmt: skip
 
 
-def _scores(name: str, run: FinishedRun) -> list[tuple[Cell | str, ...]]:
+def _scores(
+    name: str, run: FinishedRun, paper_models: Mapping[str, str]
+) -> list[tuple[Cell | str, ...]]:
     cells = grouped(run.rows("records.jsonl"), "task", "model")
     return [
         (
-            name, model, task, f"{UTILITY[task][MODELS.index(model)]:g}",
+            name, model, task, f"{UTILITY[task][MODELS.index(paper_models[model])]:g}",
             _rate([row["verdict"]["success"] for row in rows]),
         )
         for (task, model), rows in cells.items()
-        if task in UTILITY and model in MODELS
+        if task in UTILITY and model in paper_models
     ]  # fmt: skip
 
 

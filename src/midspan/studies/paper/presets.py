@@ -113,14 +113,16 @@ def organism() -> PaperConfig:
     """The same on the organism, with PSA as a fourth model; half an hour on two cores."""
     models = (ORIGINAL, INITIAL_STABLE, MOSA_STABLE, PSA)
     two = (ORIGINAL, MOSA_STABLE)
+    paper_models = dict(zip(models[: len(MODELS)], MODELS, strict=True))
     attacks = organism_redteam(18).model_copy(
-        update={"models": models, "proxies": two, "paper_models": dict(zip(models, MODELS))}  # noqa: B905
+        update={"models": models, "proxies": two, "paper_models": paper_models}
     )
     usual = tuple(spec for spec in attacks.attacks if not spec.adaptive)
     adaptive = tuple(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE)
     names = ("arithmetic", "choice", "program")
     return PaperConfig(
         base="organism",
+        paper_models=paper_models,
         recipes={
             INITIAL_STABLE: RECIPES["initial-stable"](),
             MOSA_STABLE: RECIPES["mosa-stable"](),
