@@ -217,6 +217,6 @@ def test_the_example_of_the_docs_runs():
     scope = {"lm": lm, "requests": REQUESTS, "config": CONFIG, "midspan": midspan}
     for block in blocks:
         exec(block, scope)  # The docs' own code.
-    made = scope["made"]
+    made = scope["generations"]
     assert all(7 not in found.tokens for found in made)
     assert all(found.tokens[:2] == (9, 9) and found.stopped_early for found in made)
