@@ -49,6 +49,17 @@ def test_the_models_alone_find_the_decoder():
     assert done.stdout.strip() == "generate_hf"
 
 
+def test_a_registered_function_stays_when_the_decoder_is_imported():
+    code = (
+        "import midspan.models.native as native\n"
+        "native.register_generate(mine := lambda *a, **k: None)\n"
+        "import midspan.decoding\n"
+        "print(native.registered_generate() is mine)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_positions_left_open_become_pads(model):
     prefer_end = 6.0 * torch.nn.functional.one_hot(torch.tensor(EOS), VOCAB)
     hook = model.lm_head.register_forward_hook(lambda module, args, output: output + prefer_end)

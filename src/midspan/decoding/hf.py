@@ -13,10 +13,8 @@ from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
 from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
-from midspan.models.native import register_generate
 
 
-@register_generate
 def generate_hf(
     model: Any, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
 ) -> Tensor:

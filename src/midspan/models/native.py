@@ -1,7 +1,7 @@
 """What the native classes share: registration, and a `generate` that is never autoregressive."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -19,22 +19,19 @@ from midspan.models.attention import block_attention
 # (model, prompt ids [B, T], attention mask [B, T] or None, keyword arguments) -> ids [B, T + L]
 Generate = Callable[..., Tensor]
 
-# Named, not imported: it builds on this package, and registers itself when it is imported.
-_DEFAULT_DECODER = "midspan.decoding"
-_GENERATE: list[Generate] = []
+# Named, not imported: the decoder builds on this package.
+_GENERATE: list[Generate | str] = ["midspan.decoding.hf:generate_hf"]
 
 
-def register_generate(function: Generate) -> Generate:
-    """Let a function be what `generate` of every native model does. Usable as a decorator."""
+def register_generate(function: Generate | str) -> None:
+    """Let a function, or one that ``module:name`` names, be `generate` of every native model."""
     _GENERATE[:] = [function]
-    return function
 
 
 def registered_generate() -> Generate:
     """What was registered last; midspan's own decoder where nothing was."""
-    if not _GENERATE:
-        import_module(_DEFAULT_DECODER)
-    return _GENERATE[0]
+    (function,) = _GENERATE
+    return resolve_name(function) if isinstance(function, str) else function
 
 
 class MaskedDiffusionMixin:
