@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.generated import with_options
 from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError, not_one_of
 
@@ -17,9 +18,38 @@ if TYPE_CHECKING:
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
 
+# Options that are fields of the recipe, and of its probes.
+BUDGET = {
+    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")],
+    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.")],
+    "micro_batch_size": Annotated[
+        int | None, typer.Option(help="Prompts of one forward pass; less memory, same result.")
+    ],
+    "learning_rate": Annotated[float | None, typer.Option(help="Peak learning rate.")],
+    "seed": Seed,
+    "gradient_checkpointing": Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ],
+}
+PROBES = {
+    "probe_every": Annotated[int | None, typer.Option(help="Steps between quick probes.")],
+    "max_benign_kl": Annotated[
+        float | None, typer.Option(help="Stop when a probe's benign KL per token exceeds this.")
+    ],
+    "max_refusal_drop": Annotated[
+        float | None,
+        typer.Option(help="Stop when a probe's refusal is these nats below the best one's."),
+    ],
+}
+
+
+@with_options("budget", BUDGET)
+@with_options("probes", PROBES)
 def align(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="Adapter folder.")],
+    budget: dict[str, Any],
+    probes: dict[str, Any],
     objective: Annotated[
         str,
         typer.Option(help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d or vrpo."),
@@ -40,26 +70,8 @@ def align(
         Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
     ] = None,
     config: ConfigFile = None,
-    num_prompts: Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Prompts a step.")] = None,
-    micro_batch_size: Annotated[
-        int | None, typer.Option(help="Prompts of one forward pass; less memory, same result.")
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Seed = None,
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
-    ] = False,
     quantization: Annotated[
         str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
-    ] = None,
-    probe_every: Annotated[int | None, typer.Option(help="Steps between quick probes.")] = None,
-    max_benign_kl: Annotated[
-        float | None, typer.Option(help="Stop when a probe's benign KL per token exceeds this.")
-    ] = None,
-    max_refusal_drop: Annotated[
-        float | None,
-        typer.Option(help="Stop when a probe's refusal is these nats below the best one's."),
     ] = None,
     track: Annotated[
         str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
@@ -70,31 +82,12 @@ def align(
     The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
-    from midspan.alignment import PRESETS, at_paper_budget, check_tracker
+    from midspan.alignment import check_tracker
     from midspan.journal.ranks import this_rank
-    from midspan.organism.behaviors import is_organism
     from midspan.studies.training import TrainingData, load_training_data
 
-    if objective not in PRESETS:
-        raise not_one_of("--objective", objective, PRESETS)
     check_tracker(track)
-    changes: dict[str, Any] = {
-        "num_prompts": num_prompts,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "micro_batch_size": micro_batch_size,
-        "gradient_checkpointing": gradient_checkpointing or None,
-        "seed": seed,
-    }
-    probes = {
-        "every": probe_every,
-        "max_benign_kl": max_benign_kl,
-        "max_refusal_drop": max_refusal_drop,
-    }
-    probes = {name: value for name, value in probes.items() if value is not None}
-    base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
-    changes["probes"] = base.probes.model_dump() | probes if probes else None
-    recipe = configure(base, config, changes)
+    recipe = _recipe(model, objective, config, budget, probes)
     names = TrainingData(
         harmful=behaviors,
         benign=benign,
@@ -113,12 +106,31 @@ def align(
     lm = load_model(model, quantization=quantization)
     result = _train(lm, data, recipe, output, track)
     _leave_group()
-    if not is_first:
-        return
-    if result.stopped:
+    if result.stopped and is_first:
         raise MidspanError(result.stopped)
-    typer.echo(f"{result.folder}: trained in {result.seconds:.0f} s")
-    typer.echo(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+    tell(f"{result.folder}: trained in {result.seconds:.0f} s")
+    tell(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+
+
+def _recipe(
+    model: str,
+    objective: str,
+    config: Path | None,
+    budget: Mapping[str, Any],
+    probes: Mapping[str, Any],
+) -> "AlignmentConfig":
+    """A preset, at the paper's budget for any model but the organism, with a user's changes."""
+    from midspan.alignment import PRESETS, at_paper_budget
+    from midspan.organism.behaviors import is_organism
+
+    if objective not in PRESETS:
+        raise not_one_of("--objective", objective, PRESETS)
+    base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
+    changes = dict(budget)
+    if probes:
+        fields = {name.removeprefix("probe_"): value for name, value in probes.items()}
+        changes["probes"] = base.probes.model_dump() | fields
+    return configure(base, config, changes)
 
 
 def _train(
