@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.adapter import TrainedAdapter
 from midspan.api.runs import ready, run_folder
-from midspan.errors import MidspanError, not_one_of
+from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData
@@ -59,11 +59,7 @@ def align(
     config, training_data = _config(recipe, name, fields), _training_data(data, name)
     with library_output(progress):
         lm = ready(lm)
-        with Reporter().stage(f"training {config.name}", config.num_steps) as stage:
-
-            def show(step: int, total: int, row: Mapping[str, Any]) -> None:
-                stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
-
+        with Reporter().training(config.name, config.num_steps) as show:
             result = train(lm, training_data, config, run_folder(out, "align"), show, track)
     return TrainedAdapter(result.folder, lm.name, config, result.seconds, result.stopped)
 
@@ -71,14 +67,12 @@ def align(
 def _config(
     recipe: "AlignmentConfig | str", model: str, fields: Mapping[str, Any]
 ) -> "AlignmentConfig":
-    from midspan.alignment import PRESETS, AlignmentConfig, at_paper_budget
+    from midspan.alignment import AlignmentConfig
     from midspan.frozen import merged
-    from midspan.organism.behaviors import is_organism
+    from midspan.studies.training import preset_recipe
 
     if isinstance(recipe, str):
-        if recipe not in PRESETS:
-            raise not_one_of("recipe", recipe, PRESETS)
-        own = PRESETS[recipe]() if is_organism(model) else at_paper_budget(recipe)
+        own = preset_recipe(recipe, model, "recipe")
     elif isinstance(recipe, AlignmentConfig):
         own = recipe
     else:

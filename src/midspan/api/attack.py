@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import AttackRecord
-from midspan.api.results import RunResult, by_name, few
+from midspan.api.results import RunResult, by_name, few, picked
 from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
-from midspan.errors import MidspanError, not_one_of
+from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,15 +52,9 @@ class AttackRun(RunResult[AttackRecord]):
         """
         from midspan.engine.outcomes import Outcomes
 
-        method, model = method or self.methods[0], model or self.models[0]
-        judge = judge or self.judges[0]
-        for name, value, known in (
-            ("method", method, self.methods),
-            ("model", model, self.models),
-            ("judge", judge, self.judges),
-        ):
-            if value not in known:
-                raise not_one_of(name, value, known)
+        method = picked("method", method, self.methods)
+        model = picked("model", model, self.models)
+        judge = picked("judge", judge, self.judges)
         rows = [
             row for row in self.records if (row["attack_label"], row["model"]) == (method, model)
         ]

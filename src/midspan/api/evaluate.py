@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import TaskRecord
-from midspan.api.results import RunResult, by_name, few
+from midspan.api.results import RunResult, by_name, few, picked
 from midspan.api.runs import Model, call_text, listed, named, run_folder
-from midspan.errors import not_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,10 +45,8 @@ class EvaluationRun(RunResult[TaskRecord]):
         """
         from midspan.tasks.compare import rows
 
-        task, model = task or self.tasks[0], model or self.models[0]
-        for name, value, known in (("task", task, self.tasks), ("model", model, self.models)):
-            if value not in known:
-                raise not_one_of(name, value, known)
+        task = picked("task", task, self.tasks)
+        model = picked("model", model, self.models)
         result = self._results[self.tasks.index(task)]
         return rows(result.measures, result.records[model])[0].figure
 

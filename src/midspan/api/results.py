@@ -44,6 +44,17 @@ def chosen(figures: "Mapping[str, Figure]", name: str | None) -> "Figure":
     return figures[name] if name is not None else next(iter(figures.values()))
 
 
+def picked(field: str, value: str | None, choices: Sequence[str]) -> str:
+    """One of the choices; the first where none is given.
+
+    Raises:
+        MidspanError: The value is none of them.
+    """
+    if value is not None and value not in choices:
+        raise not_one_of(field, value, choices)
+    return choices[0] if value is None else value
+
+
 def few(parts: Sequence[str]) -> str:
     """The first of several parts of a summary, and how many more there are."""
     shown = "; ".join(parts[:_SHOWN])

@@ -8,7 +8,7 @@ import typer
 
 from midspan.commands.generated import with_options
 from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
-from midspan.errors import MidspanError, not_one_of
+from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
@@ -119,13 +119,10 @@ def _recipe(
     budget: Mapping[str, Any],
     probes: Mapping[str, Any],
 ) -> "AlignmentConfig":
-    """A preset, at the paper's budget for any model but the organism, with a user's changes."""
-    from midspan.alignment import PRESETS, at_paper_budget
-    from midspan.organism.behaviors import is_organism
+    """A preset with a user's changes."""
+    from midspan.studies.training import preset_recipe
 
-    if objective not in PRESETS:
-        raise not_one_of("--objective", objective, PRESETS)
-    base = PRESETS[objective]() if is_organism(model) else at_paper_budget(objective)
+    base = preset_recipe(objective, model, "--objective")
     changes = dict(budget)
     if probes:
         fields = {name.removeprefix("probe_"): value for name, value in probes.items()}
@@ -147,13 +144,7 @@ def _train(
 
     if this_rank().index != 0:
         return train(lm, data, recipe, output, track=track)
-    with Reporter().stage(f"training {recipe.name}", recipe.num_steps) as stage:
-
-        def show(step: int, total: int, row: Mapping[str, Any]) -> None:
-            shown = {name: row[name] for name in SHOWN if name in row}
-            note = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
-            stage.advance(step - stage.done, note)
-
+    with Reporter().training(recipe.name, recipe.num_steps, SHOWN) as show:
         return train(lm, data, recipe, output, show, track)
 
 

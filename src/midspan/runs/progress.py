@@ -1,10 +1,11 @@
 """Progress for people: a live bar on a terminal, plain lines with times elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -80,6 +81,25 @@ class Reporter:
         with Progress(*columns, console=self.console) as bar:
             bar.add_task(name, total=total, note="")
             yield Stage(self, name, total, bar)
+
+    @contextmanager
+    def training(
+        self, name: str, num_steps: int, metrics: Sequence[str] = ("loss",)
+    ) -> "Iterator[Callable[[int, int, Mapping[str, Any]], None]]":
+        """A stage of an alignment's steps; what it yields is told of each step.
+
+        Args:
+            name: What is trained.
+            num_steps: Optimiser steps.
+            metrics: Shown of each step, where it has them.
+        """
+        with self.stage(f"training {name}", num_steps) as stage:
+
+            def show(step: int, total: int, row: Mapping[str, Any]) -> None:
+                shown = (f"{metric} {row[metric]:.2f}" for metric in metrics if metric in row)
+                stage.advance(step - stage.done, ", ".join(shown))
+
+            yield show
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)

@@ -1,11 +1,11 @@
-"""What an alignment learns from, as users name it: files and registered sets, or the organism's."""
+"""An alignment as users name it: its preset, and what it learns from."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from midspan.alignment import AlignmentData
+from midspan.alignment import PRESETS, AlignmentConfig, AlignmentData, at_paper_budget
 from midspan.data import english_phrases, load_behaviors, read_phrases, refuse_overlap
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
 
@@ -28,6 +28,22 @@ class TrainingData(FrozenConfig):
     exclude: tuple[str, ...] = ()
     allow_overlap: bool = False
     seed: int = 0
+
+
+def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
+    """A preset, for any model but the organism at the paper's learning rate and prompts.
+
+    Args:
+        name: Of the preset.
+        model: Spec of the model that is aligned.
+        field: What the user calls the preset's name, for the message.
+
+    Raises:
+        MidspanError: There is no preset of this name.
+    """
+    if name not in PRESETS:
+        raise not_one_of(field, name, PRESETS)
+    return PRESETS[name]() if is_organism(model) else at_paper_budget(name)
 
 
 def load_training_data(

@@ -2,9 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
@@ -54,11 +52,7 @@ def _align(prepared: PreparedPaper, label: str) -> None:
     config, data = prepared.config, prepared.data
     assert data is not None
     recipe, folder = config.recipes[label], part_folder(config, prepared.folder, label)
-    with Reporter().stage(f"training {label}", recipe.num_steps) as stage:
-
-        def show(step: int, total: int, row: Mapping[str, Any]) -> None:
-            stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
-
+    with Reporter().training(label, recipe.num_steps) as show:
         result = align(load(config.base), data, recipe, folder, show)
     if result.stopped:
         raise MidspanError(f"{label}: {result.stopped}")

@@ -151,12 +151,13 @@ def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any],
     """
     prepared.check_models()
     rows, how = [], prepared.config.how
-    for spec in prepared.config.models:
-        lm = prepared.given.load(spec)
-        for task in prepared.tasks:
-            ready = fit_prompts(lm, task, how)
-            hours = estimate_seconds(lm, ready, how) / 3600
-            rows.append((spec, task.title, ready.settings, hours))
+    with prepared.given.merged():
+        for spec in prepared.config.models:
+            lm = prepared.given.load(spec)
+            for task in prepared.tasks:
+                ready = fit_prompts(lm, task, how)
+                hours = estimate_seconds(lm, ready, how) / 3600
+                rows.append((spec, task.title, ready.settings, hours))
     return rows
 
 

@@ -66,11 +66,7 @@ def _train(config: DemoConfig, run: RunFolder, reporter: Reporter) -> dict[str, 
     for name in config.objectives:
         recipe = config.recipe(name)
         folder = run.path / "adapters" / name
-        with reporter.stage(f"training {name}", recipe.num_steps) as stage:
-
-            def show(step: int, total: int, row: Mapping[str, float], stage: Any = stage) -> None:
-                stage.advance(step - stage.done, f"reward {row['reward']:.1f}")
-
+        with reporter.training(name, recipe.num_steps, ("reward",)) as show:
             align(load_organism(), data, recipe, folder, show)
         adapters[name] = folder
     return adapters

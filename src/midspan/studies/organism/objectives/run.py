@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +78,7 @@ def _train(
 
     folder = run.path / "adapters" / f"{name}-{seed}"
     seeded = recipe.model_copy(update={"seed": seed})
-    with reporter.stage(f"training {name} {seed}", recipe.num_steps) as stage:
-
-        def show(step: int, total: int, row: Mapping[str, Any]) -> None:
-            stage.advance(step - stage.done, f"loss {row['loss']:.2f}")
-
+    with reporter.training(f"{name} {seed}", recipe.num_steps) as show:
         result = align(load_organism(), alignment_data(seed), seeded, folder, show)
     if result.stopped:
         raise MidspanError(f"{name}, seed {seed}: {result.stopped}")
