@@ -1,21 +1,18 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
+from published_fixtures import PUBLISHED
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import midspan.models  # noqa: F401  (registers the native classes)
 from midspan.decoding import decoding_config
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden fixtures at {GOLDEN}")
-
 
 class Golden:
     def __init__(self, family):
-        folder = GOLDEN / family
+        folder = PUBLISHED / family
         self.cases = json.loads((folder / "cases.json").read_text())
         self.tensors = load_file(folder / "cases.safetensors")
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 from models_reference import DREAM, LLADA, write_checkpoint
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+from published_fixtures import PUBLISHED
 
 
 @pytest.fixture
@@ -18,6 +17,4 @@ def dream(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def golden() -> Path:
-    if not GOLDEN.is_dir():
-        pytest.skip(f"golden fixtures are not at {GOLDEN}")
-    return GOLDEN
+    return PUBLISHED
