@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from midspan.files import Record
-from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_difference, wilson
+from midspan.statistics import Estimate, Interval, mcnemar_exact, paired_rate_difference, wilson
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PairedOutcomes:
 
     Attributes:
         p: Exact McNemar.
-        difference: First ASR minus second, with a bootstrap interval over behaviors.
+        difference: First ASR minus second, with Agresti and Min's interval.
     """
 
     p: float
@@ -55,7 +55,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], judge: str) -> Pa
     a, b = [left[name] for name in shared], [right[name] for name in shared]
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    return PairedOutcomes(mcnemar_exact(only_a, only_b), paired_difference(a, b))
+    return PairedOutcomes(mcnemar_exact(only_a, only_b), paired_rate_difference(a, b))
 
 
 def asr_by_budget(

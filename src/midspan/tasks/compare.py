@@ -15,6 +15,7 @@ from midspan.statistics import (
     mcnemar_exact,
     mean_interval,
     paired_difference,
+    paired_rate_difference,
     wilson,
 )
 from midspan.tasks.humaneval import pass_at_k
@@ -44,7 +45,8 @@ class Comparison:
     """Two models on the same items, second minus first.
 
     Attributes:
-        difference: Of the means, with a bootstrap over items.
+        difference: Of the rates, with Agresti and Min's interval, or of the means, with a bootstrap
+            over items.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
     """
@@ -94,9 +96,12 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     if first.name != second.name or first.values.keys() != second.values.keys():
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
     pairs = [(second.values[item], value) for item, value in first.values.items()]
-    difference = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
     if not isinstance(first.figure, Estimate):
-        return Comparison(difference, None, None)
+        means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
+        return Comparison(means, None, None)
+    difference = paired_rate_difference(
+        [after > 0 for after, _ in pairs], [before > 0 for _, before in pairs]
+    )
     gained = sum(after > before for after, before in pairs)
     lost = sum(after < before for after, before in pairs)
     p = mcnemar_exact(gained, lost)

@@ -16,7 +16,7 @@ from midspan.report import Cell, Report, Section, Table
 from midspan.report.cells import bounds, percent, rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.statistics import Estimate
+from midspan.statistics import Estimate, holm
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 
@@ -112,8 +112,9 @@ def report_of(run: FinishedRun) -> Report:
             ),
             Section(
                 "Against the first model",
-                "Difference of ASR on the same behaviors, with a paired bootstrap's 95 % interval "
-                "and the exact p of McNemar's test; not corrected for the number of tests.",
+                "Difference of ASR on the same behaviors, with Agresti and Min's 95 % interval, "
+                "the exact p of McNemar's test, and that p after Holm's correction for all tests "
+                "of the table.",
                 tables=(_pairs(view),) if len(config.models) > 1 else (),
             ),
             Section(
@@ -179,20 +180,30 @@ def _corrected(view: _View, judge: str) -> Table:
 def _pairs(view: _View) -> Table:
     first, *others = view.config.models
     judge = view.config.judges[0]
+    pairs = {
+        (spec.name, model): compare(view.of(model, spec), view.of(first, spec), judge)
+        for spec in view.config.attacks
+        for model in others
+    }
+    tests = [(key, pair.p) for key, pair in pairs.items() if pair.difference.n]
+    adjusted = dict(zip((key for key, _ in tests), holm([p for _, p in tests]), strict=True))
 
-    def pair(spec: AttackSpec, model: str) -> Cell:
-        comparison = compare(view.of(model, spec), view.of(first, spec), judge)
-        gap = comparison.difference
+    def cell(key: tuple[str, str]) -> Cell:
+        gap = pairs[key].difference
         if not gap.n:
             return Cell("n/a", "n=0")
-        note = f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] p={comparison.p:.2g} n={gap.n}"
-        return Cell(f"{100 * gap.mean:+.1f}", note)
+        tests = f"p={pairs[key].p:.2g} Holm={adjusted[key]:.2g}"
+        return Cell(
+            f"{100 * gap.mean:+.1f}",
+            f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}] {tests} n={gap.n}",
+        )
 
     return Table(
         title=f"ASR minus that of {first}, points, by {judge}",
         columns=("Attack", *others),
         rows=tuple(
-            (spec.name, *(pair(spec, model) for model in others)) for spec in view.config.attacks
+            (spec.name, *(cell((spec.name, model)) for model in others))
+            for spec in view.config.attacks
         ),
         name="pairs",
     )
