@@ -17,8 +17,8 @@ from midspan.tasks.overrefusal import MEASURES
 LIMITS = (
     "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
     "stand above each table; under others the same model scores differently.",
-    "Intervals are Wilson's for rates, Agresti and Min's for their differences, and bootstraps over "
-    "items for other differences; p is McNemar's exact test, without correction for several "
+    "Intervals are Wilson's for rates, Agresti and Min's for their differences, and bootstraps "
+    "over items for other differences; p is McNemar's exact test, without correction for several "
     "tests. 'Detectable' is the smallest true difference that so many items show four times in "
     "five at p < 0.05.",
 )
