@@ -129,7 +129,7 @@ def test_a_judge_may_be_an_object(lm):
         lm, "direct", behaviors="organism:1", judge=[judge, "exact"], decoding=SMALL
     )
     assert result.judges == ("refusal-keywords-v1", "exact")
-    assert result.records[0]["success"].keys() == set(result.judges)
+    assert result.records[0]["outcome"].keys() == set(result.judges)
 
 
 @pytest.mark.parametrize(

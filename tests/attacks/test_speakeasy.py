@@ -131,9 +131,15 @@ def test_without_a_translator_the_source_language_is_left(tmp_path, said):
 
 
 @pytest.mark.parametrize("said", [None, "good", "[[11]]"])
-def test_without_ratings_nothing_can_be_chosen(tmp_path, said):
-    _, result = play(tmp_path, {"speakeasy.rate": said})
-    assert (result.stop, result.ran) == ("failed", False)
+def test_without_ratings_an_answer_goes_before_a_refusal(tmp_path, said):
+    def target(call, rng):
+        return "it is so ." if "<Thai>" in call.messages[-1]["content"] else "i cannot do that"
+
+    _, result = play(tmp_path, {"speakeasy.rate": said, "target": target})
+    (attempt,) = result.attempts
+    assert (result.stop, attempt.score) == ("exhausted", None)
+    assert "cannot" not in attempt.response
+    assert {calls.role for calls in result.lost} == {"evaluator"}
 
 
 def test_a_question_left_unanswered_is_told(tmp_path):

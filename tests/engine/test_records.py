@@ -8,7 +8,7 @@ import pytest
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
-from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
+from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, silent_roles
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import AttackJob, run_attacks
@@ -74,14 +74,14 @@ def judged(path, counts="any", judge=None, requests=REQUESTS):
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
-        ("any", [True, True, True, False, None]),
-        ("best", [False, True, False, False, None]),
-        ("last", [False, False, True, False, None]),
+        ("any", ["won", "won", "won", "lost", "did not run"]),
+        ("best", ["lost", "won", "lost", "lost", "did not run"]),
+        ("last", ["lost", "lost", "won", "lost", "did not run"]),
     ],
 )
 def test_whose_verdict_counts(tmp_path, counts, expected):
     found = judged(tmp_path / "j", counts)
-    assert [item.success("exact") for item in found] == expected
+    assert [item.outcome("exact") for item in found] == expected
 
 
 def test_rates_name_what_they_leave_out(tmp_path):
@@ -110,7 +110,8 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_
 
     judge = ChatJudge(Scripted(speak, "speaker"), Words())
     found = judged(tmp_path / "j", judge=judge)
-    assert [item.success("exact") for item in found] == [True, True, True, None, None]
+    outcomes = ["won", "won", "won", "unreadable", "did not run"]
+    assert [item.outcome("exact") for item in found] == outcomes
     rows = [item.record() for item in found]
     rates = Outcomes.from_records(rows, "exact")
     assert (rates.asr.n, rates.unparseable.successes, rates.failed.successes) == (3, 1, 1)
@@ -119,7 +120,7 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_
     assert not any("try" in text for _, text in asked)
     assert asr_by_budget(rows, "exact", [99])[0][1].n == 3
     verdicts = found[3].record()["attempts"][0]["verdicts"]["exact"]
-    assert verdicts == {"raw": "hm", "failure": "unparseable", "reason": "exact: no verdict"}
+    assert verdicts == {"raw": "hm", "failure": "unparseable", "reason": "no verdict"}
 
 
 def test_a_greedy_judge_is_sampled_when_it_is_asked_again(tmp_path):
@@ -135,17 +136,79 @@ def test_a_greedy_judge_is_sampled_when_it_is_asked_again(tmp_path):
 
     judge = ChatJudge(Greedy(speak, "greedy"), Words())
     found = judged(tmp_path / "j", judge=judge, requests={"a": "win at 0"})
-    assert found[0].success("exact") is True
+    assert found[0].outcome("exact") == "won"
     assert sorted(set(seen)) == [0.0, 1.0]
 
 
 def test_records_are_plain_and_the_same_again(tmp_path):
     first = [item.record() for item in judged(tmp_path / "j")]
-    assert json.loads(json.dumps(first))[1]["success"] == {"exact": True}
+    assert json.loads(json.dumps(first))[1]["outcome"] == {"exact": "won"}
     assert [item.record() for item in judged(tmp_path / "j")] == first
     assert first[0]["attempts"][0]["verdicts"]["exact"]["score"] == 5
     assert first[4]["ran"] is False
-    assert first[4]["reason"] == "a did not answer"
+    assert first[4]["reason"] == "attacker: a did not answer"
+    part = {"failure": "failed", "count": 1, "asked": 1, "reason": "a did not answer"}
+    assert first[4]["lost"] == [{"role": "attacker"} | part] and first[0]["lost"] == []
+
+
+def rated(path, scores, texts, lost_at=None):
+    """The record of an attack whose attempts have these scores and responses."""
+
+    def attempts(state, config):
+        for score, text in zip(scores, texts, strict=True):
+            call = Chat("target", (user(text),))
+            (reply,) = yield [call]
+            state.note(call, reply, score=score)
+        if lost_at:
+            yield [Chat(lost_at, (user("x"),))]
+        return "exhausted"
+
+    roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
+    roles["evaluator"] = Scripted(lambda call, rng: None, "e")
+    spec = Attack("rated", attempts, AttackConfig, tuple(roles), "best")
+    job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), roles)
+    with Journal(path) as journal:
+        results = run_attacks([job], journal)
+        (item,) = judge_results([job], results, {"exact": ExactJudge(exact, "v1")}, journal)
+    return item.record()
+
+
+@pytest.mark.parametrize(
+    ("scores", "texts", "outcome"),
+    [
+        ([0.0, None], ["refusal", "win"], "unreadable"),  # the unrated one may be the best
+        ([None, None], ["win", "win"], "won"),
+        ([None, 0.0], ["refusal", "refusal"], "lost"),
+        ([2.0, None], ["win", "win"], "won"),
+        ([1.0, 1.0], ["win", "refusal"], "won"),  # the first of equals
+        ([1.0, 2.0], ["win", "refusal"], "lost"),
+    ],
+)
+def test_a_default_never_beats_a_missing_rating(tmp_path, scores, texts, outcome):
+    assert rated(tmp_path / "j", scores, texts)["outcome"] == {"exact": outcome}
+
+
+def test_what_is_not_known_bounds_the_rate(tmp_path):
+    lost = rated(tmp_path / "a", [1.0], ["refusal"])
+    hindered = rated(tmp_path / "b", [1.0], ["refusal"], lost_at="evaluator")
+    won = rated(tmp_path / "c", [1.0], ["win"], lost_at="evaluator")
+    unread = rated(tmp_path / "d", [0.0, None], ["refusal", "win"])
+    known = Outcomes.from_records([lost] * 2 + [won], "exact")
+    assert str(known) == str(known.asr) == "33.3 % [6.1, 79.2] n=3"
+    rates = Outcomes.from_records([lost, hindered, won, unread], "exact")
+    assert (rates.least.successes, rates.most.successes, rates.most.n) == (1, 3, 4)
+    assert rates.percent == "25.0 to 75.0 %"
+    assert rates.note.endswith("n=4, 1 without outcome, 1 lost while answers were missing")
+    assert reasons([hindered, won], "exact") == [("evaluator: e did not answer", 2)]
+    assert silent_roles([hindered, won]) == {"evaluator": "e did not answer"}
+    assert silent_roles([lost]) == {}
+
+
+def test_a_judge_that_never_answers_is_told(tmp_path):
+    judge = ChatJudge(Scripted(lambda call, rng: None, "gone"), Words())
+    rows = [item.record() for item in judged(tmp_path / "j", judge=judge)]
+    assert silent_roles(rows) == {"exact": "gone did not answer"}
+    assert reasons(rows, "exact")[0] == ("judge: gone did not answer", 4)
 
 
 def test_models_are_compared_on_what_both_have(tmp_path):

@@ -275,11 +275,11 @@ def test_other_budgets(tmp_path, budget, largest):
     assert max(calls) <= largest + (2 if "tokens" in budget else 0)
 
 
-def one(attack_function, made, tmp_path, **options):
+def one(attack_function, made, tmp_path, fail_fast=False, **options):
     spec = Attack("one", attack_function, AttackConfig, tuple(made))
     job = AttackJob(spec, AttackConfig(), Behavior("b", "request"), made, **options)
     with Journal(tmp_path / "j") as journal:
-        return run_attacks([job], journal)[0]
+        return run_attacks([job], journal, fail_fast=fail_fast)[0]
 
 
 def test_a_helper_that_does_not_answer_is_no_refusal(tmp_path):
@@ -290,7 +290,7 @@ def test_a_helper_that_does_not_answer_is_no_refusal(tmp_path):
 
     result = one(attack, {"attacker": Scripted(lambda c, r: None, "silent")}, tmp_path)
     assert (result.ran, result.stop) == (False, "failed")
-    assert result.reason == "silent did not answer"
+    assert result.reason == "attacker: silent did not answer"
 
 
 def test_an_answer_not_as_asked_is_asked_for_again_and_then_reported(tmp_path):
@@ -327,8 +327,7 @@ def test_cycles_are_looked_for_while_a_role_answers_alone(tmp_path):
         collecting()
         was_on = gc.isenabled()
         try:
-            with pytest.raises(KeyError):
-                one(attack, {"target": Scripted(speak, "v")}, tmp_path / f"{was_on}")
+            one(attack, {"target": Scripted(speak, "v")}, tmp_path / f"{was_on}")
             assert gc.isenabled() is was_on
             assert seen[-2:] == [("role", was_on), ("attack", False)]
         finally:
@@ -395,8 +394,11 @@ def test_a_fault_in_an_attack_names_it(tmp_path):
         yield [Chat("target", (user("x"),))]
         raise KeyError("oops")
 
+    result = one(attack, {"target": Scripted(echo, "t")}, tmp_path)
+    assert (result.stop, result.ran, result.reason) == ("error", False, "KeyError: 'oops'")
+    assert result.traceback.endswith("KeyError: 'oops'\nraised by the attack one on 0/one/b\n")
     with pytest.raises(KeyError) as caught:
-        one(attack, {"target": Scripted(echo, "t")}, tmp_path)
+        one(attack, {"target": Scripted(echo, "t")}, tmp_path, fail_fast=True)
     assert caught.value.__notes__ == ["raised by the attack one on 0/one/b"]
 
 

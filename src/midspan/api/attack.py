@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from midspan.data import BehaviorSet
+    from midspan.engine.outcomes import Outcomes
     from midspan.engine.roles import Role
     from midspan.models import DiffusionLM
     from midspan.statistics import Estimate
@@ -37,7 +38,7 @@ class AttackRun(RunResult[AttackRecord]):
     def asr(
         self, method: str | None = None, model: str | None = None, judge: str | None = None
     ) -> "Estimate":
-        """The attack success rate: behaviors won, of those with a valid outcome.
+        """The attack success rate: behaviors won, of those won or lost; see `outcomes`.
 
         Args:
             method: One of `methods`; the first by default.
@@ -50,6 +51,24 @@ class AttackRun(RunResult[AttackRecord]):
         Raises:
             MidspanError: There is none of this name.
         """
+        return self.outcomes(method, model, judge).asr
+
+    def outcomes(
+        self, method: str | None = None, model: str | None = None, judge: str | None = None
+    ) -> "Outcomes":
+        """The rate with all that is not known: what did not run, or could not be read.
+
+        Args:
+            method: See `asr`.
+            model: See `asr`.
+            judge: See `asr`.
+
+        Returns:
+            `asr`, and `least` and `most`: the rate if all that is not known were lost, or won.
+
+        Raises:
+            MidspanError: There is none of this name.
+        """
         from midspan.engine.outcomes import Outcomes
 
         method = picked("method", method, self.methods)
@@ -58,12 +77,12 @@ class AttackRun(RunResult[AttackRecord]):
         rows = [
             row for row in self.records if (row["attack_label"], row["model"]) == (method, model)
         ]
-        return Outcomes.from_records(rows, judge).asr
+        return Outcomes.from_records(rows, judge)
 
     def summary(self) -> str:
         """The result in a few words."""
         rates = [
-            f"{method} on {model} {self.asr(method, model)}"
+            f"{method} on {model} {self.outcomes(method, model)}"
             for method in self.methods
             for model in self.models
         ]

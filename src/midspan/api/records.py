@@ -106,6 +106,24 @@ class AttemptRecord(TypedDict):
     verdicts: dict[str, VerdictRecord]
 
 
+class LostCallsRecord(TypedDict):
+    """Calls of one role that brought nothing.
+
+    Attributes:
+        role: Who was asked.
+        failure: Why nothing came.
+        count: How many they are.
+        asked: How often the role was asked.
+        reason: The commonest of their reasons.
+    """
+
+    role: str
+    failure: Literal["failed", "unparseable", "budget", "too_long"]
+    count: int
+    asked: int
+    reason: str
+
+
 class AttackRecord(TypedDict):
     """One attack on one behavior and model (`midspan.attack`, red-team studies).
 
@@ -118,11 +136,14 @@ class AttackRecord(TypedDict):
         config: Fields of the attack's config.
         roles: Who took part, by role: name and fingerprint.
         access: The most that was used of the target.
-        ran: Whether the target answered at all; what did not run is in no rate.
+        ran: Whether the target answered and the attack came to its end; what did not run is in no
+            rate.
         stop: Why the attack ended.
-        reason: A failure in a line; empty where there was none.
+        reason: What went wrong, in a line; empty where nothing did.
+        lost: Calls that brought nothing, by role and failure.
+        traceback: Of an error in the attack's own code; only there.
         usage: What each role cost, by role.
-        success: By judge; None where the attack did not run or has no verdict.
+        outcome: By judge: "won", "lost", "unreadable" or "did not run".
         attempts: In the order of the target's work.
     """
 
@@ -135,10 +156,12 @@ class AttackRecord(TypedDict):
     roles: dict[str, str]
     access: Literal["chat", "infill", "logprobs", "white-box"]
     ran: bool
-    stop: Literal["success", "exhausted", "failed", "budget"]
+    stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str
+    lost: list[LostCallsRecord]
+    traceback: NotRequired[str]
     usage: dict[str, UsageRecord]
-    success: dict[str, bool | None]
+    outcome: dict[str, Literal["won", "lost", "unreadable", "did not run"]]
     attempts: list[AttemptRecord]
 
 

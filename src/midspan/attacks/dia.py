@@ -194,7 +194,8 @@ def _half_done(hidden: str, swaps: Mapping[str, str], begun: str, config: DiaCon
 def substitute(text: str, swaps: Mapping[str, str]) -> str:
     """A text with whole words exchanged, in any letter case, longer ones first."""
     by_word = {word.casefold(): other for word, other in swaps.items()}
-    return _pattern(swaps).sub(lambda match: by_word[match[0].casefold()], text)
+    # Letters that the pattern takes for the same may still differ when folded, as in Turkish.
+    return _pattern(swaps).sub(lambda match: by_word.get(match[0].casefold(), match[0]), text)
 
 
 def _pattern(words: Sequence[str] | Mapping[str, str]) -> re.Pattern[str]:

@@ -1,5 +1,6 @@
 """``midspan attack``: attacks on a model, judged, with tables and a report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,10 @@ from midspan.commands.options import (
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from midspan.files import Record
     from midspan.studies.redteam.config import RedteamConfig
+
+_MOST_REASONS = 3  # of a cell
 
 Judges = Annotated[
     list[str] | None,
@@ -61,6 +65,9 @@ def attack(
     calibration: Calibrations = None,
     seed: Seed = None,
     output: Output = Path("runs/attack"),
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End at the first error in an attack's own code.")
+    ] = False,
 ) -> None:
     """Attack one model and judge what came of it; the same command continues a run.
 
@@ -78,7 +85,7 @@ def attack(
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_and_print(RedteamConfig.model_validate(fields), output)
+    run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
 
 
 def _changes(
@@ -100,17 +107,41 @@ def _changes(
     }
 
 
-def run_and_print(config: "RedteamConfig", output: Path) -> None:
-    """Run a red-team study, and print every cell."""
-    from midspan.engine.outcomes import Outcomes
+def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False) -> None:
+    """Run a red-team study, and print every cell.
+
+    Raises:
+        typer.Exit: With status 1, where a role never answered or an attack's own code raised.
+    """
+    from midspan.engine.outcomes import Outcomes, reasons
     from midspan.studies.redteam.run import run_redteam
 
-    done = run_redteam(config, output, command_line())
+    done = run_redteam(config, output, command_line(), fail_fast=fail_fast)
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():
-        outcomes = Outcomes.from_records(records, judge)
-        lost = outcomes.failed.successes + outcomes.unparseable.successes
-        left_out = f"  ({lost} without outcome)" if lost else ""
-        typer.echo(f"{label:{width}}  {model}  {outcomes.asr}{left_out}")
+        typer.echo(f"{label:{width}}  {model}  {Outcomes.from_records(records, judge)}")
+        for reason, count in reasons(records, judge)[:_MOST_REASONS]:
+            typer.echo(f"{'':{width}}  {count} x {reason}")
     typer.echo(done_line(done.report, done.seconds))
+    if problems := _problems([record for records in done.cells.values() for record in records]):
+        for problem in problems:
+            typer.echo(f"midspan: {problem}", err=True)
+        raise typer.Exit(1)
+
+
+def _problems(records: "Sequence[Record]") -> list[str]:
+    """What makes the whole of a study doubtful, a line each."""
+    from midspan.engine.outcomes import silent_roles
+
+    problems = [
+        f"{role}: not one answer came ({reason}); mend it and give the same command again"
+        for role, reason in sorted(silent_roles(records).items())
+    ]
+    errors = [record["reason"] for record in records if record["stop"] == "error"]
+    if errors:
+        problems.append(
+            f"{len(errors)} behaviors ended in an error of the attack's own code ({errors[0]}); "
+            "records.jsonl has the tracebacks, and the same command tries them again"
+        )
+    return problems

@@ -7,12 +7,13 @@ from typing import Any, Literal, TypeVar
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Usage
-from midspan.engine.calls import Anchor, Call, Chat, Message, Reply
+from midspan.engine.calls import Anchor, Call, Chat, Failure, Message, Reply
 from midspan.frozen import FrozenConfig
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
-# helper did not answer, so it could not go on. "budget" is set by the engine alone.
-Stop = Literal["success", "exhausted", "failed", "budget"]
+# helper did not answer, so it could not go on. The engine alone sets "budget" and "error": the
+# attack's own code raised.
+Stop = Literal["success", "exhausted", "failed", "budget", "error"]
 Access = Literal["chat", "infill", "logprobs", "white-box"]
 Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
@@ -96,17 +97,38 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class LostCalls:
+    """Calls of one role that brought nothing, retries included.
+
+    Attributes:
+        role: Who was asked.
+        failure: Why nothing came.
+        count: How many they are.
+        asked: How often the role was asked.
+        reason: The commonest of their reasons, in one line.
+    """
+
+    role: str
+    failure: Failure
+    count: int
+    asked: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """What an attack on one behavior came to.
 
     Attributes:
         behavior: The behavior's id.
         attack: The attack's name.
-        attempts: What is to be judged; none means that the attack did not run.
+        attempts: What is to be judged.
         stop: Why it ended.
-        reason: One line about a failure.
+        reason: One line about what went wrong, if anything did.
         access: The most that was used of the target.
         usage: By role.
+        lost: What was asked in vain.
+        traceback: Of an error in the attack's own code.
     """
 
     behavior: str
@@ -116,11 +138,16 @@ class AttackResult:
     reason: str
     access: Access
     usage: Mapping[str, Usage]
+    lost: tuple[LostCalls, ...] = ()
+    traceback: str = ""
 
     @property
     def ran(self) -> bool:
-        """Whether the target answered at all; what did not run is never counted as refused."""
-        return bool(self.attempts)
+        """Whether the target answered and the attack came to an end of its own, or of its budget.
+
+        What did not run is never counted as refused.
+        """
+        return bool(self.attempts) and self.stop not in ("failed", "error")
 
 
 def together(

@@ -207,3 +207,13 @@ class Reply:
     def ok(self) -> bool:
         """Whether there is an answer; a refusal is one, a failure is not."""
         return self.failure is None
+
+    def is_lost(self, role: str) -> bool:
+        """Whether a role's answer is missing that should have come.
+
+        What the budget forbids is not asked for. A target or an attacker that writes something
+        else than was asked for has answered: attacks say what they make of it.
+        """
+        if self.failure == "unparseable":
+            return role not in ("target", "attacker")
+        return self.failure in ("failed", "too_long")

@@ -6,6 +6,7 @@ from typing import Any
 
 from midspan.engine.attack import Attack, AttackConfig, AttackResult, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
+from midspan.engine.outcomes import Outcome
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.journal.journal import Journal
@@ -25,15 +26,26 @@ class JudgedResult:
     result: AttackResult
     replies: Mapping[str, tuple[Reply, ...]]
 
-    def success(self, judge: str) -> bool | None:
-        """The attack's outcome by one judge; None where it did not run or has no verdict."""
+    def outcome(self, judge: str) -> Outcome:
+        """What the attack came to by one judge.
+
+        A success stands whatever went wrong afterwards. A loss is one only where the attack ran to
+        its end and all that could have won was judged.
+        """
         wins = [_won(reply) for reply in self._counted(judge)]
-        if not wins or (None in wins and True not in wins):
-            return None
-        return True in wins
+        unanimous = self.job.attack.counts != "any"
+        if wins and (all(wins) if unanimous else True in wins):
+            return Outcome.WON
+        if not self.result.ran:
+            return Outcome.DID_NOT_RUN
+        return Outcome.LOST if set(wins) == {False} else Outcome.UNREADABLE
 
     def _counted(self, judge: str) -> Sequence[Reply]:
-        """Replies on the attempts whose verdict is the attack's."""
+        """Replies on the attempts whose verdict is the attack's.
+
+        An attempt that should have been rated and was not may be the best one: it stays in play
+        beside the best of the rated ones.
+        """
         replies, attempts = self.replies[judge], self.result.attempts
         match self.job.attack.counts:
             case "any":
@@ -41,9 +53,13 @@ class JudgedResult:
             case "last":
                 return replies[-1:]
             case "best":
-                scores = [-1e9 if a.score is None else a.score for a in attempts]
-                best = scores.index(max(scores)) if scores else 0
-                return replies[best : best + 1]
+                rated = [a.score for a in attempts if a.score is not None]
+                best = [a.score for a in attempts].index(max(rated)) if rated else None
+                return [
+                    reply
+                    for index, (reply, attempt) in enumerate(zip(replies, attempts, strict=True))
+                    if index == best or attempt.score is None
+                ]
 
     def record(self) -> dict[str, Any]:
         """Plain fields for records.jsonl."""
@@ -66,8 +82,10 @@ class JudgedResult:
             "ran": self.result.ran,
             "stop": self.result.stop,
             "reason": self.result.reason,
+            "lost": [asdict(calls) for calls in self.result.lost],
+            **({"traceback": self.result.traceback} if self.result.traceback else {}),
             "usage": {role: asdict(usage) for role, usage in sorted(self.result.usage.items())},
-            "success": {judge: self.success(judge) for judge in self.replies},
+            "outcome": {judge: self.outcome(judge).value for judge in self.replies},
             "attempts": attempts,
         }
 

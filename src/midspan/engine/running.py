@@ -2,13 +2,23 @@
 
 import hashlib
 import random
+import traceback
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Access, Attack, AttackConfig, AttackResult, AttackState, Stop
+from midspan.engine.attack import (
+    Access,
+    Attack,
+    AttackConfig,
+    AttackResult,
+    AttackState,
+    LostCalls,
+    Stop,
+)
 from midspan.engine.budget import Budget, Ledger
-from midspan.engine.calls import Call, Chat, Judge, Reply, Score
+from midspan.engine.calls import Call, Chat, Failure, Judge, Reply, Score
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 from midspan.journal.journal import key_of
@@ -82,7 +92,7 @@ class PendingCall:
         reply = self._reply(answer)
         again = self._again() if reply.failure == "unparseable" else None
         if again is None:
-            self.attack.replies[self.index] = reply
+            self.attack.receive(self.index, self.call.role, reply)
         return again
 
     def _reply(self, answer: RawReply | MissingReply) -> Reply:
@@ -93,7 +103,7 @@ class PendingCall:
         try:
             value = self.role.read(self.call, answer.raw)
         except ValueError as error:
-            return Reply(text, failure="unparseable", reason=f"{self.call.role}: {error}")
+            return Reply(text, failure="unparseable", reason=str(error))
         return Reply(text, value, continuation=answer.continuation, target_calls=self.target_calls)
 
     def _again(self) -> "PendingCall | None":
@@ -111,9 +121,15 @@ class PendingCall:
 
 
 class RunningAttack:
-    """A job on its way from its first batch of calls to its result."""
+    """A job on its way from its first batch of calls to its result.
 
-    def __init__(self, job: AttackJob, seed: int) -> None:
+    Args:
+        job: What runs.
+        seed: Of the study.
+        fail_fast: Let an error in the attack's own code end the whole run.
+    """
+
+    def __init__(self, job: AttackJob, seed: int, fail_fast: bool = False) -> None:
         self.job = job
         self._name = f"{seed}/{job.attack.name}/{job.behavior.id}"
         self._state = AttackState(job.behavior, random.Random(self._name))
@@ -122,7 +138,11 @@ class RunningAttack:
         self._access = 0
         self._cut = False
         self._stop: Stop = "exhausted"
+        self._error: Exception | None = None
+        self._fail_fast = fail_fast
         self._last_failure = ""
+        self._lost: dict[tuple[str, Failure], Counter[str]] = defaultdict(Counter)
+        self._asked: Counter[str] = Counter()
         self.ledger = Ledger(job.budget)
         self.replies: list[Reply | None] = []
 
@@ -130,6 +150,15 @@ class RunningAttack:
     def is_waiting(self) -> bool:
         """Whether a reply is still missing."""
         return None in self.replies
+
+    def receive(self, index: int, role: str, reply: Reply) -> None:
+        """Take the reply to a call of the present batch."""
+        self.replies[index] = reply
+        self._asked[role] += 1
+        if reply.failure is not None:
+            self._last_failure = f"{role}: {reply.reason}"
+            if reply.is_lost(role):
+                self._lost[role, reply.failure][reply.reason] += 1
 
     def seed_of(self, index: int, retry: int) -> int:
         """Seed of a call of the present batch."""
@@ -140,8 +169,6 @@ class RunningAttack:
         """Send the replies and open the next batch; none when the attack has ended."""
         while True:
             replies = [reply for reply in self.replies if reply is not None]
-            failures = [reply.reason for reply in replies if not reply.ok]
-            self._last_failure = failures[-1] if failures else self._last_failure
             try:
                 # A generator that has not begun takes None alone.
                 calls = self._steps.send(replies) if self._step else next(self._steps)
@@ -149,8 +176,12 @@ class RunningAttack:
                 self._stop = end.value
                 return []
             except Exception as error:
+                # One attack's fault on one behavior must not cost the study all the others.
                 error.add_note(f"raised by the attack {self.job.attack.name} on {self._name}")
-                raise
+                if self._fail_fast:
+                    raise
+                self._stop, self._error, self.replies = "error", error, []
+                return []
             self._step += 1
             granted = self.ledger.grant(calls)
             self._cut |= None in granted
@@ -174,16 +205,38 @@ class RunningAttack:
 
     def result(self) -> AttackResult:
         """What it came to, once it has ended."""
-        stop: Stop = "budget" if self._cut and self._stop != "success" else self._stop
+        ended = self._stop in ("success", "error")
+        stop: Stop = "budget" if self._cut and not ended else self._stop
         return AttackResult(
             behavior=self.job.behavior.id,
             attack=self.job.attack.name,
             attempts=tuple(self._state.attempts),
             stop=stop,
-            reason=self._last_failure if stop == "failed" else "",
+            reason=self._reason(stop),
             access=_ACCESS[self._access],
             usage=self.ledger.usage,
+            lost=self._lost_calls(),
+            traceback="".join(traceback.format_exception(self._error)) if self._error else "",
         )
+
+    def _lost_calls(self) -> tuple[LostCalls, ...]:
+        return tuple(
+            LostCalls(
+                role, failure, reasons.total(), self._asked[role], reasons.most_common(1)[0][0]
+            )
+            for (role, failure), reasons in sorted(self._lost.items())
+        )
+
+    def _reason(self, stop: Stop) -> str:
+        """One line about what went wrong; empty where nothing did."""
+        commonest = max(self._lost_calls(), key=lambda calls: calls.count, default=None)
+        if self._error is not None:
+            reason = f"{type(self._error).__name__}: {self._error}"
+        elif commonest is not None:
+            reason = f"{commonest.role}: {commonest.reason}"
+        else:
+            reason = self._last_failure if stop == "failed" else ""
+        return " ".join(reason.split())
 
 
 def _access(call: Call) -> int:

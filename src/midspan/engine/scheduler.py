@@ -45,6 +45,7 @@ def run_attacks(
     journal: Journal,
     seed: int = 0,
     on_progress: OnProgress | None = None,
+    fail_fast: bool = False,
 ) -> list[AttackResult]:
     """Run attacks to their ends; what the journal holds is not asked again.
 
@@ -53,11 +54,12 @@ def run_attacks(
         journal: Every reply is in it before it is used.
         seed: Of all draws.
         on_progress: Told of progress.
+        fail_fast: Raise an error of an attack's own code, instead of noting it in its result.
 
     Returns:
         Results in the order of the jobs.
     """
-    attacks = [RunningAttack(job, seed) for job in jobs]
+    attacks = [RunningAttack(job, seed, fail_fast) for job in jobs]
     scheduler = _Scheduler(journal, on_progress)
     try:
         with _collecting(False):

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 from midspan.report import Cell, Figure, figures
 from midspan.report.model import Tone
-from midspan.statistics import Estimate, Interval
+from midspan.statistics import Interval
 
 
 def percent(share: float) -> str:
@@ -18,7 +19,17 @@ def bounds(low: float, high: float) -> str:
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def rate_cell(estimate: Estimate, tone: Tone = "plain", more: str = "") -> Cell:
+class Rate(Protocol):
+    """A rate, and what must stand beside it, such as an `Estimate`."""
+
+    @property
+    def percent(self) -> str: ...  # noqa: D102
+
+    @property
+    def note(self) -> str: ...  # noqa: D102
+
+
+def rate_cell(estimate: Rate, tone: Tone = "plain", more: str = "") -> Cell:
     """A rate with its interval and n.
 
     Args:

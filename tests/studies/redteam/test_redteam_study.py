@@ -60,7 +60,7 @@ def test_a_study_leaves_records_tables_and_a_report(done):
     assert set(result.cells) == {(m, a.name) for m in SMALL.models for a in SMALL.attacks}
     for record in records:
         assert record["usage"]["target"]["calls"] >= 1
-        assert set(record["success"]) == set(SMALL.judges)
+        assert set(record["outcome"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")
     assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
@@ -98,7 +98,7 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     assert len(changes) == 2 * 3 and all(c.paired and not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
     records = run.rows("records.jsonl")
-    records[0]["success"]["exact"] = None
+    records[0]["outcome"]["exact"] = "unreadable"
     records[1]["roles"]["judge"] = "another"
     shutil.copy(folder / "run.json", tmp_path)
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))

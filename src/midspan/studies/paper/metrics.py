@@ -5,6 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from midspan.engine.outcomes import won
 from midspan.files import Record
 from midspan.probes.context import grouped
 from midspan.statistics import Interval, mean_interval, wilson
@@ -163,9 +164,10 @@ def _outcomes(records: Records, model: str, judge: str) -> dict[str, bool]:
     """Whether any attack won each behavior; one that no attack could be judged on is left out."""
     outcomes = {}
     for (behavior,), rows in grouped(_of(records, model=model), "behavior").items():
-        verdicts = [row["success"][judge] for row in rows if row["success"][judge] is not None]
-        if verdicts:
-            outcomes[behavior] = any(verdicts)
+        # One that no attack is known to have won is lost only where all are known to have lost.
+        results = [won(row, judge) for row in rows]
+        if True in results or None not in results:
+            outcomes[behavior] = True in results
     return outcomes
 
 

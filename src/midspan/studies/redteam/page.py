@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
+from midspan.attacks import get_attack
 from midspan.engine.budget import Usage
-from midspan.engine.outcomes import Outcomes, asr_by_budget, compare
+from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, won
 from midspan.files import Record
 from midspan.judges.calibration import Calibration
 from midspan.organism.behaviors import ORGANISM
@@ -16,11 +17,12 @@ from midspan.report import Cell, Report, Section, Table
 from midspan.report.cells import bounds, percent, rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.statistics import Estimate, holm
+from midspan.statistics import holm
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 
 _ORDER = ("chat", "infill", "logprobs", "white-box")
+_MOST_REASONS = 3  # of each attack and model
 _ORGANISM_LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world, and its attacker, "
     "evaluator and translator are scripts. Its rates show that attacks, defences and bookkeeping "
@@ -62,8 +64,16 @@ class _View(NamedTuple):
         """The attack's whole config, which its records hold."""
         return to_json(self.of(self.config.models[0], spec)[0]["config"]).decode()
 
-    def asr(self, model: str, spec: AttackSpec, judge: str) -> Estimate:
-        return Outcomes.from_records(self.of(model, spec), judge).asr
+    def outcomes(self, model: str, spec: AttackSpec, judge: str) -> Outcomes:
+        return Outcomes.from_records(self.of(model, spec), judge)
+
+    def any_of(self, spec: AttackSpec) -> str:
+        """What stands beside the rate of an attack that any of several attempts wins."""
+        if get_attack(spec.attack).counts != "any":
+            return ""
+        records = (record for model in self.config.models for record in self.of(model, spec))
+        most = max((len(record["attempts"]) for record in records), default=0)
+        return f"any of {most}" if most > 1 else ""
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
@@ -83,7 +93,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["attack_label"], f"ASR by {judge}"),
             record["behavior"],
             record["request"],
-            record["success"][judge],
+            won(record, judge),
             settings,
         )
 
@@ -101,9 +111,10 @@ def report_of(run: FinishedRun) -> Report:
         sections=(
             Section(
                 "Attack success",
-                "ASR is the share of behaviors won, of those on which the attack ran and that "
-                "could be judged, with its 95 % Wilson interval. Access is the most that the "
-                "attack used of the target.",
+                "ASR is the share of behaviors won, with its 95 % Wilson interval. Where an "
+                "outcome is missing, or a behavior was lost while answers of a helper were, the "
+                "cell says from what to what the rate may be. Access is the most that the attack "
+                "used of the target.",
                 tables=(
                     *(_asr_table(view, judge) for judge in config.judges),
                     *(_corrected(view, judge) for judge in view.calibrations),
@@ -119,8 +130,9 @@ def report_of(run: FinishedRun) -> Report:
             ),
             Section(
                 "Cost and failures",
-                "Means over behaviors. What did not run or could not be judged is in no ASR.",
-                tables=(_costs(view), _failures(view)),
+                "Means over behaviors. What did not run or could not be judged is neither won "
+                "nor lost.",
+                tables=(_costs(view), _failures(view), *_reasons(view)),
             ),
             Section(
                 "Beside the paper",
@@ -148,7 +160,10 @@ def _asr_table(view: _View, judge: str) -> Table:
             (
                 spec.name,
                 _access(view, spec),
-                *(rate_cell(view.asr(model, spec, judge)) for model in models),
+                *(
+                    rate_cell(view.outcomes(model, spec, judge), more=view.any_of(spec))
+                    for model in models
+                ),
             )
             for spec in view.config.attacks
         ),
@@ -157,12 +172,21 @@ def _asr_table(view: _View, judge: str) -> Table:
 
 
 def _corrected(view: _View, judge: str) -> Table:
-    """Rates with the judge's errors on labelled items taken out."""
+    """Rates with the judge's errors on labelled items taken out.
+
+    The errors are those of one verdict: where any of several wins, they add up, and no correction
+    of the rate is right.
+    """
     calibration = view.calibrations[judge]
     models = view.config.models
 
     def corrected(model: str, spec: AttackSpec) -> Cell:
-        estimate = calibration.correct(view.asr(model, spec, judge))
+        if several := view.any_of(spec):
+            return Cell("n/a", f"{several}: errors of single verdicts add up")
+        outcomes = view.outcomes(model, spec, judge)
+        if outcomes.least != outcomes.most:
+            return Cell("n/a", "parts of the rate are not known")
+        estimate = calibration.correct(outcomes.asr)
         return Cell(percent(estimate.rate), bounds(estimate.low, estimate.high))
 
     return Table(
@@ -257,6 +281,19 @@ def _failures(view: _View) -> Table:
     )
 
 
+def _reasons(view: _View) -> tuple[Table, ...]:
+    """Why answers are missing; no table where none are."""
+    judge = view.config.judges[0]
+    rows = tuple(
+        (spec.name, model, reason, str(count))
+        for spec in view.config.attacks
+        for model in view.config.models
+        for reason, count in reasons(view.of(model, spec), judge)[:_MOST_REASONS]
+    )
+    columns = ("Attack", "Model", "Reason", "behaviors")
+    return (Table("Why answers are missing", columns, rows, name="reasons"),) if rows else ()
+
+
 def _beside(view: _View) -> Table:
     """The paper's cells for the models that ours stand for."""
     judge = view.config.judges[0]
@@ -266,7 +303,7 @@ def _beside(view: _View) -> Table:
             theirs = reported(spec.attack, name, spec.adaptive)
             if theirs and model in view.config.models:
                 cells = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
-                ours = rate_cell(view.asr(model, spec, judge))
+                ours = rate_cell(view.outcomes(model, spec, judge), more=view.any_of(spec))
                 rows.append((spec.name, name, "; ".join(cells), model, ours))
     return Table(
         title="Reported and measured",

@@ -35,7 +35,11 @@ class RedteamResult:
 
 
 def run_redteam(
-    config: RedteamConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+    config: RedteamConfig,
+    folder: str | Path,
+    command: str = "",
+    given: Given = NOTHING,
+    fail_fast: bool = False,
 ) -> RedteamResult:
     """Run or continue a study in a folder.
 
@@ -44,14 +48,17 @@ def run_redteam(
         folder: Its run folder.
         command: What started it; by default the program's own command line.
         given: Models, judges and behaviors that the caller has already.
+        fail_fast: Raise an error in an attack's own code; by default its behavior "did not run".
 
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
-    return run_prepared(prepare(config, given), folder, command)
+    return run_prepared(prepare(config, given), folder, command, fail_fast)
 
 
-def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "") -> RedteamResult:
+def run_prepared(
+    prepared: PreparedRedteam, folder: str | Path, command: str = "", fail_fast: bool = False
+) -> RedteamResult:
     """Run or continue a prepared study in a folder.
 
     Raises:
@@ -61,7 +68,8 @@ def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "
     fields, behaviors = prepared.config.model_dump(mode="json"), prepared.behaviors
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
-        cells = _attack_all(prepared, study.rank.share(behaviors.behaviors), study.journal)
+        share = study.rank.share(behaviors.behaviors)
+        cells = _attack_all(prepared, share, study.journal, fail_fast)
     report = None
     if study.rank.count == 1:
         calibrations = (
@@ -75,7 +83,7 @@ def run_prepared(prepared: PreparedRedteam, folder: str | Path, command: str = "
 
 
 def _attack_all(
-    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal
+    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal, fail_fast: bool
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
     reporter, seed = Reporter(), prepared.config.seed
@@ -99,7 +107,7 @@ def _attack_all(
             ) -> None:
                 stage.advance(step.replies if step.role == target else 0)
 
-            results = run_attacks(jobs, journal, seed, show)
+            results = run_attacks(jobs, journal, seed, show, fail_fast)
         judged = judge_results(jobs, results, judges, journal, seed)
         for index, row in enumerate(prepared.attacks):
             start = index * len(behaviors)
