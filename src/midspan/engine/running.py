@@ -94,7 +94,13 @@ class PendingCall:
             value = self.role.read(self.call, answer.raw)
         except ValueError as error:
             return Reply(text, failure="unparseable", reason=f"{self.call.role}: {error}")
-        return Reply(text, value, continuation=answer.continuation, target_calls=self.target_calls)
+        return Reply(
+            text,
+            value,
+            continuation=answer.continuation,
+            target_calls=self.target_calls,
+            thoughts=answer.thoughts,
+        )
 
     def _again(self) -> "PendingCall | None":
         if self.retry >= getattr(self.call, "retries", 0):
