@@ -121,7 +121,7 @@ def test_a_template_over_parts_of_content_gets_parts() -> None:
     [
         (real.NO_SYSTEM, TURNS[1], "does not take them: System role is not supported"),
         (real.ALTERNATES, [("user", "a"), ("user", "b")], "Conversation roles must alternate"),
-        (real.DOES_NOT_PARSE, TURNS[0], "does not take them: unexpected '}'"),
+        (real.DOES_NOT_PARSE, TURNS[0], r"does not parse \(line 1\): unexpected '}'"),
         (real.SYSTEM_ALONE, TURNS[1], "leaves out the last message, whose role is 'user'"),
         (real.CHATML, [], "empty conversation"),
     ],

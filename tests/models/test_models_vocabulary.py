@@ -93,10 +93,10 @@ def test_a_prompt_of_a_published_vocabulary_takes_at_most_a_millisecond(kind: st
     lm = real.lm(kind, published_size=True)
     seconds = []
     for _ in range(60):
-        start = time.perf_counter()
+        start = time.process_time()
         lm.encode_chat(CHAT)
-        seconds.append(time.perf_counter() - start)
-    print(f"{kind}, {lm.base.config.vocab_size:,} rows: {1000 * min(seconds):.2f} ms a prompt")
+        seconds.append(time.process_time() - start)
+    print(f"{kind}, {lm.base.config.vocab_size:,} rows: {1000 * min(seconds):.2f} ms of CPU a prompt")
     assert min(seconds) <= 1e-3
     assert lm.unspelled[-1].stop == lm.base.config.vocab_size
 

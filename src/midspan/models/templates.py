@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
@@ -80,9 +80,12 @@ class _Template:
                 messages, tokenize=False, add_generation_prompt=True, **self.options
             )
         except (TemplateError, TypeError, ValueError) as error:
+            fault = "does not take them"
+            if isinstance(error, TemplateSyntaxError):
+                fault = f"does not parse (line {error.lineno})"
             reason = " ".join(str(error).split())
             raise MidspanError(
-                f"messages: the tokenizer's chat template does not take them: {reason}"
+                f"messages: the tokenizer's chat template {fault}: {reason}"
             ) from error
         return str(text)
 
