@@ -5,7 +5,7 @@ Shapes: V rows of the model's embedding, which may be more than the tokenizer's 
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from midspan.models.family import Piece, Special, SpecialTokens
 from midspan.models.tokens import control_ids, encode_plain, silent_ids, token_id
 
 _THOUGHTS = ("<think>", "</think>")
-# The parts that templates write: roles, headers and line breaks.
+# Characters of what chat formats write themselves, roles and line breaks: worth remembering.
 _SHORT = 32
 
 
@@ -36,7 +36,7 @@ class Vocabulary:
         self.control = control_ids(tokenizer, tokens)
         self.silent = silent_ids(tokenizer, tokens)
         self._num_rows = num_rows
-        self._short: dict[str, list[int]] = {}
+        self._encode_short = lru_cache(maxsize=1024)(self._encode)
 
     @cached_property
     def thoughts(self) -> tuple[int, int] | None:
@@ -99,11 +99,10 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; see `encode_plain`."""
-        if len(text) > _SHORT:
-            return encode_plain(self.tokenizer, text, self.control)
-        if text not in self._short:
-            self._short[text] = encode_plain(self.tokenizer, text, self.control)
-        return list(self._short[text])
+        return list((self._encode_short if len(text) <= _SHORT else self._encode)(text))
+
+    def _encode(self, text: str) -> list[int]:
+        return encode_plain(self.tokenizer, text, self.control)
 
     def marked_pieces(self, text: str) -> list[Piece]:
         """The pieces of a text in which the name of a special token is that token."""
