@@ -163,14 +163,14 @@ def test_phrases_have_the_form_of_their_place(tmp_path):
     assert f" {phrase}" in reply.text
 
 
-def test_a_canvas_has_room_for_the_form_that_is_placed(tmp_path):
+def test_a_canvas_has_room_for_the_form_that_is_placed():
     lm = real.lm("llada")
     phrase = "zebra"
-    assert len(lm.encode_phrase(phrase, 4)) > len(lm.encode_phrase(phrase))
-    config = decoding_config(lm, length=16, block_length=None, steps=8)
+    placed = lm.encode_phrase(phrase, 4)
+    assert len(placed) > len(lm.encode_phrase(phrase))
+    role = LocalRole(lm, decoding_config(lm, length=16, block_length=None, steps=8))
     call = Chat("target", PROMPT, anchors=(Anchor(phrase, 4),), extend=3)
-    (((reply,)),), _ = ask(lm, tmp_path, [call], config=config)
-    assert reply.ok and len(LocalRole(lm, config)._phrases(call.anchors)) == 6
+    assert role.describe(call)["decoding"]["length"] == 4 + len(placed) + 3
 
 
 @pytest.mark.parametrize(

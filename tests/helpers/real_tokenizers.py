@@ -4,11 +4,12 @@ They are byte-level BPE with leading-space pieces: " the" and "the" are differen
 can be spelled, and nothing is unknown. Special tokens stand beside merely added ones (the mask of
 LLaDA; ``<think>`` of Qwen3); the model has more rows than the tokenizer has entries, and the
 vocabulary has a hole. `lm("Dream")` is a small one, `lm("Dream", published_size=True)` has the
-published number of rows.
+published number of rows; `write_checkpoint` makes a folder of a small one.
 """
 
 from functools import cache
 from itertools import product
+from pathlib import Path
 from string import ascii_lowercase
 
 import torch
@@ -157,6 +158,14 @@ def lm(kind: str, published_size: bool = False, template: str | None = None) -> 
         max_length=256,
         fingerprint=kind,
     )
+
+
+def write_checkpoint(folder: Path, kind: str, template: str | None = None) -> Path:
+    """The model of `lm` as a folder in its published format."""
+    made = lm(kind, template=template)
+    made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
 
 
 _published_tokenizer = cache(lambda kind: tokenizer(kind, published_size=True))

@@ -8,6 +8,7 @@ import torch
 
 from midspan.engine import whitebox
 from midspan.engine.calls import SLOT, GCGCandidates, user
+from midspan.models import load
 from midspan.models.vocabulary import Vocabulary
 from midspan.scoring.gcg_step import GCG, GCGConfig
 from midspan.scoring.gradients import Goal
@@ -72,6 +73,16 @@ def test_rows_without_a_token_are_the_hole_and_the_padding(kind: str) -> None:
     missing = [i for i in range(rows) if lm.tokenizer.convert_ids_to_tokens(i) is None]
     assert [row for run in lm.unspelled for row in run] == missing
     assert real.HOLE in missing and rows - 1 in missing and len(lm.unspelled) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_reads_and_writes_text_as_the_model_does(kind: str, tmp_path) -> None:
+    lm, read = real.lm(kind), load(real.write_checkpoint(tmp_path, kind), device="cpu")
+    ids = lm.encode_chat(CHAT)
+    assert read.encode_chat(CHAT) == ids
+    assert read.decode_text([*ids[1:9], lm.tokens.mask]) == lm.decode_text(ids[1:9])
+    assert read.vocabulary.thoughts == lm.vocabulary.thoughts
+    assert (read.tokens, read.unspelled) == (lm.tokens, lm.unspelled)
 
 
 def test_allowed_tokens_are_those_that_text_can_hold() -> None:
