@@ -82,7 +82,13 @@ def test_dream_follows_its_tokenizers_template(tmp_path: Path) -> None:
 
 
 def test_bad_messages_are_refused(lms) -> None:
-    for message in ({"role": "user"}, {"role": "user <|eot_id|>", "content": "poem"}):
+    parts = [{"type": "text", "text": "poem"}]
+    for message in (
+        {"role": "user"},
+        {"role": "user <|eot_id|>", "content": "poem"},
+        {"role": "user", "content": parts},
+        {"role": "user", "content": None},
+    ):
         with pytest.raises(MidspanError, match="role"):
             lms["llada"].encode_chat([message])
 

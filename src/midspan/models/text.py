@@ -73,8 +73,12 @@ class TextModel:
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         for message in messages:
-            if not {"role", "content"} <= message.keys() or not message["role"].isidentifier():
-                raise MidspanError(f"a chat message needs a role (one word) and content: {message}")
+            role, content = message.get("role"), message.get("content")
+            is_text = isinstance(role, str) and isinstance(content, str)
+            if not is_text or not str(role).isidentifier():
+                raise MidspanError(
+                    f"a chat message needs a role (one word) and content (a text): {message}"
+                )
         if self.family.template_first and self.tokenizer.chat_template:
             pieces = template_pieces(self.vocabulary, messages, self.family.template_options)
         else:
