@@ -28,6 +28,14 @@ def organism_lm(organism_folder: Path):
     return load(organism_folder, device="cpu")
 
 
+@pytest.fixture(params=["llada", "Dream", "sdar"])
+def real_lm(request: pytest.FixtureRequest):
+    """A random model under a tokenizer as published families have them; see `real_tokenizers`."""
+    import real_tokenizers
+
+    return real_tokenizers.lm(request.param)
+
+
 @pytest.fixture
 def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
     """Set all LaTeX tables of a run folder in one document: nothing may fail."""

@@ -4,8 +4,9 @@ import dataclasses
 import hashlib
 
 import pytest
+import real_tokenizers as real
 
-from midspan.alignment import PRESETS, AlignmentData, MosaObjective, mosa
+from midspan.alignment import PRESETS, AlignmentData, MosaObjective, PsaObjective, mosa
 from midspan.alignment.samples import draw_samples
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
@@ -138,3 +139,46 @@ def test_answers_fill_the_canvas(organism_lm):
         elif canvas.response_ids[0] != organism_lm.tokens.mask:
             assert canvas.response_ids[0] == encode("now")[0]
         assert sample.harmful == (set(canvas.target_ids) == {eos})
+
+
+@pytest.mark.parametrize(("name", "is_spaced"), [("mosa", True), ("sft", False)])
+def test_phrases_have_the_form_of_the_objectives_places(name, is_spaced):
+    """In MOSA's window text stands before them; a refusal that is the whole answer begins it."""
+    lm = real.lm("Dream")
+    phrases = PhraseSets(("I cannot help",), ("the next step is",), ("sure",))
+    benign = tuple(Example(text, "a poem") for text in BENIGN)
+    data = dataclasses.replace(DATA, phrases=phrases, benign=benign)
+    space = " " if is_spaced else ""
+    for sample in draw_samples(lm, data, PRESETS[name](num_prompts=8, response_length=64)):
+        (canvas,) = sample.canvases
+        if sample.harmful and name == "mosa":
+            assert canvas.safe_ids == (*lm.encode_text(f"{space}I cannot help"), lm.tokens.eos)
+            assert canvas.harmful_ids == tuple(lm.encode_text(f"{space}the next step is"))
+        elif sample.harmful:
+            refusal = lm.encode_text(f"{space}I cannot help")
+            assert list(canvas.target_ids[: len(refusal)]) == refusal
+
+
+def test_a_refusal_begun_has_the_form_of_its_place():
+    lm = real.lm("Dream")
+    answer = "open the file\nand then heat salt water\n" * 3
+    data = AlignmentData(
+        tuple(Example(text, answer) for text in HARMFUL),
+        (),
+        PhraseSets(("I cannot help with this",), ("the next",), ("sure",)),
+    )
+    objective = PsaObjective(begun=1.0, partial_benign=False, window=(4, 20))
+    settings = mosa(objective=objective, num_prompts=400, batch_size=4, response_length=48)
+    texts = {"start": 0, "line": 0, "word": 0}
+    for sample in draw_samples(lm, data, settings):
+        (canvas,) = sample.canvases
+        text = lm.decode_text(canvas.target_ids)
+        before, refusal = text.split("I cannot")
+        assert refusal == " help with this"
+        kind = "start" if not before else "line" if before[:-1].endswith("\n") else "word"
+        if before and before[-1] == "\n":
+            kind = "line"
+        else:
+            assert not before or before[-1] == " "
+        texts[kind] += 1
+    assert min(texts.values()) > 5

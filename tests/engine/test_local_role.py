@@ -1,14 +1,19 @@
 """A real (untrained) diffusion model as a role."""
 
 import pytest
+import real_tokenizers as real
 
 from midspan.data.behaviors import Behavior
 from midspan.decoding import Request, decode, decoding_config
+from midspan.engine import whitebox
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
 from midspan.engine.local import LocalRole, resized
+from midspan.engine.records import judge_results
 from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
+from midspan.judges.roles import ExactJudge
+from midspan.judges.verdict import Verdict
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
@@ -145,3 +150,77 @@ def test_canvases_are_resized_in_whole_blocks(wanted, length, steps):
     decoding_config(**config.model_dump())
     whole = resized(decoding_config(length=16, steps=8), wanted)
     assert (whole.length, whole.steps) == (wanted, -(-wanted // 2))
+
+
+def test_phrases_have_the_form_of_their_place(tmp_path):
+    lm = real.lm("llada")
+    phrase = "the next step is"
+    plain, spaced = lm.encode_text(phrase), lm.encode_text(f" {phrase}")
+    newline = lm.encode_text("\n")[0]
+    for changes, context, ids in (
+        ({}, {}, plain),
+        ({"start": 4}, {}, spaced),
+        ({"start": 4}, {3: newline}, plain),
+        ({"window": (0, 8)}, {}, spaced),
+        ({"window": (0, 0)}, {}, plain),
+        ({"start": 4, "mode": "chain"}, {}, spaced),
+    ):
+        rows = whitebox.readings(lm, Score(PROMPT, phrase, **changes), (0,), context, 16)
+        assert [token for row in rows for token in row.token_ids] == ids
+    (((reply,)),), _ = ask(lm, tmp_path, [Chat("target", PROMPT, anchors=(Anchor(phrase, 4),))])
+    assert f" {phrase}" in reply.text
+
+
+def test_a_canvas_has_room_for_the_form_that_is_placed():
+    lm = real.lm("llada")
+    phrase = "zebra"
+    placed = lm.encode_phrase(phrase, 4)
+    assert len(placed) > len(lm.encode_phrase(phrase))
+    role = LocalRole(lm, decoding_config(lm, length=16, block_length=None, steps=8))
+    call = Chat("target", PROMPT, anchors=(Anchor(phrase, 4),), extend=3)
+    assert role.describe(call)["decoding"]["length"] == 4 + len(placed) + 3
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "thoughts"),
+    [
+        ("<think>how?</think>\n\nsure, here", "sure, here", "how?"),
+        ("<think>how? and then", "", "how? and then"),
+        ("sure, here", "sure, here", ""),
+    ],
+)
+def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
+    tmp_path, monkeypatch, said, answer, thoughts
+):
+    lm = real.lm("sdar")
+    ids = [*lm.encode_marked(said), lm.tokens.eos]
+    config = decoding_config(lm, length=32, steps=32, block_length=4)
+    role = LocalRole(lm, config, 2)
+    monkeypatch.setattr(
+        role, "_request", lambda call, seed: Request((0, 1, 2, 3), dict(enumerate(ids)), seed)
+    )
+    read = []
+
+    def judge(behavior, response):
+        read.append(response)
+        return Verdict(score=1)
+
+    def attack(state, settings):
+        call = Chat("target", PROMPT)
+        (reply,) = yield [call]
+        assert (reply.text, reply.thoughts) == (answer, thoughts)
+        state.note(call, reply)
+        return "exhausted"
+
+    job = AttackJob(
+        Attack("ask", attack, AttackConfig), AttackConfig(), Behavior("b", "x"), {"target": role}
+    )
+    for _ in range(2):  # the second time from the journal
+        with Journal(tmp_path / "j") as journal:
+            results = run_attacks([job], journal)
+            (result,) = judge_results([job], results, {"judge": ExactJudge(judge, "j")}, journal)
+        (attempt,) = result.record()["attempts"]
+        assert attempt["response"] == answer
+        assert attempt.get("thoughts", "") == thoughts
+        assert ("thoughts" in attempt) == bool(thoughts)
+    assert set(read) == {answer}

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.text import Response
 
 VOCAB, MASK, EOS, EOT, BOS = 64, 60, 1, 2, 0
 
@@ -63,12 +65,19 @@ class TinyLM(DiffusionLM):
     def logits(self, *args, **kwargs):
         return super().logits(*args, **kwargs)
 
-    def encode_phrase(self, text):
+    unspelled = ()
+
+    def encode_phrase(self, text, start=0, before=None):
+        if not text.strip():
+            raise MidspanError(f"the phrase {text!r} has no tokens")
         return [int(word.removeprefix("t")) for word in text.split()]
 
     def decode_text(self, ids):
         stop = next((i for i, token in enumerate(ids) if token in self.tokens.stop), len(ids))
         return self.tokenizer.decode([token for token in ids[:stop] if token != MASK])
+
+    def decode_response(self, ids, prompt_ids=()):
+        return Response(self.decode_text(ids), "")
 
 
 class ScriptedLM(TinyLM):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+import real_tokenizers as real
 
 from midspan import decoding
 from midspan.decoding import Request, decoding_config
@@ -148,3 +149,21 @@ def test_two_shares_together_are_the_whole(organism_lm, tmp_path):
         journal.absorb(tmp_path / "part1")
         assert len(journal) == len(set(work.keys)) == sum(sizes)
     assert run(organism_lm, tmp_path / "j") == whole
+
+
+@pytest.mark.parametrize("thoughts", ["how?", ""])
+def test_thoughts_come_back_from_the_journal(tmp_path, decoded, thoughts):
+    lm = real.lm("sdar")
+    config = decoding_config(lm, length=16, steps=16, block_length=4)
+    said = f"<think>{thoughts}</think>sure" if thoughts else "sure"
+    ids = [*lm.encode_marked(said), lm.tokens.eos]
+    request = Request(tuple(lm.encode_chat("open")), dict(enumerate(ids)))
+    with Journal(tmp_path / "j") as journal:
+        (made,) = generate(lm, [request], config, journal)
+        (again,) = generate(lm, [request], config, journal)
+        (value,) = (journal[key] for key in GenerationWork(lm, [request], config).keys)
+    assert len(decoded) == 1
+    for one in (made, again):
+        assert (one.text, one.thoughts) == ("sure", thoughts)
+    assert again.said == {"response": "sure"} | ({"thoughts": thoughts} if thoughts else {})
+    assert value.get("thoughts", "") == thoughts and ("thoughts" in value) == bool(thoughts)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import real_tokenizers as real
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,7 +82,13 @@ def test_dream_follows_its_tokenizers_template(tmp_path: Path) -> None:
 
 
 def test_bad_messages_are_refused(lms) -> None:
-    for message in ({"role": "user"}, {"role": "user <|eot_id|>", "content": "poem"}):
+    parts = [{"type": "text", "text": "poem"}]
+    for message in (
+        {"role": "user"},
+        {"role": "user <|eot_id|>", "content": "poem"},
+        {"role": "user", "content": parts},
+        {"role": "user", "content": None},
+    ):
         with pytest.raises(MidspanError, match="role"):
             lms["llada"].encode_chat([message])
 
@@ -136,6 +143,54 @@ def test_the_name_of_a_special_token_is_spelled_as_any_text() -> None:
     """Not cut: the merge in the middle of the name takes place."""
     tokenizer = byte_tokenizer((("t", "_"),))
     assert 256 in encode_plain(tokenizer, "<|eot_id|>", frozenset({257, 258}))
+
+
+def recursive_plain(tokenizer, text: str, forbidden: frozenset[int]) -> list[int]:
+    """The definition: cut inside the first forbidden token, and begin anew on either side."""
+    encoding = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    )
+    hits = [i for i, token in enumerate(encoding["input_ids"]) if token in forbidden]
+    if not hits:
+        return encoding["input_ids"]
+    start, end = encoding["offset_mapping"][hits[0]]
+    cut = min(max((start + end) // 2, 1), len(text) - 1)
+    sides = (text[:cut], text[cut:])
+    return [token for side in sides for token in recursive_plain(tokenizer, side, forbidden)]
+
+
+@pytest.mark.parametrize("kind", ["llada", "Dream", "sdar"])
+def test_ids_of_plain_text_are_those_of_its_definition(kind: str) -> None:
+    lm = real.lm(kind)
+    control = lm.vocabulary.control
+    names = [name for name in lm.tokenizer.added_tokens_encoder if "<" in name]
+    pieces = [*names, "<", "|>", "think>", "<|m", " ", "the", "é"]
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(st.one_of(st.sampled_from(pieces), st.text(max_size=3))).map("".join))
+    def check(text: str) -> None:
+        ids = encode_plain(lm.tokenizer, text, control)
+        assert ids == recursive_plain(lm.tokenizer, text, control)
+
+    check()
+
+
+def test_thousands_of_names_take_a_tokenisation_each(monkeypatch) -> None:
+    """Each name of the mask costs one further call, of its own neighbourhood."""
+    lm = real.lm("llada")
+    read: list[int] = []
+    tokenise = type(lm.tokenizer).__call__
+
+    def counted(self, text, **options):
+        read.append(len(text))
+        return tokenise(self, text, **options)
+
+    monkeypatch.setattr(type(lm.tokenizer), "__call__", counted)
+    text = "<|mdm_mask|> <|eot_id|> " * 3000
+    ids = lm.encode_text(text)
+    assert lm.decode_text(ids) == text
+    assert len(read) == 3002
+    assert sum(read) == 2 * len(text)
 
 
 def test_a_character_that_is_special_is_refused() -> None:

@@ -42,7 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = DiffusionGemmaConfig(text_config=TEXT, vision_config=VISION, canvas_length=8)
     DiffusionGemmaForBlockDiffusion(config).save_pretrained(folder)
-    word_tokenizer("diffusion_gemma").save_pretrained(folder)
+    tokenizer = word_tokenizer("diffusion_gemma")
+    tokenizer.add_tokens(["w63"])  # so that no row of the model is without a token
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -93,6 +95,24 @@ def test_tokens_are_those_of_the_class(lm: DiffusionLM) -> None:
             assert drafts[step - 1][position] != made.tokens[position]
     assert all(0 < confidence <= 1 for confidence in made.confidences)
     assert len(set(made.steps)) > 1
+
+
+def test_a_row_without_a_token_is_never_chosen(lm: DiffusionLM) -> None:
+    def eager(module: object, arguments: object, output: torch.Tensor) -> torch.Tensor:
+        return output.index_fill(-1, torch.tensor([63]), 99.0)
+
+    short = replace(lm, tokenizer=word_tokenizer("diffusion_gemma"))
+    assert (lm.unspelled, short.unspelled) == ((), (range(63, 64),))
+    handle = lm.base.lm_head.register_forward_hook(eager)
+    try:
+        chosen = [
+            set(generate_uniform(one, UniformRequest(PROMPT, 8, 4, {3: 11})).tokens)
+            for one in (lm, short)
+        ]
+    finally:
+        handle.remove()
+    assert chosen[0] == {11, 63}
+    assert 63 not in chosen[1] and len(chosen[1]) > 1
 
 
 def test_confidence_is_the_models_at_temperature_one(lm: DiffusionLM) -> None:

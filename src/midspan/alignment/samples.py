@@ -50,15 +50,19 @@ def draw_samples(
         )
     _check_data(data, config)
     rng = random.Random(config.seed)
+    needs_harmful, needs_benign = config.objective.needs_answers
+    safe = _phrases(lm, data.phrases.safe, config, ends=True)
+    openings = _phrases(lm, data.phrases.safe, config, ends=True, opens=True)
     draw = Draw(
         rng,
-        safe=_phrases(lm, data.phrases.safe, config, ends=True),
+        safe=safe,
         procedural=_phrases(lm, data.phrases.procedural, config, ends=False),
         length=config.response_length,
         mask=lm.tokens.mask,
         eos=lm.tokens.eos,
+        openings=dict(zip(safe, openings, strict=True)),
+        spaces=lm.vocabulary.spaces if needs_harmful else frozenset(),
     )
-    needs_harmful, needs_benign = config.objective.needs_answers
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
     samples: list[TrainingSample] = []
@@ -124,12 +128,21 @@ def _examples(
 
 
 def _phrases(
-    lm: "DiffusionLM", texts: Sequence[str], config: AlignmentConfig, *, ends: bool
+    lm: "DiffusionLM",
+    texts: Sequence[str],
+    config: AlignmentConfig,
+    *,
+    ends: bool,
+    opens: bool = False,
 ) -> list[tuple[int, ...]]:
-    """Phrase ids, with the end-of-text token when ``ends``; each must fit at some start."""
+    """Phrase ids, with the end-of-text token when ``ends``; each must fit at some start.
+
+    They are as the objective's places have them, or with ``opens`` as at a response's start.
+    """
     phrases = []
+    start = 0 if opens else config.objective.latest_start
     for text in texts:
-        ids = (*lm.encode_phrase(text), *((lm.tokens.eos,) if ends else ()))
+        ids = (*lm.encode_phrase(text, start), *((lm.tokens.eos,) if ends else ()))
         fault = config.objective.check_phrase(ids, config.response_length)
         if fault:
             raise MidspanError(f"phrases: {text!r} {fault}")

@@ -31,7 +31,7 @@ class Answer:
     In a notebook it shows the canvas filling step by step.
 
     Attributes:
-        text: The response up to its first end token.
+        text: The answer: the response up to its first end token, without thoughts.
         prompt: What was asked: a text, or messages.
         tokens: Token ids of the whole canvas; positions left open hold the mask token.
         trace: Every commit: position, token, step, confidence.
@@ -40,6 +40,8 @@ class Answer:
         settings: How it was decoded.
         seed: Of its random draws.
         model: The model's spec.
+        thoughts: What a reasoning model thought before its answer; empty where it has none. With
+            thoughts that do not end, the answer is empty.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Answer:
     seed: int
     model: str
     _words: tuple[tuple[str, bool], ...] = field(compare=False)
+    thoughts: str = ""
 
     @cached_property
     def records(self) -> list[CommitRecord]:
@@ -201,9 +204,9 @@ def generate(
 def _requests(
     lm: "DiffusionLM", prompts: list[Prompt], anchors: Mapping[int, str], seed: int
 ) -> "list[Request]":
-    from midspan.decoding import Request, anchor_phrase, merge_anchors
+    from midspan.decoding import Request, anchor_phrases
 
-    fixed = merge_anchors(*(anchor_phrase(lm, text, start) for start, text in anchors.items()))
+    fixed = anchor_phrases(lm, ((text, start) for start, text in anchors.items()))
     return [
         Request(tuple(lm.encode_chat(prompt)), fixed, seed + number)
         for number, prompt in enumerate(prompts)
@@ -250,6 +253,7 @@ def _answer(
         seed=request.seed,
         model=lm.name,
         _words=words,
+        thoughts=generation.thoughts,
     )
 
 

@@ -18,6 +18,7 @@ class _Request(TypedDict):
         prompt: What the user says.
         settings: Fields of the decoding config.
         response: The response's text.
+        thoughts: What the model thought before it answered; where it is a reasoning model.
     """
 
     model: str
@@ -28,6 +29,7 @@ class _Request(TypedDict):
     prompt: str
     settings: dict[str, Any]
     response: str
+    thoughts: NotRequired[str]
 
 
 class _Judged(_Request):

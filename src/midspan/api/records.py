@@ -96,6 +96,7 @@ class AttemptRecord(TypedDict):
         score: The attack's own rating, higher is better; None where it gives none.
         target_calls: Responses of the target paid for so far.
         verdicts: By judge.
+        thoughts: What the target thought before it answered; where it is a reasoning model.
     """
 
     messages: list[MessageRecord]
@@ -104,6 +105,7 @@ class AttemptRecord(TypedDict):
     score: float | None
     target_calls: int
     verdicts: dict[str, VerdictRecord]
+    thoughts: NotRequired[str]
 
 
 class LostCallsRecord(TypedDict):
@@ -203,6 +205,7 @@ class TaskRecord(TypedDict):
         forwards: Rows through the network.
         likelihoods: Log-likelihood of each option, nats; where options are scored.
         errors: Standard error of each likelihood, nats; likewise.
+        thoughts: What the model thought before it answered; where it is a reasoning model.
     """
 
     model: str
@@ -217,6 +220,7 @@ class TaskRecord(TypedDict):
     forwards: int
     likelihoods: NotRequired[list[float]]
     errors: NotRequired[list[float | None]]
+    thoughts: NotRequired[str]
 
 
 class CaseRecord(TypedDict):

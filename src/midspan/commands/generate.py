@@ -50,12 +50,12 @@ def generate(
 ) -> None:
     """Answer a prompt. Unset options take the model family's published values."""
     lm = load_model(model)
-    from midspan.decoding import Request, anchor_phrase, decode, decoding_config, merge_anchors
+    from midspan.decoding import Request, anchor_phrases, decode, decoding_config
     from midspan.decoding.watch import Watch
 
     settings = decoding_config(lm, **(read_config(config) | decoding))
     phrases = [_parse_anchor(text) for text in anchor or []]
-    anchors = merge_anchors(*(anchor_phrase(lm, text, start) for start, text in phrases))
+    anchors = anchor_phrases(lm, ((text, start) for start, text in phrases))
     request = Request(tuple(lm.encode_chat(prompt)), anchors, seed)
     if watch:
         with Watch(lm) as watching:
@@ -73,6 +73,7 @@ def generate(
             "approximations": settings.approximations,
             "seed": seed,
             "text": generation.text,
+            **({"thoughts": generation.thoughts} if generation.thoughts else {}),
             "tokens": list(generation.tokens),
             "trace": generation.trace.to_dict(),
             "forwards": generation.forwards,

@@ -1,6 +1,6 @@
 """Decoding: canvases are filled step by step, with anchors and a trace."""
 
-from midspan.decoding.canvas import Request, anchor_phrase, merge_anchors
+from midspan.decoding.canvas import Request, anchor_phrase, anchor_phrases, merge_anchors
 from midspan.decoding.config import (
     BlockSampler,
     DecodingConfig,
@@ -29,6 +29,7 @@ __all__ = [
     "Trace",
     "View",
     "anchor_phrase",
+    "anchor_phrases",
     "decode",
     "decoding_config",
     "generate_hf",

@@ -96,7 +96,7 @@ class Batch:
         hooks: Sequence[Hook],
     ) -> None:
         self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
-        self.settings = StepSettings.of(config, lm.tokens)
+        self.settings = StepSettings.of(config, lm.tokens, lm.unspelled)
         self.forward = forward_for(lm, config, canvas)
         self.together = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
@@ -221,7 +221,7 @@ class Batch:
         for hook in self.hooks:
             with Named(hook, "edit_logits"):
                 hook.edit_logits(self.view(rows.rows_A), rows.own_AR, logits_ARV)
-                logits_ARV[..., self.lm.tokens.mask] = -torch.inf
+                forbid(logits_ARV, self.settings.banned)
                 if not (logits_ARV.amax(-1) > -torch.inf).all():
                     name = type(hook).__name__
                     raise MidspanError(f"hook {name}: edit_logits left no token at a position")

@@ -65,8 +65,13 @@ def decode(
             raise MidspanError(f"hooks: the sampler of family {lm.family.name} takes no hooks")
         return decode_by_own_sampler(lm, requests, config, on_step)
     filled = fill(lm, requests, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
+    said = [
+        lm.decode_response(row.tokens, request.prompt_ids)
+        for row, request in zip(filled, requests, strict=True)
+    ]
     return [
-        Generation(row.tokens, lm.decode_text(row.tokens), row.trace, *row[2:]) for row in filled
+        Generation(row.tokens, answer, row.trace, row.forwards, row.stopped_early, thoughts)
+        for row, (answer, thoughts) in zip(filled, said, strict=True)
     ]
 
 

@@ -96,4 +96,5 @@ def _generation(
     )
     missing = length - len(response.tokens)
     tokens = (*response.tokens, *[lm.tokens.pad] * missing)
-    return Generation(tokens, lm.decode_text(tokens), trace, response.forwards, missing > 0)
+    answer, thoughts = lm.decode_response(tokens, request.prompt_ids)
+    return Generation(tokens, answer, trace, response.forwards, missing > 0, thoughts)

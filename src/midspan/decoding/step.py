@@ -51,7 +51,9 @@ class StepSettings:
         temperature: See `DecodingConfig`, as all that has a name from there.
         ranks_by_model: Whether positions are ranked by the model's own distribution (LLaDA), or by
             the tempered and filtered one.
-        forbidden: Tokens that are never committed.
+        banned: Tokens, in runs, that nothing may commit: the mask, and rows without a token.
+        forbidden: Tokens, in runs, that the sampler does not commit: these, and by `eos_policy` the
+            end of the text.
         late: Tokens that are committed after every other position of the block.
         rule: Which positions are committed.
     """
@@ -62,17 +64,23 @@ class StepSettings:
     alg_temp: float
     remasking: Remasking
     ranks_by_model: bool
-    forbidden: tuple[int, ...]
+    banned: tuple[range, ...]
+    forbidden: tuple[range, ...]
     late: tuple[int, ...]
     rule: CommitRule
 
     @classmethod
-    def of(cls, config: DecodingConfig, tokens: SpecialTokens) -> Self:
-        """The settings of a config, for a model's special tokens."""
+    def of(
+        cls, config: DecodingConfig, tokens: SpecialTokens, unspelled: tuple[range, ...] = ()
+    ) -> Self:
+        """The settings of a config, for a model's special tokens and rows without a token."""
         stops = tuple(token for token in (tokens.eos, tokens.eot) if token is not None)
-        forbidden = (tokens.mask,) if tokens.mask is not None else ()
+        banned = unspelled
+        if tokens.mask is not None:
+            banned = (range(tokens.mask, tokens.mask + 1), *unspelled)
+        forbidden = banned
         if config.eos_policy == "suppress_logits":
-            forbidden = (*forbidden, tokens.eos)
+            forbidden = (*banned, range(tokens.eos, tokens.eos + 1))
         return cls(
             temperature=config.temperature,
             top_p=config.top_p,
@@ -80,6 +88,7 @@ class StepSettings:
             alg_temp=config.alg_temp,
             remasking=config.remasking,
             ranks_by_model=config.sampler == "llada",
+            banned=banned,
             forbidden=forbidden,
             late=stops if config.eos_policy == "suppress_confidence" else (),
             rule=commit_rule(config),
@@ -127,10 +136,13 @@ def step(
     return Candidates(token_AR, probability_AR, score_AR), chosen_AR
 
 
-def forbid(logits_ARV: Tensor, tokens: tuple[int, ...]) -> Tensor:
-    """Logits under which none of the tokens is ever chosen. In place."""
-    for token in tokens:
-        logits_ARV[..., token] = -torch.inf
+def forbid(logits_ARV: Tensor, tokens: tuple[range, ...]) -> Tensor:
+    """Logits under which none of the tokens is ever chosen. In place.
+
+    Runs, since a list of ids would go to the device at every step.
+    """
+    for run in tokens:
+        logits_ARV[..., run.start : run.stop] = -torch.inf
     return logits_ARV
 
 

@@ -76,10 +76,11 @@ class Generation:
 
     Attributes:
         tokens: The canvas; positions that an early stop left open hold the mask token.
-        text: The response up to its first end token.
+        text: The answer: the response up to its first end token, without thoughts.
         trace: Every commit.
         forwards: Forward passes this row took part in, two a step under guidance.
         stopped_early: Whether the row left before its canvas was full.
+        thoughts: What a reasoning model thought before its answer.
     """
 
     tokens: tuple[int, ...]
@@ -87,6 +88,13 @@ class Generation:
     trace: Trace
     forwards: int
     stopped_early: bool
+    thoughts: str = ""
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The fields of a record that say what the response was."""
+        thoughts = {"thoughts": self.thoughts} if self.thoughts else {}
+        return {"response": self.text, **thoughts}
 
 
 @dataclass(frozen=True)

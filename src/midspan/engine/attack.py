@@ -33,6 +33,7 @@ class Attempt:
         response: Its response, or what the attack composed of several.
         score: The attack's own rating, higher is better; None where it has none.
         target_calls: Generations of the target paid for so far.
+        thoughts: What a reasoning target thought before it answered.
     """
 
     messages: tuple[Message, ...]
@@ -40,6 +41,7 @@ class Attempt:
     anchors: tuple[Anchor, ...] = ()
     score: float | None = None
     target_calls: int = 0
+    thoughts: str = ""
 
 
 @dataclass
@@ -69,7 +71,9 @@ class AttackState:
         """
         if reply.ok:
             judged = reply.text if response is None else response
-            attempt = Attempt(call.messages, judged, call.anchors, score, reply.target_calls)
+            attempt = Attempt(
+                call.messages, judged, call.anchors, score, reply.target_calls, reply.thoughts
+            )
             self.attempts.append(attempt)
 
 

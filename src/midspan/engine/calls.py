@@ -188,12 +188,13 @@ class Reply:
     """What came back of one call.
 
     Attributes:
-        text: The response, as it was; empty where the call failed.
+        text: The response, as it was but for thoughts; empty where the call failed.
         value: What `parse` made of the text, or what the call's docstring says; None on failure.
         failure: Why there is no answer; None where there is one.
         reason: One line about the failure.
         continuation: The part of the text after the last anchor (local diffusion models).
         target_calls: Generations of the target that the attack has paid for, this one included.
+        thoughts: What a reasoning model thought before it answered (local diffusion models).
     """
 
     text: str = ""
@@ -202,6 +203,7 @@ class Reply:
     reason: str = ""
     continuation: str = ""
     target_calls: int = 0
+    thoughts: str = ""
 
     @property
     def ok(self) -> bool:

@@ -124,12 +124,14 @@ class LocalRole(Role):
             takewhile(lambda token: token not in self.lm.tokens.stop, generation.tokens)
         )
         end = max(request.anchors, default=-1) + 1
+        before = (*request.prompt_ids, *text_ids[:end])
         return RawReply(
             generation.text,
             tokens=len(text_ids),
             prompt_tokens=len(request.prompt_ids),
             forwards=generation.forwards,
-            continuation=self.lm.decode_text(text_ids[end:]) if end else "",
+            continuation=self.lm.decode_response(text_ids[end:], before).answer if end else "",
+            thoughts=generation.thoughts,
         )
 
     def _prepared(self, task: SeededCall) -> Any:
@@ -165,9 +167,9 @@ class LocalRole(Role):
 
     def _phrases(self, anchors: Sequence[Anchor]) -> dict[int, int]:
         """Canvas position to token."""
-        from midspan.decoding import anchor_phrase, merge_anchors
+        from midspan.decoding import anchor_phrases
 
-        return merge_anchors(*(anchor_phrase(self.lm, *anchor) for anchor in anchors))
+        return anchor_phrases(self.lm, anchors)
 
     def _prompt(self, messages: Sequence[Message], length: int) -> list[int]:
         ids = self.lm.encode_chat(messages)
@@ -195,7 +197,7 @@ class LocalRole(Role):
             changes["top_p"] = call.top_p
         length = call.max_tokens
         if call.extend is not None:
-            ends = (start + len(self.lm.encode_text(text)) for text, start in call.anchors)
+            ends = (start + len(self.lm.encode_at(text, start)) for text, start in call.anchors)
             length = max(ends, default=0) + call.extend
         return resized(self.decoding.model_copy(update=changes), length)
 

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from midspan.engine.attack import Attack, AttackConfig, AttackResult, AttackState, Steps
+from midspan.engine.attack import (
+    Attack,
+    AttackConfig,
+    AttackResult,
+    AttackState,
+    Attempt,
+    Steps,
+)
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.outcomes import Outcome
 from midspan.engine.roles import Role
@@ -64,7 +71,7 @@ class JudgedResult:
     def record(self) -> dict[str, Any]:
         """Plain fields for records.jsonl."""
         attempts = [
-            asdict(attempt)
+            _fields(attempt)
             | {
                 "verdicts": {
                     judge: _plain(replies[index]) for judge, replies in self.replies.items()
@@ -137,6 +144,12 @@ def _judging(
 
     attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges))
     return AttackJob(attack, AttackConfig(), job.behavior, judges)
+
+
+def _fields(attempt: Attempt) -> dict[str, Any]:
+    """Of an attempt; only reasoning targets have thoughts."""
+    fields = asdict(attempt)
+    return fields if attempt.thoughts else {k: v for k, v in fields.items() if k != "thoughts"}
 
 
 def _won(reply: Reply) -> bool | None:

@@ -39,6 +39,7 @@ class RawReply:
         prompt_tokens: Tokens of the prompt, where they are paid for.
         forwards: Rows through a local network.
         continuation: See `Reply.continuation`.
+        thoughts: See `Reply.thoughts`.
     """
 
     raw: Any
@@ -46,6 +47,7 @@ class RawReply:
     prompt_tokens: int = 0
     forwards: int = 0
     continuation: str = ""
+    thoughts: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults."""

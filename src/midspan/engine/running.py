@@ -104,7 +104,13 @@ class PendingCall:
             value = self.role.read(self.call, answer.raw)
         except ValueError as error:
             return Reply(text, failure="unparseable", reason=str(error))
-        return Reply(text, value, continuation=answer.continuation, target_calls=self.target_calls)
+        return Reply(
+            text,
+            value,
+            continuation=answer.continuation,
+            target_calls=self.target_calls,
+            thoughts=answer.thoughts,
+        )
 
     def _again(self) -> "PendingCall | None":
         if self.retry >= getattr(self.call, "retries", 0):

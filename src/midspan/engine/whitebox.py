@@ -51,10 +51,10 @@ def readings(
     Raises:
         MidspanError: The phrase or the window does not fit the canvas.
     """
-    phrase = tuple(lm.encode_phrase(call.phrase))
     first, last = call.window or (call.start, call.start)
     if last < first:
         raise MidspanError(f"window={first}..{last} ends before it begins")
+    phrase = tuple(lm.encode_phrase(call.phrase, last, context.get(last - 1)))
     check_place(phrase, first, last, length, context)
     blank_T = masked_canvas(lm, prompt_ids, phrase, length, context).cpu()
     position = len(prompt_ids) + first
@@ -138,7 +138,7 @@ def insert_suffix(messages: Sequence[Message], suffix: str) -> list[Message]:
 def losses(lm: DiffusionLM, call: SuffixLosses, length: int, batch_size: int) -> RawReply:
     """Losses of suffixes."""
     prompts = [lm.encode_chat(insert_suffix(call.messages, suffix)) for suffix in call.suffixes]
-    goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
+    goal = Goal(tuple(lm.encode_phrase(call.phrase, call.start)), call.start, length)
     values_N = phrase_losses(lm, prompts, [goal] * len(prompts), batch_size)
     return RawReply(values_N.tolist(), forwards=len(prompts))
 
@@ -150,7 +150,7 @@ def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> 
         MidspanError: The suffix has no tokens of its own in the prompt.
     """
     prompt = SuffixPrompt.create(lm, partial(insert_suffix, call.messages), call.suffix)
-    goal = Goal(tuple(lm.encode_phrase(call.phrase)), call.start, length)
+    goal = Goal(tuple(lm.encode_phrase(call.phrase, call.start)), call.start, length)
     gradient_FV = token_gradient(lm, prompt.ids, prompt.free, goal)
     config = GCGConfig(search_width=call.count, top_k=call.top_k, num_replaced=call.replace)
     candidates_SF = sample_candidates(

@@ -103,7 +103,7 @@ def _to_dict(generation: "Generation") -> dict[str, Any]:
         "trace": generation.trace.to_dict(),
         "forwards": generation.forwards,
         "stopped_early": generation.stopped_early,
-    }
+    } | ({"thoughts": generation.thoughts} if generation.thoughts else {})
 
 
 def _from_dict(value: dict[str, Any]) -> "Generation":
@@ -115,6 +115,7 @@ def _from_dict(value: dict[str, Any]) -> "Generation":
         Trace.from_dict(value["trace"]),
         value["forwards"],
         value["stopped_early"],
+        value.get("thoughts", ""),
     )
 
 

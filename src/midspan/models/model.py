@@ -1,10 +1,8 @@
 """A loaded diffusion language model: its network, its tokenizer and what its family says."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -13,19 +11,12 @@ from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models.attention import block_attention
-from midspan.models.family import Family, Piece, SpecialTokens
-from midspan.models.tokens import (
-    control_ids,
-    encode_pieces,
-    encode_plain,
-    marked_pieces,
-    merge_plain,
-    template_pieces,
-)
+from midspan.models.family import Family, SpecialTokens
+from midspan.models.text import TextModel
 
 
 @dataclass
-class DiffusionLM:
+class DiffusionLM(TextModel):
     """Everything that the rest of midspan needs of a model.
 
     Shapes: B batch rows, T positions, Q positions given to a forward (T, or a window of them),
@@ -75,67 +66,6 @@ class DiffusionLM:
         return (
             embedding.weight.device if execution_device is None else torch.device(execution_device)
         )
-
-    @cached_property
-    def _control_ids(self) -> frozenset[int]:
-        return control_ids(self.tokenizer, self.tokens)
-
-    def encode_chat(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
-        """Ids of a chat prompt up to and including the assistant's header.
-
-        Args:
-            messages: Messages with `role` and `content`, or the text of one user message.
-
-        Raises:
-            MidspanError: If a message is no chat message, or the tokenizer lacks a token of the
-                chat format.
-        """
-        return encode_pieces(self.tokenizer, self._chat_pieces(messages), self._control_ids)
-
-    def chat_text(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The chat prompt as text, the names of special tokens in their places."""
-        pieces = self._chat_pieces(messages)
-        return "".join(piece if isinstance(piece, str) else piece.token for piece in pieces)
-
-    def encode_marked(self, text: str) -> list[int]:
-        """Ids of a text such as `chat_text`'s: the name of a special token is that token."""
-        pieces = marked_pieces(self.tokenizer, text, self._control_ids)
-        return encode_pieces(self.tokenizer, pieces, self._control_ids)
-
-    def _chat_pieces(self, messages: str | Sequence[Mapping[str, str]]) -> list[Piece]:
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        for message in messages:
-            if not {"role", "content"} <= message.keys() or not message["role"].isidentifier():
-                raise MidspanError(f"a chat message needs a role (one word) and content: {message}")
-        if self.family.template_first and self.tokenizer.chat_template:
-            pieces = template_pieces(self.tokenizer, messages, self._control_ids)
-        else:
-            pieces = self.family.chat(messages)
-        return merge_plain(pieces)
-
-    def encode_text(self, text: str) -> list[int]:
-        """Ids of plain text; the name of a special token stays text."""
-        return encode_plain(self.tokenizer, text, self._control_ids)
-
-    def encode_phrase(self, text: str) -> list[int]:
-        """Ids of a phrase that is to be placed or scored, in full.
-
-        Raises:
-            MidspanError: If the phrase is empty or has words that the vocabulary lacks.
-        """
-        ids = self.encode_text(text)
-        if not ids:
-            raise MidspanError(f"the phrase {text!r} has no tokens")
-        if self.tokenizer.unk_token_id in ids:
-            raise MidspanError(f"the phrase {text!r} has words that the vocabulary lacks")
-        return ids
-
-    def decode_text(self, ids: Sequence[int]) -> str:
-        """The text of a response, cut at the first stop token, without special tokens."""
-        response = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
-        kept = [token for token in response if token not in self._control_ids]
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     def hidden(
         self,

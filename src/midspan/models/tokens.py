@@ -1,13 +1,18 @@
-"""Text to ids and back, so that a user's text never becomes a special token."""
+"""Text to ids, so that a user's text never becomes a special token."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
-from midspan.models.family import Family, Message, Piece, PublishedTokens, Special, SpecialTokens
+from midspan.models.family import Family, Piece, PublishedTokens, SpecialTokens
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, text: str) -> int | None:
+    """The id of a token, or None; `get_vocab` would build a dict of all of them first."""
+    found: int | None = tokenizer.backend_tokenizer.token_to_id(text)
+    return found
 
 
 def special_tokens(
@@ -24,14 +29,14 @@ def special_tokens(
         MidspanError: Naming the token that is missing, or numbered differently in two places.
     """
     table = family.special_tokens
-    vocabulary = tokenizer.get_vocab()
-    ids = {role: vocabulary.get(token.text) for role, token in table.items().items()}
+    ids = {role: token_id(tokenizer, token.text) for role, token in table.items().items()}
     for role, token in table.items().items():
         if ids[role] is None and role in ("mask", "eos", "pad"):
             raise MidspanError(f"the tokenizer has no {token.text} token ({family.name}'s {role})")
     # Composed configs keep the ids of their text part there.
     _check_ids(ids, config.get_text_config(), table)
-    return SpecialTokens(**{"mask": None, "bos": None, "eot": None, **ids})
+    known: dict[str, Any] = {"mask": None, "bos": None, "eot": None, **ids}
+    return SpecialTokens(**known)
 
 
 def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) -> None:
@@ -64,9 +69,24 @@ def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> fr
     end-of-text token as the unknown one, which must not exempt it.
     """
     added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
-    known = {tokens.mask, tokens.bos, tokens.eos, tokens.eot, tokens.pad}
     listed = (added | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
-    return frozenset(listed | {i for i in known if i is not None})
+    return frozenset(listed | _roles(tokens))
+
+
+def silent_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
+    """The ids that text leaves out: special tokens and the mask.
+
+    Tokens that were merely added, as Qwen3's ``<think>`` and ``<tool_call>``, are text, as
+    `skip_special_tokens` of the published code has it.
+    """
+    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = added | set(tokenizer.all_special_ids)
+    return control_ids(tokenizer, tokens) & frozenset(special | _roles(tokens))
+
+
+def _roles(tokens: SpecialTokens) -> set[int]:
+    known = {tokens.mask, tokens.bos, tokens.eos, tokens.eot, tokens.pad}
+    return {i for i in known if i is not None}
 
 
 def encode_plain(
@@ -80,72 +100,30 @@ def encode_plain(
     Raises:
         MidspanError: If a single character is itself a forbidden token.
     """
-    encoding = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )
-    ids: list[int] = encoding["input_ids"]
-    hit = next((i for i, token in enumerate(ids) if token in forbidden), None)
-    if hit is None:
-        return ids
-    if len(text) == 1:
-        raise MidspanError(f"the character {text!r} is a special token and cannot stand in a text")
-    start, end = encoding["offset_mapping"][hit]
-    cut = min(max((start + end) // 2, 1), len(text) - 1)
-    return [
-        *encode_plain(tokenizer, text[:cut], forbidden),
-        *encode_plain(tokenizer, text[cut:], forbidden),
-    ]
-
-
-def template_pieces(
-    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], forbidden: frozenset[int]
-) -> list[Piece]:
-    """The pieces of the tokenizer's own chat template, with the contents as plain text.
-
-    The template is rendered around private-use marks in place of the contents, so that what it
-    writes itself can be told from what a user wrote.
-    """
-    marked = [
-        {"role": message["role"], "content": f"\ue000{i}\ue001"}
-        for i, message in enumerate(messages)
-    ]
-    text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
-    return [
-        re.sub("\ue000(\\d+)\ue001", lambda m: messages[int(m[1])]["content"], piece)
-        if isinstance(piece, str)
-        else piece
-        for piece in marked_pieces(tokenizer, text, forbidden)
-    ]
-
-
-def marked_pieces(
-    tokenizer: PreTrainedTokenizerFast, text: str, forbidden: frozenset[int]
-) -> list[Piece]:
-    """The pieces of a text in which the name of a special token is that token."""
-    names = sorted(map(str, tokenizer.convert_ids_to_tokens(sorted(forbidden))), key=len)
-    pattern = "|".join(map(re.escape, reversed(names)))
-    parts = filter(None, re.split(f"({pattern})", text))
-    return [Special(part) if part in names else part for part in parts]
-
-
-def encode_pieces(
-    tokenizer: PreTrainedTokenizerFast, pieces: Iterable[Piece], forbidden: frozenset[int]
-) -> list[int]:
-    """Ids of a chat prompt: special pieces by name, plain pieces as plain text.
-
-    Raises:
-        MidspanError: If the tokenizer lacks a special token of the chat format.
-    """
-    vocabulary = tokenizer.get_vocab()
     ids: list[int] = []
-    for piece in pieces:
-        if isinstance(piece, str):
-            ids += encode_plain(tokenizer, piece, forbidden)
-        elif piece.token in vocabulary:
-            ids.append(vocabulary[piece.token])
-        else:
-            raise MidspanError(f"the tokenizer has no {piece.token} token, which the chat needs")
+    waiting = [text]
+    while waiting:
+        part = waiting.pop()
+        encoding = tokenizer(part, add_special_tokens=False, split_special_tokens=True)
+        found: list[int] = encoding["input_ids"]
+        if forbidden.isdisjoint(found):
+            ids += found
+            continue
+        if len(part) == 1:
+            raise MidspanError(
+                f"the character {part!r} is a special token and cannot stand in a text"
+            )
+        offsets = encoding.encodings[0].offsets
+        hits = [span for span, token in zip(offsets, found, strict=True) if token in forbidden]
+        waiting += reversed(_cut(part, hits))
     return ids
+
+
+def _cut(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    """The text in parts, cut in the middle of each span."""
+    cuts = {min(max((start + end) // 2, 1), len(text) - 1) for start, end in spans}
+    borders = [0, *sorted(cuts), len(text)]
+    return [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
 
 
 def merge_plain(pieces: Sequence[Piece]) -> list[Piece]:

@@ -74,7 +74,7 @@ def generate_uniform(
     canvas_length = lm.base.config.canvas_length
     _check(lm, request, canvas_length)
     prompt = torch.tensor([request.prompt_ids], device=lm.device)
-    watch = _Watch(request.anchors, on_draft)
+    watch = _Watch(request.anchors, lm.unspelled, on_draft)
     start = {}
     with _seeded(request.seed, lm.device):
         if request.anchors:
@@ -138,10 +138,19 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class _Watch(LogitsProcessor):
-    """Logits processor and streamer in one: holds the anchors and notes every step's guess."""
+    """Logits processor and streamer in one: holds the anchors and notes every step's guess.
 
-    def __init__(self, anchors: Mapping[int, int], on_draft: OnDraft | None) -> None:
+    Args:
+        anchors: Position to the token id fixed there.
+        unspelled: Rows without a token, in runs, which are never chosen.
+        on_draft: See `generate_uniform`.
+    """
+
+    def __init__(
+        self, anchors: Mapping[int, int], unspelled: tuple[range, ...], on_draft: OnDraft | None
+    ) -> None:
         self._anchors = anchors
+        self._unspelled = unspelled
         self._on_draft = on_draft
         self._done: list[tuple[Tensor, Tensor]] = []
         self._tokens_SC: list[Tensor] = []
@@ -149,6 +158,10 @@ class _Watch(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores_1CV: Tensor, cur_step: Any) -> Tensor:
         """Allow nothing but the anchor at its position, before temperature and choice."""
+        if self._unspelled:
+            scores_1CV = scores_1CV.clone()
+        for run in self._unspelled:
+            scores_1CV[..., run.start : run.stop] = -torch.inf
         if self._anchors and not self._done:
             position = torch.tensor(list(self._anchors), device=scores_1CV.device)
             token = torch.tensor(list(self._anchors.values()), device=scores_1CV.device)

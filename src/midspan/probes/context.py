@@ -162,7 +162,7 @@ class ProbeContext:
             {
                 **self.labels(name, case.request),
                 **case.labels,
-                "response": generation.text,
+                **generation.said,
                 **asdict(data.judge(case.request, generation.text)),
                 "forwards": generation.forwards,
             }

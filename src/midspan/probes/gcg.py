@@ -115,8 +115,8 @@ def _goals(
     length = min(decoding.length for decoding in context.decodings.values())
     goals = []
     for kind, phrase in _drawn(data, config, request).items():
-        ids = tuple(context.lm.encode_phrase(phrase))
         for start in config.starts:
+            ids = tuple(context.lm.encode_phrase(phrase, start))
             labels = {"phrase_kind": kind, "start": start, "phrase": phrase}
             goals.append((labels, Goal(ids, start, length)))
     return goals
@@ -140,7 +140,7 @@ def _judged(
             "search_forwards": search.forwards,
             "phrase_placed": generation.tokens[goal.start :][: len(goal.phrase_ids)]
             == goal.phrase_ids,
-            "response": generation.text,
+            **generation.said,
             **asdict(data.judge(request, generation.text)),
             "forwards": generation.forwards,
         }

@@ -62,7 +62,7 @@ def instruction_placement(
         {
             **context.labels(name, request),
             **labels,
-            "response": generation.text,
+            **generation.said,
             "found": starts_of(generation.text, labels["phrase"]),
         }
         for name, decoding in context.decodings.items()

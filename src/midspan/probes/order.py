@@ -78,7 +78,7 @@ def order(context: ProbeContext, data: ProbeData, config: OrderConfig) -> list[d
                 {
                     **context.labels(name, request),
                     "settings": full.model_dump(mode="json"),
-                    "response": generation.text,
+                    **generation.said,
                     **measured,
                 }
             )

@@ -89,7 +89,11 @@ def positions_that_fit(context: ProbeContext, data: ProbeData, config: PrefillCo
         MidspanError: If there are none.
     """
     phrases = _phrases(data, config)
-    longest = max(len(context.lm.encode_phrase(phrase)) for phrase in phrases)
+    longest = max(
+        len(context.lm.encode_phrase(phrase, start))
+        for phrase in phrases
+        for start in config.positions
+    )
     length = min(decoding.length for decoding in context.decodings.values())
     fits = _fitting(config, length, longest)
     if not fits:
@@ -127,14 +131,18 @@ def _cases(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> Ite
     for request in data.requests:
         yield ProbeCase(request, {}, {"phrase_kind": NO_PHRASE, "position": None, "phrase": None})
         drawn, rng = _drawn(data, config, request)
-        ids = {kind: context.lm.encode_phrase(drawn[_source(kind)]) for kind in config.phrase_kinds}
-        if RANDOM in ids:
-            ids[RANDOM] = [rng.choice(plain) for _ in ids[RANDOM]]
+        replaced: list[int] = []
+        if RANDOM in config.phrase_kinds:
+            size = len(context.lm.encode_phrase(drawn[_source(RANDOM)], positions[-1]))
+            replaced = [rng.choice(plain) for _ in range(size)]
         for kind in config.phrase_kinds:
-            text = context.lm.tokenizer.decode(ids[kind])
             for start in positions:
+                ids = replaced
+                if kind != RANDOM:
+                    ids = context.lm.encode_phrase(drawn[kind], start)
+                text = context.lm.tokenizer.decode(ids).strip()
                 labels = {"phrase_kind": kind, "position": start, "phrase": text}
-                yield ProbeCase(request, dict(enumerate(ids[kind], start)), labels)
+                yield ProbeCase(request, dict(enumerate(ids, start)), labels)
 
 
 def plain_tokens(lm: "DiffusionLM") -> list[int]:

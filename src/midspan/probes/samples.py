@@ -62,7 +62,7 @@ def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> li
             **context.labels(name, request),
             "phrase": phrase,
             "start": None if phrase is None else config.start,
-            "response": generation.text,
+            **generation.said,
             **asdict(data.judge(request, generation.text)),
             "length": len(generation.tokens),
             "commits": commits(context.lm, generation),

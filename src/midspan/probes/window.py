@@ -145,17 +145,18 @@ def _cases(context: ProbeContext, data: ProbeData, config: WindowConfig) -> Iter
     phrases = data.phrases.get(config.phrase_kind)
     if not phrases:
         raise MidspanError(f"phrase_kind: there are no phrases of kind {config.phrase_kind!r}")
-    ids = [context.lm.encode_phrase(phrase) for phrase in phrases]
     length = min(decoding.length for decoding in context.decodings.values())
-    last = length - max(map(len, ids))
+    ids = [[context.lm.encode_phrase(phrase, start) for phrase in phrases] for start in (0, length)]
+    last = length - max(len(one) for form in ids for one in form)
     if last < 0:
         raise MidspanError(f"decoding.length: a phrase does not fit a canvas of {length} tokens")
     for request in data.harmful:
         yield ProbeCase(request, {}, {"position": None, "phrase": None})
-        index = _drawn(request, config, len(ids))
+        index = _drawn(request, config, len(phrases))
         for start in range(0, last + 1, config.stride):
             labels = {"position": start, "phrase": phrases[index]}
-            yield ProbeCase(request, dict(enumerate(ids[index], start)), labels)
+            form = ids[min(start, 1)]
+            yield ProbeCase(request, dict(enumerate(form[index], start)), labels)
 
 
 def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWindow:

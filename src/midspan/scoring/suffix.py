@@ -6,14 +6,11 @@ Shapes: V vocabulary.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
-from midspan.models.tokens import control_ids
 
 # A user message, or the turns of a conversation, that hold a suffix.
 Conversation = str | Sequence[Mapping[str, str]]
@@ -93,19 +90,13 @@ def append_suffix(request: str, suffix: str) -> str:
 def allowed_tokens(lm: DiffusionLM, ascii_only: bool = True) -> Tensor:
     """Tokens that a suffix may hold, [V]: no special ones, and none that the tokenizer lacks.
 
+    Computed once a model; not to be changed in place.
+
     Raises:
         MidspanError: If none are left.
     """
-    tokenizer: Any = lm.tokenizer
-    allowed_V = torch.zeros(lm.base.get_input_embeddings().num_embeddings, dtype=torch.bool)
-    barred = control_ids(tokenizer, lm.tokens) | {tokenizer.unk_token_id}
-    plain = [i for i in tokenizer.get_vocab().values() if i not in barred and i < len(allowed_V)]
-    if ascii_only:
-        texts = tokenizer.batch_decode([[i] for i in plain])
-        plain = [
-            i for i, text in zip(plain, texts, strict=True) if text.isascii() and text.isprintable()
-        ]
-    if not plain:
+    vocabulary = lm.vocabulary
+    allowed_V = vocabulary.printable_V if ascii_only else vocabulary.plain_V
+    if not allowed_V.any():
         raise MidspanError("ascii_only: the vocabulary has no such token; switch it off")
-    allowed_V[plain] = True
     return allowed_V

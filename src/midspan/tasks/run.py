@@ -229,7 +229,7 @@ def run_task(
 
 def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Record]:
     if task.options is None:
-        return value["text"], {}
+        return value["text"], {k: value[k] for k in ("thoughts",) if k in value}
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}

@@ -2,8 +2,8 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -51,11 +51,13 @@ class Draw:
 
     Attributes:
         rng: Source of every choice.
-        safe: Refusals, each ending in the end-of-text token.
+        safe: Refusals, each ending in the end-of-text token, as they stand at most places.
         procedural: Harmful continuations.
         length: Canvas length L.
         mask: The mask token.
         eos: The end-of-text token.
+        openings: Refusals of ``safe``, to their form at a response's start and behind white space.
+        spaces: Tokens that end in white space.
     """
 
     rng: random.Random
@@ -64,6 +66,13 @@ class Draw:
     length: int
     mask: int
     eos: int
+    openings: Mapping[Ids, Ids] = field(default_factory=dict)
+    spaces: frozenset[int] = frozenset()
+
+    def behind(self, before: Ids, refusal: Ids) -> Ids:
+        """A refusal of ``safe`` in its form behind a beginning of a response."""
+        opens = not before or before[-1] in self.spaces
+        return self.openings.get(refusal, refusal) if opens else refusal
 
     def filled(self, ids: Ids) -> Ids:
         """A text on the canvas, end-of-text tokens behind it."""
@@ -121,6 +130,11 @@ class Objective(FrozenConfig, ABC):
     @abstractmethod
     def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Losses of samples whose canvases are the rows of ``states``, in order."""
+
+    @property
+    def latest_start(self) -> int:
+        """The last canvas position at which a phrase may begin; it decides on the phrase's form."""
+        return 0
 
     def check_phrase(self, phrase: Ids, length: int) -> str | None:
         """Why a phrase cannot be placed on a canvas of this length, or None."""

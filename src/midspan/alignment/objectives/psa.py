@@ -111,6 +111,7 @@ class PsaObjective(WindowObjective):
         answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
         last = min(self.window[1], answer_end, draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
+        refusal = draw.behind(answer[:start], refusal)
         target = draw.filled((*answer[:start], *refusal))
         present = start + draw.rng.randrange(len(refusal) - 1)
         missing = draw.rng.choice([start + n for n in range(len(refusal)) if start + n != present])

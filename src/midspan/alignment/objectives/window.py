@@ -54,6 +54,11 @@ class WindowObjective(Objective):
         """Both KL terms compare with it."""
         return self.beta > 0 or self.benign_weight > 0
 
+    @property
+    def latest_start(self) -> int:
+        """The window's."""
+        return self.window[1]
+
     def check_phrase(self, phrase: Ids, length: int) -> str | None:
         """A phrase must fit behind the window's first start."""
         first, last = self.window

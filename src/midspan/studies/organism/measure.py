@@ -70,7 +70,7 @@ def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Reques
 
     anchors: dict[int, int] = {}
     for phrase, start in case.anchors:
-        anchors |= anchor_phrase(lm, phrase, start)
+        anchors |= anchor_phrase(lm, phrase, start, anchors)
     # Sampled cases draw apart from each other, and alike on every model.
     seed = zlib.crc32(case.id.encode()) if config.temperature else 0
     return Request(tuple(lm.encode_chat(case.prompt)), anchors, seed)
