@@ -76,8 +76,6 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
     """
     if lm.tokens.mask is None:
         raise MidspanError(f"model: family {lm.family.name} has no mask token to denoise from")
-    if config.sampler == "block" and lm.family.logit_shift:
-        raise MidspanError("decoding.sampler: 'block' is not for families with a logit shift")
     if config.sampler == "block" and lm.family.attention == "full":
         raise MidspanError(
             f"decoding.sampler: 'block' is for block-causal attention, and that of family "
@@ -87,6 +85,11 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
         raise MidspanError(
             f"decoding.block_length={config.block} must be {lm.block_length}, the blocks of the "
             "model's attention; dataclasses.replace(lm, block_length=...) gives it others"
+        )
+    if config.editing_threshold is not None and lm.family.logit_shift:
+        raise MidspanError(
+            f"decoding.editing_threshold: family {lm.family.name} has a logit shift, and tokens "
+            "that begin a block cannot be edited; leave it out"
         )
     is_cached = config.sampler != "block" and config.cache != "none"
     if is_cached and lm.family.attention == "block_causal":

@@ -110,6 +110,11 @@ class Sampler(FrozenConfig):
         return self.length
 
     @property
+    def span(self) -> int:
+        """Tokens that a step looks at."""
+        return self.block
+
+    @property
     def num_blocks(self) -> int:
         """Blocks of the canvas."""
         return -(-self.length // self.block)
@@ -277,16 +282,19 @@ class DreamSampler(_Tempered):
 
 
 class BlockSampler(_Tempered):
-    """Block diffusion for block-causal models (LLaDA2, SDAR).
+    """Block diffusion for block-causal models (LLaDA2, SDAR, Fast-dLLM v2).
 
     Blocks count from the prompt's first token, and each sees itself and those before it. The last
-    block is filled to its end and cut.
+    block is filled to its end and cut. Where the model's logits are shifted, a block's first token
+    is the likeliest one after the block before, at any temperature, in a step of its own.
 
     Attributes:
         top_p: See `DreamSampler`.
         top_k: See `DreamSampler`.
         alg_temp: See `DreamSampler`.
         block_length: Tokens of a block; None for one block of the whole length.
+        sub_block_length: A block is filled in parts of so many tokens, a divisor of the block
+            length, from left to right (Fast-dLLM v2); None for the block at once.
         cache: "prefix" keeps the keys and values of finished blocks, and is exact.
         threshold: A step commits every position above it, where these are no fewer than the step's
             own number.
@@ -299,6 +307,7 @@ class BlockSampler(_Tempered):
 
     sampler: Literal["block"] = "block"
     block_length: int | None = Field(None, ge=1)
+    sub_block_length: int | None = Field(None, ge=1)
     cache: Literal["none", "prefix"] = "prefix"
     threshold: float | None = Field(None, gt=0, le=1)
     editing_threshold: float | None = Field(None, gt=0, lt=1)
@@ -307,12 +316,21 @@ class BlockSampler(_Tempered):
         problems = super()._problems()
         if self.threshold is not None and self.remasking not in _CONFIDENCE_RULES:
             problems.append("threshold needs remasking='low_confidence' or 'margin'")
+        if self.block % self.span:
+            problems.append(f"sub_block_length={self.span} must divide block_length={self.block}")
+        if self.sub_block_length is not None and self.editing_threshold is not None:
+            problems.append("editing_threshold needs sub_block_length=None: blocks at once")
         return problems
 
     @property
     def block(self) -> int:
         """Tokens of a block."""
         return self.length if self.block_length is None else self.block_length
+
+    @property
+    def span(self) -> int:
+        """Tokens that a step looks at."""
+        return self.block if self.sub_block_length is None else self.sub_block_length
 
 
 DecodingConfig = Annotated[

@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
     Attributes:
         rows_A: Rows of the batch that take part.
         position_AR: Canvas positions whose logits are wanted.
-        start: Canvas position at which the block begins, where all rows share it.
+        start: Canvas position at which the span begins, where all rows share it.
     """
 
     rows_A: NDArray[np.int64]
@@ -139,7 +139,8 @@ class BlockForward:
     """Block diffusion: positions see their own block and those before it.
 
     With the cache, a block's first forward also takes the block before, now that it is final;
-    what lies further left is never computed again. The prompt goes through once.
+    what lies further left is never computed again. The prompt goes through once. With a logit shift
+    a block's first position is wanted alone: its forward ends with the block before.
     """
 
     def __init__(self, lm: DiffusionLM, config: BlockSampler, canvas: Canvas) -> None:
@@ -155,9 +156,12 @@ class BlockForward:
         """See `Forward`."""
         block, rows_A = self.config.block, wanted.rows_A
         # Canvases begin at a block's border, so each row's own blocks end at the same columns.
-        block_start = canvas.width + wanted.start
+        block_start = canvas.width + wanted.start // block * block
         last = block_start + block
         first = 0 if self.cache is None else int(self.final_B[rows_A].min())
+        if self.lm.family.logit_shift and wanted.start % block == 0:
+            # At least one position is fed: a hook may have opened the block's first one again.
+            first, last = min(first, block_start - 1), block_start
         ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
         attention_AT = canvas.attention_BT
         if attention_AT is not None:

@@ -95,7 +95,7 @@ def without_tokenizer(model: Any) -> DiffusionLM:
 def _special_tokens(config: Any, family: Family) -> SpecialTokens:
     """Special tokens by the config, completed by the published table where it applies."""
     table = family.special_tokens
-    published = table.items() if config.vocab_size == table.vocab_size else {}
+    published = table.items() if table.hold_for(config.vocab_size) else {}
 
     def find(role: str) -> int | None:
         stated = getattr(config, f"{role}_token_id", None)

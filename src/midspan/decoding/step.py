@@ -6,7 +6,7 @@ it is given, and no branch of it depends on a tensor's values. Rows, blocks and 
 Shapes: A rows, R positions of each row's block, V vocabulary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
@@ -84,6 +84,10 @@ class StepSettings:
             late=stops if config.eos_policy == "suppress_confidence" else (),
             rule=commit_rule(config),
         )
+
+    def greedy(self) -> Self:
+        """The same for the likeliest tokens."""
+        return replace(self, temperature=0.0, top_p=None, top_k=None)
 
 
 def step(

@@ -54,7 +54,7 @@ class PublishedToken:
 
 @dataclass(frozen=True)
 class PublishedTokens:
-    """A family's special tokens; the ids hold only for a vocabulary of `vocab_size` rows."""
+    """A family's special tokens; the ids hold for vocabularies of the published sizes alone."""
 
     vocab_size: int
     eos: PublishedToken
@@ -62,6 +62,11 @@ class PublishedTokens:
     mask: PublishedToken | None = None
     bos: PublishedToken | None = None
     eot: PublishedToken | None = None
+    other_vocab_sizes: tuple[int, ...] = ()
+
+    def hold_for(self, vocab_size: int) -> bool:
+        """Whether the ids are those of a vocabulary of this size."""
+        return vocab_size in (self.vocab_size, *self.other_vocab_sizes)
 
     def items(self) -> dict[str, PublishedToken]:
         """The tokens that the family has, by role."""
@@ -78,7 +83,9 @@ class Family:
         model_types: The `model_type` values of its published config.json files.
         config_class: The native config; it reads and writes the published config.json.
         model_class: The native model.
-        logit_shift: True where the row at position i-1 predicts position i.
+        logit_shift: True where the row at position i-1 predicts position i. Under block-causal
+            attention the row that predicts a block's first position is the last of the block
+            before, and sees nothing of the new block.
         noise: What the forward process replaces a token with: the mask or a random token.
         special_tokens: The published table against which tokenizer and config are checked.
         chat: Messages to the pieces of a chat prompt that ends with the assistant's header.
