@@ -82,13 +82,15 @@ class PublishedConfig:
         """Refuse, translate published names, then let the transformers config do its part."""
         fields = {**vars(self), **kwargs}
         refuse_unimplemented(self.model_type, fields, {**_ALLOWED, **self.allowed})
-        block_size = fields.get("block_size")
-        if block_size is not None and block_size < 1:
-            raise MidspanError(f"config.json: block_size={block_size} must be at least 1")
         for published, native in self.published_fields.items():
             value = kwargs.pop(published, None)
             if value is not None:
                 setattr(self, native, value)
+        names = {native: published for published, native in self.published_fields.items()}
+        block_size = {**fields, **vars(self)}.get("block_size")
+        if block_size is not None and block_size < 1:
+            name = names.get("block_size", "block_size")
+            raise MidspanError(f"config.json: {name}={block_size} must be at least 1")
         if set(fields.get("layer_types") or ()) - {"full_attention"}:
             raise MidspanError(
                 f"config.json: layer_types must all be full_attention for {self.model_type}"
