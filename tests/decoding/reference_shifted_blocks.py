@@ -10,10 +10,10 @@ from reference_caches import block_logits
 def shifted_blocks(lm, request, config):
     """Greedy: the request's canvas, and the forward that committed each position."""
     prompt, block, part = request.prompt_ids, config.block_length, config.sub_block_length
-    ids = {i: token for i, token in enumerate(prompt)}
+    ids = dict(enumerate(prompt))
     ids |= {len(prompt) + position: token for position, token in request.anchors.items()}
     end = -(-(len(prompt) + config.length) // block) * block
-    steps = {position: -1 for position in request.anchors}
+    steps = dict.fromkeys(request.anchors, -1)
     forwards = 0
 
     def commit(position, token):

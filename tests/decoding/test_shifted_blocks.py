@@ -1,4 +1,4 @@
-"""Block diffusion under a logit shift (Fast-dLLM v2), against its published code and a plain loop."""
+"""Block diffusion under a logit shift (Fast-dLLM v2), against published runs and a plain loop."""
 
 import json
 
@@ -23,7 +23,9 @@ CASES = json.loads((FOLDER / "cases.json").read_text())
 RUNS = {run["output"]: run for run in CASES["runs"]}
 # With the sub-block cache, whose keys are stale, the published code computes something else.
 UNCACHED = [name for name, run in RUNS.items() if not run["use_block_cache"]]
-GREEDY = [name for name in UNCACHED if name.startswith("generate") and not RUNS[name]["temperature"]]
+GREEDY = [
+    name for name in UNCACHED if name.startswith("generate") and not RUNS[name]["temperature"]
+]
 BLOCK = {"sampler": "block", "length": 14, "block_length": 4, "steps": 16, "early_stop": False}
 PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23, 24), (31, 32, 33, 34, 35, 36, 37, 38, 39, 41)]
 REQUESTS = [Request(prompt, seed=seed) for seed, prompt in enumerate(PROMPTS)]
@@ -59,7 +61,7 @@ def fields(run, length):
 
 
 def published_run(tensors, run):
-    """Prompt, what was generated, and the tokens that whole blocks and the next one's first make."""
+    """Prompt, what was generated, and how much: whole blocks and the next one's first token."""
     prompt = tensors[run["prompt"]][0].tolist()
     answer = tensors[run["output"]][0].tolist()[len(prompt) :]
     length = run["max_new_tokens"] // 32 * 32 - len(prompt) % 32 + 1
@@ -117,7 +119,7 @@ def test_a_sampled_run_as_published(published, tensors, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in UNCACHED if name.startswith("mdm")])
 def test_batch_sample_as_published(name, published, tensors):
-    """Rows are padded on the right there and get different lengths: the same tokens all the same."""
+    """Rows are padded on the right there and get different lengths; the tokens are the same."""
     run = RUNS[name]
     rows = zip(tensors["mdm_prompt"].tolist(), run["prompt_lengths"], strict=True)
     requests = [Request(tuple(ids[:size])) for ids, size in rows]

@@ -1,7 +1,7 @@
-"""Hand-sized SDAR, Fast-dLLM v2, LLaDA-MoE and LLaDA2 from the published description, without transformers.
+"""Hand-sized SDAR, Fast-dLLM v2, LLaDA-MoE and LLaDA2 from the published description.
 
-It works on tensors under the published key names: one head, one layer, one token's experts at a
-time.
+Without transformers, on tensors under the published key names: one head, one layer, one token's
+experts at a time.
 """
 
 import json

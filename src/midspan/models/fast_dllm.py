@@ -47,7 +47,7 @@ class FastDllmConfig(PublishedConfig, Qwen2Config):
 
 
 class FastDllmForMaskedDiffusion(BlockDiffusionMixin, Qwen2ForCausalLM):
-    """Fast-dLLM v2 over Qwen2's layers; its raw logits are not shifted, as in the published code."""
+    """Fast-dLLM v2 over Qwen2's layers; its raw logits are not shifted, as published."""
 
     config_class = FastDllmConfig
 
