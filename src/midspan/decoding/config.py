@@ -110,11 +110,6 @@ class Sampler(FrozenConfig):
         return self.length
 
     @property
-    def span(self) -> int:
-        """Tokens that a step looks at."""
-        return self.block
-
-    @property
     def num_blocks(self) -> int:
         """Blocks of the canvas."""
         return -(-self.length // self.block)
@@ -157,6 +152,7 @@ class LladaSampler(Sampler):
     top_p: ClassVar[None] = None
     top_k: ClassVar[None] = None
     alg_temp: ClassVar[float] = 0.0
+    sub_block_length: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
 
     sampler: Literal["llada"] = "llada"
@@ -258,6 +254,7 @@ class DreamSampler(_Tempered):
     """
 
     block_length: ClassVar[None] = None
+    sub_block_length: ClassVar[None] = None
     cache: ClassVar[Literal["none"]] = "none"
     threshold: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
@@ -316,9 +313,10 @@ class BlockSampler(_Tempered):
         problems = super()._problems()
         if self.threshold is not None and self.remasking not in _CONFIDENCE_RULES:
             problems.append("threshold needs remasking='low_confidence' or 'margin'")
-        if self.block % self.span:
-            problems.append(f"sub_block_length={self.span} must divide block_length={self.block}")
-        if self.sub_block_length is not None and self.editing_threshold is not None:
+        part = self.sub_block_length
+        if part is not None and self.block % part:
+            problems.append(f"sub_block_length={part} must divide block_length={self.block}")
+        if part is not None and self.editing_threshold is not None:
             problems.append("editing_threshold needs sub_block_length=None: blocks at once")
         return problems
 
@@ -326,11 +324,6 @@ class BlockSampler(_Tempered):
     def block(self) -> int:
         """Tokens of a block."""
         return self.length if self.block_length is None else self.block_length
-
-    @property
-    def span(self) -> int:
-        """Tokens that a step looks at."""
-        return self.block if self.sub_block_length is None else self.sub_block_length
 
 
 DecodingConfig = Annotated[

@@ -90,7 +90,7 @@ def span_starts(config: DecodingConfig, length: int, firsts_alone: bool) -> NDAr
         firsts_alone: Whether the first position of each block is a span of its own, since the
             block before predicts it.
     """
-    starts = np.arange(0, length, config.span)
+    starts = np.arange(0, length, config.sub_block_length or config.block)
     if firsts_alone:
         starts = np.union1d(starts, np.arange(1, length, config.block))
     return starts
