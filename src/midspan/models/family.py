@@ -89,6 +89,7 @@ class Family:
         max_length: Positions that prompt and response may take together; a model's config may
             say less.
         template_first: True where a chat template in the tokenizer goes before `chat`.
+        template_options: Keyword arguments of that template, such as ``enable_thinking``.
         cumulative_positions: True where a padded row counts positions from its first real token.
         attention: "full", or "block_causal": within a block and to the blocks before it.
         block_length: Tokens of an attention block, where config.json does not say.
@@ -107,6 +108,7 @@ class Family:
     max_length: int
     cumulative_positions: bool = False
     template_first: bool = False
+    template_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     attention: Literal["full", "block_causal"] = "full"
     block_length: int | None = None
     expert_parameters: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Text to ids and back, so that a user's text never becomes a special token."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -98,7 +98,10 @@ def encode_plain(
 
 
 def template_pieces(
-    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], forbidden: frozenset[int]
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    forbidden: frozenset[int],
+    options: Mapping[str, object],
 ) -> list[Piece]:
     """The pieces of the tokenizer's own chat template, with the contents as plain text.
 
@@ -109,7 +112,9 @@ def template_pieces(
         {"role": message["role"], "content": f"\ue000{i}\ue001"}
         for i, message in enumerate(messages)
     ]
-    text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        marked, tokenize=False, add_generation_prompt=True, **options
+    )
     return [
         re.sub("\ue000(\\d+)\ue001", lambda m: messages[int(m[1])]["content"], piece)
         if isinstance(piece, str)
