@@ -106,7 +106,7 @@ def _problems(
 ) -> list[str]:
     prompt, anchors, length = request.prompt_ids, request.anchors, config.length
     total = len(prompt) + length
-    if config.sampler == "block":
+    if config.sampler == "block" and lm.family.blocks_from == "prompt":
         total = -(-total // config.block) * config.block
     problems = []
     if not prompt:

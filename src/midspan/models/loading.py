@@ -29,7 +29,7 @@ from midspan.models.checkpoint import (
     resolve_folder,
     weights_digest,
 )
-from midspan.models.family import Family, SpecialTokens, family_for
+from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.tokens import name_special_tokens, special_tokens
@@ -163,8 +163,8 @@ class _Checkpoint(NamedTuple):
 
 def _check_folder(folder: Path) -> _Checkpoint:
     config = _load_config(folder)
-    # Two families may share a published model type; the config knows which one it is.
-    family = family_for(config.model_type)
+    # Families may share a published model type; the config knows which one it is.
+    family = family_of(config)
     tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
     files = read_weights(folder)

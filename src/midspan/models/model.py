@@ -145,6 +145,7 @@ class DiffusionLM:
         attention_mask_BT: Tensor | None = None,
         first: int = 0,
         cache: Any = None,
+        canvas: int | Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, [B, Q, D].
 
@@ -153,6 +154,9 @@ class DiffusionLM:
             attention_mask_BT: 1 at real positions of the whole batch; None where nothing is padded.
             first: Position of the window's first id.
             cache: Where keys and values come from and go, a transformers `Cache`.
+            canvas: Column of the canvas's first token, [B] where rows differ. Families whose blocks
+                are counted from there need it to see what the decoder shows them; without it
+                their blocks count from a row's first real token, as in their training.
 
         Raises:
             MidspanError: If the family's logits are not a function of one sequence of ids.
@@ -168,7 +172,8 @@ class DiffusionLM:
         if self.block_length is not None:
             # Later blocks are not seen, and need not be in the mask.
             real_BT = input_ids_BQ.new_ones(batch, last) if mask is None else mask[:, :last]
-            mask = block_attention(self.base, real_BT, self.block_length, num_queries)
+            border = canvas if self.family.blocks_from == "canvas" else None
+            mask = block_attention(self.base, real_BT, self.block_length, num_queries, border)
         output = self.base.model(
             input_ids=input_ids_BQ,
             attention_mask=mask,
@@ -198,6 +203,7 @@ class DiffusionLM:
         rows: Tensor | None = None,
         first: int = 0,
         cache: Any = None,
+        canvas: int | Tensor | None = None,
     ) -> Tensor:
         """Aligned logits: row i predicts position i, whatever the family's shift.
 
@@ -208,11 +214,12 @@ class DiffusionLM:
                 these go through the head. Without them, all of the ids given.
             first: See `hidden`. With a logit shift, a window begins one position early.
             cache: See `hidden`.
+            canvas: See `hidden`.
 
         Returns:
             [B, Q, V], or [B, R, V] where rows are given.
         """
-        hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache)
+        hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache, canvas)
         if rows is None and not self.family.logit_shift:
             return self.head(hidden_BQD)
         batch, length, width = hidden_BQD.shape
