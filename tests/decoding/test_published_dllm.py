@@ -6,7 +6,6 @@ import pytest
 import torch
 from published_fixtures import PUBLISHED
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from midspan.decoding import Request, decoding_config
 from midspan.decoding.canvas import Canvas
@@ -14,10 +13,11 @@ from midspan.decoding.decoder import fill
 from midspan.decoding.hf import without_tokenizer
 from midspan.decoding.published_dllm import PublishedMdlm
 from midspan.decoding.schedule import rounded_commits
+from midspan.models import family_for
 
-MASKED = {"a2d-qwen3": 12, "a2d-qwen2": 5, "a2d-llama": 5}
+MASKED = ("a2d-qwen3", "a2d-qwen2", "a2d-llama", "modernbert_chat")
 # What dllm's sampler has and no config of midspan's: the test puts the rule in its place.
-BEYOND = ("cfg_keep_tokens", "stochastic_transfer")
+BEYOND = ("cfg_keep_tokens", "stochastic_transfer", "begin_suppress_tokens")
 
 
 class Golden:
@@ -25,7 +25,8 @@ class Golden:
         folder = PUBLISHED / family
         self.cases = json.loads((folder / "cases.json").read_text())
         self.tensors = load_file(folder / "cases.safetensors")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        family = family_for(json.loads((folder / "config.json").read_text())["model_type"])
+        model = family.model_class.from_pretrained(folder, dtype=torch.float32).eval()
         for role in ("mask", "pad", "eot"):
             setattr(model.config, f"{role}_token_id", self.cases.get(f"{role}_token_id"))
         self.model = model
@@ -35,9 +36,6 @@ class Golden:
         config.block_size = run["block_size"] if run["sampler"] == "bd3lm" else None
         lm = without_tokenizer(self.model)
         changed = {**vars(lm.tokens), "pad": run.get("pad_token_id", lm.tokens.pad)}
-        late = run.get("begin_suppress_tokens")
-        if late is not None:
-            changed["eot"] = late[-1]
         lm.tokens = type(lm.tokens)(**changed)
         return lm
 
@@ -72,7 +70,6 @@ def runs(families, sampler):
 
 
 def config_of(run, **fields):
-    policy = {"suppress_tokens": "suppress_logits", "begin_suppress_tokens": "suppress_confidence"}
     steps = run["steps"]
     if "steps_per_block" in run:
         steps = run["steps_per_block"] * run["max_new_tokens"] // run["block_size"]
@@ -85,7 +82,7 @@ def config_of(run, **fields):
         temperature=run.get("temperature", 0.0),
         guidance=run.get("cfg_scale", 0.0),
         remasking=run.get("remasking", "low_confidence"),
-        eos_policy=next((policy[key] for key in policy if key in run), "model"),
+        eos_policy="suppress_logits" if "suppress_tokens" in run else "model",
         early_stop=False,
         **fields,
     )
@@ -101,6 +98,9 @@ class BeyondConfig(PublishedMdlm):
     """dllm's options that no config of midspan's has."""
 
     run: dict
+
+    def unsure(self):
+        return self.run.get("begin_suppress_tokens", [])
 
     def blanked(self):
         kept = torch.tensor(self.run.get("cfg_keep_tokens", []))

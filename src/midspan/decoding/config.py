@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from midspan.decoding.sampler import Remasking, Sampler, Schedule
+from midspan.decoding.sampler import Sampler, Schedule
 
 _CONFIDENCE_RULES = ("low_confidence", "margin")
 

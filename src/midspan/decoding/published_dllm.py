@@ -6,9 +6,9 @@ inside the prompt compete with the first block's. BD3LM takes every token equal 
 for padding, written ends too where both are one token, and stops once each row has an end in a
 finished block.
 
-Source: samplers of ZHZisZZ/dllm (ca176752). Prompts lie left padded here, and at the row's start
-there: with torch's global draws, results are the same for prompts of one length. Each rule is a
-method, so that a rule which dllm has and midspan's configs have not can be put in its place.
+Source: samplers of ZHZisZZ/dllm (ca176752). Prompts lie left padded here, and MDLM's at the row's
+start there: with torch's global draws, results are the same for prompts of one length. Each rule is
+a method, so that a rule which dllm has and midspan's configs have not can be put in its place.
 Shapes: B rows, T prompt and canvas, V vocabulary, Q columns of a block.
 """
 
@@ -58,6 +58,9 @@ class PublishedMdlm:
         """Fill the canvas; yields the confidences [B, T] of each step."""
         canvas, config, mask = self.canvas, self.config, self.lm.tokens.mask
         ids_BT, blanked_BT = canvas.ids_BT, self.blanked()
+        pads_B = [0] * len(ids_BT)
+        if canvas.attention_BT is not None:
+            pads_B = (1 - canvas.attention_BT).sum(1).tolist()
         for start in range(0, config.length, config.block):
             masks_BQ = canvas.tokens_BL[:, start : start + config.block] == mask
             counts_BS = [self.counts(masks) for masks in masks_BQ.sum(1).tolist()]
@@ -66,7 +69,12 @@ class PublishedMdlm:
                 token_BT, confidence_BT = self.choice(logits_BTV)
                 confidence_BT[:, canvas.width + start + config.block :] = -torch.inf
                 confidence_BT[ids_BT != mask] = -torch.inf
-                commit(ids_BT, token_BT, confidence_BT, counts_BS, step)
+                for row, (counts, pads) in enumerate(zip(counts_BS, pads_B, strict=True)):
+                    # Rows begin in the first column there, and topk's choice among equals depends
+                    # on the column.
+                    own_T = confidence_BT[row].roll(-pads)
+                    chosen = (surest(own_T, counts, step) + pads) % len(own_T)
+                    ids_BT[row, chosen] = token_BT[row, chosen]
                 yield confidence_BT
 
     def logits(
@@ -114,14 +122,16 @@ class PublishedBd3lm(PublishedMdlm):
             ids_BT = whole_BT[:, :last]
             real_BT = (ids_BT != tokens.pad).long()
             counts_BS = [self.counts(last - first) for _ in ids_BT]
-            for step in range(len(counts_BS[0])):
+            for step in range(max(map(len, counts_BS))):
                 masked_BQ = ids_BT[:, first:] == tokens.mask
                 if not masked_BQ.any():
                     break
                 logits_BQV = self.logits(ids_BT, real_BT, blanked_BT[:, :last], first)
                 token_BQ, confidence_BQ = self.choice(logits_BQV)
                 confidence_BQ = confidence_BQ.masked_fill(~masked_BQ, -torch.inf)
-                commit(ids_BT[:, first:], token_BQ, confidence_BQ, counts_BS, step)
+                for row, counts in enumerate(counts_BS):
+                    chosen = surest(confidence_BQ[row], counts, step)
+                    ids_BT[row, first + chosen] = token_BQ[row, chosen]
                 confidence_BT = torch.full_like(whole_BT, -torch.inf, dtype=confidence_BQ.dtype)
                 confidence_BT[:, first:last] = confidence_BQ
                 yield confidence_BT
@@ -129,14 +139,8 @@ class PublishedBd3lm(PublishedMdlm):
                 return
 
 
-def commit(
-    ids_BX: Tensor, token_BX: Tensor, confidence_BX: Tensor, counts_BS: list[list[int]], step: int
-) -> None:
-    """Write each row's surest tokens, as many as its step says and places are open, in place."""
-    for ids_X, token_X, confidence_X, counts in zip(
-        ids_BX, token_BX, confidence_BX, counts_BS, strict=True
-    ):
-        count = counts[step] if step < len(counts) else 0
-        num_open = int((confidence_X > -torch.inf).sum())
-        chosen = confidence_X.topk(min(count, num_open)).indices
-        ids_X[chosen] = token_X[chosen]
+def surest(confidence_X: Tensor, counts: list[int], step: int) -> Tensor:
+    """A row's surest places, as many as its step commits and as are open."""
+    count = counts[step] if step < len(counts) else 0
+    num_open = int((confidence_X > -torch.inf).sum())
+    return confidence_X.topk(min(count, num_open)).indices

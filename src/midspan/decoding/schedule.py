@@ -29,7 +29,7 @@ def even_commits(masks: int, steps: int) -> list[int]:
 def revealed_shares(steps: int) -> NDArray[np.float64]:
     """The share of the masks left that each step of dllm's linear schedule reveals, [steps].
 
-    In single precision as published, whose rounding decides between the halves of `rounded_commits`.
+    In single precision as published, whose rounding decides between halves.
     """
     left = np.arange(steps, 0, -1)
     masked_before, masked_after = (
@@ -40,7 +40,7 @@ def revealed_shares(steps: int) -> NDArray[np.float64]:
 
 
 def rounded_commits(masks: int, steps: int) -> list[int]:
-    """dllm's schedule: what is masked over the steps left, halves rounded to even."""
+    """Dllm's schedule: what is masked over the steps left, halves rounded to even."""
     counts = []
     for share in revealed_shares(steps):
         counts.append(min(masks, round(float(masks * share))))

@@ -22,8 +22,8 @@ def block_causal_mask(
     """Which keys each query sees, [B, 1, Q, K], True where it does.
 
     Blocks count from each row's first real token, prompt and canvas alike, or to both sides of a
-    border; either way a padded row sees what the same row sees alone. Padding is seen by nobody and sees only itself: a softmax over
-    nothing is not a number.
+    border; either way a padded row sees what the same row sees alone. Padding is seen by nobody and
+    sees only itself: a softmax over nothing is not a number.
 
     Args:
         real_BK: 1 at real positions, 0 at padding.

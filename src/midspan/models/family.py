@@ -107,6 +107,8 @@ class Family:
             the prompt's blocks being counted back from there.
         in_blocks: The family of those checkpoints under the same model types that are of blocks;
             `block_size` in config.json says which are.
+        caches: False where the native class keeps no keys and values.
+        stop_text: What ends a response where no token does.
     """
 
     name: str
@@ -127,6 +129,8 @@ class Family:
     block_length: int | None = None
     blocks_from: Literal["prompt", "canvas"] = "prompt"
     in_blocks: "Family | None" = None
+    caches: bool = True
+    stop_text: str | None = None
     expert_parameters: tuple[str, ...] = ()
 
 
