@@ -40,7 +40,9 @@ def block_causal_mask(
     block_BK = position_BK.div(block_length, rounding_mode="floor")
     seen_BQK = block_BK[:, None, :] <= block_BK[:, first:, None]
     itself_QK = key_K[first:, None] == key_K
-    return ((seen_BQK & real_BK.bool()[:, None, :]) | itself_QK)[:, None]
+    real_BK = real_BK.bool()
+    seen_BQK = seen_BQK & real_BK[:, first:, None] & real_BK[:, None, :]
+    return (seen_BQK | itself_QK)[:, None]
 
 
 def block_attention(
