@@ -121,6 +121,15 @@ def test_a_mask_is_added_once_and_must_have_a_row(tmp_path: Path) -> None:
     assert load(tmp_path / "once", device="cpu").tokens.mask == lm.tokens.mask == 500
 
 
+def test_a_bare_model_must_know_its_mask(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(PUBLISHED / "a2d-qwen3")
+    ids = torch.tensor([[20, 21, 22]])
+    with pytest.raises(MidspanError, match="mask_token_id is missing; set it"):
+        model.generate(ids, max_new_tokens=8)
+    model.config.mask_token_id = 500
+    assert model.generate(ids, max_new_tokens=8).shape == (1, 11)
+
+
 def test_a_window_that_the_config_names_has_no_effect(tmp_path: Path) -> None:
     sliding = {
         "use_sliding_window": True,

@@ -220,8 +220,9 @@ def test_the_padding_token_learns_in_llada(llada: Path) -> None:
 
 
 def test_family_table() -> None:
-    names = ["diffusion_gemma", "dream", "llada", "mmada", "llada2_moe", "lladamoe", "sdar"]
-    assert [family.name for family in families()] == [*names, "sdar_moe"]
+    names = ["a2d-qwen3", "a2d-qwen2", "a2d-llama", "diffusion_gemma", "dream", "llada", "mmada"]
+    names += ["llada2_moe", "lladamoe", "modernbert", "sdar", "sdar_moe"]
+    assert [family.name for family in families()] == names
     assert [family.name for family in families() if family.logit_shift] == ["dream"]
     blocks = {family.name: family.block_length for family in families() if family.block_length}
     assert blocks == {"llada2_moe": 32, "sdar": 4, "sdar_moe": 4}

@@ -45,6 +45,7 @@ class LladaSampler(Sampler):
     top_k: ClassVar[None] = None
     alg_temp: ClassVar[float] = 0.0
     editing_threshold: ClassVar[None] = None
+    later: ClassVar[tuple[str, ...]] = ("schedule",)
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
@@ -198,6 +199,8 @@ class BlockSampler(_Tempered):
             higher probability than this; anchors do not (LLaDA2.1).
         compatibility: dllm's sampler to the letter, see `LladaSampler`; for the schedule "linear".
     """
+
+    later: ClassVar[tuple[str, ...]] = ("schedule", "guidance", "compatibility")
 
     sampler: Literal["block"] = "block"
     block_length: int | None = Field(None, ge=1)

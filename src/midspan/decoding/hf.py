@@ -106,6 +106,8 @@ def _special_tokens(config: Any, family: Family) -> SpecialTokens:
     eos, pad = find("eos"), find("pad")
     if eos is None:
         raise MidspanError("config.json: eos_token_id is missing; set it to decode")
+    if table.mask is not None and find("mask") is None:
+        raise MidspanError("config.json: mask_token_id is missing; set it to decode")
     return SpecialTokens(
         mask=find("mask"),
         bos=find("bos"),

@@ -7,7 +7,13 @@ is a constant of its class, so that the rest of the package reads every config i
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
@@ -42,6 +48,8 @@ class Sampler(FrozenConfig):
     """
 
     group: ClassVar[str] = "decoding"
+    # Fields of a later version; see `_as_before`.
+    later: ClassVar[tuple[str, ...]] = ()
 
     sampler: str
     length: int = Field(128, ge=1)
@@ -67,6 +75,15 @@ class Sampler(FrozenConfig):
     def _published_runs_to_the_end(cls, fields: Any) -> Any:
         if isinstance(fields, Mapping) and fields.get("compatibility"):
             return {"early_stop": False, **fields}
+        return fields
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave later fields out at their defaults, so that the keys of earlier replies hold."""
+        fields: dict[str, Any] = handler(self)
+        for name in self.later:
+            if name in fields and fields[name] == type(self).model_fields[name].default:
+                del fields[name]
         return fields
 
     @model_validator(mode="after")
