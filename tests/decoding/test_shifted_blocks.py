@@ -242,3 +242,8 @@ def test_what_it_cannot_do_is_refused():
         decoding_config(**BLOCK, sub_block_length=2, editing_threshold=0.5)
     with pytest.raises(MidspanError, match="sub_block_length: not a field of sampler 'llada'"):
         decoding_config(sub_block_length=2)
+
+
+def test_the_keys_of_earlier_replies_hold():
+    assert "sub_block_length" not in decoding_config(**BLOCK).model_dump()
+    assert decoding_config(**BLOCK, sub_block_length=2).model_dump()["sub_block_length"] == 2

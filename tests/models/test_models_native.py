@@ -220,10 +220,8 @@ def test_the_padding_token_learns_in_llada(llada: Path) -> None:
 
 
 def test_family_table() -> None:
-    names = [
-        *["diffusion_gemma", "dream", "fast_dllm_v2", "llada", "mmada", "llada2_moe", "lladamoe"],
-        *["sdar", "sdar_moe"],
-    ]
+    names = ["a2d-qwen3", "a2d-qwen2", "a2d-llama", "diffusion_gemma", "dream", "fast_dllm_v2"]
+    names += ["llada", "mmada", "llada2_moe", "lladamoe", "modernbert", "sdar", "sdar_moe"]
     assert [family.name for family in families()] == names
     shifted = [family.name for family in families() if family.logit_shift]
     assert shifted == ["dream", "fast_dllm_v2"]

@@ -117,17 +117,17 @@ def test_what_a_role_answers_is_the_score(shift, mode):
 def test_full_attention_keeps_the_states_asked_for():
     hidden = torch.rand(5, 7) > 0.5
     weight = hidden.double()
-    found = reached_states(TinyLM(), 3, hidden, weight)
+    found = reached_states(TinyLM(), 3, 0, hidden, weight)
     assert found[0] is hidden and found[1] is weight
     assert found[2].tolist() == list(range(5))
 
 
 def test_a_phrase_within_a_block_keeps_its_state():
     hidden = torch.tensor([[True, False, True], [False, False, True]])
-    found = reached_states(FreeLM(shift=False), 4, hidden, hidden.double())
+    found = reached_states(FreeLM(shift=False), 1, 3, hidden, hidden.double())
     assert torch.equal(found[0], hidden) and torch.equal(found[1], hidden.double())
     # With the shift the first of the block is alone, and is shown to the third.
-    found = reached_states(FreeLM(shift=True), 4, hidden, hidden.double())
+    found = reached_states(FreeLM(shift=True), 1, 3, hidden, hidden.double())
     assert found[0].tolist() == [[True, False, True], [False, False, True], [False, False, True]]
     assert found[1].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
     assert found[2].tolist() == [0, 0, 1]

@@ -80,6 +80,11 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
         raise MidspanError(
             f"decoding.sampler: 'block' is for block-causal attention, and that of family "
             f"{lm.family.name} is full; use 'llada' or 'dream'"
+            + ("" if lm.family.in_blocks is None else ", or say block_size in its config.json")
+        )
+    if config.sampler == "block" and config.compatibility and lm.family.blocks_from == "prompt":
+        raise MidspanError(
+            f"decoding.compatibility: there is no published sampler of family {lm.family.name} here"
         )
     if config.sampler == "block" and config.block != lm.block_length:
         raise MidspanError(
@@ -90,6 +95,10 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
         raise MidspanError(
             f"decoding.editing_threshold: family {lm.family.name} has a logit shift, and tokens "
             "that begin a block cannot be edited; leave it out"
+        )
+    if config.cache != "none" and not lm.family.caches:
+        raise MidspanError(
+            f"decoding.cache: family {lm.family.name} keeps no keys and values; use cache='none'"
         )
     is_cached = config.sampler != "block" and config.cache != "none"
     if is_cached and lm.family.attention == "block_causal":
@@ -109,7 +118,7 @@ def _problems(
 ) -> list[str]:
     prompt, anchors, length = request.prompt_ids, request.anchors, config.length
     total = len(prompt) + length
-    if config.sampler == "block":
+    if config.sampler == "block" and lm.family.blocks_from == "prompt":
         total = -(-total // config.block) * config.block
     problems = []
     if not prompt:

@@ -27,6 +27,29 @@ def even_commits(masks: int, steps: int) -> list[int]:
 
 
 @lru_cache(maxsize=64)
+def revealed_shares(steps: int) -> NDArray[np.float64]:
+    """The share of the masks left that each step of dllm's linear schedule reveals, [steps].
+
+    In single precision as published, whose rounding decides between halves.
+    """
+    left = np.arange(steps, 0, -1)
+    masked_before, masked_after = (
+        np.float32(1) - (np.float32(1) - (count / steps).astype(np.float32))
+        for count in (left, left - 1)
+    )
+    return 1 - (masked_after / masked_before).astype(np.float64)
+
+
+def rounded_commits(masks: int, steps: int) -> list[int]:
+    """Dllm's schedule: what is masked over the steps left, halves rounded to even."""
+    counts = []
+    for share in revealed_shares(steps):
+        counts.append(min(masks, round(float(masks * share))))
+        masks -= counts[-1]
+    return counts
+
+
+@lru_cache(maxsize=64)
 def linear_fractions(steps: int, eps: float) -> NDArray[np.float32]:
     """Dream's schedule: the share 1 - s/t of the open positions that each step commits, [steps].
 
@@ -69,6 +92,8 @@ def block_commits(num_open: int, config: DecodingConfig) -> tuple[int, ...]:
         return (1,) * num_open
     if config.sampler == "dream":
         counts = linear_commits(num_open, config.steps, config.eps)
+    elif config.schedule == "linear":
+        counts = rounded_commits(num_open, config.steps_per_block)
     elif config.sampler == "block":  # LLaDA2 spreads the block, not what is open of it.
         counts = even_commits(config.block, config.steps_per_block)
     else:
@@ -181,9 +206,9 @@ class RowStates:
         return np.flatnonzero(self.block_B == self.block_B.min())
 
     def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-        """Where the span of each row begins, [A], and the positions of a span, the same for all."""
+        """Where the span of each row begins, [A], and the positions of the longest."""
         span_A = self.block_B[rows_A]
-        return self.starts_N[span_A], int(self._sizes_N[span_A[0]])
+        return self.starts_N[span_A], int(self._sizes_N[span_A].max())
 
     def commits(self, rows_A: NDArray[np.int64]) -> NDArray[np.int64]:
         """What the next forward of each row commits by the schedule."""

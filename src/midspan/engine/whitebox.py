@@ -34,12 +34,14 @@ class Reading(NamedTuple):
 
     Attributes:
         ids_T: Prompt and canvas.
+        canvas: Where the canvas begins, in the row.
         position: Of the tokens' first start, in the row.
         token_ids: The tokens, one behind the other.
         num_starts: Starts of which the best is taken.
     """
 
     ids_T: Tensor
+    canvas: int
     position: int
     token_ids: tuple[int, ...]
     num_starts: int = 1
@@ -70,17 +72,18 @@ def readings(
     if call.window is not None:
         if call.mode != "oneshot":
             raise MidspanError("window: the best place is found with mode='oneshot' alone")
-        return [Reading(blank_T, position, phrase, last - first + 1)]
+        return [Reading(blank_T, len(prompt_ids), position, phrase, last - first + 1)]
     phrase_N = torch.tensor(phrase)
     asked = hiding_patterns(len(phrase), ScoreOptions(call.mode))
-    hidden_CN, weight_CN, _ = reached_states(lm, position, *asked)
+    hidden_CN, weight_CN, _ = reached_states(lm, len(prompt_ids), first, *asked)
     rows = []
     for hidden_N, weight_N in zip(hidden_CN, weight_CN, strict=True):
         ids_T = blank_T.clone()
         span_N = ids_T[position : position + len(phrase)]
         span_N[~hidden_N] = phrase_N[~hidden_N]
         read = weight_N.nonzero()[:, 0].tolist()
-        rows.append(Reading(ids_T, position + read[0], phrase[read[0] : read[-1] + 1]))
+        tokens = phrase[read[0] : read[-1] + 1]
+        rows.append(Reading(ids_T, len(prompt_ids), position + read[0], tokens))
     return rows
 
 
@@ -111,7 +114,8 @@ def _read(
     span = max(len(row.token_ids) + row.num_starts - 1 for row, _ in rows)
     first_B1 = torch.tensor([[width - len(row.ids_T) + row.position] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
+    canvas_B = torch.tensor([width - len(row.ids_T) + row.canvas for row, _ in rows])
+    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
     return [
         _best(logits_RV.float().log_softmax(-1), row, top_k)
         for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)

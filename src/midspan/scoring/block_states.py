@@ -3,7 +3,8 @@
 Full attention may score a whole phrase in one state. Where attention is block-causal, decoding
 fills a block only when those before it are full, so a phrase over a border is scored in one state a
 block, its earlier blocks shown. With a logit shift a block's first token is a state of its own: it
-comes from the block before, alone, and the others see it. The last block is whole.
+comes from the block before, alone, and the others see it. The last block is whole, but where
+blocks begin with the canvas, whose end then cuts it.
 Shapes: B states asked for, C states that decoding reaches, S parts of a phrase, N phrase tokens.
 """
 
@@ -15,14 +16,14 @@ from midspan.models.model import DiffusionLM
 
 def masks_to_border(lm: DiffusionLM, num_tokens: int) -> list[int]:
     """The masks that fill the last block behind so many tokens, as decoding fills it."""
-    if lm.block_length is None:
+    if lm.block_length is None or lm.family.blocks_from == "canvas":
         return []
     assert lm.tokens.mask is not None
     return [lm.tokens.mask] * (-num_tokens % lm.block_length)
 
 
 def reached_states(
-    lm: DiffusionLM, first: int, hidden_BN: Tensor, weight_BN: Tensor
+    lm: DiffusionLM, prompt_length: int, start: int, hidden_BN: Tensor, weight_BN: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What states hide of a phrase and how its tokens count, cut at the blocks' borders.
 
@@ -31,7 +32,8 @@ def reached_states(
 
     Args:
         lm: Its attention, blocks and shift decide.
-        first: Position of the phrase's first token, counted from the prompt's first.
+        prompt_length: Tokens of the prompt.
+        start: Canvas position of the phrase's first token.
         hidden_BN: True where a token of the phrase is masked.
         weight_BN: How much each token counts.
 
@@ -41,6 +43,7 @@ def reached_states(
     """
     if lm.block_length is None:
         return hidden_BN, weight_BN, torch.arange(len(hidden_BN))
+    first = start if lm.family.blocks_from == "canvas" else prompt_length + start
     position_N = torch.arange(first, first + hidden_BN.shape[1])
     part_N = 2 * (position_N // lm.block_length)
     if lm.family.logit_shift:

@@ -149,7 +149,7 @@ def _rows(
         drawn = ScoreOptions(mode="mc", samples=options.samples, seed=options.seed)
         asked = hiding_patterns(len(ids), drawn)
         tail = masks_to_border(lm, len(choice.prompt_ids) + len(ids))
-        states = reached_states(lm, len(choice.prompt_ids), *asked)
+        states = reached_states(lm, len(choice.prompt_ids), 0, *asked)
         for hidden_N, weight_N, draw in zip(*states, strict=True):
             shown = [
                 mask if is_hidden else token
@@ -164,10 +164,12 @@ def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     """Log-probabilities over the answers' positions, [N, V] a row."""
     width = max(row.width for row in batch)
     ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
-    end_B1 = ids_BT.shape[1] - torch.tensor([[row.tail] for row in batch], device=lm.device)
+    end_B1 = ids_BT.shape[1] - torch.tensor([[row.tail] for row in batch])
     # A shorter answer's row may begin before the batch does; what is read there is cut off below.
-    rows_BN = (end_B1 - width + torch.arange(width, device=lm.device)).clamp(min=0)
-    logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_BN).float().log_softmax(-1)
+    rows_BN = (end_B1 - width + torch.arange(width)).clamp(min=0)
+    canvas_B = end_B1[:, 0] - torch.tensor([row.width for row in batch])
+    logits_BNV = lm.logits(ids_BT, attention, rows=rows_BN, canvas=canvas_B)
+    logprobs_BNV = logits_BNV.float().log_softmax(-1)
     return [
         logprob_NV[width - row.width :] for logprob_NV, row in zip(logprobs_BNV, batch, strict=True)
     ]

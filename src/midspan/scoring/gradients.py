@@ -135,8 +135,8 @@ def _rows(lm: DiffusionLM, prompt_ids: Sequence[int], goal: Goal) -> Iterator[_R
     """The forwards of a goal; the weights of a canvas come to 1."""
     hidden_CK = torch.tensor(goal.canvases)
     weight_CK = hidden_CK.double() / hidden_CK.sum(1, keepdim=True)
-    first = len(prompt_ids) + goal.start
-    hidden_CK, weight_CK, _ = reached_states(lm, first, hidden_CK, weight_CK)
+    states = reached_states(lm, len(prompt_ids), goal.start, hidden_CK, weight_CK)
+    hidden_CK, weight_CK, _ = states
     for hidden_K, weight_K in zip(hidden_CK, weight_CK, strict=True):
         yield _Row(prompt_ids, goal, hidden_K, weight_K)
 
@@ -147,6 +147,7 @@ class _GoalRows:
 
     ids_BT: Tensor
     attention_BT: Tensor | None
+    canvas_B: Tensor
     rows_BK: Tensor
     phrase_BK: Tensor
     weight_BK: Tensor
@@ -158,14 +159,15 @@ class _GoalRows:
         width = ids_BT.shape[1]
         phrases = [torch.tensor(row.goal.phrase_ids) for row in rows]
         weight_BK = pad_sequence([row.weight_K for row in rows], batch_first=True)
-        starts = [len(row.prompt_ids) + row.goal.start for row in rows]
-        first_B1 = torch.tensor(
-            [[width - len(own) + start] for own, start in zip(ids, starts, strict=True)]
+        canvas_B = torch.tensor(
+            [width - len(own) + len(row.prompt_ids) for own, row in zip(ids, rows, strict=True)]
         )
+        first_B1 = (canvas_B + torch.tensor([row.goal.start for row in rows]))[:, None]
         rows_BK = (first_B1 + torch.arange(weight_BK.shape[1])).clamp(max=width - 1)
         return cls(
             ids_BT=ids_BT,
             attention_BT=attention_BT,
+            canvas_B=canvas_B,
             rows_BK=rows_BK.to(lm.device),
             phrase_BK=pad_sequence(phrases, batch_first=True).to(lm.device),
             weight_BK=weight_BK.to(lm.device),
@@ -173,7 +175,7 @@ class _GoalRows:
 
     def losses(self, lm: DiffusionLM) -> Tensor:
         """Weighted cross-entropy of the tokens of each row, [B]."""
-        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK)
+        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK, canvas=self.canvas_B)
         wide_BKV = logits_BKV.to(torch.promote_types(logits_BKV.dtype, torch.float32))
         loss_BK = F.cross_entropy(wide_BKV.transpose(1, 2), self.phrase_BK, reduction="none")
         return (loss_BK * self.weight_BK.to(loss_BK.dtype)).sum(1)

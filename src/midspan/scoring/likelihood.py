@@ -86,7 +86,7 @@ def phrase_score(
     first = len(prompt_ids) + start
     phrase_N = torch.tensor(list(phrase_ids), device=lm.device)
     asked = hiding_patterns(len(phrase_ids), options)
-    hidden_BN, weight_BN, _ = reached_states(lm, first, *asked)
+    hidden_BN, weight_BN, _ = reached_states(lm, len(prompt_ids), start, *asked)
     ids_BT = canvas_T.repeat(len(hidden_BN), 1)
     span = slice(first, first + len(phrase_ids))
     ids_BT[:, span] = torch.where(hidden_BN.to(lm.device), lm.tokens.mask, phrase_N)
@@ -95,7 +95,8 @@ def phrase_score(
     for ids, weight in zip(
         ids_BT.split(options.batch_size), weight_BN.split(options.batch_size), strict=True
     ):
-        logprobs_BNV = lm.logits(ids, rows=rows_N).float().log_softmax(-1)
+        logits_BNV = lm.logits(ids, rows=rows_N, canvas=len(prompt_ids))
+        logprobs_BNV = logits_BNV.float().log_softmax(-1)
         index_BN1 = phrase_N.expand(len(ids), -1)[..., None]
         taken_BN = logprobs_BNV.gather(-1, index_BN1)[..., 0].double()
         total += float((taken_BN * weight.to(lm.device)).sum())
