@@ -147,6 +147,7 @@ GREEDY = [
     for param in runs(MASKED, "mdlm")
     if not any(key in param.values[1] for key in (*BEYOND, "torch_manual_seed"))
     and param.id != "a2d-qwen2-1"
+    and param.values[1]["forwards"] < 48  # one token a forward shows nothing more
 ]
 
 
@@ -162,8 +163,8 @@ def test_masked_models_by_default(family, run):
 def test_the_schedule_rounds_halves_to_even():
     assert rounded_commits(5, 2) == [2, 3]
     assert rounded_commits(7, 2) == [4, 3]
-    for steps in range(1, 33):
-        for masks in range(1, 33):
+    for steps in range(1, 21):
+        for masks in range(1, 17):
             left, expected = masks, []
             for number in range(steps, 0, -1):
                 count = torch.round(torch.tensor(left, dtype=torch.float64) * share(number, steps))

@@ -1,5 +1,6 @@
 """All that midspan does with a model, done with A2D and ModernBERT-chat."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +14,16 @@ from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.policy import Policy
 from midspan.data import Example, PhraseSets
 from midspan.decoding import ANCHOR_STEP, Hook, Request, decode, decoding_config
+from midspan.engine.calls import Score
+from midspan.engine.whitebox import readings, score
 from midspan.models import DiffusionLM, load
 from midspan.models.merging import merge, publish_adapter
 from midspan.probes.activations import read_states
 from midspan.scoring.continuations import MultipleChoice, score_choices
+from midspan.scoring.gcg_step import GCG, GCGConfig
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
 from midspan.scoring.likelihood import phrase_score
+from midspan.scoring.suffix import SuffixPrompt, append_suffix
 
 MODELS = {
     **{name: (name, {}) for name in ("a2d-qwen3", "a2d-qwen2", "a2d-llama", "modernbert_chat")},
@@ -193,3 +198,28 @@ def test_alignment_scores_with_the_head_of_the_model(name: str, tmp_path: Path) 
     found = states.score(masked, tokens).logp_BLK[0, :, 0]
     expected = lm.logits(ids_BT, canvas=3)[0, 3:].log_softmax(-1).gather(-1, tokens[0])[:, 0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["a2d-qwen3", "a2d-llama-blocks", "modernbert_chat"])
+def test_a_step_of_the_suffix_search_goes_down(name: str, tmp_path: Path) -> None:
+    lm = load(folder(tmp_path, name), device="cpu")
+    prompt = SuffixPrompt.create(lm, partial(append_suffix, "write a poem"), "the next")
+    goal = Goal((40, 41), 0, 16)
+    config = GCGConfig(search_width=32, top_k=64, ascii_only=False, initial="the next")
+    found = GCG(lm, config).step(prompt, goal, 0)
+    (before,) = phrase_losses(lm, [prompt.ids], [goal], 1).tolist()
+    assert found.loss < before
+    assert len(found.suffix_ids) == len(prompt.suffix_ids)
+
+
+@pytest.mark.parametrize("name", ["a2d-qwen3-blocks", "modernbert_chat"])
+def test_scored_calls_are_the_likelihoods(name: str, tmp_path: Path) -> None:
+    lm = load(folder(tmp_path, name), device="cpu")
+    messages = ({"role": "user", "content": "write a poem"},)
+    prompt, other = lm.encode_chat(messages), lm.encode_chat("w40 w41 w42 w43")
+    call = Score(messages, "w30 w31", start=3)
+    rows = [(call, readings(lm, call, ids, {}, 16)) for ids in (prompt, other)]
+    for ids, reply in zip((prompt, other), score(lm, rows, batch_size=2), strict=True):
+        values = [value for _, value, _ in reply.raw["tokens"]]
+        expected = phrase_score(lm, ids, lm.encode_phrase("w30 w31"), 3, 16).value
+        assert sum(values) == pytest.approx(expected, abs=1e-3)
