@@ -129,8 +129,6 @@ def test_masks_in_the_prompts_tail_are_not_filled():
 
 def test_what_block_diffusion_cannot_do_is_refused():
     config = decoding_config(**BLOCK)
-    with pytest.raises(MidspanError, match="logit shift"):
-        decode(TinyLM(shift=True), [Request((5,))], config)
     with pytest.raises(MidspanError, match="'block' is for block-causal attention.*tiny is full"):
         decode(TinyLM(), [Request((5,))], config)
     with pytest.raises(MidspanError, match="cache: 'dual'.*tiny is block-causal; use sampler"):

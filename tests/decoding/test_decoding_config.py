@@ -64,6 +64,8 @@ DREAM = SimpleNamespace(
         ({"refresh_every": 2}, "refresh_every needs"),
         ({"editing_threshold": 0.9}, "decoding.editing_threshold: .*; use sampler 'block'$"),
         ({"compatibility": True, "cache": "dual"}, "compatibility is for"),
+        ({"sampler": "block", "guidance": 1.0}, "guidance needs cache='none'"),
+        ({"sampler": "block", "compatibility": True}, "compatibility needs schedule"),
         ({"sampler": "lada"}, "decoding.sampler: must be one of llada, dream, block; got"),
     ],
 )
@@ -142,6 +144,15 @@ def test_every_family_has_valid_settings(family):
 def test_a_config_says_whether_it_is_exact(fields, approximations):
     config = decoding_config(**fields)
     assert (config.exact, len(config.approximations)) == (approximations == 0, approximations)
+
+
+def test_records_name_a_later_field_only_where_it_is_set():
+    assert "schedule" not in decoding_config(length=8, steps=8).model_dump()
+    linear = decoding_config(length=10, block_length=4, steps=5, schedule="linear")
+    assert linear.model_dump(mode="json")["schedule"] == "linear"
+    assert type(linear)(**linear.model_dump()) == linear
+    assert (linear.num_blocks, linear.steps_per_block) == (3, 2)
+    assert decoding_config(length=10, block_length=64, steps=5, schedule="linear").block == 10
 
 
 def test_block_diffusion_needs_no_length_that_the_block_divides():

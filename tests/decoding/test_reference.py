@@ -23,6 +23,12 @@ def configs(draw):
         )
     block, blocks = draw(st.integers(1, 12)), draw(st.integers(1, 3))
     steps = draw(st.integers(1, 14))
+    if draw(st.booleans()):
+        # The last block may be shorter, and steps need not divide.
+        length = draw(st.integers(1, 24))
+        return decoding_config(
+            schedule="linear", length=length, block_length=block, steps=steps, **fields
+        )
     return decoding_config(
         length=block * blocks, block_length=block, steps=steps * blocks, **fields
     )

@@ -1,7 +1,7 @@
-"""Hand-sized SDAR, LLaDA-MoE and LLaDA2 from the published description, without transformers.
+"""Hand-sized SDAR, Fast-dLLM v2, LLaDA-MoE and LLaDA2 from the published description.
 
-It works on tensors under the published key names: one head, one layer, one token's experts at a
-time.
+Without transformers, on tensors under the published key names: one head, one layer, one token's
+experts at a time.
 """
 
 import json
@@ -36,6 +36,23 @@ SDAR = {
     "model_type": "sdar",
     "rms_norm_eps": 1e-6,
     "rope_theta": 1000000.0,
+    "use_sliding_window": False,
+}
+# Its own eos and pad, of which the tokenizer numbers the latter otherwise: as published.
+FAST_DLLM = {
+    **SIZES,
+    "architectures": ["Fast_dLLM_QwenForCausalLM"],
+    "auto_map": {"AutoModelForCausalLM": "modeling.Fast_dLLM_QwenForCausalLM"},
+    "bd_size": 32,
+    "conplemenrary_mask": True,
+    "eos_token_id": 2,
+    "intermediate_size": 48,
+    "layer_types": ["full_attention"] * 2,
+    "model_type": "Fast_dLLM_Qwen",
+    "pad_token_id": 2,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "use_cache": True,
     "use_sliding_window": False,
 }
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2}
@@ -91,14 +108,22 @@ LLADA2 = {
     "use_qk_norm": True,
     "use_qkv_bias": False,
 }
-CONFIGS = {"sdar": SDAR, "sdar_moe": SDAR_MOE, "lladamoe": LLADA_MOE, "llada2_moe": LLADA2}
-BLOCKS = {"sdar": 4, "sdar_moe": 4, "lladamoe": 10**6, "llada2_moe": 32}
-DENSE_LAYERS = {"sdar": {0, 1}, "sdar_moe": set(), "lladamoe": {0}, "llada2_moe": {0}}
+CONFIGS = {
+    **{"sdar": SDAR, "sdar_moe": SDAR_MOE, "lladamoe": LLADA_MOE, "llada2_moe": LLADA2},
+    "fast_dllm_v2": FAST_DLLM,
+}
+BLOCKS = {"sdar": 4, "sdar_moe": 4, "lladamoe": 10**6, "llada2_moe": 32, "fast_dllm_v2": 32}
+DENSE_LAYERS = {
+    **{"sdar": {0, 1}, "sdar_moe": set(), "lladamoe": {0}, "llada2_moe": {0}},
+    "fast_dllm_v2": {0, 1},
+}
 
 
 def write_checkpoint(folder: Path, name: str, **change) -> Path:
     """A published-format folder with tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
+    if name == "fast_dllm_v2" and "block_size" in change:
+        change["bd_size"] = change.pop("block_size")
     (folder / "config.json").write_text(json.dumps({**CONFIGS[name], **change}))
     save_file(random_weights(name), folder / "model.safetensors", metadata={"format": "pt"})
     word_tokenizer(name).save_pretrained(folder)
@@ -120,6 +145,7 @@ def random_weights(name: str) -> dict[str, torch.Tensor]:
         draw(f"{prefix}down_proj", 32, size)
 
     llada2, head = name == "llada2_moe", CONFIGS[name].get("head_dim", 8)
+    has_norms = name != "fast_dllm_v2"
     draw("model.word_embeddings" if llada2 else "model.embed_tokens", 64, 32)
     for layer in range(2):
         at = f"model.layers.{layer}."
@@ -129,9 +155,12 @@ def random_weights(name: str) -> dict[str, torch.Tensor]:
         else:
             for part, heads in (("q", 4), ("k", 2), ("v", 2)):
                 draw(f"{at}self_attn.{part}_proj", heads * head, 32)
+                if not has_norms:
+                    bias = 0.25 * torch.randn(heads * head, generator=generator)
+                    weights[f"{at}self_attn.{part}_proj.bias"] = bias
             draw(f"{at}self_attn.o_proj", 32, 4 * head)
         names = ("attention.query_layernorm", "attention.key_layernorm")
-        for part in names if llada2 else ("self_attn.q_norm", "self_attn.k_norm"):
+        for part in names if llada2 else ("self_attn.q_norm", "self_attn.k_norm") * has_norms:
             draw(at + part, head)
         draw(f"{at}input_layernorm", 32)
         draw(f"{at}post_attention_layernorm", 32)
@@ -149,8 +178,14 @@ def random_weights(name: str) -> dict[str, torch.Tensor]:
     return weights
 
 
+def aligned_reference(name: str, ids: list[int], block: int | None = None) -> torch.Tensor:
+    """`reference_logits`, row i for position i."""
+    raw = reference_logits(name, ids, block)
+    return torch.cat([raw[:1], raw[:-1]]) if name == "fast_dllm_v2" else raw
+
+
 def reference_logits(name: str, ids: list[int], block: int | None = None) -> torch.Tensor:
-    """Logits [T, V] of one unpadded row."""
+    """Unshifted logits [T, V] of one unpadded row."""
     weights, config = random_weights(name), CONFIGS[name]
     block = block or BLOCKS[name]
     embedding = "model.word_embeddings" if name == "llada2_moe" else "model.embed_tokens"
@@ -170,7 +205,9 @@ def reference_logits(name: str, ids: list[int], block: int | None = None) -> tor
     return _norm(x, weights["model.norm.weight"], config) @ weights["lm_head.weight"].T
 
 
-def _norm(x: torch.Tensor, weight: torch.Tensor, config: dict) -> torch.Tensor:
+def _norm(x: torch.Tensor, weight: torch.Tensor | None, config: dict) -> torch.Tensor:
+    if weight is None:
+        return x
     return weight * x * (x.pow(2).mean(-1, keepdim=True) + config["rms_norm_eps"]).rsqrt()
 
 
@@ -187,8 +224,11 @@ def _attention(x: torch.Tensor, part: dict, config: dict, block: int) -> torch.T
         norms = part["attention.query_layernorm.weight"], part["attention.key_layernorm.weight"]
         out = part["attention.dense.weight"]
     else:
-        query, key, value = (x @ part[f"self_attn.{p}_proj.weight"].T for p in "qkv")
-        norms = part["self_attn.q_norm.weight"], part["self_attn.k_norm.weight"]
+        query, key, value = (
+            x @ part[f"self_attn.{p}_proj.weight"].T + part.get(f"self_attn.{p}_proj.bias", 0.0)
+            for p in "qkv"
+        )
+        norms = part.get("self_attn.q_norm.weight"), part.get("self_attn.k_norm.weight")
         out = part["self_attn.o_proj.weight"]
         size = query.shape[1] // 4
     blocks = torch.arange(len(x)) // block

@@ -94,6 +94,9 @@ SPECIALS["mmada"] = SPECIALS["llada"]
 SPECIALS["sdar"] = SPECIALS["sdar_moe"] = {
     **{"<|endoftext|>": 1, "<|im_end|>": 2, "<|im_start|>": 3, "<|MASK|>": 60},
 }
+SPECIALS["fast_dllm_v2"] = {
+    **{"<|endoftext|>": 1, "<|im_end|>": 2, "<|im_start|>": 3, "|<MASK>|": 60},
+}
 SPECIALS["lladamoe"] = SPECIALS["llada2_moe"] = {
     **{"<|endoftext|>": 1, "<|role_end|>": 2, "<role>": 3, "</role>": 4, "<|mask|>": 60},
 }

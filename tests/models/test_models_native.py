@@ -220,11 +220,13 @@ def test_the_padding_token_learns_in_llada(llada: Path) -> None:
 
 
 def test_family_table() -> None:
-    names = ["diffusion_gemma", "dream", "llada", "mmada", "llada2_moe", "lladamoe", "sdar"]
-    assert [family.name for family in families()] == [*names, "sdar_moe"]
-    assert [family.name for family in families() if family.logit_shift] == ["dream"]
+    names = ["a2d-qwen3", "a2d-qwen2", "a2d-llama", "diffusion_gemma", "dream", "fast_dllm_v2"]
+    names += ["llada", "mmada", "llada2_moe", "lladamoe", "modernbert", "sdar", "sdar_moe"]
+    assert [family.name for family in families()] == names
+    shifted = [family.name for family in families() if family.logit_shift]
+    assert shifted == ["dream", "fast_dllm_v2"]
     blocks = {family.name: family.block_length for family in families() if family.block_length}
-    assert blocks == {"llada2_moe": 32, "sdar": 4, "sdar_moe": 4}
+    assert blocks == {"fast_dllm_v2": 32, "llada2_moe": 32, "sdar": 4, "sdar_moe": 4}
     for family in families():
         assert (family.attention == "block_causal") == (family.name in blocks)
         assert (family.special_tokens.mask is None) == (family.noise == "uniform")

@@ -92,6 +92,7 @@ def test_the_command_writes_figures_and_settings(organism_folder, tmp_path, monk
 
 @pytest.mark.parametrize(("family", "sampler", "fields"), [
     ("llada", "llada", {"cache": "dual", "threshold": 0.9}), ("sdar", "block", {"cache": "prefix"}),
+    ("modernbert", "llada", {"threshold": 0.9}),
 ])  # fmt: skip
 def test_what_is_measured_by_default_fits_the_family(family, sampler, fields):
     lm = SimpleNamespace(family=family_for(family), block_length=4)

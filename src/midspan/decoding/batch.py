@@ -48,7 +48,7 @@ class StepRows:
     Attributes:
         rows_A: The rows, on the host.
         row_A1: The rows, on the device.
-        start_A: Where each row's block begins, on the host.
+        start_A: Where each row's span begins, on the host.
         position_AR: The positions; in rows that have fewer, committed ones fill up.
         own_AR: The same as the requests count them.
         open_AR: True where nothing is committed.
@@ -97,13 +97,15 @@ class Batch:
     ) -> None:
         self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
         self.settings = StepSettings.of(config, lm.tokens, lm.unspelled)
+        self.firsts_alone = config.sampler == "block" and bool(lm.family.logit_shift)
         self.forward = forward_for(lm, config, canvas)
         self.together = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
         self.stopped_B = np.zeros(len(seeds), dtype=bool)
         self.budget_B = np.full(len(seeds), config.length)
         self.priority_BL, times_BL = self._draw_order()
-        self.states = RowStates(config, canvas.open_BL.cpu().numpy(), times_BL)
+        open_BL = canvas.open_BL.cpu().numpy()
+        self.states = RowStates(config, open_BL, times_BL, self.firsts_alone)
 
     def _draw_order(self) -> tuple[Tensor | None, NDArray[np.int64] | None]:
         """An order drawn in advance commits the same positions as random picks at each step."""
@@ -174,8 +176,7 @@ class Batch:
             self._edited(rows, self.forward.logits(self.canvas, wanted)),
             rows.open_AR,
             commits_A,
-            self._draws(rows),
-            self.settings,
+            *self._draws(rows),
         )
         if self.hooks:
             proposal = Proposal(rows.own_AR, rows.open_AR, candidates, commits_A, chosen_AR)
@@ -194,15 +195,17 @@ class Batch:
         return Committed(rows.at, chosen_AR)
 
     def _step_rows(self, rows_A: NDArray[np.int64]) -> StepRows:
-        """The open positions of each row's block from left to right, filled up where fewer.
+        """The open positions of each row's span from left to right, filled up where fewer.
 
-        The whole block where committed tokens may be edited.
+        The whole span where committed tokens may be edited.
         """
-        block, canvas, states = self.config.block, self.canvas, self.states
+        canvas, states = self.canvas, self.states
         row_A1 = torch.from_numpy(rows_A).to(canvas.ids_BT.device)[:, None]
-        start_A = states.block_B[rows_A] * block
+        start_A, size = states.spans(rows_A)
         start_A1 = torch.from_numpy(start_A).to(row_A1.device)[:, None]
-        position_AR = start_A1 + torch.arange(block, device=row_A1.device)
+        position_AR = start_A1 + torch.arange(size, device=row_A1.device)
+        # A short last block is filled up with what stands before it.
+        position_AR = torch.where(position_AR < canvas.length, position_AR, position_AR - size)
         open_AR = canvas.open_BL[row_A1, position_AR]
         if self.config.editing_threshold is None:
             num_open = int(states.open_BN[rows_A, states.block_B[rows_A]].max())
@@ -227,8 +230,10 @@ class Batch:
                     raise MidspanError(f"hook {name}: edit_logits left no token at a position")
         return logits_ARV
 
-    def _draws(self, rows: StepRows) -> Draws:
-        """The random numbers that the config asks for."""
+    def _draws(self, rows: StepRows) -> tuple[Draws, StepSettings]:
+        """The random numbers that the config asks for, and the step's settings."""
+        if self.firsts_alone and rows.start_A[0] % self.config.block == 0:
+            return Draws(), self.settings.greedy()
         row_A = rows.row_A1[:, 0]
         token_AR = position_AR = order_AR = None
         if self.config.temperature > 0 or self.config.alg_temp > 0:
@@ -240,7 +245,7 @@ class Batch:
             position_AR = hashed_uniform(seed_A, steps_A + _POSITION_DRAWS, rows.own_AR)
         if self.priority_BL is not None:
             order_AR = self.priority_BL[rows.at]
-        return Draws(token_AR, position_AR, order_AR)
+        return Draws(token_AR, position_AR, order_AR), self.settings
 
     def _edits(self, rows: StepRows, candidates: Candidates, threshold: float) -> Tensor:
         """Committed tokens that give way to a likelier one (LLaDA2.1), [A, R]."""
@@ -265,7 +270,7 @@ class Batch:
         row = rows.rows_A[index]
         if canvas.offset_B is not None:
             position = position + canvas.offset_B.cpu().numpy()[row]
-        if self.together and (position // block * block != rows.start_A[index]).any():
+        if self.together and (position // block != rows.start_A[index] // block).any():
             raise MidspanError(
                 "may_remask: with a cache, only the block that a row is in opens again"
             )

@@ -32,7 +32,9 @@ def decoding_config(lm_or_family: Any = None, /, **fields: Any) -> DecodingConfi
     if fields.get("sampler", own) != own:
         published = {name: published[name] for name in ("length", "steps") if name in published}
     elif own == "block":
-        published["block_length"] = lm_or_family.block_length
+        published["block_length"] = block = lm_or_family.block_length
+        if "sub_block_length" in published:
+            published["sub_block_length"] = min(published["sub_block_length"], block)
     return SAMPLERS[sampler](**{**_resize(sampler, published, fields), **fields})
 
 

@@ -11,7 +11,7 @@ from midspan.decoding.config import SAMPLERS
 from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
-from midspan.models.family import Family, SpecialTokens, family_for
+from midspan.models.family import Family, SpecialTokens, family_of
 from midspan.models.model import DiffusionLM
 
 
@@ -80,7 +80,7 @@ def _real_ids(input_ids_BT: Tensor, attention_BT: Tensor | None) -> list[list[in
 def without_tokenizer(model: Any) -> DiffusionLM:
     """The model as the decoder wants it; text is neither read nor written."""
     config = model.config
-    family = family_for(config.model_type)
+    family = family_of(config)
     return DiffusionLM(
         model=model,
         tokenizer=None,
@@ -95,7 +95,7 @@ def without_tokenizer(model: Any) -> DiffusionLM:
 def _special_tokens(config: Any, family: Family) -> SpecialTokens:
     """Special tokens by the config, completed by the published table where it applies."""
     table = family.special_tokens
-    published = table.items() if config.vocab_size == table.vocab_size else {}
+    published = table.items() if table.hold_for(config.vocab_size) else {}
 
     def find(role: str) -> int | None:
         stated = getattr(config, f"{role}_token_id", None)
@@ -106,6 +106,8 @@ def _special_tokens(config: Any, family: Family) -> SpecialTokens:
     eos, pad = find("eos"), find("pad")
     if eos is None:
         raise MidspanError("config.json: eos_token_id is missing; set it to decode")
+    if table.mask is not None and find("mask") is None:
+        raise MidspanError("config.json: mask_token_id is missing; set it to decode")
     return SpecialTokens(
         mask=find("mask"),
         bos=find("bos"),

@@ -1,9 +1,10 @@
 """How many tokens each forward commits, and where every row of a batch stands.
 
-What a block's forwards commit follows from its open positions when the row enters it, so no forward
-is spent on committing nothing. What hooks, a threshold or token editing change of that is taken up
-at the next step: a block is left when nothing in it is open. Everything here rests on the host.
-Shapes: B rows, L canvas, N blocks, F forwards of a block.
+A span is what a step looks at: a block, or a part of one. What its forwards commit follows from its
+open positions when the row enters it, so no forward is spent on committing nothing. What hooks, a
+threshold or token editing change of that is taken up at the next step: a span is left when nothing
+in it is open. Everything here rests on the host.
+Shapes: B rows, L canvas, N spans, F forwards of a span.
 """
 
 from functools import lru_cache
@@ -23,6 +24,29 @@ def even_commits(masks: int, steps: int) -> list[int]:
     """LLaDA's schedule: `masks` spread evenly over `steps`, the remainder on the first ones."""
     base, remainder = divmod(masks, steps)
     return [base + (step < remainder) for step in range(steps)]
+
+
+@lru_cache(maxsize=64)
+def revealed_shares(steps: int) -> NDArray[np.float64]:
+    """The share of the masks left that each step of dllm's linear schedule reveals, [steps].
+
+    In single precision as published, whose rounding decides between halves.
+    """
+    left = np.arange(steps, 0, -1)
+    masked_before, masked_after = (
+        np.float32(1) - (np.float32(1) - (count / steps).astype(np.float32))
+        for count in (left, left - 1)
+    )
+    return 1 - (masked_after / masked_before).astype(np.float64)
+
+
+def rounded_commits(masks: int, steps: int) -> list[int]:
+    """Dllm's schedule: what is masked over the steps left, halves rounded to even."""
+    counts = []
+    for share in revealed_shares(steps):
+        counts.append(min(masks, round(float(masks * share))))
+        masks -= counts[-1]
+    return counts
 
 
 @lru_cache(maxsize=64)
@@ -58,7 +82,7 @@ def random_times(uniform_L: NDArray[Any], steps: int, eps: float) -> NDArray[np.
 
 @lru_cache(maxsize=4096)
 def block_commits(num_open: int, config: DecodingConfig) -> tuple[int, ...]:
-    """What each forward of a block commits, at least 1 a forward.
+    """What each forward of a span commits, at least 1 a forward.
 
     Args:
         num_open: Its open positions when it is entered.
@@ -68,6 +92,8 @@ def block_commits(num_open: int, config: DecodingConfig) -> tuple[int, ...]:
         return (1,) * num_open
     if config.sampler == "dream":
         counts = linear_commits(num_open, config.steps, config.eps)
+    elif config.schedule == "linear":
+        counts = rounded_commits(num_open, config.steps_per_block)
     elif config.sampler == "block":  # LLaDA2 spreads the block, not what is open of it.
         counts = even_commits(config.block, config.steps_per_block)
     else:
@@ -80,6 +106,21 @@ def drawn_commits(times_L: NDArray[np.int64], open_L: NDArray[np.bool_]) -> tupl
     return tuple(count for count in np.bincount(times_L[open_L]).tolist() if count)
 
 
+def span_starts(config: DecodingConfig, length: int, firsts_alone: bool) -> NDArray[np.int64]:
+    """Where the spans of a canvas begin, [N].
+
+    Args:
+        config: Says blocks and what a step looks at of them.
+        length: Of the canvas.
+        firsts_alone: Whether the first position of each block is a span of its own, since the
+            block before predicts it.
+    """
+    starts = np.arange(0, length, config.sub_block_length or config.block)
+    if firsts_alone:
+        starts = np.union1d(starts, np.arange(1, length, config.block))
+    return starts
+
+
 _ROW_STATE = ("block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
 
 
@@ -87,18 +128,25 @@ class RowStates:
     """Where the rows of a batch stand.
 
     Attributes:
-        block_B: The block that a row is in; N where it has none left.
-        open_BN: Open positions of each block.
+        block_B: The span that a row is in; N where it has none left.
+        open_BN: Open positions of each span.
+        starts_N: Where the spans begin.
         steps_B: Forwards that a row took part in.
         times_BL: The drawn step of each position, else None.
         total: The most forwards that the schedule gives a row.
     """
 
     def __init__(
-        self, config: DecodingConfig, open_BL: NDArray[np.bool_], times_BL: NDArray[np.int64] | None
+        self,
+        config: DecodingConfig,
+        open_BL: NDArray[np.bool_],
+        times_BL: NDArray[np.int64] | None,
+        firsts_alone: bool = False,
     ) -> None:
         rows = len(open_BL)
         self.config = config
+        self.starts_N = span_starts(config, open_BL.shape[1], firsts_alone)
+        self._sizes_N = np.diff(self.starts_N, append=open_BL.shape[1])
         self.times_BL = times_BL
         self.steps_B = np.zeros(rows, dtype=np.int64)
         self.block_B = np.full(rows, -1)
@@ -116,9 +164,8 @@ class RowStates:
         return sum(len(block_commits(int(n), self.config)) for n in self.open_BN[row] if n)
 
     def update(self, open_BL: NDArray[np.bool_]) -> None:
-        """Take up what is open now; rows move to the first block that has something open."""
-        rows, length = open_BL.shape
-        self.open_BN = open_BL.reshape(rows, length // self.config.block, self.config.block).sum(2)
+        """Take up what is open now; rows move to the first span that has something open."""
+        self.open_BN = np.add.reduceat(open_BL.astype(np.int64), self.starts_N, axis=1)
         is_open_BN = self.open_BN > 0
         first_B = np.where(is_open_BN.any(1), is_open_BN.argmax(1), self.open_BN.shape[1])
         block_B = np.where(self._held_B, self.block_B, first_B)
@@ -153,10 +200,15 @@ class RowStates:
         return self.block_B >= self.open_BN.shape[1]
 
     def active(self, together: bool) -> NDArray[np.int64]:
-        """Rows of the next forward: all, or those of the first block where they must share it."""
+        """Rows of the next forward: all, or those of the first span where they must share it."""
         if not together:
             return np.arange(len(self.block_B))
         return np.flatnonzero(self.block_B == self.block_B.min())
+
+    def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+        """Where the span of each row begins, [A], and the positions of the longest."""
+        span_A = self.block_B[rows_A]
+        return self.starts_N[span_A], int(self._sizes_N[span_A].max())
 
     def commits(self, rows_A: NDArray[np.int64]) -> NDArray[np.int64]:
         """What the next forward of each row commits by the schedule."""

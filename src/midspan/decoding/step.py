@@ -6,15 +6,16 @@ it is given, and no branch of it depends on a tensor's values. Rows, blocks and 
 Shapes: A rows, R positions of each row's block, V vocabulary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from midspan.decoding.config import DecodingConfig, Remasking
+from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import gumbel
 from midspan.decoding.rules import CommitRule, commit_rule
+from midspan.decoding.sampler import Remasking
 from midspan.models.family import SpecialTokens
 
 # Logits whose normaliser is computed at once; 16 MiB in single precision.
@@ -93,6 +94,10 @@ class StepSettings:
             late=stops if config.eos_policy == "suppress_confidence" else (),
             rule=commit_rule(config),
         )
+
+    def greedy(self) -> Self:
+        """The same for the likeliest tokens."""
+        return replace(self, temperature=0.0, top_p=None, top_k=None)
 
 
 def step(

@@ -16,9 +16,15 @@ from midspan.engine.roles import RawReply
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
 from midspan.models.padding import left_padded
+from midspan.scoring.block_states import reached_states
 from midspan.scoring.gcg_step import GCGConfig, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
-from midspan.scoring.likelihood import check_place, masked_canvas
+from midspan.scoring.likelihood import (
+    ScoreOptions,
+    check_place,
+    hiding_patterns,
+    masked_canvas,
+)
 from midspan.scoring.suffix import SuffixPrompt, allowed_tokens
 from midspan.scoring.window import best_starts
 
@@ -28,12 +34,14 @@ class Reading(NamedTuple):
 
     Attributes:
         ids_T: Prompt and canvas.
+        canvas: Where the canvas begins, in the row.
         position: Of the tokens' first start, in the row.
         token_ids: The tokens, one behind the other.
         num_starts: Starts of which the best is taken.
     """
 
     ids_T: Tensor
+    canvas: int
     position: int
     token_ids: tuple[int, ...]
     num_starts: int = 1
@@ -48,6 +56,9 @@ def readings(
 ) -> list[Reading]:
     """The rows that a score takes: one, or one a token for a chain.
 
+    Where attention is block-causal, one a block that the phrase touches. The starts of a window
+    are all read in one row, in which whatever comes before them is masked.
+
     Raises:
         MidspanError: The phrase or the window does not fit the canvas.
     """
@@ -58,15 +69,21 @@ def readings(
     check_place(phrase, first, last, length, context)
     blank_T = masked_canvas(lm, prompt_ids, phrase, length, context).cpu()
     position = len(prompt_ids) + first
-    if call.mode == "oneshot":
-        return [Reading(blank_T, position, phrase, last - first + 1)]
     if call.window is not None:
-        raise MidspanError("window: the best place is found with mode='oneshot' alone")
+        if call.mode != "oneshot":
+            raise MidspanError("window: the best place is found with mode='oneshot' alone")
+        return [Reading(blank_T, len(prompt_ids), position, phrase, last - first + 1)]
+    phrase_N = torch.tensor(phrase)
+    asked = hiding_patterns(len(phrase), ScoreOptions(call.mode))
+    hidden_CN, weight_CN, _ = reached_states(lm, len(prompt_ids), first, *asked)
     rows = []
-    for shown, token in enumerate(phrase):
+    for hidden_N, weight_N in zip(hidden_CN, weight_CN, strict=True):
         ids_T = blank_T.clone()
-        ids_T[position : position + shown] = torch.tensor(phrase[:shown], dtype=ids_T.dtype)
-        rows.append(Reading(ids_T, position + shown, (token,)))
+        span_N = ids_T[position : position + len(phrase)]
+        span_N[~hidden_N] = phrase_N[~hidden_N]
+        read = weight_N.nonzero()[:, 0].tolist()
+        tokens = phrase[read[0] : read[-1] + 1]
+        rows.append(Reading(ids_T, len(prompt_ids), position + read[0], tokens))
     return rows
 
 
@@ -97,7 +114,8 @@ def _read(
     span = max(len(row.token_ids) + row.num_starts - 1 for row, _ in rows)
     first_B1 = torch.tensor([[width - len(row.ids_T) + row.position] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
+    canvas_B = torch.tensor([width - len(row.ids_T) + row.canvas for row, _ in rows])
+    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
     return [
         _best(logits_RV.float().log_softmax(-1), row, top_k)
         for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)

@@ -46,15 +46,24 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class PublishedToken:
-    """A special token as its family published it; `id` is None where only its text is known."""
+    """A special token as its family published it.
 
-    text: str
-    id: int | None
+    Attributes:
+        text: Its text; None for whatever the tokenizer itself names in that role.
+        id: Its id; None where only its text is known.
+    """
+
+    text: str | None
+    id: int | None = None
 
 
 @dataclass(frozen=True)
 class PublishedTokens:
-    """A family's special tokens; the ids hold only for a vocabulary of `vocab_size` rows."""
+    """A family's special tokens; the ids hold for vocabularies of the published sizes alone.
+
+    With `adds_mask` the published code puts the mask into the tokenizer when it loads it, as the
+    next free id; published folders do not have it.
+    """
 
     vocab_size: int
     eos: PublishedToken
@@ -62,6 +71,12 @@ class PublishedTokens:
     mask: PublishedToken | None = None
     bos: PublishedToken | None = None
     eot: PublishedToken | None = None
+    adds_mask: bool = False
+    other_vocab_sizes: tuple[int, ...] = ()
+
+    def hold_for(self, vocab_size: int) -> bool:
+        """Whether the ids are those of a vocabulary of this size."""
+        return vocab_size in (self.vocab_size, *self.other_vocab_sizes)
 
     def items(self) -> dict[str, PublishedToken]:
         """The tokens that the family has, by role."""
@@ -78,7 +93,9 @@ class Family:
         model_types: The `model_type` values of its published config.json files.
         config_class: The native config; it reads and writes the published config.json.
         model_class: The native model.
-        logit_shift: True where the row at position i-1 predicts position i.
+        logit_shift: True where the row at position i-1 predicts position i. Under block-causal
+            attention the row that predicts a block's first position is the last of the block
+            before, and sees nothing of the new block.
         noise: What the forward process replaces a token with: the mask or a random token.
         special_tokens: The published table against which tokenizer and config are checked.
         chat: Messages to the pieces of a chat prompt that ends with the assistant's header.
@@ -93,6 +110,12 @@ class Family:
         cumulative_positions: True where a padded row counts positions from its first real token.
         attention: "full", or "block_causal": within a block and to the blocks before it.
         block_length: Tokens of an attention block, where config.json does not say.
+        blocks_from: Where a decoder counts blocks from: the prompt's first token, or the canvas's,
+            the prompt's blocks being counted back from there.
+        in_blocks: The family of those checkpoints under the same model types that are of blocks;
+            `block_size` in config.json says which are.
+        caches: False where the native class keeps no keys and values.
+        stop_text: What ends a response where no token does.
     """
 
     name: str
@@ -111,6 +134,10 @@ class Family:
     template_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     attention: Literal["full", "block_causal"] = "full"
     block_length: int | None = None
+    blocks_from: Literal["prompt", "canvas"] = "prompt"
+    in_blocks: "Family | None" = None
+    caches: bool = True
+    stop_text: str | None = None
     expert_parameters: tuple[str, ...] = ()
 
 
@@ -131,6 +158,13 @@ def register(family: Family) -> Family:
 def families() -> tuple[Family, ...]:
     """All registered families, in the order of registration."""
     return tuple(dict.fromkeys(_FAMILIES.values()))
+
+
+def family_of(config: Any) -> Family:
+    """The family of a native config, as `family_for`; of its blocks where the config has some."""
+    family = family_for(config.model_type)
+    is_of_blocks = family.in_blocks is not None and config.block_size is not None
+    return family.in_blocks if is_of_blocks and family.in_blocks else family
 
 
 def family_for(model_type: str) -> Family:

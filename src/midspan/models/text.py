@@ -135,13 +135,16 @@ class TextModel:
         return whole[len(word) :] if is_apart else self.encode_text(f" {text}")
 
     def decode_text(self, ids: Sequence[int]) -> str:
-        """The text of a response, cut at the first stop token, without special tokens.
+        """The text of a response, cut at the first stop token or text, without special tokens.
 
         Added tokens that are not special, such as ``<think>``, are text, but for the mask.
         """
         response = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
         kept = [token for token in response if token not in self.vocabulary.silent]
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        text = str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        if self.family.stop_text is None or self.family.stop_text not in text:
+            return text
+        return text.partition(self.family.stop_text)[0].rstrip("\n")
 
     def decode_response(self, ids: Sequence[int], prompt_ids: Sequence[int] = ()) -> Response:
         """The answer of a response, and apart from it what a reasoning model thought.

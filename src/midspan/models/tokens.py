@@ -29,10 +29,15 @@ def special_tokens(
         MidspanError: Naming the token that is missing, or numbered differently in two places.
     """
     table = family.special_tokens
-    ids = {role: token_id(tokenizer, token.text) for role, token in table.items().items()}
-    for role, token in table.items().items():
-        if ids[role] is None and role in ("mask", "eos", "pad"):
-            raise MidspanError(f"the tokenizer has no {token.text} token ({family.name}'s {role})")
+    texts = {
+        role: token.text or getattr(tokenizer, f"{role}_token")
+        for role, token in table.items().items()
+    }
+    ids = {role: text and token_id(tokenizer, text) for role, text in texts.items()}
+    for role in ("mask", "eos", "pad"):
+        if role in ids and ids[role] is None:
+            what = texts[role] or role
+            raise MidspanError(f"the tokenizer has no {what} token ({family.name}'s {role})")
     # Composed configs keep the ids of their text part there.
     _check_ids(ids, config.get_text_config(), table)
     known: dict[str, Any] = {"mask": None, "bos": None, "eot": None, **ids}
@@ -44,22 +49,44 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
         token_id = ids[role]
         if token_id is None:
             continue
-        stated = getattr(config, f"{role}_token_id", None)
+        # Where the tokenizer has the say, config.json may name another token.
+        stated = getattr(config, f"{role}_token_id", None) if token.text else None
         accepted = stated if isinstance(stated, list) else [stated]
-        if stated is not None and token_id not in accepted:
+        # Padding is seen by nobody, and published files disagree on its token.
+        if role != "pad" and stated is not None and token_id not in accepted:
             raise MidspanError(
                 f"{token.text} is {token_id} in the tokenizer but config.json says "
                 f"{role}_token_id={stated}"
             )
-        published = token.id if config.vocab_size == table.vocab_size else None
+        published = token.id if table.hold_for(config.vocab_size) else None
         if published not in (None, token_id):
             raise MidspanError(
                 f"{token.text} is {token_id} in the tokenizer but was published as {token.id}"
             )
         if token_id >= config.vocab_size:
-            raise MidspanError(
-                f"{token.text} is {token_id}, outside the model's {config.vocab_size}"
-            )
+            what = f"{token.text or role} is {token_id}"
+            raise MidspanError(f"{what}, outside the model's {config.vocab_size} rows")
+
+
+def name_special_tokens(tokenizer: PreTrainedTokenizerFast, table: PublishedTokens) -> None:
+    """Let the tokenizer name pad and mask as the family has them, in place.
+
+    Published tokenizers leave out the mask, or name another pad than their config. Where the
+    tokenizer has the say, one of pad and end stands in for the other, and the pad for the
+    beginning, as in dllm.
+    """
+    if table.pad.text and token_id(tokenizer, table.pad.text) is not None:
+        tokenizer.pad_token = table.pad.text
+    if table.eos.text is None:
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        tokenizer.eos_token = tokenizer.eos_token or tokenizer.pad_token
+        tokenizer.bos_token = tokenizer.bos_token or tokenizer.pad_token
+    if table.mask is None:
+        return
+    if table.adds_mask:
+        tokenizer.add_special_tokens({"mask_token": table.mask.text})
+    elif table.mask.text and token_id(tokenizer, table.mask.text) is not None:
+        tokenizer.mask_token = table.mask.text
 
 
 def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:

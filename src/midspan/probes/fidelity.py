@@ -117,7 +117,7 @@ def default_acceleration(lm: "DiffusionLM", exact: "DecodingConfig") -> dict[str
     if lm.family.noise == "uniform":
         raise MidspanError(f"the sampler of family {lm.family.name} has no accelerated mode")
     defaults: dict[str, dict[str, Any]] = {
-        "llada": {"cache": "dual", "threshold": 0.9},
+        "llada": {"cache": "dual", "threshold": 0.9} if lm.family.caches else {"threshold": 0.9},
         "block": {"cache": "prefix"},
     }
     if exact.sampler not in defaults:

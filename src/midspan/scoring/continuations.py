@@ -16,6 +16,7 @@ from torch import Tensor
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import left_padded
+from midspan.scoring.block_states import masks_to_border, reached_states
 from midspan.scoring.likelihood import ScoreOptions, hiding_patterns
 
 
@@ -52,14 +53,19 @@ class MultipleChoice:
 
 @dataclass(frozen=True)
 class _Row:
-    """One forward of one choice: its ids, of which the last `width` are the answer's.
+    """One forward of one choice: its ids, of which `width` are the answer's.
 
-    `speaks_of` has the answers that it tells of, and the weights of their tokens.
+    Behind them come `tail` masks, which fill the last block where attention is block-causal.
+
+    `speaks_of` has the answers that it tells of, and the weights of their tokens. Rows of one
+    draw add up.
     """
 
     choice: int
+    draw: int
     ids: tuple[int, ...]
     width: int
+    tail: int
     speaks_of: tuple[tuple[int, Tensor], ...]
 
 
@@ -67,25 +73,27 @@ class _Row:
 class _Draws:
     """What the forwards say of one answer."""
 
-    values: list[float] = field(default_factory=list)
+    values: dict[int, float] = field(default_factory=dict)
     num_tokens: int = 0
     is_likeliest: bool = False
 
-    def add(self, logprob_NV: Tensor, ids: Sequence[int], weight_N: Tensor) -> None:
+    def add(self, draw: int, logprob_NV: Tensor, ids: Sequence[int], weight_N: Tensor) -> None:
         ids_N = torch.tensor(ids, device=logprob_NV.device)
         taken_N = logprob_NV.gather(-1, ids_N[:, None])[:, 0].double().cpu()
-        self.values.append(float((taken_N * weight_N).sum()))
+        value = float((taken_N * weight_N).sum())
+        self.values[draw] = self.values.get(draw, 0.0) + value
         self.num_tokens = len(ids)
         self.is_likeliest = bool((logprob_NV.argmax(-1) == ids_N).all())
 
     def summary(self) -> AnswerLikelihood:
-        mean = sum(self.values) / len(self.values)
+        values = list(self.values.values())
+        mean = sum(values) / len(values)
         if self.num_tokens == 1:
             return AnswerLikelihood(mean, 0.0, self.is_likeliest)
-        if len(self.values) == 1:
+        if len(values) == 1:
             return AnswerLikelihood(mean, math.inf, None)
         # The draws are stratified, so this rather overstates the error.
-        return AnswerLikelihood(mean, stdev(self.values) / math.sqrt(len(self.values)), None)
+        return AnswerLikelihood(mean, stdev(values) / math.sqrt(len(values)), None)
 
 
 @torch.inference_mode()
@@ -116,7 +124,7 @@ def score_choices(
             forwards[row.choice] += 1
             for answer, weight_N in row.speaks_of:
                 ids_N = choices[row.choice].answers[answer]
-                draws[row.choice][answer].add(logprob_NV, ids_N, weight_N)
+                draws[row.choice][answer].add(row.draw, logprob_NV, ids_N, weight_N)
     return [
         ScoredChoice(tuple(one.summary() for one in drawn), count)
         for drawn, count in zip(draws, forwards, strict=True)
@@ -133,27 +141,35 @@ def _rows(
     if single:
         one = torch.ones(1, dtype=torch.double)
         speaks_of = tuple((answer, one) for answer in single)
-        yield _Row(index, (*choice.prompt_ids, mask), 1, speaks_of)
+        tail = masks_to_border(lm, len(choice.prompt_ids) + 1)
+        yield _Row(index, 0, (*choice.prompt_ids, mask, *tail), 1, len(tail), speaks_of)
     for answer, ids in enumerate(choice.answers):
         if len(ids) == 1:
             continue
         drawn = ScoreOptions(mode="mc", samples=options.samples, seed=options.seed)
-        for hidden_N, weight_N in zip(*hiding_patterns(len(ids), drawn), strict=True):
+        asked = hiding_patterns(len(ids), drawn)
+        tail = masks_to_border(lm, len(choice.prompt_ids) + len(ids))
+        states = reached_states(lm, len(choice.prompt_ids), 0, *asked)
+        for hidden_N, weight_N, draw in zip(*states, strict=True):
             shown = [
                 mask if is_hidden else token
                 for token, is_hidden in zip(ids, hidden_N.tolist(), strict=True)
             ]
             speaks_of = ((answer, weight_N * options.samples),)
-            yield _Row(index, (*choice.prompt_ids, *shown), len(ids), speaks_of)
+            row_ids = (*choice.prompt_ids, *shown, *tail)
+            yield _Row(index, int(draw), row_ids, len(ids), len(tail), speaks_of)
 
 
 def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     """Log-probabilities over the answers' positions, [N, V] a row."""
     width = max(row.width for row in batch)
     ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
-    length = ids_BT.shape[1]
-    rows_N = torch.arange(length - width, length, device=lm.device)
-    logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_N).float().log_softmax(-1)
+    end_B1 = ids_BT.shape[1] - torch.tensor([[row.tail] for row in batch])
+    # A shorter answer's row may begin before the batch does; what is read there is cut off below.
+    rows_BN = (end_B1 - width + torch.arange(width)).clamp(min=0)
+    canvas_B = end_B1[:, 0] - torch.tensor([row.width for row in batch])
+    logits_BNV = lm.logits(ids_BT, attention, rows=rows_BN, canvas=canvas_B)
+    logprobs_BNV = logits_BNV.float().log_softmax(-1)
     return [
         logprob_NV[width - row.width :] for logprob_NV, row in zip(logprobs_BNV, batch, strict=True)
     ]

@@ -6,9 +6,9 @@ Shapes: N prompts with goals, B rows, C canvases of a goal, F free tokens, K phr
 D hidden width, T prompt and canvas, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import left_padded
+from midspan.scoring.block_states import reached_states
 from midspan.scoring.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 
 
@@ -66,21 +67,22 @@ def phrase_losses(
         lm: The model.
         prompts: Token ids, N prompts.
         goals: One goal a prompt.
-        batch_size: Rows that go through the model together; a goal has a row a canvas.
+        batch_size: Rows that go through the model together; a goal has a row a canvas, where
+            attention is block-causal a row a block that its phrase touches.
 
     Raises:
         MidspanError: If a phrase does not fit its canvas, or the model.
     """
     rows = [
-        (prompt, goal, hidden, index)
+        (index, row)
         for index, (prompt, goal) in enumerate(zip(prompts, goals, strict=True))
-        for hidden in goal.canvases
+        for row in _rows(lm, prompt, goal)
     ]
     losses_N = torch.zeros(len(goals))
     for first in range(0, len(rows), batch_size):
         part = rows[first : first + batch_size]
-        batch = _GoalRows.create(lm, [row[:3] for row in part])
-        owner_B = torch.tensor([row[3] for row in part])
+        batch = _GoalRows.create(lm, [row for _, row in part])
+        owner_B = torch.tensor([index for index, _ in part])
         losses_N.index_add_(0, owner_B, batch.losses(lm).float().cpu())
     return losses_N / torch.tensor([len(goal.canvases) for goal in goals])
 
@@ -102,7 +104,7 @@ def token_gradient(
     """
     if not free or min(free) < 0 or max(free) >= len(prompt_ids):
         raise MidspanError(f"free: places must lie in the prompt, 0..{len(prompt_ids) - 1}")
-    batch = _GoalRows.create(lm, [(prompt_ids, goal, hidden) for hidden in goal.canvases])
+    batch = _GoalRows.create(lm, list(_rows(lm, prompt_ids, goal)))
     embedding = lm.base.get_input_embeddings()
     position_F = torch.tensor(list(free), device=lm.device)
     free_FD = embedding.weight[batch.ids_BT[0, position_F]].detach().requires_grad_()
@@ -112,12 +114,31 @@ def token_gradient(
 
     handle = embedding.register_forward_hook(put)
     try:
-        loss = batch.losses(lm).mean()
+        loss = batch.losses(lm).sum() / len(goal.canvases)
     finally:
         handle.remove()
     (gradient_FD,) = torch.autograd.grad(loss, free_FD)
     # One-hot rows times the embedding matrix would give the same and hold F x V numbers twice.
     return gradient_FD @ embedding.weight.detach().T
+
+
+class _Row(NamedTuple):
+    """One forward: what it hides of a goal's phrase, and how much each of its tokens counts."""
+
+    prompt_ids: Sequence[int]
+    goal: Goal
+    hidden_K: Tensor
+    weight_K: Tensor
+
+
+def _rows(lm: DiffusionLM, prompt_ids: Sequence[int], goal: Goal) -> Iterator[_Row]:
+    """The forwards of a goal; the weights of a canvas come to 1."""
+    hidden_CK = torch.tensor(goal.canvases)
+    weight_CK = hidden_CK.double() / hidden_CK.sum(1, keepdim=True)
+    states = reached_states(lm, len(prompt_ids), goal.start, hidden_CK, weight_CK)
+    hidden_CK, weight_CK, _ = states
+    for hidden_K, weight_K in zip(hidden_CK, weight_CK, strict=True):
+        yield _Row(prompt_ids, goal, hidden_K, weight_K)
 
 
 @dataclass(frozen=True)
@@ -126,43 +147,49 @@ class _GoalRows:
 
     ids_BT: Tensor
     attention_BT: Tensor | None
+    canvas_B: Tensor
     rows_BK: Tensor
     phrase_BK: Tensor
     weight_BK: Tensor
 
     @classmethod
-    def create(
-        cls, lm: DiffusionLM, rows: Sequence[tuple[Sequence[int], Goal, Sequence[bool]]]
-    ) -> "_GoalRows":
-        ids = [_row(lm, *row) for row in rows]
+    def create(cls, lm: DiffusionLM, rows: Sequence[_Row]) -> "_GoalRows":
+        ids = [_canvas(lm, row) for row in rows]
         ids_BT, attention_BT = left_padded(ids, lm.tokens.pad, lm.device)
         width = ids_BT.shape[1]
-        phrases = [torch.tensor(goal.phrase_ids) for _, goal, _ in rows]
-        hidden_BK = pad_sequence([torch.tensor(h) for *_, h in rows], batch_first=True).double()
-        first_B1 = torch.tensor([[width - goal.length + goal.start] for _, goal, _ in rows])
-        rows_BK = (first_B1 + torch.arange(hidden_BK.shape[1])).clamp(max=width - 1)
+        phrases = [torch.tensor(row.goal.phrase_ids) for row in rows]
+        weight_BK = pad_sequence([row.weight_K for row in rows], batch_first=True)
+        canvas_B = torch.tensor(
+            [width - len(own) + len(row.prompt_ids) for own, row in zip(ids, rows, strict=True)]
+        )
+        first_B1 = (canvas_B + torch.tensor([row.goal.start for row in rows]))[:, None]
+        rows_BK = (first_B1 + torch.arange(weight_BK.shape[1])).clamp(max=width - 1)
         return cls(
             ids_BT=ids_BT,
             attention_BT=attention_BT,
+            canvas_B=canvas_B,
             rows_BK=rows_BK.to(lm.device),
             phrase_BK=pad_sequence(phrases, batch_first=True).to(lm.device),
-            weight_BK=(hidden_BK / hidden_BK.sum(1, keepdim=True)).to(lm.device),
+            weight_BK=weight_BK.to(lm.device),
         )
 
     def losses(self, lm: DiffusionLM) -> Tensor:
-        """Mean cross-entropy of the hidden tokens of each row, [B]."""
-        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK)
+        """Weighted cross-entropy of the tokens of each row, [B]."""
+        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK, canvas=self.canvas_B)
         wide_BKV = logits_BKV.to(torch.promote_types(logits_BKV.dtype, torch.float32))
         loss_BK = F.cross_entropy(wide_BKV.transpose(1, 2), self.phrase_BK, reduction="none")
         return (loss_BK * self.weight_BK.to(loss_BK.dtype)).sum(1)
 
 
-def _row(lm: DiffusionLM, prompt_ids: Sequence[int], goal: Goal, hidden: Sequence[bool]) -> Tensor:
+def _canvas(lm: DiffusionLM, row: _Row) -> Tensor:
     """Prompt and canvas of one row, on the CPU."""
+    prompt_ids, goal, hidden_K, _ = row
     check_place(goal.phrase_ids, goal.start, goal.start, goal.length, {})
     shown = {
         goal.start + index: token
-        for index, (token, is_hidden) in enumerate(zip(goal.phrase_ids, hidden, strict=True))
+        for index, (token, is_hidden) in enumerate(
+            zip(goal.phrase_ids, hidden_K.tolist(), strict=True)
+        )
         if not is_hidden
     }
     return masked_canvas(lm, prompt_ids, goal.phrase_ids, goal.length, shown).cpu()

@@ -1,7 +1,8 @@
 """How likely a phrase is at a place of the canvas, in nats, and what asking costs.
 
 Four estimates that must not be mixed in one comparison; see `phrase_score`. All of them read the
-model's whole distribution, the mask token included, at temperature 1.
+model's whole distribution, the mask token included, at temperature 1. Where attention is
+block-causal, a phrase over a block's border costs a forward a block (`block_states.py`).
 Shapes: B rows, N phrase tokens, R rows of logits, T prompt and canvas, V vocabulary.
 """
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.models.model import DiffusionLM
+from midspan.scoring.block_states import masks_to_border, reached_states
 
 Mode = Literal["oneshot", "chain", "pll", "mc"]
 
@@ -83,7 +85,8 @@ def phrase_score(
     check_place(phrase_ids, start, start, length, options.context)
     first = len(prompt_ids) + start
     phrase_N = torch.tensor(list(phrase_ids), device=lm.device)
-    hidden_BN, weight_BN = hiding_patterns(len(phrase_ids), options)
+    asked = hiding_patterns(len(phrase_ids), options)
+    hidden_BN, weight_BN, _ = reached_states(lm, len(prompt_ids), start, *asked)
     ids_BT = canvas_T.repeat(len(hidden_BN), 1)
     span = slice(first, first + len(phrase_ids))
     ids_BT[:, span] = torch.where(hidden_BN.to(lm.device), lm.tokens.mask, phrase_N)
@@ -92,7 +95,8 @@ def phrase_score(
     for ids, weight in zip(
         ids_BT.split(options.batch_size), weight_BN.split(options.batch_size), strict=True
     ):
-        logprobs_BNV = lm.logits(ids, rows=rows_N).float().log_softmax(-1)
+        logits_BNV = lm.logits(ids, rows=rows_N, canvas=len(prompt_ids))
+        logprobs_BNV = logits_BNV.float().log_softmax(-1)
         index_BN1 = phrase_N.expand(len(ids), -1)[..., None]
         taken_BN = logprobs_BNV.gather(-1, index_BN1)[..., 0].double()
         total += float((taken_BN * weight.to(lm.device)).sum())
@@ -106,7 +110,10 @@ def masked_canvas(
     length: int,
     context: Mapping[int, int],
 ) -> Tensor:
-    """Prompt and canvas [T], masked but for the context; refuses what does not fit the model."""
+    """Prompt and canvas [T], masked but for the context; refuses what does not fit the model.
+
+    Where attention is block-causal, masks fill the last block.
+    """
     mask = lm.tokens.mask
     if mask is None:
         raise MidspanError(f"model: family {lm.family.name} has no mask token to score with")
@@ -126,6 +133,7 @@ def masked_canvas(
         if not 0 <= position < length:
             raise MidspanError(f"context: position {position} is outside the canvas of {length}")
         canvas[position] = token
+    canvas += masks_to_border(lm, len(prompt_ids) + length)
     return torch.tensor([*prompt_ids, *canvas], device=lm.device)
 
 
