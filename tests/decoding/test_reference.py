@@ -59,6 +59,16 @@ def test_a_ragged_batch_equals_the_reference(config, wanted):
         assert [row for row in zip(*columns, strict=True) if row[2] >= 0] == commits
 
 
+def test_a_row_in_a_short_last_block_beside_one_in_a_whole_block():
+    lm = LMS["llada"]
+    config = decoding_config(
+        schedule="linear", length=10, block_length=8, steps=4, early_stop=False
+    )
+    rows = [Request((5, 6), {p: 20 + p for p in range(8)}), Request((7,))]
+    for request, generation in zip(rows, decode(lm, rows, config), strict=True):
+        assert list(generation.tokens) == reference_decode(lm, request, config)[0]
+
+
 def test_the_reference_fills_the_canvas():
     config = decoding_config(length=8, block_length=4, steps=4)
     canvas, commits = reference_decode(LMS["llada"], Request((5, 6), {2: 9}), config)

@@ -188,6 +188,18 @@ def test_a_row_of_blocks_decodes_as_it_does_alone(cache: str, tmp_path: Path) ->
         assert lm.tokens.mask not in row.tokens
 
 
+def test_edits_stay_within_a_short_last_block(tmp_path: Path) -> None:
+    lm = load(write_folder(tmp_path, "a2d-qwen3", block_size=8), device="cpu")
+    fields = {"length": 11, "steps": 8, "editing_threshold": 0.3, "early_stop": False}
+    requests = [Request((5, 9, 33)), Request((20, 21))]
+    cached, whole = (
+        decode(lm, requests, decoding_config(lm, cache=cache, **fields))
+        for cache in ("prefix", "none")
+    )
+    assert [row.tokens for row in cached] == [row.tokens for row in whole]
+    assert all(lm.tokens.mask not in row.tokens for row in cached)
+
+
 def test_thinking_is_off_in_the_template(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "a2d-qwen3")
     (folder / "chat_template.jinja").write_text(QWEN_TEMPLATE)

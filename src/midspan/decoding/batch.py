@@ -204,13 +204,16 @@ class Batch:
         start_A, size = states.spans(rows_A)
         start_A1 = torch.from_numpy(start_A).to(row_A1.device)[:, None]
         position_AR = start_A1 + torch.arange(size, device=row_A1.device)
-        # A short last block is filled up with what stands before it.
-        position_AR = torch.where(position_AR < canvas.length, position_AR, position_AR - size)
+        if self.config.editing_threshold is None:
+            # A short last block is filled up with what stands before it.
+            position_AR = torch.where(position_AR < canvas.length, position_AR, position_AR - size)
+        else:
+            position_AR = position_AR[:, : canvas.length - int(start_A.max())]
         open_AR = canvas.open_BL[row_A1, position_AR]
         if self.config.editing_threshold is None:
             num_open = int(states.open_BN[rows_A, states.block_B[rows_A]].max())
             order_AR = open_AR.int().argsort(dim=1, descending=True, stable=True)[:, :num_open]
-            position_AR, open_AR = start_A1 + order_AR, open_AR.gather(1, order_AR)
+            position_AR, open_AR = (part.gather(1, order_AR) for part in (position_AR, open_AR))
         own_AR = canvas.own_positions(position_AR, row_A1)
         return StepRows(rows_A, row_A1, start_A, position_AR, own_AR, open_AR)
 
