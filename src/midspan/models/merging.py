@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from midspan.errors import MidspanError
 from midspan.models.adapters import PEFT_PREFIX, native_key, read_adapter
+from midspan.models.base_layers import saved_base_layers
 from midspan.models.checkpoint import read_weights, resolve_folder
 from midspan.models.loading import Source, load, parse_spec
 
@@ -42,7 +43,8 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
         MidspanError: The model has no adapter, or a tensor has no single published counterpart.
     """
     source = _with_adapter(spec)
-    model_class = load(spec, device="cpu").family.model_class
+    lm = load(spec, device="cpu")
+    model_class, base_layers = lm.family.model_class, saved_base_layers(lm.model)
     assert source.adapter is not None
     adapter = read_adapter(source.adapter, model_class, str(source.base))
     names = {
@@ -52,6 +54,9 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
     }
     renamed, modules = {}, set()
     for key, tensor in load_file(adapter.folder / "adapter_model.safetensors").items():
+        # Loading has found them to be the base's own.
+        if adapter.keys[key] in base_layers:
+            continue
         native, _, part = adapter.keys[key].removeprefix(PEFT_PREFIX).partition(".lora_")
         if native not in names:
             raise MidspanError(f"{spec}: {native} is no module of the published class by itself")
