@@ -21,6 +21,7 @@ from midspan.models.base_layers import (
     vocabulary_rows,
     without_base_layers,
 )
+from midspan.models.border import border
 from midspan.models.checkpoint import (
     HUB_ID,
     Shapes,
@@ -186,18 +187,13 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 def _wrap(model: Any, adapter: Adapter) -> Any:
     from peft import PeftConfig, get_peft_model
 
-    try:
+    with border(f"adapter {adapter.folder} does not fit this model"):
         changes = {"inference_mode": True, "base_model_name_or_path": None}
         config = PeftConfig.from_peft_type(**{**adapter.config, **changes})
         # Virtual tokens would shift every position of the canvas.
         if config.is_prompt_learning:
             raise MidspanError(f"adapter {adapter.folder}: {config.peft_type} is not supported")
         return get_peft_model(model, config)
-    except MidspanError:
-        raise
-    except (ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MidspanError(f"adapter {adapter.folder} does not fit this model: {reason}") from error
 
 
 def attach_adapter(lm: DiffusionLM, spec: str | Path) -> DiffusionLM:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from midspan.errors import MidspanError
 from midspan.models.adapters import PEFT_PREFIX, native_key, read_adapter
 from midspan.models.base_layers import saved_base_layers
+from midspan.models.border import border
 from midspan.models.checkpoint import read_weights, resolve_folder
 from midspan.models.loading import Source, load, parse_spec
 
@@ -34,8 +35,10 @@ def merge(spec: str, output: str | Path) -> Path:
                 f"{spec}: head and embeddings are one weight (tie_word_embeddings), and the "
                 "adapter is on one of them alone: merged, it would act on both"
             )
-        lm.model.merge_and_unload(safe_merge=True).save_pretrained(folder)
-        _take_files(resolve_folder(source.base), folder)
+        merged = lm.model.merge_and_unload(safe_merge=True)
+        with border(f"cannot write the merged model to {output}"):
+            merged.save_pretrained(folder)
+            _take_files(resolve_folder(source.base), folder)
     return Path(output)
 
 
