@@ -39,7 +39,7 @@ def test_a_merged_folder_loads_like_its_base(llada: Path, tmp_path: Path) -> Non
 DREAM_GENERATION = {
     **{"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1},
     **{"alg": "origin", "alg_temp": None, "eps": 0.001, "mask_token_id": 60, "steps": 512},
-    **{"output_history": False, "temperature": 0.2, "top_k": None, "top_p": 0.95},
+    **{"output_history": False, "temperature": 0.2, "top_p": 0.95, "do_sample": False},
     **{"max_new_tokens": 20},
 }
 

@@ -29,8 +29,8 @@ from midspan.models.checkpoint import (
     read_header,
     read_json,
     resolve_folder,
-    weights_digest,
 )
+from midspan.models.digest import weights_digest
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 

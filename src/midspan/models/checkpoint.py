@@ -1,9 +1,8 @@
-"""Checkpoint folders: where they are, whether they are whole, and what identifies their weights.
+"""Checkpoint folders: where they are, and whether they are whole.
 
-Everything here reads headers and samples only, so that a bad folder is refused in milliseconds.
+Everything here reads headers only, so that a bad folder is refused in milliseconds.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,8 +21,6 @@ _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetenso
 _QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
 # What older tools wrote beside a config.json that says nothing.
 _QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
-_SAMPLE_BYTES = 4096
-_SAMPLES_PER_TENSOR = 16
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -205,27 +202,3 @@ def compare_shapes(found: Shapes, expected: Shapes, what: str) -> None:
     for key, shape in expected.items():
         if found[key] != shape:
             raise MidspanError(f"{what}: {key} has shape {found[key]}, the model needs {shape}")
-
-
-def weights_digest(files: list[TensorFile]) -> str:
-    """A hash of the headers and of evenly spaced samples of every tensor.
-
-    Tensors up to 64 KiB are read whole, larger ones in 16 blocks: about 20 MB for an 8B model.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(json.dumps(file.tensors, sort_keys=True).encode())
-        with file.path.open("rb") as stream:
-            for entry in file.tensors.values():
-                start, end = entry["data_offsets"]
-                for offset in _sample_offsets(end - start):
-                    stream.seek(file.data_start + start + offset)
-                    digest.update(stream.read(min(_SAMPLE_BYTES, end - start - offset)))
-    return digest.hexdigest()
-
-
-def _sample_offsets(size: int) -> list[int]:
-    if size <= _SAMPLE_BYTES * _SAMPLES_PER_TENSOR:
-        return list(range(0, size, _SAMPLE_BYTES))
-    last = size - _SAMPLE_BYTES
-    return [last * i // (_SAMPLES_PER_TENSOR - 1) for i in range(_SAMPLES_PER_TENSOR)]

@@ -28,8 +28,8 @@ from midspan.models.checkpoint import (
     read_json,
     read_weights,
     resolve_folder,
-    weights_digest,
 )
+from midspan.models.digest import weights_digest
 from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
