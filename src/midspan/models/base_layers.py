@@ -41,7 +41,8 @@ def check_not_resized(shapes: Shapes, rows: Mapping[str, int], adapter: str | Pa
     """
     for key, shape in sorted(shapes.items()):
         layer = next((name for name in rows if key.startswith(f"{name}.")), None)
-        if layer and ".lora_" not in key and len(shape) == 2 and shape[0] != rows[layer]:
+        whole = key.endswith(".weight") and ".lora_" not in key and len(shape) == 2
+        if layer and whole and shape[0] != rows[layer]:
             raise MidspanError(
                 f"adapter {adapter} was trained on a resized vocabulary: its {layer} has "
                 f"{shape[0]} rows, the base {rows[layer]}; {_REMEDY}"
