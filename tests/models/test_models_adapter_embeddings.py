@@ -84,6 +84,20 @@ def test_embeddings_saved_because_the_trainer_said_so(
     assert torch.equal(lm.model(input_ids=IDS).logits, expected)
 
 
+def test_layers_of_the_base_are_compared_where_they_are_offloaded(
+    llada: Path, tmp_path: Path
+) -> None:
+    peft_saves(llada, tmp_path / "adapter", save_embedding_layers=True)
+    places = ("model.embed_tokens", "model.layers", "model.norm", "model.rotary_emb")
+    device_map = {**dict.fromkeys(places, "cpu"), "lm_head": "disk"}
+    lm = load(llada, adapter=tmp_path / "adapter", device_map=device_map)
+    assert lm.base.lm_head.weight.is_meta
+    assert torch.equal(lm.logits(IDS), load(llada, adapter=tmp_path / "adapter").logits(IDS))
+    change(tmp_path / "adapter", "base_model.model.lm_head.weight", lambda weight: weight + 1)
+    with pytest.raises(MidspanError, match="lm_head.*other values"):
+        load(llada, adapter=tmp_path / "adapter", device_map=device_map)
+
+
 @pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
 def test_a_base_layer_rounded_to_the_trainings_dtype_is_the_bases(
     llada: Path, tmp_path: Path

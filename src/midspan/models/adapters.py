@@ -171,10 +171,22 @@ def check_adapter(adapter: Adapter, meta_model: Any) -> None:
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
-    """Attach a checked adapter; returns the `PeftModel`, in evaluation mode."""
-    from peft import set_peft_model_state_dict
+    """Attach a checked adapter; returns the `PeftModel`, in evaluation mode.
+
+    Raises:
+        MidspanError: A layer under the adapter is offloaded, or the base's own layers differ.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     wrapped = _wrap(model, adapter)
+    own_places = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    offloaded = sorted(key for key, tensor in own_places.items() if tensor.is_meta)
+    if offloaded:
+        # PEFT would put its tensors beside the offloaded ones, on no device, and lose their values.
+        raise MidspanError(
+            f"adapter {adapter.folder}: {offloaded[0].removeprefix(PEFT_PREFIX)} is on a layer "
+            "that device_map offloads, which takes no adapter; load what `midspan merge` writes"
+        )
     stored = load_file(adapter.folder / "adapter_model.safetensors")
     renamed = {adapter.keys[key]: tensor for key, tensor in stored.items()}
     own = without_base_layers(wrapped, renamed, adapter.folder)
