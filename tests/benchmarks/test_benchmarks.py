@@ -98,3 +98,14 @@ def test_starts_are_measured_beside_python_alone(benchmark, capsys, monkeypatch)
     startup.main()
     base, package = (line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:])
     assert base[-1].strip(" |") == "1" and float(package[1]) > 0
+
+
+def test_a_remembered_digest_costs_next_to_nothing(benchmark, tmp_path, monkeypatch, capsys):
+    from midspan.models import digest
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # both are put back
+    monkeypatch.setattr(digest, "_SETTLED_NS", digest._SETTLED_NS)
+    benchmark("weights_digest").main(["--gib", "0.07"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    cpu_seconds = [float(row[3]) for row in rows]
+    assert len(rows) == 3 and cpu_seconds[1] < cpu_seconds[0] / 5

@@ -155,3 +155,14 @@ def test_doctor_says_that_midspan_works(midspan):
     done = midspan("doctor")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "midspan works here." in done.stdout
+
+
+def test_doctor_looks_at_a_model(midspan, tmp_path):
+    done = midspan("doctor", "--deep", "organism")
+    assert done.returncode == 0, done.stderr + done.stdout
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("ok    batch against alone   48 of 48") for line in lines)
+    assert lines[-1] == "15 ok, 0 notes, 0 faults"
+    done = midspan("doctor", "--deep", str(tmp_path))
+    assert done.returncode == 1
+    assert "fault loading               config.json is missing in" in done.stdout

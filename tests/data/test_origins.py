@@ -40,6 +40,26 @@ def test_a_gated_set_says_how_to_get_access(monkeypatch):
         assert step in message
 
 
+@pytest.mark.parametrize("origin", [HUB, GITHUB])
+def test_a_broken_transport_is_one_line(monkeypatch, tmp_path, origin):
+    from http.client import IncompleteRead
+
+    from httpx2 import ProxyError
+
+    def refuse(*_, **__):
+        raise ProxyError("407 Proxy Authentication Required")
+
+    def break_off(*_, **__):
+        raise IncompleteRead(b"goal")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", break_off)
+    with pytest.raises(MidspanError, match="407 Proxy|IncompleteRead") as caught:
+        download(origin, "data/file.csv")
+    assert "\n" not in str(caught.value)
+
+
 def test_github_is_asked_once(monkeypatch, tmp_path):
     asked = []
 

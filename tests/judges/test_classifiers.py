@@ -4,8 +4,11 @@ The model attends evenly to all that it reads and says its word for "success" wh
 "recipe" stands anywhere in it, else its other word.
 """
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -118,6 +121,57 @@ def test_a_model_without_a_format_or_weights_is_refused(tmp_path):
         judged(ClassifierJudge(FORMATS["harmbench-cls"], path), CASES[:1])
     with pytest.raises(MidspanError, match="cannot load"):
         ClassifierJudge(FORMATS["harmbench-cls"], str(tmp_path / "none")).load()
+
+
+def refused(judge, match):
+    with pytest.raises(MidspanError, match=match) as caught:
+        judged(judge, CASES[:1])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_guard_with_a_template_that_fails_is_one_line(tmp_path):
+    broken = make_model(tmp_path / "broken", "unsafe", "safe", template="{% for m in messages %}")
+    refused(ClassifierJudge(FORMATS["llama-guard"], broken), "template in .*broken.*endfor")
+    strict = "{{ raise_exception('roles must alternate') }}"
+    strict = make_model(tmp_path / "strict", "unsafe", "safe", template=strict)
+    refused(ClassifierJudge(FORMATS["llama-guard"], strict), "template of .*strict.*alternate")
+    bare = make_model(tmp_path / "bare", "unsafe", "safe", template=None)
+    refused(ClassifierJudge(FORMATS["llama-guard"], bare), "template of .*bare.*Llama Guard")
+
+
+def test_a_card_with_other_fields_is_one_line(tmp_path):
+    path = make_model(tmp_path, "yes", "no")
+    (tmp_path / "README.md").write_text(CARD.replace("{behavior}", "{behaviour}"))
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "README.md of .*KeyError 'behaviour'")
+
+
+def test_files_of_a_classifier_that_do_not_load_are_one_line(tmp_path):
+    judge = ClassifierJudge(FORMATS["harmbench-cls"], make_model(tmp_path, "yes", "no"))
+    whole = {name: (tmp_path / name).read_bytes() for name in ("config.json", "tokenizer.json")}
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Future"}}')
+    refused(judge, "the tokenizer in .* does not load.*upgrade")
+    (tmp_path / "tokenizer.json").write_bytes(whole["tokenizer.json"])
+    (tmp_path / "config.json").write_bytes(whole["config.json"].replace(b'"llama"', b'"future"'))
+    refused(judge, "judge: cannot load .*future")
+    (tmp_path / "config.json").write_bytes(whole["config.json"])
+    (tmp_path / "model.safetensors").write_bytes(weights[:100])
+    refused(judge, "judge: cannot load .*header")
+
+
+def test_neither_code_nor_pickles_of_a_repository_are_run(tmp_path):
+    path = make_model(tmp_path, "yes", "no")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps({**config, "model_type": "own", "auto_map": {"AutoConfig": "own.Config"}})
+    )
+    (tmp_path / "own.py").write_text("raise SystemExit('remote code ran')")
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "cannot load")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    file = tmp_path / "model.safetensors"
+    torch.save(load_file(file), tmp_path / "pytorch_model.bin")
+    file.unlink()
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "cannot load .*safetensors")
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,20 @@ def test_adapter_of_another_base_is_refused(llada, tmp_path) -> None:
         read_adapter(tmp_path / "adapter", LladaForMaskedDiffusion, "GSAI-ML/LLaDA-8B-Instruct")
 
 
+def test_an_adapter_on_an_offloaded_layer_is_refused(llada: Path, tmp_path: Path) -> None:
+    """PEFT would leave its tensors on the meta device, where their values are lost."""
+    published_adapter(tmp_path / "adapter")
+    places = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
+    device_map = {**dict.fromkeys(places, "cpu"), "model.layers.1": "cpu"}
+    ids = torch.tensor([IDS])
+    lm = load(llada, adapter=tmp_path / "adapter", device_map=device_map)
+    assert torch.equal(lm.logits(ids), load(llada, adapter=tmp_path / "adapter").logits(ids))
+    with pytest.raises(MidspanError, match="layers.1.*device_map offloads.*midspan merge"):
+        load(
+            llada, adapter=tmp_path / "adapter", device_map={**device_map, "model.layers.1": "disk"}
+        )
+
+
 def test_gradients_reach_the_adapter_through_checkpointing(llada: Path) -> None:
     from peft import LoraConfig, get_peft_model
 

@@ -1,16 +1,20 @@
 """Adapters merged or renamed for programs that know nothing of midspan."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from models_reference import LLADA, reference_logits
-from safetensors.torch import load_file
+from models_reference import DREAM, LLADA, reference_logits, write_checkpoint
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from test_models_adapters import IDS, published_adapter
 
 from midspan.errors import MidspanError
 from midspan.models import load
 from midspan.models.merging import merge, publish_adapter
+
+IDS_T = torch.tensor([IDS])
 
 
 def native_adapter(llada: Path, tmp_path: Path) -> tuple[str, dict[str, torch.Tensor]]:
@@ -29,6 +33,58 @@ def test_a_merged_folder_loads_like_its_base(llada: Path, tmp_path: Path) -> Non
         logits = load(str(folder)).logits(torch.tensor([IDS]))[0]
     torch.testing.assert_close(logits, reference_logits(weights, LLADA, IDS), atol=3e-5, rtol=0)
     assert (folder / "tokenizer.json").read_bytes() == (llada / "tokenizer.json").read_bytes()
+
+
+# What Dream publishes: fields of its own, the mask id among them.
+DREAM_GENERATION = {
+    **{"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1},
+    **{"alg": "origin", "alg_temp": None, "eps": 0.001, "mask_token_id": 60, "steps": 512},
+    **{"output_history": False, "temperature": 0.2, "top_p": 0.95, "do_sample": False},
+    **{"max_new_tokens": 20},
+}
+
+
+@pytest.mark.parametrize("generation", [None, DREAM_GENERATION])
+def test_a_merged_folder_has_its_bases_files_and_no_others(
+    dream: Path, tmp_path: Path, generation: dict | None
+) -> None:
+    config = json.loads((dream / "config.json").read_text())
+    (dream / "config.json").write_text(json.dumps({**config, "a_field_of_its_own": [1, 2]}))
+    if generation is not None:
+        (dream / "generation_config.json").write_text(json.dumps(generation))
+    base = {path.name: path.read_bytes() for path in dream.iterdir()}
+    for stale in ("pytorch_model.bin", "consolidated.pth", "model-q4.gguf"):
+        (dream / stale).write_bytes(b"weights before the adapter")
+    torch.manual_seed(0)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    lm = load(dream)
+    lm.model = get_peft_model(lm.model, lora).eval()
+    lm.model.save_pretrained(tmp_path / "adapter")
+    folder = merge(f"{dream}+{tmp_path / 'adapter'}", tmp_path / "merged")
+    merged = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert merged.pop("model.safetensors") != base.pop("model.safetensors")
+    assert merged == base
+    with torch.no_grad():
+        found, wanted = load(str(folder)).logits(IDS_T), lm.logits(IDS_T)
+        assert (wanted - load(dream).logits(IDS_T)).abs().max() > 0.1
+    torch.testing.assert_close(found, wanted, atol=3e-5, rtol=0)
+
+
+def test_an_adapter_on_a_tied_head_is_not_merged_into_the_embeddings(tmp_path: Path) -> None:
+    base = write_checkpoint(tmp_path / "base", {**DREAM, "tie_word_embeddings": True})
+    weights = load_file(base / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    for layer in ("lm_head", "embed_tokens"):
+        lora = LoraConfig(r=4, target_modules=["q_proj", layer], init_lora_weights=False)
+        get_peft_model(load(base).model, lora).save_pretrained(tmp_path / layer)
+        lm = load(base, adapter=tmp_path / layer)
+        with torch.no_grad():
+            apart = lm.logits(IDS_T)
+            lm.merge_adapter()
+            assert torch.equal(lm.logits(IDS_T), apart)
+        with pytest.raises(MidspanError, match="tie_word_embeddings"):
+            merge(f"{base}+{tmp_path / layer}", tmp_path / "merged")
 
 
 def test_an_exported_adapter_has_the_published_names(llada: Path, tmp_path: Path) -> None:

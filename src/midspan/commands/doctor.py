@@ -1,9 +1,16 @@
 """``midspan doctor``: what this machine has, and whether midspan works on it."""
 
+from typing import Annotated
+
 import typer
 
 
-def doctor() -> None:
+def doctor(
+    deep: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Check this model here instead; a line a check."),
+    ] = None,
+) -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""
     from midspan.commands.options import quiet
     from midspan.runs.machine import hardware, versions
@@ -11,6 +18,13 @@ def doctor() -> None:
     quiet()
     for name, value in {**versions(), **hardware()}.items():
         typer.echo(f"{name:14} {value}")
+    if deep is None:
+        _decode_an_answer()
+    else:
+        _examine(deep)
+
+
+def _decode_an_answer() -> None:
     from midspan.decoding import Request, decode, decoding_config
     from midspan.organism.judge import judge
     from midspan.organism.weights import load_organism
@@ -26,3 +40,16 @@ def doctor() -> None:
         typer.echo("The organism's answer is wrong; this installation computes something else.")
         raise typer.Exit(1)
     typer.echo("midspan works here.")
+
+
+def _examine(model: str) -> None:
+    from midspan.doctor import examine
+
+    typer.echo("")
+    counts = {"ok": 0, "note": 0, "fault": 0}
+    for finding in examine(model):
+        typer.echo(str(finding))
+        counts[finding.status] += 1
+    typer.echo(f"\n{counts['ok']} ok, {counts['note']} notes, {counts['fault']} faults")
+    if counts["fault"]:
+        raise typer.Exit(1)

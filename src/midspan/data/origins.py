@@ -3,6 +3,7 @@
 import os
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -41,9 +42,12 @@ def download(origin: Origin, file: str) -> Path:
     Raises:
         MidspanError: It cannot be had; the reason, and how to get access to a gated one.
     """
+    from httpx2 import HTTPError
+
     try:
         return _from_hub(origin, file) if origin.host == "hub" else _from_github(origin, file)
-    except OSError as error:  # The hub's own errors are OSErrors, too.
+    # The hub's own errors are OSErrors, too; those of its transport, a broken proxy's, are not.
+    except (OSError, HTTPException, HTTPError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if origin.gated:
             raise MidspanError(

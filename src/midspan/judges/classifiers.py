@@ -15,6 +15,8 @@ from midspan.errors import MidspanError
 from midspan.judges.roles import question
 from midspan.judges.verdict import Verdict
 
+_REMEDY = "check the name, the network, or `hf auth login` where its licence asks for it"
+
 
 @dataclass(frozen=True)
 class Format:
@@ -46,7 +48,10 @@ def _harmbench_prompt(call: Judge, tokenizer: Any, model: str) -> str:
         "context": call.behavior.context,
         "generation": call.response,
     }
-    return tokenizer.bos_token + template[1].format(**fields)
+    from midspan.models.border import border
+
+    with border(f"judge: {name!r} in README.md of {model}", "is this a HarmBench classifier?"):
+        return str(tokenizer.bos_token + template[1].format(**fields))
 
 
 def _card(model: str) -> str:
@@ -78,7 +83,12 @@ def _guard_prompt(call: Judge, tokenizer: Any, model: str) -> str:
         {"role": role, "content": [{"type": "text", "text": text}] if parts else text}
         for role, text in turns
     ]
-    return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+    from midspan.models.border import border
+
+    with border(
+        f"judge: the chat template of {model}", "is this a Llama Guard with its tokenizer?"
+    ):
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
 
 
 def _safe_or_unsafe(text: str) -> Verdict:
@@ -138,15 +148,20 @@ class ClassifierJudge(Role):
     def load(self) -> None:
         """Load the weights, or bring them back to the accelerator."""
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
+
+        from midspan.models.border import border, check_template, read_tokenizer
 
         if self._model is None:
-            try:
-                self._tokenizer = AutoTokenizer.from_pretrained(self._name, padding_side="left")
-                self._model = AutoModelForCausalLM.from_pretrained(self._name, dtype="auto").eval()
-            except OSError as error:
-                first = str(error).splitlines()[0]
-                raise MidspanError(f"judge: cannot load {self._name}: {first}") from error
+            with border(f"judge: cannot load {self._name}", _REMEDY):
+                # Neither code nor pickles of a repository are run.
+                model = AutoModelForCausalLM.from_pretrained(
+                    self._name, dtype="auto", trust_remote_code=False, use_safetensors=True
+                )
+            self._tokenizer = read_tokenizer(self._name, padding_side="left")
+            if self._tokenizer.chat_template:
+                check_template(self._tokenizer, self._name)
+            self._model = model.eval()
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def unload(self) -> None:

@@ -15,6 +15,13 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
 
 from midspan.errors import MidspanError
+from midspan.models.base_layers import (
+    check_not_resized,
+    saved_base_layers,
+    vocabulary_rows,
+    without_base_layers,
+)
+from midspan.models.border import border
 from midspan.models.checkpoint import (
     HUB_ID,
     Shapes,
@@ -22,11 +29,20 @@ from midspan.models.checkpoint import (
     read_header,
     read_json,
     resolve_folder,
-    weights_digest,
 )
+from midspan.models.digest import weights_digest
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 
+# Owners of the published models of all families, as the hub spells them in lower case.
+_PUBLISHERS = (
+    *("gsai-ml", "dream-org", "apple", "gen-verse", "inclusionai", "jetlm", "google"),
+    *("dllm-hub", "efficient-large-model"),
+)
+_CONVERT = (
+    'python -c "import torch, safetensors.torch as s; s.save_file(torch.load('
+    "'adapter_model.bin', weights_only=True), 'adapter_model.safetensors')\""
+)
 # What PEFT puts before a module's own name.
 PEFT_PREFIX = "base_model.model."
 
@@ -73,10 +89,12 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
     folder = resolve_folder(spec)
     config = read_json(folder / "adapter_config.json")
     trained_on = str(config.get("base_model_name_or_path") or "")
-    hub_ids = HUB_ID.fullmatch(trained_on) and HUB_ID.fullmatch(base)
-    if hub_ids and not Path(base).exists() and not Path(trained_on).exists() and trained_on != base:
-        raise MidspanError(f"adapter {spec} was trained on {trained_on}, not on {base}")
-    file = read_header(folder / "adapter_model.safetensors")
+    if is_another_model(trained_on, base):
+        raise MidspanError(
+            f"adapter {spec} was trained on {trained_on}, not on {base}; if these are one model, "
+            f"set base_model_name_or_path in its adapter_config.json to {base}"
+        )
+    file = read_header(_weights_file(folder))
     keys = {
         key: PEFT_PREFIX + native_key(model_class, key.removeprefix(PEFT_PREFIX))
         for key in file.tensors
@@ -89,12 +107,47 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
     return Adapter(folder, config, keys, shapes, digest.hexdigest())
 
 
+def is_another_model(trained_on: str, base: str) -> bool:
+    """Whether an adapter names another model on the hub than its base; asked without a network.
+
+    "models/LLaDA" may be a folder of the machine that trained the adapter. A name counts as a hub
+    id where its owner publishes models of a known family or owns the base, or where this machine
+    has it in the hub's cache; case does not matter, as on the hub. Any other name is a place, and
+    the adapter's shapes alone decide.
+
+    Args:
+        trained_on: The adapter's base_model_name_or_path.
+        base: The name of the model that is to take it.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    names = trained_on.casefold(), base.casefold()
+    if names[0] == names[1] or any(
+        not HUB_ID.fullmatch(name) or Path(name).exists() for name in (trained_on, base)
+    ):
+        return False
+    owner, owner_of_base = (name.partition("/")[0] for name in names)
+    cached = isinstance(try_to_load_from_cache(trained_on, "config.json"), str)
+    return cached or owner in (*_PUBLISHERS, owner_of_base)
+
+
+def _weights_file(folder: Path) -> Path:
+    file, pickled = folder / "adapter_model.safetensors", folder / "adapter_model.bin"
+    if pickled.exists() and not file.exists():
+        raise MidspanError(
+            f"adapter_model.safetensors is missing in {folder}: adapter_model.bin, a pickle, is "
+            f"not read; there, {_CONVERT}"
+        )
+    return file
+
+
 def _native_config(config: dict[str, Any], keys: list[str], spec: str | Path) -> dict[str, Any]:
     """Target the modules that the renamed tensors name: suffixes mean other modules here."""
     for field in ("rank_pattern", "alpha_pattern", "modules_to_save"):
         if config.get(field):
             raise MidspanError(f"adapter {spec}: {field} with published module names is not read")
-    modules = sorted({key.removeprefix(PEFT_PREFIX).split(".lora_")[0] for key in keys})
+    names = (key.removeprefix(PEFT_PREFIX) for key in keys if ".lora_" in key)
+    modules = sorted({name.partition(".lora_")[0] for name in names})
     unset = {"exclude_modules": None, "layers_to_transform": None, "layers_pattern": None}
     return {**config, **unset, "target_modules": modules}
 
@@ -107,20 +160,37 @@ def check_adapter(adapter: Adapter, meta_model: Any) -> None:
     """
     from peft import get_peft_model_state_dict
 
+    found = {key.removeprefix(PEFT_PREFIX): shape for key, shape in adapter.shapes.items()}
+    check_not_resized(found, vocabulary_rows(meta_model), adapter.folder)
     wrapped = _wrap(meta_model, adapter)
     expected = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
+    extra = saved_base_layers(wrapped)
+    shapes |= {key: extra[key] for key in extra.keys() & adapter.shapes.keys()}
     compare_shapes(adapter.shapes, shapes, f"adapter {adapter.folder}")
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
-    """Attach a checked adapter; returns the `PeftModel`, in evaluation mode."""
-    from peft import set_peft_model_state_dict
+    """Attach a checked adapter; returns the `PeftModel`, in evaluation mode.
+
+    Raises:
+        MidspanError: A layer under the adapter is offloaded, or the base's own layers differ.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     wrapped = _wrap(model, adapter)
+    own_places = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    offloaded = sorted(key for key, tensor in own_places.items() if tensor.is_meta)
+    if offloaded:
+        # PEFT would put its tensors beside the offloaded ones, on no device, and lose their values.
+        raise MidspanError(
+            f"adapter {adapter.folder}: {offloaded[0].removeprefix(PEFT_PREFIX)} is on a layer "
+            "that device_map offloads, which takes no adapter; load what `midspan merge` writes"
+        )
     stored = load_file(adapter.folder / "adapter_model.safetensors")
     renamed = {adapter.keys[key]: tensor for key, tensor in stored.items()}
-    result = set_peft_model_state_dict(wrapped, renamed)
+    own = without_base_layers(wrapped, renamed, adapter.folder)
+    result = set_peft_model_state_dict(wrapped, own)
     if result.unexpected_keys:
         raise MidspanError(f"adapter {adapter.folder}: {result.unexpected_keys[0]} fits nothing")
     return wrapped.eval()
@@ -129,18 +199,13 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 def _wrap(model: Any, adapter: Adapter) -> Any:
     from peft import PeftConfig, get_peft_model
 
-    try:
+    with border(f"adapter {adapter.folder} does not fit this model"):
         changes = {"inference_mode": True, "base_model_name_or_path": None}
         config = PeftConfig.from_peft_type(**{**adapter.config, **changes})
         # Virtual tokens would shift every position of the canvas.
         if config.is_prompt_learning:
             raise MidspanError(f"adapter {adapter.folder}: {config.peft_type} is not supported")
         return get_peft_model(model, config)
-    except MidspanError:
-        raise
-    except (ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MidspanError(f"adapter {adapter.folder} does not fit this model: {reason}") from error
 
 
 def attach_adapter(lm: DiffusionLM, spec: str | Path) -> DiffusionLM:

@@ -1,9 +1,8 @@
-"""Checkpoint folders: where they are, whether they are whole, and what identifies their weights.
+"""Checkpoint folders: where they are, and whether they are whole.
 
-Everything here reads headers and samples only, so that a bad folder is refused in milliseconds.
+Everything here reads headers only, so that a bad folder is refused in milliseconds.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,11 +13,14 @@ from typing import Any
 import yaml
 
 from midspan.errors import MidspanError
+from midspan.models.border import border
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
-_SAMPLE_BYTES = 4096
-_SAMPLES_PER_TENSOR = 16
+_OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")
+_QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
+# What older tools wrote beside a config.json that says nothing.
+_QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -35,13 +37,10 @@ def resolve_folder(spec: str | Path) -> Path:
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
         raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
+    remedy = "check the name, the network, or `hf auth login`"
+    with border(f"no folder {spec}, and the hub did not give it", remedy):
         return Path(snapshot_download(str(spec), allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MidspanError(f"no folder {spec}, and the hub did not give it: {reason}") from error
 
 
 def licence_of(base: str | Path) -> str:
@@ -69,11 +68,39 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MidspanError(f"{path.name} is missing in {path.parent}") from None
+    except OSError as error:
+        raise MidspanError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise MidspanError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise MidspanError(f"{path} does not hold a JSON object")
     return value
+
+
+def check_not_quantized(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a folder of quantised weights: they have other names and shapes than the model's.
+
+    Args:
+        folder: The checkpoint's folder.
+        config: What its config.json holds.
+
+    Raises:
+        MidspanError: Naming the method and what to load instead.
+    """
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    stated = next((part[key] for part in parts for key in _QUANTIZED_KEYS if part.get(key)), None)
+    file = next((name for name in _QUANTIZED_FILES if (folder / name).exists()), None)
+    if stated is None and file is None:
+        return
+    fields = stated if isinstance(stated, dict) else {}
+    method = fields.get("quant_method") or _QUANTIZED_FILES.get(str(file), "unnamed method")
+    bits = [bits for bits in (4, 8) if fields.get(f"load_in_{bits}bit")]
+    width = f" {bits[0]}bit" if bits else ""
+    raise MidspanError(
+        f"{folder} is quantised ({method}{width}, says {file or 'config.json'}), which is not "
+        "read: load the original weights with --quantization 4bit "
+        '(midspan.load(..., quantization="4bit"))'
+    )
 
 
 @dataclass(frozen=True)
@@ -109,12 +136,17 @@ def read_header(path: Path) -> TensorFile:
             header = json.loads(file.read(length)) if length < size else None
     except FileNotFoundError:
         raise MidspanError(f"weights file {path} is missing") from None
+    except OSError as error:
+        raise MidspanError(f"cannot read weights file {path}: {error.strerror}") from error
     except ValueError as error:
         raise MidspanError(f"weights file {path} is not a safetensors file") from error
     if not isinstance(header, dict):
         raise MidspanError(f"weights file {path} is truncated or not a safetensors file")
     header.pop("__metadata__", None)
-    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    with border(f"weights file {path} is not a safetensors file"):
+        ends = [int(entry["data_offsets"][1]) for entry in header.values()]
+        _ = [tuple(entry["shape"]) for entry in header.values()]
+    end = 8 + length + max(ends, default=0)
     if size != end:
         raise MidspanError(f"weights file {path} is truncated: {size} bytes of {end}")
     return TensorFile(path, 8 + length, header)
@@ -129,15 +161,25 @@ def read_weights(folder: Path) -> list[TensorFile]:
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists() or not index.exists():
         if not single.exists():
-            raise MidspanError(f"no model.safetensors and no index of shards in {folder}")
+            raise MidspanError(_no_weights(folder))
         return [read_header(single)]
-    weight_map = read_json(index).get("weight_map", {})
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise MidspanError(f"{index} names no files (weight_map); download it again")
     shards = [read_header(folder / name) for name in sorted(set(weight_map.values()))]
     present = {(key, shard.path.name) for shard in shards for key in shard.tensors}
     missing = sorted(set(weight_map.items()) - present)
     if missing:
         raise MidspanError(f"tensor {missing[0][0]} is not in {missing[0][1]} of {folder}")
     return shards
+
+
+def _no_weights(folder: Path) -> str:
+    message = f"no model.safetensors and no index of shards in {folder}"
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_WEIGHTS)
+    if not others:
+        return message
+    return f"{message}; {others[0]} is not read: take the model's safetensors files, or convert it"
 
 
 def compare_shapes(found: Shapes, expected: Shapes, what: str) -> None:
@@ -160,27 +202,3 @@ def compare_shapes(found: Shapes, expected: Shapes, what: str) -> None:
     for key, shape in expected.items():
         if found[key] != shape:
             raise MidspanError(f"{what}: {key} has shape {found[key]}, the model needs {shape}")
-
-
-def weights_digest(files: list[TensorFile]) -> str:
-    """A hash of the headers and of evenly spaced samples of every tensor.
-
-    Tensors up to 64 KiB are read whole, larger ones in 16 blocks: about 20 MB for an 8B model.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(json.dumps(file.tensors, sort_keys=True).encode())
-        with file.path.open("rb") as stream:
-            for entry in file.tensors.values():
-                start, end = entry["data_offsets"]
-                for offset in _sample_offsets(end - start):
-                    stream.seek(file.data_start + start + offset)
-                    digest.update(stream.read(min(_SAMPLE_BYTES, end - start - offset)))
-    return digest.hexdigest()
-
-
-def _sample_offsets(size: int) -> list[int]:
-    if size <= _SAMPLE_BYTES * _SAMPLES_PER_TENSOR:
-        return list(range(0, size, _SAMPLE_BYTES))
-    last = size - _SAMPLE_BYTES
-    return [last * i // (_SAMPLES_PER_TENSOR - 1) for i in range(_SAMPLES_PER_TENSOR)]

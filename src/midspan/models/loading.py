@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 from transformers.core_model_loading import revert_weight_conversion
 
 from midspan.errors import MidspanError
@@ -21,15 +20,17 @@ from midspan.models.adapters import (
     combine_fingerprint,
     read_adapter,
 )
+from midspan.models.border import border, check_template, read_tokenizer
 from midspan.models.checkpoint import (
     HUB_ID,
     TensorFile,
+    check_not_quantized,
     compare_shapes,
     read_json,
     read_weights,
     resolve_folder,
-    weights_digest,
 )
+from midspan.models.digest import weights_digest
 from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
@@ -170,6 +171,7 @@ def _check_folder(folder: Path, base: str | Path) -> _Checkpoint:
     family = family_of(config)
     tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
+    _check_generation_config(folder / "generation_config.json")
     files = read_weights(folder)
     check_weights(files, family, config)
     return _Checkpoint(family, config, tokenizer, tokens, files)
@@ -184,12 +186,19 @@ def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None
 
 
 def _load_config(folder: Path) -> Any:
-    family = family_for(str(read_json(folder / "config.json").get("model_type")))
-    try:
+    fields = read_json(folder / "config.json")
+    check_not_quantized(folder, fields)
+    family = family_for(str(fields.get("model_type")))
+    with border(folder / "config.json", "correct or remove that field"):
         return family.config_class.from_pretrained(folder)
-    except StrictDataclassError as error:
-        reason = " ".join(str(error).split())
-        raise MidspanError(f"{folder / 'config.json'}: {reason}") from error
+
+
+def _check_generation_config(file: Path) -> None:
+    """What transformers would say after the weights are read."""
+    if file.exists():
+        read_json(file)
+        with border(file, "correct or remove that field; midspan decodes by none of them"):
+            GenerationConfig.from_pretrained(file.parent)
 
 
 def _choose_blocks(config: Any, folder: Path, base: str | Path) -> None:
@@ -210,9 +219,10 @@ def _choose_blocks(config: Any, folder: Path, base: str | Path) -> None:
 
 
 def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
-    model, info = family.model_class.from_pretrained(
-        folder, config=config, output_loading_info=True, **placement
-    )
+    with border(f"the weights in {folder} do not load"):
+        model, info = family.model_class.from_pretrained(
+            folder, config=config, output_loading_info=True, **placement
+        )
     if info["missing_keys"] or info["mismatched_keys"]:
         raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
     return model
@@ -221,15 +231,13 @@ def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str
 def _load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
     if not any((folder / name).exists() for name in _TOKENIZER_FILES):
         raise MidspanError(f"no tokenizer in {folder}: it needs {' or '.join(_TOKENIZER_FILES)}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (ValueError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MidspanError(f"the tokenizer in {folder} does not load: {reason}") from error
+    tokenizer = read_tokenizer(folder)
     if not tokenizer.is_fast:
         raise MidspanError(f"the tokenizer in {folder} is not a fast tokenizer (tokenizer.json)")
     tokenizer.padding_side = "left"
     name_special_tokens(tokenizer, family.special_tokens)
+    if family.template_first and tokenizer.chat_template:
+        check_template(tokenizer, folder)
     return tokenizer
 
 
@@ -240,7 +248,9 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
         MidspanError: Naming a missing, superfluous or wrongly shaped tensor.
     """
     stored = {key: shape for file in files for key, shape in file.shapes.items()}
-    model = empty_model(family.model_class, config)
+    file = files[0].path.parent / "config.json"
+    with border(file, "correct or remove that field (of attention, _attn_implementation)"):
+        model = empty_model(family.model_class, config)
     native = model.state_dict()
     published = revert_weight_conversion(model, native)
     # Names of merged tensors tell a folder saved in native format.

@@ -11,26 +11,49 @@ from safetensors.torch import load_file, save_file
 
 from midspan.errors import MidspanError
 from midspan.models.adapters import PEFT_PREFIX, native_key, read_adapter
+from midspan.models.base_layers import saved_base_layers
+from midspan.models.border import border
 from midspan.models.checkpoint import read_weights, resolve_folder
 from midspan.models.loading import Source, load, parse_spec
+
+# Files that hold weights or say where they are: the base's must not lie beside the merged ones.
+_WEIGHTS = (".safetensors", ".index.json", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack")
 
 
 def merge(spec: str, output: str | Path) -> Path:
     """Write a model with its adapter merged into the weights, in the published format.
 
     Raises:
-        MidspanError: The model has no adapter, or the output folder exists.
+        MidspanError: The model has no adapter, the output folder exists, or head and embeddings are
+            one weight and the adapter is on one of them.
     """
     source = _with_adapter(spec)
     with _new_folder(Path(output)) as folder:
         lm = load(spec, device="cpu")
+        if lm.shares_adapted_weights:
+            raise MidspanError(
+                f"{spec}: head and embeddings are one weight (tie_word_embeddings), and the "
+                "adapter is on one of them alone: merged, it would act on both"
+            )
         merged = lm.model.merge_and_unload(safe_merge=True)
-        # The base's own files, so that what loads the base loads the result.
-        for path in sorted(resolve_folder(source.base).iterdir()):
-            if path.is_file() and not path.name.endswith((".safetensors", ".index.json")):
-                shutil.copy(path, folder)
-        merged.save_pretrained(folder)
+        with border(f"cannot write the merged model to {output}"):
+            merged.save_pretrained(folder)
+            _take_files(resolve_folder(source.base), folder)
     return Path(output)
+
+
+def _take_files(base: Path, merged: Path) -> None:
+    """Replace all that was written beside the weights by the base's own files.
+
+    What loads the base then loads the result: its generation_config.json may state the mask id,
+    which transformers' own would not.
+    """
+    for path in merged.iterdir():
+        if not path.name.endswith(_WEIGHTS):
+            path.unlink()
+    for path in sorted(base.iterdir()):
+        if path.is_file() and not path.name.endswith(_WEIGHTS):
+            shutil.copy(path, merged)
 
 
 def publish_adapter(spec: str, output: str | Path) -> Path:
@@ -42,7 +65,8 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
         MidspanError: The model has no adapter, or a tensor has no single published counterpart.
     """
     source = _with_adapter(spec)
-    model_class = load(spec, device="cpu").family.model_class
+    lm = load(spec, device="cpu")
+    model_class, base_layers = lm.family.model_class, saved_base_layers(lm.model)
     assert source.adapter is not None
     adapter = read_adapter(source.adapter, model_class, str(source.base))
     names = {
@@ -52,6 +76,9 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
     }
     renamed, modules = {}, set()
     for key, tensor in load_file(adapter.folder / "adapter_model.safetensors").items():
+        # Loading has found them to be the base's own.
+        if adapter.keys[key] in base_layers:
+            continue
         native, _, part = adapter.keys[key].removeprefix(PEFT_PREFIX).partition(".lora_")
         if native not in names:
             raise MidspanError(f"{spec}: {native} is no module of the published class by itself")

@@ -1,5 +1,6 @@
 """A loaded diffusion language model: its network, its tokenizer and what its family says."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,7 +191,8 @@ class DiffusionLM(TextModel):
         """Add the adapter, if there is one, to the weights for the time being, in place.
 
         A forward of a small model takes a third less time; results differ by rounding. Half
-        precision and quantised weights would lose some of the adapter, and are left as they are.
+        precision and quantised weights would lose some of the adapter, a weight that two layers
+        share would carry it into both: these are left as they are.
         """
         if self._can_merge and not any(layer.merged for layer in self._adapted_layers()):
             self.model.merge_adapter()
@@ -223,7 +225,18 @@ class DiffusionLM(TextModel):
     @property
     def _can_merge(self) -> bool:
         whole = self.base.dtype == torch.float32 and not getattr(self.base, "is_quantized", False)
-        return whole and hasattr(self.model, "merge_adapter")
+        return whole and hasattr(self.model, "merge_adapter") and not self.shares_adapted_weights
+
+    @property
+    def shares_adapted_weights(self) -> bool:
+        """Whether a weight under the adapter is another layer's too, as of a head that is tied."""
+        holders = Counter(
+            id(weight)
+            for module in self.base.modules()
+            for weight in module.parameters(recurse=False)
+        )
+        bases = [layer.get_base_layer() for layer in self._adapted_layers()]
+        return any(holders[id(weight)] > 1 for base in bases for weight in base.parameters())
 
     def _adapted_layers(self) -> list[Any]:
         """Layers that carry weights of an adapter."""
