@@ -137,8 +137,9 @@ class ClassifierJudge(Role):
 
     def load(self) -> None:
         """Load the weights, or bring them back to the accelerator."""
-        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from midspan.models.placement import own_device
 
         if self._model is None:
             try:
@@ -147,7 +148,7 @@ class ClassifierJudge(Role):
             except OSError as error:
                 first = str(error).splitlines()[0]
                 raise MidspanError(f"judge: cannot load {self._name}: {first}") from error
-        self._model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(own_device())
 
     def unload(self) -> None:
         """Free the accelerator's memory."""
