@@ -39,6 +39,7 @@ from midspan.alignment.training_probes import ProbeCallback, Progress, probe_obj
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import write_atomic
 from midspan.models import DiffusionLM
+from midspan.models.placement import is_sharded
 
 # Prompts of each kind that a probe looks at.
 NUM_PROBED = 4
@@ -95,6 +96,11 @@ class AlignmentJob:
             if PartialState().is_main_process:
                 _save(policy, tensors, folder)
         return stopped
+
+
+def trains_on_cpu(lm: DiffusionLM) -> bool:
+    """Whether no GPU takes part; weights that FSDP has yet to shard wait on the CPU."""
+    return lm.device.type == "cpu" and not is_sharded()
 
 
 def first_micro_batch(config: AlignmentConfig) -> int:
@@ -235,7 +241,7 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
 def _arguments(
     folder: Path, config: AlignmentConfig, lm: DiffusionLM, track: str, micro: int
 ) -> TrainingArguments:
-    share = config.batch_size // int(os.environ.get("WORLD_SIZE", 1))
+    share, on_cpu = config.batch_size // int(os.environ.get("WORLD_SIZE", 1)), trains_on_cpu(lm)
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=config.num_steps,
@@ -256,8 +262,8 @@ def _arguments(
         save_total_limit=2,
         seed=config.seed,
         bf16=lm.model.dtype == torch.bfloat16,
-        use_cpu=lm.device.type == "cpu",
-        dataloader_pin_memory=lm.device.type == "cuda",
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         disable_tqdm=True,

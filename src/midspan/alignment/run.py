@@ -16,6 +16,7 @@ from midspan.alignment.job import (
     after_out_of_memory,
     check_tracker,
     first_micro_batch,
+    trains_on_cpu,
 )
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
@@ -75,7 +76,7 @@ def align(
     check_tracker(track)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
-    state = PartialState(cpu=lm.device.type == "cpu")
+    state = PartialState(cpu=trains_on_cpu(lm))
     with state.main_process_first():
         finished = _finished(folder, recipe, writes=state.is_main_process)
     if finished is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from midspan.errors import MidspanError, not_one_of
@@ -83,9 +82,8 @@ def placement(
 ) -> dict[str, Any]:
     """Keyword arguments of `from_pretrained`.
 
-    Under FSDP the weights rest on the CPU until training shards them: those of each machine's
-    first process where accelerate's `--fsdp_cpu_ram_efficient_loading` is on, as it is unless
-    turned off, and of every process otherwise.
+    Under FSDP the weights rest on the CPU until training shards them. Those that are stored as they
+    are computed with are mapped from their files there, so a machine's processes share one copy.
 
     Raises:
         MidspanError: Naming an argument that does not fit.
@@ -138,8 +136,6 @@ def _device(device: str | torch.device | None, form: WeightFormat) -> str:
                 f"quantization={form.quantization!r} cannot be sharded by FSDP: launch with "
                 "--multi_gpu, or leave quantization out"
             )
-        # transformers fills the first process's model alone where the processes know each other.
-        PartialState()
         return "cpu"
     return str(own_device())
 
