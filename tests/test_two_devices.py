@@ -53,29 +53,28 @@ def test_the_rig_refuses_what_cuda_refuses(cards):
     assert one[torch.tensor([0])].device == FIRST and two.to(FIRST).device == FIRST
 
 
-@pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize(
-    "fields",
+    ("shift", "fields"),
     [
-        {},
-        {"cache": "prefix"},
-        {"cache": "dual", "threshold": 0.3},
-        {"guidance": 0.5},
-        {"temperature": 0.7, "remasking": "random"},
-        {"sampler": "dream", "alg_temp": 0.5, "temperature": 0.3, "top_p": 0.9},
+        (False, {}),
+        (False, {"cache": "prefix"}),
+        (True, {"cache": "dual", "threshold": 0.3}),
+        (False, {"guidance": 0.5}),
+        (False, {"temperature": 0.7, "remasking": "random"}),
+        (True, {"sampler": "dream", "alg_temp": 0.5, "temperature": 0.3, "top_p": 0.9}),
     ],
     ids=str,
 )
 def test_decoding(cards, shift, fields):
-    blocks = {} if fields.get("sampler") == "dream" else {"block_length": 8}
-    config = decoding_config(**{"length": 16, "steps": 8, "early_stop": False} | blocks | fields)
+    blocks = {} if fields.get("sampler") == "dream" else {"block_length": 4}
+    config = decoding_config(**{"length": 8, "steps": 4, "early_stop": False} | blocks | fields)
     expected = generated(TinyLM(shift), config)
     assert generated(two_cards(TinyLM(shift)), config) == expected
 
 
 @pytest.mark.parametrize("cache", ["none", "prefix"])
 def test_block_diffusion(cards, cache):
-    config = decoding_config(sampler="block", length=16, block_length=4, steps=8, cache=cache)
+    config = decoding_config(sampler="block", length=8, block_length=4, steps=4, cache=cache)
     assert generated(two_cards(BlockLM()), config) == generated(BlockLM(), config)
 
 
@@ -152,4 +151,4 @@ def test_a_step_of_alignment(cards, organism_lm, objective):
     torch.testing.assert_close(found_S, loss_S, rtol=1e-4, atol=1e-5)
     assert found.keys() == expected.keys() and any(grad.any() for grad in found.values())
     for name, grad in found.items():
-        torch.testing.assert_close(grad, expected[name], rtol=1e-3, atol=1e-5)
+        assert (grad - expected[name]).norm() < 1e-3 * expected[name].norm(), name

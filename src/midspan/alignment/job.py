@@ -39,7 +39,7 @@ from midspan.alignment.training_probes import ProbeCallback, Progress, probe_obj
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import write_atomic
 from midspan.models import DiffusionLM
-from midspan.models.placement import is_sharded
+from midspan.models.placement import is_sharded, is_spread
 
 # Prompts of each kind that a probe looks at.
 NUM_PROBED = 4
@@ -96,6 +96,40 @@ class AlignmentJob:
             if PartialState().is_main_process:
                 _save(policy, tensors, folder)
         return stopped
+
+
+def check_dtype(name: str, dtype: torch.dtype | None) -> None:
+    """Check that a base of this number format trains.
+
+    Raises:
+        MidspanError: It is float16, in which small gradients are zero and large ones infinite.
+    """
+    if dtype == torch.float16:
+        raise MidspanError(
+            f"{name} is in float16, which overflows in training: load it with "
+            "dtype='bfloat16' (--dtype bfloat16)"
+        )
+
+
+def check_placement(lm: DiffusionLM) -> None:
+    """Check that training can run where the model is.
+
+    Raises:
+        MidspanError: Parts of it are off the GPUs, or each of several processes would spread it.
+    """
+    if not is_spread(lm.base):
+        return
+    places = set(map(str, lm.base.hf_device_map.values()))
+    if places & {"cpu", "disk"}:
+        raise MidspanError(
+            f"device_map put parts of {lm.name} on {', '.join(sorted(places & {'cpu', 'disk'}))}, "
+            "and they do not train there: quantization, or FSDP (docs/scaling.md)"
+        )
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise MidspanError(
+            f"device_map spread {lm.name} over {len(places)} devices, which trains in one process: "
+            "start no launcher, or leave device_map out"
+        )
 
 
 def trains_on_cpu(lm: DiffusionLM) -> bool:

@@ -14,6 +14,7 @@ from midspan.alignment.objectives import Objective, SampleLosses, TrainingSample
 from midspan.alignment.scores import ResponseStates
 from midspan.models import DiffusionLM
 from midspan.models.padding import left_padded
+from midspan.models.placement import is_spread
 
 
 class Policy(nn.Module):
@@ -26,6 +27,9 @@ class Policy(nn.Module):
         self.objective = objective
         # What accelerate shards by.
         self._no_split_modules = lm.base._no_split_modules
+        if is_spread(lm.base):
+            # Keeps transformers' trainer from moving everything onto one device.
+            self.hf_device_map = lm.base.hf_device_map
 
     @property
     def device(self) -> torch.device:
@@ -48,8 +52,9 @@ class Policy(nn.Module):
         """Hidden states of policy and reference at the response.
 
         The policy comes first: FSDP2 remembers of each weight's first use whether it is trained,
-        and PEFT freezes an adapter while it is off.
+        and PEFT freezes an adapter while it is off. All comes to the output layer's device.
         """
+        head_VD = self.lm.base.lm_head.weight
         policy_BLD = self._response(batch)
         reference_BLD = None
         if objective.uses_reference:
@@ -58,8 +63,8 @@ class Policy(nn.Module):
         return ResponseStates(
             policy_BLD,
             reference_BLD,
-            self.lm.base.lm_head.weight,
-            batch["masked"],
+            head_VD,
+            batch["masked"].to(head_VD.device),
             objective.kl_direction,
         )
 
@@ -68,7 +73,8 @@ class Policy(nn.Module):
         hidden_BTD = self.lm.hidden(batch["input_ids"], batch["attention_mask"])
         # With a logit shift, position i is predicted by the state at i - 1.
         last = hidden_BTD.shape[1] - int(self.lm.family.logit_shift)
-        return hidden_BTD[:, last - length : last]
+        response_BLD = hidden_BTD[:, last - length : last]
+        return response_BLD.to(self.lm.base.lm_head.weight.device)
 
 
 class Collator:

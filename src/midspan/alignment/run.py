@@ -14,6 +14,8 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.job import (
     AlignmentJob,
     after_out_of_memory,
+    check_dtype,
+    check_placement,
     check_tracker,
     first_micro_batch,
     trains_on_cpu,
@@ -59,7 +61,8 @@ def align(
 ) -> AlignmentResult:
     """Train an adapter; the same call continues where an interrupted one stopped.
 
-    The model is left as it was: the adapter lives in ``folder`` alone. A process that is alone
+    The model is left as it was: the adapter lives in ``folder`` alone. Only under FSDP2 it stays
+    sharded. A process that is alone
     answers a lack of memory by smaller micro-batches, with the same result up to rounding. Under
     ``accelerate launch`` every process makes the same call.
 
@@ -70,10 +73,13 @@ def align(
     Raises:
         MidspanError: Bad data (see ``draw_samples``), a model that has an adapter already, a
             folder that belongs to another recipe or cannot be written, a tracker that is not
-            installed, or training that diverged before its first checkpoint.
+            installed, a base in float16 or partly off its GPUs, or training that diverged before
+            its first checkpoint.
     """
     folder = Path(folder)
     check_tracker(track)
+    check_dtype(lm.name, lm.base.dtype)
+    check_placement(lm)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=trains_on_cpu(lm))

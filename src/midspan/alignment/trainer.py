@@ -81,7 +81,8 @@ class AlignmentTrainer(Trainer):
         loss = pieces * (losses.values_S * weight_S).sum()
         for name, values in losses.metrics.items():
             self._values[name] += values.detach().tolist()
-        return loss
+        # Where the trainer adds up losses; that of a spread model is on its last device.
+        return loss.to(self.args.device)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's metrics, means over the whole batch, to a step's own.

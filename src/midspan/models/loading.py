@@ -153,6 +153,16 @@ def check_spec(spec: str | Path, *, adapter: str | Path | None = None) -> Family
     return checkpoint.family
 
 
+def stored_dtype(spec: str | Path) -> torch.dtype | None:
+    """The number format that a checkpoint's config.json states, before any weight is read.
+
+    Raises:
+        MidspanError: There is no such checkpoint.
+    """
+    dtype = _load_config(resolve_folder(parse_spec(spec).base)).get_text_config().dtype
+    return dtype if isinstance(dtype, torch.dtype) else None
+
+
 class _Checkpoint(NamedTuple):
     """A folder that was found whole, read but for its weights."""
 

@@ -14,6 +14,7 @@ from midspan.models.family import Family
 
 Quantization = Literal["4bit", "8bit"]
 
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 # accelerate's placements over all GPUs that a process sees.
 _SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 # What transformers computes attention with, and the package that it takes.
@@ -77,6 +78,11 @@ def is_sharded() -> bool:
     return parse_flag_from_env("ACCELERATE_USE_FSDP") and own_device().type != "cpu"
 
 
+def is_spread(model: Any) -> bool:
+    """Whether accelerate placed a model's parts on several devices, or off them."""
+    return len(set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))) > 1
+
+
 def placement(
     device: str | torch.device | None, device_map: str | dict[str, Any] | None, form: WeightFormat
 ) -> dict[str, Any]:
@@ -90,7 +96,8 @@ def placement(
     """
     if device is not None and device_map is not None:
         raise MidspanError("give device or device_map, not both")
-    arguments: dict[str, Any] = {"dtype": form.dtype, "device_map": device_map}
+    dtype = _number_format(form.dtype)
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": device_map}
     if device_map is None:
         arguments["device_map"] = {"": _device(device, form)}
     elif device_map in _SPREADS and int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
@@ -101,7 +108,7 @@ def placement(
     if form.attn_implementation is not None:
         arguments["attn_implementation"] = form.attn_implementation
     if form.quantization is not None:
-        arguments["quantization_config"] = _quantized(form)
+        arguments["quantization_config"] = _quantized(form.quantization, dtype)
     return arguments
 
 
@@ -140,15 +147,23 @@ def _device(device: str | torch.device | None, form: WeightFormat) -> str:
     return str(own_device())
 
 
-def _quantized(form: WeightFormat) -> Any:
-    if form.quantization not in ("4bit", "8bit"):
-        raise MidspanError(f"quantization must be '4bit' or '8bit', not {form.quantization!r}")
+def _number_format(dtype: str | torch.dtype) -> str | torch.dtype:
+    if isinstance(dtype, torch.dtype) or dtype == "auto":
+        return dtype
+    if dtype not in _DTYPES:
+        raise not_one_of("dtype", dtype, ("auto", *_DTYPES))
+    return _DTYPES[dtype]
+
+
+def _quantized(quantization: str, dtype: str | torch.dtype) -> Any:
+    if quantization not in ("4bit", "8bit"):
+        raise MidspanError(f"quantization must be '4bit' or '8bit', not {quantization!r}")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MidspanError("quantization needs bitsandbytes: pip install midspan[quantization]")
     from transformers import BitsAndBytesConfig
 
-    four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
-    if isinstance(form.dtype, torch.dtype):
-        four["bnb_4bit_compute_dtype"] = form.dtype
-    chosen = four if form.quantization == "4bit" else {"load_in_8bit": True}
+    four: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    if isinstance(dtype, torch.dtype):
+        four["bnb_4bit_compute_dtype"] = dtype
+    chosen = four if quantization == "4bit" else {"load_in_8bit": True}
     return BitsAndBytesConfig(**chosen)
