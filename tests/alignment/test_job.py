@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from midspan.alignment import align, mosa_stable
-from midspan.alignment.job import AlignmentJob
+from midspan.alignment.job import AlignmentJob, OneDevice
 from midspan.alignment.trainer import AlignmentTrainer
 from midspan.commands import app
 from midspan.errors import MidspanError
@@ -89,3 +89,11 @@ def test_the_trainer_leaves_a_spread_model_where_it_is(
     (trainer,) = made
     spread = device_map is not None and len(device_map) > 1
     assert (trainer.is_model_parallel, trainer.place_model_on_device) == (spread, not spread)
+
+
+def test_a_process_that_sees_two_gpus_trains_on_one(tmp_path):
+    """transformers would take both by DataParallel, with twice the batch."""
+    arguments = OneDevice(output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True)
+    assert arguments.n_gpu == 0
+    arguments._n_gpu = 2
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)

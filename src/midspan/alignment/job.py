@@ -272,11 +272,20 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
     write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
 
 
+class OneDevice(TrainingArguments):
+    """Arguments of a process that trains in itself alone, however many GPUs it sees."""
+
+    @property
+    def n_gpu(self) -> int:
+        """At most 1: above, the trainer copies the model to all and multiplies the batch."""
+        return min(1, super().n_gpu)
+
+
 def _arguments(
     folder: Path, config: AlignmentConfig, lm: DiffusionLM, track: str, micro: int
 ) -> TrainingArguments:
     share, on_cpu = config.batch_size // int(os.environ.get("WORLD_SIZE", 1)), trains_on_cpu(lm)
-    return TrainingArguments(
+    return OneDevice(
         output_dir=str(folder),
         max_steps=config.num_steps,
         per_device_train_batch_size=micro,

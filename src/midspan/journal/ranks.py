@@ -57,8 +57,8 @@ def check_unsharded() -> None:
 
     if is_sharded():
         raise MidspanError(
-            "FSDP shards what midspan align trains, and nothing else runs on shards: launch with "
-            "--multi_gpu, not --use_fsdp"
+            "FSDP shards what midspan align trains, and nothing else runs on shards: accelerate "
+            "launch --multi_gpu, not --use_fsdp"
         )
 
 

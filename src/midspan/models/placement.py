@@ -67,7 +67,7 @@ def own_device() -> torch.device:
     if index >= count:
         raise MidspanError(
             f"LOCAL_RANK={index}, but this machine shows {count} GPU(s): start at most as many "
-            "processes a machine (--num_processes counts those of all machines)"
+            "processes on it (accelerate's --num_processes counts those of all machines)"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
@@ -140,7 +140,7 @@ def _device(device: str | torch.device | None, form: WeightFormat) -> str:
     if device is None and is_sharded():
         if form.quantization is not None:
             raise MidspanError(
-                f"quantization={form.quantization!r} cannot be sharded by FSDP: launch with "
+                f"quantization={form.quantization!r} cannot be sharded by FSDP: accelerate launch "
                 "--multi_gpu, or leave quantization out"
             )
         return "cpu"
