@@ -8,6 +8,7 @@ from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.scheduler import AttackJob, run_attacks
+from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
@@ -137,3 +138,10 @@ def test_canvases_are_resized_in_whole_blocks(wanted, length, steps):
     decoding_config(**config.model_dump())
     whole = resized(decoding_config(length=16, steps=8), wanted)
     assert (whole.length, whole.steps) == (wanted, -(-wanted // 2))
+
+
+def test_a_spread_model_is_not_moved(organism_lm):
+    organism_lm.model.hf_device_map = {"model": 0, "lm_head": 1}
+    role = LocalRole(organism_lm, decoding_config(organism_lm), device="cpu")
+    with pytest.raises(MidspanError, match="device: .* is spread by device_map"):
+        role.load()
