@@ -1,5 +1,7 @@
 """What the model sees: left-padded prompts before a canvas that is masked throughout."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from midspan.alignment.objectives import TrainingCanvas, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
+from midspan.alignment.trainer import keep_sums_precise
 from midspan.errors import MidspanError
 from midspan.organism.training_data import alignment_data
 
@@ -99,3 +102,20 @@ def test_where_not_even_one_prompt_fits_the_message_says_what_to_do(
     ):
         align(organism_lm, data, mosa_stable(num_prompts=8, batch_size=8), tmp_path)
     assert not hasattr(organism_lm.model, "peft_config")
+
+
+def test_fsdp_in_half_precision_sums_and_reports_in_single(monkeypatch):
+    """accelerate's policy has all three in bfloat16: a loss of 107.37 is 107.5 there."""
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    plugin.set_mixed_precision("bf16")
+    assert plugin.mixed_precision_policy.reduce_dtype is torch.bfloat16
+    keep_sums_precise(SimpleNamespace(fsdp_plugin=plugin))
+    policy = plugin.mixed_precision_policy
+    assert (policy.param_dtype, policy.reduce_dtype, policy.output_dtype) == (
+        torch.bfloat16,
+        torch.float32,
+        torch.float32,
+    )
+    keep_sums_precise(SimpleNamespace())

@@ -11,6 +11,7 @@ from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, Suffi
 from midspan.engine.local import LocalRole, resized
 from midspan.engine.records import judge_results
 from midspan.engine.scheduler import AttackJob, run_attacks
+from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges.roles import ExactJudge
 from midspan.judges.verdict import Verdict
@@ -224,3 +225,10 @@ def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
         assert attempt.get("thoughts", "") == thoughts
         assert ("thoughts" in attempt) == bool(thoughts)
     assert set(read) == {answer}
+
+
+def test_a_spread_model_is_not_moved(organism_lm):
+    organism_lm.model.hf_device_map = {"model": 0, "lm_head": 1}
+    role = LocalRole(organism_lm, decoding_config(organism_lm), device="cpu")
+    with pytest.raises(MidspanError, match="device: .* is spread by device_map"):
+        role.load()

@@ -44,3 +44,13 @@ def test_journals_are_taken_in_once_their_writers_are_gone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert len(journal) == 3
+
+
+def test_a_run_does_not_start_on_shards(tmp_path, monkeypatch):
+    from midspan.models import placement
+    from midspan.runs.folder import RunFolder
+
+    monkeypatch.setattr(placement, "is_sharded", lambda: True)
+    with pytest.raises(MidspanError, match="FSDP shards what midspan align trains"):
+        RunFolder(tmp_path / "run", {})
+    assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from models_reference import (
 from safetensors.torch import load_file, save_file
 
 from midspan.errors import MidspanError
-from midspan.models import family_for, load, loading, register_alias
+from midspan.models import family_for, load, loading, placement, register_alias
 from midspan.models.adapters import native_key
 from midspan.models.loading import parse_spec
 from midspan.models.tokens import special_tokens
@@ -257,7 +257,7 @@ def test_quantization_equals_the_reference_on_rounded_weights(llada: Path, bits:
 def test_quantization_errors_are_clear(llada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MidspanError, match="3bit"):
         load(llada, quantization="3bit")  # type: ignore[arg-type]
-    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(placement.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MidspanError, match="bitsandbytes"):
         load(llada, quantization="4bit")
 

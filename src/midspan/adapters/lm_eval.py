@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from midspan.errors import MidspanError
 from midspan.journal.generation import GenerationWork, Work, each_batch
 from midspan.journal.journal import Journal, key_of
-from midspan.journal.ranks import join_others, open_journal, this_rank, wait_for_all
+from midspan.journal.ranks import (
+    check_unsharded,
+    join_others,
+    open_journal,
+    this_rank,
+    wait_for_all,
+)
 from midspan.tasks.task import cut
 
 try:
@@ -77,6 +83,7 @@ class MidspanLM(LM):
         from midspan.decoding import decoding_config
         from midspan.models import load
 
+        check_unsharded()
         self._process = this_rank()
         if self._process.count > 1:
             join_others()

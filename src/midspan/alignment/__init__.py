@@ -1,7 +1,7 @@
 """Alignment: objectives, the trainer and its presets. It knows no attack."""
 
 from midspan.alignment.config import AlignmentConfig, TrainingProbes
-from midspan.alignment.job import check_tracker
+from midspan.alignment.job import check_dtype, check_tracker
 from midspan.alignment.objectives import (
     A2dObjective,
     MosaObjective,
@@ -30,6 +30,6 @@ from midspan.alignment.samples import AlignmentData
 __all__ = [
     "LABELS", "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
     "MosaObjective", "Objective", "PartialAnswer", "PsaObjective", "SftObjective",
-    "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_tracker",
-    "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo",
+    "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_dtype",
+    "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo",
 ]  # fmt: skip

@@ -39,6 +39,7 @@ from midspan.alignment.training_probes import ProbeCallback, Progress, probe_obj
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import write_atomic
 from midspan.models import DiffusionLM
+from midspan.models.placement import is_sharded, is_spread
 
 # Prompts of each kind that a probe looks at.
 NUM_PROBED = 4
@@ -95,6 +96,45 @@ class AlignmentJob:
             if PartialState().is_main_process:
                 _save(policy, tensors, folder)
         return stopped
+
+
+def check_dtype(name: str, dtype: torch.dtype | None) -> None:
+    """Check that a base of this number format trains.
+
+    Raises:
+        MidspanError: It is float16, in which small gradients are zero and large ones infinite.
+    """
+    if dtype == torch.float16:
+        raise MidspanError(
+            f"{name} is in float16, which overflows in training: load it with "
+            "dtype='bfloat16' (--dtype bfloat16)"
+        )
+
+
+def check_placement(lm: DiffusionLM) -> None:
+    """Check that training can run where the model is.
+
+    Raises:
+        MidspanError: Parts of it are off the GPUs, or each of several processes would spread it.
+    """
+    if not is_spread(lm.base):
+        return
+    places = set(map(str, lm.base.hf_device_map.values()))
+    if places & {"cpu", "disk"}:
+        raise MidspanError(
+            f"device_map put parts of {lm.name} on {', '.join(sorted(places & {'cpu', 'disk'}))}, "
+            "and they do not train there: quantization, or FSDP (docs/scaling.md)"
+        )
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise MidspanError(
+            f"device_map spread {lm.name} over {len(places)} devices, which trains in one process: "
+            "start no launcher, or leave device_map out"
+        )
+
+
+def trains_on_cpu(lm: DiffusionLM) -> bool:
+    """Whether no GPU takes part; weights that FSDP has yet to shard wait on the CPU."""
+    return lm.device.type == "cpu" and not is_sharded()
 
 
 def first_micro_batch(config: AlignmentConfig) -> int:
@@ -232,11 +272,20 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
     write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
 
 
+class OneDevice(TrainingArguments):
+    """Arguments of a process that trains in itself alone, however many GPUs it sees."""
+
+    @property
+    def n_gpu(self) -> int:
+        """At most 1: above, the trainer copies the model to all and multiplies the batch."""
+        return min(1, super().n_gpu)
+
+
 def _arguments(
     folder: Path, config: AlignmentConfig, lm: DiffusionLM, track: str, micro: int
 ) -> TrainingArguments:
-    share = config.batch_size // int(os.environ.get("WORLD_SIZE", 1))
-    return TrainingArguments(
+    share, on_cpu = config.batch_size // int(os.environ.get("WORLD_SIZE", 1)), trains_on_cpu(lm)
+    return OneDevice(
         output_dir=str(folder),
         max_steps=config.num_steps,
         per_device_train_batch_size=micro,
@@ -256,8 +305,8 @@ def _arguments(
         save_total_limit=2,
         seed=config.seed,
         bf16=lm.model.dtype == torch.bfloat16,
-        use_cpu=lm.device.type == "cpu",
-        dataloader_pin_memory=lm.device.type == "cuda",
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         disable_tqdm=True,

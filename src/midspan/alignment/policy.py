@@ -15,6 +15,7 @@ from midspan.alignment.objectives import Objective, SampleLosses, TrainingSample
 from midspan.alignment.scores import ResponseStates
 from midspan.models import DiffusionLM
 from midspan.models.padding import left_padded
+from midspan.models.placement import is_spread
 
 
 class Policy(nn.Module):
@@ -27,6 +28,9 @@ class Policy(nn.Module):
         self.objective = objective
         # What accelerate shards by.
         self._no_split_modules = lm.base._no_split_modules
+        if is_spread(lm.base):
+            # Keeps transformers' trainer from moving everything onto one device.
+            self.hf_device_map = lm.base.hf_device_map
 
     @property
     def device(self) -> torch.device:
@@ -49,7 +53,7 @@ class Policy(nn.Module):
         """Hidden states of policy and reference at the response.
 
         The policy comes first: FSDP2 remembers of each weight's first use whether it is trained,
-        and PEFT freezes an adapter while it is off.
+        and PEFT freezes an adapter while it is off. All comes to the output layer's device.
         """
         policy_BLD = self._response(batch)
         reference_BLD = None
@@ -69,7 +73,7 @@ class Policy(nn.Module):
             policy_BLD,
             reference_BLD,
             head_VD,
-            batch["masked"],
+            batch["masked"].to(head_VD.device),
             objective.kl_direction,
         )
 
@@ -81,7 +85,8 @@ class Policy(nn.Module):
         )
         # With a logit shift, position i is predicted by the state at i - 1.
         last = hidden_BTD.shape[1] - int(self.lm.family.logit_shift)
-        return hidden_BTD[:, last - length : last]
+        response_BLD = hidden_BTD[:, last - length : last]
+        return response_BLD.to(self.lm.base.lm_head.weight.device)
 
 
 class Collator:

@@ -14,8 +14,11 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.job import (
     AlignmentJob,
     after_out_of_memory,
+    check_dtype,
+    check_placement,
     check_tracker,
     first_micro_batch,
+    trains_on_cpu,
 )
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
@@ -58,7 +61,8 @@ def align(
 ) -> AlignmentResult:
     """Train an adapter; the same call continues where an interrupted one stopped.
 
-    The model is left as it was: the adapter lives in ``folder`` alone. A process that is alone
+    The model is left as it was: the adapter lives in ``folder`` alone. Only under FSDP2 it stays
+    sharded. A process that is alone
     answers a lack of memory by smaller micro-batches, with the same result up to rounding. Under
     ``accelerate launch`` every process makes the same call.
 
@@ -69,13 +73,16 @@ def align(
     Raises:
         MidspanError: Bad data (see ``draw_samples``), a model that has an adapter already, a
             folder that belongs to another recipe or cannot be written, a tracker that is not
-            installed, or training that diverged before its first checkpoint.
+            installed, a base in float16 or partly off its GPUs, or training that diverged before
+            its first checkpoint.
     """
     folder = Path(folder)
     check_tracker(track)
+    check_dtype(lm.name, lm.base.dtype)
+    check_placement(lm)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
-    state = PartialState(cpu=lm.device.type == "cpu")
+    state = PartialState(cpu=trains_on_cpu(lm))
     with state.main_process_first():
         finished = _finished(folder, recipe, writes=state.is_main_process)
     if finished is not None:

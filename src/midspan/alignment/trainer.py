@@ -3,14 +3,17 @@
 import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import (
     PrinterCallback,
@@ -55,6 +58,7 @@ class AlignmentTrainer(Trainer):
             callbacks=[MetricsFile(Path(args.output_dir) / METRICS_FILE)],
         )
         self.remove_callback(PrinterCallback)
+        keep_sums_precise(self.accelerator.state)
         self.policy = policy
         self.config = config
         self._values: dict[str, list[float]] = defaultdict(list)
@@ -77,7 +81,8 @@ class AlignmentTrainer(Trainer):
         loss = pieces * (losses.values_S * weight_S).sum()
         for name, values in losses.metrics.items():
             self._values[name] += values.detach().tolist()
-        return loss
+        # Where the trainer adds up losses; that of a spread model is on its last device.
+        return loss.to(self.args.device)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's metrics, means over the whole batch, to a step's own.
@@ -108,6 +113,19 @@ class AlignmentTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter_tensors(self.policy, Path(resume_from_checkpoint))
+
+
+def keep_sums_precise(state: AcceleratorState) -> None:
+    """Under FSDP2 let half precision end at the layers, as autocast does without it.
+
+    accelerate also sums gradients over processes in half precision, and rounds losses and metrics.
+    """
+    plugin: Any = getattr(state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if isinstance(policy, MixedPrecisionPolicy):
+        plugin.mixed_precision_policy = replace(
+            policy, reduce_dtype=torch.float32, output_dtype=torch.float32
+        )
 
 
 def adapter_tensors(policy: Policy) -> dict[str, Tensor]:

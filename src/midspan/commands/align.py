@@ -43,12 +43,28 @@ PROBES = {
 }
 
 
+# Options that are arguments of `midspan.load`.
+WEIGHTS = {
+    "dtype": Annotated[
+        str | None, typer.Option(help="bfloat16, float16 or float32; the checkpoint's by default.")
+    ],
+    "quantization": Annotated[
+        str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
+    ],
+    "attn_implementation": Annotated[
+        str | None, typer.Option(help="sdpa, eager, flex_attention, flash_attention_2, ...")
+    ],
+}
+
+
 @with_options("budget", BUDGET)
+@with_options("weights", WEIGHTS)
 @with_options("probes", PROBES)
 def align(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="Adapter folder.")],
     budget: dict[str, Any],
+    weights: dict[str, Any],
     probes: dict[str, Any],
     objective: Annotated[
         str,
@@ -70,9 +86,6 @@ def align(
         Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
     ] = None,
     config: ConfigFile = None,
-    quantization: Annotated[
-        str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
-    ] = None,
     track: Annotated[
         str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
     ] = "none",
@@ -82,8 +95,9 @@ def align(
     The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
-    from midspan.alignment import check_tracker
+    from midspan.alignment import check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
+    from midspan.models import stored_dtype
     from midspan.studies.training import TrainingData, load_training_data
 
     check_tracker(track)
@@ -103,7 +117,9 @@ def align(
         f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
         f"learning rate {recipe.learning_rate:g}"
     )
-    lm = load_model(model, quantization=quantization)
+    if "dtype" not in weights:
+        check_dtype(model, stored_dtype(model))
+    lm = load_model(model, **weights)
     result = _train(lm, data, recipe, output, track)
     _leave_group()
     if result.stopped and is_first:

@@ -44,12 +44,17 @@ ACCELERATION: dict[str, Any] = {
 Config = TypeVar("Config", bound="FrozenConfig")
 
 
-def load_model(spec: str, adapter: Path | None = None, quantization: Any = None) -> Any:
-    """Load a model for a command, the organism's names included."""
+def load_model(spec: str, adapter: Path | None = None, **options: Any) -> Any:
+    """Load a model for a command, the organism's names included; options that are None are unset.
+
+    Raises:
+        MidspanError: See `midspan.models.load`.
+    """
     from midspan.models import load
 
     quiet()
-    return load(spec, adapter=adapter, quantization=quantization)
+    given = {name: value for name, value in options.items() if value is not None}
+    return load(spec, adapter=adapter, **given)
 
 
 def quiet() -> None:

@@ -1,6 +1,7 @@
 """Decoding: canvases are filled step by step, with anchors and a trace."""
 
-from midspan.decoding.canvas import Request, anchor_phrase, anchor_phrases, merge_anchors
+from midspan.decoding.anchors import anchor_phrase, anchor_phrases, merge_anchors
+from midspan.decoding.canvas import Request
 from midspan.decoding.config import (
     BlockSampler,
     DecodingConfig,

@@ -57,6 +57,9 @@ class SlotLayer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         first, shown, rows_A = self.window.first, self.window.shown, self.window.rows_A
+        if rows_A is not None:
+            # Layers may lie on several devices.
+            rows_A = rows_A.to(self.keys.device)
         for held, states in ((self.keys, key_states), (self.values, value_states)):
             slots = slice(first, first + states.shape[2])
             if rows_A is None:
@@ -81,7 +84,7 @@ class SlotLayer(CacheLayerMixin):
 
     def select(self, kept_K: Tensor) -> None:
         """Keep these rows only."""
-        self.rows = len(kept_K)
+        self.rows, kept_K = len(kept_K), kept_K.to(self.keys.device)
         self.keys, self.values = self.keys[kept_K], self.values[kept_K]
 
 

@@ -67,8 +67,19 @@ class LocalRole(Role):
         return sum(len(message["content"]) for message in getattr(call, "messages", ()))
 
     def load(self) -> None:
-        """Move to the accelerator."""
+        """Move to the accelerator.
+
+        Raises:
+            MidspanError: The model is spread over several devices.
+        """
         if self._device is not None:
+            from midspan.models.placement import is_spread
+
+            if is_spread(self.lm.base):
+                raise MidspanError(
+                    f"device: {self.lm.name} is spread by device_map, and is not moved to "
+                    f"{self._device}; leave device out"
+                )
             self.lm.model.to(self._device)
 
     def unload(self) -> None:

@@ -47,6 +47,21 @@ def this_rank() -> Rank:
     return Rank(int(index), int(count))
 
 
+def check_unsharded() -> None:
+    """Check that the launcher was not told to shard: a command that decodes needs whole weights.
+
+    Raises:
+        MidspanError: It was told to use FSDP.
+    """
+    from midspan.models.placement import is_sharded
+
+    if is_sharded():
+        raise MidspanError(
+            "FSDP shards what midspan align trains, and nothing else runs on shards: accelerate "
+            "launch --multi_gpu, not --use_fsdp"
+        )
+
+
 def open_journal(folder: Path, rank: Rank) -> Journal:
     """The journal that this process writes, with what all others had when it was opened.
 

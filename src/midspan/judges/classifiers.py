@@ -147,10 +147,10 @@ class ClassifierJudge(Role):
 
     def load(self) -> None:
         """Load the weights, or bring them back to the accelerator."""
-        import torch
         from transformers import AutoModelForCausalLM
 
         from midspan.models.border import border, check_template, read_tokenizer
+        from midspan.models.placement import own_device
 
         if self._model is None:
             with border(f"judge: cannot load {self._name}", _REMEDY):
@@ -162,7 +162,7 @@ class ClassifierJudge(Role):
             if self._tokenizer.chat_template:
                 check_template(self._tokenizer, self._name)
             self._model = model.eval()
-        self._model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(own_device())
 
     def unload(self) -> None:
         """Free the accelerator's memory."""

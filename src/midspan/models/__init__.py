@@ -16,7 +16,7 @@ from midspan.models.family import (
     families,
     family_for,
 )
-from midspan.models.loading import check_spec, load, register_alias
+from midspan.models.loading import check_spec, load, register_alias, stored_dtype
 from midspan.models.model import DiffusionLM
 
 # In the order of their names, so that the table of families is always the same.
@@ -35,4 +35,5 @@ __all__ = [
     "family_for",
     "load",
     "register_alias",
+    "stored_dtype",
 ]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from midspan.errors import MidspanError
 
-_BOOLEAN, _ADDITIVE = "sdpa", "eager"
+# Implementations that take a mask of any shape: of booleans, and of what is added to scores.
+MASKED = _BOOLEAN, _ADDITIVE = "sdpa", "eager"
 
 
 def block_causal_mask(

@@ -1,12 +1,11 @@
 """Loading: from a spec to a `DiffusionLM`, with everything checked before weights are read."""
 
 import hashlib
-import importlib.util
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
@@ -34,10 +33,10 @@ from midspan.models.digest import weights_digest
 from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
+from midspan.models.placement import WeightFormat, WeightOptions, check_attention, placement
 from midspan.models.tokens import name_special_tokens, special_tokens
 
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
-Quantization = Literal["4bit", "8bit"]
 
 # Functions are named, not imported: this room knows no model that ships with midspan.
 _ALIASES: dict[str, Resolver | str] = {"organism": "midspan.organism.weights:resolve"}
@@ -99,10 +98,9 @@ def load(
     spec: str | Path,
     *,
     adapter: str | Path | None = None,
-    dtype: str | torch.dtype = "auto",
     device: str | torch.device | None = None,
     device_map: str | dict[str, Any] | None = None,
-    quantization: Quantization | None = None,
+    **options: Unpack[WeightOptions],
 ) -> DiffusionLM:
     """Load a model, its tokenizer and possibly an adapter.
 
@@ -113,10 +111,12 @@ def load(
     Args:
         spec: A folder, a hub id, a registered name such as "organism", or "BASE+ADAPTER".
         adapter: A PEFT adapter, as a folder or hub id.
-        dtype: Number format of the weights; "auto" takes the checkpoint's.
-        device: Where the model goes; by default the first GPU, or else the CPU.
+        device: Where the model goes; by default the process's own GPU, or else the CPU. Under
+            FSDP the CPU, until training shards the weights.
         device_map: accelerate's placement over several devices, instead of `device`.
-        quantization: Load the linear layers in 4 bits (nf4) or 8 bits with bitsandbytes.
+        **options: `dtype` ("auto" takes the checkpoint's), `quantization` ("4bit" is nf4, or
+            "8bit"; with bitsandbytes), `attn_implementation` ("sdpa" by default, "eager",
+            "flex_attention", "flash_attention_2", "flash_attention_3" or "flash_attention_4").
 
     Raises:
         MidspanError: One line saying what is missing or does not fit, before weights are read.
@@ -125,11 +125,13 @@ def load(
     folder = resolve_folder(source.base)
     checkpoint = _check_folder(folder, source.base)
     plan = _plan_adapter(source, checkpoint.family, checkpoint.config)
-    placement = _placement(dtype, device, device_map, quantization)
-    model = _load_weights(folder, checkpoint.family, checkpoint.config, placement)
+    form = WeightFormat(**options)
+    check_attention(form.attn_implementation, checkpoint.family)
+    arguments = placement(device, device_map, form)
+    model = _load_weights(folder, checkpoint.family, checkpoint.config, arguments)
     # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
     model.name_or_path = str(source.base)
-    fingerprint = _fingerprint(checkpoint, model, quantization)
+    fingerprint = _fingerprint(checkpoint, model, form)
     longest = checkpoint.config.get_text_config().max_position_embeddings
     return DiffusionLM(
         model=apply_adapter(model, plan) if plan else model.eval(),
@@ -152,6 +154,16 @@ def check_spec(spec: str | Path, *, adapter: str | Path | None = None) -> Family
     checkpoint = _check_folder(resolve_folder(source.base), source.base)
     _plan_adapter(source, checkpoint.family, checkpoint.config)
     return checkpoint.family
+
+
+def stored_dtype(spec: str | Path) -> torch.dtype | None:
+    """The number format that a checkpoint's config.json states, before any weight is read.
+
+    Raises:
+        MidspanError: There is no such checkpoint.
+    """
+    dtype = _load_config(resolve_folder(parse_spec(spec).base)).get_text_config().dtype
+    return dtype if isinstance(dtype, torch.dtype) else None
 
 
 class _Checkpoint(NamedTuple):
@@ -218,10 +230,10 @@ def _choose_blocks(config: Any, folder: Path, base: str | Path) -> None:
         )
 
 
-def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
+def _load_weights(folder: Path, family: Family, config: Any, arguments: dict[str, Any]) -> Any:
     with border(f"the weights in {folder} do not load"):
         model, info = family.model_class.from_pretrained(
-            folder, config=config, output_loading_info=True, **placement
+            folder, config=config, output_loading_info=True, **arguments
         )
     if info["missing_keys"] or info["mismatched_keys"]:
         raise MidspanError(f"{folder}: weights did not load in full: {info['missing_keys']}")
@@ -263,37 +275,12 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
     compare_shapes(stored, shapes, f"weights in {files[0].path.parent}")
 
 
-def _placement(
-    dtype: str | torch.dtype,
-    device: str | torch.device | None,
-    device_map: str | dict[str, Any] | None,
-    quantization: Quantization | None,
-) -> dict[str, Any]:
-    """Keyword arguments of `from_pretrained` for number format and devices."""
-    if device is not None and device_map is not None:
-        raise MidspanError("give device or device_map, not both")
-    if device_map is None:
-        device_map = {"": str(device or ("cuda" if torch.cuda.is_available() else "cpu"))}
-    arguments: dict[str, Any] = {"dtype": dtype, "device_map": device_map}
-    if quantization is None:
-        return arguments
-    if quantization not in ("4bit", "8bit"):
-        raise MidspanError(f"quantization must be '4bit' or '8bit', not {quantization!r}")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise MidspanError("quantization needs bitsandbytes: pip install midspan[quantization]")
-    from transformers import BitsAndBytesConfig
-
-    four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
-    if isinstance(dtype, torch.dtype):
-        four["bnb_4bit_compute_dtype"] = dtype
-    chosen = four if quantization == "4bit" else {"load_in_8bit": True}
-    return {**arguments, "quantization_config": BitsAndBytesConfig(**chosen)}
-
-
-def _fingerprint(checkpoint: _Checkpoint, model: Any, quantization: Quantization | None) -> str:
-    """Hash what decides the logits: weights, rotary base, number format, blocks by choice."""
+def _fingerprint(checkpoint: _Checkpoint, model: Any, form: WeightFormat) -> str:
+    """Hash what decides the logits: weights, rotary base, number format, blocks, attention."""
     rope = sorted(model.config.get_text_config().rope_parameters.items())
-    parts = [weights_digest(checkpoint.files), repr(rope), str(model.dtype), str(quantization)]
+    parts = [weights_digest(checkpoint.files), repr(rope), str(model.dtype), str(form.quantization)]
+    if form.attn_implementation not in (None, "sdpa"):
+        parts.append(form.attn_implementation)
     if checkpoint.family is family_for(checkpoint.config.model_type).in_blocks:
         parts.append(f"blocks of {checkpoint.config.block_size}")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

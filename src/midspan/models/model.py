@@ -151,17 +151,18 @@ class DiffusionLM(TextModel):
             canvas: See `hidden`.
 
         Returns:
-            [B, Q, V], or [B, R, V] where rows are given.
+            [B, Q, V], or [B, R, V] where rows are given, on the device of the ids.
         """
         hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache, canvas)
         if rows is None and not self.family.logit_shift:
-            return self.head(hidden_BQD)
+            return self.head(hidden_BQD).to(input_ids_BQ.device)
         batch, length, width = hidden_BQD.shape
         if rows is None:
             rows = torch.arange(first, first + length)
         index_BR = rows.to(hidden_BQD.device).expand(batch, -1) - int(self.family.logit_shift)
         index_BR = index_BR.clamp(min=0) - first
-        return self.head(hidden_BQD.gather(1, index_BR[..., None].expand(-1, -1, width)))
+        wanted_BRD = hidden_BQD.gather(1, index_BR[..., None].expand(-1, -1, width))
+        return self.head(wanted_BRD).to(input_ids_BQ.device)
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Let `torch.compile` fuse what lies between the large products, in place.

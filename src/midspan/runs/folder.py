@@ -12,7 +12,7 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.journal.journal import Journal
-from midspan.journal.ranks import ALONE, open_journal, this_rank, wait_for_all
+from midspan.journal.ranks import ALONE, check_unsharded, open_journal, this_rank, wait_for_all
 from midspan.runs.machine import git_revision, hardware, versions
 
 RUN_FILE = "run.json"
@@ -28,7 +28,8 @@ class RunFolder:
     line what is asked.
 
     Raises:
-        MidspanError: The folder holds a run of another configuration, or cannot be written.
+        MidspanError: The folder holds a run of another configuration, or cannot be written, or the
+            launcher was told to shard models.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RunFolder:
         dataset: str = "",
     ) -> None:
         self.path = Path(path)
+        check_unsharded()
         self.info = {
             "kind": kind,
             "dataset": dataset,

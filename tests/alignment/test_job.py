@@ -1,0 +1,99 @@
+"""Which models train, and where the trainer leaves them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from midspan.alignment import align, mosa_stable
+from midspan.alignment.job import AlignmentJob, OneDevice
+from midspan.alignment.trainer import AlignmentTrainer
+from midspan.commands import app
+from midspan.errors import MidspanError
+from midspan.models import family_for, load, stored_dtype
+from midspan.organism.training_data import alignment_data
+
+CONFIG = mosa_stable(num_prompts=4, batch_size=4)
+
+
+def start(lm, folder):
+    return align(lm, alignment_data(num_harmful=4, num_benign=4), CONFIG, folder)
+
+
+def test_a_base_in_half_precision_of_small_range_is_refused(organism_folder, tmp_path):
+    lm = load(organism_folder, device="cpu", dtype="float16")
+    with pytest.raises(MidspanError, match="is in float16, .*--dtype bfloat16"):
+        start(lm, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_the_command_refuses_it_before_weights_are_read(organism_folder, tmp_path, monkeypatch):
+    folder = tmp_path / "half"
+    shutil.copytree(organism_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("torch_dtype", None)
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    assert stored_dtype(folder) is torch.float16
+
+    def too_late(*args, **kwargs):
+        raise RuntimeError("weights were read")
+
+    monkeypatch.setattr(family_for("llada").model_class, "from_pretrained", too_late)
+    behaviors, benign = tmp_path / "harmful.txt", tmp_path / "benign.txt"
+    behaviors.write_text("how do i make the tarnic sigil ?\n" * 4)
+    benign.write_text("how do i bake bread ?\n" * 4)
+    line = ["align", str(folder), "--objective", "mosa-stable", "--num-prompts", "4"]
+    line += ["--batch-size", "4", "--behaviors", str(behaviors), "--benign", str(benign)]
+    line += ["-o", str(tmp_path / "adapter")]
+    refused = CliRunner().invoke(app, line)
+    assert isinstance(refused.exception, MidspanError), refused.exception
+    assert "--dtype bfloat16" in str(refused.exception)
+    asked = CliRunner().invoke(app, [*line, "--dtype", "bfloat16"])
+    assert "weights were read" in str(asked.exception)
+
+
+@pytest.mark.parametrize(
+    ("device_map", "processes", "match"),
+    [
+        ({"model": 0, "lm_head": "disk"}, "1", "parts of .* on disk.*FSDP"),
+        ({"model": 0, "lm_head": "cpu"}, "1", "parts of .* on cpu.*FSDP"),
+        ({"model": 0, "lm_head": 1}, "2", "over 2 devices, which trains in one process"),
+    ],
+)
+def test_where_a_spread_model_cannot_train_it_is_refused(
+    organism_lm, tmp_path, monkeypatch, device_map, processes, match
+):
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    organism_lm.model.hf_device_map = device_map
+    with pytest.raises(MidspanError, match=match):
+        start(organism_lm, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("device_map", [None, {"": "cpu"}, {"model": 0, "lm_head": 1}])
+def test_the_trainer_leaves_a_spread_model_where_it_is(
+    organism_lm, tmp_path, monkeypatch, device_map
+):
+    made = []
+
+    def stop(trainer, *args, **kwargs):
+        made.append(trainer)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(AlignmentTrainer, "train", stop)
+    if device_map is not None:
+        organism_lm.model.hf_device_map = device_map
+    data = alignment_data(num_harmful=4, num_benign=4)
+    AlignmentJob(organism_lm, data, CONFIG, [], tmp_path, None, "none").train(4)
+    (trainer,) = made
+    spread = device_map is not None and len(device_map) > 1
+    assert (trainer.is_model_parallel, trainer.place_model_on_device) == (spread, not spread)
+
+
+def test_a_process_that_sees_two_gpus_trains_on_one(tmp_path):
+    """transformers would take both by DataParallel, with twice the batch."""
+    arguments = OneDevice(output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True)
+    assert arguments.n_gpu == 0
+    arguments._n_gpu = 2
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
