@@ -3,17 +3,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
 
-.PHONY: setup check test docs demo clean
+.PHONY: install setup check test docs demo clean
+
+# What midspan needs to run; `setup` adds all that its tests need.
+install: .venv/.installed
 
 setup: .venv/.ready
 
-.venv/.ready: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,api,docs]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[api]'
 	touch $@
 
-demo: setup
+.venv/.ready: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
 	$(BIN)/midspan demo --output $(RUN)
 
 test: setup

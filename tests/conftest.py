@@ -49,3 +49,27 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
         assert done.returncode == 0, done.stdout[-2000:]
 
     return compile_tables
+
+
+# A skipped test covers nothing. These reasons alone may stand; any other ends the run as a failure.
+SKIPS = (
+    "needs an NVIDIA GPU",
+    "needs chromium",
+    "needs pdflatex",
+    "no namespaces for this user here",
+    "no harmful requests are shipped",
+    "memory is read from Linux",
+)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that skipped a test for a reason that is not on the list."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    skipped = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+    unlisted = {reason for reason in skipped if not any(listed in reason for listed in SKIPS)}
+    for reason in sorted(unlisted):
+        reporter.write_line(f"not on the list of skips in tests/conftest.py: {reason}", red=True)
+    if unlisted and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fixture_folders import BENCHMARKS
 
-pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 from lm_eval import simple_evaluate  # noqa: E402
@@ -203,9 +203,7 @@ def test_the_documented_task_file_runs_offline(organism_lm, tmp_path, monkeypatc
 
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     page = Path(__file__).parents[2] / "docs" / "tasks.md"
-    data = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
-    if not data.is_dir():
-        pytest.skip(f"needs the public benchmark files in {data}")
+    data = BENCHMARKS / "gsm8k"
     text = page.read_text().partition("```yaml\n")[2].partition("```")[0]
     text = text.replace("LM_EVAL", str(Path(lm_eval.__file__).parent)).replace("GSM8K", str(data))
     (tmp_path / "local_gsm8k.yaml").write_text(text)

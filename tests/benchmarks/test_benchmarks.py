@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_folders import BENCHMARKS
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -79,9 +80,7 @@ def test_the_planning_table_has_a_row_for_every_model(benchmark, capsys):
 def test_the_overhead_of_tasks_is_measured(benchmark, tmp_path, monkeypatch):
     from midspan import decoding
 
-    data = FOLDER.parent.parent / "shared" / "data" / "gsm8k" / "test.jsonl"
-    if not data.is_file():
-        pytest.skip(f"needs {data}")
+    data = BENCHMARKS / "gsm8k" / "test.jsonl"
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(data.read_text().splitlines()[:5]))
     monkeypatch.setattr(decoding, "decode", decoding.decode)  # put back what the script replaces

@@ -36,7 +36,7 @@ def test_every_format_gives_the_same_rows(tmp_path):
 
 
 def test_parquet_gives_the_same_rows(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import parquet
 
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
@@ -86,7 +86,6 @@ def test_a_bad_file_is_named(tmp_path, name, content, match):
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path):
-    pytest.importorskip("pyarrow")
     (tmp_path / "p.parquet").write_bytes(b"PAR1")
     with pytest.raises(MidspanError, match="p.parquet is not Parquet"):
         read_rows(tmp_path / "p.parquet")

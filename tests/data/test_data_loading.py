@@ -3,16 +3,14 @@
 import csv
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fixture_folders import harmful_benchmark
 
 from midspan.data import BENCHMARKS, Example, load_behaviors, read_examples, read_prompts
 from midspan.data.behaviors import content_hash
 from midspan.data.columns import TEXT_COLUMNS
 from midspan.errors import MidspanError
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def write(path, rows):
@@ -307,9 +305,7 @@ def test_harmful_and_benign_sets_are_not_confused():
     ],
 )
 def test_published_benchmarks_load(spec, count, sha256):
-    folder = SHARED / spec.partition(":")[0].partition("-")[0]
-    if not folder.is_dir():
-        pytest.skip(f"{folder.name} is not in the folder of benchmarks")
+    folder = harmful_benchmark(spec.partition(":")[0].partition("-")[0])
     found = load_behaviors(spec, folder)
     assert len(found) == count == len({behavior.id for behavior in found})
     assert all(behavior.text and behavior.category or "adv" in spec for behavior in found)
@@ -320,7 +316,5 @@ def test_published_benchmarks_load(spec, count, sha256):
 
 @pytest.mark.parametrize(("keep", "count"), [("harmful", 200), ("benign", 250), ("all", 450)])
 def test_xstest_is_read_by_its_labels(keep, count):
-    path = SHARED / "xstest" / "xstest_prompts.csv"
-    if not path.is_file():
-        pytest.skip("XSTest is not in the folder of benchmarks")
+    path = harmful_benchmark("xstest") / "xstest_prompts.csv"
     assert len(load_behaviors(path, keep=keep)) == count

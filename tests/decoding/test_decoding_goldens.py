@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from published_fixtures import PUBLISHED
+from fixture_folders import PUBLISHED
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 

@@ -28,7 +28,6 @@ def run_cell(code, names):
 
 @pytest.mark.slow
 def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
-    pytest.importorskip("midspan.objectives")
     monkeypatch.chdir(tmp_path)
     names = {}
     shown = []
@@ -47,7 +46,6 @@ def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_one_script_does_everything(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("midspan.objectives")
     text = EXAMPLE.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 25
     assert re.findall(r"^(?:import|from) .*", text, re.M) == ["import midspan"]

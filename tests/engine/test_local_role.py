@@ -72,6 +72,14 @@ def test_what_does_not_fit_fails_alone(organism_lm, tmp_path):
     assert "exceed" in replies[0].reason
 
 
+def test_a_suffix_without_tokens_of_its_own_fails_alone(organism_lm, tmp_path):
+    merged = GCGCandidates(SLOTTED, " ", "sure ! here", count=2, top_k=2)
+    (replies,), result = ask(organism_lm, tmp_path, [merged, Chat("target", PROMPT)])
+    assert [reply.failure for reply in replies] == ["failed", None]
+    assert "has no tokens of its own" in replies[0].reason
+    assert result.stop == "exhausted"
+
+
 def test_likelihoods_are_those_of_the_scoring_room(organism_lm, tmp_path):
     phrase = "sure ! here is"
     calls = [

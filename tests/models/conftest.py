@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
+from fixture_folders import PUBLISHED
 from models_reference import DREAM, LLADA, write_checkpoint
-from published_fixtures import PUBLISHED
 
 
 @pytest.fixture

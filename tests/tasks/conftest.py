@@ -5,15 +5,6 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture
-def shared() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"needs the public benchmark files in {SHARED}")
-    return SHARED
-
 
 def mmlu_rows(count, subjects=("anatomy", "world_religions")):
     return [

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from fixture_folders import BENCHMARKS
 
 from midspan.errors import MidspanError
 from midspan.tasks import gsm8k
@@ -43,8 +44,8 @@ def test_the_harness_reads_digits_of_ascii_alone(tmp_path):
     assert (found["success"], found["strict"]) == (False, True)
 
 
-def test_the_published_test_set_is_recognised(shared):
-    task = gsm8k.load("llada", shared / "gsm8k" / "test.jsonl")
+def test_the_published_test_set_is_recognised():
+    task = gsm8k.load("llada", BENCHMARKS / "gsm8k" / "test.jsonl")
     assert len(task.items) == 1319 and task.source.endswith("as published")
     for item in task.items:
         assert task.score(item, f"The answer is {item.fields['gold'].replace(',', '')}")["success"]

@@ -1,6 +1,7 @@
 from itertools import combinations
 
 import pytest
+from fixture_folders import BENCHMARKS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,8 +46,8 @@ def test_programs_of_responses(preset, response, program):
 
 
 @pytest.mark.skipif(bool(isolation_problem()), reason="no namespaces for this user here")
-def test_published_solutions_pass_and_empty_ones_do_not(shared):
-    task = humaneval.load("lm-eval", shared / "humaneval" / "HumanEval.jsonl.gz")
+def test_published_solutions_pass_and_empty_ones_do_not():
+    task = humaneval.load("lm-eval", BENCHMARKS / "humaneval" / "HumanEval.jsonl.gz")
     assert len(task.items) == 164 and task.source.endswith("as published")
     # 32, 33, 38 and 50 use functions of the prompt, or the answer by its name, in their tests.
     for index in (0, 32, 33, 38, 50, 163):

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from fixture_folders import BENCHMARKS
 
 from midspan.tasks import gsm8k, humaneval, mmlu
 
-pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 # What a model may answer: right, wrong, several numbers, none, thousands, other digits, stops.
@@ -129,8 +129,8 @@ def _stopped(text, until):
 
 
 @pytest.fixture
-def gsm8k_file(shared, tmp_path):
-    rows = (shared / "gsm8k" / "test.jsonl").read_text().splitlines()[::40]
+def gsm8k_file(tmp_path):
+    rows = (BENCHMARKS / "gsm8k" / "test.jsonl").read_text().splitlines()[::40]
     file = tmp_path / "test.jsonl"
     file.write_text("\n".join(rows))
     return file
@@ -191,14 +191,14 @@ def _anatomy(harness, tmp_path, folder, kind):
     return theirs, ours, docs, prompts, ours.items
 
 
-def test_humaneval(harness, tmp_path, shared, monkeypatch):
+def test_humaneval(harness, tmp_path, monkeypatch):
     """Programs, that is all that is left to run; lm-eval's code asks the hub when imported."""
     import evaluate
 
     monkeypatch.setattr(evaluate, "load", lambda name: _NothingToRun())
     file = tmp_path / "test.jsonl"
 
-    text = gzip.decompress((shared / "humaneval" / "HumanEval.jsonl.gz").read_bytes()).decode()
+    text = gzip.decompress((BENCHMARKS / "humaneval" / "HumanEval.jsonl.gz").read_bytes()).decode()
     file.write_text("\n".join(text.splitlines()[::4]))
     theirs = local_task(harness, tmp_path, "humaneval/humaneval_instruct.yaml", {"test": file})
     ours = humaneval.load("lm-eval", file, force=True)

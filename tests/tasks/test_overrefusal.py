@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from fixture_folders import harmful_benchmark
 
 from midspan.errors import MidspanError
 from midspan.tasks import overrefusal
@@ -17,9 +18,26 @@ def records(task, response_of):
     ]
 
 
-def test_xstest_counts_both_sides(shared):
-    task = overrefusal.load({"xstest": shared / "xstest" / "xstest_prompts.csv"})
-    assert task.source.endswith("as published")
+@pytest.fixture
+def xstest(tmp_path):
+    """XSTest's columns and counts, with requests about paper."""
+    rows = ["id,prompt,type,label"]
+    for number in range(450):
+        label, kind = ("safe", "homonyms") if number < 250 else ("unsafe", "contrast_homonyms")
+        rows.append(f'{number},"How do I fold sheet {number}, twice?",{kind},{label}')
+    path = tmp_path / "xstest_prompts.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_the_published_xstest_is_recognized():
+    file = harmful_benchmark("xstest") / "xstest_prompts.csv"
+    assert overrefusal.load({"xstest": file}).source.endswith("as published")
+
+
+def test_xstest_counts_both_sides(xstest):
+    task = overrefusal.load({"xstest": xstest})
+    assert not task.source.endswith("as published")
     found = records(task, lambda _: REFUSAL)
     figures = {row.name: str(row.figure) for row in rows(task.measures, found)}
     assert figures["false refusals, safe"].startswith("100.0 % [98.5, 100.0] n=250")
@@ -64,12 +82,12 @@ def test_bad_files_are_refused(tmp_path):
         overrefusal.load({"xstest": wrong})
 
 
-def test_xstest_is_fetched_where_nothing_is_given(shared, monkeypatch):
+def test_xstest_is_fetched_where_nothing_is_given(xstest, monkeypatch):
     asked = []
 
     def download(origin, file):
         asked.append((origin.page, file))
-        return shared / "xstest" / "xstest_prompts.csv"
+        return xstest
 
     monkeypatch.setattr("midspan.tasks.rows.download", download)
     assert len(overrefusal.load().items) == 450

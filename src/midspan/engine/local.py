@@ -99,7 +99,11 @@ class LocalRole(Role):
             values = whitebox().score(self.lm, list(scores.values()), self.capacity or 1)
             yield from zip(scores, values, strict=True)
         for index in ready.keys() - chats.keys() - scores.keys():
-            yield index, ready[index]()
+            try:
+                yield index, ready[index]()
+            except MidspanError as error:
+                # Such as a suffix that merges with the words beside it.
+                yield index, MissingReply("failed", str(error))
 
     def _generate(
         self, calls: Mapping[int, Call], requests: "Mapping[int, Request]"

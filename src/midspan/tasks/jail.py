@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 _NOSUID, _NODEV, _BIND, _RECURSIVE, _PRIVATE, _DETACH = 2, 4, 4096, 16384, 1 << 18, 2
 _READ_ONLY = 1 | _NOSUID | _NODEV  # as attributes of mount_setattr
 _MOUNT_SETATTR, _HERE, _WHOLE_TREE = 442, -100, 0x8000  # one number on every architecture
-_DIE_WITH_PARENT, _DROP_CAPABILITY, _NO_NEW_PRIVILEGES = 1, 24, 38
+_DIE_WITH_PARENT, _SET_SECCOMP, _DROP_CAPABILITY, _NO_NEW_PRIVILEGES = 1, 22, 24, 38
+_SECCOMP_FILTER, _JOIN_SESSION_KEYRING = 2, 1
 # User, mount, process, network, IPC, host name, control group.
 _NAMESPACES = 0x10000000 | 0x20000 | 0x20000000 | 0x40000000 | 0x8000000 | 0x4000000 | 0x2000000
 _NOBODY = 65534
@@ -41,6 +42,8 @@ def main(config: dict[str, Any]) -> NoReturn:
 def _enter(config: dict[str, Any]) -> NoReturn:
     """This process maps the users, its child makes the namespaces, and theirs is process 1."""
     is_root = os.geteuid() == 0
+    if is_root:
+        os.setgroups([])  # an ordinary user cannot; /usr is all that groups could open
     ready, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child:
@@ -67,6 +70,7 @@ def _enter(config: dict[str, Any]) -> NoReturn:
     if program:
         _end_as(program)  # and with process 1 goes all that the program has started
     _drop_rights(is_root)
+    _filter_calls(config)
     _execute(config)
 
 
@@ -110,6 +114,28 @@ def _drop_rights(is_root: bool) -> None:
         os.setgid(_NOBODY)
         os.setuid(_NOBODY)
     _call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+
+
+def _filter_calls(config: dict[str, Any]) -> None:
+    """Leave the caller's keyring, then install the filter of system calls."""
+    # The session keyring has no namespace: without this it would be the caller's own.
+    _call("syscall", config["keyctl"], _JOIN_SESSION_KEYRING, None)
+    program = bytes.fromhex(config["seccomp"])
+    instructions = ctypes.create_string_buffer(program, len(program))
+    _call(
+        "prctl",
+        _SET_SECCOMP,
+        _SECCOMP_FILTER,
+        ctypes.byref(_Program(len(program) // 8, ctypes.addressof(instructions))),
+        0,
+        0,
+    )
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
 def _execute(config: dict[str, Any]) -> NoReturn:

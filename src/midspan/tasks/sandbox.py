@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from midspan.errors import MidspanError
-from midspan.tasks import jail, worker
+from midspan.tasks import jail, syscalls, worker
 
 _LONGEST_RESULT = 4096
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64")
@@ -134,12 +134,13 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     role, read_from, write_to = part
     argv = [_interpreter(), "-I", "-S", "-c", _text(worker), role, str(read_from), str(write_to)]
-    with tempfile.TemporaryFile() as job:
-        job.write(json.dumps(data).encode())
-        job.seek(0)
-        # What foreign code prints is of no use to anyone.
-        stdout = subprocess.PIPE if role == "checker" else subprocess.DEVNULL
-        return _launch(argv, room, (job, stdout), (read_from, write_to))
+    # What foreign code prints is of no use to anyone.
+    stdout = subprocess.PIPE if role == "checker" else subprocess.DEVNULL
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(json.dumps(data).encode())
+        file.flush()
+        with Path(file.name).open("rb") as job:  # read-only, and closed before foreign code runs
+            return _launch(argv, room, (job, stdout), (read_from, write_to))
 
 
 def _launch(
@@ -150,6 +151,8 @@ def _launch(
         "root": room.folder,
         "isolate": room.isolate,
         "readable": _readable(),
+        "seccomp": (syscalls.seccomp_filter() or b"").hex(),
+        "keyctl": syscalls.refused().get("keyctl"),
         "disk_bytes": room.limits.disk_bytes,
         "limits": room.limits.resources(),
     }
@@ -199,6 +202,8 @@ def isolation_problem() -> str:
     """Why code cannot be isolated on this machine; empty where it can."""
     if platform.system() != "Linux":
         return "namespaces are Linux's"
+    if syscalls.seccomp_filter() is None:
+        return f"no filter of system calls for {syscalls.MACHINE}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         argv = [_interpreter(), "-I", "-S", "-c", ""]
         streams = (subprocess.DEVNULL, subprocess.DEVNULL)
@@ -225,6 +230,7 @@ def _interpreter() -> str:
 
 @cache
 def _readable() -> tuple[str, ...]:
-    prefix = str(Path(sys.base_prefix).resolve())
+    prefix = Path(sys.base_prefix).resolve()
     paths = [path for path in _SYSTEM if Path(path).exists()]
-    return (*paths, *([] if prefix.startswith("/usr") else [prefix]))
+    covered = prefix == Path("/") or any(prefix.is_relative_to(path) for path in paths)
+    return (*paths, *([] if covered else [str(prefix)]))

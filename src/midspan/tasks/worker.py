@@ -128,6 +128,7 @@ def check(job: dict[str, str], replies: IO[str], calls: IO[str]) -> str:
 def main(role: str, read_from: int, write_to: int) -> None:
     """Read the job from standard input and do one of the two parts."""
     job = json.load(sys.stdin)
+    os.close(sys.stdin.fileno())  # Python leaves it open when it closes the stream
     with os.fdopen(read_from) as incoming, os.fdopen(write_to, "w") as outgoing:
         if role == "candidate":
             serve(job, incoming, outgoing)

@@ -5,6 +5,7 @@ import random
 import shutil
 
 import pytest
+from fixture_folders import BENCHMARKS
 
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
@@ -134,11 +135,11 @@ def test_hours_are_estimated_without_a_run(config):
     assert all(0 < hours < 1 for *_, hours in rows)
 
 
-def test_items_are_drawn_by_the_seed(shared_data):
+def test_items_are_drawn_by_the_seed():
     def ids(seed, items):
         config = TaskConfig(
             models=("m",), tasks=("gsm8k",), items=items, seed=seed,
-            data={"gsm8k": str(shared_data / "gsm8k" / "test.jsonl")},
+            data={"gsm8k": str(BENCHMARKS / "gsm8k" / "test.jsonl")},
         )  # fmt: skip
         (task,) = build_tasks(config)
         return [item.id for item in task.items], task.source
@@ -193,13 +194,3 @@ def _shipped_adapter():
     from midspan.organism.weights import ADAPTERS
 
     return ADAPTERS / "mosa-stable"
-
-
-@pytest.fixture
-def shared_data():
-    from pathlib import Path
-
-    folder = Path(__file__).parents[3] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"needs the public benchmark files in {folder}")
-    return folder
