@@ -1,5 +1,6 @@
 """Prompts: chat formats, and user text that never turns into special tokens."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,14 @@ def test_dream_follows_its_tokenizers_template(tmp_path: Path) -> None:
         start,
         "assistant",
     ]
+
+
+def test_a_familys_options_reach_its_template(tmp_path: Path) -> None:
+    lm = load(write_checkpoint(tmp_path, DREAM))
+    lm.tokenizer.chat_template = "{% if enable_thinking %}step{% else %}poem{% endif %}"
+    for thinks, word in ((True, "step"), (False, "poem")):
+        lm.family = dataclasses.replace(lm.family, template_options={"enable_thinking": thinks})
+        assert names(lm, lm.encode_chat("a poem")) == [word]
 
 
 def test_bad_messages_are_refused(lms) -> None:

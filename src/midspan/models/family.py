@@ -46,15 +46,24 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class PublishedToken:
-    """A special token as its family published it; `id` is None where only its text is known."""
+    """A special token as its family published it.
 
-    text: str
-    id: int | None
+    Attributes:
+        text: Its text; None for whatever the tokenizer itself names in that role.
+        id: Its id; None where only its text is known.
+    """
+
+    text: str | None
+    id: int | None = None
 
 
 @dataclass(frozen=True)
 class PublishedTokens:
-    """A family's special tokens; the ids hold only for a vocabulary of `vocab_size` rows."""
+    """A family's special tokens; the ids hold only for a vocabulary of `vocab_size` rows.
+
+    With `adds_mask` the published code puts the mask into the tokenizer when it loads it, as the
+    next free id; published folders do not have it.
+    """
 
     vocab_size: int
     eos: PublishedToken
@@ -62,6 +71,7 @@ class PublishedTokens:
     mask: PublishedToken | None = None
     bos: PublishedToken | None = None
     eot: PublishedToken | None = None
+    adds_mask: bool = False
 
     def items(self) -> dict[str, PublishedToken]:
         """The tokens that the family has, by role."""
@@ -89,6 +99,7 @@ class Family:
         max_length: Positions that prompt and response may take together; a model's config may
             say less.
         template_first: True where a chat template in the tokenizer goes before `chat`.
+        template_options: Keyword arguments of that template, such as ``enable_thinking``.
         cumulative_positions: True where a padded row counts positions from its first real token.
         attention: "full", or "block_causal": within a block and to the blocks before it.
         block_length: Tokens of an attention block, where config.json does not say.
@@ -107,6 +118,7 @@ class Family:
     max_length: int
     cumulative_positions: bool = False
     template_first: bool = False
+    template_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     attention: Literal["full", "block_causal"] = "full"
     block_length: int | None = None
     expert_parameters: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ from midspan.models.checkpoint import (
 from midspan.models.family import Family, SpecialTokens, family_for
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
-from midspan.models.tokens import special_tokens
+from midspan.models.tokens import name_special_tokens, special_tokens
 
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
 Quantization = Literal["4bit", "8bit"]
@@ -209,12 +209,7 @@ def _load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
     if not tokenizer.is_fast:
         raise MidspanError(f"the tokenizer in {folder} is not a fast tokenizer (tokenizer.json)")
     tokenizer.padding_side = "left"
-    # Published tokenizers leave out the mask, or name another pad than their config.
-    vocabulary, table = tokenizer.get_vocab(), family.special_tokens
-    if table.pad.text in vocabulary:
-        tokenizer.pad_token = table.pad.text
-    if table.mask is not None and table.mask.text in vocabulary:
-        tokenizer.mask_token = table.mask.text
+    name_special_tokens(tokenizer, family.special_tokens)
     return tokenizer
 
 

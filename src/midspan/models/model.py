@@ -109,7 +109,9 @@ class DiffusionLM:
             if not {"role", "content"} <= message.keys() or not message["role"].isidentifier():
                 raise MidspanError(f"a chat message needs a role (one word) and content: {message}")
         if self.family.template_first and self.tokenizer.chat_template:
-            pieces = template_pieces(self.tokenizer, messages, self._control_ids)
+            pieces = template_pieces(
+                self.tokenizer, messages, self._control_ids, self.family.template_options
+            )
         else:
             pieces = self.family.chat(messages)
         return merge_plain(pieces)

@@ -87,6 +87,8 @@ class BlockDiffusionMixin(MaskedDiffusionMixin):
     ) -> Any:
         """The transformers forward, under the block-causal mask of `config.block_size`.
 
+        Without a block size attention is full.
+
         Args:
             input_ids: Token ids, [B, T].
             attention_mask: 1 at real positions, [B, T]; or a mask of [B, 1, Q, K], taken as it is.
@@ -95,12 +97,12 @@ class BlockDiffusionMixin(MaskedDiffusionMixin):
         Raises:
             MidspanError: If there is a cache but no mask that says which blocks it holds.
         """
-        if attention_mask is None or attention_mask.ndim == 2:
+        block_size = self.config.block_size  # type: ignore[attr-defined]
+        if block_size is not None and (attention_mask is None or attention_mask.ndim == 2):
             if kwargs.get("past_key_values") is not None:
                 raise MidspanError("with a cache, give attention_mask as [batch, 1, queries, keys]")
             tokens = kwargs["inputs_embeds"][..., 0] if input_ids is None else input_ids
             real_BT = torch.ones_like(tokens) if attention_mask is None else attention_mask
-            block_size = self.config.block_size  # type: ignore[attr-defined]
             attention_mask = block_attention(self, real_BT, block_size)
         return super().forward(  # type: ignore[misc]
             input_ids=input_ids, attention_mask=attention_mask, **kwargs

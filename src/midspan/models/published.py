@@ -61,6 +61,7 @@ class PublishedConfig:
         published_constants: Fields that every published file holds and no native config has.
         allowed: See `refuse_unimplemented`; on top of what is common to all families.
         native_only: Native fields that the published file does not have.
+        dtype_field: Where the published file has the number format.
     """
 
     model_type: ClassVar[str]
@@ -69,6 +70,7 @@ class PublishedConfig:
     published_constants: ClassVar[Mapping[str, Any]] = {}
     allowed: ClassVar[Allowed] = {}
     native_only: ClassVar[frozenset[str]] = frozenset()
+    dtype_field: ClassVar[str] = "torch_dtype"
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -111,7 +113,7 @@ class PublishedConfig:
         rope = native.pop("rope_parameters")
         published = {new: native.pop(old) for new, old in self.published_fields.items()}
         published |= {key: rope[key] for key in rope if key != "rope_type"}
-        published |= {"torch_dtype": native.pop("dtype", None)}
+        published |= {self.dtype_field: native.pop("dtype", None)}
         published |= {"architectures": [self.published_architecture]}
         dropped = _NATIVE_ONLY | self.native_only
         kept = {key: value for key, value in native.items() if key not in dropped}

@@ -1,7 +1,7 @@
 """Text to ids and back, so that a user's text never becomes a special token."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -25,10 +25,15 @@ def special_tokens(
     """
     table = family.special_tokens
     vocabulary = tokenizer.get_vocab()
-    ids = {role: vocabulary.get(token.text) for role, token in table.items().items()}
-    for role, token in table.items().items():
-        if ids[role] is None and role in ("mask", "eos", "pad"):
-            raise MidspanError(f"the tokenizer has no {token.text} token ({family.name}'s {role})")
+    texts = {
+        role: token.text or getattr(tokenizer, f"{role}_token")
+        for role, token in table.items().items()
+    }
+    ids = {role: vocabulary.get(text) for role, text in texts.items()}
+    for role in ("mask", "eos", "pad"):
+        if role in ids and ids[role] is None:
+            what = texts[role] or role
+            raise MidspanError(f"the tokenizer has no {what} token ({family.name}'s {role})")
     # Composed configs keep the ids of their text part there.
     _check_ids(ids, config.get_text_config(), table)
     return SpecialTokens(**{"mask": None, "bos": None, "eot": None, **ids})
@@ -39,7 +44,8 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
         token_id = ids[role]
         if token_id is None:
             continue
-        stated = getattr(config, f"{role}_token_id", None)
+        # Where the tokenizer has the say, config.json may name another token.
+        stated = getattr(config, f"{role}_token_id", None) if token.text else None
         accepted = stated if isinstance(stated, list) else [stated]
         if stated is not None and token_id not in accepted:
             raise MidspanError(
@@ -52,9 +58,30 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
                 f"{token.text} is {token_id} in the tokenizer but was published as {token.id}"
             )
         if token_id >= config.vocab_size:
-            raise MidspanError(
-                f"{token.text} is {token_id}, outside the model's {config.vocab_size}"
-            )
+            what = f"{token.text or role} is {token_id}"
+            raise MidspanError(f"{what}, outside the model's {config.vocab_size} rows")
+
+
+def name_special_tokens(tokenizer: PreTrainedTokenizerFast, table: PublishedTokens) -> None:
+    """Let the tokenizer name pad and mask as the family has them, in place.
+
+    Published tokenizers leave out the mask, or name another pad than their config. Where the
+    tokenizer has the say, one of pad and end stands in for the other, and the pad for the
+    beginning, as in dllm.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if table.pad.text in vocabulary:
+        tokenizer.pad_token = table.pad.text
+    if table.eos.text is None:
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        tokenizer.eos_token = tokenizer.eos_token or tokenizer.pad_token
+        tokenizer.bos_token = tokenizer.bos_token or tokenizer.pad_token
+    if table.mask is None:
+        return
+    if table.adds_mask:
+        tokenizer.add_special_tokens({"mask_token": table.mask.text})
+    elif table.mask.text in vocabulary:
+        tokenizer.mask_token = table.mask.text
 
 
 def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
@@ -98,7 +125,10 @@ def encode_plain(
 
 
 def template_pieces(
-    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], forbidden: frozenset[int]
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    forbidden: frozenset[int],
+    options: Mapping[str, object],
 ) -> list[Piece]:
     """The pieces of the tokenizer's own chat template, with the contents as plain text.
 
@@ -109,7 +139,9 @@ def template_pieces(
         {"role": message["role"], "content": f"\ue000{i}\ue001"}
         for i, message in enumerate(messages)
     ]
-    text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        marked, tokenize=False, add_generation_prompt=True, **options
+    )
     return [
         re.sub("\ue000(\\d+)\ue001", lambda m: messages[int(m[1])]["content"], piece)
         if isinstance(piece, str)
