@@ -1,4 +1,4 @@
-"""A checkpoint of LLaDA-8B's shape in the published format: random weights, a tokenizer of its size.
+"""A checkpoint of LLaDA-8B's shape in the published format: random weights, a tokenizer to match.
 
 Run: python benchmarks/make_checkpoint.py FOLDER [--layers 32] [--width 4096]
 
