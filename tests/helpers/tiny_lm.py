@@ -34,6 +34,7 @@ class TinyLM(DiffusionLM):
             family=SimpleNamespace(
                 name="tiny", logit_shift=shift, noise="absorbing", decoding_defaults={},
                 cumulative_positions=False, attention=self.attention, block_length=4,
+                blocks_from="prompt", in_blocks=None, caches=True,
             ),
             tokens=SimpleNamespace(
                 mask=MASK, bos=BOS, eos=EOS, eot=EOT, pad=EOS, stop=frozenset({EOS, EOT})
@@ -51,9 +52,9 @@ class TinyLM(DiffusionLM):
         )  # fmt: skip
         return LlamaForCausalLM(config).eval()
 
-    def hidden(self, ids, *args):
+    def hidden(self, ids, *args, **kwargs):
         self.calls += len(ids)
-        return super().hidden(ids, *args)
+        return super().hidden(ids, *args, **kwargs)
 
     def head(self, hidden):
         self.head_rows.append(hidden.shape[1])
@@ -105,6 +106,6 @@ class BlockLM(TinyLM):
         )  # fmt: skip
         return Qwen3ForCausalLM(config).eval()
 
-    def hidden(self, ids, *args):
+    def hidden(self, ids, *args, **kwargs):
         self.fed += ids.numel()
-        return super().hidden(ids, *args)
+        return super().hidden(ids, *args, **kwargs)

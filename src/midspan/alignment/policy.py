@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from midspan.alignment.objectives import Objective, SampleLosses, TrainingSample
 from midspan.alignment.scores import ResponseStates
@@ -55,17 +56,29 @@ class Policy(nn.Module):
         if objective.uses_reference:
             with torch.no_grad(), self.lm.adapter_disabled():
                 reference_BLD = self._response(batch)
+        head = self.lm.base.lm_head
+        head_VD, bias_V = head.weight, getattr(head, "bias", None)
+        if bias_V is not None:
+            # A bias is the weight of a state that is always 1.
+            head_VD = torch.cat([head_VD, bias_V[:, None]], 1)
+            policy_BLD = F.pad(policy_BLD, (0, 1), value=1.0)
+            reference_BLD = (
+                None if reference_BLD is None else F.pad(reference_BLD, (0, 1), value=1.0)
+            )
         return ResponseStates(
             policy_BLD,
             reference_BLD,
-            self.lm.base.lm_head.weight,
+            head_VD,
             batch["masked"],
             objective.kl_direction,
         )
 
     def _response(self, batch: dict[str, Any]) -> Tensor:
         length = batch["masked"].shape[1]
-        hidden_BTD = self.lm.hidden(batch["input_ids"], batch["attention_mask"])
+        ids_BT = batch["input_ids"]
+        hidden_BTD = self.lm.hidden(
+            ids_BT, batch["attention_mask"], canvas=ids_BT.shape[1] - length
+        )
         # With a logit shift, position i is predicted by the state at i - 1.
         last = hidden_BTD.shape[1] - int(self.lm.family.logit_shift)
         return hidden_BTD[:, last - length : last]

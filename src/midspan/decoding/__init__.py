@@ -6,12 +6,12 @@ from midspan.decoding.config import (
     DecodingConfig,
     DreamSampler,
     LladaSampler,
-    Sampler,
 )
 from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import decode
 from midspan.decoding.hf import generate_hf
 from midspan.decoding.hooks import Hook, Proposal, View
+from midspan.decoding.sampler import Sampler
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 
 __all__ = [

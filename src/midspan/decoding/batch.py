@@ -203,6 +203,8 @@ class Batch:
         start_A = states.block_B[rows_A] * block
         start_A1 = torch.from_numpy(start_A).to(row_A1.device)[:, None]
         position_AR = start_A1 + torch.arange(block, device=row_A1.device)
+        # A short last block is filled up with what stands before it.
+        position_AR = torch.where(position_AR < canvas.length, position_AR, position_AR - block)
         open_AR = canvas.open_BL[row_A1, position_AR]
         if self.config.editing_threshold is None:
             num_open = int(states.open_BN[rows_A, states.block_B[rows_A]].max())

@@ -82,11 +82,20 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
         raise MidspanError(
             f"decoding.sampler: 'block' is for block-causal attention, and that of family "
             f"{lm.family.name} is full; use 'llada' or 'dream'"
+            + ("" if lm.family.in_blocks is None else ", or say block_size in its config.json")
+        )
+    if config.sampler == "block" and config.compatibility and lm.family.blocks_from == "prompt":
+        raise MidspanError(
+            f"decoding.compatibility: there is no published sampler of family {lm.family.name} here"
         )
     if config.sampler == "block" and config.block != lm.block_length:
         raise MidspanError(
             f"decoding.block_length={config.block} must be {lm.block_length}, the blocks of the "
             "model's attention; dataclasses.replace(lm, block_length=...) gives it others"
+        )
+    if config.cache != "none" and not lm.family.caches:
+        raise MidspanError(
+            f"decoding.cache: family {lm.family.name} keeps no keys and values; use cache='none'"
         )
     is_cached = config.sampler != "block" and config.cache != "none"
     if is_cached and lm.family.attention == "block_causal":
@@ -106,7 +115,7 @@ def _problems(
 ) -> list[str]:
     prompt, anchors, length = request.prompt_ids, request.anchors, config.length
     total = len(prompt) + length
-    if config.sampler == "block":
+    if config.sampler == "block" and lm.family.blocks_from == "prompt":
         total = -(-total // config.block) * config.block
     problems = []
     if not prompt:

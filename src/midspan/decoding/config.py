@@ -4,135 +4,27 @@ A sampler's config has the fields that the sampler has, and no others. What a sa
 is a constant of its class, so that the rest of the package reads every config in the same way.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from midspan.errors import MidspanError
-from midspan.frozen import FrozenConfig
+from midspan.decoding.sampler import Sampler, Schedule
 
-Remasking = Literal["low_confidence", "random", "margin", "entropy"]
-EosPolicy = Literal["model", "suppress_logits", "suppress_confidence"]
-
-# Dream's published names of the same four rules.
-_DREAM_RULES = {"origin": "random", "maskgit_plus": "low_confidence", "topk_margin": "margin"}
 _CONFIDENCE_RULES = ("low_confidence", "margin")
-
-
-class Sampler(FrozenConfig):
-    """What every sampler's config has. Frozen; a wrong field is a `MidspanError` of one line.
-
-    Attributes:
-        sampler: The published sampler to follow: "llada", "dream" or "block".
-        length: Tokens of the canvas.
-        steps: Steps over the whole canvas, a multiple of the number of blocks. A step that would
-            commit nothing is left out and costs no forward.
-        temperature: 0 takes the likeliest token, else tokens are sampled.
-        remasking: Which positions a step commits: those of the highest token probability
-            ("low_confidence", Dream's "maskgit_plus"), of the largest gap between the two best
-            tokens ("margin", "topk_margin"), of the lowest entropy ("entropy"), or any
-            ("random", "origin").
-        eos_policy: "model" leaves the model alone. "suppress_logits" forbids EOS altogether
-            (published as logits_eos_inf). "suppress_confidence" lets EOS and EOT be chosen as
-            tokens, but takes them out of the distribution that confidence comes from and commits
-            them after every other position of the block (published as confidence_eos_eot_inf).
-        early_stop: A row leaves once everything up to its first end token is committed; its text
-            is that of the full canvas, and later positions stay masked.
-    """
-
-    group: ClassVar[str] = "decoding"
-
-    sampler: str
-    length: int = Field(128, ge=1)
-    steps: int = Field(128, ge=1)
-    temperature: float = Field(0.0, ge=0, allow_inf_nan=False)
-    remasking: Remasking = "low_confidence"
-    eos_policy: EosPolicy = "model"
-    early_stop: bool = True
-
-    def __init__(self, **fields: Any) -> None:
-        for name in fields:
-            if name not in type(self).model_fields:
-                raise MidspanError(f"decoding.{name}: {_not_a_field(type(self), name)}")
-        super().__init__(**fields)
-
-    @field_validator("remasking", mode="before")
-    @classmethod
-    def _accept_published_name(cls, rule: Any) -> Any:
-        return _DREAM_RULES.get(rule, rule) if isinstance(rule, str) else rule
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_runs_to_the_end(cls, fields: Any) -> Any:
-        if isinstance(fields, Mapping) and fields.get("compatibility"):
-            return {"early_stop": False, **fields}
-        return fields
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for problem in self._problems():
-            raise ValueError(problem)
-        return self
-
-    def _problems(self) -> list[str]:
-        """Fields that contradict each other."""
-        if self.steps % self.num_blocks and not self.commits_by_confidence:
-            return [
-                f"steps={self.steps} must be a multiple of the {self.num_blocks} blocks "
-                f"(length={self.length} / block_length={self.block})"
-            ]
-        return []
-
-    @property
-    def approximations(self) -> tuple[str, ...]:
-        """What makes the result differ from the sampler's own, one reason each."""
-        return ()
-
-    @property
-    def exact(self) -> bool:
-        """Whether the result is that of the sampler without acceleration."""
-        return not self.approximations
-
-    @property
-    def commits_by_confidence(self) -> bool:
-        """Whether confidence alone, and no schedule, says how many positions a step commits."""
-        return False
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the result depends on a request's seed."""
-        return self.temperature > 0 or self.remasking == "random"
-
-    @property
-    def block(self) -> int:
-        """Tokens of a block."""
-        return self.length
-
-    @property
-    def num_blocks(self) -> int:
-        """Blocks of the canvas."""
-        return -(-self.length // self.block)
-
-    @property
-    def steps_per_block(self) -> int:
-        """Steps of each block."""
-        return self.steps // self.num_blocks
-
-    @property
-    def forwards_per_step(self) -> int:
-        """Forward passes that a step costs."""
-        return 1
 
 
 class LladaSampler(Sampler):
     """LLaDA's sampler, and Fast-dLLM's accelerations of it.
 
-    Blocks from left to right, an even number of tokens a step, confidence from the model's own
-    distribution.
+    Blocks from left to right, confidence from the model's own distribution. With the schedule
+    "linear" it is dllm's sampler of masked models (MDLM).
 
     Attributes:
-        block_length: Tokens of a block, a divisor of the length; None for one block.
+        block_length: Tokens of a block, a divisor of the length; None for one block. With the
+            schedule "linear" the last block may be shorter.
+        schedule: How many tokens a step commits: "even" spreads what is open over the block's
+            steps, the remainder on the first ones; "linear" takes at every step what is open
+            divided by the steps left, halves rounded to even (dllm).
         guidance: Weight w of classifier-free guidance, u + (w + 1) * (c - u), with u the logits
             under a masked prompt; costs a second forward a step.
         cache: Which keys and values a forward takes from an earlier one. "prefix": those left of
@@ -156,6 +48,7 @@ class LladaSampler(Sampler):
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
+    schedule: Schedule = "even"
     guidance: float = Field(0.0, ge=0, allow_inf_nan=False)
     cache: Literal["none", "prefix", "dual"] = "none"
     refresh_every: int | None = Field(None, ge=1)
@@ -165,7 +58,7 @@ class LladaSampler(Sampler):
     compatibility: bool = False
 
     def _problems(self) -> list[str]:
-        if self.length % self.block:
+        if self.length % self.block and not self.rounds:
             return [f"block_length={self.block} must divide length={self.length}"]
         rule = "threshold" if self.factor is None else "factor"
         wrong = {
@@ -199,6 +92,11 @@ class LladaSampler(Sampler):
         return tuple(reasons)
 
     @property
+    def rounds(self) -> bool:
+        """Whether the schedule takes steps and blocks that do not divide."""
+        return self.schedule == "linear"
+
+    @property
     def commits_by_confidence(self) -> bool:
         """Whether confidence alone, and no schedule, says how many positions a step commits."""
         return self.threshold is not None or self.factor is not None
@@ -206,7 +104,8 @@ class LladaSampler(Sampler):
     @property
     def block(self) -> int:
         """Tokens of a block."""
-        return self.length if self.block_length is None else self.block_length
+        block = self.length if self.block_length is None else self.block_length
+        return min(block, self.length) if self.rounds else block
 
     @property
     def forwards_per_step(self) -> int:
@@ -253,6 +152,7 @@ class DreamSampler(_Tempered):
     """
 
     block_length: ClassVar[None] = None
+    schedule: ClassVar[Schedule] = "even"
     cache: ClassVar[Literal["none"]] = "none"
     threshold: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
@@ -277,10 +177,11 @@ class DreamSampler(_Tempered):
 
 
 class BlockSampler(_Tempered):
-    """Block diffusion for block-causal models (LLaDA2, SDAR).
+    """Block diffusion for block-causal models (LLaDA2, SDAR, A2D).
 
-    Blocks count from the prompt's first token, and each sees itself and those before it. The last
-    block is filled to its end and cut.
+    Each block sees itself and those before it. Blocks count from the prompt's first token, and the
+    last one is filled to its end and cut; for A2D they begin with the canvas, the prompt's are
+    counted back from there, and the last one may be shorter.
 
     Attributes:
         top_p: See `DreamSampler`.
@@ -288,26 +189,58 @@ class BlockSampler(_Tempered):
         alg_temp: See `DreamSampler`.
         block_length: Tokens of a block; None for one block of the whole length.
         cache: "prefix" keeps the keys and values of finished blocks, and is exact.
+        schedule: "even" spreads a block's tokens over its steps, open or not; "linear" is
+            `LladaSampler`'s, as in dllm's sampler of block diffusion (BD3LM).
+        guidance: See `LladaSampler`; only without a cache.
         threshold: A step commits every position above it, where these are no fewer than the step's
             own number.
         editing_threshold: Committed tokens of the current block give way to another token of a
             higher probability than this; anchors do not (LLaDA2.1).
+        compatibility: dllm's sampler to the letter, see `LladaSampler`; for the schedule "linear".
     """
-
-    guidance: ClassVar[float] = 0.0
-    compatibility: ClassVar[bool] = False
 
     sampler: Literal["block"] = "block"
     block_length: int | None = Field(None, ge=1)
+    schedule: Schedule = "even"
+    guidance: float = Field(0.0, ge=0, allow_inf_nan=False)
     cache: Literal["none", "prefix"] = "prefix"
     threshold: float | None = Field(None, gt=0, le=1)
     editing_threshold: float | None = Field(None, gt=0, lt=1)
+    compatibility: bool = False
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
         if self.threshold is not None and self.remasking not in _CONFIDENCE_RULES:
             problems.append("threshold needs remasking='low_confidence' or 'margin'")
-        return problems
+        if self.guidance and self.cache != "none" and not self.compatibility:
+            problems.append("guidance needs cache='none'")
+        return problems + (self._unpublished() if self.compatibility else [])
+
+    def _unpublished(self) -> list[str]:
+        plain = BlockSampler(length=self.length, early_stop=False)
+        own = ("eos_policy", "top_p", "top_k", "alg_temp", "threshold", "editing_threshold")
+        wrong = {
+            "compatibility needs schedule='linear'": not self.rounds,
+            "early_stop must be false where compatibility is true": self.early_stop,
+            f"remasking={self.remasking!r} is not in dllm's published sampler": self.remasking
+            in ("margin", "entropy"),
+            **{
+                f"{name} is not in dllm's published sampler": getattr(self, name)
+                != getattr(plain, name)
+                for name in own
+            },
+        }
+        return [text for text, is_wrong in wrong.items() if is_wrong]
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the schedule takes steps and blocks that do not divide."""
+        return self.schedule == "linear"
+
+    @property
+    def forwards_per_step(self) -> int:
+        """Forward passes that a step costs."""
+        return 2 if self.guidance else 1
 
     @property
     def block(self) -> int:
@@ -323,17 +256,3 @@ SAMPLERS: dict[str, type[LladaSampler] | type[DreamSampler] | type[BlockSampler]
     "dream": DreamSampler,
     "block": BlockSampler,
 }
-
-
-def _not_a_field(sampler: type[Sampler], name: str) -> str:
-    """Why a sampler does not take a field, and what does."""
-    own = sampler.model_fields["sampler"].default
-    others = [other for other, config in SAMPLERS.items() if name in config.model_fields]
-    if others:
-        return f"not a field of sampler {own!r}; use sampler {listed(others, ' or ')}"
-    return f"not a field; those of sampler {own!r} are {', '.join(sampler.model_fields)}"
-
-
-def listed(names: Iterable[str], between: str = ", ") -> str:
-    """Names in quotes."""
-    return between.join(map(repr, names))

@@ -15,7 +15,7 @@ import torch
 from midspan.decoding import published
 from midspan.decoding.batch import Batch, Filled
 from midspan.decoding.canvas import Canvas, Request, check_requests
-from midspan.decoding.config import DecodingConfig, DreamSampler, LladaSampler
+from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
 from midspan.decoding.trace import Generation, StepView
@@ -125,7 +125,7 @@ class _Work:
 
     def run(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Decode as many of the rows as come into one batch, from the first on."""
-        if self.config.sampler != "block" and self.config.compatibility:
+        if self.config.compatibility:
             canvas = Canvas.create(self.lm, self.requests, rows[:batch_size], self.config.length)
             return _fill_as_published(self.lm, canvas, self.config, self.on_step)
         return self._until_empty(rows, batch_size)
@@ -156,7 +156,9 @@ class _Work:
 
     def start(self, rows: Sequence[int]) -> Batch:
         """A batch before its first step; hooks have seen it."""
-        block = self.config.block if self.config.sampler == "block" else None
+        # Where blocks begin with the canvas, there is no prompt's tail in one.
+        from_prompt = self.config.sampler == "block" and self.lm.family.blocks_from == "prompt"
+        block = self.config.block if from_prompt else None
         canvas = Canvas.create(self.lm, self.requests, rows, self.config.length, block)
         seeds = [self.requests[row].seed for row in rows]
         batch = Batch(self.lm, self.config, canvas, seeds, self.hooks)
@@ -165,14 +167,13 @@ class _Work:
 
 
 def _fill_as_published(
-    lm: DiffusionLM,
-    canvas: Canvas,
-    config: LladaSampler | DreamSampler,
-    on_step: OnStep | None,
+    lm: DiffusionLM, canvas: Canvas, config: DecodingConfig, on_step: OnStep | None
 ) -> Iterator[tuple[int, Filled]]:
+    steps = 0
     for view in published.steps(lm, canvas, config):
+        steps += 1
         if on_step is not None:
             on_step(view)
-    forwards = config.steps * config.forwards_per_step
+    forwards = steps * config.forwards_per_step
     for row, (tokens, trace) in zip(canvas.rows.tolist(), canvas.traces(), strict=True):
         yield row, Filled(tokens, trace, forwards, stopped_early=False)

@@ -59,6 +59,21 @@ def rows_of(values_BX: Tensor, rows_A: NDArray[np.int64]) -> Tensor:
     return values_BX[rows_tensor(rows_A, values_BX.device)]
 
 
+def with_blind(
+    lm: DiffusionLM, ids_BT: Tensor, attention_BT: Tensor | None, ends: int | Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The rows, and once more with what is left of column `ends` masked; the attention of both."""
+    column_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    both_2BT = torch.cat([ids_BT, torch.where(column_T < ends, lm.tokens.mask, ids_BT)])
+    return both_2BT, None if attention_BT is None else torch.cat([attention_BT, attention_BT])
+
+
+def guided(logits_2BRV: Tensor, guidance: float) -> Tensor:
+    """Logits under classifier-free guidance, of rows with and without their prompts."""
+    given_BRV, blind_BRV = logits_2BRV.chunk(2)
+    return blind_BRV + (guidance + 1) * (given_BRV - blind_BRV)
+
+
 class FullForward:
     """Everything anew, guided or not."""
 
@@ -69,15 +84,12 @@ class FullForward:
         """See `Forward`."""
         lm, ids_BT, attention_BT = self.lm, canvas.ids_BT, canvas.attention_BT
         rows_BR = canvas.width + wanted.position_AR
+        where = {} if lm.block_length is None else {"canvas": canvas.width}
         if not self.guidance:
-            return lm.logits(ids_BT, attention_BT, rows=rows_BR).float()
-        hidden_BT = ids_BT.clone()
-        hidden_BT[:, : canvas.width] = lm.tokens.mask
-        both = torch.cat([ids_BT, hidden_BT])
-        attention = None if attention_BT is None else torch.cat([attention_BT, attention_BT])
-        logits = lm.logits(both, attention, rows=torch.cat([rows_BR, rows_BR])).float()
-        given_BRV, blind_BRV = logits.chunk(2)
-        return blind_BRV + (self.guidance + 1) * (given_BRV - blind_BRV)
+            return lm.logits(ids_BT, attention_BT, rows=rows_BR, **where).float()
+        both_2BT, attention = with_blind(lm, ids_BT, attention_BT, canvas.width)
+        rows = torch.cat([rows_BR, rows_BR])
+        return guided(lm.logits(both_2BT, attention, rows=rows, **where).float(), self.guidance)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`; nothing is held."""
@@ -156,7 +168,7 @@ class BlockForward:
         block, rows_A = self.config.block, wanted.rows_A
         # Canvases begin at a block's border, so each row's own blocks end at the same columns.
         block_start = canvas.width + wanted.start
-        last = block_start + block
+        last = min(block_start + block, canvas.ids_BT.shape[1])
         first = 0 if self.cache is None else int(self.final_B[rows_A].min())
         ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
         attention_AT = canvas.attention_BT
@@ -169,7 +181,17 @@ class BlockForward:
             window.rows_A = None if everyone else rows_tensor(rows_A, ids_AQ.device)
         self.final_B[rows_A] = block_start
         rows_AR = canvas.width + wanted.position_AR
-        return self.lm.logits(ids_AQ, attention_AT, rows_AR, first, self.cache).float()
+        if self.config.guidance:
+            ends: int | Tensor = canvas.width
+            if canvas.offset_B is not None:
+                # The prompt's tail stands in the canvas.
+                ends = canvas.width + rows_of(canvas.offset_B, rows_A)[:, None]
+            ids_AQ, attention_AT = with_blind(self.lm, ids_AQ, attention_AT, ends)
+            rows_AR = torch.cat([rows_AR, rows_AR])
+        logits_ARV = self.lm.logits(
+            ids_AQ, attention_AT, rows_AR, first, self.cache, canvas.width
+        ).float()
+        return guided(logits_ARV, self.config.guidance) if self.config.guidance else logits_ARV
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""

@@ -11,7 +11,7 @@ from midspan.decoding.config import SAMPLERS
 from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
-from midspan.models.family import Family, SpecialTokens, family_for
+from midspan.models.family import Family, SpecialTokens, family_of
 from midspan.models.model import DiffusionLM
 
 
@@ -80,7 +80,7 @@ def _real_ids(input_ids_BT: Tensor, attention_BT: Tensor | None) -> list[list[in
 def without_tokenizer(model: Any) -> DiffusionLM:
     """The model as the decoder wants it; text is neither read nor written."""
     config = model.config
-    family = family_for(config.model_type)
+    family = family_of(config)
     return DiffusionLM(
         model=model,
         tokenizer=None,

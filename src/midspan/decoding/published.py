@@ -6,7 +6,8 @@ committed; LLaDA runs steps that commit nothing, and suppresses EOS in the confi
 temperature 0; Dream commits the batch's average count in every row, so that rows with fewer masks
 have tokens set back to the mask and others keep masks.
 
-Sources: generate.py of ML-GSAI/LLaDA (June 2026), generation_utils.py of DreamLM/Dream.
+`published_dllm.py` has those of dllm. Sources: generate.py of ML-GSAI/LLaDA (June 2026),
+generation_utils.py of DreamLM/Dream.
 Shapes: B rows, T prompt and canvas, L canvas, V vocabulary, M masked positions of the batch.
 """
 
@@ -17,18 +18,21 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from midspan.decoding.canvas import Canvas
-from midspan.decoding.config import DreamSampler, LladaSampler
+from midspan.decoding.config import DecodingConfig, DreamSampler, LladaSampler
+from midspan.decoding.published_dllm import PublishedBd3lm, PublishedMdlm
 from midspan.decoding.schedule import even_commits
 from midspan.decoding.trace import StepView
 from midspan.models.family import SpecialTokens
 from midspan.models.model import DiffusionLM
 
 
-def steps(
-    lm: DiffusionLM, canvas: Canvas, config: LladaSampler | DreamSampler
-) -> Iterator[StepView]:
+def steps(lm: DiffusionLM, canvas: Canvas, config: DecodingConfig) -> Iterator[StepView]:
     """Fill the canvas in place, yielding a view after every step."""
-    if config.sampler == "llada":
+    if config.sampler == "block":
+        confidences = PublishedBd3lm(lm, canvas, config).steps()
+    elif config.sampler == "llada" and config.schedule == "linear":
+        confidences = PublishedMdlm(lm, canvas, config).steps()
+    elif config.sampler == "llada":
         confidences = _llada_steps(lm, canvas, config)
     else:
         confidences = _dream_steps(lm, canvas, config)

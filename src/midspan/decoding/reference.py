@@ -12,7 +12,7 @@ from torch import Tensor
 from midspan.decoding.canvas import Request
 from midspan.decoding.config import DreamSampler, LladaSampler
 from midspan.decoding.draws import hashed_uniform
-from midspan.decoding.schedule import even_commits, linear_commits
+from midspan.decoding.schedule import even_commits, linear_commits, rounded_commits
 from midspan.models.model import DiffusionLM
 
 Config = LladaSampler | DreamSampler
@@ -30,7 +30,7 @@ def reference_decode(
     mask, commits, step = lm.tokens.mask, [], 0
     canvas = [request.anchors.get(position) for position in range(config.length)]
     for start in range(0, config.length, config.block):
-        block = range(start, start + config.block)
+        block = range(start, min(start + config.block, config.length))
         for count in counts(sum(canvas[p] is None for p in block), config):
             positions = [p for p in block if canvas[p] is None]
             ids = [*request.prompt_ids, *(mask if token is None else token for token in canvas)]
@@ -47,7 +47,9 @@ def reference_decode(
 
 def counts(num_open: int, config: Config) -> list[int]:
     """How many positions each step of a block commits; a step that commits none is left out."""
-    if config.sampler == "llada":
+    if config.schedule == "linear":
+        planned = rounded_commits(num_open, config.steps_per_block)
+    elif config.sampler == "llada":
         planned = even_commits(num_open, config.steps_per_block)
     else:
         planned = linear_commits(num_open, config.steps, config.eps)

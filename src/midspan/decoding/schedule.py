@@ -26,6 +26,29 @@ def even_commits(masks: int, steps: int) -> list[int]:
 
 
 @lru_cache(maxsize=64)
+def revealed_shares(steps: int) -> NDArray[np.float64]:
+    """The share of the masks left that each step of dllm's linear schedule reveals, [steps].
+
+    In single precision as published, whose rounding decides between halves.
+    """
+    left = np.arange(steps, 0, -1)
+    masked_before, masked_after = (
+        np.float32(1) - (np.float32(1) - (count / steps).astype(np.float32))
+        for count in (left, left - 1)
+    )
+    return 1 - (masked_after / masked_before).astype(np.float64)
+
+
+def rounded_commits(masks: int, steps: int) -> list[int]:
+    """Dllm's schedule: what is masked over the steps left, halves rounded to even."""
+    counts = []
+    for share in revealed_shares(steps):
+        counts.append(min(masks, round(float(masks * share))))
+        masks -= counts[-1]
+    return counts
+
+
+@lru_cache(maxsize=64)
 def linear_fractions(steps: int, eps: float) -> NDArray[np.float32]:
     """Dream's schedule: the share 1 - s/t of the open positions that each step commits, [steps].
 
@@ -68,6 +91,8 @@ def block_commits(num_open: int, config: DecodingConfig) -> tuple[int, ...]:
         return (1,) * num_open
     if config.sampler == "dream":
         counts = linear_commits(num_open, config.steps, config.eps)
+    elif config.schedule == "linear":
+        counts = rounded_commits(num_open, config.steps_per_block)
     elif config.sampler == "block":  # LLaDA2 spreads the block, not what is open of it.
         counts = even_commits(config.block, config.steps_per_block)
     else:
@@ -117,8 +142,10 @@ class RowStates:
 
     def update(self, open_BL: NDArray[np.bool_]) -> None:
         """Take up what is open now; rows move to the first block that has something open."""
-        rows, length = open_BL.shape
-        self.open_BN = open_BL.reshape(rows, length // self.config.block, self.config.block).sum(2)
+        rows, block = len(open_BL), self.config.block
+        # A last block may be shorter than the others.
+        whole_BL = np.pad(open_BL, ((0, 0), (0, -open_BL.shape[1] % block)))
+        self.open_BN = whole_BL.reshape(rows, -1, block).sum(2)
         is_open_BN = self.open_BN > 0
         first_B = np.where(is_open_BN.any(1), is_open_BN.argmax(1), self.open_BN.shape[1])
         block_B = np.where(self._held_B, self.block_B, first_B)

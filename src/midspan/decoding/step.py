@@ -12,9 +12,10 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from midspan.decoding.config import DecodingConfig, Remasking
+from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import gumbel
 from midspan.decoding.rules import CommitRule, commit_rule
+from midspan.decoding.sampler import Remasking
 from midspan.models.family import SpecialTokens
 
 # Logits whose normaliser is computed at once; 16 MiB in single precision.

@@ -28,12 +28,14 @@ class Reading(NamedTuple):
 
     Attributes:
         ids_T: Prompt and canvas.
+        canvas: Where the canvas begins, in the row.
         position: Of the tokens' first start, in the row.
         token_ids: The tokens, one behind the other.
         num_starts: Starts of which the best is taken.
     """
 
     ids_T: Tensor
+    canvas: int
     position: int
     token_ids: tuple[int, ...]
     num_starts: int = 1
@@ -59,14 +61,14 @@ def readings(
     blank_T = masked_canvas(lm, prompt_ids, phrase, length, context).cpu()
     position = len(prompt_ids) + first
     if call.mode == "oneshot":
-        return [Reading(blank_T, position, phrase, last - first + 1)]
+        return [Reading(blank_T, len(prompt_ids), position, phrase, last - first + 1)]
     if call.window is not None:
         raise MidspanError("window: the best place is found with mode='oneshot' alone")
     rows = []
     for shown, token in enumerate(phrase):
         ids_T = blank_T.clone()
         ids_T[position : position + shown] = torch.tensor(phrase[:shown], dtype=ids_T.dtype)
-        rows.append(Reading(ids_T, position + shown, (token,)))
+        rows.append(Reading(ids_T, len(prompt_ids), position + shown, (token,)))
     return rows
 
 
@@ -97,7 +99,8 @@ def _read(
     span = max(len(row.token_ids) + row.num_starts - 1 for row, _ in rows)
     first_B1 = torch.tensor([[width - len(row.ids_T) + row.position] for row, _ in rows])
     rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR)
+    canvas_B = torch.tensor([width - len(row.ids_T) + row.canvas for row, _ in rows])
+    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
     return [
         _best(logits_RV.float().log_softmax(-1), row, top_k)
         for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)

@@ -6,6 +6,7 @@ sliding layers have no window. Masked (MDLM) and block diffusion (BD3LM) checkpo
 type and config: `block_size` in config.json makes a model one of blocks.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -140,38 +141,56 @@ def _tokens(vocab_size: int, eot: str) -> PublishedTokens:
     )
 
 
+# The model card's; the published scripts take blocks of 32.
+_MASKED_DEFAULTS = {
+    "sampler": "llada",
+    "schedule": "linear",
+    "length": 128,
+    "steps": 128,
+    "block_length": 64,
+    "temperature": 0.0,
+    "remasking": "low_confidence",
+}
+_BLOCK_DEFAULTS = {
+    "sampler": "block",
+    "schedule": "linear",
+    "length": 128,
+    "steps": 128,
+    "block_length": _BLOCK_LENGTH,
+    "temperature": 0.0,
+}
+
+
 def _family(config_class: Any, model_class: Any, **own: Any) -> Family:
     register_native(config_class, model_class, {})
     # As which the published folders map it.
     AutoModelForMaskedLM.register(config_class, model_class)
-    return register(
-        Family(
-            name=config_class.model_type,
-            model_types=(config_class.model_type,),
-            config_class=config_class,
-            model_class=model_class,
-            logit_shift=False,
-            noise="absorbing",
-            lora_targets=(
-                *("q_proj", "k_proj", "v_proj", "o_proj"),
-                *("gate_proj", "up_proj", "down_proj"),
-            ),
-            # The model card's; the published scripts take blocks of 32.
-            decoding_defaults={
-                "sampler": "llada",
-                "schedule": "linear",
-                "length": 128,
-                "steps": 128,
-                "block_length": 64,
-                "temperature": 0.0,
-                "remasking": "low_confidence",
-            },
-            max_length=32768,
-            cumulative_positions=True,
-            template_first=True,
-            **own,
-        )
+    masked = Family(
+        name=config_class.model_type,
+        model_types=(config_class.model_type,),
+        config_class=config_class,
+        model_class=model_class,
+        logit_shift=False,
+        noise="absorbing",
+        lora_targets=(
+            *("q_proj", "k_proj", "v_proj", "o_proj"),
+            *("gate_proj", "up_proj", "down_proj"),
+        ),
+        decoding_defaults=_MASKED_DEFAULTS,
+        max_length=32768,
+        cumulative_positions=True,
+        template_first=True,
+        **own,
     )
+    in_blocks = dataclasses.replace(
+        masked,
+        name=f"{masked.name}-blocks",
+        decoding_defaults=_BLOCK_DEFAULTS,
+        attention="block_causal",
+        block_length=_BLOCK_LENGTH,
+        blocks_from="canvas",
+    )
+    return register(dataclasses.replace(masked, in_blocks=in_blocks))
 
 
 _QWEN: Mapping[str, Any] = {

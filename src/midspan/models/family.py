@@ -103,6 +103,12 @@ class Family:
         cumulative_positions: True where a padded row counts positions from its first real token.
         attention: "full", or "block_causal": within a block and to the blocks before it.
         block_length: Tokens of an attention block, where config.json does not say.
+        blocks_from: Where a decoder counts blocks from: the prompt's first token, or the canvas's,
+            the prompt's blocks being counted back from there.
+        in_blocks: The family of those checkpoints under the same model types that are of blocks;
+            `block_size` in config.json says which are.
+        caches: False where the native class keeps no keys and values.
+        stop_text: What ends a response where no token does.
     """
 
     name: str
@@ -121,6 +127,10 @@ class Family:
     template_options: Mapping[str, object] = field(default_factory=dict, hash=False)
     attention: Literal["full", "block_causal"] = "full"
     block_length: int | None = None
+    blocks_from: Literal["prompt", "canvas"] = "prompt"
+    in_blocks: "Family | None" = None
+    caches: bool = True
+    stop_text: str | None = None
     expert_parameters: tuple[str, ...] = ()
 
 
@@ -141,6 +151,13 @@ def register(family: Family) -> Family:
 def families() -> tuple[Family, ...]:
     """All registered families, in the order of registration."""
     return tuple(dict.fromkeys(_FAMILIES.values()))
+
+
+def family_of(config: Any) -> Family:
+    """The family of a native config, as `family_for`; of its blocks where the config has some."""
+    family = family_for(config.model_type)
+    is_of_blocks = family.in_blocks is not None and config.block_size is not None
+    return family.in_blocks if is_of_blocks and family.in_blocks else family
 
 
 def family_for(model_type: str) -> Family:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +30,7 @@ from midspan.models.checkpoint import (
     resolve_folder,
     weights_digest,
 )
-from midspan.models.family import Family, SpecialTokens, family_for
+from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.tokens import name_special_tokens, special_tokens
@@ -39,6 +40,7 @@ Quantization = Literal["4bit", "8bit"]
 
 # Functions are named, not imported: this room knows no model that ships with midspan.
 _ALIASES: dict[str, Resolver | str] = {"organism": "midspan.organism.weights:resolve"}
+_NAME_OF_BLOCKS = "bd3lm"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -120,13 +122,13 @@ def load(
     """
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
-    checkpoint = _check_folder(folder)
+    checkpoint = _check_folder(folder, source.base)
     plan = _plan_adapter(source, checkpoint.family, checkpoint.config)
     placement = _placement(dtype, device, device_map, quantization)
     model = _load_weights(folder, checkpoint.family, checkpoint.config, placement)
     # Adapters trained from here name their base by it; a cache folder would mean nothing elsewhere.
     model.name_or_path = str(source.base)
-    fingerprint = _fingerprint(checkpoint.files, model, quantization)
+    fingerprint = _fingerprint(checkpoint, model, quantization)
     longest = checkpoint.config.get_text_config().max_position_embeddings
     return DiffusionLM(
         model=apply_adapter(model, plan) if plan else model.eval(),
@@ -146,7 +148,7 @@ def check_spec(spec: str | Path, *, adapter: str | Path | None = None) -> Family
         MidspanError: One line saying what is missing or does not fit.
     """
     source = parse_spec(spec, adapter)
-    checkpoint = _check_folder(resolve_folder(source.base))
+    checkpoint = _check_folder(resolve_folder(source.base), source.base)
     _plan_adapter(source, checkpoint.family, checkpoint.config)
     return checkpoint.family
 
@@ -161,10 +163,11 @@ class _Checkpoint(NamedTuple):
     files: list[TensorFile]
 
 
-def _check_folder(folder: Path) -> _Checkpoint:
+def _check_folder(folder: Path, base: str | Path) -> _Checkpoint:
     config = _load_config(folder)
-    # Two families may share a published model type; the config knows which one it is.
-    family = family_for(config.model_type)
+    _choose_blocks(config, folder, base)
+    # Families may share a published model type; the config knows which one it is.
+    family = family_of(config)
     tokenizer = _load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
     files = read_weights(folder)
@@ -187,6 +190,23 @@ def _load_config(folder: Path) -> Any:
     except StrictDataclassError as error:
         reason = " ".join(str(error).split())
         raise MidspanError(f"{folder / 'config.json'}: {reason}") from error
+
+
+def _choose_blocks(config: Any, folder: Path, base: str | Path) -> None:
+    """Take a checkpoint for one of blocks by its name, where its config.json does not say.
+
+    dllm's masked and block diffusion models differ in nothing but the name.
+    """
+    in_blocks = family_for(config.model_type).in_blocks
+    if in_blocks is None or "block_size" in read_json(folder / "config.json"):
+        return
+    if _NAME_OF_BLOCKS in Path(base).name.lower():
+        config.block_size = in_blocks.block_length
+        warnings.warn(
+            f"{base}: taken for block diffusion with blocks of {config.block_size} by its name; "
+            "block_size in config.json says otherwise (null for full attention)",
+            stacklevel=4,
+        )
 
 
 def _load_weights(folder: Path, family: Family, config: Any, placement: dict[str, Any]) -> Any:
@@ -260,8 +280,10 @@ def _placement(
     return {**arguments, "quantization_config": BitsAndBytesConfig(**chosen)}
 
 
-def _fingerprint(files: list[TensorFile], model: Any, quantization: Quantization | None) -> str:
-    """Hash what decides the logits: weights, rotary base, number format."""
+def _fingerprint(checkpoint: _Checkpoint, model: Any, quantization: Quantization | None) -> str:
+    """Hash what decides the logits: weights, rotary base, number format, blocks by choice."""
     rope = sorted(model.config.get_text_config().rope_parameters.items())
-    parts = [weights_digest(files), repr(rope), str(model.dtype), str(quantization)]
+    parts = [weights_digest(checkpoint.files), repr(rope), str(model.dtype), str(quantization)]
+    if checkpoint.family is family_for(checkpoint.config.model_type).in_blocks:
+        parts.append(f"blocks of {checkpoint.config.block_size}")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from midspan.errors import MidspanError
 from midspan.models.attention import block_attention
 from midspan.models.family import Family, Piece, SpecialTokens
+from midspan.models.native import PredictionHeadMixin
 from midspan.models.tokens import (
     control_ids,
     encode_pieces,
@@ -137,7 +138,10 @@ class DiffusionLM:
         """The text of a response, cut at the first stop token, without special tokens."""
         response = takewhile(lambda token: token not in self.tokens.stop, map(int, ids))
         kept = [token for token in response if token not in self._control_ids]
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        text = str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        if self.family.stop_text is None or self.family.stop_text not in text:
+            return text
+        return text.partition(self.family.stop_text)[0].rstrip("\n")
 
     def hidden(
         self,
@@ -145,14 +149,18 @@ class DiffusionLM:
         attention_mask_BT: Tensor | None = None,
         first: int = 0,
         cache: Any = None,
+        canvas: int | Tensor | None = None,
     ) -> Tensor:
-        """Hidden states after the final norm, [B, Q, D].
+        """Hidden states that the output layer takes, [B, Q, D]: after the final norm.
 
         Args:
             input_ids_BQ: Token ids, left padded; or a window of them, where a cache has the rest.
             attention_mask_BT: 1 at real positions of the whole batch; None where nothing is padded.
             first: Position of the window's first id.
             cache: Where keys and values come from and go, a transformers `Cache`.
+            canvas: Column of the canvas's first token, [B] where rows differ. Families whose blocks
+                are counted from there need it to see what the decoder shows them; without it
+                their blocks count from a row's first real token, as in their training.
 
         Raises:
             MidspanError: If the family's logits are not a function of one sequence of ids.
@@ -168,14 +176,19 @@ class DiffusionLM:
         if self.block_length is not None:
             # Later blocks are not seen, and need not be in the mask.
             real_BT = input_ids_BQ.new_ones(batch, last) if mask is None else mask[:, :last]
-            mask = block_attention(self.base, real_BT, self.block_length, num_queries)
+            border = canvas if self.family.blocks_from == "canvas" else None
+            mask = block_attention(self.base, real_BT, self.block_length, num_queries, border)
+        caches = {"past_key_values": cache} if self.family.caches else {}
         output = self.base.model(
             input_ids=input_ids_BQ,
             attention_mask=mask,
             position_ids=self._position_ids(input_ids_BQ, attention_mask_BT, first),
-            past_key_values=cache,
+            **caches,
         )
-        return output.last_hidden_state
+        hidden_BQD: Tensor = output.last_hidden_state
+        if isinstance(self.base, PredictionHeadMixin):
+            return self.base.output_states(hidden_BQD)
+        return hidden_BQD
 
     def _position_ids(
         self, input_ids_BQ: Tensor, attention_mask_BT: Tensor | None, first: int
@@ -198,6 +211,7 @@ class DiffusionLM:
         rows: Tensor | None = None,
         first: int = 0,
         cache: Any = None,
+        canvas: int | Tensor | None = None,
     ) -> Tensor:
         """Aligned logits: row i predicts position i, whatever the family's shift.
 
@@ -208,11 +222,12 @@ class DiffusionLM:
                 these go through the head. Without them, all of the ids given.
             first: See `hidden`. With a logit shift, a window begins one position early.
             cache: See `hidden`.
+            canvas: See `hidden`.
 
         Returns:
             [B, Q, V], or [B, R, V] where rows are given.
         """
-        hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache)
+        hidden_BQD = self.hidden(input_ids_BQ, attention_mask_BT, first, cache, canvas)
         if rows is None and not self.family.logit_shift:
             return self.head(hidden_BQD)
         batch, length, width = hidden_BQD.shape
@@ -238,9 +253,10 @@ class DiffusionLM:
         if self.family.noise == "uniform":
             raise MidspanError(f"family {self.family.name} is not compiled here")
         parts = dict(self.base.model.named_children())
-        compiled = [parts["norm"]]
+        compiled = [part for name, part in parts.items() if name in ("norm", "final_norm")]
         for layer in parts["layers"]:
-            compiled += [part for name, part in layer.named_children() if name != "self_attn"]
+            names = layer.named_children()
+            compiled += [part for name, part in names if name not in ("self_attn", "attn")]
         for part in compiled:
             if not hasattr(part, "experts"):
                 part.compile(dynamic=True, backend=backend)

@@ -198,7 +198,7 @@ def read_states(
         rows = zip(prompts, canvases[first : first + context.batch_size], strict=True)
         ids = [(*prompt, *canvas) for prompt, canvas in rows]
         with _captured(lm, layers, [width + p for p in positions], width) as taken:
-            lm.hidden(*left_padded(ids, lm.tokens.pad, lm.device))
+            lm.hidden(*left_padded(ids, lm.tokens.pad, lm.device), canvas=width)
         read.append(torch.stack([taken[layer] for layer in layers], dim=1))
     return torch.cat(read)
 

@@ -153,7 +153,9 @@ def _logprobs(lm: DiffusionLM, batch: Sequence[_Row]) -> list[Tensor]:
     ids_BT, attention = left_padded([row.ids for row in batch], lm.tokens.pad, lm.device)
     length = ids_BT.shape[1]
     rows_N = torch.arange(length - width, length, device=lm.device)
-    logprobs_BNV = lm.logits(ids_BT, attention, rows=rows_N).float().log_softmax(-1)
+    canvas_B = torch.tensor([length - row.width for row in batch])
+    logits_BNV = lm.logits(ids_BT, attention, rows=rows_N, canvas=canvas_B)
+    logprobs_BNV = logits_BNV.float().log_softmax(-1)
     return [
         logprob_NV[width - row.width :] for logprob_NV, row in zip(logprobs_BNV, batch, strict=True)
     ]

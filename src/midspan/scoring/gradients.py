@@ -126,6 +126,7 @@ class _GoalRows:
 
     ids_BT: Tensor
     attention_BT: Tensor | None
+    canvas_B: Tensor
     rows_BK: Tensor
     phrase_BK: Tensor
     weight_BK: Tensor
@@ -144,6 +145,7 @@ class _GoalRows:
         return cls(
             ids_BT=ids_BT,
             attention_BT=attention_BT,
+            canvas_B=torch.tensor([width - goal.length for _, goal, _ in rows]),
             rows_BK=rows_BK.to(lm.device),
             phrase_BK=pad_sequence(phrases, batch_first=True).to(lm.device),
             weight_BK=(hidden_BK / hidden_BK.sum(1, keepdim=True)).to(lm.device),
@@ -151,7 +153,7 @@ class _GoalRows:
 
     def losses(self, lm: DiffusionLM) -> Tensor:
         """Mean cross-entropy of the hidden tokens of each row, [B]."""
-        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK)
+        logits_BKV = lm.logits(self.ids_BT, self.attention_BT, self.rows_BK, canvas=self.canvas_B)
         wide_BKV = logits_BKV.to(torch.promote_types(logits_BKV.dtype, torch.float32))
         loss_BK = F.cross_entropy(wide_BKV.transpose(1, 2), self.phrase_BK, reduction="none")
         return (loss_BK * self.weight_BK.to(loss_BK.dtype)).sum(1)

@@ -92,7 +92,8 @@ def phrase_score(
     for ids, weight in zip(
         ids_BT.split(options.batch_size), weight_BN.split(options.batch_size), strict=True
     ):
-        logprobs_BNV = lm.logits(ids, rows=rows_N).float().log_softmax(-1)
+        logits_BNV = lm.logits(ids, rows=rows_N, canvas=len(prompt_ids))
+        logprobs_BNV = logits_BNV.float().log_softmax(-1)
         index_BN1 = phrase_N.expand(len(ids), -1)[..., None]
         taken_BN = logprobs_BNV.gather(-1, index_BN1)[..., 0].double()
         total += float((taken_BN * weight.to(lm.device)).sum())
