@@ -151,8 +151,7 @@ def stages(rig: Rig) -> list[Stage]:
     ]
     for recipe in RECIPES:
         name, guess = f"alignment, {recipe.name}", partial(rig.guess_alignment, recipe)
-        run = partial(rig.align, recipe)
-        listed.append(Stage(name, "alignment", guess, run, needs_cuda=recipe.four_bit))
+        listed.append(Stage(name, "alignment", guess, partial(rig.align, recipe)))
     for variant, batch, mode in CELLS:
         name = f"decoding, batch {batch}, {mode}, {variant}"
         guess = partial(rig.guess_decoding, batch, mode)

@@ -83,6 +83,8 @@ def quantise(model: Any) -> None:
         raise Skip("bitsandbytes is not installed")
     import bitsandbytes as bnb
 
+    # By which PEFT knows to put its own layers over them.
+    model.is_loaded_in_4bit = True
     for name, layer in list(model.model.named_modules()):
         if isinstance(layer, torch.nn.Linear):
             new = bnb.nn.Linear4bit(

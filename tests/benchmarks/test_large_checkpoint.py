@@ -78,9 +78,7 @@ def test_every_stage_runs_hand_sized(benchmark, checkpoint, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not LINUX.exists(), reason="memory is read from Linux")
-def test_a_stage_is_measured_in_a_process_of_its_own(
-    benchmark, checkpoint, tmp_path, monkeypatch
-):
+def test_a_stage_is_measured_in_a_process_of_its_own(benchmark, checkpoint, tmp_path, monkeypatch):
     module = benchmark("cpu_8b")
     row = module.measure("load", checkpoint, tmp_path)
     assert row["stage"] == "load" and row["seconds"] > 0
