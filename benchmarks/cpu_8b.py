@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 STAGES = ("load", "forward", "align", "merge")
@@ -105,15 +106,12 @@ def merge(folder: Path, scratch: Path) -> None:
 WORK: dict[str, Callable[[Path, Path], None]] = {
     "load": load, "forward": forward, "align": align, "merge": merge,
 }  # fmt: skip
+MODULES = {"align": "midspan.alignment", "merge": "midspan.models.merging"}
 
 
 def run_stage(stage: str, folder: Path, scratch: Path) -> None:
-    """In this process; the measurement goes to the output."""
-    import torch  # noqa: F401  (its import is not part of a stage)
-
-    import midspan.alignment
-    import midspan.models.merging  # noqa: F401
-
+    """In this process; the measurement goes to the output. Imports come before it."""
+    import_module(MODULES.get(stage, "midspan.models"))
     row: dict[str, object] = {"stage": stage}
     with measured(row):
         WORK[stage](folder, scratch)

@@ -11,9 +11,10 @@ was trained from left to right, and its answers are gibberish. Reads nothing fro
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from real_weights import ChatServer, Replies, find_gguf, read_gguf, write_masked
@@ -112,10 +113,9 @@ class Check:
         result = midspan.attack(
             self.lm, ["direct", "pal"], out=self.folder / "attack", progress=False,
             behaviors=REQUESTS[:1], judge="refusal-keywords", decoding=SMALL,
-            proxies=[f"{self.base}+{self.adapter}"], steps=2, candidates=8, top_k=16, ranked=2,
+            proxies=[f"{self.base}+{self.adapter}"], steps=1, candidates=4, top_k=16, ranked=2,
         )  # fmt: skip
-        outcomes = [f"{row['attack_label']} {row['outcome']}" for row in result.records]
-        return ", ".join(outcomes)
+        return ", ".join(map(attempts_of, result.records))
 
     def merge(self) -> str:
         """The adapter into the base; loaded again, it is the model with the adapter on."""
@@ -142,7 +142,13 @@ class Check:
             count = len(server.requests)
         assert count > 0
         (row,) = result.records
-        return f"{count} requests answered, pair {row['outcome']}, {len(row['attempts'])} attempts"
+        return f"{count} requests answered; {attempts_of(row)}"
+
+
+def attempts_of(row: Mapping[str, Any]) -> str:
+    """How often an attack asked; it must have run."""
+    assert row["ran"], row["reason"]
+    return f"{row['attack']}: {len(row['attempts'])} attempts, {row['stop']}"
 
 
 def peak_memory_mb() -> float:
