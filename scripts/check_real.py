@@ -115,6 +115,7 @@ class Check:
             behaviors=REQUESTS[:1], judge="refusal-keywords", decoding=SMALL,
             proxies=[f"{self.base}+{self.adapter}"], steps=1, candidates=4, top_k=16, ranked=2,
         )  # fmt: skip
+        assert all(row["ran"] for row in result.records)
         return ", ".join(map(attempts_of, result.records))
 
     def merge(self) -> str:
@@ -131,7 +132,10 @@ class Check:
         return f"same likeliest token at {100 * same:.0f} %, error {error:.3f} of the deviation"
 
     def serve(self) -> str:
-        """PAIR with the autoregressive model as attacker and evaluator behind a server."""
+        """PAIR with the autoregressive model as attacker and evaluator behind a server.
+
+        A model of this size hardly ever writes the JSON that PAIR asks for: then the attack says so.
+        """
         with ChatServer("smollm2", Replies(self.llama, self.tokenizer)) as server:
             result = midspan.attack(
                 self.lm, "pair", out=self.folder / "pair", progress=False,
@@ -146,9 +150,9 @@ class Check:
 
 
 def attempts_of(row: Mapping[str, Any]) -> str:
-    """How often an attack asked; it must have run."""
-    assert row["ran"], row["reason"]
-    return f"{row['attack']}: {len(row['attempts'])} attempts, {row['stop']}"
+    """How often an attack asked, and why it ended."""
+    ending = row["stop"] if row["ran"] else row["reason"]
+    return f"{row['attack']}: {len(row['attempts'])} attempts, {ending}"
 
 
 def peak_memory_mb() -> float:
