@@ -134,7 +134,7 @@ class Check:
     def serve(self) -> str:
         """PAIR with the autoregressive model as attacker and evaluator behind a server.
 
-        A model of this size hardly ever writes the JSON that PAIR asks for: then the attack says so.
+        Models of this size hardly ever write the JSON that PAIR asks for: then the row says so.
         """
         with ChatServer("smollm2", Replies(self.llama, self.tokenizer)) as server:
             result = midspan.attack(
