@@ -58,6 +58,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("8 prompts a pass, 16 bits", 8),
+    Recipe("2 prompts a pass, 16 bits", 2),
     Recipe("24 GB card: 2 prompts a pass, 16 bits, checkpointing", 2, checkpointing=True),
     Recipe("16 GB card: 2 prompts a pass, 4 bits, checkpointing", 2, True, four_bit=True),
 )

@@ -39,7 +39,7 @@ def test_every_stage_runs_hand_sized(benchmark, tmp_path, capsys):
     assert rows["training resumed"]["values"]["difference"] == 0
     steps = [row["values"]["seconds_a_step"] for row in rows.values() if "a pass" in row["stage"]
              and "values" in row]  # fmt: skip
-    assert len(steps) == 3 and min(steps) > 0
+    assert len(steps) == 4 and min(steps) > 0
     decoding = [row["values"] for name, row in rows.items() if name.startswith("decoding")]
     assert len(decoding) == 18 and all(row["tokens_per_second"] > 0 for row in decoding)
     if not torch.cuda.is_available():
