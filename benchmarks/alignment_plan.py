@@ -19,7 +19,7 @@ GIB = 2**30
 ACTIVATIONS_HIDDEN, ACTIVATIONS_MLP = 20, 6
 LORA_RANK, LORA_BYTES = 32, 16  # fp32 weight, gradient and AdamW's two moments.
 TILE_BYTES = 4 * 4  # Four float32 tensors of one tile of rows x words.
-SHARE_OF_PEAK = 0.4  # An assumption until benchmarks/gpu_alignment.py has run.
+SHARE_OF_PEAK = 0.4  # An assumption until benchmarks/gpu.py has run.
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,74 @@
-"""A whole alignment run on an NVIDIA GPU, on random weights in LLaDA-8B's shape: time and memory.
+"""Steps of MOSA on random weights: seconds, peak memory and share of the matrix-product peak.
 
-Run: python benchmarks/gpu_alignment.py [--micro 8] [--checkpointing] [--4bit] [-o FILE]
-     python benchmarks/gpu_alignment.py --tiny   (hand-sized, on any device: checks the script)
-
-The paper's settings: batches of 8 fully masked canvases of 128 tokens behind prompts of 40 to 120
-tokens, LoRA r=32, AdamW, gradient norm clipped at 0.01. Operations are counted from shapes: policy
-and reference forward, and the backward pass through frozen weights, which costs one forward; the
-peak is that of a large bf16 matrix product measured in the same run. Goals on one H200: 90 s and
-24 GB for 3,000 prompts; 16 GB with a 4-bit base.
+Fully masked canvases of 128 tokens behind prompts of 40 to 120 tokens, LoRA of rank 32, AdamW,
+gradient norm clipped at 0.01. Operations are counted from shapes: policy and reference forward, and
+the backward pass through frozen weights, which costs one forward; recomputation is not counted, so
+that a share with checkpointing is one of useful work.
 """
 
-import argparse
-import json
+import importlib.util
 import random
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gpu_decoding import LLADA_8B, TINY, matmul_peak, synchronize
-from machine import describe_machine
-from peft import LoraConfig, get_peft_model
-from random_weights import random_llada
+from gpu_adapters import lora
+from gpu_stages import (
+    Outcome,
+    Skip,
+    peak_memory_gib,
+    reset_peak_memory,
+    shown_memory,
+    synchronize,
+)
+from peft import get_peft_model
 
 from midspan.alignment import MosaObjective
 from midspan.alignment.objectives import PhraseCanvas, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.models import DiffusionLM
-from midspan.models.llada import LLADA
 
-BATCH, RESPONSE = 8, 128
+RESPONSE, WARM_UP, PROMPTS = 128, 2, 3000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a batch goes through the model.
+
+    Attributes:
+        rows: Prompts of a batch, which is one forward pass.
+        steps: Timed ones.
+    """
+
+    name: str
+    rows: int
+    checkpointing: bool = False
+    four_bit: bool = False
+    steps: int = 12
+
+    @property
+    def operations(self) -> float:
+        """Of a step of LLaDA-8B, roughly, for an estimate of its time."""
+        passes = 4 if self.checkpointing else 3
+        return 2 * 6.5e9 * passes * self.rows * (RESPONSE + 80) + 4 * 2 * 0.5e9 * self.rows * 60
+
+
+RECIPES = (
+    Recipe("8 prompts a pass, 16 bits", 8),
+    Recipe("2 prompts a pass, 16 bits", 2),
+    Recipe("24 GB card: 2 prompts a pass, 16 bits, checkpointing", 2, checkpointing=True),
+    Recipe("16 GB card: 2 prompts a pass, 4 bits, checkpointing", 2, True, four_bit=True),
+)
 
 
 def samples_of(lm: DiffusionLM, count: int) -> list[TrainingSample]:
     rng = random.Random(0)
     size = lm.base.config.vocab_size
     safe, harmful = tuple(range(10, 20)), tuple(range(30, 35))
+    assert lm.tokens.mask is not None
     masked = (lm.tokens.mask,) * RESPONSE
     samples = []
     for _ in range(count):
@@ -47,8 +80,12 @@ def samples_of(lm: DiffusionLM, count: int) -> list[TrainingSample]:
 
 def quantise(model: Any) -> None:
     """Linear layers of the trunk in nf4, as loading with 4 bits leaves them."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise Skip("bitsandbytes is not installed")
     import bitsandbytes as bnb
 
+    # By which PEFT knows to put its own layers over them.
+    model.is_loaded_in_4bit = True
     for name, layer in list(model.model.named_modules()):
         if isinstance(layer, torch.nn.Linear):
             new = bnb.nn.Linear4bit(
@@ -58,81 +95,70 @@ def quantise(model: Any) -> None:
             new.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
             parent, _, child = name.rpartition(".")
             setattr(model.model.get_submodule(parent), child, new.to(layer.weight.device))
-    torch.cuda.empty_cache()
 
 
-def train(
-    policy: Policy, samples: list[TrainingSample], micro: int, device: str
-) -> dict[str, float]:
-    """Every step of one epoch; the first two are warm-up and not timed."""
+@contextmanager
+def policy_of(lm: DiffusionLM, checkpointing: bool) -> Iterator[Policy]:
+    """The model under a fresh adapter; afterwards it is as it was."""
+    base = lm.model
+    if checkpointing:
+        base.activation_checkpointing_enable()
+    lm.model = get_peft_model(base.train(), lora(lm))
+    try:
+        yield Policy(lm, MosaObjective())
+    finally:
+        lm.model.unload()
+        lm.model = base.eval()
+        if checkpointing:
+            base.activation_checkpointing_disable()
+
+
+def train(policy: Policy, recipe: Recipe, device: str) -> tuple[list[float], int]:
+    """Seconds of every timed step, and the tokens of all of them."""
     weights = [weight for weight in policy.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=5e-5)
-    collate = Collator(policy.lm)
-    steps = len(samples) // BATCH
-    tokens = 0
-    seconds = 0.0
-    for step in range(steps + 2):
+    collate, seconds, tokens = Collator(policy.lm), [], 0
+    samples = samples_of(policy.lm, recipe.rows * recipe.steps)
+    for step in range(-WARM_UP, recipe.steps):
         start = time.perf_counter()
-        batch = samples[step % steps * BATCH :][:BATCH]
-        for first in range(0, BATCH, micro):
-            inputs = collate(batch[first : first + micro])
-            tokens += inputs["input_ids"].numel() if step >= 2 else 0
-            inputs = {k: v.to(device) if torch.is_tensor(v) else v for k, v in inputs.items()}
-            with torch.autocast(device, torch.bfloat16):
-                losses = policy(inputs)
-            (losses.values_S.sum() / BATCH).backward()
+        inputs = collate(samples[max(0, step) * recipe.rows :][: recipe.rows])
+        count = inputs["input_ids"].numel()
+        inputs = {k: v.to(device) if torch.is_tensor(v) else v for k, v in inputs.items()}
+        with torch.autocast(device, torch.bfloat16):
+            losses = policy(inputs)
+        (losses.values_S.sum() / recipe.rows).backward()
         torch.nn.utils.clip_grad_norm_(weights, 0.01)
         optimizer.step()
         optimizer.zero_grad()
         synchronize(device)
-        seconds += time.perf_counter() - start if step >= 2 else 0.0
-    return {"seconds": seconds, "steps": steps, "tokens": tokens}
+        if step >= 0:
+            seconds.append(time.perf_counter() - start)
+            tokens += count
+    return seconds, tokens
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=3000)
-    parser.add_argument("--micro", type=int, default=BATCH, help="rows of a forward pass")
-    parser.add_argument("--checkpointing", action="store_true")
-    parser.add_argument("--4bit", action="store_true", dest="four_bit")
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    prompts = 16 if options.tiny else options.prompts
-    lm = random_llada(TINY if options.tiny else LLADA_8B, device, torch.bfloat16)
-    if options.four_bit:
-        quantise(lm.model)
-    lora = LoraConfig(r=32, lora_alpha=64, target_modules=list(LLADA.lora_targets))
-    if options.checkpointing:
-        lm.model.activation_checkpointing_enable()
-    lm.model = get_peft_model(lm.model.train(), lora)
-    objective = MosaObjective()
-    policy = Policy(lm, objective)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    trained = train(policy, samples_of(lm, prompts), options.micro, device)
-    config = lm.base.config
-    layer = sum(w.numel() for w in lm.base.model.layers[0].parameters() if not w.requires_grad)
-    if options.four_bit:
-        layer *= 2  # Two weights lie in a byte.
-    trunk = layer * config.num_hidden_layers * trained["tokens"]
-    head = lm.base.lm_head.weight.numel() * trained["steps"] * BATCH * RESPONSE
-    # Forward twice, backward once (twice with recomputation); the head twice forward and back.
-    operations = 2 * (trunk * (4 if options.checkpointing else 3) + 4 * head)
-    peak = matmul_peak(device, 512 if options.tiny else 8192)
-    row = {
-        **trained,
-        "share_of_peak": operations / trained["seconds"] / peak,
-        "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
-        "peak_operations_per_second": peak,
-        "machine": describe_machine(),
-        "options": {k: str(v) for k, v in vars(options).items()},
-    }
-    print(json.dumps(row, indent=1))
-    if options.output:
-        options.output.write_text(json.dumps(row, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+def align(lm: DiffusionLM, recipe: Recipe, peak: float) -> Outcome:
+    """One recipe; the model's linear layers stay quantised where it is one of 4 bits."""
+    device, config = str(lm.device.type), lm.base.config
+    layer = sum(weight.numel() for weight in lm.base.model.layers[0].parameters())
+    if recipe.four_bit:
+        quantise(lm.base)
+    reset_peak_memory(device)
+    with policy_of(lm, recipe.checkpointing) as policy:
+        seconds, tokens = train(policy, recipe, device)
+        memory = peak_memory_gib(device)
+    trunk = layer * config.num_hidden_layers * tokens
+    head = lm.base.lm_head.weight.numel() * len(seconds) * recipe.rows * RESPONSE
+    # Policy and reference forward, and back; the head twice for either.
+    share = 2 * (3 * trunk + 4 * head) / sum(seconds) / peak
+    a_step = sorted(seconds)[len(seconds) // 2]
+    minutes = a_step * PROMPTS / recipe.rows / 60
+    text = (
+        f"{a_step:.3f} s a step{shown_memory(memory)}, {100 * share:.1f} % of the peak; "
+        f"{PROMPTS:,} prompts would take {minutes:.1f} min (extrapolated from {len(seconds)} steps)"
+    )
+    values = {
+        "seconds_a_step": a_step, "steps": len(seconds), "rows": recipe.rows, "tokens": tokens,
+        "memory_gib": memory, "share_of_peak": share, "minutes_for_3000_prompts": minutes,
+    }  # fmt: skip
+    return Outcome(text, values)

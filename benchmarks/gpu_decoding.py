@@ -1,59 +1,50 @@
-"""Decoding on an NVIDIA GPU, on random weights in LLaDA-8B's shape: speed, share of peak, memory.
+"""Decoding on random weights: tokens a second, share of the matrix-product peak, memory.
 
-Run: python benchmarks/gpu_decoding.py [--batch 1 8 32] [--steps 32] [--compile] [-o FILE]
-     python benchmarks/gpu_decoding.py --tiny   (hand-sized, on any device: checks the script)
-
-Needs 20 GB of GPU memory. The peak is that of a large bf16 matrix product measured in the same run,
-not the data sheet's. Operations are counted from shapes: 2 for each weight and each position,
-those of attention, and the head on the rows that went through it.
+Operations are counted from shapes: 2 for each weight and each position, those of attention, and the
+head on the rows that went through it. An adapter's own are not counted, so that its share is one of
+the same work. Random confidences mean nothing: in threshold mode the head's weights are eight times
+as large, so that some positions are confident, and the number of forwards is told.
 """
 
-import argparse
-import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from machine import describe_machine
-from random_weights import random_llada
+from gpu_stages import (
+    Outcome,
+    peak_memory_gib,
+    reset_peak_memory,
+    shown_memory,
+    synchronize,
+)
 
 from midspan.decoding import DecodingConfig, Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
 
-LLADA_8B = {
-    "vocab_size": 126_464, "hidden_size": 4096, "intermediate_size": 12_288,
-    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
-}  # fmt: skip
-TINY = {
-    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "num_key_value_heads": 2,
-}  # fmt: skip
 MODES: dict[str, dict[str, Any]] = {
     "exact": {},
-    "prefix": {"cache": "prefix"},
-    "dual": {"cache": "dual"},
+    "dual cache": {"cache": "dual"},
+    "dual cache, threshold 0.9": {"cache": "dual", "threshold": 0.9},
 }
+BLOCK = 32
 
 
-def synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def operations(batch: int, queries: int) -> float:
+    """Of one forward of LLaDA-8B, roughly, for an estimate of its time."""
+    return 2 * batch * (6.5e9 * queries + 0.5e9 * BLOCK)
 
 
-def matmul_peak(device: str, size: int) -> float:
-    """Operations a second of a square bf16 product, the best of ten."""
-    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    best = float("inf")
-    for _ in range(12):
-        synchronize(device)
-        start = time.perf_counter()
-        torch.mm(left, right)
-        synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+@dataclass(frozen=True)
+class Sizes:
+    """Tokens of a prompt and of a canvas, and the steps that fill it without a threshold."""
+
+    prompt: int = 128
+    length: int = 128
+    steps: int = 32
 
 
 class Counter:
@@ -61,13 +52,13 @@ class Counter:
 
     def __init__(self, lm: DiffusionLM) -> None:
         self.clear()
-        config = lm.model.config
-        layer = sum(weight.numel() for weight in lm.model.model.layers[0].parameters())
-        self._weights = layer * config.num_hidden_layers
-        self._head = lm.model.lm_head.weight.numel()
-        self._attention = 4 * config.num_hidden_layers * config.hidden_size
-        lm.model.model.register_forward_pre_hook(self._trunk, with_kwargs=True)
-        lm.model.lm_head.register_forward_pre_hook(self._rows)
+        base = lm.base
+        layer = sum(weight.numel() for weight in base.model.layers[0].parameters())
+        self._weights = layer * base.config.num_hidden_layers
+        self._head = base.lm_head.weight.numel()
+        self._attention = 4 * base.config.num_hidden_layers * base.config.hidden_size
+        base.model.register_forward_pre_hook(self._trunk, with_kwargs=True)
+        base.lm_head.register_forward_pre_hook(self._rows)
 
     def clear(self) -> None:
         """Count from zero."""
@@ -84,73 +75,93 @@ class Counter:
         self.operations += 2 * self._head * args[0].shape[:-1].numel()
 
 
-def measure(
-    lm: DiffusionLM, counter: Counter, config: DecodingConfig, batch: int, prompt: int
-) -> dict[str, float]:
+@contextmanager
+def confident(lm: DiffusionLM, factor: float) -> Iterator[None]:
+    """Logits times a power of two, which leaves no rounding behind."""
+    weight = lm.base.lm_head.weight.data
+    weight *= factor
+    try:
+        yield
+    finally:
+        weight /= factor
+
+
+def decode(
+    lm: DiffusionLM, counter: Counter, mode: str, batch: int, sizes: Sizes, peak: float
+) -> Outcome:
     """One run after a warm-up of two steps a block, which meets all kinds of forwards."""
-    device, size = str(lm.device.type), lm.model.config.vocab_size
+    device, vocabulary = str(lm.device.type), lm.base.config.vocab_size
+    config = decoding_config(
+        length=sizes.length, block_length=BLOCK, steps=sizes.steps, early_stop=False, **MODES[mode]
+    )
     generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(0, size - 3, (batch, prompt), generator=generator).tolist()
+    ids = torch.randint(0, vocabulary - 3, (batch, sizes.prompt), generator=generator).tolist()
     requests = [Request(tuple(row)) for row in ids]
-    short = config.model_copy(update={"steps": 2 * config.num_blocks})
-    fill(lm, requests, short, batch_size=batch)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    counter.clear()
+    with confident(lm, 8.0 if "threshold" in MODES[mode] else 1.0):
+        run = _timed(lm, requests, config, device)
+        counter.clear()
+        seconds = run()
+    tokens = batch * sizes.length / seconds
+    share, memory = counter.operations / seconds / peak, peak_memory_gib(device)
+    text = (
+        f"{tokens:.1f} tokens/s, {counter.forwards} forwards, "
+        f"{100 * share:.1f} % of the peak{shown_memory(memory)}"
+    )
+    values = {
+        "tokens_per_second": tokens, "forwards": counter.forwards, "share_of_peak": share,
+        "seconds": seconds, "memory_gib": memory, "batch": batch, "mode": mode,
+    }  # fmt: skip
+    return Outcome(text, values)
+
+
+def _timed(
+    lm: DiffusionLM, requests: list[Request], config: DecodingConfig, device: str
+) -> Callable[[], float]:
+    short = {"steps": 2 * config.num_blocks}
+    if getattr(config, "threshold", None) is None:
+        fill(lm, requests, config.model_copy(update=short), batch_size=len(requests))
+    reset_peak_memory(device)
     synchronize(device)
-    start = time.perf_counter()
-    fill(lm, requests, config, batch_size=batch)
-    synchronize(device)
-    seconds = time.perf_counter() - start
-    memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else float("nan")
-    return {
-        "seconds": seconds,
-        "tokens_per_second": batch * config.length / seconds,
-        "forwards_per_second": counter.forwards / seconds,
-        "operations_per_second": counter.operations / seconds,
-        "memory_gib": memory,
-    }
+
+    def run() -> float:
+        start = time.perf_counter()
+        fill(lm, requests, config, batch_size=len(requests))
+        synchronize(device)
+        return time.perf_counter() - start
+
+    return run
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=32)
-    parser.add_argument("--prompt", type=int, default=128)
-    parser.add_argument("--compile", action="store_true", help="fuse norms and feed-forwards")
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args(arguments)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" and not options.tiny:
-        parser.error("no GPU here; --tiny checks the script on the CPU")
-    peak = matmul_peak(device, 256 if options.tiny else 8192)
-    print(f"bf16 matrix product: {peak / 1e12:.3f} TFLOP/s")
-    lm, rows = random_llada(TINY if options.tiny else LLADA_8B, device, torch.bfloat16), []
-    if options.compile:
-        lm.compile()
-    counter = Counter(lm)
-    for batch in options.batch:
-        for mode, fields in MODES.items():
-            config = decoding_config(
-                length=options.length, block_length=32, steps=options.steps, early_stop=False,
-                **fields,
-            )  # fmt: skip
-            row = {"batch": batch, "mode": mode, "compiled": options.compile}
-            row |= measure(lm, counter, config, batch, options.prompt)
-            row["share_of_peak"] = row["operations_per_second"] / peak
-            rows.append(row)
-            print(
-                f"B={batch:<3} {mode:7} {row['tokens_per_second']:9.1f} tok/s "
-                f"{row['forwards_per_second']:7.1f} forwards/s {100 * row['share_of_peak']:5.1f} % "
-                f"of peak {row['memory_gib']:6.1f} GiB",
-                flush=True,
-            )
-    if options.output:
-        written = {"machine": describe_machine(), "peak": peak, "rows": rows}
-        options.output.write_text(json.dumps(written, indent=1))
+@torch.inference_mode()
+def graphs(lm: DiffusionLM, batch: int, length: int) -> Outcome:
+    """One forward of a fixed shape, launched kernel by kernel and as a CUDA graph."""
+    ids_BT = torch.randint(0, 1000, (batch, length), device="cuda")
+    eager = _milliseconds(lambda: lm.hidden(ids_BT))
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            lm.hidden(ids_BT)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured_BTD = lm.hidden(ids_BT)
+    replayed = _milliseconds(graph.replay)
+    graph.replay()
+    difference = float((captured_BTD.float() - lm.hidden(ids_BT).float()).abs().max())
+    text = (
+        f"{eager:.2f} ms launched, {replayed:.2f} ms as a graph, states differ by {difference:.1e}"
+    )
+    return Outcome(text, {"eager_ms": eager, "graph_ms": replayed, "difference": difference})
 
 
-if __name__ == "__main__":
-    main()
+def _milliseconds(work: Callable[[], Any]) -> float:
+    """The median of twenty runs."""
+    times = []
+    for _ in range(22):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1000 * sorted(times[2:])[10]

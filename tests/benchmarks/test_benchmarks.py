@@ -35,15 +35,6 @@ def test_the_exact_mode_gives_the_tokens_of_the_published_loop(benchmark, tmp_pa
     assert (tmp_path / "decoding_cost.svg").stat().st_size > 1000
 
 
-def test_the_gpu_benchmark_runs_hand_sized(benchmark, tmp_path):
-    output = tmp_path / "gpu.json"
-    sizes = ["--batch", "2", "--length", "32", "--steps", "2", "--prompt", "8"]
-    benchmark("gpu_decoding").main(["--tiny", *sizes, "-o", str(output)])
-    rows = json.loads(output.read_text())["rows"]
-    assert [row["mode"] for row in rows] == ["exact", "prefix", "dual"]
-    assert all(row["tokens_per_second"] > 0 for row in rows)
-
-
 def test_the_engine_benchmark_loses_nothing_and_replays_the_same(benchmark, tmp_path):
     output = tmp_path / "engine.json"
     benchmark("engine").main(["study", "endpoint", "--quick", "-o", str(output)])
@@ -61,13 +52,6 @@ def test_our_alignment_step_has_the_loss_and_gradient_of_the_naive_one(benchmark
         row = module.compare(module.QUICK, rows, repeat=1)
         assert row["loss"][0] == pytest.approx(row["loss"][1], rel=1e-5)
         assert row["gradient_difference"] < 1e-3
-
-
-def test_the_gpu_benchmark_of_alignment_runs_hand_sized(benchmark, tmp_path, monkeypatch):
-    output = tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu_alignment.py", "--tiny", "-o", str(output)])
-    benchmark("gpu_alignment").main()
-    assert json.loads(output.read_text())["steps"] == 2
 
 
 def test_the_planning_table_has_a_row_for_every_model(benchmark, capsys):
