@@ -34,6 +34,12 @@ def test_the_exact_mode_gives_the_tokens_of_the_published_loop(benchmark, tmp_pa
     assert (tmp_path / "decoding_cost.svg").stat().st_size > 1000
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux")
+def test_the_nucleus_benchmark_finds_the_tokens_of_the_whole_sort(benchmark, capsys):
+    benchmark("nucleus").main(["--rows", "4", "--vocabulary", "2000", "--repeat", "1"])
+    assert capsys.readouterr().out.count("100.0%") == 3
+
+
 def test_the_gpu_benchmark_runs_hand_sized(benchmark, tmp_path):
     output = tmp_path / "gpu.json"
     sizes = ["--batch", "2", "--length", "32", "--steps", "2", "--prompt", "8"]
