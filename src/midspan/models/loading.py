@@ -266,7 +266,9 @@ def _placement(
 
 
 def _fingerprint(files: list[TensorFile], model: Any, quantization: Quantization | None) -> str:
-    """Hash what decides the logits: weights, rotary base, number format."""
+    """Hash what decides the logits: weights, rotary base and precision, number format."""
     rope = sorted(model.config.get_text_config().rope_parameters.items())
     parts = [weights_digest(files), repr(rope), str(model.dtype), str(quantization)]
+    if not getattr(model.config, "rope_full_precision", True):
+        parts.append("rope in the model's precision")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
