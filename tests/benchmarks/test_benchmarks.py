@@ -40,6 +40,18 @@ def test_the_nucleus_benchmark_finds_the_tokens_of_the_whole_sort(benchmark, cap
     assert capsys.readouterr().out.count("100.0%") == 3
 
 
+def test_an_adapter_in_the_format_of_its_base_costs_no_casts(benchmark):
+    module = benchmark("adapter_cost")
+    sizes = module.trunk(1, 64, 128, 8)
+    counts = {mode: module.count(mode, sizes, 1, 8, 4) for mode in module.MODES}
+    casts = [counts[mode].casts for mode in module.MODES]
+    assert casts[0] == casts[2] == casts[3] < casts[1]
+    moved = [counts[mode].bytes for mode in module.MODES]
+    assert moved[3] == moved[0] < moved[2] < moved[1]
+    effect, errors = module.errors_of(module.trunk(1, 64, 128, 64), 4, 0.02)
+    assert errors["adapter in bf16"][0] < 1.5 * errors["adapter in float32"][0] < effect
+
+
 def test_the_gpu_benchmark_runs_hand_sized(benchmark, tmp_path):
     output = tmp_path / "gpu.json"
     sizes = ["--batch", "2", "--length", "32", "--steps", "2", "--prompt", "8"]
