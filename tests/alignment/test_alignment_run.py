@@ -233,3 +233,15 @@ def test_a_tracker_must_be_installed(organism_lm, tmp_path, monkeypatch):
     with pytest.raises(MidspanError, match="trackio is not installed; pip install trackio"):
         align(organism_lm, DATA, config(), tmp_path / "new", track="trackio")
     assert not (tmp_path / "new").exists()
+
+
+def test_training_in_half_precision_keeps_an_adapter_in_single(organism_folder, tmp_path):
+    """Casting is for inference: small steps would be rounded away in bfloat16."""
+    lm = load(organism_folder, device="cpu", dtype="bfloat16")
+    align(lm, DATA, config(num_prompts=4), tmp_path)
+    assert {tensor.dtype for tensor in adapter(tmp_path).values()} == {torch.float32}
+    changed = adapter(tmp_path)
+    assert any((tensor != tensor.bfloat16().float()).any() for tensor in changed.values())
+    attached = load(organism_folder, adapter=tmp_path, device="cpu", dtype="bfloat16")
+    weights = {name: w.dtype for name, w in attached.model.named_parameters() if "lora" in name}
+    assert set(weights.values()) == {torch.bfloat16}

@@ -35,6 +35,28 @@ def test_the_exact_mode_gives_the_tokens_of_the_published_loop(benchmark, tmp_pa
     assert (tmp_path / "decoding_cost.svg").stat().st_size > 1000
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux")
+def test_the_nucleus_benchmark_finds_the_tokens_of_the_whole_sort(benchmark, capsys):
+    benchmark("nucleus").main(["--rows", "4", "--vocabulary", "2000", "--repeat", "1"])
+    assert capsys.readouterr().out.count("100.0%") == 3
+
+
+def test_rows_of_a_float32_batch_are_those_alone(benchmark):
+    assert benchmark("batches").compare("float32", 4, 8, 4) == (1.0, 1.0)
+
+
+def test_an_adapter_in_the_format_of_its_base_costs_no_casts(benchmark):
+    module = benchmark("adapter_cost")
+    sizes = module.trunk(1, 64, 128, 8)
+    counts = {mode: module.count(mode, sizes, 1, 8, 4) for mode in module.MODES}
+    casts = [counts[mode].casts for mode in module.MODES]
+    assert casts[0] == casts[2] == casts[3] < casts[1]
+    moved = [counts[mode].bytes for mode in module.MODES]
+    assert moved[3] == moved[0] < moved[2] < moved[1]
+    effect, errors = module.errors_of(module.trunk(1, 64, 128, 64), 4, 0.02)
+    assert errors["adapter in bf16"][0] < 1.5 * errors["adapter in float32"][0] < effect
+
+
 def test_the_engine_benchmark_loses_nothing_and_replays_the_same(benchmark, tmp_path):
     output = tmp_path / "engine.json"
     benchmark("engine").main(["study", "endpoint", "--quick", "-o", str(output)])

@@ -88,3 +88,18 @@ def test_greedy_dream_by_default(dream, number):
 def test_every_golden_run_is_covered(llada, dream):
     assert (len(llada.cases["runs"]), len(dream.cases["runs"])) == (8, 6)
     assert decoding_config(**llada_fields(llada.cases["runs"][4])).guidance == 1.5
+
+
+@pytest.mark.parametrize("name", ["llada", "dream"])
+def test_the_published_samplers_write_the_same_tokens_in_half_precision(name):
+    """All runs, where this machine rounds the model's products as the capturing one did."""
+    golden, folder = Golden(name), PUBLISHED / name
+    golden.tensors |= load_file(folder / "cases_bf16.safetensors")
+    golden.model = golden.model.to(torch.bfloat16)
+    with torch.inference_mode():
+        logits = golden.model(golden.tensors["input_ids"]).logits
+    fields_of = llada_fields if name == "llada" else dream_fields
+    exact = torch.equal(logits, golden.tensors["logits"])
+    for number, run in enumerate(golden.cases["runs"]):
+        found, expected = golden.generate(number, compatibility=True, **fields_of(run))
+        assert not exact or torch.equal(found, expected)

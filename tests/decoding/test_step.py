@@ -88,13 +88,11 @@ def test_the_factor_rule_asks_for_more_of_each_further_position():
     assert chosen.tolist() == [[True, True, False], [True] * 3, [False, True, False]]
 
 
-def test_probabilities_in_parts_are_those_of_the_softmax(monkeypatch):
-    logits = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(0))
+def test_probabilities_are_those_of_the_softmax():
+    logits = torch.randn(15, 11, generator=torch.Generator().manual_seed(0))
     tokens = logits.argmin(-1)
-    expected = logits.softmax(-1).gather(-1, tokens[..., None])[..., 0]
-    for part in (1 << 22, 11 * 4, 1):
-        monkeypatch.setattr("midspan.decoding.step._LARGEST_PART", part)
-        assert torch.allclose(probability(logits, tokens), expected, atol=1e-6)
+    expected = logits.softmax(-1).gather(-1, tokens[:, None])[:, 0]
+    assert torch.allclose(probability(logits, tokens), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("fields", [
@@ -126,3 +124,20 @@ def test_a_step_is_one_graph_and_leaves_its_arguments(fields):
     assert not (chosen_AR & ~open_AR).any()
     assert 15 not in candidates.token_AR
     assert chosen_AR.any(1).tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize("fields", [
+    {"temperature": 0.7, "remasking": "margin", "eos_policy": "suppress_confidence"},
+    {"sampler": "dream", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "remasking": "entropy"},
+], ids=str)  # fmt: skip
+def test_a_step_in_parts_is_the_step_at_once(fields, monkeypatch):
+    settings = StepSettings.of(decoding_config(**fields), SimpleNamespace(mask=15, eos=1, eot=2))
+    generator = torch.Generator().manual_seed(0)
+    logits_ARV = torch.randn(3, 5, 1500, generator=generator) * 4
+    draws = Draws(token_AR=torch.rand(3, 5, generator=generator))
+    given = (logits_ARV, torch.rand(3, 5) < 0.8, torch.tensor([1, 2, 3]), draws, settings)
+    at_once, chosen_AR = step(*given)
+    monkeypatch.setattr("midspan.decoding.step._SMALLEST_PART", 1)
+    in_parts, again_AR = step(*given)
+    assert torch.equal(chosen_AR, again_AR)
+    assert all(torch.equal(one, two) for one, two in zip(at_once, in_parts, strict=True))

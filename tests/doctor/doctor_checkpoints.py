@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from published_fixtures import PUBLISHED
+from fixture_folders import PUBLISHED
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 

@@ -14,7 +14,9 @@ from models_reference import (
     reference_logits,
     write_checkpoint,
 )
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from midspan.errors import MidspanError
 from midspan.models import attach_adapter, load
@@ -101,6 +103,44 @@ def test_half_precision_stays_apart(llada: Path, tmp_path: Path) -> None:
     lm = load(f"{llada}+{tmp_path / 'adapter'}", dtype="bfloat16")
     lm.merge_adapter()
     assert not lm.base.model.layers[0].self_attn.q_proj.merged
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_an_adapter_computes_in_the_format_of_its_base(
+    llada: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """Nothing is cast on the way, and the logits are no further off than with a float32 adapter."""
+    published_adapter(tmp_path / "adapter")
+    ids = torch.tensor([IDS])
+    with torch.no_grad():
+        exact = load(llada, adapter=tmp_path / "adapter").logits(ids)
+        lm = attach_adapter(load(llada, dtype=dtype), tmp_path / "adapter")
+        weights = {name: weight for name, weight in lm.model.named_parameters() if "lora" in name}
+        assert len(weights) == 28 and {weight.dtype for weight in weights.values()} == {dtype}
+        with Casts() as with_adapter:
+            cast = lm.logits(ids)
+        with Casts() as without, lm.adapter_disabled():
+            lm.logits(ids)
+        stored = load_file(tmp_path / "adapter/adapter_model.safetensors").values()
+        assert {tensor.dtype for tensor in stored} == {torch.float32}
+        for layer in lm.model.modules():
+            if isinstance(layer, LoraLayer):
+                layer.lora_A.float(), layer.lora_B.float()
+        masters = lm.logits(ids)
+    assert with_adapter.count == without.count > 0
+    off, off_masters = ((logits.float() - exact).norm() for logits in (cast, masters))
+    assert off < 1.5 * off_masters
+    assert off < 0.03 * exact.norm()
+
+
+class Casts(TorchDispatchMode):
+    """Counts changes of number format."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._to_copy.default
+        return function(*args, **(kwargs or {}))
 
 
 def test_attaching_equals_loading(llada: Path, tmp_path: Path) -> None:

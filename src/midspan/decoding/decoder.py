@@ -36,10 +36,11 @@ def decode(
 ) -> list[Generation]:
     """Fill the canvases of all requests.
 
-    A row's result depends on its request and the config only, not on the rows beside it. Where
-    a row is done, a waiting request takes its place, unless a cache or block diffusion keeps rows
-    together. Where memory runs out, what is not done is decoded again in half the batch, with a
-    warning and the same results.
+    In float32 a row's result depends on its request and the config only, not on the rows beside
+    it; in half precision it does so to rounding, which may tip near ties, and `batch_size=1` alone
+    is free of it. Where a row is done, a waiting request takes its place, unless a cache or block
+    diffusion keeps rows together. Where memory runs out, what is not done is decoded again in half
+    the batch, with a warning and the same results, again to rounding.
 
     Examples:
         >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))

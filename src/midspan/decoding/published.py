@@ -4,7 +4,8 @@ Only for reproducing published outputs (`compatibility=True`). Known faults kept
 masks inside the prompt are filled and use up the response's budget; the mask token can be
 committed; LLaDA runs steps that commit nothing, and suppresses EOS in the confidence only at
 temperature 0; Dream commits the batch's average count in every row, so that rows with fewer masks
-have tokens set back to the mask and others keep masks.
+have tokens set back to the mask and others keep masks, and samples nothing in steps whose
+probabilities half precision rounds too far.
 
 `published_dllm.py` has those of dllm. Sources: generate.py of ML-GSAI/LLaDA (June 2026),
 generation_utils.py of DreamLM/Dream.
@@ -12,6 +13,7 @@ Shapes: B rows, T prompt and canvas, L canvas, V vocabulary, M masked positions 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -146,8 +148,11 @@ def _dream_choice(logits_MV: Tensor, config: DreamSampler) -> tuple[Tensor, Tens
     probs_MV = logits_MV.softmax(-1)
     confidence_M, token_M = probs_MV.max(-1)
     if config.temperature > 0:
-        token_M = Categorical(probs=probs_MV).sample()
-        confidence_M = probs_MV.gather(-1, token_M[:, None])[:, 0]
+        # Published so: where half precision leaves probabilities that do not sum to one, which
+        # Categorical refuses, the whole step takes the likeliest tokens.
+        with suppress(ValueError):
+            token_M = Categorical(probs=probs_MV).sample()
+            confidence_M = probs_MV.gather(-1, token_M[:, None])[:, 0]
     if config.remasking == "margin":
         best_M2 = probs_MV.sort(-1, descending=True).values[:, :2]
         confidence_M = best_M2[:, 0] - best_M2[:, 1]

@@ -1,11 +1,12 @@
 """One decoding step: from logits to tokens, and to the positions that are committed.
 
 `step` is a pure function of tensors. The shapes of what it returns follow from the shapes of what
-it is given, and no branch of it depends on a tensor's values. Rows, blocks and hooks are
-`batch.py`'s.
-Shapes: A rows, R positions of each row's block, V vocabulary.
+it is given, and no branch of it depends on a tensor's values, but for the nucleus filter's over a
+large vocabulary. Rows, blocks and hooks are `batch.py`'s.
+Shapes: A rows, R positions of each row's block, N positions of all rows, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -14,12 +15,16 @@ from torch import Tensor
 
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import gumbel
+from midspan.decoding.nucleus import within_nucleus
 from midspan.decoding.rules import CommitRule, commit_rule
 from midspan.decoding.sampler import Remasking
 from midspan.models.family import SpecialTokens
 
-# Logits whose normaliser is computed at once; 16 MiB in single precision.
-_LARGEST_PART = 1 << 22
+# Positions go through in parts, so that what is computed between logits and tokens, up to ten times
+# what it is computed from, stays below the size of all logits.
+_PARTS = 16
+# Logits of a part, unless all are fewer; smaller parts would be slower. 4 MiB in single precision.
+_SMALLEST_PART = 1 << 20
 
 
 class Draws(NamedTuple):
@@ -115,23 +120,16 @@ def step(
     Returns:
         The candidates, and True where they are committed, [A, R].
     """
-    tempered_ARV = logits_ARV
-    if settings.temperature > 0:
-        tempered_ARV = logits_ARV / settings.temperature
-    tempered_ARV = filter_logits(tempered_ARV, settings.top_p, settings.top_k)
-    if draws.token_AR is None:
-        token_AR = tempered_ARV.argmax(-1)
-    else:
-        token_AR = sample(tempered_ARV.softmax(-1), draws.token_AR)
-
-    ranked_ARV = logits_ARV if settings.ranks_by_model else tempered_ARV
-    if settings.late:
-        ranked_ARV = ranked_ARV.clone()
-        ranked_ARV[..., list(settings.late)] = -torch.inf
-    probability_AR = probability(ranked_ARV, token_AR)
-    score_AR = score(ranked_ARV, probability_AR, settings.remasking)
-    for token in settings.late:
-        score_AR = score_AR.masked_fill(token_AR == token, torch.finfo(score_AR.dtype).min)
+    logits_NV = logits_ARV.flatten(0, 1)
+    rows = max(1, max(_SMALLEST_PART, logits_NV.numel() // _PARTS) // logits_NV.shape[1])
+    parts = logits_NV.split(rows)
+    uniforms: Sequence[Tensor | None] = [None] * len(parts)
+    if draws.token_AR is not None:
+        uniforms = draws.token_AR.flatten().split(rows)
+    found = [_candidates(*part, settings) for part in zip(parts, uniforms, strict=True)]
+    token_AR, probability_AR, score_AR = (
+        torch.cat(values).view_as(open_AR) for values in zip(*found, strict=True)
+    )
     if draws.order_AR is not None:
         score_AR = draws.order_AR
     elif draws.position_AR is not None:
@@ -139,6 +137,28 @@ def step(
 
     chosen_AR = settings.rule(score_AR, open_AR, commits_A)
     return Candidates(token_AR, probability_AR, score_AR), chosen_AR
+
+
+def _candidates(
+    logits_NV: Tensor, uniform_N: Tensor | None, settings: StepSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, their probabilities and their scores, [N] each."""
+    tempered_NV = logits_NV
+    if settings.temperature > 0:
+        tempered_NV = logits_NV / settings.temperature
+    tempered_NV = filter_logits(tempered_NV, settings.top_p, settings.top_k)
+    token_N = (
+        tempered_NV.argmax(-1) if uniform_N is None else sample(tempered_NV.softmax(-1), uniform_N)
+    )
+    ranked_NV = logits_NV if settings.ranks_by_model else tempered_NV
+    if settings.late:
+        ranked_NV = ranked_NV.clone()
+        ranked_NV[..., list(settings.late)] = -torch.inf
+    probability_N = probability(ranked_NV, token_N)
+    score_N = score(ranked_NV, probability_N, settings.remasking)
+    for token in settings.late:
+        score_N = score_N.masked_fill(token_N == token, torch.finfo(score_N.dtype).min)
+    return token_N, probability_N, score_N
 
 
 def forbid(logits_ARV: Tensor, tokens: tuple[range, ...]) -> Tensor:
@@ -151,46 +171,38 @@ def forbid(logits_ARV: Tensor, tokens: tuple[range, ...]) -> Tensor:
     return logits_ARV
 
 
-def filter_logits(logits_ARV: Tensor, top_p: float | None, top_k: int | None) -> Tensor:
+def filter_logits(logits_NV: Tensor, top_p: float | None, top_k: int | None) -> Tensor:
     """Rule out the tokens outside the nucleus `top_p`, then those below the `top_k` likeliest."""
     if top_p is not None and top_p < 1:
-        sorted_ARV, order_ARV = logits_ARV.sort(dim=-1, descending=True)
-        probs_ARV = sorted_ARV.softmax(-1)
-        # A token stays while those before it do not fill the nucleus; the first always stays.
-        out_ARV = probs_ARV.cumsum(-1) - probs_ARV > top_p
-        out_ARV = torch.zeros_like(out_ARV).scatter(-1, order_ARV, out_ARV)
-        logits_ARV = logits_ARV.masked_fill(out_ARV, -torch.inf)
-    if top_k is not None and top_k < logits_ARV.shape[-1]:
-        floor_AR1 = logits_ARV.topk(top_k, dim=-1).values[..., -1:]
-        logits_ARV = logits_ARV.masked_fill(logits_ARV < floor_AR1, -torch.inf)
-    return logits_ARV
+        logits_NV = within_nucleus(logits_NV, top_p)
+    if top_k is not None and top_k < logits_NV.shape[-1]:
+        floor_N1 = logits_NV.topk(top_k, dim=-1).values[..., -1:]
+        logits_NV = logits_NV.masked_fill(logits_NV < floor_N1, -torch.inf)
+    return logits_NV
 
 
-def sample(probs_ARV: Tensor, uniform_AR: Tensor) -> Tensor:
+def sample(probs_NV: Tensor, uniform_N: Tensor) -> Tensor:
     """Tokens by inverse transform; the distribution of the published Gumbel-max, one draw each."""
-    cumulative_ARV = probs_ARV.cumsum(-1)
-    total_AR1 = cumulative_ARV[..., -1:]
+    cumulative_NV = probs_NV.cumsum(-1)
+    total_N1 = cumulative_NV[..., -1:]
     # Below the total, so that rounding never lands on a token without probability.
-    target_AR1 = (uniform_AR[..., None] * total_AR1).minimum(
-        torch.nextafter(total_AR1, torch.zeros_like(total_AR1))
+    target_N1 = (uniform_N[..., None] * total_N1).minimum(
+        torch.nextafter(total_N1, torch.zeros_like(total_N1))
     )
-    return torch.searchsorted(cumulative_ARV, target_AR1, right=True)[..., 0]
+    return torch.searchsorted(cumulative_NV, target_N1, right=True)[..., 0]
 
 
-def probability(logits_ARV: Tensor, token_AR: Tensor) -> Tensor:
-    """Probability of the tokens, [A, R], without the whole softmax."""
-    chosen_AR = logits_ARV.gather(-1, token_AR[..., None])[..., 0]
-    # In parts, since logsumexp takes as much memory again as what it is given.
-    rows = max(1, _LARGEST_PART // logits_ARV.shape[-1])
-    parts = [part.logsumexp(-1) for part in logits_ARV.flatten(0, 1).split(rows)]
-    return (chosen_AR - torch.cat(parts).view_as(chosen_AR)).exp()
+def probability(logits_NV: Tensor, token_N: Tensor) -> Tensor:
+    """Probability of the tokens, [N], without the whole softmax."""
+    chosen_N = logits_NV.gather(-1, token_N[..., None])[..., 0]
+    return (chosen_N - logits_NV.logsumexp(-1)).exp()
 
 
-def score(logits_ARV: Tensor, probability_AR: Tensor, remasking: Remasking) -> Tensor:
-    """How much each position deserves to be committed under the remasking rule, [A, R]."""
+def score(logits_NV: Tensor, probability_N: Tensor, remasking: Remasking) -> Tensor:
+    """How much each position deserves to be committed under the remasking rule, [N]."""
     if remasking == "margin":
-        best_AR2 = logits_ARV.softmax(-1).topk(2, dim=-1).values
-        return best_AR2[..., 0] - best_AR2[..., 1]
+        best_N2 = logits_NV.softmax(-1).topk(2, dim=-1).values
+        return best_N2[..., 0] - best_N2[..., 1]
     if remasking == "entropy":
-        return -torch.special.entr(logits_ARV.softmax(-1)).sum(-1)
-    return probability_AR
+        return -torch.special.entr(logits_NV.softmax(-1)).sum(-1)
+    return probability_N

@@ -25,7 +25,8 @@ def generate(
     """Decode requests in full batches of similar length; what the journal holds is not redone.
 
     Batches are cut from all requests, journalled or not, so an interrupted run and an
-    uninterrupted one put the same rows into the same batches and get the same bits.
+    uninterrupted one put the same rows into the same batches and get the same bits. With another
+    batch size they do so in float32 only.
 
     Args:
         on_batch: Told how many responses have just become available.

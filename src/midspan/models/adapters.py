@@ -173,10 +173,14 @@ def check_adapter(adapter: Adapter, meta_model: Any) -> None:
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
     """Attach a checked adapter; returns the `PeftModel`, in evaluation mode.
 
+    Its weights take the model's number format, a quantised one's compute format: PEFT leaves them
+    in single precision, and changes the format of all that goes through every adapted layer.
+
     Raises:
         MidspanError: A layer under the adapter is offloaded, or the base's own layers differ.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     wrapped = _wrap(model, adapter)
     own_places = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
@@ -193,6 +197,10 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     result = set_peft_model_state_dict(wrapped, own)
     if result.unexpected_keys:
         raise MidspanError(f"adapter {adapter.folder}: {result.unexpected_keys[0]} fits nothing")
+    for layer in wrapped.modules():
+        if isinstance(layer, BaseTunerLayer):
+            for name in layer.adapter_layer_names:
+                getattr(layer, name).to(model.dtype)
     return wrapped.eval()
 
 

@@ -1,13 +1,23 @@
 """LLaDA (8B-Base, 8B-Instruct, 1.5) and MMaDA: Llama with full attention under other names.
 
 Source: the published modelling code of ML-GSAI/LLaDA and Gen-Verse/MMaDA. The architecture is
-Llama's; the checkpoints differ in their key names and config fields only.
+Llama's; the checkpoints differ in their key names and config fields, and in half precision queries
+and keys are rotated in single precision, where Llama rounds cosines and sines first.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaRotaryEmbedding,
+    apply_rotary_pos_emb,
+    eager_attention_forward,
+)
 
 from midspan.errors import MidspanError
 from midspan.models.family import (
@@ -56,6 +66,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "include_qkv_bias": (False, None),
     "block_group_size": (1, None),
     "multi_query_attention": (False, None),
+    "rope_full_precision": (True, False),
     "clip_qkv": (None,),
     # LLaDA-MoE was published under model_type "llada" as well; its own config reads it.
     "num_experts": (None,),
@@ -86,6 +97,10 @@ _RENAMES = {
 class LladaConfig(PublishedConfig, LlamaConfig):
     """A Llama config that reads and writes LLaDA's published config.json.
 
+    Attributes:
+        rope_full_precision: Whether queries and keys are rotated in single precision, whatever the
+            model's, as all published checkpoints say.
+
     Raises:
         MidspanError: If a field asks for something that Llama does not compute.
     """
@@ -107,6 +122,7 @@ class LladaConfig(PublishedConfig, LlamaConfig):
     rms_norm_eps: float = 1e-5
     is_causal: bool = False
     use_cache: bool = False
+    rope_full_precision: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check what the fields say together."""
@@ -122,8 +138,8 @@ class LladaConfig(PublishedConfig, LlamaConfig):
             )
 
     def published_extra(self) -> dict[str, Any]:
-        """The size of the vocabulary, which the published file states twice."""
-        return {"vocab_size": self.vocab_size}
+        """The size of the vocabulary, which the published file states twice, and the rotation."""
+        return {"vocab_size": self.vocab_size, "rope_full_precision": self.rope_full_precision}
 
 
 class MmadaConfig(LladaConfig):
@@ -135,6 +151,48 @@ class MmadaConfig(LladaConfig):
     vocab_size: int = 134656
 
 
+class PreciseRotaryEmbedding(LlamaRotaryEmbedding):
+    """Llama's cosines and sines, in single precision whatever the model's."""
+
+    def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, [B, T, head size].
+
+        Args:
+            x: Any tensor on the wanted device; its number format does not matter.
+            position_ids: Positions, [B, T].
+        """
+        return super().forward(x.new_empty(0, dtype=torch.float32), position_ids)
+
+
+class PreciseRotaryAttention(LlamaAttention):
+    """Llama's attention with queries and keys rotated in single precision, then rounded."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `LlamaAttention`; the position embeddings are `PreciseRotaryEmbedding`'s."""
+        query, key, value = (
+            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        rotated = apply_rotary_pos_emb(query, key, *position_embeddings)
+        query, key = (states.to(value.dtype) for states in rotated)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.attention_dropout if self.training else 0.0
+        options = {"dropout": dropout, "scaling": self.scaling, **kwargs}
+        output, weights = attend(self, query, key, value, attention_mask, **options)
+        return self.o_proj(output.flatten(2)), weights
+
+
 class LladaForMaskedDiffusion(MaskedDiffusionMixin, LlamaForCausalLM):
     """LLaDA over Llama's layers; logits at position i predict position i."""
 
@@ -142,6 +200,11 @@ class LladaForMaskedDiffusion(MaskedDiffusionMixin, LlamaForCausalLM):
 
     def __init__(self, config: LladaConfig) -> None:
         super().__init__(config)
+        if config.rope_full_precision:
+            # Nothing but `forward` differs, so the layers keep the weights they were made with.
+            self.model.rotary_emb.__class__ = PreciseRotaryEmbedding
+            for layer in self.model.layers:
+                layer.self_attn.__class__ = PreciseRotaryAttention
         # LLaDA pads with its EOS, whose embedding must learn like any other.
         self.model.embed_tokens.padding_idx = None
 

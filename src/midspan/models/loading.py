@@ -276,11 +276,13 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
 
 
 def _fingerprint(checkpoint: _Checkpoint, model: Any, form: WeightFormat) -> str:
-    """Hash what decides the logits: weights, rotary base, number format, blocks, attention."""
+    """Hash what decides the logits: weights, rotary base, number formats, blocks, attention."""
     rope = sorted(model.config.get_text_config().rope_parameters.items())
     parts = [weights_digest(checkpoint.files), repr(rope), str(model.dtype), str(form.quantization)]
     if form.attn_implementation not in (None, "sdpa"):
         parts.append(form.attn_implementation)
     if checkpoint.family is family_for(checkpoint.config.model_type).in_blocks:
         parts.append(f"blocks of {checkpoint.config.block_size}")
+    if not getattr(model.config, "rope_full_precision", True):
+        parts.append("rope in the model's precision")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]

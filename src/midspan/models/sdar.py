@@ -8,6 +8,8 @@ renormalised softmax routing in every layer) only what the dense ones share.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     Qwen2Tokenizer,
@@ -16,6 +18,7 @@ from transformers import (
     Qwen3MoeConfig,
     Qwen3MoeForCausalLM,
 )
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from midspan.models.chat import chatml
 from midspan.models.family import Family, PublishedToken, PublishedTokens, register
@@ -43,10 +46,26 @@ class SdarConfig(PublishedConfig, Qwen3Config):
     use_cache: bool = False
 
 
+class OnceRoundedRMSNorm(Qwen3RMSNorm):
+    """Qwen3's norm, rounded after its weight instead of before, as flash-attn's kernel does it."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """States of the same shape and number format, normalised over the last dimension."""
+        states = hidden_states.to(torch.float32)
+        scale = torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return (states * scale * self.weight).to(hidden_states.dtype)
+
+
 class SdarForMaskedDiffusion(BlockDiffusionMixin, Qwen3ForCausalLM):
     """SDAR over Qwen3's layers; logits at position i predict position i."""
 
     config_class = SdarConfig
+
+    def __init__(self, config: SdarConfig) -> None:
+        super().__init__(config)
+        for module in self.modules():
+            if isinstance(module, Qwen3RMSNorm):
+                module.__class__ = OnceRoundedRMSNorm
 
 
 class SdarMoeConfig(PublishedConfig, Qwen3MoeConfig):

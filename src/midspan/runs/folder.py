@@ -52,6 +52,7 @@ class RunFolder:
             "git": git_revision(),
         }
         self.rank = this_rank()
+        self.info["processes"] = [self.rank.count]
         self._claim()
 
     @cached_property
@@ -85,6 +86,8 @@ class RunFolder:
                 )
             # The first command's word stands; an earlier midspan may have said less.
             info = info | {name: value for name, value in stored.items() if value}
+            numbers = {*stored.get("processes", ()), self.rank.count}
+            info = info | {"processes": sorted(numbers)}
             if info == stored:
                 return
         try:
@@ -138,7 +141,17 @@ class FinishedRun:
             **{f"version: {name}": text for name, text in self.info["versions"].items()},
             **self.info["hardware"],
             "source revision": self.info["git"],
+            **self._continued,
         }
+
+    @property
+    def _continued(self) -> dict[str, str]:
+        """A word on runs that were continued by another number of processes, in other batches."""
+        numbers = self.info.get("processes", ())
+        if len(numbers) < 2:
+            return {}
+        listed = " and ".join(map(str, numbers))
+        return {"processes": f"{listed}; in half precision the same study to rounding only"}
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The lines of one of its JSONL files, with their models by their labels."""
