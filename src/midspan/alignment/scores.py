@@ -134,7 +134,7 @@ def _tile_width(head_VD: Tensor, rows: int) -> int:
     elements = TILE_ELEMENTS.get(head_VD.device.type, TILE_ELEMENTS["cuda"])
     states = head_VD.shape[1]
     # A tile as wide as the states is no larger than they are; one that is widened is a copy.
-    is_copy = head_VD.device.type == "cpu" and head_VD.dtype.itemsize < 4
+    is_copy = head_VD.device.type != "cuda" and head_VD.dtype.itemsize < 4
     width = elements // max(rows, states) if is_copy else max(states, elements // max(1, rows))
     # Rows that begin at cache lines make its products up to twice as fast.
     return max(ALIGNED, width - width % ALIGNED)
@@ -175,8 +175,8 @@ class _Softmax:
 
     def add(self, head_vD: Tensor, start: int) -> None:
         """Add the words from ``start`` on."""
-        if self.is_half and head_vD.device.type == "cpu":
-            # There products of float32 are the faster ones, and the only ones that sum in it.
+        if self.is_half and head_vD.device.type != "cuda":
+            # Elsewhere products of half precision are rounded to it, and on CPUs no faster.
             head_vD = head_vD.to(self.mass_M1.dtype)
         logits_Mv = self._product(self.states_MD, head_vD.T)
         word_MK = self.tokens_MK - start
@@ -208,9 +208,9 @@ class _Softmax:
         if not self.is_half:
             return rows @ columns
         rows = rows.to(self.states_MD.dtype)
-        if rows.device.type == "cpu":
-            return rows.to(columns.dtype) @ columns
-        return torch.mm(rows, columns, out_dtype=self.mass_M1.dtype)
+        if rows.device.type == "cuda":
+            return torch.mm(rows, columns, out_dtype=self.mass_M1.dtype)
+        return rows.to(columns.dtype) @ columns
 
     def _sum_x(self) -> Tensor:
         """[N, 1]."""
