@@ -138,6 +138,8 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     """Preferences with LLaDA 1.5's estimator, at the budget of the others.
 
     That is a quarter of the prompts, each seen on four canvases: 2 draws where LLaDA 1.5 takes 8.
+    What loses counts with the end-of-text tokens behind it, as in what docs/psa.md measured; on
+    other models than the organism :func:`at_paper_budget` counts the text alone.
 
     Args:
         changes: Fields of the config that differ.
@@ -147,7 +149,7 @@ def vrpo(**changes: Any) -> AlignmentConfig:
         2
     """
     fields = {"num_prompts": 400, "learning_rate": 2e-3}
-    return _with_benign("vrpo", VrpoObjective(draws=2), fields | changes)
+    return _with_benign("vrpo", VrpoObjective(draws=2, rejected="canvas"), fields | changes)
 
 
 def _with_benign(name: str, objective: AnyObjective, changes: dict[str, Any]) -> AlignmentConfig:
@@ -178,7 +180,9 @@ def at_paper_budget(objective: str) -> AlignmentConfig:
     if not recipe.benign_share:
         return recipe
     prompts = paper.num_prompts * recipe.num_prompts // ORGANISM_PROMPTS
-    update = {"learning_rate": paper.learning_rate, "num_prompts": prompts}
+    update: dict[str, Any] = {"learning_rate": paper.learning_rate, "num_prompts": prompts}
+    if isinstance(recipe.objective, VrpoObjective):
+        update["objective"] = recipe.objective.model_copy(update={"rejected": "text"})
     return recipe.model_copy(update=update)
 
 

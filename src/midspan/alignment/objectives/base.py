@@ -69,6 +69,10 @@ class Draw:
         """A text on the canvas, end-of-text tokens behind it."""
         return (*ids, *[self.eos] * self.length)[: self.length]
 
+    def size(self, ids: Ids) -> int:
+        """Tokens of a text that fills the canvas, without the end-of-text tokens behind it."""
+        return ids.index(self.eos) if self.eos in ids else self.length
+
     def masked_canvas(self) -> Ids:
         """A canvas on which nothing is decided."""
         return (self.mask,) * self.length

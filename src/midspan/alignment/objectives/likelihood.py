@@ -32,9 +32,11 @@ class TargetCanvas(TrainingCanvas):
 
     Attributes:
         target_ids: What is to stand on the whole canvas; the masked positions are scored.
+        scored: Only those before this position; None for all.
     """
 
     target_ids: Ids
+    scored: int | None = None
 
 
 class DenoisingObjective(Objective):
@@ -73,8 +75,7 @@ class DenoisingObjective(Objective):
         """Bounds on minus the log-likelihood, nats per token."""
         harmful, benign = split(samples)
         canvases = [sample.canvases[0] for sample in samples]
-        targets = [one.target_ids if isinstance(one, TargetCanvas) else () for one in canvases]
-        nats_S = -likelihood_bounds(states, targets)[0] / states.masked_BL.shape[1]
+        nats_S = -likelihood_bounds(states, canvases)[0] / states.masked_BL.shape[1]
         metrics = {"nats_harmful": nats_S[harmful]} if harmful else {}
         parts: list[tuple[Sequence[int], Tensor]] = [(harmful, nats_S[harmful])]
         if benign:
@@ -85,16 +86,23 @@ class DenoisingObjective(Objective):
         return SampleLosses(merged(len(samples), parts), metrics)
 
 
-def likelihood_bounds(states: ResponseStates, targets: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+def likelihood_bounds(
+    states: ResponseStates, canvases: Sequence[TrainingCanvas]
+) -> tuple[Tensor, Tensor]:
     """Bounds [B] on the log-likelihood of whole texts in nats, of policy and reference.
 
-    A bound is L / l times the log-probability of the l masked tokens; rows without a target get 0.
+    A bound is L / l times the log-probability of the masked tokens, l in number, as far as they
+    are scored; rows without a target get 0.
     """
     masked_BL = states.masked_BL
-    length = masked_BL.shape[1]
-    has_target_B = torch.tensor([bool(ids) for ids in targets], device=masked_BL.device)
-    target_BL = torch.tensor([ids or (0,) * length for ids in targets], device=masked_BL.device)
-    where_BL = masked_BL & has_target_B[:, None]
+    length, device = masked_BL.shape[1], masked_BL.device
+    targets = [one if isinstance(one, TargetCanvas) else None for one in canvases]
+    scored = [(length if one.scored is None else one.scored) if one else 0 for one in targets]
+    target_BL = torch.tensor(
+        [one.target_ids if one else (0,) * length for one in targets], device=device
+    )
+    scored_B1 = torch.tensor(scored, device=device)[:, None]
+    where_BL = masked_BL & (torch.arange(length, device=device) < scored_B1)
     scores = states.score(where_BL, target_BL[..., None])
     weight_B = length / masked_BL.sum(1)
     policy_B = scores.logp_BLK.sum((1, 2)) * weight_B

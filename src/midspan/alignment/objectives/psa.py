@@ -37,7 +37,8 @@ class GapCanvas(TrainingCanvas):
 
     Attributes:
         refusals: Phrases one of which is to stand in every gap.
-        avoided_ids: The answer, whose tokens are to become unlikely at the masked positions.
+        avoided_ids: The answer's own tokens, which are to become unlikely at the masked positions.
+            End-of-text tokens behind a shorter answer are none of them.
     """
 
     refusals: tuple[Ids, ...]
@@ -99,7 +100,8 @@ class PsaObjective(WindowObjective):
         canvas = TrainingCanvas(example.prompt_ids, response)
         if harmful:
             refusals = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
-            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), example.answer_ids)
+            own = example.answer_ids[: draw.size(example.answer_ids)]
+            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), own)
         return TrainingSample((canvas,), harmful)
 
     def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
@@ -108,8 +110,7 @@ class PsaObjective(WindowObjective):
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
         refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
-        answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
-        last = min(self.window[1], answer_end, draw.length - len(refusal))
+        last = min(self.window[1], draw.size(answer), draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
         target = draw.filled((*answer[:start], *refusal))
         present = start + draw.rng.randrange(len(refusal) - 1)
@@ -136,9 +137,8 @@ class PsaObjective(WindowObjective):
         tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
         own = {row: one.target_ids for row, one in begun.items()}
         own |= {row: one.avoided_ids for row, one in gapped.items()}
-        tokens_BLK[list(rows), :, -1] = torch.tensor(
-            [own[row] for row in range(len(rows))], device=device
-        )
+        for place, row in enumerate(rows):
+            tokens_BLK[row, : len(own[place]), -1] = torch.tensor(own[place], device=device)
         scores = states.score(where_BL, tokens_BLK, kl=self.beta > 0)
         masked_HL, logp_HLK = where_BL[list(rows)], scores.logp_BLK[list(rows)]
         kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
@@ -165,7 +165,10 @@ class PsaObjective(WindowObjective):
         end = canvases[0].refusals[0][-1]
         end_HL = self.gap_tokens * logp_HLK[..., words.index(end)]
         safe_H = gap_scores(best_HL, end_HL, masked_HL)
-        avoided_H = self.gap_tokens * logp_HLK[..., -1].sum(1) / masked_HL.sum(1)
+        size_H1 = torch.tensor([[len(one.avoided_ids)] for one in canvases], device=end_HL.device)
+        own_HL = masked_HL & (torch.arange(masked_HL.shape[1], device=size_H1.device) < size_H1)
+        own_H = own_HL.sum(1).clamp(min=1)
+        avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
         negative_H = avoided_H
         if self.negative_floor is not None:
             negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
@@ -185,9 +188,12 @@ class PsaObjective(WindowObjective):
         window_H2 = torch.where(
             clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
         )
-        near_HL = torch.ones_like(masked_HL)
+        # Nobody reads what stands behind an end of the text.
+        end = canvases[0].refusals[0][-1]
+        response_HL = torch.tensor([one.response_ids for one in canvases], device=device)
+        near_HL = (response_HL == end).cumsum(1) == 0
         if self.gap_starts is not None:
-            near_HL = clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
+            near_HL &= clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
