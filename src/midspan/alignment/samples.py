@@ -23,12 +23,15 @@ class AlignmentData:
         benign: Requests whose answers must not change; empty for the paper's recipe.
         phrases: Refusals to place and continuations to avoid.
         excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
+        openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
+            where answers are whole.
     """
 
     harmful: tuple[Example, ...]
     benign: tuple[Example, ...]
     phrases: PhraseSets
     excluded: Mapping[str, int] = field(default_factory=dict)
+    openings: tuple[str, str] = ("", "")
 
 
 def draw_samples(
@@ -40,15 +43,15 @@ def draw_samples(
     draw of one safe and one harmful phrase is made anew for every sample.
 
     Raises:
-        MidspanError: Empty data, missing answers, a prompt too long for the model, a phrase that
-            does not fit.
+        MidspanError: Data that the objective cannot learn from (see `check_data`), a prompt too
+            long for the model, a phrase that does not fit.
     """
     if lm.tokens.mask is None:
         raise MidspanError(
             f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
             "random tokens), and the objectives are rewards of tokens placed into masked positions"
         )
-    _check_data(data, config)
+    check_data(data, config)
     rng = random.Random(config.seed)
     draw = Draw(
         rng,
@@ -85,7 +88,12 @@ class _Deck:
         return self._left.pop()
 
 
-def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
+def check_data(data: AlignmentData, config: AlignmentConfig) -> None:
+    """Check, before a model is loaded, that there is what the objective learns from.
+
+    Raises:
+        MidspanError: Prompts or answers are missing, or answers are openings alone.
+    """
     if not data.harmful:
         raise MidspanError("prompts: no harmful prompt to align on")
     if config.benign_share and not data.benign:
@@ -94,7 +102,14 @@ def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
             "batch; give --benign, or choose the preset mosa"
         )
     kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
-    for (kind, examples), needed in zip(kinds, config.objective.needs_answers, strict=True):
+    needs = config.objective.needs_answers
+    for (kind, examples), needed, opened in zip(kinds, needs, data.openings, strict=True):
+        if needed and opened:
+            raise MidspanError(
+                f"{kind}: {opened} holds openings of answers, and objective "
+                f"{config.objective.kind} needs whole ones; take a set with whole answers such as "
+                "beavertails, or a file with them in a column response"
+            )
         missing = [example.prompt for example in examples if needed and not example.answer]
         if missing:
             raise MidspanError(

@@ -82,7 +82,7 @@ def align(
     The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
-    from midspan.alignment import check_tracker
+    from midspan.alignment import check_data, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.studies.training import TrainingData, load_training_data
 
@@ -99,6 +99,7 @@ def align(
     is_first = this_rank().index == 0
     tell = typer.echo if is_first else lambda _: None
     data = load_training_data(names, model, tell)
+    check_data(data, recipe)
     tell(
         f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
         f"learning rate {recipe.learning_rate:g}"
