@@ -20,6 +20,7 @@ from midspan.alignment.presets import (
     initial_stable,
     mosa,
     mosa_stable,
+    on_organism,
     psa,
     sft,
     vrpo,
@@ -31,5 +32,6 @@ __all__ = [
     "LABELS", "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
     "MosaObjective", "Objective", "PartialAnswer", "PsaObjective", "SftObjective",
     "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_data",
-    "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo",
+    "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable", "on_organism", "psa",
+    "sft", "vrpo",
 ]  # fmt: skip

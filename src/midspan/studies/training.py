@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from midspan.alignment import PRESETS, AlignmentConfig, AlignmentData, at_paper_budget
+from midspan.alignment import (
+    PRESETS,
+    AlignmentConfig,
+    AlignmentData,
+    at_paper_budget,
+    on_organism,
+)
 from midspan.data import BehaviorSet, english_phrases, load_behaviors, read_phrases, refuse_overlap
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
@@ -43,7 +49,7 @@ def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
     """
     if name not in PRESETS:
         raise not_one_of(field, name, PRESETS)
-    return PRESETS[name]() if is_organism(model) else at_paper_budget(name)
+    return on_organism(name) if is_organism(model) else at_paper_budget(name)
 
 
 def load_training_data(
