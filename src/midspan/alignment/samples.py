@@ -51,7 +51,8 @@ def draw_samples(
             f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
             "random tokens), and the objectives are rewards of tokens placed into masked positions"
         )
-    check_data(data, config)
+    in_blocks = lm.block_length is not None
+    check_data(data, config, in_blocks=in_blocks)
     rng = random.Random(config.seed)
     draw = Draw(
         rng,
@@ -60,8 +61,9 @@ def draw_samples(
         length=config.response_length,
         mask=lm.tokens.mask,
         eos=lm.tokens.eos,
+        block_length=lm.block_length,
     )
-    needs_harmful, needs_benign = config.objective.needs_answers
+    needs_harmful, needs_benign = config.objective.answers_needed(in_blocks=in_blocks)
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
     samples: list[TrainingSample] = []
@@ -88,8 +90,13 @@ class _Deck:
         return self._left.pop()
 
 
-def check_data(data: AlignmentData, config: AlignmentConfig) -> None:
+def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool = False) -> None:
     """Check, before a model is loaded, that there is what the objective learns from.
+
+    Args:
+        data: What there is.
+        config: The recipe.
+        in_blocks: Whether the model is known to decode block after block: it needs more answers.
 
     Raises:
         MidspanError: Prompts or answers are missing, or answers are openings alone.
@@ -102,18 +109,19 @@ def check_data(data: AlignmentData, config: AlignmentConfig) -> None:
             "batch; give --benign, or choose the preset mosa"
         )
     kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
-    needs = config.objective.needs_answers
+    needs = config.objective.answers_needed(in_blocks=in_blocks)
+    why = " of a model that decodes block after block" if in_blocks else ""
     for (kind, examples), needed, opened in zip(kinds, needs, data.openings, strict=True):
         if needed and opened:
             raise MidspanError(
                 f"{kind}: {opened} holds openings of answers, and objective "
-                f"{config.objective.kind} needs whole ones; take a set with whole answers such as "
-                "beavertails, or a file with them in a column response"
+                f"{config.objective.kind}{why} needs whole ones; take a set with whole "
+                "answers such as beavertails, or a file with them in a column response"
             )
         missing = [example.prompt for example in examples if needed and not example.answer]
         if missing:
             raise MidspanError(
-                f"{kind}: objective {config.objective.kind} needs an answer to each, and "
+                f"{kind}: objective {config.objective.kind}{why} needs an answer to each, and "
                 f"{len(missing)} of {len(examples)} have none; give a .jsonl or .csv file with "
                 "prompt and response columns"
             )

@@ -104,7 +104,7 @@ def test_vrpo_is_the_log_sigmoid_of_the_margin_of_bounds(size, rejected):
              - bound(states.reference_BLD[row], states.head_VD, canvas, last))
             for row, canvas, last in zip(rows, sample.canvases, lasts, strict=True)
         ]  # fmt: skip
-        margin = 0.2 * float(sum(gains[:3]) - sum(gains[3:])) / 3
+        margin = 0.2 * float((sum(gains[:3]) - sum(gains[3:])).detach()) / 3
         weight = 1 if sample.harmful else 0.5
         assert losses.metrics["margin"][place].item() == pytest.approx(margin)
         assert losses.values_S[place].item() == pytest.approx(

@@ -56,6 +56,7 @@ class Draw:
         length: Canvas length L.
         mask: The mask token.
         eos: The end-of-text token.
+        block_length: Of a model that decodes block after block; None where attention is full.
     """
 
     rng: random.Random
@@ -64,6 +65,7 @@ class Draw:
     length: int
     mask: int
     eos: int
+    block_length: int | None = None
 
     def filled(self, ids: Ids) -> Ids:
         """A text on the canvas, end-of-text tokens behind it."""
@@ -73,17 +75,43 @@ class Draw:
         """Tokens of a text that fills the canvas, without the end-of-text tokens behind it."""
         return ids.index(self.eos) if self.eos in ids else self.length
 
+    def extent(self, ids: Ids) -> int:
+        """Positions that are drawn from: a block behind the end of its text is never decoded."""
+        return self.length if self.block_length is None else min(self.size(ids) + 1, self.length)
+
     def masked_canvas(self) -> Ids:
         """A canvas on which nothing is decided."""
         return (self.mask,) * self.length
 
-    def noised(self, ids: Ids) -> Ids:
-        """A canvas with l of L tokens masked, l uniform from 1 to L (LLaDA, Algorithm 3)."""
-        count = self.rng.randint(1, self.length)
-        hidden = set(self.rng.sample(range(self.length), count))
+    def noised(self, ids: Ids, prompt_ids: Ids) -> Ids:
+        """A canvas with l of L tokens masked, l uniform from 1 to L (LLaDA, Algorithm 3).
+
+        Of a model that decodes block after block, l tokens of one block behind finished ones are
+        masked (BD3-LM, arXiv 2503.09573). A block is drawn by its share of the text and its end.
+        """
+        if self.block_length is None:
+            block = range(self.length)
+        else:
+            block = self.block(prompt_ids, self.rng.randrange(self.extent(ids)))
+        hidden = set(self.rng.sample(block, self.rng.randint(1, len(block))))
+        shown = self.filled(ids[: block.stop])
         return tuple(
-            self.mask if position in hidden else token for position, token in enumerate(ids)
+            self.mask if position in hidden else token for position, token in enumerate(shown)
         )
+
+    def block(self, prompt_ids: Ids, position: int) -> range:
+        """The canvas positions of a position's block; blocks count from the prompt's first token.
+
+        The block that the prompt ends in may begin before the canvas, and is cut there.
+        """
+        assert self.block_length is not None
+        first = position - (len(prompt_ids) + position) % self.block_length
+        return range(max(first, 0), min(first + self.block_length, self.length))
+
+    def opened(self, prompt_ids: Ids, text: Ids, position: int) -> Ids:
+        """A text up to a position's block, which is masked; nobody sees what fills the rest."""
+        block = self.block(prompt_ids, position)
+        return self.filled((*text[: block.start], *[self.mask] * len(block)))
 
 
 @dataclass(frozen=True)
@@ -117,6 +145,13 @@ class Objective(FrozenConfig, ABC):
     @abstractmethod
     def needs_answers(self) -> tuple[bool, bool]:
         """Whether harmful examples, and benign ones, need an answer."""
+
+    def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
+        """`needs_answers`, of a model that decodes block after block or of one with full attention.
+
+        The canvases of the former show what stands in earlier blocks.
+        """
+        return self.needs_answers
 
     @abstractmethod
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:

@@ -23,6 +23,7 @@ from midspan.alignment.objectives.base import (
     merged,
     split,
 )  # fmt: skip
+from midspan.alignment.objectives.blocks import kept_canvas
 from midspan.alignment.scores import ResponseStates
 
 
@@ -33,10 +34,12 @@ class TargetCanvas(TrainingCanvas):
     Attributes:
         target_ids: What is to stand on the whole canvas; the masked positions are scored.
         scored: Only those before this position; None for all.
+        extent: Positions that the masked ones stand for; None for all.
     """
 
     target_ids: Ids
     scored: int | None = None
+    extent: int | None = None
 
 
 class DenoisingObjective(Objective):
@@ -56,6 +59,11 @@ class DenoisingObjective(Objective):
         """Only to retain by KL."""
         return self.retain == "kl" and self.benign_weight > 0
 
+    def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
+        """In blocks benign canvases stand behind a part of an answer, held by a KL too."""
+        harmful, benign = self.needs_answers
+        return harmful, benign or (in_blocks and self.benign_weight > 0)
+
     @abstractmethod
     def harmful_texts(self, example: TokenExample, draw: Draw) -> tuple[Ids, Ids]:
         """The text to mask and the text to predict, both filling the canvas."""
@@ -63,19 +71,23 @@ class DenoisingObjective(Objective):
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A text with a random share masked, and what is to stand there."""
         if not harmful and self.retain == "kl":
-            canvas = TrainingCanvas(example.prompt_ids, draw.masked_canvas())
+            clean = draw.masked_canvas()
+            if draw.block_length is not None:
+                clean = kept_canvas(example, draw).response_ids
+            canvas = TrainingCanvas(example.prompt_ids, clean)
             return TrainingSample((canvas,), harmful)
         shown, target = example.answer_ids, example.answer_ids
         if harmful:
             shown, target = self.harmful_texts(example, draw)
-        canvas = TargetCanvas(example.prompt_ids, draw.noised(shown), target)
+        response = draw.noised(shown, example.prompt_ids)
+        canvas = TargetCanvas(example.prompt_ids, response, target, extent=draw.extent(shown))
         return TrainingSample((canvas,), harmful)
 
     def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Bounds on minus the log-likelihood, nats per token."""
         harmful, benign = split(samples)
         canvases = [sample.canvases[0] for sample in samples]
-        nats_S = -likelihood_bounds(states, canvases)[0] / states.masked_BL.shape[1]
+        nats_S = -likelihood_bounds(states, canvases)[0] / _extents(states, canvases)
         metrics = {"nats_harmful": nats_S[harmful]} if harmful else {}
         parts: list[tuple[Sequence[int], Tensor]] = [(harmful, nats_S[harmful])]
         if benign:
@@ -92,7 +104,7 @@ def likelihood_bounds(
     """Bounds [B] on the log-likelihood of whole texts in nats, of policy and reference.
 
     A bound is L / l times the log-probability of the masked tokens, l in number, as far as they
-    are scored; rows without a target get 0.
+    are scored, with L the canvas's extent; rows without a target get 0.
     """
     masked_BL = states.masked_BL
     length, device = masked_BL.shape[1], masked_BL.device
@@ -104,6 +116,15 @@ def likelihood_bounds(
     scored_B1 = torch.tensor(scored, device=device)[:, None]
     where_BL = masked_BL & (torch.arange(length, device=device) < scored_B1)
     scores = states.score(where_BL, target_BL[..., None])
-    weight_B = length / masked_BL.sum(1)
+    weight_B = _extents(states, canvases) / masked_BL.sum(1)
     policy_B = scores.logp_BLK.sum((1, 2)) * weight_B
     return policy_B, scores.reference_BLK.sum((1, 2)) * weight_B
+
+
+def _extents(states: ResponseStates, canvases: Sequence[TrainingCanvas]) -> Tensor:
+    """Positions that each row's masked ones stand for [B]."""
+    length = states.masked_BL.shape[1]
+    extents = [
+        one.extent or length if isinstance(one, TargetCanvas) else length for one in canvases
+    ]
+    return torch.tensor(extents, device=states.masked_BL.device)

@@ -9,7 +9,7 @@ Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,6 +25,7 @@ from midspan.alignment.objectives.base import (
     merged,
     only,
 )  # fmt: skip
+from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
 from midspan.alignment.objectives.partial_answer import PartialAnswer
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
@@ -87,7 +88,13 @@ class PsaObjective(WindowObjective):
         return True, self.partial_benign and self.benign_weight > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
-        """A canvas with part of the example's answer on it, or of a refusal, or a clean one."""
+        """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
+
+        Where a model decodes block after block, a block anywhere in the answer is opened, or as
+        often as a canvas is clean one of the window's; the answer's own tokens are avoided there.
+        """
+        if draw.block_length is not None:
+            return self._block_sample(example, harmful, draw)
         if harmful and draw.rng.random() < self.begun:
             return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
         revealed: frozenset[int] = frozenset()
@@ -103,6 +110,23 @@ class PsaObjective(WindowObjective):
             own = example.answer_ids[: draw.size(example.answer_ids)]
             canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), own)
         return TrainingSample((canvas,), harmful)
+
+    def _block_sample(self, example: TokenExample, harmful: bool, draw: Draw) -> TrainingSample:
+        kept = kept_canvas(example, draw)
+        if not harmful:
+            return TrainingSample((kept,), harmful)
+        refusal = draw.rng.choice(draw.safe)
+        anywhere = draw.rng.random() < self.partial_answer.share
+        first, last = (0, draw.length) if anywhere else self.window
+        start = block_start(example, draw, (first, min(last, draw.length - len(refusal))))
+        canvases = [kept] if self.beta > 0 else []
+        canvases += phrase_canvases(example, refusal, start, "safe", draw)
+        own = example.answer_ids[: draw.size(example.answer_ids)]
+        own = own[start : draw.block(example.prompt_ids, start).stop]
+        if own:
+            avoided = phrase_canvases(example, own, start, "harmful", draw)
+            canvases += [replace(one, weight=self.gap_tokens / len(own)) for one in avoided]
+        return TrainingSample(tuple(canvases), harmful)
 
     def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
         """One from the first token or behind a beginning of the answer, up to the window's end.

@@ -61,7 +61,13 @@ class VrpoObjective(Objective):
         texts = (refusal, example.answer_ids) if harmful else (example.answer_ids, refusal)
         own = draw.size(texts[1]) if self.rejected == "text" else None
         canvases = tuple(
-            TargetCanvas(example.prompt_ids, draw.noised(text), text, scored)
+            TargetCanvas(
+                example.prompt_ids,
+                draw.noised(text, example.prompt_ids),
+                text,
+                scored,
+                draw.extent(text),
+            )
             for text, scored in zip(texts, (None, own), strict=True)
             for _ in range(self.draws)
         )
