@@ -43,6 +43,14 @@ def test_the_gpu_benchmark_runs_hand_sized(benchmark, tmp_path):
     assert all(row["tokens_per_second"] > 0 for row in rows)
 
 
+def test_the_kl_in_half_precision_is_compared_with_float64(benchmark, capsys):
+    benchmark("kl_precision").main(["--words", "256", "--width", "32", "--rows", "4"])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    gradients = {(row[1].strip(), row[2].strip()): float(row[4].strip(" %")) for row in rows}
+    for way in ("forward", "reverse"):
+        assert gradients["ours", way] < 1 < gradients["plain", way]
+
+
 def test_the_engine_benchmark_loses_nothing_and_replays_the_same(benchmark, tmp_path):
     output = tmp_path / "engine.json"
     benchmark("engine").main(["study", "endpoint", "--quick", "-o", str(output)])
