@@ -4,10 +4,10 @@ Run: python benchmarks/gpu_alignment.py [--micro 8] [--checkpointing] [--4bit] [
      python benchmarks/gpu_alignment.py --tiny   (hand-sized, on any device: checks the script)
 
 The paper's settings but for the batch, which is 8 where its recipe has 2: fully masked canvases of
-128 tokens behind prompts of 40 to 120 tokens, LoRA r=32, AdamW, gradient norm clipped at 0.01. Operations are counted from shapes: policy
-and reference forward, and the backward pass through frozen weights, which costs one forward; the
-peak is that of a large bf16 matrix product measured in the same run. Goals on one H200: 90 s and
-24 GB for 3,000 prompts; 16 GB with a 4-bit base.
+128 tokens behind prompts of 40 to 120 tokens, LoRA r=32, AdamW, gradient norm clipped at 0.01.
+Operations are counted from shapes: policy and reference forward, and the backward pass through
+frozen weights, which costs one forward; the peak is that of a large bf16 matrix product measured in
+the same run. Goals on one H200: 90 s and 24 GB for 3,000 prompts; 16 GB with a 4-bit base.
 """
 
 import argparse
