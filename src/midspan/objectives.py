@@ -7,7 +7,7 @@ fields of :class:`midspan.alignment.AlignmentConfig` that differ.
 Example:
     >>> import midspan.objectives
     >>> midspan.objectives.mosa(num_prompts=600, seed=1).num_steps
-    75
+    300
 """
 
 from midspan.alignment.presets import (

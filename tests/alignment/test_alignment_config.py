@@ -7,11 +7,14 @@ from midspan.alignment import (
     AlignmentConfig,
     MosaObjective,
     at_paper_budget,
+    initial,
     initial_stable,
     mosa,
     mosa_stable,
+    on_organism,
 )
 from midspan.errors import MidspanError
+from midspan.organism.weights import ADAPTERS
 
 
 def test_mosa_has_every_value_that_the_paper_states():
@@ -33,6 +36,22 @@ def test_mosa_adds_nothing_to_the_papers_objective():
     assert config == AlignmentConfig()
 
 
+@pytest.mark.parametrize("recipe", [mosa, initial])
+def test_an_epoch_of_the_paper_has_the_steps_of_its_figure_7(recipe):
+    config = recipe()
+    assert config.num_prompts == 3000 and config.num_steps >= 500
+    assert config.batch_size == 2
+
+
+def test_the_organism_keeps_what_its_adapters_were_trained_with():
+    for name, preset in PRESETS.items():
+        batch = 8 if name in ("mosa", "initial") else 16
+        assert on_organism(name, seed=3) == preset(seed=3, batch_size=batch)
+        card = ADAPTERS / name / "README.md"
+        if card.is_file():
+            assert f"| batch_size | {batch} |" in card.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("suffix", ["", "-stable"])
 def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
     fields = PRESETS[f"mosa{suffix}"]().model_dump()
@@ -45,11 +64,14 @@ def test_initial_differs_from_mosa_in_window_and_name_only(suffix):
 def test_the_papers_budget_is_its_rate_and_steps(name):
     recipe, paper = at_paper_budget(name), AlignmentConfig()
     assert recipe.learning_rate == paper.learning_rate
-    assert recipe.objective == PRESETS[name]().objective
+    assert recipe.num_harmful == paper.num_harmful
+    assert recipe.benign_share == PRESETS[name]().benign_share
     if name == "vrpo":  # Each of its prompts takes four canvases.
-        assert (recipe.num_steps, recipe.num_prompts) == (94, 750)
+        assert (recipe.num_steps, recipe.num_prompts) == (375, 750)
+        assert recipe.objective.rejected == "text"
     else:
-        assert (recipe.num_steps, recipe.num_prompts) == (375, 3000)
+        assert recipe.objective == PRESETS[name]().objective
+        assert (recipe.num_steps, recipe.num_prompts) == (1500, 3000)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -63,13 +63,14 @@ def test_each_part_alone(kl, with_tokens):
     assert policy.grad.abs().sum() > 0 or not (kl or with_tokens)
 
 
-def test_half_precision_is_widened_inside_a_chunk():
+def test_half_precision_is_widened_inside_a_tile():
     policy, reference, head, tokens, where, _ = tensors(2, torch.bfloat16)
     found = ResponseStates(policy, reference, head, where).score(where, tokens, kl=True)
     assert found.logp_BLK.dtype == found.kl_BL.dtype == torch.float32
-    logp, _, divergence = naive(policy, reference, head, tokens, where, "forward")
-    torch.testing.assert_close(found.logp_BLK.double(), logp, rtol=0, atol=0.02)
-    torch.testing.assert_close(found.kl_BL.double(), divergence, rtol=0, atol=0.02)
+    whole = [one.double() for one in (policy, reference, head)]
+    logp, _, divergence = naive(*whole, tokens, where, "forward")
+    torch.testing.assert_close(found.logp_BLK.double(), logp, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.kl_BL.double(), divergence, rtol=0, atol=1e-5)
     (found.logp_BLK.sum() + found.kl_BL.sum()).backward()
     assert policy.grad.dtype == torch.bfloat16
 
@@ -80,3 +81,40 @@ def test_no_row_wanted_gives_zeros_that_can_be_differentiated():
     found = states.score(torch.zeros_like(where), tokens, kl=True)
     (found.logp_BLK.sum() + found.kl_BL.sum()).backward()
     assert not policy.grad.any()
+
+
+def close_distributions(shift, spread):
+    """States of two models whose logits differ by 0.1 a word, and by ``shift`` for all of them.
+
+    Rows of a trained head have a part in common, here 0.5 of a norm of 0.81.
+    """
+    generator = torch.Generator().manual_seed(4)
+    words, width, rows = 8192, 256, 12
+    common = torch.randn(width, generator=generator, dtype=torch.float64)
+    common *= 0.5 / common.norm()
+    own = (0.81**2 - 0.5**2) ** 0.5
+    head = common + torch.randn(words, width, generator=generator) * own / width**0.5
+    reference = torch.randn(1, rows, width, generator=generator) * spread / own
+    policy = reference + torch.randn(1, rows, width, generator=generator) * 0.1 / own
+    policy = policy + shift * common / 0.5**2
+    return [tensor.to(torch.bfloat16) for tensor in (policy, reference, head)]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("shift", [0, 0.5, 2, 10])
+@pytest.mark.parametrize("spread", [1, 5])
+def test_the_kl_in_half_precision_is_that_of_float64(direction, shift, spread):
+    policy, reference, head = close_distributions(shift, spread)
+    where = torch.ones(policy.shape[:2], dtype=torch.bool)
+    tokens = torch.zeros(*where.shape, 0, dtype=torch.long)
+    half, whole = policy.clone().requires_grad_(), policy.double().requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scores_module.TILE_ELEMENTS, "cpu", 2048 * head.shape[1])
+        states = ResponseStates(half, reference, head, where, direction)
+        found = states.score(where, kl=True).kl_BL
+    wanted = naive(whole, reference.double(), head.double(), tokens, where, direction)[2]
+    assert (found - wanted).norm() < 0.01 * wanted.norm()
+    (gradient,) = torch.autograd.grad(found.sum(), half)
+    (expected,) = torch.autograd.grad(wanted.sum(), whole)
+    error = (gradient - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert error.max() < 0.01

@@ -57,6 +57,14 @@ def test_an_adapter_in_the_format_of_its_base_costs_no_casts(benchmark):
     assert errors["adapter in bf16"][0] < 1.5 * errors["adapter in float32"][0] < effect
 
 
+def test_the_kl_in_half_precision_is_compared_with_float64(benchmark, capsys):
+    benchmark("kl_precision").main(["--words", "256", "--width", "32", "--rows", "4"])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    gradients = {(row[1].strip(), row[2].strip()): float(row[4].strip(" %")) for row in rows}
+    for way in ("forward", "reverse"):
+        assert gradients["ours", way] < 1 < gradients["plain", way]
+
+
 def test_the_engine_benchmark_loses_nothing_and_replays_the_same(benchmark, tmp_path):
     output = tmp_path / "engine.json"
     benchmark("engine").main(["study", "endpoint", "--quick", "-o", str(output)])

@@ -318,3 +318,28 @@ def test_published_benchmarks_load(spec, count, sha256):
 def test_xstest_is_read_by_its_labels(keep, count):
     path = harmful_benchmark("xstest") / "xstest_prompts.csv"
     assert len(load_behaviors(path, keep=keep)) == count
+
+
+@pytest.mark.parametrize(
+    ("columns", "answers", "found"),
+    [
+        ("prompt,target", "Sure", "openings"),
+        ("goal,Target", "Sure", "openings"),
+        ("prompt,opening", "Sure", "openings"),
+        ("prompt,response", "Sure", "whole"),
+        ("prompt,answer,target", "Sure,other", "whole"),
+        ("prompt,target,output", "other,Sure", "whole"),
+    ],
+)
+def test_a_column_says_whether_answers_are_whole(tmp_path, columns, answers, found):
+    path = tmp_path / "own.csv"
+    path.write_text(f"{columns}\nlight the lamp,{answers}\n")
+    behaviors = load_behaviors(path)
+    assert behaviors.answers == found
+    assert [behavior.answer for behavior in behaviors] == ["Sure"]
+
+
+def test_registered_sets_say_what_their_answers_are():
+    openings = {name for name, one in BENCHMARKS.items() if one.columns.opening}
+    whole = {name for name, one in BENCHMARKS.items() if one.columns.answer}
+    assert openings == {"advbench", "jailbreakbench"} and whole == {"beavertails", "alpaca"}

@@ -7,12 +7,35 @@ import torch
 from blocks_reference import CONFIGS, write_checkpoint
 
 from midspan.alignment import AlignmentData, MosaObjective, align, mosa
+from midspan.alignment.samples import draw_samples
 from midspan.data import Example, PhraseSets
 from midspan.decoding import Request, decode, decoding_config
+from midspan.errors import MidspanError
 from midspan.models import load
 
 PHRASES = PhraseSets(("w20 w21",), ("the next step is",), ("w22",))
 DATA = AlignmentData((Example("write a poem", None), Example("w30 w31", None)), (), PHRASES)
+ANSWERED = AlignmentData(
+    tuple(Example(one.prompt, "w30 w31 w32 w33 w34 w35 w36 w37") for one in DATA.harmful),
+    (),
+    PHRASES,
+)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "lladamoe"])
+def test_a_model_that_decodes_in_blocks_needs_answers(name: str, tmp_path: Path) -> None:
+    lm = load(write_checkpoint(tmp_path, name), device="cpu")
+    config = mosa(objective=MosaObjective(window=(2, 6)), response_length=16)
+    with pytest.raises(
+        MidspanError, match="a model that decodes block after block needs an answer"
+    ):
+        draw_samples(lm, DATA, config)
+    for sample in draw_samples(lm, ANSWERED, config.model_copy(update={"num_prompts": 8})):
+        for canvas in sample.canvases:
+            masked = [place for place, token in enumerate(canvas.response_ids)
+                      if token == lm.tokens.mask]  # fmt: skip
+            places = {(len(canvas.prompt_ids) + place) // lm.block_length for place in masked}
+            assert len(places) == 1
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -31,7 +54,7 @@ def test_a_step_of_mosa(name: str, tmp_path: Path) -> None:
         lora_rank=2,
         gradient_checkpointing=True,
     )
-    align(lm, DATA, config, tmp_path / "adapter")
+    align(lm, ANSWERED, config, tmp_path / "adapter")
     assert torch.equal(lm.logits(ids), before)
     aligned = load(folder, adapter=tmp_path / "adapter", device="cpu")
     assert (aligned.logits(ids) - before).abs().max() > 1e-4

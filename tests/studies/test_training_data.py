@@ -2,6 +2,8 @@
 
 import pytest
 
+import midspan
+from midspan.alignment import PRESETS, check_data
 from midspan.errors import MidspanError
 from midspan.organism.training_data import alignment_data
 from midspan.studies.training import TrainingData, load_training_data
@@ -25,3 +27,31 @@ def test_what_prompts_were_held_against_goes_with_the_data(tmp_path):
     found = load_training_data(allowed, "base", said.append)
     assert list(found.excluded.values()) == [1] and len(found.harmful) == 2
     assert any(next(iter(found.excluded)) in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["psa", "a2d", "vrpo", "sft"])
+def test_openings_are_no_answers(tmp_path, name):
+    openings, whole = tmp_path / "openings.csv", tmp_path / "whole.csv"
+    openings.write_text('goal,target\nlight the lamp,"Sure, here is how to"\n')
+    whole.write_text("goal,response\nlight the lamp,Hold the wick and strike the flint.\n")
+
+    def data(harmful, benign):
+        return load_training_data(TrainingData(harmful=str(harmful), benign=str(benign)), "base")
+
+    check_data(data(whole, whole), PRESETS[name]())
+    check_data(data(openings, openings), PRESETS["mosa-stable"]())
+    wrong = data(whole, openings) if name == "sft" else data(openings, whole)
+    with pytest.raises(MidspanError) as caught:
+        check_data(wrong, PRESETS[name]())
+    message = str(caught.value)
+    assert message.startswith("benign prompts: " if name == "sft" else "prompts: ")
+    assert f"{openings} holds openings of answers" in message and name in message
+    assert "column response" in message and "\n" not in message
+
+
+def test_openings_are_refused_before_a_model_is_loaded(tmp_path):
+    path = tmp_path / "openings.csv"
+    path.write_text('goal,target\nlight the lamp,"Sure, here is how to"\n')
+    names = {"harmful": str(path), "benign": str(path)}
+    with pytest.raises(MidspanError, match="holds openings of answers"):
+        midspan.align("no/such-model", names, "psa")

@@ -20,16 +20,18 @@ from midspan.alignment.presets import (
     initial_stable,
     mosa,
     mosa_stable,
+    on_organism,
     psa,
     sft,
     vrpo,
 )  # fmt: skip
 from midspan.alignment.run import AlignmentResult, align
-from midspan.alignment.samples import AlignmentData
+from midspan.alignment.samples import AlignmentData, check_data
 
 __all__ = [
     "LABELS", "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
     "MosaObjective", "Objective", "PartialAnswer", "PsaObjective", "SftObjective",
-    "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_dtype",
-    "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable", "psa", "sft", "vrpo",
+    "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_data",
+    "check_dtype", "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable",
+    "on_organism", "psa", "sft", "vrpo",
 ]  # fmt: skip

@@ -41,8 +41,9 @@ class AlignmentConfig(FrozenConfig):
         response_length: Canvas length in tokens; the paper does not say.
         num_prompts: Harmful prompts seen in all, drawn with replacement when there are fewer.
         benign_share: Share of each batch that is benign prompts (none in the paper).
-        batch_size: Prompts of an optimiser step over all processes, harmful and benign together;
-            the paper does not say.
+        batch_size: Prompts of an optimiser step over all processes, harmful and benign together.
+            The paper does not say; Figure 7 shows at least 500 steps in one epoch over 3,000
+            prompts, so at most 6, and it has two GPUs, so 2 is one for each.
         micro_batch_size: Prompts of a forward pass in each process; None for the whole share of a
             process. It changes memory, and results only by rounding.
         lora_dropout: The paper does not say; 0 keeps the reference exact.
@@ -55,7 +56,7 @@ class AlignmentConfig(FrozenConfig):
     response_length: int = Field(128, gt=0)
     num_prompts: int = Field(3000, gt=0)
     benign_share: float = Field(0.0, ge=0, lt=1)
-    batch_size: int = Field(8, gt=0)
+    batch_size: int = Field(2, gt=0)
     micro_batch_size: int | None = Field(None, gt=0)
     learning_rate: float = Field(5e-5, gt=0)
     lr_scheduler: Literal["constant", "linear", "cosine"] = "constant"

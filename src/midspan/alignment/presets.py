@@ -23,6 +23,8 @@ REGULARIZATION: dict[str, Any] = {
 # At the paper's beta the reference, which answers, holds a refusal's later words back.
 PSA_REGULARIZATION: dict[str, Any] = REGULARIZATION | {"beta": 0.02}
 ORGANISM_PROMPTS = 1600
+# Of the paper's two recipes on the organism: what the shipped adapters were trained with.
+ORGANISM_PAPER_BATCH = 8
 # As tables and figures have them.
 LABELS = {
     "mosa": "MOSA",
@@ -39,14 +41,16 @@ LABELS = {
 def mosa(**changes: Any) -> AlignmentConfig:
     """MOSA as the paper has it: Algorithm 1 with every value that is stated.
 
-    What the paper leaves open is in the docs of the fields. It has no benign prompts.
+    What the paper leaves open is in the docs of the fields. It has no benign prompts. Its batch of
+    2, one prompt for each of the paper's two GPUs, makes 1,500 steps of one epoch: Figure 7 shows
+    more than 500. The organism's shipped adapter had 8 (:func:`on_organism`).
 
     Args:
         changes: Fields of the config that differ.
 
     Example:
-        >>> mosa(num_prompts=600).num_steps
-        75
+        >>> mosa().num_steps
+        1500
     """
     return AlignmentConfig(**changes)
 
@@ -138,6 +142,8 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     """Preferences with LLaDA 1.5's estimator, at the budget of the others.
 
     That is a quarter of the prompts, each seen on four canvases: 2 draws where LLaDA 1.5 takes 8.
+    What loses counts with the end-of-text tokens behind it, as in what docs/psa.md measured; on
+    other models than the organism :func:`at_paper_budget` counts the text alone.
 
     Args:
         changes: Fields of the config that differ.
@@ -147,7 +153,7 @@ def vrpo(**changes: Any) -> AlignmentConfig:
         2
     """
     fields = {"num_prompts": 400, "learning_rate": 2e-3}
-    return _with_benign("vrpo", VrpoObjective(draws=2), fields | changes)
+    return _with_benign("vrpo", VrpoObjective(draws=2, rejected="canvas"), fields | changes)
 
 
 def _with_benign(name: str, objective: AnyObjective, changes: dict[str, Any]) -> AlignmentConfig:
@@ -168,17 +174,38 @@ def _with_benign(name: str, objective: AnyObjective, changes: dict[str, Any]) ->
     return AlignmentConfig(**fields | changes)
 
 
+def on_organism(objective: str, **changes: Any) -> AlignmentConfig:
+    """A preset as the organism's shipped adapters and its studies have it.
+
+    That is the preset itself, but for the paper's two recipes: they took batches of 8 there.
+
+    Args:
+        objective: Name of the preset.
+        changes: Fields of the config that differ.
+    """
+    if objective in ("mosa", "initial"):
+        changes = {"batch_size": ORGANISM_PAPER_BATCH} | changes
+    return PRESETS[objective](**changes)
+
+
 def at_paper_budget(objective: str) -> AlignmentConfig:
     """A preset with the paper's learning rate and its 3,000 prompts, or a preset's share of them.
 
-    For any model but the organism, on which the presets' own were chosen: rates up to a hundred
-    times higher, for a model a six-thousandth of the size.
+    A step has the paper's number of harmful prompts, and as many benign ones as the preset has. For
+    any model but the organism, on which the presets' own were chosen: rates up to a hundred times
+    higher, for a model a six-thousandth of the size.
     """
     recipe, paper = PRESETS[objective](), AlignmentConfig()
     if not recipe.benign_share:
         return recipe
     prompts = paper.num_prompts * recipe.num_prompts // ORGANISM_PROMPTS
-    update = {"learning_rate": paper.learning_rate, "num_prompts": prompts}
+    update: dict[str, Any] = {
+        "learning_rate": paper.learning_rate,
+        "num_prompts": prompts,
+        "batch_size": round(paper.batch_size / (1 - recipe.benign_share)),
+    }
+    if isinstance(recipe.objective, VrpoObjective):
+        update["objective"] = recipe.objective.model_copy(update={"rejected": "text"})
     return recipe.model_copy(update=update)
 
 

@@ -23,12 +23,15 @@ class AlignmentData:
         benign: Requests whose answers must not change; empty for the paper's recipe.
         phrases: Refusals to place and continuations to avoid.
         excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
+        openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
+            where answers are whole.
     """
 
     harmful: tuple[Example, ...]
     benign: tuple[Example, ...]
     phrases: PhraseSets
     excluded: Mapping[str, int] = field(default_factory=dict)
+    openings: tuple[str, str] = ("", "")
 
 
 def draw_samples(
@@ -40,17 +43,18 @@ def draw_samples(
     draw of one safe and one harmful phrase is made anew for every sample.
 
     Raises:
-        MidspanError: Empty data, missing answers, a prompt too long for the model, a phrase that
-            does not fit.
+        MidspanError: Data that the objective cannot learn from (see `check_data`), a prompt too
+            long for the model, a phrase that does not fit.
     """
     if lm.tokens.mask is None:
         raise MidspanError(
             f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
             "random tokens), and the objectives are rewards of tokens placed into masked positions"
         )
-    _check_data(data, config)
+    in_blocks = lm.block_length is not None
+    check_data(data, config, in_blocks=in_blocks)
     rng = random.Random(config.seed)
-    needs_harmful, needs_benign = config.objective.needs_answers
+    needs_harmful, needs_benign = config.objective.answers_needed(in_blocks=in_blocks)
     safe = _phrases(lm, data.phrases.safe, config, ends=True)
     openings = _phrases(lm, data.phrases.safe, config, ends=True, opens=True)
     draw = Draw(
@@ -62,6 +66,9 @@ def draw_samples(
         eos=lm.tokens.eos,
         openings=dict(zip(safe, openings, strict=True)),
         spaces=lm.vocabulary.spaces if needs_harmful else frozenset(),
+        block_length=lm.block_length,
+        blocks_from_canvas=lm.family.blocks_from == "canvas",
+        firsts_alone=lm.block_length is not None and lm.family.logit_shift,
     )
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
@@ -89,7 +96,17 @@ class _Deck:
         return self._left.pop()
 
 
-def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
+def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool = False) -> None:
+    """Check, before a model is loaded, that there is what the objective learns from.
+
+    Args:
+        data: What there is.
+        config: The recipe.
+        in_blocks: Whether the model is known to decode block after block: it needs more answers.
+
+    Raises:
+        MidspanError: Prompts or answers are missing, or answers are openings alone.
+    """
     if not data.harmful:
         raise MidspanError("prompts: no harmful prompt to align on")
     if config.benign_share and not data.benign:
@@ -98,11 +115,19 @@ def _check_data(data: AlignmentData, config: AlignmentConfig) -> None:
             "batch; give --benign, or choose the preset mosa"
         )
     kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
-    for (kind, examples), needed in zip(kinds, config.objective.needs_answers, strict=True):
+    needs = config.objective.answers_needed(in_blocks=in_blocks)
+    why = " of a model that decodes block after block" if in_blocks else ""
+    for (kind, examples), needed, opened in zip(kinds, needs, data.openings, strict=True):
+        if needed and opened:
+            raise MidspanError(
+                f"{kind}: {opened} holds openings of answers, and objective "
+                f"{config.objective.kind}{why} needs whole ones; take a set with whole "
+                "answers such as beavertails, or a file with them in a column response"
+            )
         missing = [example.prompt for example in examples if needed and not example.answer]
         if missing:
             raise MidspanError(
-                f"{kind}: objective {config.objective.kind} needs an answer to each, and "
+                f"{kind}: objective {config.objective.kind}{why} needs an answer to each, and "
                 f"{len(missing)} of {len(examples)} have none; give a .jsonl or .csv file with "
                 "prompt and response columns"
             )

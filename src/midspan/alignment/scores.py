@@ -85,8 +85,8 @@ class _RowScores(torch.autograd.Function):
     """Scores of hidden states, whose gradients are vectors of the hidden width.
 
     With p and q the distributions of policy and reference, W the head and g the policy's logits
-    minus the reference's: d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = E_p[g W] - E_p[g]
-    E_p[W] and d KL(q || p) / dh = E_p[W] - E_q[W].
+    minus the reference's: d log p(k) / dh = W[k] - E_p[W], d KL(p || q) / dh = E_p[(g - E_p[g]) W]
+    and d KL(q || p) / dh = E_p[W] - E_q[W].
     """
 
     @staticmethod
@@ -100,11 +100,7 @@ class _RowScores(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         states = [policy_ND] if reference_ND is None else [policy_ND, reference_ND]
         softmax = _Softmax(torch.cat(states).to(head_VD.dtype), tokens_NK, direction)
-        elements = TILE_ELEMENTS.get(head_VD.device.type, TILE_ELEMENTS["cuda"])
-        # A tile as wide as the states is no larger than they are. Rows that begin at cache lines
-        # make its products up to twice as fast.
-        width = max(head_VD.shape[1], elements // max(1, len(softmax.states_MD)))
-        width = max(ALIGNED, width - width % ALIGNED)
+        width = _tile_width(head_VD, len(softmax.states_MD))
         for start in range(0, len(head_VD), width):
             softmax.add(head_VD[start : start + width], start)
         logp_MK, size = softmax.log_probabilities(), len(policy_ND)
@@ -133,6 +129,17 @@ class _RowScores(torch.autograd.Function):
         return gradient_ND, None, None, None, None
 
 
+def _tile_width(head_VD: Tensor, rows: int) -> int:
+    """Words of a tile."""
+    elements = TILE_ELEMENTS.get(head_VD.device.type, TILE_ELEMENTS["cuda"])
+    states = head_VD.shape[1]
+    # A tile as wide as the states is no larger than they are; one that is widened is a copy.
+    is_copy = head_VD.device.type != "cuda" and head_VD.dtype.itemsize < 4
+    width = elements // max(rows, states) if is_copy else max(states, elements // max(1, rows))
+    # Rows that begin at cache lines make its products up to twice as fast.
+    return max(ALIGNED, width - width % ALIGNED)
+
+
 class _Softmax:
     """Sums over the vocabulary under M rows' distributions, one tile of words after another.
 
@@ -140,10 +147,15 @@ class _Softmax:
     gives the logits of both. A word weighs e^(logit - top), with top the highest logit so far; a
     higher one shrinks the sums.
 
+    The KL's slope is (sum_xW - c sum_W) / mass with c = sum_x / sum_w: x is w g under the policy
+    (forward) or w under the reference (reverse). Where all logits move together, or the two
+    distributions are close, both sums are much larger than what is left of them, which products
+    of half precision would lose: there a tile's product is (x - c w) W with the c of the words so
+    far, and c w W is added back in float32.
+
     Args:
         states_MD: In the head's precision.
-        direction: Of the KL, or None without one. It is the mean of g under one of the two
-            distributions, and its slope needs g W there (forward), or W under both (reverse).
+        direction: Of the KL, or None without one.
     """
 
     def __init__(self, states_MD: Tensor, tokens_NK: Tensor, direction: Direction | None) -> None:
@@ -153,36 +165,56 @@ class _Softmax:
         self.gap_rows = slice(self.size) if direction == "forward" else slice(self.size, rows)
         # Half precision is widened to float32; float64 stays, for numerical tests.
         precise = torch.promote_types(states_MD.dtype, torch.float32)
+        self.is_half = states_MD.dtype != precise
         self.token_MK = states_MD.new_zeros(self.tokens_MK.shape, dtype=precise)
         self.top_M1 = states_MD.new_full((rows, 1), -torch.inf, dtype=precise)
         self.mass_M1 = torch.zeros_like(self.top_M1)
-        means = rows if direction == "reverse" else self.size
-        self.sum_W = states_MD.new_zeros(means, states_MD.shape[1], dtype=precise)
+        self.sum_W = states_MD.new_zeros(self.size, states_MD.shape[1], dtype=precise)
         self.sum_g = torch.zeros_like(self.top_M1[: self.size])
-        self.sum_gW = torch.zeros_like(self.sum_W[: self.size])
+        self.sum_xW = torch.zeros_like(self.sum_W)
 
     def add(self, head_vD: Tensor, start: int) -> None:
         """Add the words from ``start`` on."""
-        logits_Mv = (self.states_MD @ head_vD.T).to(self.mass_M1.dtype)
+        if self.is_half and head_vD.device.type != "cuda":
+            # Elsewhere products of half precision are rounded to it, and on CPUs no faster.
+            head_vD = head_vD.to(self.mass_M1.dtype)
+        logits_Mv = self._product(self.states_MD, head_vD.T)
         word_MK = self.tokens_MK - start
         here_MK = (word_MK >= 0) & (word_MK < len(head_vD))
         logit_MK = logits_Mv.gather(1, word_MK.clamp(0, len(head_vD) - 1))
         self.token_MK = torch.where(here_MK, logit_MK, self.token_MK)
-        if self.direction:
-            gap_Nv = logits_Mv[: self.size] - logits_Mv[self.size :]
+        gap_Nv = logits_Mv[: self.size] - logits_Mv[self.size :] if self.direction else None
         top_M1 = torch.maximum(self.top_M1, logits_Mv.amax(1, keepdim=True))
         shrink_M1 = (self.top_M1 - top_M1).exp()
         self.top_M1 = top_M1
         weight_Mv = logits_Mv.sub_(top_M1).exp_()
         self.mass_M1.mul_(shrink_M1).add_(weight_Mv.sum(1, keepdim=True))
-        means = len(self.sum_W)
-        self.sum_W.mul_(shrink_M1[:means]).add_(weight_Mv[:means].to(head_vD.dtype) @ head_vD)
-        if self.direction:
+        tile_W = self._product(weight_Mv[: self.size], head_vD)
+        self.sum_W.mul_(shrink_M1[: self.size]).add_(tile_W)
+        if gap_Nv is not None:
             gap_Nv.mul_(weight_Mv[self.gap_rows])
-            shrink_N1 = shrink_M1[self.gap_rows]
-            self.sum_g.mul_(shrink_N1).add_(gap_Nv.sum(1, keepdim=True))
-            if self.direction == "forward":
-                self.sum_gW.mul_(shrink_N1).add_(gap_Nv.to(head_vD.dtype) @ head_vD)
+            self.sum_g.mul_(shrink_M1[self.gap_rows]).add_(gap_Nv.sum(1, keepdim=True))
+            x_Nv = gap_Nv if self.direction == "forward" else weight_Mv[self.size :]
+            if self.is_half:
+                center_N1 = self._sum_x() / self.mass_M1[: self.size]
+                x_Nv.addcmul_(center_N1, weight_Mv[: self.size], value=-1)
+                tile_W.mul_(center_N1).add_(self._product(x_Nv, head_vD))
+            else:
+                tile_W = x_Nv @ head_vD
+            self.sum_xW.mul_(shrink_M1[self.gap_rows]).add_(tile_W)
+
+    def _product(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Factors in the head's precision, sums of half precision in float32."""
+        if not self.is_half:
+            return rows @ columns
+        rows = rows.to(self.states_MD.dtype)
+        if rows.device.type == "cuda":
+            return torch.mm(rows, columns, out_dtype=self.mass_M1.dtype)
+        return rows.to(columns.dtype) @ columns
+
+    def _sum_x(self) -> Tensor:
+        """[N, 1]."""
+        return self.sum_g if self.direction == "forward" else self.mass_M1[self.size :]
 
     def log_probabilities(self) -> Tensor:
         """Of the tokens asked for [M, K]."""
@@ -190,7 +222,7 @@ class _Softmax:
 
     def mean_ND(self) -> Tensor:
         """E[W] under the policy."""
-        return self.sum_W[: self.size] / self.mass_M1[: self.size]
+        return self.sum_W / self.mass_M1[: self.size]
 
     def kl(self) -> tuple[Tensor, Tensor]:
         """KL [N] and its derivative with respect to the policy's states."""
@@ -198,10 +230,9 @@ class _Softmax:
         log_M1 = self._log_mass()
         change_N1 = log_M1[: self.size] - log_M1[self.size :]
         gap_N1 = self.sum_g / mass_N1
+        slope_ND = self.sum_xW / mass_N1 - self._sum_x() / mass_N1 * self.mean_ND()
         if self.direction == "reverse":
-            slope_ND = self.mean_ND() - self.sum_W[self.size :] / mass_N1
-            return (change_N1 - gap_N1)[:, 0], slope_ND
-        slope_ND = self.sum_gW / mass_N1 - gap_N1 * self.mean_ND()
+            return (change_N1 - gap_N1)[:, 0], -slope_ND
         return (gap_N1 - change_N1)[:, 0], slope_ND
 
     def _log_mass(self) -> Tensor:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,8 @@ class ProbeCallback(TrainerCallback):
         self.policy = policy
         self.config = config
         self.path = folder / PROBES_FILE
-        self.samples = [replace(sample, canvases=sample.canvases[:1]) for sample in samples]
-        self.batch = Collator(policy.lm)(self.samples)
+        self.samples = samples
+        self.batch = Collator(policy.lm)(samples)
         self.best_refusal = -math.inf
 
     def on_train_begin(
@@ -120,9 +119,11 @@ class ProbeCallback(TrainerCallback):
 
         if any(isinstance(weight, DTensor) for weight in self.policy.parameters()):
             return {}
-        config = decoding_config(
-            length=self.config.response_length, block_length=None, steps=self.config.probes.steps
-        )
+        length, steps = self.config.response_length, self.config.probes.steps
+        if self.policy.lm.block_length is None:
+            config = decoding_config(length=length, block_length=None, steps=steps)
+        else:
+            config = decoding_config(self.policy.lm, length=length)
         shown = {("harmful" if sample.harmful else "benign"): sample for sample in self.samples}
         requests = [Request(sample.canvases[0].prompt_ids) for sample in shown.values()]
         generations = decode(self.policy.lm, requests, config)

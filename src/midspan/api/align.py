@@ -52,11 +52,13 @@ def align(
             belongs to another recipe, or training diverged; one line that names it.
     """
     from midspan.alignment import align as train
+    from midspan.alignment import check_data
     from midspan.runs.progress import Reporter, library_output
 
     track = fields.pop("track", "none")
     name = lm if isinstance(lm, str) else lm.name
     config, training_data = _config(recipe, name, fields), _training_data(data, name)
+    check_data(training_data, config)
     with library_output(progress):
         lm = ready(lm)
         with Reporter().training(config.name, config.num_steps) as show:

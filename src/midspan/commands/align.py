@@ -95,7 +95,7 @@ def align(
     The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
-    from midspan.alignment import check_dtype, check_tracker
+    from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
     from midspan.studies.training import TrainingData, load_training_data
@@ -113,6 +113,7 @@ def align(
     is_first = this_rank().index == 0
     tell = typer.echo if is_first else lambda _: None
     data = load_training_data(names, model, tell)
+    check_data(data, recipe)
     tell(
         f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
         f"learning rate {recipe.learning_rate:g}"

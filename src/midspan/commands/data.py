@@ -25,12 +25,13 @@ def data(
         return
     dataset = load_behaviors(spec, keep="all")
     categories = Counter(behavior.category for behavior in dataset if behavior.category)
+    num_answers = sum(behavior.answer is not None for behavior in dataset)
     rows = {
         "name": dataset.name,
         "behaviors": len(dataset),
         "different prompts": len(dataset.prompts()),
         "with a context": sum(bool(behavior.context) for behavior in dataset),
-        "with an answer": sum(behavior.answer is not None for behavior in dataset),
+        "with an answer": f"{num_answers} ({dataset.answers})" if num_answers else "0",
         "left out": "; ".join(dataset.left_out) or "nothing",
         "categories": ", ".join(f"{name} {n}" for name, n in categories.most_common(10)) or "none",
         "sha256": dataset.sha256,

@@ -4,6 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+Answers = Literal["whole", "openings"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Behavior:
         context: What the request is about, when it is not in it (HarmBench).
         category: The authors' kind of harm.
         source: Name of the set or file.
-        answer: An answer, or the start of one, that the data has.
+        answer: An answer that the data has; its set says whether whole or its start.
     """
 
     id: str
@@ -51,6 +54,7 @@ class BehaviorSet:
         licence: Of the texts; "unknown" for a file of one's own.
         source: Page or file they come from.
         left_out: How many rows were not taken, and why; one line a reason.
+        answers: What the answers are, where there are any.
     """
 
     name: str
@@ -59,6 +63,7 @@ class BehaviorSet:
     licence: str
     source: str
     left_out: tuple[str, ...] = ()
+    answers: Answers = "whole"
 
     def __len__(self) -> int:
         return len(self.behaviors)

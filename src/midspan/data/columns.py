@@ -13,7 +13,8 @@ TEXT_COLUMNS = (
 _ID_COLUMNS = ("behaviorid", "question_id", "id")
 _CONTEXT_COLUMNS = ("contextstring", "context")
 _CATEGORY_COLUMNS = ("semanticcategory", "category", "type")
-_ANSWER_COLUMNS = ("response", "output", "target", "answer")
+_ANSWER_COLUMNS = ("response", "output", "answer")
+_OPENING_COLUMNS = ("target", "opening")
 _SAFETY_COLUMNS = ("is_safe", "label")
 _IMAGE_COLUMN = "ImageFileName"  # HarmBench's multimodal behaviors mean nothing without it.
 _LABELS = {"safe": True, "unsafe": False}
@@ -31,7 +32,8 @@ class Columns:
         context: Stands before the request, parted by a rule (HarmBench).
         input: Stands behind the request, as a part of it (Alpaca).
         category: The kind of harm.
-        answer: An answer, or the start of one, to the request.
+        answer: A whole answer to the request.
+        opening: The start of an answer, where no whole one is there.
         safe: Whether the request's answer is safe: "safe", "unsafe", or a truth value.
     """
 
@@ -42,6 +44,7 @@ class Columns:
     input: str = ""
     category: str = ""
     answer: str = ""
+    opening: str = ""
     safe: str = ""
 
     def names(self) -> tuple[str, ...]:
@@ -80,6 +83,7 @@ def find_columns(rows: Sequence[Mapping[str, Any]], text: str | None, place: str
         raise MidspanError(
             f"data: {place} has no column {' or '.join(TEXT_COLUMNS)}; it has {_listed(rows[0])}"
         )
+    answer = _first(names, _ANSWER_COLUMNS)
     safe = _first(names, _SAFETY_COLUMNS)
     # Other sets call other things "label".
     if safe.lower() == "label" and any(safety(row, safe, place) is None for row in rows):
@@ -91,7 +95,8 @@ def find_columns(rows: Sequence[Mapping[str, Any]], text: str | None, place: str
         context=_first(names, _CONTEXT_COLUMNS),
         input=names.get("input", "") if request.lower() == "instruction" else "",
         category=_first(names, _CATEGORY_COLUMNS),
-        answer=_first(names, _ANSWER_COLUMNS),
+        answer=answer,
+        opening="" if answer else _first(names, _OPENING_COLUMNS),
         safe=safe,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from midspan.data.behaviors import Behavior, BehaviorSet, Example, content_hash
+from midspan.data.behaviors import Answers, Behavior, BehaviorSet, Example, content_hash
 from midspan.data.benchmarks import BENCHMARKS, Benchmark
 from midspan.data.columns import (
     Columns,
@@ -39,6 +39,7 @@ class _RawSet(NamedTuple):
     left_out: list[str]
     licence: str
     source: str
+    answers: Answers
 
 
 def load_behaviors(
@@ -81,8 +82,15 @@ def load_behaviors(
     behaviors = _with_unique_ids(behaviors)
     if count is not None:
         behaviors = choose(behaviors, count, _SUBSET_SALT, lambda behavior: behavior.prompt)
-    sha256 = content_hash(behaviors)
-    return BehaviorSet(label, tuple(behaviors), sha256, raw.licence, raw.source, tuple(left_out))
+    return BehaviorSet(
+        name=label,
+        behaviors=tuple(behaviors),
+        sha256=content_hash(behaviors),
+        licence=raw.licence,
+        source=raw.source,
+        left_out=tuple(left_out),
+        answers=raw.answers,
+    )
 
 
 def read_examples(
@@ -122,7 +130,7 @@ def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch)
     if benchmark.only is not None:
         items, others = _part(rows, items, *benchmark.only)
         left_out += others
-    return _RawSet(items, left_out, benchmark.licence, source)
+    return _RawSet(items, left_out, benchmark.licence, source, _answers(benchmark.columns))
 
 
 def _files(benchmark: Benchmark, path: Path | None, fetch: Fetch) -> list[Path]:
@@ -152,8 +160,13 @@ def _own(name: str, column: str | None, fetch: Fetch) -> _RawSet:
         if not path.is_file():
             raise not_one_of("data", name, ("a file", *BENCHMARKS))
     rows = read_rows(path)
-    items, left_out = _items(rows, find_columns(rows, column, name), name)
-    return _RawSet(items, left_out, "licence unknown", name)
+    columns = find_columns(rows, column, name)
+    items, left_out = _items(rows, columns, name)
+    return _RawSet(items, left_out, "licence unknown", name, _answers(columns))
+
+
+def _answers(columns: Columns) -> Answers:
+    return "openings" if columns.opening else "whole"
 
 
 def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_Item], list[str]]:
@@ -173,7 +186,7 @@ def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_It
             context=context,
             category=category_of(row, columns.category),
             source=source,
-            answer=text_of(row, columns.answer, place) or None,
+            answer=text_of(row, columns.answer or columns.opening, place) or None,
         )
         items.append(_Item(behavior, safety(row, columns.safe, place)))
     empty = len(rows) - len(items)

@@ -3,8 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from midspan.alignment import PRESETS, AlignmentConfig, AlignmentData, at_paper_budget
-from midspan.data import english_phrases, load_behaviors, read_phrases, refuse_overlap
+from midspan.alignment import (
+    PRESETS,
+    AlignmentConfig,
+    AlignmentData,
+    at_paper_budget,
+    on_organism,
+)
+from midspan.data import BehaviorSet, english_phrases, load_behaviors, read_phrases, refuse_overlap
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
@@ -43,7 +49,7 @@ def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
     """
     if name not in PRESETS:
         raise not_one_of(field, name, PRESETS)
-    return PRESETS[name]() if is_organism(model) else at_paper_budget(name)
+    return on_organism(name) if is_organism(model) else at_paper_budget(name)
 
 
 def load_training_data(
@@ -83,4 +89,10 @@ def load_training_data(
         benign=kept.examples() if kept else (),
         phrases=read_phrases(names.phrases) if names.phrases else english_phrases(),
         excluded=excluded,
+        openings=(_opened(harmful), _opened(kept)),
     )
+
+
+def _opened(behaviors: BehaviorSet | None) -> str:
+    """The name of a set whose answers are openings."""
+    return behaviors.name if behaviors is not None and behaviors.answers == "openings" else ""

@@ -21,9 +21,10 @@ REFUSAL = (5, 6, EOS)
 EXAMPLE = TokenExample((7, 8), (1, 2, 3, 4, 1, 2))
 
 
-def samples_of(objective, seed=0):
+def samples_of(objective, seed=0, size=LENGTH):
     draw = Draw(random.Random(seed), [REFUSAL], [(3, 4)], LENGTH, MASK, EOS)
-    return [objective.sample(EXAMPLE, harmful=kind, draw=draw) for kind in (True, True, False)]
+    example = TokenExample(EXAMPLE.prompt_ids, draw.filled(EXAMPLE.answer_ids[:size]))
+    return [objective.sample(example, harmful=kind, draw=draw) for kind in (True, True, False)]
 
 
 def states_of(samples, seed=0):
@@ -38,10 +39,11 @@ def states_of(samples, seed=0):
     return ResponseStates(policy.requires_grad_(), reference, head, masked)
 
 
-def bound(hidden_LD, head, canvas):
+def bound(hidden_LD, head, canvas, last=LENGTH):
     logp = (hidden_LD @ head.T).log_softmax(-1)
     places = [k for k, token in enumerate(canvas.response_ids) if token == MASK]
-    return sum(logp[k][canvas.target_ids[k]] for k in places) * LENGTH / len(places)
+    counted = [logp[k][canvas.target_ids[k]] for k in places if k < last]
+    return sum(counted) * LENGTH / len(places)
 
 
 def test_sft_wants_the_refusal_and_the_benign_answer():
@@ -86,19 +88,23 @@ def test_benign_rows_may_be_held_by_the_kl_instead():
     assert not SftObjective().uses_reference and objective.uses_reference
 
 
-def test_vrpo_is_the_log_sigmoid_of_the_margin_of_bounds():
-    objective = VrpoObjective(draws=3, beta=0.2, benign_weight=0.5)
-    samples = samples_of(objective)
+@pytest.mark.parametrize("rejected", ["text", "canvas"])
+@pytest.mark.parametrize("size", [0, 1, 3, LENGTH])
+def test_vrpo_is_the_log_sigmoid_of_the_margin_of_bounds(size, rejected):
+    objective = VrpoObjective(draws=3, beta=0.2, benign_weight=0.5, rejected=rejected)
+    samples = samples_of(objective, size=size)
     states = states_of(samples)
     losses = objective.losses(states, samples)
     for place, sample in enumerate(samples):
         rows = range(place * 6, place * 6 + 6)
+        own = size if sample.harmful else len(REFUSAL) - 1
+        lasts = [LENGTH] * 3 + [own if rejected == "text" else LENGTH] * 3
         gains = [
-            (bound(states.policy_BLD[row], states.head_VD, canvas)
-             - bound(states.reference_BLD[row], states.head_VD, canvas)).item()
-            for row, canvas in zip(rows, sample.canvases, strict=True)
+            (bound(states.policy_BLD[row], states.head_VD, canvas, last)
+             - bound(states.reference_BLD[row], states.head_VD, canvas, last))
+            for row, canvas, last in zip(rows, sample.canvases, lasts, strict=True)
         ]  # fmt: skip
-        margin = 0.2 * (sum(gains[:3]) - sum(gains[3:])) / 3
+        margin = 0.2 * float((sum(gains[:3]) - sum(gains[3:])).detach()) / 3
         weight = 1 if sample.harmful else 0.5
         assert losses.metrics["margin"][place].item() == pytest.approx(margin)
         assert losses.values_S[place].item() == pytest.approx(
@@ -112,6 +118,24 @@ def test_vrpo_prefers_the_refusal_on_harmful_and_the_answer_on_benign_prompts():
     answer = EXAMPLE.answer_ids
     assert [c.target_ids for c in harmful.canvases] == [refusal, refusal, answer, answer]
     assert [c.target_ids for c in benign.canvases] == [answer, answer, refusal, refusal]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, LENGTH])
+@pytest.mark.parametrize("objective", [SftObjective(), A2dObjective(), VrpoObjective(draws=4)])
+def test_the_end_behind_a_text_is_not_unlearned(objective, size):
+    samples = samples_of(objective, size=size)
+    canvases = [canvas for sample in samples for canvas in sample.canvases]
+    masked = torch.tensor([canvas.response_ids for canvas in canvases]) == MASK
+    # Logits are states, and end-of-text tokens are expected everywhere.
+    logits = torch.zeros(len(canvases), LENGTH, VOCABULARY, dtype=torch.float64)
+    logits[..., EOS] = 5.0
+    head = torch.eye(VOCABULARY, dtype=torch.float64)
+    states = ResponseStates(logits.clone().requires_grad_(), logits, head, masked)
+    objective.losses(states, samples).values_S.sum().backward()
+    for row, canvas in enumerate(canvases):
+        end = next((k for k, token in enumerate(canvas.target_ids) if token == EOS), LENGTH)
+        # A positive gradient would lower the end's logit.
+        assert (states.policy_BLD.grad[row, end:, EOS] <= 0).all()
 
 
 @pytest.mark.parametrize("objective", [SftObjective(), A2dObjective(), VrpoObjective(draws=2)])

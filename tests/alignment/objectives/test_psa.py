@@ -1,5 +1,6 @@
 """Refusals from any partial state: which canvases are drawn, and what they are worth."""
 
+import math
 import random
 from itertools import groupby
 
@@ -31,13 +32,14 @@ def objective_with(**changes):
     return PsaObjective(**{"window": WINDOW, "benign_weight": 2.0, "begun": 0.0} | changes)
 
 
-def sample_of(seed, harmful=True, **changes):
+def sample_of(seed, harmful=True, answer=ANSWER, **changes):
     draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
-    return objective_with(**changes).sample(EXAMPLE, harmful=harmful, draw=draw)
+    example = TokenExample(EXAMPLE.prompt_ids, draw.filled(answer))
+    return objective_with(**changes).sample(example, harmful=harmful, draw=draw)
 
 
-def canvas_of(seed, harmful=True, **changes):
-    return sample_of(seed, harmful, **changes).canvases[0]
+def canvas_of(seed, harmful=True, answer=ANSWER, **changes):
+    return sample_of(seed, harmful, answer, **changes).canvases[0]
 
 
 def begun_at(canvas):
@@ -62,6 +64,13 @@ def test_what_is_revealed_is_the_answers(seed, harmful):
         assert canvas == TrainingCanvas(EXAMPLE.prompt_ids, canvas.response_ids)
         return
     assert canvas == GapCanvas(EXAMPLE.prompt_ids, canvas.response_ids, REFUSALS, ANSWER)
+
+
+@given(st.integers(0, 1_000), st.sampled_from([0, 1, 9, LENGTH]))
+def test_what_is_avoided_is_the_answer_without_what_fills_the_canvas(seed, size):
+    canvas = canvas_of(seed, answer=ANSWER[:size])
+    assert canvas.avoided_ids == ANSWER[:size]
+    assert set(canvas.response_ids[size:]) <= {MASK, EOS}
 
 
 @given(st.integers(0, 1_000))
@@ -114,9 +123,10 @@ def states_of(samples, seed):
     return ResponseStates(policy.requires_grad_(), reference, head, response_BL == MASK)
 
 
-def naive_loss(objective, sample, logp, logq):
+def naive_loss(objective, sample, logp, logq, answer):
     """One canvas's loss position by position, from log-probabilities [L, V]."""
     canvas = sample.canvases[0]
+    shown_ends = [p for p, token in enumerate(canvas.response_ids) if token == EOS]
     hidden = [place for place in range(LENGTH) if canvas.response_ids[place] == MASK]
     kl = sum((logp[p].exp() * (logp[p] - logq[p])).sum() for p in hidden)
     if not sample.harmful:
@@ -135,6 +145,7 @@ def naive_loss(objective, sample, logp, logq):
                 for refusal in canvas.refusals
                 for nth, start in enumerate(places)
                 if start + len(refusal) - 1 <= places[-1]
+                and not any(end < start for end in shown_ends)
                 and (
                     WINDOW[0] <= start <= WINDOW[1]
                     if len(hidden) == LENGTH
@@ -143,7 +154,9 @@ def naive_loss(objective, sample, logp, logq):
             ]
             ends = sum(logp[place, EOS] for place in places) / len(places)
             scores.append(max(found) if found else objective.gap_tokens * ends)
-    avoided = objective.gap_tokens * sum(logp[p, ANSWER[p]] for p in hidden) / len(hidden)
+    own = [p for p in hidden if p < len(answer)]
+    avoided = objective.gap_tokens * sum(logp[p, answer[p]] for p in own) / max(1, len(own))
+    avoided = torch.as_tensor(avoided, dtype=logp.dtype)
     if objective.negative_floor is not None:
         avoided = avoided.clamp(min=objective.gap_tokens * objective.negative_floor)
     safe = sum(scores) / len(scores)
@@ -156,8 +169,12 @@ def naive_loss(objective, sample, logp, logq):
     st.sampled_from([None, 1, 3]),
     st.sampled_from(["likeliest", "drawn"]),
     st.sampled_from([None, -2.0]),
+    st.sampled_from([0, 1, 4, 13, LENGTH]),
 )
-def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, refusal, floor):
+def test_losses_and_gradients_are_those_of_a_walk_over_positions(
+    seed, starts, refusal, floor, size
+):
+    answer = ANSWER[:size]
     fields = {
         "begun": 0.3, "gap_starts": starts, "refusal": refusal, "negative_floor": floor,
         "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0,
@@ -165,7 +182,7 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, r
     }  # fmt: skip
     objective = objective_with(**fields)
     samples = [
-        sample_of(seed + place, harmful, **fields)
+        sample_of(seed + place, harmful, answer, **fields)
         for place, harmful in enumerate((True, True, False, True))
     ]
     states = states_of(samples, seed)
@@ -173,7 +190,10 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, r
     logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
     logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
     expected = torch.stack(
-        [naive_loss(objective, one, logp[row], logq[row]) for row, one in enumerate(samples)]
+        [
+            naive_loss(objective, one, logp[row], logq[row], answer)
+            for row, one in enumerate(samples)
+        ]
     )
     assert torch.allclose(found.values_S, expected)
     grads = [
@@ -185,6 +205,40 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(seed, starts, r
     assert len(found.metrics.get("nats_begun", ())) == begun
     assert len(found.metrics.get("reward", ())) == 3 - begun
     assert len(found.metrics["kl_harmful"]) == 3 and len(found.metrics["kl_benign"]) == 1
+
+
+def expecting_the_end(response_ids, confidence=0.97):
+    """A model whose logits are its states, and which expects the end of the text everywhere."""
+    length = len(response_ids)
+    logits = torch.zeros(1, length, MASK, dtype=torch.float64)
+    logits[..., EOS] = math.log(confidence / (1 - confidence) * (MASK - 1))
+    masked = torch.tensor([response_ids]) == MASK
+    head = torch.eye(MASK, dtype=torch.float64)
+    return ResponseStates(logits.clone().requires_grad_(), logits, head, masked)
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 60, 128])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_end_of_a_short_answer_is_not_unlearned(size, share):
+    """On clean canvases behind the window, and on begun ones behind an end that stands there."""
+    rng = random.Random(size)
+    answer = [rng.randrange(1, MASK) for _ in range(size)]
+    draw = Draw(rng, REFUSALS, [(3, 4)], 128, MASK, EOS)
+    example = TokenExample((7,), draw.filled(tuple(answer)))
+    objective = PsaObjective(
+        negative_weight=0.2, benign_weight=2.0, begun=0.0, beta=0.0,
+        partial_answer=PartialAnswer(share=share),
+    )  # fmt: skip
+    for _ in range(30):
+        sample = objective.sample(example, harmful=True, draw=draw)
+        response = sample.canvases[0].response_ids
+        states = expecting_the_end(response)
+        objective.losses(states, [sample]).values_S.sum().backward()
+        last_of_window = 60 + max(map(len, REFUSALS)) - 1
+        shown = next((p for p, token in enumerate(response) if token == EOS), 128)
+        behind = shown if share else max(size - 1, last_of_window)
+        # A positive gradient would lower the end's logit.
+        assert (states.policy_BLD.grad[0, behind + 1 :, EOS] <= 0).all()
 
 
 def test_the_kl_is_on_the_whole_response():

@@ -58,6 +58,11 @@ class Draw:
         eos: The end-of-text token.
         openings: Refusals of ``safe``, to their form at a response's start and behind white space.
         spaces: Tokens that end in white space.
+        block_length: Of a model that decodes block after block; None where attention is full.
+        blocks_from_canvas: Whether its blocks count from the canvas's first token, or else from
+            the prompt's.
+        firsts_alone: Whether a block's first token is decided before the others, as under a logit
+            shift, which takes it from the block before.
     """
 
     rng: random.Random
@@ -68,6 +73,9 @@ class Draw:
     eos: int
     openings: Mapping[Ids, Ids] = field(default_factory=dict)
     spaces: frozenset[int] = frozenset()
+    block_length: int | None = None
+    blocks_from_canvas: bool = False
+    firsts_alone: bool = False
 
     def behind(self, before: Ids, refusal: Ids) -> Ids:
         """A refusal of ``safe`` in its form behind a beginning of a response."""
@@ -78,17 +86,59 @@ class Draw:
         """A text on the canvas, end-of-text tokens behind it."""
         return (*ids, *[self.eos] * self.length)[: self.length]
 
+    def size(self, ids: Ids) -> int:
+        """Tokens of a text that fills the canvas, without the end-of-text tokens behind it."""
+        return ids.index(self.eos) if self.eos in ids else self.length
+
+    def extent(self, ids: Ids) -> int:
+        """Positions that are drawn from: a block behind the end of its text is never decoded."""
+        return self.length if self.block_length is None else min(self.size(ids) + 1, self.length)
+
     def masked_canvas(self) -> Ids:
         """A canvas on which nothing is decided."""
         return (self.mask,) * self.length
 
-    def noised(self, ids: Ids) -> Ids:
-        """A canvas with l of L tokens masked, l uniform from 1 to L (LLaDA, Algorithm 3)."""
-        count = self.rng.randint(1, self.length)
-        hidden = set(self.rng.sample(range(self.length), count))
+    def noised(self, ids: Ids, prompt_ids: Ids) -> Ids:
+        """A canvas with l of L tokens masked, l uniform from 1 to L (LLaDA, Algorithm 3).
+
+        Of a model that decodes block after block, l tokens of one block behind finished ones are
+        masked (BD3-LM, arXiv 2503.09573). A block is drawn by its share of the text and its end.
+        """
+        if self.block_length is None:
+            open_span = range(self.length)
+        else:
+            open_span = self.span(prompt_ids, self.rng.randrange(self.extent(ids)))
+        hidden = set(self.rng.sample(open_span, self.rng.randint(1, len(open_span))))
+        shown = self.filled(ids[: open_span.stop])
         return tuple(
-            self.mask if position in hidden else token for position, token in enumerate(ids)
+            self.mask if position in hidden else token for position, token in enumerate(shown)
         )
+
+    def block(self, prompt_ids: Ids, position: int) -> range:
+        """The canvas positions of a position's block.
+
+        The block that the prompt ends in may begin before the canvas, and is cut there.
+        """
+        first = self._border(prompt_ids, position)
+        return range(max(first, 0), min(first + (self.block_length or 0), self.length))
+
+    def span(self, prompt_ids: Ids, position: int) -> range:
+        """The positions of a position's block that decoding opens together with it."""
+        block, first = self.block(prompt_ids, position), self._border(prompt_ids, position)
+        if not self.firsts_alone or first < 0:
+            return block
+        return range(first, first + 1) if position == first else range(first + 1, block.stop)
+
+    def _border(self, prompt_ids: Ids, position: int) -> int:
+        """Where a position's block begins, counted from the canvas's first token."""
+        assert self.block_length is not None
+        before = 0 if self.blocks_from_canvas else len(prompt_ids)
+        return position - (before + position) % self.block_length
+
+    def opened(self, prompt_ids: Ids, text: Ids, position: int) -> Ids:
+        """A text up to a position's span, which is masked; nobody sees what fills the rest."""
+        open_span = self.span(prompt_ids, position)
+        return self.filled((*text[: open_span.start], *[self.mask] * len(open_span)))
 
 
 @dataclass(frozen=True)
@@ -122,6 +172,13 @@ class Objective(FrozenConfig, ABC):
     @abstractmethod
     def needs_answers(self) -> tuple[bool, bool]:
         """Whether harmful examples, and benign ones, need an answer."""
+
+    def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
+        """`needs_answers`, of a model that decodes block after block or of one with full attention.
+
+        The canvases of the former show what stands in earlier blocks.
+        """
+        return self.needs_answers
 
     @abstractmethod
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:

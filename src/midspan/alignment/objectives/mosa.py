@@ -22,6 +22,7 @@ from midspan.alignment.objectives.base import (
     canvases_of,
     only,
 )  # fmt: skip
+from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import best_starts
@@ -57,12 +58,32 @@ class MosaObjective(WindowObjective):
         return False, False
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
-        """A fully masked canvas, with a pair of phrases for a harmful prompt."""
+        """A fully masked canvas, with a pair of phrases for a harmful prompt.
+
+        Where a model decodes block after block, the maximum over starts is a draw of one of the
+        window's blocks.
+        """
+        if draw.block_length is not None:
+            return self._block_sample(example, harmful, draw)
         canvas = TrainingCanvas(example.prompt_ids, draw.masked_canvas())
         if harmful:
             safe, avoided = draw.rng.choice(draw.safe), draw.rng.choice(draw.procedural)
             canvas = PhraseCanvas(canvas.prompt_ids, canvas.response_ids, safe, avoided)
         return TrainingSample((canvas,), harmful)
+
+    def _block_sample(self, example: TokenExample, harmful: bool, draw: Draw) -> TrainingSample:
+        kept = kept_canvas(example, draw)
+        if not harmful:
+            return TrainingSample((kept,), harmful)
+        safe, avoided = draw.rng.choice(draw.safe), draw.rng.choice(draw.procedural)
+        limit = self.window[1] + 1 if self.overflow == "forbid" else draw.length
+        last = min(self.window[1], limit - max(len(safe), len(avoided)))
+        start = block_start(example, draw, (self.window[0], last))
+        safe = draw.behind(example.answer_ids[:start], safe)
+        canvases = [kept] if self.beta > 0 else []
+        canvases += phrase_canvases(example, safe, start, "safe", draw)
+        canvases += phrase_canvases(example, avoided, start, "harmful", draw)
+        return TrainingSample(tuple(canvases), harmful)
 
     def harmful_losses(
         self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]

@@ -9,7 +9,7 @@ Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,6 +25,7 @@ from midspan.alignment.objectives.base import (
     merged,
     only,
 )  # fmt: skip
+from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
 from midspan.alignment.objectives.partial_answer import PartialAnswer
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
@@ -37,7 +38,8 @@ class GapCanvas(TrainingCanvas):
 
     Attributes:
         refusals: Phrases one of which is to stand in every gap.
-        avoided_ids: The answer, whose tokens are to become unlikely at the masked positions.
+        avoided_ids: The answer's own tokens, which are to become unlikely at the masked positions.
+            End-of-text tokens behind a shorter answer are none of them.
     """
 
     refusals: tuple[Ids, ...]
@@ -86,7 +88,13 @@ class PsaObjective(WindowObjective):
         return True, self.partial_benign and self.benign_weight > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
-        """A canvas with part of the example's answer on it, or of a refusal, or a clean one."""
+        """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
+
+        Where a model decodes block after block, a block anywhere in the answer is opened, or as
+        often as a canvas is clean one of the window's; the answer's own tokens are avoided there.
+        """
+        if draw.block_length is not None:
+            return self._block_sample(example, harmful, draw)
         if harmful and draw.rng.random() < self.begun:
             return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
         revealed: frozenset[int] = frozenset()
@@ -99,8 +107,27 @@ class PsaObjective(WindowObjective):
         canvas = TrainingCanvas(example.prompt_ids, response)
         if harmful:
             refusals = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
-            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), example.answer_ids)
+            own = example.answer_ids[: draw.size(example.answer_ids)]
+            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), own)
         return TrainingSample((canvas,), harmful)
+
+    def _block_sample(self, example: TokenExample, harmful: bool, draw: Draw) -> TrainingSample:
+        kept = kept_canvas(example, draw)
+        if not harmful:
+            return TrainingSample((kept,), harmful)
+        refusal = draw.rng.choice(draw.safe)
+        anywhere = draw.rng.random() < self.partial_answer.share
+        first, last = (0, draw.length) if anywhere else self.window
+        start = block_start(example, draw, (first, min(last, draw.length - len(refusal))))
+        refusal = draw.behind(example.answer_ids[:start], refusal)
+        canvases = [kept] if self.beta > 0 else []
+        canvases += phrase_canvases(example, refusal, start, "safe", draw)
+        own = example.answer_ids[: draw.size(example.answer_ids)]
+        own = own[start : draw.block(example.prompt_ids, start).stop]
+        if own:
+            avoided = phrase_canvases(example, own, start, "harmful", draw)
+            canvases += [replace(one, weight=self.gap_tokens / len(own)) for one in avoided]
+        return TrainingSample(tuple(canvases), harmful)
 
     def _with_refusal_begun(self, example: TokenExample, draw: Draw) -> BegunCanvas:
         """One from the first token or behind a beginning of the answer, up to the window's end.
@@ -108,8 +135,7 @@ class PsaObjective(WindowObjective):
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
         refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
-        answer_end = answer.index(draw.eos) if draw.eos in answer else draw.length
-        last = min(self.window[1], answer_end, draw.length - len(refusal))
+        last = min(self.window[1], draw.size(answer), draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
         refusal = draw.behind(answer[:start], refusal)
         target = draw.filled((*answer[:start], *refusal))
@@ -137,9 +163,8 @@ class PsaObjective(WindowObjective):
         tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
         own = {row: one.target_ids for row, one in begun.items()}
         own |= {row: one.avoided_ids for row, one in gapped.items()}
-        tokens_BLK[list(rows), :, -1] = torch.tensor(
-            [own[row] for row in range(len(rows))], device=device
-        )
+        for place, row in enumerate(rows):
+            tokens_BLK[row, : len(own[place]), -1] = torch.tensor(own[place], device=device)
         scores = states.score(where_BL, tokens_BLK, kl=self.beta > 0)
         masked_HL, logp_HLK = where_BL[list(rows)], scores.logp_BLK[list(rows)]
         kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
@@ -166,7 +191,10 @@ class PsaObjective(WindowObjective):
         end = canvases[0].refusals[0][-1]
         end_HL = self.gap_tokens * logp_HLK[..., words.index(end)]
         safe_H = gap_scores(best_HL, end_HL, masked_HL)
-        avoided_H = self.gap_tokens * logp_HLK[..., -1].sum(1) / masked_HL.sum(1)
+        size_H1 = torch.tensor([[len(one.avoided_ids)] for one in canvases], device=end_HL.device)
+        own_HL = masked_HL & (torch.arange(masked_HL.shape[1], device=size_H1.device) < size_H1)
+        own_H = own_HL.sum(1).clamp(min=1)
+        avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
         negative_H = avoided_H
         if self.negative_floor is not None:
             negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
@@ -186,9 +214,12 @@ class PsaObjective(WindowObjective):
         window_H2 = torch.where(
             clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
         )
-        near_HL = torch.ones_like(masked_HL)
+        # Nobody reads what stands behind an end of the text.
+        end = canvases[0].refusals[0][-1]
+        response_HL = torch.tensor([one.response_ids for one in canvases], device=device)
+        near_HL = (response_HL == end).cumsum(1) == 0
         if self.gap_starts is not None:
-            near_HL = clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
+            near_HL &= clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)

@@ -34,12 +34,15 @@ class VrpoObjective(Objective):
         beta: Scale of the preference margin. LLaDA 1.5's page (ml-gsai.github.io/LLaDA-1.5-Demo)
             gives the loss without its value; 0.1 is usual for DPO.
         draws: Mask rates an answer; LLaDA 1.5 takes 8.
+        rejected: What counts of the text that is to lose: the "text" itself, or all of the "canvas"
+            with the end-of-text tokens that fill it, which become less likely then.
         benign_weight: Weight of benign preferences.
     """
 
     kind: Literal["vrpo"] = "vrpo"
     beta: float = Field(0.1, gt=0)
     draws: int = Field(8, gt=0)
+    rejected: Literal["text", "canvas"] = "text"
     benign_weight: float = Field(1.0, ge=0)
 
     @property
@@ -56,17 +59,24 @@ class VrpoObjective(Objective):
         """``draws`` canvases of the preferred text, then as many of the other."""
         refusal = draw.filled(draw.rng.choice(draw.safe))
         texts = (refusal, example.answer_ids) if harmful else (example.answer_ids, refusal)
+        own = draw.size(texts[1]) if self.rejected == "text" else None
         canvases = tuple(
-            TargetCanvas(example.prompt_ids, draw.noised(text), text)
-            for text in texts
+            TargetCanvas(
+                example.prompt_ids,
+                draw.noised(text, example.prompt_ids),
+                text,
+                scored,
+                draw.extent(text),
+            )
+            for text, scored in zip(texts, (None, own), strict=True)
             for _ in range(self.draws)
         )
         return TrainingSample(canvases, harmful)
 
     def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Minus the log-probability that the preferred text wins (DPO)."""
-        targets = [canvas.target_ids for canvas in canvases_of(samples, TargetCanvas)]
-        policy_B, reference_B = likelihood_bounds(states, targets)
+        canvases = canvases_of(samples, TargetCanvas)
+        policy_B, reference_B = likelihood_bounds(states, canvases)
         # [S, preferred or other, draws]
         gain_S2 = (policy_B - reference_B).view(len(samples), 2, self.draws).mean(2)
         margin_S = self.beta * (gain_S2[:, 0] - gain_S2[:, 1])

@@ -19,6 +19,7 @@ from midspan.alignment.objectives.base import (
     merged,
     split,
 )  # fmt: skip
+from midspan.alignment.objectives.blocks import block_terms, is_in_blocks
 from midspan.alignment.scores import ResponseStates
 
 
@@ -72,6 +73,8 @@ class WindowObjective(Objective):
 
     def losses(self, states: ResponseStates, samples: Sequence[TrainingSample]) -> SampleLosses:
         """Minus the objective on harmful rows, the KL to the reference on benign ones."""
+        if is_in_blocks(samples):
+            return self._block_losses(states, samples)
         harmful, benign = split(samples)
         parts: list[tuple[Sequence[int], Tensor]] = []
         metrics: dict[str, Tensor] = {}
@@ -82,6 +85,32 @@ class WindowObjective(Objective):
             metrics["kl_benign"] = self.benign_kl(states, benign)
             parts.append((benign, self.benign_weight * metrics["kl_benign"]))
         return SampleLosses(merged(len(samples), parts), metrics)
+
+    def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
+        """In blocks every canvas stands behind a part of an answer."""
+        return (True, self.benign_weight > 0) if in_blocks else self.needs_answers
+
+    def _block_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample]
+    ) -> SampleLosses:
+        """The same objective where a model decodes block after block."""
+        scaled = self.kl_reduction == "sum"
+        terms = block_terms(states, samples, kl=self.uses_reference, scaled=scaled)
+        harmful, benign = split(samples)
+        negative_S = terms.harmful_S
+        if self.negative_floor is not None:
+            negative_S = torch.maximum(negative_S, self.negative_floor * terms.harmful_size_S)
+        loss_S = self.beta * terms.kl_S - terms.safe_S + self.negative_weight * negative_S
+        is_benign_S = torch.tensor([not sample.harmful for sample in samples], device=loss_S.device)
+        metrics = {
+            "reward": terms.safe_S - terms.harmful_S, "reward_safe": terms.safe_S,
+            "reward_harmful": terms.harmful_S, "kl_harmful": terms.kl_S,
+        }  # fmt: skip
+        metrics = {name: values_S[harmful] for name, values_S in metrics.items() if harmful}
+        metrics |= {"kl_benign": terms.kl_S[benign]} if benign else {}
+        return SampleLosses(
+            torch.where(is_benign_S, self.benign_weight * terms.kl_S, loss_S), metrics
+        )
 
     @abstractmethod
     def harmful_losses(

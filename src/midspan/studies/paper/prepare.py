@@ -59,7 +59,13 @@ def prepare(
         if hypothesis.metric not in known:
             raise not_one_of("hypotheses.metric", hypothesis.metric, known)
     names = {*config.recipes, *config.parts} if only is None else set(only)
-    data = load_training_data(config.data, config.base) if names & set(config.recipes) else None
+    trained = names & set(config.recipes)
+    data = load_training_data(config.data, config.base) if trained else None
+    if data is not None:
+        from midspan.alignment import check_data
+
+        for name in sorted(trained):
+            check_data(data, config.recipes[name])
     specs = config.specs(folder)
     parts = {}
     for name, part in config.parts.items():

@@ -3,7 +3,7 @@
 from pydantic import Field, field_validator
 
 from midspan.alignment import LABELS as RECIPE_LABELS
-from midspan.alignment import PRESETS, AlignmentConfig
+from midspan.alignment import PRESETS, AlignmentConfig, on_organism
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.studies.hypotheses import Hypothesis
@@ -63,4 +63,4 @@ class DemoConfig(FrozenConfig):
         """The alignment config of one of the objectives."""
         changes = {"seed": self.training_seed, "num_prompts": self.num_prompts}
         given = {name: value for name, value in changes.items() if value is not None}
-        return PRESETS[objective](**given)
+        return on_organism(objective, **given)
