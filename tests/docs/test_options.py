@@ -41,10 +41,13 @@ OTHERS = {
     "pytest": set(
         OPTION.findall((ROOT / "tests" / "goldens" / "conftest.py").read_text(encoding="utf-8"))
     ),
-    "benchmarks/": {
-        option
-        for path in (ROOT / "benchmarks").glob("*.py")
-        for option in OPTION.findall(path.read_text(encoding="utf-8"))
+    **{
+        f"{folder}/": {
+            option
+            for path in (ROOT / folder).glob("*.py")
+            for option in OPTION.findall(path.read_text(encoding="utf-8"))
+        }
+        for folder in ("benchmarks", "scripts")
     },
 }
 

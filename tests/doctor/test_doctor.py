@@ -276,7 +276,7 @@ def test_checks_of_masked_logits_are_left_out_where_there_are_none(
     from midspan.models import family_for
 
     uniform = dataclasses.replace(family_for("Dream"), noise="uniform")
-    monkeypatch.setattr("midspan.models.loading.family_for", lambda model_type: uniform)
+    monkeypatch.setattr("midspan.models.loading.family_of", lambda config: uniform)
     found = findings(dream)
     left_out = {check.name: "note" for check in CHECKS if check.of_masks}
     assert not_ok(found) == left_out

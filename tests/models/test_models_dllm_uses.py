@@ -33,7 +33,8 @@ MODELS = {
     },
 }
 PHRASES = PhraseSets(("w20 w21",), ("the next step is",), ("w22",))
-DATA = AlignmentData((Example("write a poem", None), Example("w30 w31", None)), (), PHRASES)
+ANSWER = "write the poem w30 w31 w32 w33 w34 w35 w36 w37 w38"
+DATA = AlignmentData((Example("write a poem", ANSWER), Example("w30 w31", ANSWER)), (), PHRASES)
 IDS = torch.tensor([list(range(20, 36))])
 
 
@@ -167,7 +168,10 @@ class _First(Hook):
         self.seen.append(float(logits_ARV[0, 0].log_softmax(-1)[40]))
 
 
-def test_what_is_scored_is_what_the_decoder_is_shown(tmp_path: Path) -> None:
+def test_what_is_scored_is_what_the_decoder_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiffusionLM, "unspelled", ())
     lm = load(folder(tmp_path, "a2d-qwen3-blocks"), device="cpu")
     prompt, goal = [20, 21, 22], Goal((40,), 0, 16)
     config, first = decoding_config(lm, length=16, steps=16, early_stop=False), _First()

@@ -84,10 +84,12 @@ def test_dream_follows_its_tokenizers_template(tmp_path: Path) -> None:
 
 def test_a_familys_options_reach_its_template(tmp_path: Path) -> None:
     lm = load(write_checkpoint(tmp_path, DREAM))
-    lm.tokenizer.chat_template = "{% if enable_thinking %}step{% else %}poem{% endif %}"
-    for thinks, word in ((True, "step"), (False, "poem")):
+    lm.tokenizer.chat_template = (
+        "{% if enable_thinking %}step {% else %}the {% endif %}{{ messages[0].content }}"
+    )
+    for thinks, word in ((True, "step"), (False, "the")):
         lm.family = dataclasses.replace(lm.family, template_options={"enable_thinking": thinks})
-        assert names(lm, lm.encode_chat("a poem")) == [word]
+        assert names(lm, lm.encode_chat("a poem")) == [word, "a", "poem"]
 
 
 def test_bad_messages_are_refused(lms) -> None:

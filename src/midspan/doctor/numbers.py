@@ -9,6 +9,7 @@ from torch import Tensor
 from midspan.doctor.finding import Status, Subject, fault, note, ok
 from midspan.models.padding import left_padded
 from midspan.scoring import phrase_score
+from midspan.scoring.block_states import masks_to_border
 
 Look = tuple[Status, str, str]
 
@@ -37,7 +38,8 @@ def masked_logits(subject: Subject, *texts: str) -> Tensor:
     length = ids_BT.shape[1]
     wanted = torch.arange(length - CANVAS, length)
     with torch.inference_mode():
-        return lm.logits(ids_BT, attention_BT, wanted).float().cpu()
+        canvas = length - CANVAS
+        return lm.logits(ids_BT, attention_BT, wanted, canvas=canvas).float().cpu()
 
 
 def finite_logits(subject: Subject) -> Look:
@@ -70,12 +72,22 @@ def batch_against_rows(subject: Subject) -> Look:
 
 
 def scoring(subject: Subject) -> Look:
-    """The score of a phrase is the sum of its tokens' log-probabilities."""
+    """The score of a phrase is the sum of its tokens' log-probabilities.
+
+    Where blocks are decoded one after another it is so of a single token.
+    """
     lm, start = subject.lm, 4
     phrase_ids = lm.encode_text("the next step is")
-    score = phrase_score(lm, lm.encode_chat(PROMPTS[0]), phrase_ids, start, CANVAS)
-    log_NV = masked_logits(subject, PROMPTS[0])[0].log_softmax(-1)
-    naive = sum(log_NV[start + i, token].item() for i, token in enumerate(phrase_ids))
+    if lm.block_length is not None:
+        phrase_ids = phrase_ids[:1]
+    prompt_ids = lm.encode_chat(PROMPTS[0])
+    score = phrase_score(lm, prompt_ids, phrase_ids, start, CANVAS)
+    ids = canvas_of(subject, PROMPTS[0])
+    ids += masks_to_border(lm, len(ids))
+    with torch.inference_mode():
+        logits_TV = lm.logits(torch.tensor([ids], device=lm.device), canvas=len(prompt_ids))[0]
+    log_NV = logits_TV[len(prompt_ids) + start :].float().cpu().log_softmax(-1)
+    naive = sum(log_NV[i, token].item() for i, token in enumerate(phrase_ids))
     tolerance = 1e-3 if subject.is_exact else 0.1
     if not abs(score.value - naive) <= tolerance * max(1.0, abs(naive)):
         return fault(

@@ -31,8 +31,9 @@ ANSWER = tuple(range(3, 3 + LENGTH))
 MOSA = MosaObjective(window=(6, 12), beta=0.1, benign_weight=2.0, negative_weight=0.3)
 
 
-def draw_of(seed, block=BLOCK, refusals=REFUSALS):
-    return Draw(random.Random(seed), refusals, PROCEDURAL, LENGTH, MASK, EOS, block_length=block)
+def draw_of(seed, block=BLOCK, refusals=REFUSALS, **fields):
+    rng = random.Random(seed)
+    return Draw(rng, refusals, PROCEDURAL, LENGTH, MASK, EOS, block_length=block, **fields)
 
 
 def example_of(draw, prompt=5, size=LENGTH):
@@ -50,21 +51,30 @@ def example_of(draw, prompt=5, size=LENGTH):
          VrpoObjective(draws=2)]
     ),
     st.booleans(),
+    st.booleans(),
+    st.booleans(),
 )  # fmt: skip
-def test_every_canvas_is_a_state_of_decoding(seed, block, prompt, size, objective, harmful):
-    draw = draw_of(seed, block)
+def test_every_canvas_is_a_state_of_decoding(
+    seed, block, prompt, size, objective, harmful, from_canvas, alone
+):
+    draw = draw_of(seed, block, blocks_from_canvas=from_canvas, firsts_alone=alone)
+    before = 0 if from_canvas else prompt
     example = example_of(draw, prompt, size)
     for canvas in objective.sample(example, harmful=harmful, draw=draw).canvases:
         ids = canvas.response_ids
         assert len(ids) == LENGTH
         hidden = [place for place, token in enumerate(ids) if token == MASK]
-        blocks = {(prompt + place) // block for place in hidden}
+        blocks = {(before + place) // block for place in hidden}
         assert len(blocks) == 1
         # Nothing has ended before: decoding would have stopped.
-        first = max(0, blocks.pop() * block - prompt)
+        border = blocks.pop() * block - before
+        first = max(0, border)
         assert EOS not in ids[:first]
-        last = min(first + block - (prompt + first) % block, LENGTH)
+        last = min(first + block - (before + first) % block, LENGTH)
         assert set(ids[last:]) <= {EOS}
+        if alone and border >= 0:  # the first token by itself, or shown to the others
+            assert (border in hidden) == (hidden == [border])
+            first, last = (first, first + 1) if border in hidden else (first + 1, last)
         if isinstance(canvas, BlockCanvas):
             assert hidden == list(range(first, last))
             assert set(range(canvas.first, canvas.first + len(canvas.tokens))) <= set(hidden)

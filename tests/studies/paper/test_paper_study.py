@@ -245,14 +245,14 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
     config = organism()
     judge = config.attacks["attacks"].judges[0]
     wins = {
-        MOSA_STABLE: [[False, True], [False, None], [None, None]],
-        INITIAL_STABLE: [[True], [True], [True]],
+        MOSA_STABLE: [["lost", "won"], ["lost", "lost"], ["lost", "unreadable"], ["did not run"]],
+        INITIAL_STABLE: [["won"], ["won"], ["won"], ["won"]],
     }
     records = [
-        {"model": model, "behavior": str(place), "success": {judge: said}}
+        {"model": model, "behavior": str(place), "outcome": {judge: outcome}}
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
-        for said in outcomes
+        for outcome in outcomes
     ]
     broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
     assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
