@@ -32,8 +32,9 @@ class Endpoint(Role):
         if config.max_cost is not None and config.dollars(0, 0) is None:
             raise MidspanError("max_cost: give input_price and output_price too")
         self.config = config
-        self.fingerprint = f"{config.model}@{config.url}"
+        self.fingerprint = config.identity
         self._paid = 0.0
+        self._habits = config.habits()
 
     @property
     def cost(self) -> float | None:
@@ -69,7 +70,7 @@ class Endpoint(Role):
         waiting = iter(enumerate(tasks))
         flying: dict[Future[RawReply | MissingReply], int] = {}
         with (
-            Client(self.config, stop) as client,
+            Client(self.config, stop, self._habits) as client,
             ThreadPoolExecutor(self.config.concurrency) as pool,
         ):
             try:

@@ -1,6 +1,10 @@
 """An OpenAI-compatible server as a config: its address, limits and prices."""
 
-from typing import Any, Self
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -9,6 +13,23 @@ from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 
 OPENAI_URL = "https://api.openai.com/v1"
+
+
+@dataclass
+class ServerHabits:
+    """What was learnt of a server while it was asked, shared by all requests.
+
+    Attributes:
+        omitted: Fields that it does not take.
+        limit_field: Name of the field that limits a reply's tokens.
+        reports_usage: False once it did not say how many tokens a reply took.
+        lock: Held while something is learnt.
+    """
+
+    omitted: set[str]
+    limit_field: str
+    reports_usage: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class EndpointConfig(FrozenConfig):
@@ -23,6 +44,13 @@ class EndpointConfig(FrozenConfig):
         backoff: Longest pause between two tries, in seconds.
         concurrency: Requests under way at a time.
         requests_per_minute: Pace; None for none.
+        omit: Fields that the server does not take: "temperature", "top_p", "seed", "max_tokens",
+            "max_completion_tokens". One that it names when it refuses a request is left out by
+            itself, and that is said.
+        tokens_field: Name of the limit of tokens; by default the newer one at OpenAI, the older one
+            elsewhere.
+        min_tokens: No limit is set below so many; reasoning models spend tokens before they answer.
+        extra_body: Further fields of every request, such as a reasoning effort.
         max_cost: US dollars that a run may cost, journalled replies included.
         input_price: US dollars a million prompt tokens; 0 where they are free, None where it is not
             known.
@@ -37,6 +65,12 @@ class EndpointConfig(FrozenConfig):
     backoff: float = Field(30, ge=0)
     concurrency: int = Field(8, ge=1)
     requests_per_minute: float | None = Field(None, gt=0)
+    omit: tuple[
+        Literal["temperature", "top_p", "seed", "max_tokens", "max_completion_tokens"], ...
+    ] = ()
+    tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    min_tokens: int | None = Field(None, ge=1)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
     max_cost: float | None = Field(None, gt=0)
     input_price: float | None = Field(None, ge=0)
     output_price: float | None = Field(None, ge=0)
@@ -61,6 +95,28 @@ class EndpointConfig(FrozenConfig):
             raise MidspanError("the address holds a name or key; put keys in the environment")
         address = {"url": url.rstrip("/"), "model": model}
         return cls.model_validate(fields | address, within=within)
+
+    @property
+    def host(self) -> str:
+        """Where requests and the key go."""
+        return urlsplit(self.url).netloc
+
+    def habits(self) -> ServerHabits:
+        """What is known of the server before it is asked."""
+        # OpenAI's newer models refuse the older name, other servers know no other.
+        newer = self.url == OPENAI_URL
+        limit = self.tokens_field or ("max_completion_tokens" if newer else "max_tokens")
+        return ServerHabits(set(self.omit), limit)
+
+    @property
+    def identity(self) -> str:
+        """Who answers: model, address, and what of the settings changes answers."""
+        settings = self.model_dump(mode="json", include={"omit", "min_tokens", "extra_body"})
+        name = f"{self.model}@{self.url}"
+        if not any(settings.values()):
+            return name
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return f"{name}#{digest[:8]}"
 
     def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
         """What calls of so many tokens each cost; None where a price is not known.

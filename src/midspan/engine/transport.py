@@ -1,16 +1,20 @@
 """One request to an OpenAI-compatible server, with its tries. Knows HTTP, not what is asked."""
 
+import logging
 import os
+import re
 import threading
 import time
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx2
 import tenacity
 
 from midspan.engine.calls import Chat
+from midspan.engine.completion import Passing, error_line, read_completion
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
-from midspan.engine.server import OPENAI_URL, EndpointConfig
+from midspan.engine.server import OPENAI_URL, EndpointConfig, ServerHabits
 from midspan.errors import MidspanError
 
 # Worth another try, as are all server errors: time-outs, conflicts, too many requests.
@@ -18,18 +22,9 @@ _PASSING = frozenset({408, 409, 425, 429})
 # Nothing that is asked will be answered.
 _CONFIGURATION = frozenset({401, 403, 404, 405})
 _LONGEST_WAIT = 300.0
-
-
-class Passing(Exception):
-    """A fault that may have gone at the next try.
-
-    Attributes:
-        wait: Seconds that the server asks for.
-    """
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
+# Older and newer name of the limit of tokens.
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_log = logging.getLogger("midspan")
 
 
 class Client:
@@ -38,10 +33,11 @@ class Client:
     Args:
         config: The server.
         stop: Once set, nothing new is sent and pauses end.
+        habits: What is known of the server, and what is learnt of it.
     """
 
-    def __init__(self, config: EndpointConfig, stop: threading.Event) -> None:
-        self._config, self._stop = config, stop
+    def __init__(self, config: EndpointConfig, stop: threading.Event, habits: ServerHabits) -> None:
+        self._config, self._stop, self._habits = config, stop, habits
         self._key = os.environ.get(config.key_variable, "")
         if config.url == OPENAI_URL and not self._key:
             raise MidspanError(f"{config.model}: set {config.key_variable} to your key")
@@ -74,7 +70,7 @@ class Client:
             reraise=True,
         )
         try:
-            return trying(self._try, self._body(task))
+            return trying(self._try, task)
         except Passing as error:
             tries = self._config.attempts
             return MissingReply("failed", f"{self._config.model}: {error} ({tries} tries)")
@@ -87,19 +83,27 @@ class Client:
     def _body(self, task: SeededCall) -> dict[str, Any]:
         call = task.call
         assert isinstance(call, Chat)
-        # OpenAI's newer models refuse the older name, other servers know no other.
-        longest = "max_completion_tokens" if self._config.url == OPENAI_URL else "max_tokens"
+        longest = call.max_tokens
+        if longest is not None and self._config.min_tokens is not None:
+            longest = max(longest, self._config.min_tokens)
         optional = {
             "temperature": call.temperature,
             "top_p": call.top_p,
-            longest: call.max_tokens,
+            "seed": task.seed,
+            self._habits.limit_field: longest,
         }
-        given = {name: value for name, value in optional.items() if value is not None}
+        given = {
+            name: value
+            for name, value in optional.items()
+            if value is not None and name not in self._habits.omitted
+        }
         messages = list(call.messages)
-        return {"model": self._config.model, "messages": messages, "seed": task.seed, **given}
+        named = {"model": self._config.model, "messages": messages}
+        return {**named, **given, **self._config.extra_body}
 
-    def _try(self, body: dict[str, Any]) -> RawReply | MissingReply:
+    def _try(self, task: SeededCall) -> RawReply | MissingReply:
         self._pace.wait()
+        body = self._body(task)
         try:
             response = self._http.post(f"{self._config.url}/chat/completions", json=body)
         except httpx2.TransportError as error:
@@ -107,13 +111,50 @@ class Client:
         if response.status_code in _PASSING or response.status_code >= 500:
             raise Passing(f"HTTP {response.status_code}", _retry_after(response))
         if response.status_code != 200:
+            if response.status_code in (400, 422) and self._leaves_out(body, response.text):
+                return self._try(task)
             return self._refused(response)
-        return _read(response)
+        reply = read_completion(response)
+        if isinstance(reply, RawReply) and not (reply.tokens or reply.prompt_tokens):
+            return self._counted(reply, body)
+        return reply
+
+    def _counted(self, reply: RawReply, body: dict[str, Any]) -> RawReply:
+        """A reply of a server that reports no usage: four characters are taken for a token."""
+        with self._habits.lock:
+            if self._habits.reports_usage:
+                _log.warning(
+                    "%s reports no usage: four characters count as a token", self._config.model
+                )
+            self._habits.reports_usage = False
+        asked = sum(len(message["content"]) for message in body["messages"])
+        written = len(reply.raw) + len(reply.thoughts)
+        return replace(reply, tokens=-(-written // 4), prompt_tokens=-(-asked // 4))
+
+    def _leaves_out(self, body: dict[str, Any], message: str) -> bool:
+        """Leave out, from now on, a field that the server names in its refusal.
+
+        A field is left out once a server: a refusal that goes on is another's fault.
+        """
+        with self._habits.lock:
+            for name in ("temperature", "top_p", "seed", *_LIMITS):
+                is_named = re.search(rf"\b{name}\b", message) is not None
+                if not is_named or name not in body or name in self._habits.omitted:
+                    continue
+                self._habits.omitted.add(name)
+                instead = ""
+                other = next((limit for limit in _LIMITS if limit != name), "")
+                if name in _LIMITS and other not in self._habits.omitted:
+                    self._habits.limit_field, instead = other, f"; {other} goes in its place"
+                _log.warning(
+                    "%s refuses %s: it is left out%s (servers: omit)",
+                    self._config.model, name, instead,
+                )  # fmt: skip
+                return True
+        return False
 
     def _refused(self, response: httpx2.Response) -> MissingReply:
-        reason = f"HTTP {response.status_code} {_message(response)}".strip()
-        if self._key:
-            reason = reason.replace(self._key, "[key]")
+        reason = error_line(response, self._key)
         if response.status_code in _CONFIGURATION:
             raise MidspanError(f"{self._config.model} at {self._config.url}: {reason}")
         too_long = "context_length" in response.text or "maximum context" in response.text
@@ -138,32 +179,6 @@ class _Pace:
             turn = max(now, self._next)
             self._next = turn + self._distance
         self._stop.wait(turn - now)
-
-
-def _read(response: httpx2.Response) -> RawReply | MissingReply:
-    """The text of a reply; one that is not whole is worth another try."""
-    try:
-        reply = response.json()
-        choice = reply["choices"][0]
-        text = choice["message"].get("content") or choice["message"].get("refusal")
-        usage = reply.get("usage") or {}
-        tokens = int(usage.get("completion_tokens", 0)), int(usage.get("prompt_tokens", 0))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Passing("a malformed reply") from error
-    if text is None and choice.get("finish_reason") == "content_filter":
-        return MissingReply("failed", "the server's content filter held the reply back")
-    if text is not None and not isinstance(text, str):
-        raise Passing("a malformed reply")
-    return RawReply(text or "", *tokens)
-
-
-def _message(response: httpx2.Response) -> str:
-    """The server's own words, in one short line."""
-    try:
-        message = str(response.json()["error"]["message"])
-    except (ValueError, LookupError, TypeError):
-        message = response.reason_phrase
-    return " ".join(message.split())[:200]
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -22,7 +22,7 @@ from midspan.runs.kinds import write_page
 from midspan.studies.paper_values import ATTACKS, MODELS, reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.page import report_of
-from midspan.studies.redteam.prepare import prepare_attack
+from midspan.studies.redteam.prepare import prepare, prepare_attack
 from midspan.studies.redteam.presets import organism_attack, organism_redteam, redteam_fields
 from midspan.studies.redteam.roles import SpecReader, read_servers
 from midspan.studies.redteam.run import run_redteam
@@ -160,6 +160,17 @@ def test_two_processes_share_a_study_and_a_third_collects_it(done, tmp_path, mon
     monkeypatch.setattr("midspan.decoding.decode", lambda *a, **k: pytest.fail("asked again"))
     run_redteam(SMALL, tmp_path, "c")
     assert (tmp_path / "records.jsonl").read_text() == (folder / "records.jsonl").read_text()
+
+
+def test_a_key_goes_to_one_host(monkeypatch):
+    helpers = {"attacker": "http://a:1/v1#m", "evaluator": "http://b:2/v1#m"}
+    config = SMALL.model_copy(update={"helpers": helpers})
+    prepare(config)
+    monkeypatch.setenv("MIDSPAN_API_KEY", "k")
+    with pytest.raises(MidspanError, match="MIDSPAN_API_KEY would go to a:1 and b:2"):
+        prepare(config)
+    own = {helpers["evaluator"]: {"key_variable": "OTHER_KEY"}}
+    prepare(config.model_copy(update={"servers": own}))
 
 
 @pytest.mark.parametrize(

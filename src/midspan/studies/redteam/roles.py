@@ -1,5 +1,6 @@
 """Who takes part in a study: specs of targets, helpers, proxies and judges, each read once."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,16 +130,29 @@ class SpecReader:
         raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
-        """Refuse settings of servers that nobody asks.
+        """Refuse settings of servers that nobody asks, and one key for several hosts.
 
         Raises:
             MidspanError: Naming the first of them.
         """
-        models = {one.model for one in participants}
+        asked = list(participants)
+        models = {one.model for one in asked}
         for spec in self.servers:
             if spec not in models:
                 raise MidspanError(
                     f"servers: nobody asks {spec}; name it as a model, helper or judge"
+                )
+        configs = [
+            self.servers.get(one.model) or EndpointConfig.from_spec(one.model)
+            for one in asked
+            if one.is_server
+        ]
+        for variable in {config.key_variable for config in configs}:
+            hosts = sorted({c.host for c in configs if c.key_variable == variable})
+            if len(hosts) > 1 and os.environ.get(variable):
+                raise MidspanError(
+                    f"servers: the key in {variable} would go to {' and '.join(hosts)}; give each "
+                    "host a key_variable of its own"
                 )
 
     def _server(self, spec: str) -> Participant:
