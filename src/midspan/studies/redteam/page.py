@@ -112,9 +112,9 @@ def report_of(run: FinishedRun) -> Report:
             Section(
                 "Attack success",
                 "ASR is the share of behaviors won, with its 95 % Wilson interval. Where an "
-                "outcome is missing, or a behavior was lost while answers of a helper were, the "
-                "cell says from what to what the rate may be. Access is the most that the attack "
-                "used of the target.",
+                "outcome is missing, or a behavior was lost while a helper's answers were missing, "
+                "the cell says from what to what the rate may be. Access is the most that the "
+                "attack used of the target.",
                 tables=(
                     *(_asr_table(view, judge) for judge in config.judges),
                     *(_corrected(view, judge) for judge in view.calibrations),
