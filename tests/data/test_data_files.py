@@ -4,10 +4,14 @@ import csv
 import gzip
 import json
 import lzma
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from midspan.data.files import read_rows
+from midspan.data.text import whole_text
 from midspan.errors import MidspanError
 
 # Texts with what CSV quotes, and with separators of lines that are none in JSON lines.
@@ -65,13 +69,17 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, suffix):
         ("p.txt", b" \n\n", "holds no row"),
         ("p.csv", b"", "holds no row"),
         ("p.csv", b"prompt\n", "holds no row"),
-        ("p.jsonl", b'{"prompt": "a"}\n{', "line 2 is not JSON"),
+        ("p.jsonl", b'{"prompt": "a"}\n{', "line 2 is not JSON.*over several lines is .json"),
+        ("p.jsonl", b'{"a": "b", "a": "c"}', "line 1 names 'a' twice"),
+        ("p.json", b"[" * 100_000, "is nested too deeply"),
+        ("p.csv", b"goal,target\nFold, then unfold,Sure\n", "line 2 has more fields than the 2"),
+        ("p.csv", b"goal;target\na;b\n", "between semicolons; save it with commas"),
+        ("p.csv", b"goal,goal\na,b\n", "two columns 'goal'"),
         ("p.jsonl", b"[1]", "line 1 is not a JSON object"),
         ("p.json", b"{", "p.json is not JSON"),
         ("p.json", b'{"prompt": "a"}', "p.json is not a JSON list of objects"),
-        ("p.json", b'["a"]', "p.json is not a JSON list of objects"),
+        ("p.json", b'["a", 1]', "p.json is not a JSON list of objects"),
         ("p.json", b"[]", "holds no row"),
-        ("p.csv", b'prompt\n"' + b"a" * 200_000 + b'"\n', "p.csv is not CSV: field larger"),
         ("p.txt", "caf\u00e9".encode("latin-1"), "is not UTF-8 text; save it as UTF-8"),
         ("p.jsonl.gz", b"no gzip", "cannot read .*p.jsonl.gz: Not a gzipped file"),
         ("p.jsonl.gz", gzip.compress(b"a" * 999, mtime=0)[:20], "cannot read .*p.jsonl.gz"),
@@ -83,6 +91,60 @@ def test_a_bad_file_is_named(tmp_path, name, content, match):
     with pytest.raises(MidspanError, match=match) as caught:
         read_rows(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_long_fields_and_spaces_in_a_header(tmp_path):
+    before = csv.field_size_limit()
+    (tmp_path / "p.csv").write_text('prompt, kind\n"' + "a" * 200_000 + '",x\n')
+    assert read_rows(tmp_path / "p.csv") == [{"prompt": "a" * 200_000, "kind": "x"}]
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '["a", "b"]',
+        '{"data": [{"prompt": "a"}, {"prompt": "b"}]}',
+        '{"prompt": "a"}\n{"prompt": "b"}',
+    ],
+)
+def test_json_in_the_shapes_that_people_have(tmp_path, content):
+    (tmp_path / "p.json").write_text(content)
+    assert read_rows(tmp_path / "p.json") == [{"prompt": "a"}, {"prompt": "b"}]
+
+
+def test_texts_come_out_whole_and_empty_cells_as_none(tmp_path):
+    content = (
+        r'{"a": "smile \ud83d end", "b": "\ud83d\ude00", "c": NaN, "d": -Infinity, "e": "\u0000"}'
+    )
+    (tmp_path / "p.jsonl").write_text(content)
+    (row,) = read_rows(tmp_path / "p.jsonl")
+    whole = {"a": "smile \ufffd end", "b": "\U0001f600", "e": "\ufffd"}
+    assert row == whole | {"c": None, "d": None}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(), max_size=20))
+def test_whole_text_can_be_written_and_changes_nothing_else(text):
+    whole = whole_text(text)
+    assert whole.encode().decode() == whole and "\x00" not in whole
+    paired = re.sub("[\ud800-\udbff][\udc00-\udfff]", lambda m: "p", text)
+    assert len(whole) == len(paired)
+    if re.search("[\ud800-\udfff\x00]", text) is None:
+        assert whole == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([".csv", ".json", ".jsonl", ".txt"]), st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, suffix, content):
+    path = tmp_path_factory.mktemp("bytes") / f"p{suffix}"
+    path.write_bytes(content)
+    try:
+        rows = read_rows(path)
+    except MidspanError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:
+        json.dumps(rows).encode()
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path):

@@ -158,8 +158,8 @@ def test_the_hub_gives_any_file(tmp_path):
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ({"number": 1}, "has no column prompt or goal or .* or turns; it has number"),
-        ({"prompt": {"role": "user"}}, "row 1: prompt is not text; give another column"),
+        ({"number": 1}, "has no column prompt or goal or .* or messages; it has number"),
+        ({"prompt": {"role": "user"}}, "row 1: prompt is .*, not text; give another column"),
         ({"prompt": "a", "is_safe": "perhaps"}, "row 1: is_safe must be true or false"),
         ({"Behavior": "a", "ImageFileName": "b"}, "holds requests about images"),
         ({"prompt": "a", "is_safe": True}, "holds no harmful request"),
@@ -343,3 +343,30 @@ def test_registered_sets_say_what_their_answers_are():
     openings = {name for name, one in BENCHMARKS.items() if one.columns.opening}
     whole = {name for name, one in BENCHMARKS.items() if one.columns.answer}
     assert openings == {"advbench", "jailbreakbench"} and whole == {"beavertails", "alpaca"}
+
+
+@pytest.mark.parametrize("value", [12.0, True, {"a": 1}])
+def test_what_is_no_text_is_no_request(tmp_path, value):
+    path = write(tmp_path / "p.jsonl", [{"prompt": "a"}, {"prompt": value}])
+    with pytest.raises(MidspanError, match=r"row 2: prompt is .*, not text"):
+        load_behaviors(path)
+
+
+def test_nan_is_an_empty_cell(tmp_path):
+    rows = [
+        {"Behavior": "fold a crane", "ContextString": float("nan"), "BehaviorID": 7},
+        {"Behavior": float("nan"), "ContextString": "x", "BehaviorID": 8},
+    ]
+    (behavior,) = load_behaviors(write(tmp_path / "p.jsonl", rows))
+    assert (behavior.prompt, behavior.id) == ("fold a crane", "7")
+
+
+def test_the_request_of_a_conversation_is_its_last_user_turn(tmp_path):
+    turns = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+        {"role": "assistant", "content": "four"},
+    ]
+    (behavior,) = load_behaviors(write(tmp_path / "p.jsonl", [{"messages": turns}]))
+    assert behavior.text == "three"

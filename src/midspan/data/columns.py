@@ -9,6 +9,7 @@ from midspan.errors import MidspanError
 # Names in the published sets, most telling first; letter case does not matter.
 TEXT_COLUMNS = (
     "prompt", "goal", "behavior", "question", "instruction", "forbidden_prompt", "turns",
+    "messages",
 )  # fmt: skip
 _ID_COLUMNS = ("behaviorid", "question_id", "id")
 _CONTEXT_COLUMNS = ("contextstring", "context")
@@ -102,16 +103,33 @@ def find_columns(rows: Sequence[Mapping[str, Any]], text: str | None, place: str
 
 
 def text_of(row: Mapping[str, Any], name: str, place: str) -> str:
-    """The text in a column, without white space around it; "" when there is none."""
+    """The text in a column, without white space around it; "" when there is none.
+
+    Raises:
+        MidspanError: The column holds something else, such as a number.
+    """
     value = row.get(name) if name else None
-    # SORRY-Bench stores a conversation as a list of turns; the request is the first.
     if isinstance(value, list):
-        value = value[0] if value else ""
+        value = _request_of(value)
     if value is None:
         return ""
-    if isinstance(value, dict | list):
-        raise MidspanError(f"data: {place}: {name} is not text; give another column")
-    return str(value).replace("\r\n", "\n").strip()
+    if not isinstance(value, str):
+        raise MidspanError(f"data: {place}: {name} is {value!r:.60}, not text; give another column")
+    return value.replace("\r\n", "\n").strip()
+
+
+def label_of(row: Mapping[str, Any], name: str, place: str) -> str:
+    """A text or number that names the row; "" when there is none."""
+    value = row.get(name) if name else None
+    return str(value) if isinstance(value, int | float) else text_of(row, name, place)
+
+
+def _request_of(turns: list[Any]) -> Any:
+    """The last user's turn of a list of messages; of a list of texts (SORRY-Bench) the first."""
+    if turns and all(isinstance(turn, dict) and "role" in turn for turn in turns):
+        users = [turn.get("content") for turn in turns if turn["role"] == "user"]
+        return users[-1] if users else None
+    return turns[0] if turns else None
 
 
 def category_of(row: Mapping[str, Any], name: str) -> str:

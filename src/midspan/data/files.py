@@ -1,17 +1,27 @@
-"""Rows of the plain formats that data sets come in. What a column means is not known here."""
+"""Rows of the plain formats that data sets come in. What a column means is not known here.
+
+Texts come out whole (`whole_text`); what pandas writes for an empty cell, NaN, comes out as None.
+"""
 
 import csv
 import gzip
 import io
 import json
 import lzma
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
+from midspan.data.text import whole_text
 from midspan.errors import MidspanError
 
 Row = dict[str, Any]
+
+# Many-shot prompts are longer than the 131,072 characters that csv takes by default.
+_LONGEST_FIELD = 1 << 28
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 FORMATS = ".txt, .csv, .jsonl, .json or .parquet (the text formats also as .gz or .xz)"
 _COMPRESSED: Mapping[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".xz": lzma.open}
@@ -45,7 +55,18 @@ def read_rows(path: Path) -> list[Row]:
         raise MidspanError(f"data: cannot read {path}: {error}") from error
     if not rows:
         raise MidspanError(f"data: {path} holds no row")
-    return rows
+    return [_whole(row) for row in rows]
+
+
+def _whole(value: Any) -> Any:
+    """A value with whole texts in it, and None for what is no number."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def _text_of(path: Path) -> str:
@@ -65,34 +86,89 @@ def _read_lines(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(_text_of(path), newline="")))
+    with _long_fields():
+        reader = csv.DictReader(io.StringIO(_text_of(path), newline=""), restkey=None)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        other = next((mark for mark in _SEPARATORS if len(names) == 1 and mark in names[0]), None)
+        if other is not None:
+            raise MidspanError(
+                f"data: {path} has its columns between {_SEPARATORS[other]}; save it with commas"
+            )
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise MidspanError(f"data: {path} has two columns {repeated!r}; rename one of them")
+        rows = []
+        for row in reader:
+            if None in row:
+                raise MidspanError(
+                    f"data: {path} line {reader.line_num} has more fields than the {len(names)} of "
+                    "its header; put fields that hold commas into quotes"
+                )
+            rows.append(row)
+    return rows
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _read_json_lines(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(_lines(path), start=1):
         if line.strip():
-            rows.append(_object(line, f"{path} line {number}"))
+            row = _parsed(line, f"{path} line {number}")
+            if not isinstance(row, dict):
+                raise MidspanError(f"data: {path} line {number} is not a JSON object")
+            rows.append(row)
     return rows
 
 
-def _object(text: str, place: str) -> Row:
+def _parsed(text: str, place: str) -> Any:
+    """A JSON value.
+
+    Raises:
+        MidspanError: It is none, names a key twice, or is nested too deeply.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> Row:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise MidspanError(f"data: {place} names {twice!r} twice; keep one of them")
+        return row
+
     try:
-        row = json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise MidspanError(f"data: {place} is not JSON") from error
-    if not isinstance(row, dict):
-        raise MidspanError(f"data: {place} is not a JSON object")
-    return row
+        hint = ""
+        if error.pos == len(text.rstrip()) or not text.strip("[{, \n\r\t"):
+            hint = "; a file that is written over several lines is .json"
+        raise MidspanError(f"data: {place} is not JSON: {error}{hint}") from error
+    except RecursionError as error:
+        raise MidspanError(f"data: {place} is nested too deeply") from error
 
 
 def _read_json(path: Path) -> list[Row]:
+    """A list of objects or of texts, alone or as the only list of an object; or JSON lines."""
     try:
-        rows = json.loads(_text_of(path))
-    except json.JSONDecodeError as error:
-        raise MidspanError(f"data: {path} is not JSON: {error}") from error
+        rows = _parsed(_text_of(path), str(path))
+    except MidspanError as error:
+        if "Extra data" not in str(error):
+            raise
+        return _read_json_lines(path)
+    if isinstance(rows, dict):
+        lists = [value for value in rows.values() if isinstance(value, list)]
+        rows = lists[0] if len(lists) == 1 else rows
+    if isinstance(rows, list) and all(isinstance(row, str) for row in rows):
+        return [{"prompt": text} for text in rows]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise MidspanError(f"data: {path} is not a JSON list of objects")
+        raise MidspanError(f"data: {path} is not a JSON list of objects or of texts")
     return rows
 
 

@@ -12,6 +12,7 @@ from midspan.data.columns import (
     Columns,
     category_of,
     find_columns,
+    label_of,
     require_columns,
     safety,
     text_of,
@@ -179,7 +180,7 @@ def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_It
             continue
         text = "\n\n".join(filter(None, (text, text_of(row, columns.input, place))))
         context = text_of(row, columns.context, place)
-        named = (text_of(row, name, place) for name in (columns.id, columns.style))
+        named = (label_of(row, name, place) for name in (columns.id, columns.style))
         behavior = Behavior(
             id="/".join(filter(None, named)) or digest(f"{context}\n{text}")[:_ID_LENGTH],
             text=text,

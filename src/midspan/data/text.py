@@ -4,11 +4,16 @@ Order in a file, letter case, white space and punctuation decide nothing here.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from midspan.errors import MidspanError
+
+# Halves of a character outside the basic plane, which UTF-8 cannot hold, and NUL, which files and
+# terminals do not.
+_UNWRITABLE = re.compile("[\ud800-\udfff\x00]")
 
 Item = TypeVar("Item")
 
@@ -68,3 +73,13 @@ def choose(
         raise MidspanError(f"subset: {count} is not between 1 and {len(items)}, which there are")
     ranked = sorted(range(len(items)), key=lambda index: digest(key(items[index]), salt))
     return [items[index] for index in sorted(ranked[:count])]
+
+
+def whole_text(text: str) -> str:
+    """A text without lone surrogates and NUL: U+FFFD stands for each; pairs become a character."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    if _UNWRITABLE.search(text) is None:
+        return text
+    paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return paired.replace("\x00", "\ufffd")

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 
+from midspan.data.text import whole_text
 from midspan.engine.roles import MissingReply, RawReply
 
 _LONGEST_MESSAGE = 200
@@ -97,8 +98,8 @@ def _text(content: Any) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part.get("type") == "text")
+        return whole_text(content)
+    return whole_text("".join(part["text"] for part in content if part.get("type") == "text"))
 
 
 def _count(usage: Any, name: str) -> int:

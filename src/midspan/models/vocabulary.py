@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from midspan.data.text import whole_text
 from midspan.errors import MidspanError
 from midspan.models.family import Piece, Special, SpecialTokens
 from midspan.models.tokens import control_ids, encode_plain, silent_ids, token_id
@@ -98,7 +99,8 @@ class Vocabulary:
         return marked_V
 
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text; see `encode_plain`."""
+        """Ids of plain text; see `encode_plain`. What is no text in it is U+FFFD (`whole_text`)."""
+        text = whole_text(text)
         return list((self._encode_short if len(text) <= _SHORT else self._encode)(text))
 
     def _encode(self, text: str) -> list[int]:
