@@ -1,4 +1,4 @@
-"""Three plain gradient steps on a policy, by one process or by several that shard it (FSDP2).
+"""Two plain gradient steps on a policy, by one process or by several that shard it (FSDP2).
 
 accelerate shards on accelerators alone; this applies the same ``fully_shard`` to each layer and
 the root on CPUs. Usage: python sharded_steps.py FILE, or under torchrun.
@@ -30,7 +30,7 @@ RATE = 1e-2
 def main(target: Path) -> None:
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     lm = load(WEIGHTS, device="cpu")
-    config = mosa_stable(num_prompts=12, batch_size=8)
+    config = mosa_stable(num_prompts=12, batch_size=4)
     data = alignment_data(num_harmful=8, num_benign=8)
     samples = draw_samples(lm, data, config)
     torch.manual_seed(0)
@@ -43,10 +43,10 @@ def main(target: Path) -> None:
         fully_shard(policy)
         assert all(isinstance(weight, DTensor) for weight in policy.parameters())
     trained = [weight for weight in policy.parameters() if weight.requires_grad]
-    for step in range(3):
-        batch = samples[step * 8 : step * 8 + 8][rank::world]
+    for step in range(2):
+        batch = samples[step * 4 : step * 4 + 4][rank::world]
         losses = policy(Collator(lm)(batch))
-        (losses.values_S.sum() * world / 8).backward()
+        (losses.values_S.sum() * world / 4).backward()
         for weight in trained:
             weight.data -= RATE * weight.grad
             weight.grad = None
