@@ -44,8 +44,10 @@ def test_the_demo_runs_from_the_wheel(python, tmp_path):
         capture_output=True, text=True, cwd=tmp_path, check=True,
     )  # fmt: skip
     assert str(python.parent.parent) in where.stdout
+    (tmp_path / "small.yaml").write_text("objectives: [mosa]\nhypotheses: []\n")
+    options = ["--preset", "demo-smoke", "--config", "small.yaml", "-o", "run"]
     done = subprocess.run(
-        [python, "-m", "midspan.cli", "demo", "--smoke", "-o", "run"],
+        [python, "-m", "midspan.cli", "study", *options],
         capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

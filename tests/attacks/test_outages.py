@@ -17,6 +17,8 @@ from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 from midspan.judges import ExactJudge, Verdict
 
+HEALTHY = {}  # records where everybody answers, by play
+
 
 def coin(behavior, response):
     """A judge to whom half of all responses are successes, whatever the attack's own ratings."""
@@ -65,7 +67,7 @@ def test_nothing_is_lost_where_everybody_answers(play, tmp_path):
 
 @pytest.mark.parametrize("play", PLAYS)
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_a_loss_under_an_outage_is_told(play, tmp_path_factory, data):
@@ -74,7 +76,9 @@ def test_a_loss_under_an_outage_is_told(play, tmp_path_factory, data):
     first = data.draw(st.integers(0, 20))
     count = data.draw(st.sampled_from((1, 3, 10**9)))
     folder = tmp_path_factory.mktemp("outage")
-    healthy = record(play, folder / "healthy")
+    if play not in HEALTHY:
+        HEALTHY[play] = record(play, folder / "healthy")
+    healthy = HEALTHY[play]
     struck = record(play, folder / "struck", dead, first, count)
     rates = Outcomes.from_records([struck], "coin")
     if struck == healthy:

@@ -142,7 +142,7 @@ def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
 
 
 def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
-    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 16}
+    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 8}
     kept = {"order": fields, "samples": fields}
     changes = {
         "probes": dict.fromkeys(organism().probes) | kept,
