@@ -1,6 +1,7 @@
 """Replies of servers as there are: read for what they are, refused with the server's own words."""
 
 import json
+import threading
 
 import httpx2
 import pytest
@@ -163,6 +164,48 @@ def test_a_field_that_the_server_names_is_left_out_and_said(
     assert [reply.text for reply in replies] == ["yes", "yes"]
     assert [name in sent for sent in seen] == [True, False, False]
     assert caplog.text.count(f"refuses {name}: it is left out") == 1
+
+
+def test_requests_under_way_are_sent_again_without_the_field(
+    server_module, monkeypatch, tmp_path, caplog  # noqa: F811
+):  # fmt: skip
+    """All are refused before the first refusal is read."""
+    gate = threading.Barrier(8)
+
+    def respond(sent):
+        if "temperature" not in sent:
+            return GOOD
+        gate.wait(10)
+        return 400, b'{"error": {"message": "no temperature here"}}'
+
+    replies = []
+
+    def attack(state, config):
+        questions = [(user(f"question {number}"),) for number in range(8)]
+        replies.extend((yield [Chat("target", q, temperature=0.0) for q in questions]))
+        return "exhausted"
+
+    def post(handler):
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        handler._send(*respond(body))
+
+    monkeypatch.setattr(server_module._Handler, "do_POST", post)
+    with server_module.serving() as server, Journal(tmp_path / "j") as journal:
+        endpoint = Endpoint(EndpointConfig.from_spec(server.spec, **QUICK | {"timeout": 20}))
+        spec = Attack("ask", attack, AttackConfig)
+        job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), {"target": endpoint})
+        run_attacks([job], journal)
+    assert [reply.text for reply in replies] == ["yes"] * 8
+    assert caplog.text.count("refuses temperature") == 1
+
+
+def test_a_field_that_the_user_adds_is_not_left_out(
+    server_module, monkeypatch, tmp_path  # noqa: F811
+):  # fmt: skip
+    refusal = 400, b'{"error": {"message": "no temperature here"}}'
+    fields = {"extra_body": {"temperature": 1}}
+    seen, (reply,) = talk(server_module, monkeypatch, tmp_path, lambda sent: refusal, **fields)
+    assert len(seen) == 1 and reply.failure == "failed"
 
 
 def test_the_newer_name_of_the_limit_takes_the_older_ones_place(

@@ -213,15 +213,16 @@ class RunningAttack:
         """What it came to, once it has ended."""
         ended = self._stop in ("success", "error")
         stop: Stop = "budget" if self._cut and not ended else self._stop
+        lost = self._lost_calls()
         return AttackResult(
             behavior=self.job.behavior.id,
             attack=self.job.attack.name,
             attempts=tuple(self._state.attempts),
             stop=stop,
-            reason=self._reason(stop),
+            reason=self._reason(stop, lost),
             access=_ACCESS[self._access],
             usage=self.ledger.usage,
-            lost=self._lost_calls(),
+            lost=lost,
             traceback="".join(traceback.format_exception(self._error)) if self._error else "",
         )
 
@@ -233,9 +234,9 @@ class RunningAttack:
             for (role, failure), reasons in sorted(self._lost.items())
         )
 
-    def _reason(self, stop: Stop) -> str:
+    def _reason(self, stop: Stop, lost: Sequence[LostCalls]) -> str:
         """One line about what went wrong; empty where nothing did."""
-        commonest = max(self._lost_calls(), key=lambda calls: calls.count, default=None)
+        commonest = max(lost, key=lambda calls: calls.count, default=None)
         if self._error is not None:
             reason = f"{type(self._error).__name__}: {self._error}"
         elif commonest is not None:

@@ -22,8 +22,11 @@ _PASSING = frozenset({408, 409, 425, 429})
 # Nothing that is asked will be answered.
 _CONFIGURATION = frozenset({401, 403, 404, 405})
 _LONGEST_WAIT = 300.0
-# Older and newer name of the limit of tokens.
-_LIMITS = ("max_tokens", "max_completion_tokens")
+# Older and newer name of the limit of tokens, each to the other.
+_OTHER_LIMIT = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
 _log = logging.getLogger("midspan")
 
 
@@ -132,26 +135,29 @@ class Client:
         return replace(reply, tokens=-(-written // 4), prompt_tokens=-(-asked // 4))
 
     def _leaves_out(self, body: dict[str, Any], message: str) -> bool:
-        """Leave out, from now on, a field that the server names in its refusal.
+        """Leave out, from now on, a field that the server names in its refusal of a body.
 
-        A field is left out once a server: a refusal that goes on is another's fault.
+        Other threads' requests may have it still; they are sent again, too.
         """
-        with self._habits.lock:
-            for name in ("temperature", "top_p", "seed", *_LIMITS):
-                is_named = re.search(rf"\b{name}\b", message) is not None
-                if not is_named or name not in body or name in self._habits.omitted:
-                    continue
-                self._habits.omitted.add(name)
-                instead = ""
-                other = next((limit for limit in _LIMITS if limit != name), "")
-                if name in _LIMITS and other not in self._habits.omitted:
-                    self._habits.limit_field, instead = other, f"; {other} goes in its place"
-                _log.warning(
-                    "%s refuses %s: it is left out%s (servers: omit)",
-                    self._config.model, name, instead,
-                )  # fmt: skip
+        for name in ("temperature", "top_p", "seed", *_OTHER_LIMIT):
+            is_ours = name in body and name not in self._config.extra_body
+            if is_ours and re.search(rf"\b{name}\b", message):
+                self._learn_refused(name)
                 return True
         return False
+
+    def _learn_refused(self, name: str) -> None:
+        """Note a field that the server does not take, and say so once."""
+        with self._habits.lock:
+            if name in self._habits.omitted:
+                return
+            self._habits.omitted.add(name)
+            other, instead = _OTHER_LIMIT.get(name), ""
+            if other is not None and other not in self._habits.omitted:
+                self._habits.limit_field, instead = other, f"; {other} goes in its place"
+        _log.warning(
+            "%s refuses %s: it is left out%s (servers: omit)", self._config.model, name, instead
+        )
 
     def _refused(self, response: httpx2.Response) -> MissingReply:
         reason = error_line(response, self._key)
