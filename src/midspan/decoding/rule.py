@@ -16,10 +16,10 @@ from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
-    from midspan.decoding.hooks import Hook
     from midspan.models.model import DiffusionLM
 
-Messages = Sequence[Mapping[str, str]]
+Message = Mapping[str, str]
+Messages = Sequence[Message]
 
 
 class Rule(FrozenConfig):
@@ -35,8 +35,8 @@ class Rule(FrozenConfig):
 
     rule: str
 
-    def hook(self, lm: "DiffusionLM", length: int) -> "Hook | None":
-        """What acts in the decoder; None for a rule of prompts alone.
+    def hook(self, lm: "DiffusionLM", length: int) -> Any:
+        """The `Hook` that acts in the decoder; None for a rule of prompts alone.
 
         Args:
             lm: The model.
@@ -87,13 +87,11 @@ def as_rule(given: Any) -> Rule:
 AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(as_rule)]
 
 
-def guarded(messages: str | Messages, rules: Sequence[Rule]) -> str | Messages:
-    """A conversation as the rules leave it, one after the other."""
-    if not rules:
-        return messages
+def guarded(messages: str | Messages, rules: Sequence[Rule]) -> tuple[Message, ...]:
+    """A conversation, or a user's text, as the rules leave it, one after the other."""
     turns: Messages = (
         [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     )
     for rule in rules:
         turns = rule.messages(turns)
-    return turns
+    return tuple(turns)

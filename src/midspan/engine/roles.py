@@ -20,6 +20,8 @@ from midspan.errors import MidspanError
 
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
+# Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
+_LATER_FIELDS = frozenset({"scaffold", "rules"})
 
 
 class SeededCall(NamedTuple):
@@ -40,6 +42,7 @@ class RawReply:
         forwards: Rows through a local network.
         continuation: See `Reply.continuation`.
         thoughts: See `Reply.thoughts`.
+        rejected_by: See `Reply.rejected_by`.
     """
 
     raw: Any
@@ -48,6 +51,7 @@ class RawReply:
     forwards: int = 0
     continuation: str = ""
     thoughts: str = ""
+    rejected_by: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults."""
@@ -89,8 +93,13 @@ class Role:
         """
         if isinstance(call, Judge):
             raise MidspanError(f"{call.role}: {self.fingerprint} gives no verdicts; name a judge")
-        skipped = _ENGINE_FIELDS
-        return {name: value for name, value in vars(call).items() if name not in skipped}
+        unused = {name for name in _LATER_FIELDS if not getattr(call, name, None)}
+        fields = {
+            name: value for name, value in vars(call).items() if name not in _ENGINE_FIELDS | unused
+        }
+        if "rules" in fields:
+            fields["rules"] = [rule.model_dump(mode="json") for rule in fields["rules"]]
+        return fields
 
     def draws(self, call: Call) -> bool:
         """Whether the answer depends on the seed."""

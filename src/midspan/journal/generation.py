@@ -104,7 +104,9 @@ def _to_dict(generation: "Generation") -> dict[str, Any]:
         "trace": generation.trace.to_dict(),
         "forwards": generation.forwards,
         "stopped_early": generation.stopped_early,
-    } | ({"thoughts": generation.thoughts} if generation.thoughts else {})
+        **({"thoughts": generation.thoughts} if generation.thoughts else {}),
+        **({"rejected_by": generation.rejected_by} if generation.rejected_by else {}),
+    }
 
 
 def _from_dict(value: dict[str, Any]) -> "Generation":
@@ -117,15 +119,18 @@ def _from_dict(value: dict[str, Any]) -> "Generation":
         value["forwards"],
         value["stopped_early"],
         value.get("thoughts", ""),
+        value.get("rejected_by", ""),
     )
 
 
 def _key(lm: "DiffusionLM", request: "Request", config: "DecodingConfig") -> str:
+    rules = [rule.model_dump(mode="json") for rule in request.rules]
     parts: dict[str, Any] = {
         "model": lm.fingerprint,
         "decoding": config.model_dump(mode="json"),
         "prompt": list(request.prompt_ids),
         "anchors": sorted(request.anchors.items()),
         "seed": request.seed,
+        **({"rules": rules} if rules else {}),
     }
     return key_of(**parts)

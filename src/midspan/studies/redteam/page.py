@@ -21,7 +21,7 @@ from midspan.statistics import holm
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 
-_ORDER = ("chat", "infill", "logprobs", "white-box")
+_ORDER = ("chat", "infill", "sampler", "logprobs", "white-box")
 _MOST_REASONS = 3  # of each attack and model
 _ORGANISM_LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world, and its attacker, "
