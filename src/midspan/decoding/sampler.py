@@ -85,7 +85,7 @@ class Sampler(FrozenConfig):
         """Leave later fields out at their defaults, so that the keys of earlier replies hold."""
         fields: dict[str, Any] = handler(self)
         for name in ("rules", *self.later):
-            if name in fields and fields[name] == type(self).model_fields[name].default:
+            if name in fields and getattr(self, name) == type(self).model_fields[name].default:
                 del fields[name]
         return fields
 

@@ -38,9 +38,8 @@ def parse_scaffold(lm: DiffusionLM, text: str) -> list[str | Hole]:
     Raises:
         MidspanError: There is no hole, or one of no tokens.
     """
-    said = _HOLE.sub(" ", text)
-    words = len(said.split())
-    rate = len(lm.encode_text(said)) / words if words else _TOKENS_OF_A_WORD
+    words = _HOLE.sub(" ", text).split()
+    rate = len(lm.encode_text(" ".join(words))) / len(words) if words else _TOKENS_OF_A_WORD
     parts: list[str | Hole] = []
     end = 0
     for hole in _HOLE.finditer(text):
