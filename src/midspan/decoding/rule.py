@@ -47,6 +47,11 @@ class Rule(FrozenConfig):
         """
         return None
 
+    @property
+    def rewrites_prompts(self) -> bool:
+        """Whether the model is given another conversation than was sent."""
+        return type(self).messages is not Rule.messages
+
     def messages(self, messages: Messages) -> Messages:
         """The conversation that the model is given in place of the one that was sent."""
         return messages
@@ -73,18 +78,39 @@ def get_rule(name: str) -> type[Rule]:
 def as_rule(given: Any) -> Rule:
     """A rule from its name, or from its fields with the name as ``rule``.
 
+    Fields may be a mapping or, as on the command line, YAML such as ``{rule: ban, end: true}``.
+
     Raises:
         MidspanError: No such rule, or a wrong field.
     """
     if isinstance(given, Rule):
         return given
-    fields = {"rule": given} if isinstance(given, str) else given
+    fields = _read(given) if isinstance(given, str) else given
     if not isinstance(fields, Mapping) or not isinstance(fields.get("rule"), str):
         raise MidspanError(f"rules: must be a name or fields with `rule: NAME`; got {given!r}")
     return get_rule(fields["rule"])(**fields)
 
 
+def _read(text: str) -> Any:
+    """Fields from text."""
+    import yaml
+
+    if not text.lstrip().startswith("{"):
+        return {"rule": text}
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise MidspanError(f"rules: {text!r} is not YAML; write {{rule: NAME, ...}}") from error
+
+
 AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(as_rule)]
+
+
+def encode_guarded(
+    lm: "DiffusionLM", messages: str | Messages, rules: Sequence[Rule]
+) -> tuple[int, ...]:
+    """Ids of a chat prompt, of the conversation as the rules leave it."""
+    return tuple(lm.encode_chat(guarded(messages, rules)))
 
 
 def guarded(messages: str | Messages, rules: Sequence[Rule]) -> tuple[Message, ...]:
