@@ -55,6 +55,7 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
         "source": translator.COMMON,
         "words": 0,
         "decomposer": "attacker",
+        "joiner": "\n\n",
     },
     "avatar": _REFUSALS,
     "aos": _REFUSALS,
