@@ -17,7 +17,6 @@ verdict count neither way. The defaults cost 2,500 completions a behavior: lower
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, Self, TypeVar
 
@@ -26,6 +25,7 @@ from pydantic import Field, model_validator
 from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._rating import evaluate
 from midspan.attacks._replies import REFUSALS, read_yes, refuses
+from midspan.attacks._selection import Choice, select
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
@@ -42,7 +42,6 @@ from midspan.engine.calls import (
     user,
 )
 
-_NO_ZERO = 1e-6
 Value = TypeVar("Value")
 _Stage = Generator[Sequence[Call], list[Reply], Value]
 
@@ -132,19 +131,6 @@ class AdvPrefixConfig(AttackConfig):
         return self.start if self.adaptive else 0
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A beginning with its negative log-likelihood and the share of completions that succeeded."""
-
-    prefix: str
-    nll: float
-    success: float
-
-    def cost(self, weight: float) -> float:
-        """The paper's selection criterion; the least is chosen."""
-        return self.nll - weight * math.log(self.success + _NO_ZERO)
-
-
 def run(state: AttackState, config: AdvPrefixConfig) -> Steps:
     """The pipeline, then the delivery of what it chose."""
     proposals = yield from _propose(state, config)
@@ -152,7 +138,7 @@ def run(state: AttackState, config: AdvPrefixConfig) -> Steps:
     choices = yield from _complete(state, likely, config)
     if not choices:
         return "failed"
-    for choice in select(choices, config):
+    for choice in select(choices, config.weight)[: config.prefixes]:
         if config.delivery == "gcg":
             yield from _search(state, choice.prefix, config)
         else:
@@ -274,16 +260,6 @@ def _complete(
         if known:
             choices.append(Choice(prefix, nll, sum(known) / len(known)))
     return choices
-
-
-def select(choices: Sequence[Choice], config: AdvPrefixConfig) -> list[Choice]:
-    """The least cost, then the likeliest as successful that do not go on from one chosen."""
-    chosen = [min(choices, key=lambda choice: choice.cost(config.weight))]
-    for choice in sorted(choices, key=lambda choice: choice.nll):
-        is_extension = any(choice.prefix.startswith(other.prefix) for other in chosen)
-        if choice.success >= chosen[0].success and not is_extension:
-            chosen.append(choice)
-    return chosen[: config.prefixes]
 
 
 def _search(state: AttackState, prefix: str, config: AdvPrefixConfig) -> _Stage[None]:

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from midspan.attacks._openings import opening_of
+from midspan.attacks._openings import GENERIC, opening_of
 from midspan.attacks._rating import MARK, evaluate, rate
 from midspan.attacks._replies import read_texts, read_yes
 from midspan.data.phrases import english_phrases
@@ -50,8 +50,8 @@ class TapConfig(AttackConfig):
         success_score: Rating at which the attack stops.
         attacker: How the attacker is asked.
         evaluator: How the evaluator is asked, about topic and response alike.
-        opening: How the response should begin; None takes the behavior's own, or "Sure, here is"
-            where its set has none.
+        opening: How the response should begin, for all behaviors; None takes each one's own.
+        generic_opening: For behaviors that have none.
         adaptive: Instead of the opening, one of `phrases` within `window`.
         phrases: Drawn from at random, one a behavior.
         window: First and last word of the window; 20 to 60 tokens of English.
@@ -69,6 +69,7 @@ class TapConfig(AttackConfig):
     attacker: Asking = Asking(temperature=1.0, top_p=0.9, max_tokens=500, retries=4)
     evaluator: Asking = MARK
     opening: str | None = Field(None, min_length=1)
+    generic_opening: str = Field(GENERIC, min_length=1)
     adaptive: bool = False
     phrases: tuple[str, ...] = Field(english_phrases().procedural, min_length=1)
     window: tuple[int, int] = (15, 45)
@@ -154,7 +155,7 @@ def _roots(state: AttackState, config: TapConfig) -> list[_Leaf]:
     phrase = (
         state.rng.choice(config.phrases)
         if config.adaptive
-        else opening_of(state.behavior, config.opening)
+        else opening_of(state.behavior, config.opening, config.generic_opening)
     )
     common = {
         "goal": state.behavior.prompt,
