@@ -89,7 +89,9 @@ def test_a_wording_without_help_drops_out_alone(tmp_path):
             DIA["dia.rewrite"](call, rng) if call.fields["number"] < 3 else "no json"
         ),
     }
-    result, cast = play(tmp_path, DiaConfig(rewrites=4, retries=0), answers)
+    result, cast = play(
+        tmp_path, DiaConfig(rewrites=4, rewriter={"retries": 0}, attacker={"retries": 0}), answers
+    )
     assert len(result.attempts) == cast.counts["target"] == 2
 
 

@@ -33,7 +33,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
         return "exhausted"
 
     job = AttackJob(
-        Attack("ask", attack, AttackConfig),
+        Attack("ask", attack, AttackConfig, counts="any"),
         AttackConfig(),
         Behavior("b", "x"),
         {"target": LocalRole(lm, config, capacity)},
@@ -214,7 +214,10 @@ def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
         return "exhausted"
 
     job = AttackJob(
-        Attack("ask", attack, AttackConfig), AttackConfig(), Behavior("b", "x"), {"target": role}
+        Attack("ask", attack, AttackConfig, counts="any"),
+        AttackConfig(),
+        Behavior("b", "x"),
+        {"target": role},
     )
     for _ in range(2):  # the second time from the journal
         with Journal(tmp_path / "j") as journal:
