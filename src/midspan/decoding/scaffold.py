@@ -15,7 +15,7 @@ from midspan.models.model import DiffusionLM
 
 Messages = Sequence[Mapping[str, str]]
 
-_HOLE = re.compile(r"\[(\d+)( words?)?\]")
+HOLE = re.compile(r"\[(\d+)( words?)?\]")
 # Tokens of a word where no text of the scaffold says better, as English has them.
 _TOKENS_OF_A_WORD = 4 / 3
 # Stands for one mask token in a chat message.
@@ -38,11 +38,11 @@ def parse_scaffold(lm: DiffusionLM, text: str) -> list[str | Hole]:
     Raises:
         MidspanError: There is no hole, or one of no tokens.
     """
-    words = _HOLE.sub(" ", text).split()
+    words = HOLE.sub(" ", text).split()
     rate = len(lm.encode_text(" ".join(words))) / len(words) if words else _TOKENS_OF_A_WORD
     parts: list[str | Hole] = []
     end = 0
-    for hole in _HOLE.finditer(text):
+    for hole in HOLE.finditer(text):
         parts.append(text[end : hole.start()].rstrip(" "))
         count = int(hole[1])
         parts.append(Hole(math.ceil(count * max(rate, 1.0)) if hole[2] else count))
