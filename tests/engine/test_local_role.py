@@ -1,10 +1,12 @@
 """A real (untrained) diffusion model as a role."""
 
+from dataclasses import replace
+
 import pytest
 import real_tokenizers as real
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import Request, as_rule, decode, decoding_config
+from midspan.decoding import BlockSampler, Request, as_rule, decode, decoding_config
 from midspan.decoding.trace import REJECTION
 from midspan.engine import whitebox
 from midspan.engine.attack import Attack, AttackConfig
@@ -18,7 +20,8 @@ from midspan.engine.calls import (
     SuffixLosses,
     user,
 )
-from midspan.engine.local import LocalRole, resized
+from midspan.engine.decodings import resized, swept
+from midspan.engine.local import LocalRole
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import AttackJob, run_attacks
@@ -314,3 +317,35 @@ def test_a_journal_without_rules_goes_on(organism_lm):
     ruled = Chat("target", PROMPT, rules=(rule,), scaffold=Scaffold("[1]"))
     assert role.describe(ruled)["rules"] == [{"rule": "past_end"}]
     assert Scripted(lambda call, rng: "", "x").describe(ruled)["rules"] == [{"rule": "past_end"}]
+
+
+def test_a_calls_own_decoding_is_the_configs_with_it(organism_lm, tmp_path):
+    plain = Chat("target", PROMPT)
+    ways = {
+        (("block_length", None),): CONFIG.model_copy(update={"block_length": None}),
+        (("length", 2.0), ("steps", 2.0)): CONFIG.model_copy(update={"length": 32, "steps": 16}),
+        (("length", 0.5), ("steps", 0.5)): CONFIG.model_copy(update={"length": 8, "steps": 4}),
+        (("steps", 0.3),): CONFIG.model_copy(update={"steps": 2}),
+    }
+    calls = [replace(plain, decoding=way) for way in ways]
+    (replies,), result = ask(organism_lm, tmp_path, calls)
+    prompt = tuple(organism_lm.encode_chat(PROMPT))
+    for reply, config in zip(replies, ways.values(), strict=True):
+        assert reply.text == decode(organism_lm, [Request(prompt)], config)[0].text
+    assert result.access == "sampler"
+
+
+def test_a_decoding_that_cannot_be_fails_alone(organism_lm, tmp_path):
+    wrong = [(("blocks", 3),), (("temperature", -1.0),)]
+    calls = [Chat("target", PROMPT, decoding=way) for way in (*wrong, ())]
+    (replies,), _ = ask(organism_lm, tmp_path, calls)
+    assert [reply.failure for reply in replies] == ["failed", "failed", None], replies[2]
+    assert "must be one of" in replies[0].reason
+    assert "temperature" in replies[1].reason
+
+
+def test_what_a_sampler_does_not_vary_stays():
+    dream = decoding_config(sampler="dream", length=16, steps=8)
+    assert swept(dream, (("block_length", 4),)) == dream
+    block = BlockSampler(length=16, block_length=4, steps=16)
+    assert swept(block, (("block_length", 8), ("steps", 0.5))).steps == 8

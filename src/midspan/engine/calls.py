@@ -71,6 +71,8 @@ class Chat:
         scaffold: Text with holes; the reply's text is what became of it (infill access).
         rules: What changes the decoding of this call (sampler access; local diffusion models
             alone), after the role's own rules.
+        decoding: Fields of the role's decoding config that this call changes (sampler access), as
+            pairs; `length` and `steps` as a fraction are multiples of the role's own.
         kind: What the request is for, such as "tap.improve", and the `fields` that its template
             was filled with: scripted roles answer by these instead of reading the messages.
         parse: Makes `Reply.value` of the text; it raises ValueError for a text not as asked, and
@@ -87,6 +89,7 @@ class Chat:
     extend: int | None = None
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
+    decoding: tuple[tuple[str, Any], ...] = ()
     kind: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     parse: Callable[[str], Any] | None = field(default=None, compare=False)
@@ -95,7 +98,8 @@ class Chat:
     @property
     def needs_decoder(self) -> bool:
         """Whether it asks for more than a text for a text."""
-        return bool(self.anchors or self.scaffold or self.rules or self.extend is not None)
+        asked = (self.anchors, self.scaffold, self.rules, self.decoding)
+        return any(asked) or self.extend is not None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from midspan.engine.calls import (
     Score,
     SuffixLosses,
 )
+from midspan.engine.decodings import one_by_one, resized, swept
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 
@@ -49,6 +50,7 @@ class LocalRole(Role):
         # It always draws, at temperatures of its own.
         self._has_own_sampler = lm.family.noise == "uniform"
         self._configs: dict[tuple[object, ...], DecodingConfig] = {}
+        self._refused: dict[tuple[object, ...], str] = {}
 
     def describe(self, call: Call) -> dict[str, Any]:
         """The messages, and the settings that the call comes to."""
@@ -58,12 +60,16 @@ class LocalRole(Role):
             return super().describe(call) | length | ({"rules": rules} if rules else {})
         scaffold = {} if call.scaffold is None else {"scaffold": call.scaffold}
         rules = [rule.model_dump(mode="json") for rule in call.rules]
+        decoding = self._config(call).model_dump(mode="json")
+        # A call that cannot be decoded must not share the reply of one that can.
+        problem = self._refused.get(self._settings(call))
         return {
             "messages": call.messages,
             "anchors": call.anchors,
-            "decoding": self._config(call).model_dump(mode="json"),
+            "decoding": decoding,
             **scaffold,
             **({"rules": rules} if rules else {}),
+            **({"problem": problem} if problem else {}),
         }
 
     def draws(self, call: Call) -> bool:
@@ -196,6 +202,8 @@ class LocalRole(Role):
         from midspan.decoding import Request
 
         length = self._config(call).length
+        if problem := self._refused.get(self._settings(call)):
+            raise MidspanError(problem)
         if _in_user_turn(call):
             canvas = self._user_canvas(call)
             self._check_room(len(canvas.prompt_ids), canvas.length)
@@ -248,16 +256,25 @@ class LocalRole(Role):
                 f"{self.lm.name}'s {self.lm.max_length}"
             )
 
-    def _config(self, call: Chat) -> "DecodingConfig":
-        """The role's decoding under the call's own settings; few calls differ in these."""
+    def _settings(self, call: Chat) -> tuple[object, ...]:
+        """What of a call decides how it is decoded; few calls differ in it."""
         anchors = call.anchors if call.extend is not None else ()
         settings: tuple[object, ...] = (call.temperature, call.top_p, call.max_tokens)
-        settings += (call.extend, anchors)
+        settings += (call.extend, anchors, call.decoding)
         if call.scaffold is not None:
             asked = tuple(tuple(turn.items()) for turn in call.messages)
             settings += (call.scaffold, asked if _in_user_turn(call) else ())
+        return settings
+
+    def _config(self, call: Chat) -> "DecodingConfig":
+        """The role's decoding under the call's own settings."""
+        settings = self._settings(call)
         if settings not in self._configs:
-            self._configs[settings] = self._changed(call)
+            try:
+                self._configs[settings] = self._changed(call)
+            except MidspanError as error:
+                # This call's fault alone; `_request` says so.
+                self._configs[settings], self._refused[settings] = self.decoding, str(error)
         return self._configs[settings]
 
     def _changed(self, call: Chat) -> "DecodingConfig":
@@ -275,7 +292,7 @@ class LocalRole(Role):
             if call.scaffold is not None:
                 ends.append(self._scaffold_length(call.scaffold))
             length = max(ends, default=0) + call.extend
-        return resized(self.decoding.model_copy(update=changes), length)
+        return swept(resized(self.decoding.model_copy(update=changes), length), call.decoding)
 
     def _scaffold_length(self, scaffold: Scaffold) -> int:
         from midspan.decoding import scaffold_anchors
@@ -289,31 +306,6 @@ class LocalRole(Role):
 
 class TooLong(MidspanError):
     """A prompt or canvas that the model does not take."""
-
-
-def resized(config: "DecodingConfig", length: int | None) -> "DecodingConfig":
-    """The config for a canvas of at least `length`, in whole blocks, as many tokens a step."""
-    if length is None or length == config.length:
-        return config
-    block = config.block_length or length
-    num_blocks = -(-length // block)
-    if config.block_length is None:
-        steps = max(1, -(-config.steps * length // config.length))
-    else:
-        steps = config.steps_per_block * num_blocks
-    return config.model_copy(update={"length": num_blocks * block, "steps": steps})
-
-
-def one_by_one(
-    config: "DecodingConfig", length: int, changes: Mapping[str, Any]
-) -> "DecodingConfig":
-    """The config for a canvas in the user's turn: one token a forward, no blocks, to its end."""
-    own: dict[str, Any] = {"length": length, "steps": length, "early_stop": False}
-    if config.sampler == "llada":
-        own |= {"block_length": None}
-    elif config.sampler == "block":
-        own |= {"steps": -(-length // config.block) * config.block}
-    return config.model_copy(update={**own, **changes})
 
 
 def _in_user_turn(call: Chat) -> bool:

@@ -21,7 +21,7 @@ from midspan.errors import MidspanError
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
 # Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
-_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules"})
+_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding"})
 
 
 class SeededCall(NamedTuple):

@@ -252,5 +252,6 @@ def _access(call: Call) -> int:
     if call.role != "target":
         return 0
     if isinstance(call, Chat):
-        return 2 if call.rules else int(bool(call.anchors or call.scaffold))
+        is_sampler = bool(call.rules or call.decoding)
+        return 2 if is_sampler else int(bool(call.anchors or call.scaffold))
     return 3 if isinstance(call, Score) else 4
