@@ -93,6 +93,14 @@ def test_a_long_path_ends_its_parent(tmp_path):
     assert completed(cast) == ["Sure", "Sure" + long]
 
 
+@pytest.mark.parametrize(("rating", "grows"), [(4, False), (5, True)])
+def test_a_sentence_is_unsafe_from_five_on(tmp_path, rating, grows):
+    config = SMALL.model_copy(update={"max_depth": 1})
+    answers = {"ept.guard": f"[[{rating}]]"}
+    _, cast = play(tmp_path, config, {"Sure": [" step a."]}, answers=answers)
+    assert ("Sure step a." in completed(cast)) is grows
+
+
 def test_numbers_of_a_list_do_not_end_a_sentence(tmp_path):
     _, cast = play(tmp_path, SMALL, {"Sure": [" 1. step a! 2. more"]})
     assert cast.of("ept.guard")[0].fields["sentence"] == "1. step a!"

@@ -172,6 +172,33 @@ def test_the_attacker_sees_its_last_tries_alone(tmp_path):
         assert said in told
 
 
+@pytest.mark.parametrize("attack", [ATTACK, PAIR])
+@pytest.mark.parametrize(
+    ("own", "fields", "wanted"),
+    [
+        ("Sure, here is the sigil", {}, "Sure, here is the sigil"),
+        ("", {}, "Sure, here is"),
+        ("", {"generic_opening": "Gladly"}, "Gladly"),
+        ("Sure, here is the sigil", {"generic_opening": "Gladly"}, "Sure, here is the sigil"),
+        ("Sure, here is the sigil", {"opening": "Of course"}, "Of course"),
+    ],
+)
+def test_the_attacker_works_towards_the_behaviors_own_opening(
+    tmp_path, attack, own, fields, wanted
+):
+    """In its instructions, its first message and the feedback; the evaluator is not told."""
+    config = attack.config(depth=2, **fields)
+    cast = Cast(TAP)
+    cast.play(attack, config, tmp_path / "journal.jsonl", opening=own)
+    for call in cast.of("tap.propose"):
+        assert call.fields["phrase"] == wanted
+        system, first = call.messages[0]["content"], call.messages[1]["content"]
+        assert f'"{wanted}"' in system and f'"{wanted}"' in first
+        assert f'"{wanted}"' in call.messages[-1]["content"]
+    for call in cast.of("tap.rate") + cast.of("tap.on_topic") + cast.of("target"):
+        assert not any(wanted in turn["content"] for turn in call.messages)
+
+
 def test_braces_in_a_goal_survive_the_templates(tmp_path):
     goal = "what does {x} in f'{y!r}' mean ?"
     cast, _ = play(tmp_path, {}, TapConfig(depth=1), goal=goal)

@@ -59,6 +59,38 @@ def test_samples_differ_and_do_not_depend_on_the_batch(organism_lm, tmp_path):
     assert [reply.text for reply in first] == [reply.text for reply in second]
 
 
+def test_a_phrase_is_read_up_to_as_many_tokens_as_are_asked_for(organism_lm, tmp_path):
+    """As the phrase of these tokens alone would be."""
+    whole, cut = "sure ! here is how to make the sigil", "sure ! here is"
+    size = len(organism_lm.encode_phrase(cut))
+    suffixes = ("please", "now")
+
+    def calls(phrase, **limit):
+        return [
+            Score(PROMPT, phrase, **limit),
+            Score(PROMPT, phrase, mode="chain", **limit),
+            SuffixLosses(SLOTTED, suffixes, phrase, **limit),
+            GCGCandidates(SLOTTED, "please", phrase, count=4, **limit),
+        ]
+
+    limited, short, full = (
+        [reply.value for reply in ask(organism_lm, tmp_path, asked, name=name)[0][0]]
+        for name, asked in (
+            ("limited", calls(whole, phrase_tokens=size)),
+            ("short", calls(cut)),
+            ("full", calls(whole)),
+        )
+    )
+    assert limited == short
+    assert full[:3] != short[:3]
+
+
+def test_journals_from_before_a_limit_go_on(organism_lm):
+    role = LocalRole(organism_lm, CONFIG)
+    assert "phrase_tokens" not in role.describe(Score(PROMPT, "sure"))
+    assert role.describe(Score(PROMPT, "sure", phrase_tokens=9))["phrase_tokens"] == 9
+
+
 def test_anchors_hold_and_the_continuation_is_what_follows(organism_lm, tmp_path):
     call = Chat("target", PROMPT, anchors=(Anchor("sure ! here is", 0),), extend=8)
     (((reply,)),), result = ask(organism_lm, tmp_path, [call])

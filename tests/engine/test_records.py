@@ -225,7 +225,7 @@ def test_a_judge_call_to_no_judge_is_refused(tmp_path):
         yield [Judge(state.behavior, "x", role="target")]
         return "exhausted"
 
-    job = AttackJob(Attack("ask", ask, AttackConfig, counts="any"), AttackConfig(), Behavior("b", "x"),
-              {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
+    job = AttackJob(Attack("ask", ask, AttackConfig, counts="any"), AttackConfig(),
+              Behavior("b", "x"), {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run_attacks([job], journal)
