@@ -13,6 +13,7 @@ from midspan.engine.attack import Asking
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat
 from midspan.engine.forecast import forecast
+from midspan.errors import MidspanError
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 HEAD = ["attack", "call", "asked", "temperature", "top-p", "tokens", "retries", "at most"]
@@ -135,5 +136,9 @@ def test_a_part_of_how_a_helper_is_asked_leaves_the_rest_as_published():
     config = get_attack("tap").config(attacker={"max_tokens": 300})
     assert config.attacker == Asking(temperature=1.0, top_p=0.9, max_tokens=300, retries=4)
     assert json.loads(config.model_dump_json())["attacker"]["max_tokens"] == 300
+    with pytest.raises(MidspanError, match=r"attacker is how it is asked.* helpers"):
+        get_attack("tap").config(attacker="openai:some-model")
+    with pytest.raises(MidspanError, match=r"attacker\.top_p"):
+        get_attack("tap").config(attacker={"top_p": 2})
     given = get_attack("tap").config(attacker=Asking(max_tokens=300))
     assert given.attacker == Asking(max_tokens=300)

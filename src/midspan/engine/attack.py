@@ -69,7 +69,14 @@ class AttackConfig(FrozenConfig):
             return fields
         given = dict(fields)
         for name, info in cls.model_fields.items():
-            if isinstance(info.default, Asking) and isinstance(given.get(name), Mapping):
+            if not isinstance(info.default, Asking):
+                continue
+            if isinstance(given.get(name), str):
+                raise ValueError(
+                    f"{name} is how it is asked, such as {{temperature: 0.7}}; "
+                    "who it is stands under helpers"
+                )
+            if isinstance(given.get(name), Mapping):
                 given[name] = info.default.model_dump() | dict(given[name])
         return given
 
