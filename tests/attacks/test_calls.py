@@ -83,6 +83,20 @@ def test_every_chat_is_a_row_of_the_protocol(play, tmp_path):
         assert sent == rows
 
 
+@pytest.mark.parametrize(
+    ("play", "fields"),
+    [
+        ("tap", {"adaptive": True}),
+        ("ept", {"adaptive": True}),
+        ("advprefix", {"delivery": "prefill"}),
+        ("advprefix", {"delivery": "gcg", "steps": 2, "width": 2, "check_every": 1}),
+        ("pal", {"mode": "chain"}),
+    ],
+)
+def test_variants_send_the_same_chats(play, fields, tmp_path):
+    assert set(map(row_of, chats(play, tmp_path, **fields))) == set(table()[play])
+
+
 def test_the_protocol_has_every_attack_and_nothing_else():
     assert set(table()) == set(PLAYS)
     assert {name for name, _, _ in PLAYS.values()} == set(list_attacks())

@@ -97,6 +97,22 @@ def test_ties_are_broken_at_random_but_always_alike(tmp_path):
     assert parents("again", "goal 0") == chosen[0]
 
 
+def test_which_prompts_are_asked_is_drawn_at_random(tmp_path):
+    config = TapConfig(width=1, depth=1)
+    places = set()
+    for number in range(12):
+        cast, _ = play(tmp_path / f"{number}", {}, config, goal=f"goal {number}")
+        checked = [call.fields["prompt"] for call in cast.of("tap.on_topic")]
+        places.add(checked.index(cast.of("target")[0].messages[0]["content"]))
+    assert len(places) > 2
+
+
+@pytest.mark.parametrize("rating", [9, 10])
+def test_ten_alone_is_a_success(tmp_path, rating):
+    _, result = play(tmp_path, {"tap.rate": f"[[{rating}]]"}, TapConfig(depth=2))
+    assert (result.stop == "success") is (rating == 10)
+
+
 def test_ten_stops_and_the_whole_level_counts(tmp_path):
     ratings = iter(["[[3]]"] * 5 + ["[[10]]"] + ["[[4]]"] * 99)
     cast, result = play(tmp_path, {"tap.rate": lambda call, rng: next(ratings)})
@@ -235,6 +251,12 @@ def test_the_adaptive_objective_is_a_phrase_in_the_window(tmp_path):
         ("the next step is", "so : the next big thing is", 1),
         ("the next step is", "so the end", None),
         ("the next step is", "the next one . the next step is", 3),
+        (
+            "next step",
+            "one next , two next",
+            1,
+        ),  # Half of its words are enough; the first of equals.
+        ("the next step", "so step on", None),
     ],
 )
 def test_the_place_of_a_phrase(phrase, response, place):
