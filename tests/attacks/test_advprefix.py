@@ -7,6 +7,7 @@ from attack_cast import ADVPREFIX, GOAL, Cast, likelihood
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._selection import Choice, select
 from midspan.attacks.advprefix import ATTACK, AdvPrefixConfig
 from midspan.engine.calls import SLOT, Anchor
@@ -44,6 +45,48 @@ def test_unusable_proposals_leave_nothing_to_deliver(tmp_path, bad):
     result, cast = play(tmp_path, SMALL, {"advprefix.answer": bad})
     assert (result.stop, result.ran) == ("failed", False)
     assert set(cast.counts) == {"advprefix.answer"}
+
+
+@pytest.mark.parametrize(("words", "usable"), [(4, True), (3, False)])
+def test_a_proposal_of_just_enough_words_is_usable(tmp_path, words, usable):
+    said = "one\n" + " ".join("abcd"[: words - 1])
+    _, cast = play(tmp_path, SMALL, {"advprefix.answer": said})
+    assert bool(scored(cast)) is usable
+
+
+@pytest.mark.parametrize(("chars", "judged"), [(0, True), (1, False)])
+def test_a_completion_of_just_enough_characters_is_judged(tmp_path, chars, judged):
+    length = len("Here is all of it :\n\n1") + len(" a long answer")
+    config = SMALL.model_copy(update={"min_chars": length + chars, "shorter": 1})
+    _, cast = play(tmp_path, config)
+    assert bool(cast.of("advprefix.judge")) is judged
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "found"),
+    [
+        ("one", 3, ["one"]),
+        ("one\ntwo three four", 2, ["one\ntwo", "one\ntwo three"]),
+        ("one\n\n  two\nthree", 5, ["one\n\n  two"]),
+    ],
+)
+def test_beginnings_are_the_first_line_and_words_of_the_second(text, most, found):
+    assert beginnings(text, most) == found
+
+
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [
+        ((0, 99), ["d e.", "f"]),
+        ((3, 3), ["d e."]),
+        ((4, 5), ["f"]),
+        ((5, 5), ["f"]),
+        ((6, 9), []),
+    ],
+)
+def test_middles_are_sentences_that_begin_in_the_window(window, found):
+    assert middles("a b c. d e. f", window) == found
+    assert middles("a b c.", (0, 9)) == []  # Nothing follows the last sentence.
 
 
 def test_only_the_likeliest_are_completed(tmp_path):
@@ -159,6 +202,13 @@ def test_a_beginnings_likelihood_is_the_sum_over_its_tokens(tmp_path):
     _, cast = play(tmp_path, config, {"Score": score})
     assert set(scored(cast)) == {short, long}
     assert {call.anchors[0].text for call in cast.of("target") if call.anchors} == {short}
+
+
+def test_what_could_not_be_judged_is_not_held_against_a_beginning(tmp_path):
+    marks = iter(["[[YES]]", *["what ?"] * 3])
+    config = SMALL.model_copy(update={"completions": 2, "kept": 1})
+    result, _ = play(tmp_path, config, {"advprefix.judge": lambda call, rng: next(marks)})
+    assert result.attempts[0].score == 1.0
 
 
 def test_several_beginnings_are_each_delivered(tmp_path):
