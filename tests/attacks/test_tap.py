@@ -1,14 +1,18 @@
 """TAP against Algorithm 1: counts, both prunings, stops, what the attacker sees; PAIR as b=1."""
 
 import json
+import random
 
 import pytest
 from attack_cast import GOAL, TAP, Cast, proposal
 
 from midspan.attacks.pair import ATTACK as PAIR
 from midspan.attacks.pair import PairConfig
-from midspan.attacks.tap import ATTACK, TapConfig, place_of
+from midspan.attacks.tap import ATTACK, TapConfig, place_of, run
+from midspan.data.behaviors import Behavior
+from midspan.engine.attack import AttackState
 from midspan.engine.budget import Budget
+from midspan.engine.calls import Reply
 from midspan.errors import MidspanError
 
 
@@ -97,14 +101,16 @@ def test_ties_are_broken_at_random_but_always_alike(tmp_path):
     assert parents("again", "goal 0") == chosen[0]
 
 
-def test_which_prompts_are_asked_is_drawn_at_random(tmp_path):
-    config = TapConfig(width=1, depth=1)
-    places = set()
-    for number in range(12):
-        cast, _ = play(tmp_path / f"{number}", {}, config, goal=f"goal {number}")
-        checked = [call.fields["prompt"] for call in cast.of("tap.on_topic")]
-        places.add(checked.index(cast.of("target")[0].messages[0]["content"]))
-    assert len(places) > 2
+def test_which_prompts_are_asked_is_drawn_at_random():
+    asked = set()
+    for number in range(30):
+        state = AttackState(Behavior("b", GOAL), random.Random(number))
+        steps = run(state, TapConfig(width=1, depth=1))
+        next(steps)
+        steps.send([Reply(value={"improvement": "-", "prompt": f"{n}"}) for n in range(4)])
+        (call,) = steps.send([Reply(value=True)] * 4)
+        asked.add(call.messages[0]["content"])
+    assert asked == set("0123")
 
 
 @pytest.mark.parametrize("rating", [9, 10])
