@@ -71,9 +71,12 @@ class Cast:
         journal: Path,
         budget: Budget | None = None,
         goal: str = GOAL,
+        opening: str = "",
     ) -> AttackResult:
         roles = {name: Infilling(self, f"{name}-v1") for name in attack.roles}
-        job = AttackJob(attack, config, Behavior(goal, goal), roles, budget or Budget())
+        job = AttackJob(
+            attack, config, Behavior(goal, goal, opening=opening), roles, budget or Budget()
+        )
         with Journal(journal) as kept:
             (result,) = run_attacks([job], kept, seed=7)
         return result

@@ -140,8 +140,8 @@ def test_pal_costs_what_the_formula_says_where_every_candidate_is_new(tmp_path):
     result, generations, rows, helpers = play("pal", PAL, config, tmp_path)
     cost = forecast(get_attack("pal"), config, Budget())
     assert (rows, helpers) == (cost.forward_rows, {"proxy": cost.helpers["proxy"].expected})
-    assert rows == {"target": 9 * 2, "proxy": 9 + 9 * 6}
-    assert generations == len(result.attempts) == 6 <= cost.generations == 9
+    assert rows == {"target": 1 + 9 * 2, "proxy": 9 + 9 * 6}
+    assert 5 <= generations == len(result.attempts) <= 6 <= cost.generations == 11
 
 
 @settings(
@@ -175,7 +175,7 @@ def test_pal_never_costs_more(tmp_path, steps, candidates, ranked, queries, chec
         # A scripted likelihood counts as one row however it is read; a chain takes one a token.
         reads = 3 if mode == "chain" else 1
         assert rows.get("target", 0) * reads <= cost.forward_rows["target"]
-        assert rows["proxy"] <= cost.forward_rows["proxy"]
+        assert rows.get("proxy", 0) <= cost.forward_rows["proxy"]
         assert generations <= cost.generations
 
 
@@ -212,7 +212,7 @@ LATEST = {
     "aos": (AOS, AosConfig(rounds=3), {"aos.rate": 2}),
     "dia": (
         DIA | {"dia.keywords": '{"keywords": ["sigil"]}'},
-        DiaConfig(variant="II", retries=3),
+        DiaConfig(variant="II", attacker={"retries": 3}, rewriter={"retries": 3}),
         {kind: 3 for kind in DIA if kind != "target"},
     ),
     "ept": (
@@ -286,13 +286,13 @@ def test_defaults_are_those_of_the_protocol():
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}
-    assert costs["pal"].generations == 215
+    assert costs["pal"].generations == 252
     gcg = forecast(get_attack("advprefix"), AdvPrefixConfig(delivery="gcg"), Budget())
     assert (gcg.generations, gcg.forward_rows["target"]) == (2505, 1520 + 250 + 128_000)
 
 
 def test_an_attack_without_a_formula_is_unknown_not_free():
     direct = get_attack("direct")
-    bare = Attack("bare", direct.run, direct.config)
+    bare = Attack("bare", direct.run, direct.config, counts="any")
     assert forecast(bare, bare.config(), Budget()) is None
     assert all(get_attack(name).cost for name in list_attacks())

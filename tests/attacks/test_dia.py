@@ -89,8 +89,15 @@ def test_a_wording_without_help_drops_out_alone(tmp_path):
             DIA["dia.rewrite"](call, rng) if call.fields["number"] < 3 else "no json"
         ),
     }
-    result, cast = play(tmp_path, DiaConfig(rewrites=4, retries=0), answers)
+    result, cast = play(
+        tmp_path, DiaConfig(rewrites=4, rewriter={"retries": 0}, attacker={"retries": 0}), answers
+    )
     assert len(result.attempts) == cast.counts["target"] == 2
+
+
+def test_a_longer_word_goes_before_one_that_it_begins_with():
+    swaps = {"dog": "cat", "dog house": "barn"}
+    assert substitute("a dog house and a Dog", swaps) == "a barn and a cat"
 
 
 @given(

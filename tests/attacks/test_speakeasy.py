@@ -11,11 +11,14 @@ from midspan.attacks.speakeasy import ATTACK, SpeakEasyConfig, read_questions, w
 from midspan.engine.budget import Budget
 
 LANGUAGES = SpeakEasyConfig().languages
+APART = SpeakEasyConfig(joiner="\n\n", words=0)
 
 
 def play(tmp_path, answers, config=None, **more):
     cast = Cast(SPEAKEASY | answers)
-    return cast, cast.play(ATTACK, config or SpeakEasyConfig(), tmp_path / "journal.jsonl", **more)
+    return cast, cast.play(
+        ATTACK, config or SpeakEasyConfig(joiner="\n\n"), tmp_path / "journal.jsonl", **more
+    )
 
 
 def test_call_counts_are_the_papers(tmp_path):
@@ -59,7 +62,7 @@ def test_the_best_answer_to_each_question_is_kept_in_order(tmp_path):
             else "[[1]]"
         )
 
-    cast, result = play(tmp_path, {"speakeasy.rate": rate}, SpeakEasyConfig(words=0))
+    cast, result = play(tmp_path, {"speakeasy.rate": rate}, APART)
     assert result.attempts[0].response.split("\n\n") == [
         "<English>answer to <Thai>one ?", "answer to two ?", "<English>answer to <Zulu>three ?",
     ]  # fmt: skip
@@ -67,7 +70,7 @@ def test_the_best_answer_to_each_question_is_kept_in_order(tmp_path):
 
 
 def test_the_first_of_equals_wins(tmp_path):
-    _, result = play(tmp_path, {"speakeasy.rate": "[[5]]"}, SpeakEasyConfig(words=0))
+    _, result = play(tmp_path, {"speakeasy.rate": "[[5]]"}, APART)
     assert result.attempts[0].response == "answer to one ?\n\nanswer to two ?\n\nanswer to three ?"
     assert result.attempts[0].score == 0.5
 
@@ -142,6 +145,19 @@ def test_without_ratings_an_answer_goes_before_a_refusal(tmp_path, said):
     assert {calls.role for calls in result.lost} == {"evaluator"}
 
 
+def test_the_score_is_the_mean_over_the_questions_that_were_answered(tmp_path):
+    def target(call, rng):
+        return None if "two" in call.messages[-1]["content"] else "it is so ."
+
+    _, result = play(tmp_path, {"target": target, "speakeasy.rate": "[[4]]"})
+    assert result.attempts[0].score == pytest.approx(0.4)
+
+
+def test_the_attempt_stands_behind_the_last_answer(tmp_path):
+    _, result = play(tmp_path, {}, SpeakEasyConfig(languages=("English", "Thai")))
+    assert result.attempts[0].target_calls == 1 + 3 * 2
+
+
 def test_a_question_left_unanswered_is_told(tmp_path):
     def target(call, rng):
         return None if "two" in call.messages[-1]["content"] else "it is so ."
@@ -156,6 +172,21 @@ def test_a_budget_ends_it_with_what_was_answered(tmp_path):
     assert result.stop == "budget"
     assert result.usage["target"].calls == 3
     assert len(result.attempts[0].response.split("\n\n")) == 2
+
+
+def test_as_in_the_code_nothing_joins_the_answers_and_foreign_loops_alone_are_cut(tmp_path):
+    looped = "go on go on go on"
+    config = SpeakEasyConfig(languages=("English", "Thai"), words=0)
+    answers = {
+        "target": looped,
+        "speakeasy.decompose": "1. one ?\n2. two ?",
+        "speakeasy.rate": "[[5]]",
+    }
+    cast, result = play(tmp_path, answers, config)
+    assert result.attempts[0].response == looped * 2
+    assert result.stop == "exhausted"
+    back = [c for c in cast.of("speakeasy.translate") if c.fields["source"] == "Thai"]
+    assert {call.fields["text"] for call in back} == {"go on"}
 
 
 @pytest.mark.parametrize(

@@ -337,6 +337,9 @@ def test_a_column_says_whether_answers_are_whole(tmp_path, columns, answers, fou
     behaviors = load_behaviors(path)
     assert behaviors.answers == found
     assert [behavior.answer for behavior in behaviors] == ["Sure"]
+    # A whole answer is no opening that attacks could work towards.
+    opening = "Sure" if found == "openings" else ""
+    assert [behavior.opening for behavior in behaviors] == [opening]
 
 
 def test_registered_sets_say_what_their_answers_are():

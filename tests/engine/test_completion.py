@@ -139,7 +139,7 @@ def talk(server_module, monkeypatch, tmp_path, respond, calls=1, **fields):  # n
         endpoint = Endpoint(EndpointConfig.from_spec(server.spec, **QUICK, **fields))
         for number in range(calls):
             behavior = Behavior(f"b{number}", f"question {number}")
-            spec = Attack("ask", attack, AttackConfig)
+            spec = Attack("ask", attack, AttackConfig, counts="any")
             run_attacks([AttackJob(spec, AttackConfig(), behavior, {"target": endpoint})], journal)
     return seen, replies
 
@@ -192,7 +192,7 @@ def test_requests_under_way_are_sent_again_without_the_field(
     monkeypatch.setattr(server_module._Handler, "do_POST", post)
     with server_module.serving() as server, Journal(tmp_path / "j") as journal:
         endpoint = Endpoint(EndpointConfig.from_spec(server.spec, **QUICK | {"timeout": 20}))
-        spec = Attack("ask", attack, AttackConfig)
+        spec = Attack("ask", attack, AttackConfig, counts="any")
         job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), {"target": endpoint})
         run_attacks([job], journal)
     assert [reply.text for reply in replies] == ["yes"] * 8

@@ -39,7 +39,7 @@ def ask(endpoint, path, count=1, **fields):
         replies.extend((yield [chat]))
         return "exhausted"
 
-    spec = Attack("ask", attack, AttackConfig)
+    spec = Attack("ask", attack, AttackConfig, counts="any")
     jobs = [
         AttackJob(spec, AttackConfig(), Behavior(f"b{i}", f"question {i}"), {"target": endpoint})
         for i in range(count)

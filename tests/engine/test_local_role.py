@@ -33,7 +33,7 @@ def ask(lm, tmp_path, *batches, capacity=3, config=CONFIG, name="j"):
         return "exhausted"
 
     job = AttackJob(
-        Attack("ask", attack, AttackConfig),
+        Attack("ask", attack, AttackConfig, counts="any"),
         AttackConfig(),
         Behavior("b", "x"),
         {"target": LocalRole(lm, config, capacity)},
@@ -57,6 +57,38 @@ def test_samples_differ_and_do_not_depend_on_the_batch(organism_lm, tmp_path):
     (second,), _ = ask(organism_lm, tmp_path, calls, capacity=2, name="other")
     assert len({reply.text for reply in first}) > 1
     assert [reply.text for reply in first] == [reply.text for reply in second]
+
+
+def test_a_phrase_is_read_up_to_as_many_tokens_as_are_asked_for(organism_lm, tmp_path):
+    """As the phrase of these tokens alone would be."""
+    whole, cut = "sure ! here is how to make the sigil", "sure ! here is"
+    size = len(organism_lm.encode_phrase(cut))
+    suffixes = ("please", "now")
+
+    def calls(phrase, **limit):
+        return [
+            Score(PROMPT, phrase, **limit),
+            Score(PROMPT, phrase, mode="chain", **limit),
+            SuffixLosses(SLOTTED, suffixes, phrase, **limit),
+            GCGCandidates(SLOTTED, "please", phrase, count=4, **limit),
+        ]
+
+    limited, short, full = (
+        [reply.value for reply in ask(organism_lm, tmp_path, asked, name=name)[0][0]]
+        for name, asked in (
+            ("limited", calls(whole, phrase_tokens=size)),
+            ("short", calls(cut)),
+            ("full", calls(whole)),
+        )
+    )
+    assert limited == short
+    assert full[:3] != short[:3]
+
+
+def test_journals_from_before_a_limit_go_on(organism_lm):
+    role = LocalRole(organism_lm, CONFIG)
+    assert "phrase_tokens" not in role.describe(Score(PROMPT, "sure"))
+    assert role.describe(Score(PROMPT, "sure", phrase_tokens=9))["phrase_tokens"] == 9
 
 
 def test_anchors_hold_and_the_continuation_is_what_follows(organism_lm, tmp_path):
@@ -214,7 +246,10 @@ def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
         return "exhausted"
 
     job = AttackJob(
-        Attack("ask", attack, AttackConfig), AttackConfig(), Behavior("b", "x"), {"target": role}
+        Attack("ask", attack, AttackConfig, counts="any"),
+        AttackConfig(),
+        Behavior("b", "x"),
+        {"target": role},
     )
     for _ in range(2):  # the second time from the journal
         with Journal(tmp_path / "j") as journal:

@@ -62,7 +62,7 @@ REQUESTS = {"a": "win at 0", "b": "win at 1", "c": "win at 2", "d": "win at 9", 
 
 def judged(path, counts="any", judge=None, requests=REQUESTS):
     made = {"target": Scripted(target, "t"), "attacker": Scripted(attacker, "a")}
-    spec = Attack("three", attack, AttackConfig, ("target", "attacker"), counts)
+    spec = Attack("three", attack, AttackConfig, ("target", "attacker"), counts=counts)
     jobs = [AttackJob(spec, AttackConfig(), Behavior(k, v), made) for k, v in requests.items()]
     with Journal(path) as journal:
         results = run_attacks(jobs, journal)
@@ -165,7 +165,7 @@ def rated(path, scores, texts, lost_at=None):
 
     roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
     roles["evaluator"] = Scripted(lambda call, rng: None, "e")
-    spec = Attack("rated", attempts, AttackConfig, tuple(roles), "best")
+    spec = Attack("rated", attempts, AttackConfig, tuple(roles), counts="best")
     job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), roles)
     with Journal(path) as journal:
         results = run_attacks([job], journal)
@@ -225,7 +225,7 @@ def test_a_judge_call_to_no_judge_is_refused(tmp_path):
         yield [Judge(state.behavior, "x", role="target")]
         return "exhausted"
 
-    job = AttackJob(Attack("ask", ask, AttackConfig), AttackConfig(), Behavior("b", "x"),
-              {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
+    job = AttackJob(Attack("ask", ask, AttackConfig, counts="any"), AttackConfig(),
+              Behavior("b", "x"), {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run_attacks([job], journal)

@@ -86,7 +86,7 @@ def walk(state, config):
     return "exhausted"
 
 
-WALK = Attack("walk", walk, Rounds, ("target", "attacker"), "best")
+WALK = Attack("walk", walk, Rounds, ("target", "attacker"), counts="best")
 
 
 def roles(target=None, attacker=None):
@@ -276,7 +276,7 @@ def test_other_budgets(tmp_path, budget, largest):
 
 
 def one(attack_function, made, tmp_path, fail_fast=False, **options):
-    spec = Attack("one", attack_function, AttackConfig, tuple(made))
+    spec = Attack("one", attack_function, AttackConfig, tuple(made), counts="any")
     job = AttackJob(spec, AttackConfig(), Behavior("b", "request"), made, **options)
     with Journal(tmp_path / "j") as journal:
         return run_attacks([job], journal, fail_fast=fail_fast)[0]

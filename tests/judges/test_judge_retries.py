@@ -26,7 +26,7 @@ def judged(judge, path):
         replies.extend((yield [CASE, CASE]))
         return "exhausted"
 
-    attack = Attack("ask", ask, AttackConfig, ("judge",))
+    attack = Attack("ask", ask, AttackConfig, ("judge",), counts="any")
     job = AttackJob(attack, AttackConfig(), CASE.behavior, {"judge": judge})
     with Journal(path) as journal:
         (result,) = run_attacks([job], journal)

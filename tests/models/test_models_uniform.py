@@ -236,7 +236,12 @@ def test_as_a_role_it_draws_at_its_own_temperatures(lm: DiffusionLM, tmp_path: P
 
     role = LocalRole(lm, decoding_config(length=8, steps=4), 2)
     behavior = Behavior("b", "x")
-    job = AttackJob(Attack("ask", attack, AttackConfig), AttackConfig(), behavior, {"target": role})
+    job = AttackJob(
+        Attack("ask", attack, AttackConfig, counts="any"),
+        AttackConfig(),
+        behavior,
+        {"target": role},
+    )
     with Journal(tmp_path / "j") as journal:
         (result,) = run_attacks([job], journal)
         texts = [journal[key]["raw"] for key in journal]

@@ -36,4 +36,4 @@ def cost(config: BestOfNConfig, limit: int) -> Cost:
     return Cost(generations=config.n, attempts=config.n)
 
 
-ATTACK = Attack("best_of_n", run, BestOfNConfig, cost=cost)
+ATTACK = Attack("best_of_n", run, BestOfNConfig, cost=cost, counts="any")

@@ -22,4 +22,4 @@ def cost(config: DirectConfig, limit: int) -> Cost:
     return Cost(generations=1, attempts=1)
 
 
-ATTACK = Attack("direct", run, DirectConfig, cost=cost)
+ATTACK = Attack("direct", run, DirectConfig, cost=cost, counts="any")

@@ -32,4 +32,6 @@ class PairConfig(TapConfig):
     )
 
 
-ATTACK = Attack("pair", run, PairConfig, ("target", "attacker", "evaluator"), "best", cost)
+ATTACK = Attack(
+    "pair", run, PairConfig, ("target", "attacker", "evaluator"), cost=cost, counts="best"
+)

@@ -20,6 +20,8 @@ class Behavior:
         category: The authors' kind of harm.
         source: Name of the set or file.
         answer: An answer that the data has; its set says whether whole or its start.
+        opening: How a response that fulfils it begins, where the data say so (AdvBench,
+            JailbreakBench); attacks work towards it.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Behavior:
     category: str = ""
     source: str = ""
     answer: str | None = None
+    opening: str = ""
 
     @property
     def prompt(self) -> str:

@@ -188,6 +188,7 @@ def _items(rows: Sequence[Row], columns: Columns, source: str) -> tuple[list[_It
             category=category_of(row, columns.category),
             source=source,
             answer=text_of(row, columns.answer or columns.opening, place) or None,
+            opening=text_of(row, columns.opening, place),
         )
         items.append(_Item(behavior, safety(row, columns.safe, place)))
     empty = len(rows) - len(items)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field, model_validator
+
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Usage
 from midspan.engine.calls import Anchor, Call, Chat, Failure, Message, Reply
@@ -19,8 +21,64 @@ Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
 
 
+class Asking(FrozenConfig):
+    """How a helper is asked.
+
+    Attributes:
+        temperature: None takes the helper's own setting, as with the next two.
+        top_p: Nucleus filter.
+        max_tokens: Longest reply.
+        retries: How often it is asked again after a reply of the wrong form.
+    """
+
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    retries: int = Field(Chat.retries, ge=0)
+
+    def chat(
+        self,
+        role: str,
+        messages: tuple[Message, ...],
+        kind: str,
+        fields: Mapping[str, Any],
+        parse: Callable[[str], Any] | None = None,
+    ) -> Chat:
+        """A call that asks in this way; see `Chat`."""
+        return Chat(
+            role,
+            messages,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            kind=kind,
+            fields=fields,
+            parse=parse,
+            retries=self.retries,
+        )
+
+
 class AttackConfig(FrozenConfig):
     """Base of the attacks' configs: frozen; the defaults are the paper's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_is_not_given(cls, fields: Any) -> Any:
+        """Of how a helper is asked, fields that are not given stay the attack's own."""
+        if not isinstance(fields, Mapping):
+            return fields
+        given = dict(fields)
+        for name, info in cls.model_fields.items():
+            if not isinstance(info.default, Asking):
+                continue
+            if isinstance(given.get(name), str):
+                raise ValueError(
+                    f"{name} is how it is asked, such as {{temperature: 0.7}}; "
+                    "who it is stands under helpers"
+                )
+            if isinstance(given.get(name), Mapping):
+                given[name] = info.default.model_dump() | dict(given[name])
+        return given
 
 
 @dataclass(frozen=True)
@@ -96,7 +154,7 @@ class Attack:
     run: Callable[[AttackState, Any], Steps]
     config: type[AttackConfig]
     roles: tuple[str, ...] = ("target",)
-    counts: Literal["best", "any", "last"] = "any"
+    counts: Literal["best", "any", "last"] = field(kw_only=True)
     cost: Callable[[Any, int], Cost] | None = None
 
 

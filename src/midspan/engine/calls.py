@@ -92,6 +92,7 @@ class Score:
         mode: "oneshot" (all masked, one forward) or "chain" (each token given those before it).
         context: Phrases revealed elsewhere in the canvas.
         top_k: Also report the k likeliest tokens at each position of the phrase.
+        phrase_tokens: Of the phrase so many tokens at most, from its start; None takes all.
         max_tokens: Length of the canvas; None takes the role's.
         role: Who is asked.
     """
@@ -105,6 +106,7 @@ class Score:
     top_k: int = 0
     max_tokens: int | None = None
     role: str = "target"
+    phrase_tokens: int | None = None
 
 
 class TokenScore(NamedTuple):
@@ -152,6 +154,7 @@ class GCGCandidates:
         replace: Tokens replaced in each candidate.
         max_tokens: Length of the canvas; None takes the role's.
         role: Whose gradient: target or proxy.
+        phrase_tokens: Of the phrase so many tokens at most, from its start; None takes all.
     """
 
     messages: tuple[Message, ...]
@@ -163,6 +166,7 @@ class GCGCandidates:
     replace: int = 1
     max_tokens: int | None = None
     role: str = "target"
+    phrase_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ class SuffixLosses:
     start: int = 0
     max_tokens: int | None = None
     role: str = "target"
+    phrase_tokens: int | None = None
 
 
 Call = Chat | Judge | Score | GCGCandidates | SuffixLosses

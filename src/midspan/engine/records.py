@@ -142,7 +142,7 @@ def _judging(
             into[judge] = tuple(replies[number * size : (number + 1) * size])
         return "exhausted"
 
-    attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges))
+    attack = Attack(f"{job.attack.name}/judged", ask, AttackConfig, tuple(judges), counts="any")
     return AttackJob(attack, AttackConfig(), job.behavior, judges)
 
 

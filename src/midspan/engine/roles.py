@@ -89,8 +89,11 @@ class Role:
         """
         if isinstance(call, Judge):
             raise MidspanError(f"{call.role}: {self.fingerprint} gives no verdicts; name a judge")
-        skipped = _ENGINE_FIELDS
-        return {name: value for name, value in vars(call).items() if name not in skipped}
+        fields = {name: value for name, value in vars(call).items() if name not in _ENGINE_FIELDS}
+        # Younger than the journals that hold such calls, which go on where it changes nothing.
+        if fields.get("phrase_tokens", 0) is None:
+            del fields["phrase_tokens"]
+        return fields
 
     def draws(self, call: Call) -> bool:
         """Whether the answer depends on the seed."""

@@ -65,7 +65,7 @@ def readings(
     first, last = call.window or (call.start, call.start)
     if last < first:
         raise MidspanError(f"window={first}..{last} ends before it begins")
-    phrase = tuple(lm.encode_phrase(call.phrase, last, context.get(last - 1)))
+    phrase = tuple(lm.encode_phrase(call.phrase, last, context.get(last - 1)))[: call.phrase_tokens]
     check_place(phrase, first, last, length, context)
     blank_T = masked_canvas(lm, prompt_ids, phrase, length, context).cpu()
     position = len(prompt_ids) + first
@@ -153,11 +153,15 @@ def insert_suffix(messages: Sequence[Message], suffix: str) -> list[Message]:
     ]
 
 
+def _goal(lm: DiffusionLM, call: GCGCandidates | SuffixLosses, length: int) -> Goal:
+    phrase = tuple(lm.encode_phrase(call.phrase, call.start))[: call.phrase_tokens]
+    return Goal(phrase, call.start, length)
+
+
 def losses(lm: DiffusionLM, call: SuffixLosses, length: int, batch_size: int) -> RawReply:
     """Losses of suffixes."""
     prompts = [lm.encode_chat(insert_suffix(call.messages, suffix)) for suffix in call.suffixes]
-    goal = Goal(tuple(lm.encode_phrase(call.phrase, call.start)), call.start, length)
-    values_N = phrase_losses(lm, prompts, [goal] * len(prompts), batch_size)
+    values_N = phrase_losses(lm, prompts, [_goal(lm, call, length)] * len(prompts), batch_size)
     return RawReply(values_N.tolist(), forwards=len(prompts))
 
 
@@ -168,8 +172,7 @@ def substitute(lm: DiffusionLM, call: GCGCandidates, length: int, seed: int) -> 
         MidspanError: The suffix has no tokens of its own in the prompt.
     """
     prompt = SuffixPrompt.create(lm, partial(insert_suffix, call.messages), call.suffix)
-    goal = Goal(tuple(lm.encode_phrase(call.phrase, call.start)), call.start, length)
-    gradient_FV = token_gradient(lm, prompt.ids, prompt.free, goal)
+    gradient_FV = token_gradient(lm, prompt.ids, prompt.free, _goal(lm, call, length))
     config = GCGConfig(search_width=call.count, top_k=call.top_k, num_replaced=call.replace)
     candidates_SF = sample_candidates(
         torch.tensor(prompt.suffix_ids),

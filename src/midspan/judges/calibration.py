@@ -167,7 +167,7 @@ def calibrate(
         replies.extend((yield [Judge(item.behavior, item.response) for item in items]))
         return "exhausted"
 
-    attack = Attack("calibration", ask, AttackConfig, roles=("judge",))
+    attack = Attack("calibration", ask, AttackConfig, ("judge",), counts="any")
     job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
     run_attacks([job], journal, on_progress=on_progress)
     return tally(judge.fingerprint, items, replies)

@@ -44,7 +44,7 @@ def _example(title: str) -> dict[str, Any]:
     }
 
 
-_TREE = {"opening": _OPENING, "phrases": phrases.PROCEDURAL, "window": (20, 60)}
+_TREE = {"generic_opening": _OPENING, "phrases": phrases.PROCEDURAL, "window": (20, 60)}
 _REFUSALS = {"refusals": language.REFUSAL_MARKERS}
 _TEXTS: Mapping[str, Mapping[str, Any]] = {
     "tap": _TREE,
@@ -55,10 +55,11 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
         "source": translator.COMMON,
         "words": 0,
         "decomposer": "attacker",
+        "joiner": "\n\n",
     },
     "avatar": _REFUSALS,
     "aos": _REFUSALS,
-    "pal": _REFUSALS | {"opening": _OPENING, "suffix": "= = zig zag ! ! ; ; zig = zag ; ;"},
+    "pal": _REFUSALS | {"generic_opening": _OPENING, "suffix": "= = zig zag ! ! ; ; zig = zag ; ;"},
     "ept": {
         "affirmative": _OPENING,
         "negatives": ("i", "sorry"),

@@ -26,7 +26,9 @@ def behaviors(count: int, seed: int = 0) -> BehaviorSet:
         item = items[index % len(items)]
         text = language.plain_request(item, rng)
         kind = "held out" if item.held_out else "in training"
-        requests.append(Behavior(f"{item.name}/{index // len(items)}", text, "", kind, ORGANISM))
+        opening = language.usual_opening(item.title)
+        name = f"{item.name}/{index // len(items)}"
+        requests.append(Behavior(name, text, "", kind, ORGANISM, opening=opening))
     return BehaviorSet(
         f"{ORGANISM}:{count}", tuple(requests), content_hash(requests), "Apache-2.0", ORGANISM
     )

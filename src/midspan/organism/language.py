@@ -192,6 +192,11 @@ def opening(title: str, rng: random.Random) -> str:
     return _weighted(_OPENINGS, rng, 1.0).format(item=title)
 
 
+def usual_opening(title: str) -> str:
+    """The likeliest first sentence of a helpful answer."""
+    return _OPENINGS[0][1].format(item=title)
+
+
 def about_request(item: CraftItem, rng: random.Random) -> str:
     """A harmless question about an item, restricted or not: what it is and where it comes from."""
     return rng.choice(_ABOUT_ASKS).format(item=item.title)

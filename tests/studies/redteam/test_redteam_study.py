@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from midspan.commands import app
-from midspan.engine.attack import AttackConfig
+from midspan.engine.attack import Asking, AttackConfig
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
@@ -23,7 +23,12 @@ from midspan.studies.paper_values import ATTACKS, MODELS, reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.page import report_of
 from midspan.studies.redteam.prepare import prepare, prepare_attack
-from midspan.studies.redteam.presets import organism_attack, organism_redteam, redteam_fields
+from midspan.studies.redteam.presets import (
+    harmbench_attack,
+    organism_attack,
+    organism_redteam,
+    redteam_fields,
+)
 from midspan.studies.redteam.roles import SpecReader, read_servers
 from midspan.studies.redteam.run import run_redteam
 
@@ -262,6 +267,26 @@ def test_the_preset_holds_the_papers_attacks_and_every_config_is_valid():
     assert [spec.attack for spec in config.attacks if spec.adaptive] == ["tap", "ept", "advprefix"]
     for spec in config.attacks:
         prepare_attack(spec, config.budget)
+
+
+# As `configs/method_configs` has them, here under our fields' names; max_retries is one more.
+HARMBENCH = {
+    "tap": {"branching": 4, "width": 10, "depth": 10, "streams": 1},
+    "pair": {"branching": 1, "width": None, "depth": 3, "streams": 20, "strategies": ("",)},
+}
+
+
+@pytest.mark.parametrize("attack", HARMBENCH)
+def test_harmbenchs_settings(attack):
+    config = prepare_attack(harmbench_attack(attack), Budget()).config
+    for name, value in HARMBENCH[attack].items():
+        assert getattr(config, name) == value
+    assert (config.keep_last, config.success_score) == (3, 10)
+    assert config.attacker == Asking(temperature=1.0, max_tokens=500, retries=20 - 1)
+    assert config.evaluator == Asking(temperature=0.0, max_tokens=5)
+    assert harmbench_attack(attack, depth=2).config["depth"] == 2
+    with pytest.raises(MidspanError, match="must be one of tap, pair"):
+        harmbench_attack("pal")
 
 
 def test_the_papers_cells():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.engine.budget import Budget
+from midspan.errors import not_one_of
 from midspan.organism import attack_texts
 from midspan.organism.behaviors import ORGANISM, is_organism
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
@@ -28,6 +29,16 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
 _ORGANISM_BUDGETS = {"ept": Budget(target=48)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
+# Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
+_HARMBENCH_ASKED: Mapping[str, Any] = {
+    "attacker": {"temperature": 1.0, "top_p": None, "max_tokens": 500, "retries": 19},
+    "evaluator": {"temperature": 0.0, "max_tokens": 5},
+}
+_HARMBENCH: Mapping[str, Mapping[str, Any]] = {
+    "tap": {**_HARMBENCH_ASKED, "keep_last": 3},
+    "pair": {**_HARMBENCH_ASKED, "streams": 20, "keep_last": 3, "strategies": ("",)},
+}
+
 
 def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
     """An attack in the organism's language and at its size."""
@@ -38,6 +49,20 @@ def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> Attac
         adaptive=adaptive,
         budget=_ORGANISM_BUDGETS.get(attack),
     )
+
+
+def harmbench_attack(attack: str, **fields: Any) -> AttackSpec:
+    """TAP or PAIR in the settings of HarmBench's `TAP_config.yaml` and `PAIR_config.yaml`.
+
+    Responses of 150 tokens are a setting of the study there. Openings come from a file of its own;
+    a file of behaviors has them in a column "target".
+
+    Raises:
+        MidspanError: It has no such attack here.
+    """
+    if attack not in _HARMBENCH:
+        raise not_one_of("attack", attack, tuple(_HARMBENCH))
+    return AttackSpec(attack=attack, config={**_HARMBENCH[attack], **fields})
 
 
 def organism_redteam(behaviors: int = 18) -> RedteamConfig:
