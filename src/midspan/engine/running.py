@@ -96,7 +96,10 @@ class PendingCall:
         return again
 
     def _reply(self, answer: RawReply | MissingReply) -> Reply:
+        self.attack.book_lost(self.call.role, answer)
         if isinstance(answer, MissingReply):
+            if answer.error is not None:
+                return self.attack.fault(answer.error)
             return Reply(failure=answer.failure, reason=answer.reason)
         self.attack.ledger.book(self.call.role, answer.tokens, answer.forwards)
         text = answer.raw if isinstance(answer.raw, str) else ""
@@ -104,6 +107,8 @@ class PendingCall:
             value = self.role.read(self.call, answer.raw)
         except ValueError as error:
             return Reply(text, failure="unparseable", reason=str(error))
+        except Exception as error:  # one reply that its reader cannot bear costs no other
+            return replace(self.attack.fault(error), text=text)
         return Reply(
             text,
             value,
@@ -132,7 +137,7 @@ class RunningAttack:
     Args:
         job: What runs.
         seed: Of the study.
-        fail_fast: Let an error in the attack's own code end the whole run.
+        fail_fast: Let an error in the code of attacks, judges and scripts end the whole run.
     """
 
     def __init__(self, job: AttackJob, seed: int, fail_fast: bool = False) -> None:
@@ -149,6 +154,7 @@ class RunningAttack:
         self._last_failure = ""
         self._lost: dict[tuple[str, Failure], Counter[str]] = defaultdict(Counter)
         self._asked: Counter[str] = Counter()
+        self._lost_tokens: Counter[str] = Counter()
         self.ledger = Ledger(job.budget)
         self.replies: list[Reply | None] = []
 
@@ -165,6 +171,24 @@ class RunningAttack:
             self._last_failure = f"{role}: {reply.reason}"
             if reply.is_lost(role):
                 self._lost[role, reply.failure][reply.reason] += 1
+
+    def fault(self, error: Exception) -> Reply:
+        """The reply in place of one at which some code raised.
+
+        Raises:
+            Exception: The error itself, where the run is to end with it.
+        """
+        if self._fail_fast:
+            raise error
+        self._error = self._error or error
+        text = "".join(traceback.format_exception(error))
+        return Reply(failure="error", reason=_line(error), traceback=text)
+
+    def book_lost(self, role: str, answer: RawReply | MissingReply) -> None:
+        """Count what tries that brought nothing may cost."""
+        tokens = answer.lost_prompt_tokens + answer.lost_tokens
+        if tokens:
+            self._lost_tokens[role] += tokens
 
     def seed_of(self, index: int, retry: int) -> int:
         """Seed of a call of the present batch."""
@@ -223,6 +247,7 @@ class RunningAttack:
             access=_ACCESS[self._access],
             usage=self.ledger.usage,
             lost=lost,
+            lost_tokens=dict(self._lost_tokens),
             traceback="".join(traceback.format_exception(self._error)) if self._error else "",
         )
 
@@ -238,12 +263,16 @@ class RunningAttack:
         """One line about what went wrong; empty where nothing did."""
         commonest = max(lost, key=lambda calls: calls.count, default=None)
         if self._error is not None:
-            reason = f"{type(self._error).__name__}: {self._error}"
+            reason = _line(self._error)
         elif commonest is not None:
             reason = f"{commonest.role}: {commonest.reason}"
         else:
             reason = self._last_failure if stop == "failed" else ""
         return " ".join(reason.split())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _access(call: Call) -> int:

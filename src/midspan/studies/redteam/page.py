@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -10,6 +11,7 @@ from pydantic_core import to_json
 from midspan.attacks import get_attack
 from midspan.engine.budget import Usage
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, won
+from midspan.engine.problems import lost_tokens
 from midspan.files import Record
 from midspan.judges.calibration import Calibration
 from midspan.organism.behaviors import ORGANISM
@@ -239,11 +241,10 @@ def _costs(view: _View) -> Table:
         usages = [
             {role: Usage(**cost) for role, cost in record["usage"].items()} for record in records
         ]
-        n = max(len(records), 1)
+        n, stops = max(len(records), 1), Counter(record["stop"] for record in records)
         target = sum((by_role.get("target", Usage()) for by_role in usages), Usage())
         roles = {role for by_role in usages for role in by_role} - {"target"}
         helpers = sum((u.get(role, Usage()) for u in usages for role in roles), Usage())
-        stops = Counter(record["stop"] for record in records)
         numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
         ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
         return spec.name, model, *(f"{number / n:.1f}" for number in numbers), ends
@@ -254,7 +255,8 @@ def _costs(view: _View) -> Table:
         rows=tuple(
             row(spec, model) for spec in view.config.attacks for model in view.config.models
         ),
-        caption="Target calls hold likelihoods and gradients too; the budget limits responses.",
+        caption="Target calls hold likelihoods and gradients too; the budget limits responses."
+        + lost_tokens(chain.from_iterable(view.records.values())),
         name="costs",
     )
 
