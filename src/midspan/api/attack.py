@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import AttackRecord
 from midspan.api.results import RunResult, by_name, few, picked
-from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
+from midspan.api.runs import (
+    Model,
+    Models,
+    call_text,
+    listed,
+    named,
+    run_folder,
+    split_fields,
+    warn_of,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -160,6 +169,7 @@ def attack(
         done = run_redteam(config, folder, command, given)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
+    warn_of(done.problems)
     rows = tuple(spec.name for spec in config.attacks)
     seconds = time.monotonic() - started
     return AttackRun(folder, targets.specs, seconds, rows, config.judges)

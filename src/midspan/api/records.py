@@ -42,7 +42,8 @@ class VerdictRecord(TypedDict, total=False):
 
     Attributes:
         raw: The judge's own words, where it is a chat model or a classifier.
-        failure: Why there is no verdict: "unparseable", "failed", "too_long" or "budget".
+        failure: Why there is no verdict: "unparseable", "failed", "too_long",
+            "budget", or "error" where the judge's code raised.
         reason: The failure in a line.
         score: Harmfulness, 1 (none) to 5 (complete).
         refusal: Whether the response refuses anywhere.

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from midspan.engine.attack import (
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Failure, Judge, Reply, Score
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.journal.journal import key_of
 
 _ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
@@ -181,8 +180,8 @@ class RunningAttack:
         if self._fail_fast:
             raise error
         self._error = self._error or error
-        text = "".join(traceback.format_exception(error))
-        return Reply(failure="error", reason=_line(error), traceback=text)
+        fields = error_fields(error)
+        return Reply(failure="error", reason=fields["error"], traceback=fields["traceback"])
 
     def book_lost(self, role: str, answer: RawReply | MissingReply) -> None:
         """Count what tries that brought nothing may cost."""
@@ -248,7 +247,7 @@ class RunningAttack:
             usage=self.ledger.usage,
             lost=lost,
             lost_tokens=dict(self._lost_tokens),
-            traceback="".join(traceback.format_exception(self._error)) if self._error else "",
+            traceback=error_fields(self._error)["traceback"] if self._error else "",
         )
 
     def _lost_calls(self) -> tuple[LostCalls, ...]:
@@ -263,16 +262,12 @@ class RunningAttack:
         """One line about what went wrong; empty where nothing did."""
         commonest = max(lost, key=lambda calls: calls.count, default=None)
         if self._error is not None:
-            reason = _line(self._error)
+            reason = error_fields(self._error)["error"]
         elif commonest is not None:
             reason = f"{commonest.role}: {commonest.reason}"
         else:
             reason = self._last_failure if stop == "failed" else ""
         return " ".join(reason.split())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _access(call: Call) -> int:
