@@ -167,12 +167,11 @@ def attack(
     folder = run_folder(out, "attack")
     with library_output(progress):
         done = run_redteam(config, folder, command, given)
+    warn_of(done.problems)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
-    warn_of(done.problems)
     rows = tuple(spec.name for spec in config.attacks)
-    seconds = time.monotonic() - started
-    return AttackRun(folder, targets.specs, seconds, rows, config.judges)
+    return AttackRun(folder, targets.specs, time.monotonic() - started, rows, config.judges)
 
 
 def _prepared(

@@ -58,12 +58,12 @@ def calibrate(
     from midspan.runs.progress import Reporter
     from midspan.studies.redteam.roles import SpecReader, contact, read_servers
 
-    quiet()
     labelled = read_items(items or SHIPPED)
     reader = SpecReader(read_servers(_servers(config)))
     participant = reader.judge(judge)
     reader.check_servers([participant])
     contact([participant], output)
+    quiet()
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal, Reporter().stage(f"verdicts of {judge}", None) as stage:
         role = participant.open()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from midspan.engine.outcomes import silent_roles
 from midspan.files import Record
 
+_OF_ONE_MODEL = ("target", "proxy")
+
 
 def problems(records: Sequence[Record]) -> list[str]:
     """A line each; none where every role answered something and no code raised.
@@ -13,9 +15,22 @@ def problems(records: Sequence[Record]) -> list[str]:
     Args:
         records: Of attacks.
     """
-    found = [silence(role, reason) for role, reason in sorted(silent_roles(records).items())]
+    found = [silence(role, reason) for role, reason in sorted(_silent(records).items())]
     errors = [reason for record in records if (reason := _error(record)) is not None]
     return [*found, *([error_line(errors, "behaviors")] if errors else [])]
+
+
+def _silent(records: Sequence[Record]) -> dict[str, str]:
+    """Who never answered: a model under attack, or a helper or judge of all of them."""
+    by_model: dict[str, list[Record]] = {}
+    for record in records:
+        by_model.setdefault(record["model"], []).append(record)
+    of_all = silent_roles(records)
+    found = {role: reason for role, reason in of_all.items() if role not in _OF_ONE_MODEL}
+    for model, rows in by_model.items():
+        silent = silent_roles(rows)
+        found |= {f"{role} {model}": silent[role] for role in _OF_ONE_MODEL if role in silent}
+    return found
 
 
 def silence(role: str, reason: str) -> str:

@@ -158,10 +158,9 @@ class Client:
         return state.attempt_number >= tries or self._stop.is_set()
 
     def _unusable(self, error: Passing) -> MidspanError:
-        return MidspanError(
-            f"{self._config.model} at {self._config.url}: {error}; is the server running, and is "
-            "the address that of its API, up to /v1?"
-        )
+        asks = str(error).endswith("?")
+        remedy = "" if asks else "; is the server running, and is the address its API's, up to /v1?"
+        return MidspanError(f"{self._config.model} at {self._config.url}: {error}{remedy}")
 
     def _with_spoilt(
         self, answer: RawReply | MissingReply, task: SeededCall, tries: int
