@@ -148,7 +148,7 @@ class EndpointConfig(FrozenConfig):
     def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
         """What calls of so many tokens each cost; None where a price is not known.
 
-        With bounds of calls and tokens it is a bound: failed tries are not charged.
+        With bounds of calls and tokens it is a bound, but for tries whose reply was lost.
         """
         if self.input_price is None or self.output_price is None:
             return None
