@@ -282,7 +282,7 @@ def test_a_server_that_is_there_is_not_taken_for_dead(serve, answer):
     assert server.bodies[0]["max_tokens"] <= 16
 
 
-def test_a_slow_server_is_not_taken_for_dead(serve, monkeypatch):
+def test_a_slow_server_is_not_taken_for_dead(serve, monkeypatch, caplog):
     monkeypatch.setattr(transport, "_CONTACT_SECONDS", 0.1)
     release = threading.Event()
     server = serve(lambda sent: release.wait(5) and GOOD)
@@ -290,6 +290,9 @@ def test_a_slow_server_is_not_taken_for_dead(serve, monkeypatch):
     Endpoint(config_of(server)).contact()
     assert time.monotonic() - begun < 2
     release.set()
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "midspan")
+    words = "m, at first contact: no reply within 0.1 s (ReadTimeout: timed out); the run goes on"
+    assert line == words
 
 
 def nobody(monkeypatch):

@@ -111,7 +111,8 @@ class Client:
             except (Unreached, Unreadable) as error:
                 if number == _CONTACT_TRIES:
                     raise self._unusable(error) from error
-            except Passing:
+            except Passing as error:
+                _log.warning("%s, at first contact: %s; the run goes on", self._config.model, error)
                 return
 
     def complete(self, task: SeededCall) -> RawReply | MissingReply:
