@@ -11,7 +11,7 @@ import torch
 
 import midspan
 from midspan.errors import MidspanError
-from midspan.judges import keyword_judge
+from midspan.judges import ExactJudge, keyword_judge
 
 SMALL = {"length": 32, "block_length": 32, "steps": 4}
 VERBS = ("load", "generate", "align", "attack", "probe", "evaluate", "study")
@@ -198,3 +198,18 @@ def test_align_has_the_same_default_recipe_as_its_command():
 
     recipe = inspect.signature(midspan.align).parameters["recipe"].default
     assert recipe == inspect.signature(command).parameters["objective"].default
+
+
+def test_what_ends_a_command_with_status_1_is_a_warning(lm, caplog):
+    def judge(behavior, response):
+        raise KeyError("oops")
+
+    run = midspan.attack(
+        lm, "direct", behaviors="organism:1", judge=ExactJudge(judge, "mine"), decoding=SMALL,
+    )  # fmt: skip
+    assert run.records[0]["attempts"][0]["verdicts"]["mine"]["failure"] == "error"
+    warnings = [record.getMessage() for record in caplog.records if record.name == "midspan"]
+    assert [line.partition(" (")[0] for line in warnings] == [
+        "mine: not one answer came",
+        "1 behaviors met an error in the code of an attack, task or judge",
+    ]

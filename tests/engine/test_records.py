@@ -9,6 +9,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, silent_roles
+from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import AttackJob, run_attacks
@@ -229,3 +230,48 @@ def test_a_judge_call_to_no_judge_is_refused(tmp_path):
               Behavior("b", "x"), {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run_attacks([job], journal)
+
+
+def test_a_judge_that_raises_leaves_one_attempt_unread_and_its_traceback(tmp_path):
+    def judge(behavior, response):
+        if response == "odd":
+            raise RecursionError("too deep")
+        return Verdict(5, False, 5, 5, True, "x")
+
+    def ask(state, config):
+        for text in ("odd", "plain"):
+            call = Chat("target", (user(text),))
+            (reply,) = yield [call]
+            state.note(call, reply)
+        return "exhausted"
+
+    roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
+    job = AttackJob(Attack("a", ask, AttackConfig), AttackConfig(), Behavior("b", "b"), roles)
+    made = {"exact": ExactJudge(judge, "v1")}
+
+    def judged(**options):
+        with Journal(tmp_path / "j") as journal:
+            results = run_attacks([job], journal)
+            return judge_results([job], results, made, journal, **options)[0].record()
+
+    record = judged()
+    odd, plain = (attempt["verdicts"]["exact"] for attempt in record["attempts"])
+    assert (odd["failure"], odd["reason"]) == ("error", "RecursionError: too deep")
+    assert "in judge" in odd["traceback"] and plain["success"]
+    assert record["outcome"]["exact"] == "won"  # any attempt counts
+    (line,) = problems([record | {"model": "m"}])
+    assert "1 behaviors met an error" in line and "RecursionError: too deep" in line
+    with pytest.raises(RecursionError):
+        judged(fail_fast=True)
+
+
+def test_a_silent_target_is_named_beside_one_that_answers():
+    lost = [{"role": "target", "count": 1, "asked": 1, "reason": "gone"}]
+    usage = {"target": {"calls": 1}}
+    rows = [
+        {"model": model, "usage": usage, "lost": losses, "attempts": [], "outcome": {}}
+        for model, losses in (("dead", lost), ("alive", []), ("dead", lost))
+    ]
+    (line,) = problems(rows)
+    assert line.startswith("target dead: not one answer came (gone)")
+    assert problems(rows[1:2]) == []

@@ -117,3 +117,40 @@ def test_bad_items_are_named(tmp_path, text, message):
         read_items(file)
     with pytest.raises(MidspanError, match="cannot read"):
         read_items(tmp_path / "none.jsonl")
+
+
+def test_a_judge_that_raises_loses_its_item_and_says_so(tmp_path):
+    def judge(behavior, response):
+        return {"good": Verdict(answer=True), "bad": Verdict(answer=False)}[response]
+
+    labels = {"good": True, "bad": False, "odd": True}
+    items = [LabelledItem(Behavior(k, k), k, v, "") for k, v in labels.items()]
+    found = run(tmp_path, ExactJudge(judge, "t"), items)
+    assert found.unanswered == {"error": 1} and found.reasons == {"KeyError: 'odd'": 1}
+    assert found.agreement == wilson(2, 2)
+    assert ("1 of them", "KeyError: 'odd'") in found.rows()
+    (line,) = found.problems
+    assert "1 items met an error" in line and "KeyError: 'odd'" in line
+    assert "in judge" in found.traceback
+    with Journal(tmp_path / "other") as journal, pytest.raises(KeyError):
+        calibrate(ExactJudge(judge, "t"), items, journal, fail_fast=True)
+
+
+def test_reasons_are_counted_and_a_silent_judge_is_named(tmp_path):
+    answers = {"a": None, "b": "well", "c": None}
+
+    def model(call, rng):
+        return answers[json.loads(call.messages[-1]["content"])["response"]]
+
+    items = [LabelledItem(Behavior(k, "ask"), k, k == "a", "") for k in answers]
+    judge = ChatJudge(Scripted(model, "m1"), HARM)
+    found = run(tmp_path, judge, items)
+    assert found.reasons == {"m1 did not answer": 2, "no JSON object": 1}
+    assert found.problems == [
+        f"{judge.fingerprint}: not one answer came (m1 did not answer); mend it and give the same "
+        "command again"
+    ]
+    file = tmp_path / "calibration.json"
+    old = {name: value for name, value in found.to_dict().items() if name != "reasons"}
+    file.write_text(json.dumps(old))
+    assert Calibration.read(file).unanswered == found.unanswered  # an older file reads, too

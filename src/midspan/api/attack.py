@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import AttackRecord
 from midspan.api.results import RunResult, by_name, few, picked
-from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
+from midspan.api.runs import (
+    Model,
+    Models,
+    call_text,
+    listed,
+    named,
+    run_folder,
+    split_fields,
+    warn_of,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -158,11 +167,11 @@ def attack(
     folder = run_folder(out, "attack")
     with library_output(progress):
         done = run_redteam(config, folder, command, given)
+    warn_of(done.problems)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
     rows = tuple(spec.name for spec in config.attacks)
-    seconds = time.monotonic() - started
-    return AttackRun(folder, targets.specs, seconds, rows, config.judges)
+    return AttackRun(folder, targets.specs, time.monotonic() - started, rows, config.judges)
 
 
 def _prepared(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import TaskRecord
 from midspan.api.results import RunResult, by_name, few, picked
-from midspan.api.runs import Model, call_text, listed, named, run_folder
+from midspan.api.runs import Model, call_text, listed, named, run_folder, warn_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def evaluate(
     from midspan.runs.progress import library_output
     from midspan.studies.given import Given
     from midspan.studies.tasks.config import TaskConfig
-    from midspan.studies.tasks.run import run_tasks
+    from midspan.studies.tasks.run import problems_of, run_tasks
 
     started = time.monotonic()
     specs, loaded = named(models)
@@ -134,5 +134,5 @@ def evaluate(
     folder = run_folder(out, "evaluate")
     command = call_text("evaluate", models, tasks, out=out, **fields)
     with library_output(progress):
-        run_tasks(config, folder, command, Given(loaded))
+        warn_of(problems_of(run_tasks(config, folder, command, Given(loaded))))
     return EvaluationRun(folder, specs, time.monotonic() - started, names)

@@ -42,8 +42,10 @@ class VerdictRecord(TypedDict, total=False):
 
     Attributes:
         raw: The judge's own words, where it is a chat model or a classifier.
-        failure: Why there is no verdict: "unparseable", "failed", "too_long" or "budget".
+        failure: Why there is no verdict: "unparseable", "failed", "too_long",
+            "budget", or "error" where the judge's code raised.
         reason: The failure in a line.
+        traceback: Of an error in the judge's code.
         score: Harmfulness, 1 (none) to 5 (complete).
         refusal: Whether the response refuses anywhere.
         convincing: StrongREJECT's second question, 1 to 5.
@@ -60,6 +62,7 @@ class VerdictRecord(TypedDict, total=False):
     raw: str
     failure: str
     reason: str
+    traceback: str
     score: int
     refusal: bool
     convincing: int
@@ -143,7 +146,9 @@ class AttackRecord(TypedDict):
         stop: Why the attack ended.
         reason: What went wrong, in a line; empty where nothing did.
         lost: Calls that brought nothing, by role and failure.
-        traceback: Of an error in the attack's own code; only there.
+        lost_tokens: By role, tokens of late and unreadable replies, estimated; only where there
+            are any.
+        traceback: Of an error in the code of the attack or of a role; only there.
         usage: What each role cost, by role.
         outcome: By judge: "won", "lost", "unreadable" or "did not run".
         attempts: In the order of the target's work.
@@ -161,6 +166,7 @@ class AttackRecord(TypedDict):
     stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str
     lost: list[LostCallsRecord]
+    lost_tokens: NotRequired[dict[str, int]]
     traceback: NotRequired[str]
     usage: dict[str, UsageRecord]
     outcome: dict[str, Literal["won", "lost", "unreadable", "did not run"]]
@@ -170,6 +176,8 @@ class AttackRecord(TypedDict):
 class TaskVerdictRecord(TypedDict, total=False):
     """Whether a response to a task's item is right; every task has `success`.
 
+    Where the code that scores it raised, there are `error` and `traceback` alone.
+
     Attributes:
         success: Whether it is right, or helps.
         answer: The answer that was read from the response; None where there is none.
@@ -178,6 +186,8 @@ class TaskVerdictRecord(TypedDict, total=False):
         refused: Whether it refuses (overrefusal).
         complied: Whether it does not refuse (overrefusal).
         helped: Whether it complies in more than a few words (overrefusal).
+        error: What was raised, in a line.
+        traceback: Of the error.
     """
 
     success: bool
@@ -187,6 +197,8 @@ class TaskVerdictRecord(TypedDict, total=False):
     refused: bool
     complied: bool
     helped: bool
+    error: str
+    traceback: str
 
 
 class TaskRecord(TypedDict):

@@ -1,6 +1,5 @@
 """``midspan attack``: attacks on a model, judged, with tables and a report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,18 +7,19 @@ import typer
 
 from midspan.commands.options import (
     ConfigFile,
+    FailFast,
     Model,
     Output,
     Seed,
     command_line,
     done_line,
+    end_with,
     quiet,
     read_config,
 )
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.files import Record
     from midspan.studies.redteam.config import RedteamConfig
 
 _MOST_REASONS = 3  # of a cell
@@ -65,9 +65,7 @@ def attack(
     calibration: Calibrations = None,
     seed: Seed = None,
     output: Output = Path("runs/attack"),
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End at the first error in an attack's own code.")
-    ] = False,
+    fail_fast: FailFast = False,
 ) -> None:
     """Attack one model and judge what came of it; the same command continues a run.
 
@@ -124,24 +122,4 @@ def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False
         for reason, count in reasons(records, judge)[:_MOST_REASONS]:
             typer.echo(f"{'':{width}}  {count} x {reason}")
     typer.echo(done_line(done.report, done.seconds))
-    if problems := _problems([record for records in done.cells.values() for record in records]):
-        for problem in problems:
-            typer.echo(f"midspan: {problem}", err=True)
-        raise typer.Exit(1)
-
-
-def _problems(records: "Sequence[Record]") -> list[str]:
-    """What makes the whole of a study doubtful, a line each."""
-    from midspan.engine.outcomes import silent_roles
-
-    problems = [
-        f"{role}: not one answer came ({reason}); mend it and give the same command again"
-        for role, reason in sorted(silent_roles(records).items())
-    ]
-    errors = [record["reason"] for record in records if record["stop"] == "error"]
-    if errors:
-        problems.append(
-            f"{len(errors)} behaviors ended in an error of the attack's own code ({errors[0]}); "
-            "records.jsonl has the tracebacks, and the same command tries them again"
-        )
-    return problems
+    end_with(done.problems)

@@ -11,6 +11,8 @@ import typer
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from midspan.frozen import FrozenConfig
 
 Model = Annotated[
@@ -27,6 +29,10 @@ Models = Annotated[
     typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+FailFast = Annotated[
+    bool,
+    typer.Option("--fail-fast", help="End at the first error in the code of an attack or judge."),
+]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write results and settings to this file.")
 ]
@@ -100,6 +106,18 @@ def done_line(report: Path | None, seconds: float) -> str:
     """The last line of a study, for a terminal."""
     where = f"Open {report}" if report else "Collect: the same command, one process"
     return f"Done in {seconds / 60:.1f} min. {where}"
+
+
+def end_with(problems: "Sequence[str]") -> None:
+    """Say what makes a finished run doubtful, and end with status 1; return where nothing does.
+
+    Raises:
+        typer.Exit: There are problems.
+    """
+    for problem in problems:
+        typer.echo(f"midspan: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def read_config(file: Path | None) -> dict[str, Any]:

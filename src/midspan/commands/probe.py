@@ -20,11 +20,13 @@ from midspan.commands.generated import (
 from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
+    FailFast,
     JsonFile,
     Model,
     Models,
     Output,
     command_line,
+    end_with,
     load_model,
     quiet,
     read_config,
@@ -130,6 +132,7 @@ def _function(name: str) -> Any:
         "batch_size": (BatchSize, None),
         "seed": (ProbeSeed, 0),
         "output": (Output, Path(f"runs/probe-{name}")),
+        "fail_fast": (FailFast, False),
     }
     return signed(command, parameters)
 
@@ -154,9 +157,10 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         | {option: options[option] for option in ("n", "batch_size", "seed")},
     )
     quiet()
-    records = run_probe(spec, options["output"], command_line())
+    done = run_probe(spec, options["output"], command_line(), fail_fast=options["fail_fast"])
     if name == "window":
-        _say_window(records, spec.config(), models[0], options["output"])
+        _say_window(done.records, spec.config(), models[0], options["output"])
+    end_with(done.problems)
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:

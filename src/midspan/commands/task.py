@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.options import ConfigFile, Output, command_line, quiet, read_config
+from midspan.commands.options import (
+    ConfigFile,
+    FailFast,
+    Output,
+    command_line,
+    end_with,
+    quiet,
+    read_config,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -60,6 +68,7 @@ def task(
     config: ConfigFile = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     output: Output = Path("runs/task"),
+    fail_fast: FailFast = False,
 ) -> None:
     """Score models on tasks, with the same items and settings for all of them.
 
@@ -93,18 +102,19 @@ def task(
         "decoding": decoding,
         "code": "forced" if force_code else "isolated" if allow_code else "no",
     }
-    _run(TaskConfig.model_validate(fields), output, dry_run)
+    _run(TaskConfig.model_validate(fields), output, dry_run, fail_fast)
 
 
-def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
+def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> None:
     from midspan.studies.tasks.page import settings_line, text
     from midspan.studies.tasks.prepare import prepare
-    from midspan.studies.tasks.run import estimate, run_tasks
+    from midspan.studies.tasks.run import estimate, problems_of, run_tasks
 
     if dry_run:
         for model, title, settings, hours in estimate(prepare(config)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
-    results = run_tasks(config, output, command_line())
+    results = run_tasks(config, output, command_line(), fail_fast=fail_fast)
     if results:
         typer.echo("\n\n".join(map(text, results)))
+    end_with(problems_of(results))

@@ -190,7 +190,9 @@ class AttackResult:
         access: The most that was used of the target.
         usage: By role.
         lost: What was asked in vain.
-        traceback: Of an error in the attack's own code.
+        lost_tokens: By role, tokens of tries that brought nothing and may have to be paid,
+            estimated; only where there are any.
+        traceback: Of an error in the code of the attack or of a role.
     """
 
     behavior: str
@@ -201,6 +203,7 @@ class AttackResult:
     access: Access
     usage: Mapping[str, Usage]
     lost: tuple[LostCalls, ...] = ()
+    lost_tokens: Mapping[str, int] = field(default_factory=dict)
     traceback: str = ""
 
     @property

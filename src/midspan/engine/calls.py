@@ -8,8 +8,9 @@ from midspan.data.behaviors import Behavior
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
-# since the attack's budget is spent. "too_long": the prompt does not fit the model.
-Failure = Literal["failed", "unparseable", "budget", "too_long"]
+# since the attack's budget is spent. "too_long": the prompt does not fit the model. "error": the
+# code that asks, answers or reads raised.
+Failure = Literal["failed", "unparseable", "budget", "too_long", "error"]
 # Stands for the suffix in the messages of `GCGCandidates` and `SuffixLosses`.
 SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
 
@@ -200,6 +201,7 @@ class Reply:
         continuation: The part of the text after the last anchor (local diffusion models).
         target_calls: Generations of the target that the attack has paid for, this one included.
         thoughts: What a reasoning model thought before it answered (local diffusion models).
+        traceback: Of an error.
     """
 
     text: str = ""
@@ -209,6 +211,7 @@ class Reply:
     continuation: str = ""
     target_calls: int = 0
     thoughts: str = ""
+    traceback: str = ""
 
     @property
     def ok(self) -> bool:
@@ -223,4 +226,4 @@ class Reply:
         """
         if self.failure == "unparseable":
             return role not in ("target", "attacker")
-        return self.failure in ("failed", "too_long")
+        return self.failure in ("failed", "too_long", "error")

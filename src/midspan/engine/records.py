@@ -15,7 +15,7 @@ from midspan.engine.attack import (
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.outcomes import Outcome
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 
 
@@ -90,6 +90,7 @@ class JudgedResult:
             "stop": self.result.stop,
             "reason": self.result.reason,
             "lost": [asdict(calls) for calls in self.result.lost],
+            **({"lost_tokens": lost} if (lost := dict(self.result.lost_tokens)) else {}),
             **({"traceback": self.result.traceback} if self.result.traceback else {}),
             "usage": {role: asdict(usage) for role, usage in sorted(self.result.usage.items())},
             "outcome": {judge: self.outcome(judge).value for judge in self.replies},
@@ -103,7 +104,7 @@ def judge_results(
     judges: Mapping[str, Role],
     journal: Journal,
     seed: int = 0,
-    on_progress: OnProgress | None = None,
+    fail_fast: bool = False,
 ) -> list[JudgedResult]:
     """Let every judge judge every attempt, a model at a time.
 
@@ -113,12 +114,12 @@ def judge_results(
         judges: By name.
         journal: As in `run_attacks`.
         seed: As in `run_attacks`.
-        on_progress: As in `run_attacks`.
+        fail_fast: As in `run_attacks`.
     """
     replies: list[dict[str, tuple[Reply, ...]]] = [{} for _ in jobs]
     pairs = zip(replies, jobs, results, strict=True)
     judging = [_judging(into, job, result, judges) for into, job, result in pairs]
-    run_attacks(judging, journal, seed, on_progress)
+    run_attacks(judging, journal, seed, fail_fast=fail_fast)
     return [JudgedResult(*parts) for parts in zip(jobs, results, replies, strict=True)]
 
 
@@ -160,5 +161,6 @@ def _plain(reply: Reply) -> dict[str, Any]:
     """A verdict as fields, with the judge's own words."""
     fields = {"raw": reply.text} if reply.text else {}
     if not reply.ok:
-        return fields | {"failure": reply.failure, "reason": reply.reason}
+        told = {"traceback": reply.traceback} if reply.traceback else {}
+        return fields | {"failure": reply.failure, "reason": reply.reason} | told
     return fields | reply.value.to_dict()

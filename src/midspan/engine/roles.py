@@ -40,6 +40,8 @@ class RawReply:
         forwards: Rows through a local network.
         continuation: See `Reply.continuation`.
         thoughts: See `Reply.thoughts`.
+        lost_prompt_tokens: Prompt tokens of tries before it that may have to be paid, estimated.
+        lost_tokens: Response tokens of these.
     """
 
     raw: Any
@@ -48,6 +50,8 @@ class RawReply:
     forwards: int = 0
     continuation: str = ""
     thoughts: str = ""
+    lost_prompt_tokens: int = 0
+    lost_tokens: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults."""
@@ -60,10 +64,21 @@ class RawReply:
 
 
 class MissingReply(NamedTuple):
-    """Why there is no answer; it is not journalled, so that the next run asks again."""
+    """Why there is no answer; it is not journalled, so that the next run asks again.
+
+    Attributes:
+        failure: What kind of loss it is.
+        reason: One line about it.
+        lost_prompt_tokens: Prompt tokens that may have to be paid all the same, estimated.
+        lost_tokens: Response tokens likewise.
+        error: What the role's own code raised.
+    """
 
     failure: Failure
     reason: str
+    lost_prompt_tokens: int = 0
+    lost_tokens: int = 0
+    error: Exception | None = None
 
 
 class Role:

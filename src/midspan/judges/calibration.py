@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
+from midspan.engine.problems import error_line, silence
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
@@ -20,6 +21,7 @@ from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 
+_MOST_REASONS = 3
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
 
 
@@ -85,6 +87,8 @@ class Calibration:
         rejections: Other responses that it did not call so.
         unanswered: Items without a verdict, by failure.
         kinds: Called a success and judged, by kind.
+        reasons: Why there is no verdict, with the items of each reason.
+        traceback: Of the first error in the judge's own code, if any.
     """
 
     judge: str
@@ -94,6 +98,8 @@ class Calibration:
     rejections: int
     unanswered: dict[str, int]
     kinds: dict[str, tuple[int, int]]
+    reasons: dict[str, int] = field(default_factory=dict)
+    traceback: str = ""
 
     @property
     def confusion(self) -> Confusion:
@@ -129,11 +135,26 @@ class Calibration:
             ("sensitivity", str(self.confusion.sensitivity)),
             ("specificity", str(self.confusion.specificity)),
             ("without verdict", str(wilson(unanswered, total))),
+            *((f"{count} of them", reason) for reason, count in self._commonest()),
             *(
                 (f"{kind or 'no kind'}, called a success", str(wilson(*counts)))
                 for kind, counts in self.kinds.items()
             ),
         ]
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes the whole doubtful, a line each: a judge that never answered, or raised."""
+        found = []
+        if self.unanswered and not self.agreement.n:
+            found.append(silence(self.judge, self._commonest()[0][0]))
+        if self.traceback:
+            error = self.traceback.strip().rpartition("\n")[2]
+            found.append(error_line([error] * self.unanswered["error"], "items"))
+        return found
+
+    def _commonest(self) -> list[tuple[str, int]]:
+        return Counter(self.reasons).most_common(_MOST_REASONS)
 
     def to_dict(self) -> dict[str, Any]:
         """Counts, from which everything else follows."""
@@ -159,8 +180,17 @@ def calibrate(
     items: Sequence[LabelledItem],
     journal: Journal,
     on_progress: OnProgress | None = None,
+    fail_fast: bool = False,
 ) -> Calibration:
-    """Let a judge judge every item; what the journal holds is not asked again."""
+    """Let a judge judge every item; what the journal holds is not asked again.
+
+    Args:
+        judge: Who judges.
+        items: What is judged.
+        journal: Verdicts are in it before they are used.
+        on_progress: Told of progress.
+        fail_fast: Raise an error in the judge's own code; by default its item has no verdict.
+    """
     replies: list[Reply] = []
 
     def ask(state: AttackState, config: AttackConfig) -> Steps:
@@ -169,7 +199,7 @@ def calibrate(
 
     attack = Attack("calibration", ask, AttackConfig, ("judge",), counts="any")
     job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
-    run_attacks([job], journal, on_progress=on_progress)
+    run_attacks([job], journal, on_progress=on_progress, fail_fast=fail_fast)
     return tally(judge.fingerprint, items, replies)
 
 
@@ -191,6 +221,8 @@ def tally(judge: str, items: Sequence[LabelledItem], replies: Sequence[Reply]) -
         rejections=cells[False, False],
         unanswered=dict(Counter(str(reply.failure) for reply in replies if not reply.ok)),
         kinds={kind: (called[kind], seen[kind]) for kind in dict.fromkeys(i.kind for i in items)},
+        reasons=dict(Counter(reply.reason for reply in replies if not reply.ok).most_common()),
+        traceback=next((reply.traceback for reply in replies if reply.traceback), ""),
     )
 
 

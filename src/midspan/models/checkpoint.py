@@ -34,6 +34,11 @@ def resolve_folder(spec: str | Path) -> Path:
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return folder
+    if str(spec).startswith(("http://", "https://", "openai:")):
+        raise MidspanError(
+            f"{spec} is a server's model, which gives text alone; this needs the weights of a "
+            "diffusion model (servers: midspan attack, and judges)"
+        )
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
         raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
     from huggingface_hub import snapshot_download

@@ -96,6 +96,11 @@ class RunFolder:
             raise MidspanError(f"cannot write to {self.path}: {error.strerror}") from error
 
 
+def is_begun(path: Path) -> bool:
+    """Whether a folder holds replies of a run, be it finished or not."""
+    return any(file.stat().st_size for file in path.glob("journal*.jsonl"))
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """A run folder as it is read, long after and maybe on another machine.

@@ -1,5 +1,6 @@
 """Figures of a task's records, and what they say about two models: paired, with what n can show."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,11 +34,13 @@ class MeasureRow:
         name: What it is.
         figure: A rate of items, or a mean over problems.
         values: Its value for each item, by id: 0 or 1 for a rate.
+        missing: Items that could not be scored.
     """
 
     name: str
     figure: Estimate | Interval
     values: Mapping[str, float]
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,22 @@ class Comparison:
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
     """The figures of one model's records; all items have as many samples."""
     figures: list[MeasureRow] = []
+    unscored = {record["id"] for record in records if "error" in record["verdict"]}
     for measure in measures:
-        by_item = _outcomes(measure, records)
-        samples = max(map(len, by_item.values()), default=1)
+        outcomes = _outcomes(measure, records)
+        missing = frozenset(unscored & {r["id"] for r in records if measure.concerns(r)})
+        samples = max(map(len, outcomes.values()), default=1)
+        by_item = {item: hits for item, hits in outcomes.items() if item not in missing}
         if samples == 1:
-            values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
+            values = {item: float(hits[0]) for item, hits in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
-            figures.append(MeasureRow(measure.name, rate, values))
+            figures.append(MeasureRow(measure.name, rate, values, missing))
             continue
         for k in (k for k in PASS_AT if k <= samples):
             values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
             name = f"{measure.name}@{k}"
-            figures.append(MeasureRow(name, mean_interval(list(values.values())), values))
+            mean = mean_interval(list(values.values()))
+            figures.append(MeasureRow(name, mean, values, missing))
     return figures
 
 
@@ -83,19 +90,21 @@ def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[
             for record in records:
                 if (outcome := measure.of(record)) is not None:
                     groups[record["group"]].append(outcome)
-            means[measure.name] = fmean(map(fmean, groups.values()))
+            means[measure.name] = fmean(map(fmean, groups.values())) if groups else math.nan
     return means
 
 
 def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
-    """The second model against the first.
+    """The second model against the first, on the items on which both could be scored.
 
     Raises:
         MidspanError: The figures are not of the same items.
     """
-    if first.name != second.name or first.values.keys() != second.values.keys():
+    items = [row.values.keys() | row.missing for row in (first, second)]
+    if first.name != second.name or items[0] != items[1]:
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
-    pairs = [(second.values[item], value) for item, value in first.values.items()]
+    scored = (item for item in first.values if item in second.values)
+    pairs = [(second.values[item], first.values[item]) for item in scored]
     if not isinstance(first.figure, Estimate):
         means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
         return Comparison(means, None, None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.files import Record
 from midspan.journal.generation import GenerationWork, OnBatch, each_batch
 from midspan.journal.journal import Journal, key_of
@@ -25,11 +25,14 @@ class How:
         batch_size: Rows that go through the model together.
         seed: Of all draws.
         overrides: Fields of a `DecodingConfig` that go before the preset's.
+        fail_fast: Raise an error in the code that scores a response; by default it is recorded in
+            place of the verdict.
     """
 
     batch_size: int = 32
     seed: int = 0
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,7 @@ def run_task(
                 "sample": sample,
                 "shots": fitted.shots[index],
                 "response": response,
-                "verdict": _verdict(task, item, response, journal),
+                "verdict": _verdict_or_error(task, item, response, journal, how.fail_fast),
                 "forwards": value["forwards"],
                 **extra,
             }
@@ -233,6 +236,20 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}
+
+
+def _verdict_or_error(
+    task: Task, item: Item, response: str, journal: Journal, fail_fast: bool
+) -> Record:
+    try:
+        return _verdict(task, item, response, journal)
+    except MidspanError:
+        raise
+    except Exception as error:
+        # One response that its task cannot bear must not cost the run all others.
+        if fail_fast:
+            raise
+        return error_fields(error)
 
 
 def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:

@@ -119,9 +119,13 @@ class Measure:
     group: str | None = None
     by_group: bool = False
 
+    def concerns(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of its group."""
+        return self.group in (None, record["group"])
+
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group."""
-        if self.group not in (None, record["group"]):
+        """Whether a record has it; None for one of another group, or that could not be scored."""
+        if not self.concerns(record) or "error" in record["verdict"]:
             return None
         return bool(record["verdict"][self.field])
 

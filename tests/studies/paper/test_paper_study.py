@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -134,6 +135,48 @@ def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
     for part in config.parts:
         one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("alone", "jobs"))
         assert one == two
+
+
+def test_a_part_with_problems_is_on_the_page_and_run_again(tmp_path, monkeypatch):
+    """A judge that raises on one response costs neither the part nor the study."""
+    seen, faulty = [], [True]
+
+    def judging(spec, own=ProbeSpec.data):
+        data = own(spec)
+
+        def judge(request, response):
+            seen.append(response)
+            if faulty[0] and len(seen) == 1:
+                raise KeyError("oops")
+            return data.judge(request, response)
+
+        return replace(data, judge=judge)
+
+    monkeypatch.setattr(ProbeSpec, "data", judging)
+    config = quick(first=probe())
+    done = run_paper(config, tmp_path, "midspan")
+    (problem,) = done.problems
+    assert problem.startswith("first: 1 responses met an error") and "KeyError: 'oops'" in problem
+    assert done.missing == () and "KeyError" in done.report.with_suffix(".md").read_text()
+    with pytest.raises(KeyError):
+        seen.clear()
+        run_paper(config, tmp_path, "midspan", fail_fast=True)
+    faulty[0] = False
+    again = run_paper(config, tmp_path, "midspan")
+    assert again.problems == () and "KeyError" not in again.report.with_suffix(".md").read_text()
+    seen.clear()
+    assert run_paper(config, tmp_path, "midspan").problems == () and seen == []
+
+
+def test_servers_of_all_parts_are_asked_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("midspan.studies.paper.run.run_part", lambda *_: pytest.fail("begun"))
+    attacks = smoke().attacks["attacks"]
+    gone = "harm=http://127.0.0.1:9/v1#gone"
+    changed = attacks.model_copy(update={"judges": (*attacks.judges, gone)})
+    config = smoke().model_copy(update={"attacks": {"attacks": changed}})
+    with pytest.raises(MidspanError, match="gone at http://127.0.0.1:9/v1: no connection"):
+        run_paper(config, tmp_path / "run", "midspan")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_part_needs_the_adapters_that_it_measures(tmp_path):

@@ -131,7 +131,7 @@ def _scores(
     return [
         (
             name, model, task, f"{UTILITY[task][MODELS.index(paper_models[model])]:g}",
-            _rate([row["verdict"]["success"] for row in rows]),
+            _rate([row["verdict"]["success"] for row in rows if "error" not in row["verdict"]]),
         )
         for (task, model), rows in cells.items()
         if task in UTILITY and model in paper_models

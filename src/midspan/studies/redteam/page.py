@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -10,6 +11,7 @@ from pydantic_core import to_json
 from midspan.attacks import get_attack
 from midspan.engine.budget import Usage
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, won
+from midspan.engine.problems import lost_tokens
 from midspan.files import Record
 from midspan.judges.calibration import Calibration
 from midspan.organism.behaviors import ORGANISM
@@ -56,6 +58,10 @@ class _View(NamedTuple):
             records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
         return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
+
+    @property
+    def cells(self) -> Sequence[tuple[AttackSpec, str]]:
+        return list(product(self.config.attacks, self.config.models))
 
     def of(self, model: str, spec: AttackSpec) -> Sequence[Record]:
         return self.records[model, spec.name]
@@ -239,11 +245,10 @@ def _costs(view: _View) -> Table:
         usages = [
             {role: Usage(**cost) for role, cost in record["usage"].items()} for record in records
         ]
-        n = max(len(records), 1)
+        n, stops = max(len(records), 1), Counter(record["stop"] for record in records)
         target = sum((by_role.get("target", Usage()) for by_role in usages), Usage())
         roles = {role for by_role in usages for role in by_role} - {"target"}
         helpers = sum((u.get(role, Usage()) for u in usages for role in roles), Usage())
-        stops = Counter(record["stop"] for record in records)
         numbers = (target.calls, target.tokens, target.forwards, helpers.calls)
         ends = ", ".join(f"{stop} {count}" for stop, count in sorted(stops.items()))
         return spec.name, model, *(f"{number / n:.1f}" for number in numbers), ends
@@ -251,10 +256,9 @@ def _costs(view: _View) -> Table:
     return Table(
         title="Cost a behavior",
         columns=("Attack", "Model", "target calls", "tokens", "forwards", "helper calls", "ends"),
-        rows=tuple(
-            row(spec, model) for spec in view.config.attacks for model in view.config.models
-        ),
-        caption="Target calls hold likelihoods and gradients too; the budget limits responses.",
+        rows=tuple(row(spec, model) for spec, model in view.cells),
+        caption="Target calls hold likelihoods and gradients too; the budget limits responses."
+        + lost_tokens(chain.from_iterable(view.records.values())),
         name="costs",
     )
 
@@ -274,9 +278,7 @@ def _failures(view: _View) -> Table:
     return Table(
         title="What did not run, and what could not be judged",
         columns=("Attack", "Model", "did not run", *(f"unparseable: {name}" for name in judges)),
-        rows=tuple(
-            row(spec, model) for spec in view.config.attacks for model in view.config.models
-        ),
+        rows=tuple(row(spec, model) for spec, model in view.cells),
         name="failures",
     )
 
@@ -286,8 +288,7 @@ def _reasons(view: _View) -> tuple[Table, ...]:
     judge = view.config.judges[0]
     rows = tuple(
         (spec.name, model, reason, str(count))
-        for spec in view.config.attacks
-        for model in view.config.models
+        for spec, model in view.cells
         for reason, count in reasons(view.of(model, spec), judge)[:_MOST_REASONS]
     )
     columns = ("Attack", "Model", "Reason", "behaviors")
@@ -331,8 +332,7 @@ def _by_budget(view: _View) -> Table:
                     for _, rate in asr_by_budget(view.of(model, spec), judge, budgets)
                 ),
             )
-            for spec in view.config.attacks
-            for model in view.config.models
+            for spec, model in view.cells
         ),
         name="budget",
     )

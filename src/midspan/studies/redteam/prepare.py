@@ -77,6 +77,18 @@ class PreparedRedteam:
     calibrations: Mapping[str, Calibration]
     given: Given = NOTHING
 
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Everybody who may be asked something."""
+        models = (target.model for target in self.targets)
+        return (*models, *self.asked_helpers, *self.judges.values())
+
+    @property
+    def asked_helpers(self) -> tuple[Participant, ...]:
+        """Helpers that some attack asks."""
+        roles = {role for row in self.attacks for role in row.attack.roles}
+        return tuple(helper for name, helper in self.helpers.items() if name in roles)
+
 
 def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     """Turn names into objects, and refuse whatever can be refused before a model is loaded.

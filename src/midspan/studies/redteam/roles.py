@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from midspan.data.behaviors import BehaviorSet
@@ -12,6 +14,7 @@ from midspan.errors import MidspanError, not_one_of
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
+from midspan.runs.folder import is_begun
 from midspan.studies.given import NOTHING, Given
 
 HELPERS = ("attacker", "evaluator", "translator")
@@ -32,6 +35,7 @@ class Participant:
         open: Makes the role; a local model's weights are read then.
         model: The model that is asked; the spec itself where nobody else is.
         is_server: Whether it answers behind a server, which gives text alone.
+        contact: Of a server: asks it for a word, and raises where it cannot be asked.
         knows_organism_alone: Whether it means nothing outside the organism's world.
     """
 
@@ -39,6 +43,7 @@ class Participant:
     open: Callable[[], Role]
     model: str
     is_server: bool = False
+    contact: Callable[[], None] | None = None
     knows_organism_alone: bool = False
 
 
@@ -51,6 +56,9 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Endpoint
     Raises:
         MidspanError: A spec is no server's, or has no such field or value.
     """
+    for spec, fields in servers.items():
+        if not isinstance(fields, Mapping):
+            raise MidspanError(f"servers.{spec}: must hold fields, such as timeout: 60")
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
 
 
@@ -124,7 +132,11 @@ class SpecReader:
         if name in RUBRICS and path:
             model = self.model(path, batch_size)
             return Participant(
-                spec, lambda: ChatJudge(model.open(), RUBRICS[name]), path, model.is_server
+                spec,
+                lambda: ChatJudge(model.open(), RUBRICS[name]),
+                path,
+                model.is_server,
+                model.contact,
             )
         rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
         raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
@@ -159,7 +171,27 @@ class SpecReader:
         from midspan.engine.endpoint import Endpoint
 
         config = self.servers.get(spec) or EndpointConfig.from_spec(spec)
-        return Participant(spec, lambda: Endpoint(config), spec, is_server=True)
+
+        @cache
+        def open_server() -> Endpoint:
+            return Endpoint(config)
+
+        return Participant(spec, open_server, spec, True, lambda: open_server().contact())
+
+
+def contact(participants: Iterable[Participant], folder: str | Path) -> None:
+    """Ask every server for a word before anything expensive is begun.
+
+    A run folder that holds replies already may hold all of them: then nobody is asked.
+
+    Raises:
+        MidspanError: Naming the first server that cannot be asked.
+    """
+    if is_begun(Path(folder)):
+        return
+    servers = {one.model: one.contact for one in participants if one.contact is not None}
+    for ask in servers.values():
+        ask()
 
 
 def behavior_set(spec: str, seed: int) -> BehaviorSet:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from midspan.data.behaviors import Behavior
+from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
 from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
@@ -17,6 +18,7 @@ from midspan.runs.progress import Reporter, Stage
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+from midspan.studies.redteam.roles import contact
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class RedteamResult:
     report: Path | None
     seconds: float
 
+    @property
+    def problems(self) -> list[str]:
+        """What makes the whole of the study doubtful, a line each."""
+        return problems([record for records in self.cells.values() for record in records])
+
 
 def run_redteam(
     config: RedteamConfig,
@@ -48,7 +55,8 @@ def run_redteam(
         folder: Its run folder.
         command: What started it; by default the program's own command line.
         given: Models, judges and behaviors that the caller has already.
-        fail_fast: Raise an error in an attack's own code; by default its behavior "did not run".
+        fail_fast: Raise an error in the code of an attack or a judge; by default it costs the
+            outcome of its behavior alone.
 
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
@@ -62,9 +70,11 @@ def run_prepared(
     """Run or continue a prepared study in a folder.
 
     Raises:
-        MidspanError: The folder is another run's, or a model cannot be loaded.
+        MidspanError: The folder is another run's, a model cannot be loaded, or a server not be
+            asked.
     """
     started = time.monotonic()
+    contact(prepared.participants, folder)
     fields, behaviors = prepared.config.model_dump(mode="json"), prepared.behaviors
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
@@ -108,7 +118,7 @@ def _attack_all(
                 stage.advance(step.replies if step.role == target else 0)
 
             results = run_attacks(jobs, journal, seed, show, fail_fast)
-        judged = judge_results(jobs, results, judges, journal, seed)
+        judged = judge_results(jobs, results, judges, journal, seed, fail_fast=fail_fast)
         for index, row in enumerate(prepared.attacks):
             start = index * len(behaviors)
             cells[target.spec, row.label] = [

@@ -1,5 +1,6 @@
 """Task results as tables: every score with its settings, every difference with what n can show."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -22,6 +23,7 @@ LIMITS = (
     "tests. 'Detectable' is the smallest true difference that so many items show four times in "
     "five at p < 0.05.",
 )
+_MOST_REASONS = 3
 _FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEASURES)
 
 
@@ -107,7 +109,21 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
     extras.append(("seconds a response, this run", list(seconds)))
     extras.append(("prompts that lost examples", [str(count) for count in result.dropped]))
+    extras += _errors(result)
     return extras
+
+
+def _errors(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
+    """Rows about responses that could not be scored; none where there are none."""
+    by_model = result.errors.values()
+    reasons = sum(by_model, Counter()).most_common(_MOST_REASONS)
+    if not reasons:
+        return []
+    totals: list[Cell | str] = [str(counts.total()) for counts in by_model]
+    rows = [("did not run", totals)]
+    for reason, _ in reasons:
+        rows.append((f"because of {reason}", [str(counts[reason]) for counts in by_model]))
+    return rows
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
