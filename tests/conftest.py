@@ -1,5 +1,6 @@
 """A hand-sized model of the organism's world, untrained: for tests that need a whole model."""
 
+import gc
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,6 +37,16 @@ def real_lm(request: pytest.FixtureRequest):
     return real_tokenizers.lm(request.param)
 
 
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory):
+    """Python processes that start without their imports; see `warm`."""
+    from warm import WarmPython
+
+    warm = WarmPython(tmp_path_factory.mktemp("warm"))
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
 def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
     """Set all LaTeX tables of a run folder in one document: nothing may fail."""
@@ -57,6 +68,18 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
         assert done.returncode == 0, done.stdout[-2000:]
 
     return compile_tables
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, whole: at the end of a run none keeps one worker alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later collection of garbage the objects of all imported modules."""
+    gc.collect()
+    gc.freeze()
 
 
 # A skipped test covers nothing. These reasons alone may stand; any other ends the run as a failure.
