@@ -34,7 +34,7 @@ class Started:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self, timeout: float = 240) -> int:
+    def wait(self, timeout: float = 600) -> int:
         """Wait for its end; what has not ended in time is killed, and fails the test."""
         deadline = time.monotonic() + timeout
         while self.poll() is None:

@@ -92,30 +92,34 @@ def test_the_command_takes_the_sizes_that_its_options_name(tmp_path, monkeypatch
     assert [call[:2] for call in given] == [(config, tmp_path) for config in configs]
 
 
-def progress(folder):
-    """Lines that a run has written: of each training step, then of each case."""
-    files = (*folder.glob("adapters/*/metrics.jsonl"), *folder.glob("journal.jsonl"))
-    return sum(file.read_bytes().count(b"\n") for file in files)
+def lines(file):
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 @pytest.mark.slow
 def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path, warm_python):
-    """In a training, and while models are measured; a moment after a line that is drawn."""
+    """Amid a training, at its checkpoint, and while models are measured."""
     rng, folder = random.Random(0), tmp_path / "run"
     objectives = ["initial-stable", "mosa"]
     fields = SMALL | {"objectives": objectives, "hypotheses": []}
     (tmp_path / "small.json").write_text(json.dumps(fields))
     whole = [row for row in read_records(finished.report.parent)
              if row["model"] in (BASE, *objectives)]  # fmt: skip
-    trained = 2 * len(objectives)
+    training, answers = folder / "adapters" / rng.choice(objectives), rng.randrange(len(whole) // 2)
+    places = (
+        lambda: (
+            (training / "checkpoint-1" / "trainer_state.json").exists()
+            or lines(training / "metrics.jsonl") == 2
+        ),
+        lambda: lines(folder / "journal.jsonl") > answers,
+    )
     command = ("-m", "midspan.cli", "study", "--preset", "demo-smoke")
     command += ("--config", tmp_path / "small.json", "-o", folder)
-    for first, last in ((1, trained - 1), (trained + 1, trained + len(whole) // 2)):
-        wanted = rng.randint(first, last)
+    for is_there in places:
         process = warm_python.start(*command)
-        while process.poll() is None and progress(folder) < wanted:
+        while process.poll() is None and not is_there():
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.2))
         process.kill()
         assert process.wait() == -signal.SIGKILL, process.stderr
         assert not (folder / "records.jsonl").exists()
