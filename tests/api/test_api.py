@@ -181,14 +181,15 @@ def test_progress_can_be_had_or_not(lm, capfd):
     assert "arithmetic (organism), organism:mosa: done (1/1)" in capfd.readouterr().err
 
 
-def test_temporary_folders_go_with_the_process():
+def test_temporary_folders_go_with_the_process(warm_python):
     code = (
         "import midspan; lm = midspan.load('organism');"
         "print(midspan.evaluate(lm, 'arithmetic', items=1).report)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm_python.run("-c", code)
     from pathlib import Path
 
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("report.html")
     assert not Path(done.stdout.strip()).parent.parent.exists()
 

@@ -1,11 +1,8 @@
 """The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -39,6 +36,16 @@ def probe(name="samples", **fields):
 def quick(**parts):
     """A study of the Original alone."""
     return PaperConfig(base="organism", probes=parts)
+
+
+def single_cases(config):
+    """The same parts, each with one case where it had two."""
+    sizes = {"probes": {"n": 1}, "tasks": {"items": 1}, "attacks": {"behaviors": "organism:1"}}
+    parts = {
+        field: {name: part.model_copy(update=size) for name, part in getattr(config, field).items()}
+        for field, size in sizes.items()
+    }
+    return config.model_copy(update=parts | {"hypotheses": ()})
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +101,7 @@ def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
     monkeypatch.setattr(
         ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
     )  # fmt: skip
-    config = smoke()
+    config = single_cases(smoke())
     shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
     (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
     assert run_paper(config, tmp_path, "midspan").report
@@ -184,8 +191,9 @@ def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
         run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
 
 
-def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
-    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 8}
+@pytest.mark.slow
+def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path, warm_python):
+    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 4, "batch_size": 1}
     kept = {"order": fields, "samples": fields}
     changes = {
         "probes": dict.fromkeys(organism().probes) | kept,
@@ -194,16 +202,16 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(changes))
-    command = [sys.executable, "-m", "midspan.cli", "study", "--config", str(file), "--jobs", "2"]
-    killed = subprocess.Popen([*command, "-o", str(tmp_path / "run")], start_new_session=True)
+    command = ["-m", "midspan.cli", "study", "--config", file, "--jobs", "2"]
+    command += ["-o", tmp_path / "run"]
+    killed = warm_python.start(*command)
     journal = tmp_path / "run" / "order" / "journal.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+    while killed.poll() is None and not (journal.is_file() and journal.stat().st_size):
         time.sleep(0.05)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, killed.stderr
     time.sleep(1)
-    done = subprocess.run([*command, "-o", str(tmp_path / "run")], capture_output=True, text=True)
+    done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
     config = configure(organism(), file, {})
     assert run_paper(config, tmp_path / "whole", "midspan").report

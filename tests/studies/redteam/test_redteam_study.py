@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -128,7 +125,7 @@ def test_the_same_command_asks_nobody_again(done, monkeypatch):
     assert again.cells.keys() == result.cells.keys()
 
 
-def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path):
+def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path, warm_python):
     _, folder = done
     config = tmp_path / "config.json"
     config.write_text(SMALL.model_dump_json())
@@ -137,17 +134,15 @@ def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path):
         "run_redteam(RedteamConfig.model_validate_json(open(sys.argv[1]).read()), sys.argv[2], 'c')"
     )
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(config), str(out)], stderr=subprocess.DEVNULL
-    )
+    process = warm_python.start("-c", code, config, out)
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (
         journal.is_file() and journal.read_bytes().count(b"\n") > 20
     ):
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, process.stderr
     assert not (out / "records.jsonl").is_file()
     run_redteam(SMALL, out, "c")
     assert (out / "records.jsonl").read_text() == (folder / "records.jsonl").read_text()
