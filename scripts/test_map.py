@@ -1,6 +1,6 @@
 """Which test runs which line of the source, and how long each takes: a plugin of pytest.
 
-Run: pytest -p test_map --test-map map.json TESTS, with scripts/ and coverage on PYTHONPATH. What
+Run: pytest -p test_map --test-map=map.json TESTS, with scripts/ and coverage on PYTHONPATH. What
 the file holds of other tests stays. A line that runs while modules are imported belongs to no test.
 """
 
