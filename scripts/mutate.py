@@ -37,10 +37,8 @@ ROOT = Path(__file__).parent.parent
 SOURCE = "src/midspan"
 ROOMS = ("engine", "attacks", "judges", "tasks", "alignment", "decoding")
 # Files that run in processes of their own, and the tests that start these.
-STARTED = {
-    f"{SOURCE}/tasks/jail.py": "tests/tasks/test_sandbox.py",
-    f"{SOURCE}/tasks/worker.py": "tests/tasks/test_sandbox.py",
-}
+JAIL = f"{SOURCE}/tasks/jail.py"
+STARTED = dict.fromkeys((JAIL, f"{SOURCE}/tasks/worker.py"), "tests/tasks/test_sandbox.py")
 # Killed after so many times the budget, plus what starting takes.
 _PATIENCE, _START = 4.0, 60.0
 _LIBRARIES = ("numpy", "torch", "transformers", "peft", "hypothesis", "pydantic", "yaml", "typer")
@@ -171,6 +169,24 @@ def chosen(options: argparse.Namespace, files: dict[str, str]) -> list[Mutation 
     return list(draw(files, options.count, options.seed))
 
 
+def sources(names: list[str]) -> dict[str, str]:
+    """The texts of files and of all files in folders; the jail's only where it is named.
+
+    Raises:
+        SystemExit: The jail is named, and the machine's users are the namespace's.
+    """
+    paths = [path for name in names for path in (sorted((ROOT / name).rglob("*.py")) or [name])]
+    files = {str((ROOT / path).relative_to(ROOT)) for path in paths}
+    if JAIL not in names:
+        files.discard(JAIL)
+    elif Path("/proc/self/uid_map").read_text().split()[-1] == str(2**32 - 1):
+        raise SystemExit(
+            f"{JAIL}: a jail with a hole mounts, signals and switches off what is the machine's; run "
+            "this in user, mount, process and network namespaces that map 65,536 users"
+        )
+    return {file: (ROOT / file).read_text(encoding="utf-8") for file in sorted(files)}
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--map", type=Path, required=True, help="what test_map.py wrote")
@@ -188,9 +204,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    named = [ROOT / name for name in options.files]
-    paths = [path for name in named for path in (sorted(name.rglob("*.py")) or [name])]
-    files = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in paths}
+    files = sources(options.files)
     drawn = chosen(options, files)
     for library in _LIBRARIES:
         importlib.import_module(library)

@@ -1,8 +1,8 @@
 """One-line mutations of a Python file: what `mutate.py` draws from.
 
 A mutation replaces one expression or statement, so that a test that reads its effect fails.
-Docstrings, annotations, texts, error messages and imports are left alone. A mutation is known by
-its function and its words, not by its line number, so that it is found again in another revision.
+Docstrings, annotations, texts, error messages, assertions and imports are left alone. A mutation is
+known by its function and its words, not by its line number, so that another revision has it too.
 """
 
 import ast
@@ -21,6 +21,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum",
           "maximum": "minimum", "argmax": "argmin", "argmin": "argmax"}  # fmt: skip
+# Keywords for people, guards like `assert`, and what is the default here: UTF-8.
+_LEFT_ALONE = (None, "description", "help", "strict", "encoding")
 # Calls whose arguments are texts for people.
 _MESSAGES = {"MidspanError", "print", "warn", "warning", "info", "echo"}
 
@@ -127,6 +129,8 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
     skipped = {"annotation", "returns", "decorator_list", "pattern", "bases", "ctx"}
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
+    if isinstance(node, ast.keyword) and node.arg in _LEFT_ALONE[1:]:
+        return
     for name, value in ast.iter_fields(node):
         if name not in skipped:
             values = value if isinstance(value, list) else [value]
@@ -168,7 +172,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     elif name in _NAMES and isinstance(node.func, ast.Attribute):
         yield "name", _with(node, func=_with(node.func, attr=_NAMES[name]))
     for place, keyword in enumerate(node.keywords):
-        if keyword.arg not in (None, "description", "help"):
+        if keyword.arg not in _LEFT_ALONE:
             others = node.keywords[:place] + node.keywords[place + 1 :]
             yield "removed keyword", _with(node, keywords=others)
 
