@@ -181,7 +181,7 @@ def sources(names: list[str]) -> dict[str, str]:
         files.discard(JAIL)
     elif Path("/proc/self/uid_map").read_text().split()[-1] == str(2**32 - 1):
         raise SystemExit(
-            f"{JAIL}: a jail with a hole mounts, signals and switches off what is the machine's; run "
+            f"{JAIL}: a jail with a hole mounts and signals what is the machine's; run "
             "this in user, mount, process and network namespaces that map 65,536 users"
         )
     return {file: (ROOT / file).read_text(encoding="utf-8") for file in sorted(files)}
