@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from test_alignment_run import DATA, STEPS, Killed, config, kill_at
 
-from midspan.alignment import TrainingProbes, align
+from midspan.alignment import AlignmentConfig, TrainingProbes, align
 from midspan.alignment.training_probes import ProbeCallback
 from midspan.errors import MidspanError
 
@@ -122,3 +122,21 @@ def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypa
 def test_a_limit_needs_probes(limit):
     with pytest.raises(MidspanError, match=f"{limit} needs probes; set every"):
         TrainingProbes(**{limit: 0.1})
+
+
+def faults(rows, **limits):
+    """What is said of probes of (benign KL, refusal), one after the other."""
+    recipe = AlignmentConfig(probes=TrainingProbes(every=1, **limits))
+    callback = ProbeCallback.__new__(ProbeCallback)
+    callback.config, callback.best_refusal = recipe, float("-inf")
+    return [
+        bool(callback._fault({"step": 1, "benign_kl": kl, "refusal": refusal}))
+        for kl, refusal in rows
+    ]
+
+
+def test_a_limit_itself_is_no_fault_and_no_limit_never_is():
+    rows = [(0.5, -4.0), (0.75, -6.0), (0.5, -2.0), (0.5, -4.0), (0.5, -4.5), (0.5, -4.0)]
+    assert faults(rows) == [False] * 6
+    assert faults(rows, max_benign_kl=0.5) == [False, True, *[False] * 4]
+    assert faults(rows, max_refusal_drop=2.0) == [*[False] * 4, True, False]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import midspan
 from midspan.frozen import FrozenConfig
+from midspan.judges import FORMATS
 
 EXPECTED = Path(__file__).parent / "expected" / "settings.txt"
 # Packages with configs; the others are the ways in, or need packages of their own.
@@ -42,7 +43,7 @@ def without_words(value):
 def presets():
     from midspan import alignment
     from midspan.models import families
-    from midspan.tasks import gsm8k, humaneval, mmlu
+    from midspan.tasks import gsm8k, humaneval, mmlu, overrefusal
 
     for name, preset in alignment.PRESETS.items():
         yield f"alignment.{name}", preset()
@@ -50,6 +51,7 @@ def presets():
     tables = {
         "gsm8k": gsm8k.PRESETS, "humaneval": humaneval.PRESETS, "mmlu": mmlu.PRESETS,
         "mmlu by likelihood": mmlu.LIKELIHOOD_PRESETS,
+        "over-refusal": {"llada": overrefusal.PRESET},
     }  # fmt: skip
     for task, table in tables.items():
         for name, preset in table.items():
@@ -63,11 +65,15 @@ def text():
         package = importlib.import_module(f"midspan.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    blocks = {f"{config.__module__}.{config.__qualname__}": fields_of(config) for config in configs()}
+    blocks = {
+        f"{config.__module__}.{config.__qualname__}": fields_of(config) for config in configs()
+    }
     lines = [line for name in sorted(blocks) for line in (name, *blocks[name])]
     for name, preset in presets():
         values = preset.model_dump(mode="json")
         lines += [name, *(f"  {key} = {json.dumps(value)}" for key, value in values.items())]
+    for form in FORMATS.values():
+        lines += [f"judges.{form.name}", f"  {form.model}, {form.max_new_tokens} tokens"]
     return "".join(f"{line}\n" for line in lines)
 
 
