@@ -1,10 +1,11 @@
-"""Every setting's default and limits, and every preset, stand in one file.
+"""Every setting's default and limits, every preset and what calls default to, in one file.
 
 Numbers are reported under these settings. Whoever changes one sees it in the diff of
 `expected/settings.txt`, and compares it with docs/protocol.md or the paper that it came from:
 ``pytest tests/goldens/test_settings.py --rewrite-goldens``.
 """
 
+import dataclasses
 import importlib
 import json
 import pkgutil
@@ -17,6 +18,7 @@ from midspan.judges import FORMATS
 EXPECTED = Path(__file__).parent / "expected" / "settings.txt"
 # Packages with configs; the others are the ways in, or need packages of their own.
 ROOMS = ("alignment", "attacks", "decoding", "engine", "judges", "organism", "studies", "tasks")
+PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 def configs(base=FrozenConfig):
@@ -31,6 +33,23 @@ def fields_of(config):
     schema = config.model_json_schema()
     for name, field in schema["properties"].items():
         yield f"  {name}: {json.dumps(without_words(field), sort_keys=True, ensure_ascii=False)}"
+
+
+def defaults(module):
+    """Plain defaults of a module's public dataclasses and named tuples."""
+    for name, kind in sorted(vars(module).items()):
+        if name.startswith("_") or getattr(kind, "__module__", "") != module.__name__:
+            continue
+        values = getattr(kind, "_field_defaults", {})
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            own = [
+                field for field in dataclasses.fields(kind) if field.name in kind.__annotations__
+            ]
+            values = {field.name: field.default for field in own}
+        plain = {name: value for name, value in values.items() if isinstance(value, PLAIN)}
+        if plain:
+            yield f"{module.__name__}.{name}"
+            yield from (f"  {field} = {value!r}" for field, value in plain.items())
 
 
 def without_words(value):
@@ -61,14 +80,16 @@ def presets():
 
 
 def text():
+    modules = []
     for room in ROOMS:
         package = importlib.import_module(f"midspan.{room}")
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+        found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        modules += [importlib.import_module(module.name) for module in found]
     blocks = {
         f"{config.__module__}.{config.__qualname__}": fields_of(config) for config in configs()
     }
     lines = [line for name in sorted(blocks) for line in (name, *blocks[name])]
+    lines += [line for module in modules for line in defaults(module)]
     for name, preset in presets():
         values = preset.model_dump(mode="json")
         lines += [name, *(f"  {key} = {json.dumps(value)}" for key, value in values.items())]
