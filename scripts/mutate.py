@@ -21,6 +21,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -39,8 +40,9 @@ ROOMS = ("engine", "attacks", "judges", "tasks", "alignment", "decoding")
 # Files that run in processes of their own, and the tests that start these.
 JAIL = f"{SOURCE}/tasks/jail.py"
 STARTED = dict.fromkeys((JAIL, f"{SOURCE}/tasks/worker.py"), "tests/tasks/test_sandbox.py")
-# Killed after so many times the budget, plus what starting takes.
-_PATIENCE, _START = 4.0, 60.0
+# Seconds of processor time: so many times the budget, and what starting takes. A hung test has so
+# many times that by the clock.
+_PATIENCE, _START, _CLOCK = 3.0, 30.0, 10.0
 _LIBRARIES = ("numpy", "torch", "transformers", "peft", "hypothesis", "pydantic", "yaml", "typer")
 
 TestMap = dict[str, Any]
@@ -103,15 +105,16 @@ def run_tests(root: Path, tests: list[str], limit: float) -> tuple[str, str]:
     log = root / "mutate.log"
     child = os.fork()
     if child == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
         os._exit(_child(root, log, tests))
-    deadline, pid, status = time.monotonic() + limit, 0, 0
+    deadline, pid, status = time.monotonic() + _CLOCK * limit, 0, 0
     while not pid and time.monotonic() < deadline:
         time.sleep(0.1)
         pid, status = os.waitpid(child, os.WNOHANG)
     if not pid:
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        return "killed", f"more than {limit:.0f} s"
+        return "killed", "hangs"
     if status == 0:
         return "survived", f"{len(tests)} tests"
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", log.read_text(errors="replace"), re.MULTILINE)
