@@ -42,7 +42,7 @@ JAIL = f"{SOURCE}/tasks/jail.py"
 STARTED = dict.fromkeys((JAIL, f"{SOURCE}/tasks/worker.py"), "tests/tasks/test_sandbox.py")
 # Seconds of processor time: so many times the budget, and what starting takes. A hung test has so
 # many times that by the clock.
-_PATIENCE, _START, _CLOCK = 3.0, 30.0, 10.0
+_PATIENCE, _START, _CLOCK = 3.0, 20.0, 3.0
 _LIBRARIES = ("numpy", "torch", "transformers", "peft", "hypothesis", "pydantic", "yaml", "typer")
 
 TestMap = dict[str, Any]
