@@ -40,6 +40,8 @@ ROOMS = ("engine", "attacks", "judges", "tasks", "alignment", "decoding")
 # Files that run in processes of their own, and the tests that start these.
 JAIL = f"{SOURCE}/tasks/jail.py"
 STARTED = dict.fromkeys((JAIL, f"{SOURCE}/tasks/worker.py"), "tests/tasks/test_sandbox.py")
+# Reads every module's settings, whatever lines it runs.
+SETTINGS = "tests/goldens/test_settings.py"
 # Seconds of processor time: so many times the budget, and what starting takes. A hung test has so
 # many times that by the clock.
 _PATIENCE, _START, _CLOCK = 3.0, 20.0, 3.0
@@ -71,7 +73,7 @@ def related(test_map: TestMap, mutation: Mutation, naming: set[str], budget: flo
     Args:
         test_map: "seconds" of every test; "lines", the tests of each line of each file.
         mutation: What is tested.
-        naming: Test files that name the mutation's module.
+        naming: Test files that name the mutation's module, and the one of settings.
         budget: In seconds, as measured for the map.
     """
     seconds: dict[str, float] = test_map["seconds"]
@@ -88,14 +90,14 @@ def related(test_map: TestMap, mutation: Mutation, naming: set[str], budget: flo
 
 
 def tests_naming(root: Path, file: str) -> set[str]:
-    """The test files in which a module's name stands, and those that start its process."""
+    """The test files in which a module's name stands, that start its process, or read settings."""
     parts = Path(file).relative_to("src").with_suffix("").parts
     dotted = ".".join(part for part in parts if part != "__init__")
     parent, _, name = dotted.rpartition(".")
     named = re.compile(rf"{re.escape(dotted)}\b|from {re.escape(parent)} import .*\b{name}\b")
     tests = sorted(root.glob("tests/**/test_*.py"))
     found = {str(test.relative_to(root)) for test in tests if named.search(test.read_text())}
-    return found | ({STARTED[file]} if file in STARTED else set())
+    return found | {SETTINGS, STARTED.get(file, SETTINGS)}
 
 
 def run_tests(root: Path, tests: list[str], limit: float) -> tuple[str, str]:
