@@ -2,11 +2,11 @@
 
 The lines are drawn evenly from all that can be mutated, then one mutation of each. Every mutation
 is made in a copy of the tree, by itself. Its tests are those that run its statement according to
-the map of `test_map.py`, the quickest first, up to `--budget` seconds; a statement that runs at
-import or in another process has those that name its module, then those that run a line of its file.
-They run in a process forked from one that has the large libraries loaded. What `--output` writes is
-a sample: `--sample` makes the same mutations in another revision, and counts what is no longer
-there apart.
+the map of `test_map.py`, the quickest of every file first, up to `--budget` seconds. A statement
+that runs at import or in another process has those that name its module, then those that run a line
+of its file. They run in a process forked from one that has the large libraries loaded. What
+`--output` writes is a sample: `--sample` makes the same mutations in another revision, and counts
+what is no longer there apart.
 
 cosmic-ray and mutmut have no random sample of a given seed, and no choice of tests by line and cost
 for a suite of minutes; mutmut changes functions inside the process, which misses jails and workers.
@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,18 @@ def related(test_map: TestMap, mutation: Mutation, naming: set[str], budget: flo
     lines: dict[str, list[str]] = test_map["lines"].get(mutation.file, {})
     places = range(mutation.statement, mutation.line + 1)
     order = sorted({test for line in places for test in lines.get(str(line), [])})
-    if not order:
+    by_import = not order
+    if by_import:
         order = sorted({test for tests in lines.values() for test in tests})
         order += [test for test in seconds if test.partition("::")[0] in naming]
-    ranks = {test: (test.partition("::")[0] not in naming, seconds[test]) for test in order}
-    order = sorted(ranks, key=ranks.__getitem__)
+    order = sorted(set(order), key=seconds.__getitem__)
+    nth: Counter[str] = Counter()
+    ranks = {}
+    for test in order:
+        file = test.partition("::")[0]
+        nth[file] += 1
+        ranks[test] = (by_import and file not in naming, nth[file])
+    order.sort(key=ranks.__getitem__)
     spent = itertools.accumulate(seconds[test] for test in order)
     return [test for test, total in zip(order, spent, strict=True) if total <= budget] or order[:1]
 

@@ -73,14 +73,14 @@ def test_a_sample_is_the_same_for_its_seed_and_is_found_again_when_lines_move() 
     assert mutate.again({"a.py": above}, rows) == [None] * 6
 
 
-def test_the_tests_of_its_statement_run_quickest_first_within_the_budget() -> None:
+def test_the_tests_of_its_statement_run_within_the_budget_the_quickest_of_each_file_first() -> None:
     import mutate
 
     (mutation,) = (m for m in mutate.draw({"a.py": "def f(x):\n    return x(\n        1)\n"}, 1, 0))
-    seconds = {"t.py::a": 3.0, "t.py::b": 1.0, "t.py::c": 9.0, "u.py::d": 0.5}
-    tests = {"2": ["t.py::a", "t.py::b", "t.py::c"], "1": ["u.py::d"]}
+    seconds = {"t.py::a": 2.0, "t.py::b": 1.0, "t.py::c": 9.0, "u.py::d": 0.5, "v.py::e": 1.5}
+    tests = {"2": ["t.py::a", "t.py::b", "t.py::c", "v.py::e"], "1": ["u.py::d"]}
     test_map = {"seconds": seconds, "lines": {"a.py": tests}}
-    assert mutate.related(test_map, mutation, set(), 5) == ["t.py::b", "t.py::a"]
+    assert mutate.related(test_map, mutation, set(), 5) == ["t.py::b", "v.py::e", "t.py::a"]
     assert mutate.related(test_map, mutation, set(), 0.1) == ["t.py::b"]
     # At import: whatever names the module, then whatever runs a line of its file.
     test_map["lines"]["a.py"] = {"1": ["t.py::a"]}

@@ -333,3 +333,4 @@ def test_without_isolation_code_is_refused_unless_forced(monkeypatch):
     assert body("return True", force=True) == Outcome(True)
     assert body("while True: pass", force=True).problem == "no reply"
     assert body("import os\nreturn sorted(os.environ)", expect=["LC_CTYPE"], force=True).passed
+    assert body("import os\nreturn os.listdir(os.getcwd())", expect=[], force=True).passed
