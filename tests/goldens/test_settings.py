@@ -7,6 +7,7 @@ Numbers are reported under these settings. Whoever changes one sees it in the di
 
 import dataclasses
 import importlib
+import inspect
 import json
 import pkgutil
 from pathlib import Path
@@ -36,20 +37,24 @@ def fields_of(config):
 
 
 def defaults(module):
-    """Plain defaults of a module's public dataclasses and named tuples."""
+    """Plain defaults of a module's public dataclasses, named tuples and functions."""
     for name, kind in sorted(vars(module).items()):
         if name.startswith("_") or getattr(kind, "__module__", "") != module.__name__:
             continue
-        values = getattr(kind, "_field_defaults", {})
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            own = [
-                field for field in dataclasses.fields(kind) if field.name in kind.__annotations__
-            ]
-            values = {field.name: field.default for field in own}
-        plain = {name: value for name, value in values.items() if isinstance(value, PLAIN)}
+        plain = {name: value for name, value in given(kind).items() if isinstance(value, PLAIN)}
         if plain:
             yield f"{module.__name__}.{name}"
             yield from (f"  {field} = {value!r}" for field, value in plain.items())
+
+
+def given(kind):
+    """What its fields or arguments are where nothing is said."""
+    if inspect.isfunction(kind):
+        return {name: one.default for name, one in inspect.signature(kind).parameters.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        own = [field for field in dataclasses.fields(kind) if field.name in kind.__annotations__]
+        return {field.name: field.default for field in own}
+    return getattr(kind, "_field_defaults", {})
 
 
 def without_words(value):
