@@ -40,6 +40,7 @@ class Mutation:
         nth: Which of the mutations with equal values of all the above, from 0.
         line: Counted from 1.
         statement: The line on which the innermost statement around it begins.
+        at_import: Whether it runs when its module is imported, and not when a function is called.
         span: First and last place of the piece, in bytes of the file.
     """
 
@@ -51,6 +52,7 @@ class Mutation:
     nth: int
     line: int
     statement: int
+    at_import: bool
     span: tuple[int, int]
 
     @property
@@ -78,7 +80,7 @@ def find(file: str, text: str) -> list[Mutation]:
         before = raw[slice(*span)].decode()
         scope = ".".join(place.scope)
         words = (file, scope, kind, before, after, 0)
-        found.append(Mutation(*words, node.lineno, place.statement, span))
+        found.append(Mutation(*words, node.lineno, place.statement, not place.inside, span))
     found.sort(key=lambda mutation: (mutation.span, mutation.kind, mutation.after))
     seen: dict[tuple[object, ...], int] = {}
     for number, mutation in enumerate(found):
@@ -93,6 +95,7 @@ class _Place:
 
     scope: tuple[str, ...] = ()
     statement: int = 0
+    inside: bool = False
     rebound: frozenset[str] = frozenset()
 
 
@@ -116,8 +119,10 @@ def _walk(node: ast.AST, place: _Place) -> Iterator[Found]:
         node.test, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant
     ):
         yield place, node.test, "condition", f"(not {ast.unparse(node.test)})"
+    called = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     for child in _children(node):
-        yield from _walk(child, place)
+        inside = place.inside or (called and isinstance(child, ast.stmt))
+        yield from _walk(child, replace(place, inside=inside))
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

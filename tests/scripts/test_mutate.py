@@ -54,6 +54,7 @@ def test_every_kind_is_found_and_texts_are_left_alone() -> None:
     found = mutations.find("a.py", SOURCE)
     assert {(m.kind, m.before, m.after) for m in found} == EXPECTED
     assert len({m.key for m in found}) == len(found)
+    assert {m.line for m in found if m.at_import} == {5, 8}
     for mutation in found:
         changed = mutation.apply(SOURCE)
         assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(SOURCE))
