@@ -46,6 +46,7 @@ SETTINGS = "tests/goldens/test_settings.py"
 # Seconds of processor time: so many times the budget, and what starting takes. A hung test has so
 # many times that by the clock.
 _PATIENCE, _START, _CLOCK = 3.0, 20.0, 3.0
+_NOT_FOUND = "status 4"  # pytest's own, where it is asked for a test that does not exist
 _LIBRARIES = ("numpy", "torch", "transformers", "peft", "hypothesis", "pydantic", "yaml", "typer")
 
 TestMap = dict[str, Any]
@@ -164,9 +165,13 @@ def judge(root: Path, mutation: Mutation, text: str, options: argparse.Namespace
     path.write_text(mutation.apply(text), encoding="utf-8")
     # Compiled files go by size and whole seconds.
     shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
-    result, by = run_tests(root, tests, _START + _PATIENCE * options.budget)
+    limit = _START + _PATIENCE * options.budget
+    result, by = run_tests(root, tests, limit)
     path.write_text(text, encoding="utf-8")
     shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    # A module that cannot be imported has no tests either.
+    if by == _NOT_FOUND and run_tests(root, tests, limit)[1] == _NOT_FOUND:
+        raise SystemExit(f"tests have changed since --map was made: make it anew ({tests[0]}, ...)")
     return {
         "file": mutation.file, "line": mutation.line, "scope": mutation.scope,
         "kind": mutation.kind, "before": mutation.before, "after": mutation.after,
