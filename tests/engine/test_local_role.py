@@ -166,6 +166,16 @@ def test_a_gcg_step_proposes_texts_that_are_read_as_they_were_meant(organism_lm,
         assert loss == pytest.approx(float(phrase_losses(organism_lm, [prompt], [goal])), abs=1e-5)
 
 
+@pytest.mark.parametrize(("top_k", "replace", "most"), [(1, 1, 3), (2, 1, 6), (1, 3, 1)])
+def test_a_gcg_step_takes_so_many_words_for_so_many_places(
+    organism_lm, tmp_path, top_k, replace, most
+):
+    suffix = "please please please"
+    call = GCGCandidates(SLOTTED, suffix, "sure ! here", count=64, top_k=top_k, replace=replace)
+    (((reply,)),), _ = ask(organism_lm, tmp_path, [call])
+    assert 0 < len(reply.value) <= most
+
+
 def test_a_second_run_asks_nobody_and_gives_the_same(organism_lm, tmp_path, monkeypatch):
     batches = [
         [Chat("target", PROMPT, temperature=1.0)] * 2,

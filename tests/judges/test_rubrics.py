@@ -24,6 +24,13 @@ def test_request_and_response_come_back_from_the_prompt_whatever_they_hold(
         assert system["role"] == "system"
 
 
+@pytest.mark.parametrize("rubric", RUBRICS.values(), ids=lambda rubric: rubric.name)
+def test_every_script_stands_in_the_prompt_as_it_is_written(rubric):
+    written = "çay, чай, 茶, 🍵"
+    _, user = rubric.messages(Behavior("b", written), written)
+    assert user["content"].count(written) == 2
+
+
 @pytest.mark.parametrize("score", [1, 2, 3, 4, 5])
 def test_a_score_is_read_through_prose_and_fences(score):
     text = f'Here it is:\n```json\n{{"reason": "so", "score": {score}}}\n```'
