@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._rating import evaluate
-from midspan.attacks._replies import REFUSALS, read_yes, refuses
+from midspan.attacks._replies import read_yes
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
@@ -41,6 +41,7 @@ from midspan.engine.calls import (
     system,
     user,
 )
+from midspan.judges.refusal import REFUSALS, refuses
 
 _NO_ZERO = 1e-6
 Value = TypeVar("Value")

@@ -18,7 +18,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from midspan.attacks._replies import REFUSALS, refuses
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
@@ -34,6 +33,7 @@ from midspan.engine.calls import (
     TokenScore,
     user,
 )
+from midspan.judges.refusal import REFUSALS, refuses
 
 # A longer beginning of the opening wins over any loss.
 _UNMET = 1e3

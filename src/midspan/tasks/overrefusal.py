@@ -10,7 +10,7 @@ from pathlib import Path
 
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
-from midspan.judges import refuses_by_keyword
+from midspan.judges import refuses
 from midspan.tasks.rows import Published, Row, Rows, read_rows
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, Verdict, user
 
@@ -46,7 +46,7 @@ Refuses = Callable[[str, str], bool]
 
 def by_keyword(request: str, response: str) -> bool:
     """Refusal by its usual words."""
-    return refuses_by_keyword(response)
+    return refuses(response)
 
 
 def load(
