@@ -3,7 +3,7 @@
 from midspan.judges.classifiers import FORMATS, ClassifierJudge
 from midspan.judges.refusal import REFUSALS, refuses
 from midspan.judges.roles import ChatJudge, ExactJudge, Rubric, keyword_judge
-from midspan.judges.rubrics import HARM, RUBRICS, STRONGREJECT, JsonRubric
+from midspan.judges.rubrics import HARM, RUBRICS, STRONGREJECT, XSTEST, JsonRubric
 from midspan.judges.verdict import SUCCESS_SCORE, Verdict
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RUBRICS",
     "STRONGREJECT",
     "SUCCESS_SCORE",
+    "XSTEST",
     "ChatJudge",
     "ClassifierJudge",
     "ExactJudge",

@@ -26,18 +26,62 @@ PASS_AT = (1, 10, 100)
 
 
 @dataclass(frozen=True)
+class BoundedRate:
+    """A rate of items of which some have no verdict: from none of these to all of them.
+
+    Attributes:
+        known: The rate of the others.
+        missing: Items without a verdict.
+    """
+
+    known: Estimate
+    missing: int
+
+    @property
+    def n(self) -> int:
+        """All items."""
+        return self.known.n + self.missing
+
+    @property
+    def least(self) -> Estimate:
+        """The rate if none of the missing were counted."""
+        return wilson(self.known.successes, self.n)
+
+    @property
+    def most(self) -> Estimate:
+        """The rate if all of the missing were counted."""
+        return wilson(self.known.successes + self.missing, self.n)
+
+    @property
+    def percent(self) -> str:
+        """From the least to the most, such as ``6.2 to 8.0 %``."""
+        return f"{100 * self.least.rate:.1f} to {self.most.percent}"
+
+    @property
+    def note(self) -> str:
+        """What must stand beside it."""
+        interval = f"[{100 * self.least.low:.1f}, {100 * self.most.high:.1f}] n={self.n}"
+        return f"{interval}, {self.missing} without verdict"
+
+    def __str__(self) -> str:
+        return f"{self.percent} {self.note}"
+
+
+@dataclass(frozen=True)
 class MeasureRow:
     """One figure of one model.
 
     Attributes:
         name: What it is.
         figure: A rate of items, or a mean over problems.
-        values: Its value for each item, by id: 0 or 1 for a rate.
+        values: Its value for each item with a verdict, by id: 0 or 1 for a rate.
+        missing: Items without one.
     """
 
     name: str
-    figure: Estimate | Interval
+    figure: Estimate | Interval | BoundedRate
     values: Mapping[str, float]
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,23 +93,31 @@ class Comparison:
             over items.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
+        unpaired: Items left out, on which one of the models has no verdict.
     """
 
     difference: Interval
     p: float | None
     detectable: float | None
+    unpaired: int = 0
 
 
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
-    """The figures of one model's records; all items have as many samples."""
+    """The figures of one model's records; all items have as many samples.
+
+    What the judge never speaks of has none.
+    """
     figures: list[MeasureRow] = []
-    for measure in measures:
+    spoken = {field for record in records for field in record["verdict"]}
+    for measure in (measure for measure in measures if measure.field in spoken):
         by_item = _outcomes(measure, records)
+        missing = frozenset(record["id"] for record in records if measure.lacks(record))
         samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
             values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
-            figures.append(MeasureRow(measure.name, rate, values))
+            figure = BoundedRate(rate, len(missing)) if missing else rate
+            figures.append(MeasureRow(measure.name, figure, values, missing))
             continue
         for k in (k for k in PASS_AT if k <= samples):
             values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
@@ -93,10 +145,16 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     Raises:
         MidspanError: The figures are not of the same items.
     """
-    if first.name != second.name or first.values.keys() != second.values.keys():
+    items = first.values.keys() | first.missing
+    if first.name != second.name or items != second.values.keys() | second.missing:
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
-    pairs = [(second.values[item], value) for item, value in first.values.items()]
-    if not isinstance(first.figure, Estimate):
+    unpaired = len(first.missing | second.missing)
+    pairs = [
+        (second.values[item], value)
+        for item, value in first.values.items()
+        if item in second.values
+    ]
+    if isinstance(first.figure, Interval):
         means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
         return Comparison(means, None, None)
     difference = paired_rate_difference(
@@ -105,7 +163,8 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     gained = sum(after > before for after, before in pairs)
     lost = sum(after < before for after, before in pairs)
     p = mcnemar_exact(gained, lost)
-    return Comparison(difference, p, detectable_difference(len(pairs), gained + lost))
+    detectable = detectable_difference(len(pairs), gained + lost)
+    return Comparison(difference, p, detectable, unpaired)
 
 
 def check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:

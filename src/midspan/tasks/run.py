@@ -73,6 +73,7 @@ def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
         "items": len(task.items),
         "data": task.source,
         "seed": how.seed,
+        **({"judge": task.judged_by} if task.judged_by else {}),
     }
     if preset.by_likelihood:
         return {**common, "scored": "likelihood of the options", "draws": preset.draws}
@@ -198,33 +199,39 @@ def run_task(
     how: How,
     on_batch: OnBatch | None = None,
 ) -> list[Record]:
-    """Everything the journal lacks, then one record an item and sample, in the items' order."""
+    """Everything the journal lacks, then one record an item and sample, in the items' order.
+
+    Raises:
+        MidspanError: The task's judge gave not one verdict.
+    """
     work = work_of(lm, fitted, how)
     for done in each_batch(work, journal):
         if on_batch is not None:
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
-    records: list[Record] = []
-    for position, key in enumerate(work.keys):
-        index, sample = divmod(position, samples)
-        item, value = task.items[index], journal[key]
-        response, extra = _response(task, item, value)
-        records.append(
-            {
-                "model": lm.name,
-                "task": task.name,
-                "preset": task.preset.name,
-                "id": item.id,
-                "group": item.group,
-                "sample": sample,
-                "shots": fitted.shots[index],
-                "response": response,
-                "verdict": _verdict(task, item, response, journal),
-                "forwards": value["forwards"],
-                **extra,
-            }
+    items = [item for item in task.items for _ in range(samples)]
+    values = [journal[key] for key in work.keys]
+    said = [_response(task, item, value) for item, value in zip(items, values, strict=True)]
+    responses = [response for response, _ in said]
+    verdicts = _verdicts(task, list(zip(items, responses, strict=True)), journal, on_batch)
+    return [
+        {
+            "model": lm.name,
+            "task": task.name,
+            "preset": task.preset.name,
+            "id": item.id,
+            "group": item.group,
+            "sample": position % samples,
+            "shots": fitted.shots[position // samples],
+            "response": response,
+            "verdict": verdict,
+            "forwards": value["forwards"],
+            **extra,
+        }
+        for position, (item, value, (response, extra), verdict) in enumerate(
+            zip(items, values, said, verdicts, strict=True)
         )
-    return records
+    ]
 
 
 def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Record]:
@@ -233,6 +240,30 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}
+
+
+def _verdicts(
+    task: Task,
+    cases: Sequence[tuple[Item, str]],
+    journal: Journal,
+    on_batch: OnBatch | None,
+) -> list[Record]:
+    judged = task.judged
+    if judged is None:
+        return [_verdict(task, item, response, journal) for item, response in cases]
+    from midspan.judges.asking import verdicts
+
+    asked = [(judged.request(item), response) for item, response in cases]
+    replies = verdicts(judged.open(), asked, journal, on_batch)
+    if not any(reply.ok for reply in replies):
+        raise MidspanError(
+            f"{task.name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
+            "give the same command again"
+        )
+    return [
+        judged.score(item, response, reply)
+        for (item, response), reply in zip(cases, replies, strict=True)
+    ]
 
 
 def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:

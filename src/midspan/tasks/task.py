@@ -10,7 +10,10 @@ from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
+    from midspan.data.behaviors import Behavior
     from midspan.decoding import DecodingConfig
+    from midspan.engine.calls import Reply
+    from midspan.engine.roles import Role
 
 Message = Mapping[str, str]
 Verdict = dict[str, Any]
@@ -120,10 +123,32 @@ class Measure:
     by_group: bool = False
 
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group."""
-        if self.group not in (None, record["group"]):
+        """Whether a record has it; None for one of another group, or without a verdict on it."""
+        if self.group not in (None, record["group"]) or self.field not in record["verdict"]:
             return None
         return bool(record["verdict"][self.field])
+
+    def lacks(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record would count here, and the judge gave no verdict on it."""
+        return self.group in (None, record["group"]) and "failure" in record["verdict"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judge whose verdicts make a task's score.
+
+    Attributes:
+        name: As tables state it.
+        open: Gives the judge, the same one each time.
+        request: What an item asks for, as the judge reads it.
+        score: The verdict's fields, from an item, its response and what the judge said. Where it
+            said nothing they are "failure" and "reason" alone.
+    """
+
+    name: str
+    open: Callable[[], "Role"]
+    request: Callable[[Item], "Behavior"]
+    score: Callable[[Item, str, "Reply"], Verdict]
 
 
 @dataclass(frozen=True)
@@ -140,6 +165,8 @@ class Task:
         options: For likelihood: the answers among which the model chooses.
         source: Where the items came from, their count and hash.
         costly: Whether verdicts are worth a place in the journal.
+        judged: Scores instead of `score`.
+        judged_by: Who scores, where that is a choice; stated with every score.
     """
 
     name: str
@@ -151,6 +178,8 @@ class Task:
     options: Callable[[Item], tuple[str, ...]] | None = None
     source: str = ""
     costly: bool = False
+    judged: Judged | None = None
+    judged_by: str = ""
 
     def __post_init__(self) -> None:
         if not self.items:
