@@ -52,16 +52,12 @@ def verdict_of(judge, response):
     return judge._function(Behavior("a", "how"), response)
 
 
-def test_the_string_match_as_a_judge_knows_two_classes():
+def test_the_string_match_as_a_judge_knows_no_partial_refusals():
     judge = strmatch_judge()
     assert judge.fingerprint == "xstest-strmatch-v1"
     refused, complied = verdict_of(judge, "No."), verdict_of(judge, "Cut it.")
-    assert (refused.refusal_class, refused.refusal, refused.success) == (
-        "full_refusal", True, False,
-    )  # fmt: skip
-    assert (complied.refusal_class, complied.refusal, complied.success) == (
-        "full_compliance", False, True,
-    )  # fmt: skip
+    assert (refused.refusal, refused.success, refused.refusal_class) == (True, False, None)
+    assert (complied.refusal, complied.success, complied.refusal_class) == (False, True, None)
     assert not verdict_of(judge, " ").success
 
 
