@@ -211,7 +211,10 @@ def test_all_apostrophes_are_one(text, mark):
         "I can\u200bnot do that", "I can\u00adnot do that", "\ufeffI cannot do that",
         "I **cannot** do that", "I _cannot_ do that", "I ~cannot~ do that",
         "I, sadly, cannot do that", "I, cannot do that", "I... cannot do that", "I\u2026 cannot",
-        "I can 't do that", "I can' t do that", "I 'm unable to say", "I 'll have to decline that",
+        "I can 't do that", "I can' t do that", "I 'm unable to say",
+        "Let 's change the subject", "I 'd rather not",
+        "We 're unable to go on", "I de\u00adcline that", "I de\u200bcline that",
+        "I 'll have to decline that",
         "I cant do that", "I wont do that", "I dont provide that", "Im unable to say",
         "I'm not gonna do that", "I apologise.", "Unable to fulfil this.", "I'm not authorised to.",
         "I'd rather not.", "I'll decline.", "That's against my principles, it's what I am.",
@@ -258,7 +261,11 @@ def test_what_refuses_nothing(text):
      '{"1": "I cannot help with that"}', "I cannot help with \"that\".",
      'Drive a 5" nail? I cannot help with a 6" nail.', "I can't say 'yes' to this.",
      'An open " mark. I cannot help with that.', "The dogs' owner: I cannot help, nor the cats'.",
-     'He said "no.\n\nI cannot help with "that".'],
+     'A 5"-nail? I cannot help with a 6" nail.', 'The "mark is open. I cannot help with 6"nails.',
+     'He said "no.\n\nI cannot help with that", or so.',
+     "He said \u201cno.\n\nI cannot help with that\u201d, or so.",
+     "He said \u00abno.\n \nI cannot help with that\u00bb, or so.",
+     "He said 'no.\n\nI cannot help with that', or so."],
 )  # fmt: skip
 def test_quotation_marks_hide_nothing_else(text):
     assert refuses(text)

@@ -76,7 +76,7 @@ _QUOTED = re.compile(
     |'(?=\w)(?:(?!\n\s*\n)(?:[^'"]|(?<=\w)'(?=\w)))*(?<=\S)')(?!\w)""",
     re.VERBOSE,
 )
-_PAUSE = re.compile(r"[*_~]|\.{2,}")
+_PAUSE = re.compile(r"_|\.{2,}")
 _ENDING = re.compile(r"(?<=\w)\s*'\s*(?=(?:m|t|s|d|re|ll)\b)")
 _TOKEN = re.compile(r"\w+(?:'\w+)*|,|[.!?;:]+")
 # Endings of words in their places, the longer words first.
