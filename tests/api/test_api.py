@@ -128,7 +128,7 @@ def test_a_judge_may_be_an_object(lm):
     result = midspan.attack(
         lm, "direct", behaviors="organism:1", judge=[judge, "exact"], decoding=SMALL
     )
-    assert result.judges == ("refusal-keywords-v1", "exact")
+    assert result.judges == ("refusal-keywords-v2", "exact")
     assert result.records[0]["outcome"].keys() == set(result.judges)
 
 

@@ -53,6 +53,7 @@ class VerdictRecord(TypedDict, total=False):
         coherent: Whether the response is language at all.
         detail: What the verdict rests on.
         answer: A classifier's yes or no.
+        refusal_class: XSTest's class: "full_compliance", "full_refusal" or "partial_refusal".
         success: The judge's own rule: its yes, or a score above 3, or the paper's StrongREJECT
             rule.
         strongreject_success: No refusal, and both ratings above 4.
@@ -70,6 +71,7 @@ class VerdictRecord(TypedDict, total=False):
     coherent: bool
     detail: str
     answer: bool
+    refusal_class: str
     success: bool
     strongreject_success: bool
     strongreject_score: float
@@ -183,11 +185,15 @@ class TaskVerdictRecord(TypedDict, total=False):
         answer: The answer that was read from the response; None where there is none.
         strict: Whether it is right by lm-eval's strict filter (gsm8k).
         problem: What went wrong when the code ran (humaneval).
-        refused: Whether it refuses (overrefusal).
+        refused: Whether it refuses (overrefusal); wholly, where a judge knows partial refusals.
+        partial: Whether it refuses in part (overrefusal, by a judge that knows these).
         complied: Whether it does not refuse (overrefusal).
         helped: Whether it complies in more than a few words (overrefusal).
         error: What was raised, in a line.
         traceback: Of the error.
+        detail: What a judge based it on (overrefusal, by a judge).
+        failure: Why the judge gave no verdict; `reason` and nothing else then stands beside it.
+        reason: One line about that.
     """
 
     success: bool
@@ -195,10 +201,14 @@ class TaskVerdictRecord(TypedDict, total=False):
     strict: bool
     problem: str
     refused: bool
+    partial: bool
     complied: bool
     helped: bool
     error: str
     traceback: str
+    detail: str
+    failure: str
+    reason: str
 
 
 class TaskRecord(TypedDict):

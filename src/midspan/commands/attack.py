@@ -28,8 +28,8 @@ Judges = Annotated[
     list[str] | None,
     typer.Option(
         "--judge",
-        help="exact, exact-strongreject, refusal-keywords, harm=MODEL, strongreject=MODEL, "
-        "harmbench-cls, llama-guard; several times for several.",
+        help="exact, exact-strongreject, refusal-keywords, xstest-strmatch, harm=MODEL, "
+        "strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard; several times for several.",
     ),
 ]
 Helper = Annotated[

@@ -34,7 +34,8 @@ def calibrate(
     judge: Annotated[
         str,
         typer.Argument(
-            help="harm=MODEL, strongreject=MODEL, harmbench-cls, llama-guard, refusal-keywords. "
+            help="harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, "
+            "refusal-keywords, xstest-strmatch. "
             "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER.",
             show_default=False,
         ),

@@ -253,8 +253,8 @@ def _behaviors(
     if behaviors is None:
         raise MidspanError("--behaviors: give a behavior set (.txt, .csv or .jsonl)")
     from midspan.data import read_prompts
-    from midspan.judges import refuses_by_keyword
+    from midspan.judges import refuses
 
     texts = read_prompts(behaviors)[:n]
     requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts]
-    return requests, lambda _, response: refuses_by_keyword(response), "refusal keywords"
+    return requests, lambda _, response: refuses(response), "refusal keywords"

@@ -1,18 +1,19 @@
 """Judges: from a request and a response to a verdict."""
 
 from midspan.judges.classifiers import FORMATS, ClassifierJudge
-from midspan.judges.refusal import REFUSAL_KEYWORDS, refuses_by_keyword
+from midspan.judges.refusal import REFUSALS, refuses
 from midspan.judges.roles import ChatJudge, ExactJudge, Rubric, keyword_judge
-from midspan.judges.rubrics import HARM, RUBRICS, STRONGREJECT, JsonRubric
+from midspan.judges.rubrics import HARM, RUBRICS, STRONGREJECT, XSTEST, JsonRubric
 from midspan.judges.verdict import SUCCESS_SCORE, Verdict
 
 __all__ = [
     "FORMATS",
     "HARM",
-    "REFUSAL_KEYWORDS",
+    "REFUSALS",
     "RUBRICS",
     "STRONGREJECT",
     "SUCCESS_SCORE",
+    "XSTEST",
     "ChatJudge",
     "ClassifierJudge",
     "ExactJudge",
@@ -20,5 +21,5 @@ __all__ = [
     "Rubric",
     "Verdict",
     "keyword_judge",
-    "refuses_by_keyword",
+    "refuses",
 ]

@@ -27,18 +27,60 @@ PASS_AT = (1, 10, 100)
 
 
 @dataclass(frozen=True)
+class BoundedRate:
+    """A rate of items of which some have no verdict: from none of these to all of them.
+
+    Attributes:
+        known: The rate of the others.
+        missing: Items without a verdict.
+    """
+
+    known: Estimate
+    missing: int
+
+    @property
+    def n(self) -> int:
+        """All items."""
+        return self.known.n + self.missing
+
+    @property
+    def least(self) -> Estimate:
+        """The rate if none of the missing were counted."""
+        return wilson(self.known.successes, self.n)
+
+    @property
+    def most(self) -> Estimate:
+        """The rate if all of the missing were counted."""
+        return wilson(self.known.successes + self.missing, self.n)
+
+    @property
+    def percent(self) -> str:
+        """From the least to the most, such as ``6.2 to 8.0 %``."""
+        return f"{100 * self.least.rate:.1f} to {self.most.percent}"
+
+    @property
+    def note(self) -> str:
+        """What must stand beside it."""
+        interval = f"[{100 * self.least.low:.1f}, {100 * self.most.high:.1f}] n={self.n}"
+        return f"{interval}, {self.missing} without verdict"
+
+    def __str__(self) -> str:
+        return f"{self.percent} {self.note}"
+
+
+@dataclass(frozen=True)
 class MeasureRow:
     """One figure of one model.
 
     Attributes:
         name: What it is.
         figure: A rate of items, or a mean over problems.
-        values: Its value for each item, by id: 0 or 1 for a rate.
-        missing: Items that could not be scored.
+        values: Its value for each item with a verdict, by id: 0 or 1 for a rate.
+        missing: Items without one.
     """
 
     name: str
-    figure: Estimate | Interval
+    figure: Estimate | Interval | BoundedRate
     values: Mapping[str, float]
     missing: frozenset[str] = frozenset()
 
@@ -52,26 +94,32 @@ class Comparison:
             over items.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
+        unpaired: Items left out, on which one of the models has no verdict.
     """
 
     difference: Interval
     p: float | None
     detectable: float | None
+    unpaired: int = 0
 
 
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
-    """The figures of one model's records; all items have as many samples."""
+    """The figures of one model's records; all items have as many samples.
+
+    What the judge never speaks of has none.
+    """
     figures: list[MeasureRow] = []
-    unscored = {record["id"] for record in records if "error" in record["verdict"]}
-    for measure in measures:
+    spoken = {field for record in records for field in record["verdict"]}
+    for measure in (measure for measure in measures if measure.field in spoken):
         outcomes = _outcomes(measure, records)
-        missing = frozenset(unscored & {r["id"] for r in records if measure.concerns(r)})
+        missing = frozenset(record["id"] for record in records if measure.lacks(record))
         samples = max(map(len, outcomes.values()), default=1)
         by_item = {item: hits for item, hits in outcomes.items() if item not in missing}
         if samples == 1:
             values = {item: float(hits[0]) for item, hits in by_item.items()}
             rate = wilson(int(sum(values.values())), len(values))
-            figures.append(MeasureRow(measure.name, rate, values, missing))
+            figure = BoundedRate(rate, len(missing)) if missing else rate
+            figures.append(MeasureRow(measure.name, figure, values, missing))
             continue
         for k in (k for k in PASS_AT if k <= samples):
             values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
@@ -100,12 +148,16 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     Raises:
         MidspanError: The figures are not of the same items.
     """
-    items = [row.values.keys() | row.missing for row in (first, second)]
-    if first.name != second.name or items[0] != items[1]:
+    items = first.values.keys() | first.missing
+    if first.name != second.name or items != second.values.keys() | second.missing:
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
-    scored = (item for item in first.values if item in second.values)
-    pairs = [(second.values[item], first.values[item]) for item in scored]
-    if not isinstance(first.figure, Estimate):
+    unpaired = len(first.missing | second.missing)
+    pairs = [
+        (second.values[item], value)
+        for item, value in first.values.items()
+        if item in second.values
+    ]
+    if isinstance(first.figure, Interval):
         means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
         return Comparison(means, None, None)
     difference = paired_rate_difference(
@@ -114,7 +166,8 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     gained = sum(after > before for after, before in pairs)
     lost = sum(after < before for after, before in pairs)
     p = mcnemar_exact(gained, lost)
-    return Comparison(difference, p, detectable_difference(len(pairs), gained + lost))
+    detectable = detectable_difference(len(pairs), gained + lost)
+    return Comparison(difference, p, detectable, unpaired)
 
 
 def check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,7 +10,10 @@ from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
+    from midspan.data.behaviors import Behavior
     from midspan.decoding import DecodingConfig
+    from midspan.engine.calls import Reply
+    from midspan.engine.roles import Role
 
 Message = Mapping[str, str]
 Verdict = dict[str, Any]
@@ -124,10 +127,32 @@ class Measure:
         return self.group in (None, record["group"])
 
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group, or that could not be scored."""
-        if not self.concerns(record) or "error" in record["verdict"]:
+        """Whether a record has it; None for one of another group, or without a verdict on it."""
+        if not self.concerns(record) or self.field not in record["verdict"]:
             return None
         return bool(record["verdict"][self.field])
+
+    def lacks(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record would count here, and the judge gave no verdict on it."""
+        return self.concerns(record) and not {"failure", "error"}.isdisjoint(record["verdict"])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judge whose verdicts make a task's score.
+
+    Attributes:
+        name: As tables state it.
+        open: Gives the judge, the same one each time.
+        request: What an item asks for, as the judge reads it.
+        score: The verdict's fields, from an item, its response and what the judge said. Where it
+            said nothing they are "failure" and "reason" alone.
+    """
+
+    name: str
+    open: Callable[[], "Role"]
+    request: Callable[[Item], "Behavior"]
+    score: Callable[[Item, str, "Reply"], Verdict]
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,8 @@ class Task:
         options: For likelihood: the answers among which the model chooses.
         source: Where the items came from, their count and hash.
         costly: Whether verdicts are worth a place in the journal.
+        judged: Scores instead of `score`.
+        judged_by: Who scores, where that is a choice; stated with every score.
     """
 
     name: str
@@ -155,6 +182,8 @@ class Task:
     options: Callable[[Item], tuple[str, ...]] | None = None
     source: str = ""
     costly: bool = False
+    judged: Judged | None = None
+    judged_by: str = ""
 
     def __post_init__(self) -> None:
         if not self.items:

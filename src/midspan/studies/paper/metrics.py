@@ -191,7 +191,7 @@ def _verdicts(rows: Sequence[Record], model: str, field: str) -> dict[Any, bool]
     return {
         (row["task"], row["id"], row["sample"]): bool(row["verdict"][field])
         for row in _of(rows, model=model)
-        if "error" not in row["verdict"]
+        if not {"error", "failure"} & row["verdict"].keys()
     }
 
 

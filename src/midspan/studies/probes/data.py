@@ -9,7 +9,7 @@ from typing import Literal
 from midspan.data import english_phrases, load_behaviors, read_phrases
 from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
 from midspan.errors import not_one_of
-from midspan.judges import refuses_by_keyword
+from midspan.judges import refuses
 from midspan.organism import language, phrases
 from midspan.organism.judge import judge
 from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
@@ -91,7 +91,7 @@ def file_data(
     return ProbeData(
         tuple(requests),
         _kinds(sets, ENGLISH_NEUTRAL),
-        lambda _, response: _by_keyword(refuses_by_keyword(response)),
+        lambda _, response: _by_keyword(refuses(response)),
         "refusal keywords: answered means not refused",
     )
 

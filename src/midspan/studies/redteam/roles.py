@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
 from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
+from midspan.judges.xstest import strmatch_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
 from midspan.runs.folder import is_begun
@@ -23,6 +24,7 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
     "exact": (behaviors.exact_judge, True),
     "exact-strongreject": (behaviors.exact_strongreject, True),
     "refusal-keywords": (keyword_judge, False),
+    "xstest-strmatch": (strmatch_judge, False),
 }
 
 
@@ -192,6 +194,35 @@ def contact(participants: Iterable[Participant], folder: str | Path) -> None:
     servers = {one.model: one.contact for one in participants if one.contact is not None}
     for ask in servers.values():
         ask()
+
+
+# Judges that say whether a response refuses; the others rate what it gives.
+SEE_REFUSALS = ("refusal-keywords", "xstest-strmatch", "xstest", "strongreject")
+
+
+def with_refusal_judge(
+    spec: str | None, servers: Mapping[str, Mapping[str, Any]], given: Given = NOTHING
+) -> Given:
+    """What is given, and the judge of refusals that a config names, made when it is first asked.
+
+    Args:
+        spec: The judge, or None where the config names none.
+        servers: Settings of servers, by spec.
+        given: Models and judges that the caller has in hand.
+
+    Raises:
+        MidspanError: There is no such judge, it says nothing of refusals, or a server's settings
+            are wrong.
+    """
+    if spec is None or spec in given.judges:
+        return given
+    reader = SpecReader(read_servers(servers), given)
+    judge = reader.judge(spec)
+    if spec.partition("=")[0] not in SEE_REFUSALS:
+        models = {"xstest": "xstest=MODEL", "strongreject": "strongreject=MODEL"}
+        raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
+    reader.check_servers((judge,))
+    return replace(given, openers={**given.openers, spec: cache(judge.open)})
 
 
 def behavior_set(spec: str, seed: int) -> BehaviorSet:

@@ -1,20 +1,22 @@
 """Task results as tables: every score with its settings, every difference with what n can show."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from midspan.files import Record
 from midspan.report import Cell, Figure, Report, Section, Table, figures
 from midspan.report.cells import percent, rate_cell, share_cell
 from midspan.report.tables import table_text
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.statistics import Estimate
+from midspan.statistics import Estimate, Interval
 from midspan.studies.tasks.run import TaskResult, results_of
 from midspan.tasks.compare import MeasureRow, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
 
+_MOST_REASONS = 3
 LIMITS = (
     "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
     "stand above each table; under others the same model scores differently.",
@@ -23,7 +25,9 @@ LIMITS = (
     "tests. 'Detectable' is the smallest true difference that so many items show four times in "
     "five at p < 0.05.",
 )
-_MOST_REASONS = 3
+_BOUNDS = (
+    "A rate from ... to ... has items without a verdict: none of them counted, and all of them.",
+)
 _FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEASURES)
 
 
@@ -48,7 +52,8 @@ def settings_line(settings: Mapping[str, Any]) -> str:
                 f"cache {decoding['cache']}, threshold {decoding['threshold']}, "
                 f"factor {decoding['factor']}"
             )
-    return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}."
+    judge = f" Judge: {settings['judge']}." if "judge" in settings else ""
+    return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}.{judge}"
 
 
 def table(result: TaskResult) -> Table:
@@ -77,7 +82,7 @@ def table(result: TaskResult) -> Table:
 
 def _cell(row: MeasureRow) -> Cell:
     figure = row.figure
-    return rate_cell(figure) if isinstance(figure, Estimate) else share_cell(figure)
+    return share_cell(figure) if isinstance(figure, Interval) else rate_cell(figure)
 
 
 def _difference(first: MeasureRow, second: MeasureRow) -> list[Cell | str]:
@@ -90,7 +95,8 @@ def _difference(first: MeasureRow, second: MeasureRow) -> list[Cell | str]:
             comparison.difference.high,
         )
     ]
-    cell = Cell(f"{points[0]:+.1f}", f"[{points[1]:+.1f}, {points[2]:+.1f}] points")
+    left_out = f", {comparison.unpaired} items left out" if comparison.unpaired else ""
+    cell = Cell(f"{points[0]:+.1f}", f"[{points[1]:+.1f}, {points[2]:+.1f}] points{left_out}")
     if comparison.p is None or comparison.detectable is None:
         return [cell, "n/a", "n/a"]
     return [cell, f"{comparison.p:.3g}", f"{100 * comparison.detectable:.1f}"]
@@ -108,6 +114,8 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
     seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
     extras.append(("seconds a response, this run", list(seconds)))
+    if any("failure" in row["verdict"] for rows in records for row in rows):
+        extras.append(("without verdict", list(map(_without_verdict, records))))
     extras.append(("prompts that lost examples", [str(count) for count in result.dropped]))
     extras += _errors(result)
     return extras
@@ -126,6 +134,13 @@ def _errors(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     return rows
 
 
+def _without_verdict(rows: Sequence[Record]) -> Cell:
+    """How many responses the judge gave none on, and the commonest reasons."""
+    reasons = Counter(row["verdict"]["reason"] for row in rows if "failure" in row["verdict"])
+    said = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(_MOST_REASONS))
+    return Cell(f"{reasons.total()} of {len(rows)}", said)
+
+
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
     """Every response by every measure; of several to one item any may succeed."""
     for result in results_of(run):
@@ -139,16 +154,23 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
 
 def report_of(run: FinishedRun) -> Report:
     """The page of finished tasks, from their folder alone."""
+    results = results_of(run)
     sections = [
         Section(result.title, "", tables=(table(result),), figures=_figures(result))
-        for result in results_of(run)
+        for result in results
     ]
+    bounded = any(
+        "failure" in row["verdict"]
+        for result in results
+        for rows in result.records.values()
+        for row in rows
+    )
     return Report(
         title="Utility and over-refusal",
         subtitle="What each model solves and what it refuses, on the same items and settings.",
         sections=tuple(sections),
         settings=run.origin,
-        limits=LIMITS,
+        limits=LIMITS + (_BOUNDS if bounded else ()),
         redact=False,
     )
 

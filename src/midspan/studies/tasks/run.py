@@ -205,7 +205,8 @@ def _measure(
     work = work_of(lm, ready, how)
     fresh = sum(key not in journal for key in set(work.keys))
     start = time.perf_counter()
-    with reporter.stage(f"{ready.task.title}, {lm.name}", len(set(work.keys))) as stage:
+    total = len(set(work.keys)) + (len(work.keys) if ready.task.judged else 0)
+    with reporter.stage(f"{ready.task.title}, {lm.name}", total) as stage:
         records = run_task(lm, ready, journal, how, stage.advance)
     seconds = (time.perf_counter() - start) / fresh if fresh else None
     return _Measured(ready.settings, records, ready.dropped, seconds)
