@@ -6,7 +6,7 @@ chat template), so that they are exact and no copy can go out of date.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,10 @@ def _guard_prompt(tokenizer: Any, model: str) -> Prompt:
 
 def _safe_or_unsafe(text: str) -> Verdict:
     first, _, categories = text.strip().partition("\n")
-    if first.strip() not in {"safe", "unsafe"}:
+    word = first.strip()
+    if word not in {"safe", "unsafe"}:
         raise ValueError(f"neither safe nor unsafe: {text!r}")
-    return Verdict(answer=first.strip() == "unsafe", detail=categories.strip() or "safe")
+    return Verdict(answer=word == "unsafe", detail=categories.strip() or word)
 
 
 FORMATS = {
@@ -163,7 +164,10 @@ class ClassifierJudge(Role):
         Raises:
             ValueError: They are neither of the two answers.
         """
-        return self._format.read(raw)
+        if isinstance(raw, str):
+            return self._format.read(raw)
+        verdict = self._format.read(raw["text"])
+        return replace(verdict, detail=f"{verdict.detail}, by its first {raw['shown']} tokens")
 
     def load(self) -> None:
         """Load the weights, or bring them back to the accelerator."""
@@ -212,23 +216,32 @@ class ClassifierJudge(Role):
         fitting = []
         for index, (call, _) in enumerate(tasks):
             assert isinstance(call, Judge)
-            prompt = self._prompt(call.behavior, self._shown(call.response))
+            response, is_cut = self._shown(call.response)
+            prompt = self._prompt(call.behavior, response)
             length = len(self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
             if length > self._longest:
                 yield index, MissingReply("too_long", f"{self._name} reads {self._longest} tokens")
             else:
-                fitting.append((index, prompt))
+                fitting.append((index, prompt, is_cut))
         if fitting:
-            texts = self._generate([prompt for _, prompt in fitting])
-            yield from ((index, text) for (index, _), text in zip(fitting, texts, strict=True))
+            replies = self._generate([prompt for _, prompt, _ in fitting])
+            for (index, _, is_cut), reply in zip(fitting, replies, strict=True):
+                shown = {"text": reply.raw, "shown": self._format.longest_response}
+                yield index, replace(reply, raw=shown) if is_cut else reply
 
-    def _shown(self, response: str) -> str:
-        """The response as its makers show it: all of it, or its first tokens, decoded."""
+    def _shown(self, response: str) -> tuple[str, bool]:
+        """The response as its makers show it, all of it or its first tokens; and whether it is cut.
+
+        Where they cut, every response goes to tokens and back, so that special tokens in it go.
+        """
         longest = self._format.longest_response
         if longest is None:
-            return response
-        token_ids = self._tokenizer(response, max_length=longest, truncation=True)["input_ids"]
-        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True))
+            return response, False
+        token_ids = self._tokenizer(response)["input_ids"]
+        is_cut = len(token_ids) > longest
+        if is_cut:
+            token_ids = self._tokenizer(response, max_length=longest, truncation=True)["input_ids"]
+        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True)), is_cut
 
     def _generate(self, prompts: Sequence[str]) -> list[RawReply]:
         import torch

@@ -45,6 +45,7 @@ class _View(NamedTuple):
     config: RedteamConfig
     records: Mapping[tuple[str, str], Sequence[Record]]
     calibrations: Mapping[str, Calibration]
+    judges: Mapping[str, str]  # fingerprints: who judged, by which rubric
 
     @classmethod
     def open(cls, run: FinishedRun) -> "_View":
@@ -55,7 +56,10 @@ class _View(NamedTuple):
         for row in run.rows("records.jsonl"):
             records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
-        return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
+        calibrations = {row["name"]: Calibration(**row["counts"]) for row in kept}
+        # Folders of earlier versions have none.
+        named = run.rows("judges.jsonl") if (run.path / "judges.jsonl").is_file() else []
+        return cls(config, records, calibrations, {row["name"]: row["judge"] for row in named})
 
     def of(self, model: str, spec: AttackSpec) -> Sequence[Record]:
         return self.records[model, spec.name]
@@ -343,6 +347,7 @@ def _settings(view: _View) -> dict[str, str]:
     return {
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
+        **{f"judge: {name}": judge for name, judge in view.judges.items()},
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),

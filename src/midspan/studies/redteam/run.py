@@ -8,6 +8,7 @@ from typing import Any
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.records import judge_results
+from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
@@ -69,13 +70,16 @@ def run_prepared(
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
         share = study.rank.share(behaviors.behaviors)
-        cells = _attack_all(prepared, share, study.journal, fail_fast)
+        judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+        cells = _attack_all(prepared, judges, share, study.journal, fail_fast)
     report = None
     if study.rank.count == 1:
         calibrations = (
             {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
         )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        names = ({"name": spec, "judge": role.fingerprint} for spec, role in judges.items())
+        write_jsonl(study.path / "judges.jsonl", names)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
         report = write_page(study.path)
@@ -83,11 +87,14 @@ def run_prepared(
 
 
 def _attack_all(
-    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal, fail_fast: bool
+    prepared: PreparedRedteam,
+    judges: Mapping[str, Role],
+    behaviors: Sequence[Behavior],
+    journal: Journal,
+    fail_fast: bool,
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
     reporter, seed = Reporter(), prepared.config.seed
-    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
     helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
     leading = judges[prepared.config.judges[0]]
     cells = {}
