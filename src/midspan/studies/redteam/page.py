@@ -348,6 +348,11 @@ def _settings(view: _View) -> dict[str, str]:
         "helpers": json.dumps(config.helpers),
         "judges": ", ".join(config.judges),
         **{f"judge: {name}": judge for name, judge in view.judges.items()},
+        **{
+            f"calibration: {name}": calibration.judge
+            + ("" if view.judges.get(name) in (calibration.judge, None) else " (another judge)")
+            for name, calibration in view.calibrations.items()
+        },
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
