@@ -22,7 +22,8 @@ def calibrate(
         str,
         typer.Argument(
             help="harm=MODEL, strongreject=MODEL, harmbench-cls, llama-guard, refusal-keywords. "
-            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER.",
+            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
+            "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
         ),
     ],
