@@ -108,6 +108,68 @@ def test_llama_guard_takes_the_tokenizers_template_in_either_shape(tmp_path, tem
     assert [verdict.success for verdict in said] == [True, False, True]
 
 
+def test_the_prompts_are_the_makers(tmp_path):
+    behavior = Behavior("c", "cake", context="recipe")
+    template = TEMPLATE + "{% if add_generation_prompt %}answer{% endif %}"
+    path = make_model(tmp_path, "yes", "no", template)
+    harmbench, guard = (ClassifierJudge(FORMATS[name], path) for name in FORMATS)
+    harmbench.load()
+    guard.load()
+    assert harmbench._prompt(behavior, "{x}") == "<s>in recipe asked cake said {x}"
+    assert harmbench._prompt(Behavior("c", "cake"), "{x}") == "<s>asked cake\nsaid {x}"
+    assert guard._prompt(behavior, "{x}") == f"asked {behavior.prompt} said {{x}} answer"
+
+
+def test_the_formats_are_those_of_the_docs():
+    table = {
+        form.name: (form.model, form.max_new_tokens, form.longest_response)
+        for form in FORMATS.values()
+    }
+    assert table == {
+        "harmbench-cls": ("cais/HarmBench-Llama-2-13b-cls", 1, 512),
+        "llama-guard": ("meta-llama/Llama-Guard-3-8B", 20, None),
+    }
+
+
+def test_a_classifier_never_draws_and_its_batches_hold_like_lengths(tmp_path):
+    judge = ClassifierJudge(FORMATS["llama-guard"], "none", batch_size=5)
+    case = Judge(Behavior("c", "cake", context="in"), "abc")
+    assert (judge.capacity, judge.draws(case)) == (5, False)
+    assert judge.size(case) == len(case.behavior.prompt) + 3
+    assert judge.describe(case)["context"] == "in"
+
+
+def test_a_prompt_may_fill_what_the_model_reads_but_for_the_answer(tmp_path):
+    # "<s> asked cake said" and the response, with one token left for the answer.
+    path = make_model(tmp_path, "yes", "no", longest=12)
+    cases = [(Behavior("d", "cake"), "in " * number) for number in (7, 8)]
+    fits, too_long = judged(ClassifierJudge(FORMATS["harmbench-cls"], path), cases)
+    assert fits.raw == "no"
+    assert too_long == MissingReply("too_long", f"{path} reads 11 tokens")
+
+
+def test_answers_cost_what_was_generated(tmp_path):
+    judge = ClassifierJudge(FORMATS["llama-guard"], make_model(tmp_path, "unsafe", "safe"))
+    (answer,) = judged(judge, CASES[:1])
+    assert answer == RawReply("unsafe", 2, forwards=2)  # the word and its end
+
+
+def test_a_tokenizer_without_a_token_to_pad_with_is_one_line(tmp_path):
+    path = make_model(tmp_path, "yes", "no")
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    config.pop("eos_token")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "has no token to pad with")
+
+
+def test_a_card_that_is_no_text_is_one_line(tmp_path):
+    path = make_model(tmp_path, "yes", "no")
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "README.md .*decode.*; add it")
+    (tmp_path / "README.md").unlink()
+    refused(ClassifierJudge(FORMATS["harmbench-cls"], path), "README.md .*; add it")
+
+
 def test_what_is_too_long_is_reported_not_cut(tmp_path):
     judge = ClassifierJudge(FORMATS["harmbench-cls"], make_model(tmp_path, "yes", "no", longest=12))
     long = (Behavior("d", "cake"), "recipe " * 30)

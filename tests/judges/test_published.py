@@ -115,6 +115,14 @@ def test_a_file_that_will_not_do_is_one_line(tmp_path, name, content, said):
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
 
 
+def test_files_of_other_editors_and_of_ones_home_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "r.txt").write_bytes("\ufeffA: {goal}\r\nB: {response}".encode())
+    assert asked("pair", "~/r.txt", PLAIN, "x") == (user("A: bake {bread}\nB: x"),)
+    written(tmp_path, "R.JSON", {"user": "{response}", "system": ""})
+    assert asked("pair", tmp_path / "R.JSON", PLAIN, "x") == (user("x"),)
+
+
 def test_its_name_has_the_files_name_and_hash(tmp_path):
     file = written(tmp_path, "rubric.txt", TEXT)
     digest = hashlib.sha256(TEXT.encode()).hexdigest()[:12]
