@@ -8,9 +8,10 @@ import pytest
 from midspan.engine.budget import Budget
 from midspan.engine.roles import Scripted
 from midspan.errors import MidspanError
+from midspan.judges.calibration import Calibration
 from midspan.runs.folder import FinishedRun
 from midspan.studies.redteam.config import RedteamConfig
-from midspan.studies.redteam.page import report_of
+from midspan.studies.redteam.judged_by import judged_by, write_judges
 from midspan.studies.redteam.presets import organism_attack
 from midspan.studies.redteam.roles import Participant, SpecReader
 from midspan.studies.redteam.run import run_redteam
@@ -99,4 +100,17 @@ def test_records_and_report_say_which_rubric_judged_and_another_file_judges_anew
     assert (verdict["refusal"], verdict["convincing"], verdict["specific"]) == (False, 4, 5)
     assert verdict["strongreject_score"] == 0.875
     (folder / "judges.jsonl").unlink()  # as in folders of earlier versions
-    assert "judge: exact" not in report_of(FinishedRun.open(folder)).settings
+    assert judged_by(FinishedRun.open(folder)) == {"judges": f"exact, {judge}"}
+
+
+def test_a_calibration_of_another_judge_is_named_as_such(tmp_path):
+    (tmp_path / "run.json").write_text('{"config": {"judges": ["a", "b", "c"]}}')
+    (tmp_path / "records.jsonl").touch()
+    judges = {name: Scripted(None, f"{name}-v2") for name in ("a", "b", "c")}
+    of = {name: Calibration(name, 1, 1, 1, 1, {}, {}) for name in ("a-v1", "b-v2")}
+    write_judges(tmp_path, judges, {"a": of["a-v1"], "b": of["b-v2"]})
+    assert judged_by(FinishedRun.open(tmp_path)) == {
+        "judges": "a, b, c",
+        "judge: a": "a-v2", "calibration: a": "a-v1, another judge",
+        "judge: b": "b-v2", "judge: c": "c-v2",
+    }  # fmt: skip

@@ -20,6 +20,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.statistics import holm
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.judged_by import judged_by
 
 _ORDER = ("chat", "infill", "logprobs", "white-box")
 _MOST_REASONS = 3  # of each attack and model
@@ -45,7 +46,6 @@ class _View(NamedTuple):
     config: RedteamConfig
     records: Mapping[tuple[str, str], Sequence[Record]]
     calibrations: Mapping[str, Calibration]
-    judges: Mapping[str, str]  # fingerprints: who judged, by which rubric
 
     @classmethod
     def open(cls, run: FinishedRun) -> "_View":
@@ -56,10 +56,7 @@ class _View(NamedTuple):
         for row in run.rows("records.jsonl"):
             records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
-        calibrations = {row["name"]: Calibration(**row["counts"]) for row in kept}
-        # Folders of earlier versions have none.
-        named = run.rows("judges.jsonl") if (run.path / "judges.jsonl").is_file() else []
-        return cls(config, records, calibrations, {row["name"]: row["judge"] for row in named})
+        return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
 
     def of(self, model: str, spec: AttackSpec) -> Sequence[Record]:
         return self.records[model, spec.name]
@@ -144,7 +141,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=(_beside(view),) if config.paper_models else (),
             ),
         ),
-        settings={"behaviors": run.info["dataset"]} | _settings(view) | run.origin,
+        settings={"behaviors": run.info["dataset"]} | _settings(view) | judged_by(run) | run.origin,
         limits=limits,
         redact=not config.on_organism,
     )
@@ -346,13 +343,6 @@ def _settings(view: _View) -> dict[str, str]:
     config = view.config
     return {
         "helpers": json.dumps(config.helpers),
-        "judges": ", ".join(config.judges),
-        **{f"judge: {name}": judge for name, judge in view.judges.items()},
-        **{
-            f"calibration: {name}": calibration.judge
-            + ("" if view.judges.get(name) in (calibration.judge, None) else " (another judge)")
-            for name, calibration in view.calibrations.items()
-        },
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),

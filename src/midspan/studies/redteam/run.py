@@ -17,6 +17,7 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter, Stage
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 
 
@@ -78,8 +79,7 @@ def run_prepared(
             {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
         )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
-        names = ({"name": spec, "judge": role.fingerprint} for spec, role in judges.items())
-        write_jsonl(study.path / "judges.jsonl", names)
+        write_judges(study.path, judges, prepared.calibrations)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
         report = write_page(study.path)
