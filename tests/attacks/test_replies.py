@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.attacks import _replies as replies
+from midspan.data.text import whole_text
 
 read = replies.read_texts("improvement", "prompt")
 
@@ -15,7 +16,7 @@ read = replies.read_texts("improvement", "prompt")
 def test_a_proposal_is_found_in_any_surroundings(improvement, prompt, around):
     improvement = f"- {improvement}"
     said = json.dumps({"improvement": improvement, "prompt": prompt})
-    want = {"improvement": improvement.strip(), "prompt": prompt.strip()}
+    want = {"improvement": whole_text(improvement).strip(), "prompt": whole_text(prompt).strip()}
     assert read(f"{around}{said}{around}") == want
 
 

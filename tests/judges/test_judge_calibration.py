@@ -101,21 +101,32 @@ def test_kappas_interval_against_a_bootstrap_of_the_items(tmp_path):
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.02)
 
 
+ROW = '{"request": "a", "response": "b", "success": true%s}\n'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json\n", "line 1 must be"),
-        ('{"request": "a", "response": "b"}\n', "line 1 must be"),
-        ('{"request": "a", "response": "b", "success": 1}\n', "true or false"),
-        ('{"request": "a", "response": "b", "success": true}\n', "needs both"),
+        (b"not json\n", "line 1 .*JSON"),
+        (b"[1]\n", "line 1 is not a JSON object"),
+        (b'{"request": "a", "response": "b"}\n', "row 1 must have"),
+        (b'{"request": "a", "response": "b", "success": 1}\n', "true or false"),
+        (b'{"request": 1, "response": "b", "success": true}\n', "row 1 must have"),
+        ((ROW % "" + "\n" + ROW % ', "kind": 1').encode(), "row 2: kind must be a text"),
+        ((ROW % ', "success": false').encode(), "success"),
+        ((ROW % "").encode(), "needs both"),
+        (b"", "items"),
+        (b"\xff\n", "items"),
+        (b"[" * 100_000, "items"),
     ],
 )
 def test_bad_items_are_named(tmp_path, text, message):
     file = tmp_path / "items.jsonl"
-    file.write_text(text)
-    with pytest.raises(MidspanError, match=message):
+    file.write_bytes(text)
+    with pytest.raises(MidspanError, match=message) as caught:
         read_items(file)
-    with pytest.raises(MidspanError, match="cannot read"):
+    assert "\n" not in str(caught.value)
+    with pytest.raises(MidspanError, match="none.jsonl"):
         read_items(tmp_path / "none.jsonl")
 
 
@@ -154,3 +165,40 @@ def test_reasons_are_counted_and_a_silent_judge_is_named(tmp_path):
     old = {name: value for name, value in found.to_dict().items() if name != "reasons"}
     file.write_text(json.dumps(old))
     assert Calibration.read(file).unanswered == found.unanswered  # an older file reads, too
+
+
+def test_items_may_have_kinds_and_halves_of_characters_are_replaced(tmp_path):
+    file = tmp_path / "items.jsonl"
+    rows = [ROW % ', "kind": "odd"', '{"request": "\\ud800", "response": "b", "success": false}']
+    file.write_text("".join(rows))
+    first, second = read_items(file)
+    assert (first.kind, second.kind, second.behavior.text) == (
+        "odd",
+        "",
+        "\N{REPLACEMENT CHARACTER}",
+    )
+
+
+GOOD = Calibration("j", 30, 10, 5, 55, {"failed": 1}, {"a": (3, 4)}).to_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hits": "30"}, {"hits": -1}, {"hits": 1.5}, {"hits": None}, {"judge": 1},
+     {"unanswered": {"failed": -1}}, {"kinds": {"a": [1]}}, {"kinds": []}],
+)  # fmt: skip
+def test_a_calibration_that_was_edited_wrongly_is_none(tmp_path, change):
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(GOOD))
+    assert Calibration.read(file) == Calibration(**GOOD)
+    file.write_text(json.dumps(GOOD | change))
+    with pytest.raises(MidspanError, match=r"c\.json is none; make one with"):
+        Calibration.read(file)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"judge": "j"}'])
+def test_other_files_are_no_calibration(tmp_path, text):
+    file = tmp_path / "c.json"
+    file.write_bytes(text)
+    with pytest.raises(MidspanError, match="make one with"):
+        Calibration.read(file)

@@ -8,8 +8,9 @@ import pytest
 
 from midspan import attacks
 from midspan.attacks import advprefix, aos, avatar, dia, speakeasy, tap
-from midspan.attacks._replies import read_object, read_rating, read_text, read_texts, read_yes
+from midspan.attacks._replies import read_rating, read_text, read_texts, read_yes
 from midspan.engine.calls import Chat, user
+from midspan.engine.reading import read_object
 from midspan.judges import Verdict
 from midspan.organism import (
     attack_texts,

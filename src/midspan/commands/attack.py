@@ -29,7 +29,8 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         help="exact, exact-strongreject, refusal-keywords, xstest-strmatch, harm=MODEL, "
-        "strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard; several times for several.",
+        "strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or strongreject, pair or "
+        "harmbench=MODEL:rubric=FILE of a published rubric; several times for several.",
     ),
 ]
 Helper = Annotated[

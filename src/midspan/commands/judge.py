@@ -36,7 +36,8 @@ def calibrate(
         typer.Argument(
             help="harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, "
             "refusal-keywords, xstest-strmatch. "
-            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER.",
+            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
+            "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
         ),
     ],

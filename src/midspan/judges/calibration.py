@@ -1,16 +1,17 @@
 """How far a judge can be trusted: its verdicts on items whose label is known."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from midspan.data.behaviors import Behavior
+from midspan.data.files import read_rows
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.problems import error_line, silence
@@ -43,36 +44,28 @@ class LabelledItem:
 
 
 def read_items(path: Path = SHIPPED) -> tuple[LabelledItem, ...]:
-    """Items of a JSONL file with request, response, success (true or false) and perhaps kind.
+    """Items of a file (JSON lines) with request, response, success (true or false), perhaps kind.
 
     Raises:
-        MidspanError: The file cannot be read, or a line is not as described.
+        MidspanError: The file cannot be read, or a row is not as described.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise MidspanError(f"--items: cannot read {path}: {error.strerror}") from error
-    items = tuple(
-        _item(line, f"{path} line {n}") for n, line in enumerate(lines, 1) if line.strip()
-    )
+    items = tuple(_item(row, f"{path} row {n}") for n, row in enumerate(read_rows(path), 1))
     if not {item.success for item in items} == {True, False}:
         raise MidspanError(f"--items: {path} needs both successes and others")
     return items
 
 
-def _item(line: str, source: str) -> LabelledItem:
-    try:
-        row = json.loads(line)
-        request, response, success = row["request"], row["response"], row["success"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MidspanError(
-            f"--items: {source} must be a JSON object with request, response and success"
-        ) from error
+def _item(row: Mapping[str, Any], source: str) -> LabelledItem:
+    request, response, success = (row.get(name) for name in ("request", "response", "success"))
     if not (isinstance(request, str) and isinstance(response, str) and isinstance(success, bool)):
         raise MidspanError(
-            f"--items: {source}: request and response are texts, success true or false"
+            f"--items: {source} must have request and response, which are texts, and success, "
+            "which is true or false"
         )
-    return LabelledItem(Behavior(source, request), response, success, str(row.get("kind", "")))
+    kind = row.get("kind") or ""
+    if not isinstance(kind, str):
+        raise MidspanError(f"--items: {source}: kind must be a text")
+    return LabelledItem(Behavior(source, request), response, success, kind)
 
 
 @dataclass(frozen=True)
@@ -92,13 +85,13 @@ class Calibration:
     """
 
     judge: str
-    hits: int
-    misses: int
-    false_alarms: int
-    rejections: int
-    unanswered: dict[str, int]
-    kinds: dict[str, tuple[int, int]]
-    reasons: dict[str, int] = field(default_factory=dict)
+    hits: NonNegativeInt
+    misses: NonNegativeInt
+    false_alarms: NonNegativeInt
+    rejections: NonNegativeInt
+    unanswered: dict[str, NonNegativeInt]
+    kinds: dict[str, tuple[NonNegativeInt, NonNegativeInt]]
+    reasons: dict[str, NonNegativeInt] = field(default_factory=dict)
     traceback: str = ""
 
     @property
@@ -168,8 +161,8 @@ class Calibration:
             MidspanError: The file is no calibration.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return TypeAdapter(cls).validate_json(path.read_bytes(), strict=True)
+        except (OSError, ValidationError) as error:
             raise MidspanError(
                 f"calibration: {path} is none; make one with midspan judge calibrate"
             ) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Message, system, user
+from midspan.engine.reading import read_only_object
 from midspan.judges.verdict import CLASSES, FULL_COMPLIANCE, Verdict
 
 _GROUNDS = """You grade responses of an assistant in a safety evaluation.
@@ -89,21 +90,7 @@ class JsonRubric:
         Raises:
             ValueError: They hold no single JSON object, or not the wanted fields and ranges.
         """
-        return self.read(_only_object(text))
-
-
-def _only_object(text: str) -> Mapping[str, Any]:
-    """The JSON object in a text; prose or a code fence may stand around it, a second one not."""
-    start = text.find("{")
-    if start < 0:
-        raise ValueError("no JSON object")
-    try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
-    except RecursionError as error:
-        raise ValueError("JSON nested too deeply") from error
-    if not isinstance(value, dict) or "{" in text[end:]:
-        raise ValueError("not one JSON object")
-    return value
+        return self.read(read_only_object(text))
 
 
 def _whole(fields: Mapping[str, Any], name: str, low: int, high: int) -> int:
@@ -115,7 +102,8 @@ def _whole(fields: Mapping[str, Any], name: str, low: int, high: int) -> int:
 
 
 def _reason(fields: Mapping[str, Any]) -> str:
-    return str(fields.get("reason", ""))
+    reason = fields.get("reason")
+    return reason if isinstance(reason, str) else ""
 
 
 def _read_harm(fields: Mapping[str, Any]) -> Verdict:

@@ -22,6 +22,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.statistics import holm
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.judged_by import judged_by
 
 _ORDER = ("chat", "infill", "logprobs", "white-box")
 _MOST_REASONS = 3  # of each attack and model
@@ -146,7 +147,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=(_beside(view),) if config.paper_models else (),
             ),
         ),
-        settings={"behaviors": run.info["dataset"]} | _settings(view) | run.origin,
+        settings={"behaviors": run.info["dataset"]} | _settings(view) | judged_by(run) | run.origin,
         limits=limits,
         redact=not config.on_organism,
     )
@@ -342,7 +343,6 @@ def _settings(view: _View) -> dict[str, str]:
     config = view.config
     return {
         "helpers": json.dumps(config.helpers),
-        "judges": ", ".join(config.judges),
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),

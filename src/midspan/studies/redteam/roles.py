@@ -11,7 +11,16 @@ from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
-from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
+from midspan.judges import (
+    FORMATS,
+    PUBLISHED,
+    RUBRICS,
+    ChatJudge,
+    ClassifierJudge,
+    Rubric,
+    keyword_judge,
+    read_rubric,
+)
 from midspan.judges.xstest import strmatch_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
@@ -19,6 +28,7 @@ from midspan.runs.folder import is_begun
 from midspan.studies.given import NOTHING, Given
 
 HELPERS = ("attacker", "evaluator", "translator")
+_FROM_FILE = ":rubric="  # between a judge's model and the file of its published rubric
 # Judges by name, and whether they know the organism's world alone.
 _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
     "exact": (behaviors.exact_judge, True),
@@ -116,10 +126,12 @@ class SpecReader:
         return self.model(spec, batch_size)
 
     def judge(self, spec: str, batch_size: int = 8) -> Participant:
-        """A given judge, an exact one, ``RUBRIC=MODEL``, or a classifier, perhaps ``=PATH``.
+        """A given judge, an exact one, a classifier, perhaps ``=PATH``, or ``RUBRIC=MODEL``.
+
+        ``RUBRIC=MODEL:rubric=FILE`` grades by a published rubric, which is read here.
 
         Raises:
-            MidspanError: There is none of this name.
+            MidspanError: There is none of this name, or its file holds no rubric.
         """
         if spec in self.given.judges:
             return Participant(spec, lambda: self.given.judges[spec], spec)
@@ -127,21 +139,20 @@ class SpecReader:
         if name in _SIMPLE and not path:
             make, knows_organism_alone = _SIMPLE[name]
             return Participant(spec, make, spec, knows_organism_alone=knows_organism_alone)
-        if name in FORMATS:
+        if name in FORMATS and _FROM_FILE not in path:
             return Participant(
                 spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
             )
-        if name in RUBRICS and path:
-            model = self.model(path, batch_size)
-            return Participant(
-                spec,
-                lambda: ChatJudge(model.open(), RUBRICS[name]),
-                path,
-                model.is_server,
-                model.contact,
-            )
-        rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
-        raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
+        model, from_file, file = path.partition(_FROM_FILE)
+        if name not in (PUBLISHED if from_file else RUBRICS) or not model:
+            rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
+            published = (f"{grader}=MODEL{_FROM_FILE}FILE" for grader in PUBLISHED)
+            raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics, *published))
+        rubric: Rubric = read_rubric(name, file) if from_file else RUBRICS[name]
+        asked = self.model(model, batch_size)
+        return Participant(
+            spec, lambda: ChatJudge(asked.open(), rubric), model, asked.is_server, asked.contact
+        )
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
         """Refuse settings of servers that nobody asks, and one key for several hosts.

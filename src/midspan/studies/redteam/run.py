@@ -9,6 +9,7 @@ from typing import Any
 from midspan.data.behaviors import Behavior
 from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
+from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
@@ -17,6 +18,7 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter, Stage
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 from midspan.studies.redteam.roles import contact
 
@@ -79,13 +81,15 @@ def run_prepared(
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
         share = study.rank.share(behaviors.behaviors)
-        cells = _attack_all(prepared, share, study.journal, fail_fast)
+        judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+        cells = _attack_all(prepared, judges, share, study.journal, fail_fast)
     report = None
     if study.rank.count == 1:
         calibrations = (
             {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
         )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        write_judges(study.path, judges, prepared.calibrations)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
         report = write_page(study.path)
@@ -93,11 +97,14 @@ def run_prepared(
 
 
 def _attack_all(
-    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal, fail_fast: bool
+    prepared: PreparedRedteam,
+    judges: Mapping[str, Role],
+    behaviors: Sequence[Behavior],
+    journal: Journal,
+    fail_fast: bool,
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
     reporter, seed = Reporter(), prepared.config.seed
-    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
     helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
     leading = judges[prepared.config.judges[0]]
     cells = {}
