@@ -156,7 +156,7 @@ def test_reasons_are_counted_and_a_silent_judge_is_named(tmp_path):
     items = [LabelledItem(Behavior(k, "ask"), k, k == "a", "") for k in answers]
     judge = ChatJudge(Scripted(model, "m1"), HARM)
     found = run(tmp_path, judge, items)
-    assert found.reasons == {"m1 did not answer": 2, "no JSON object": 1}
+    assert found.reasons == {"m1 did not answer": 2, "wanted one JSON object, got 0": 1}
     assert found.problems == [
         f"{judge.fingerprint}: not one answer came (m1 did not answer); mend it and give the same "
         "command again"
