@@ -14,6 +14,7 @@ from midspan.api.runs import Model, call_text, listed, named, run_folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from midspan.bounds import MeanBounds, RateBounds
     from midspan.report import Table
     from midspan.statistics import Estimate, Interval
     from midspan.studies.tasks.run import TaskResult
@@ -29,7 +30,9 @@ class EvaluationRun(RunResult[TaskRecord]):
 
     tasks: tuple[str, ...] = field(default=())
 
-    def score(self, task: str | None = None, model: str | None = None) -> "Estimate | Interval":
+    def score(
+        self, task: str | None = None, model: str | None = None
+    ) -> "Estimate | Interval | RateBounds | MeanBounds":
         """A task's first measure on a model, as a share from 0 to 1 with its 95 % interval.
 
         Args:
@@ -38,7 +41,8 @@ class EvaluationRun(RunResult[TaskRecord]):
 
         Returns:
             An `Estimate` (`rate`, `low`, `high`, `n`), or for several samples an item an
-            `Interval` (`mean`, `low`, `high`, `n`).
+            `Interval` (`mean`, `low`, `high`, `n`). Where a judge's verdict is missing, bounds:
+            `least` and `most`, each such a figure.
 
         Raises:
             MidspanError: There is no such task or model.

@@ -17,7 +17,7 @@ from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
-from midspan.judges.error import Confusion, Corrected, rogan_gladen
+from midspan.judges.error import Confusion, Corrected, any_of_bounds, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
@@ -118,6 +118,11 @@ class Calibration:
         """The rate of true successes behind the rate that this judge found."""
         confusion = self.confusion
         return rogan_gladen(observed, confusion.sensitivity, confusion.specificity)
+
+    def correct_any(self, observed: Estimate, verdicts: int) -> tuple[Corrected, Corrected]:
+        """The least and the most, where any of so many verdicts a behavior makes a success."""
+        confusion = self.confusion
+        return any_of_bounds(observed, confusion.sensitivity, confusion.specificity, verdicts)
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and figures, for people."""

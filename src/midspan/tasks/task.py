@@ -107,6 +107,8 @@ class Prompt:
 class Measure:
     """A figure of a task: the share of responses with a true field in their verdict.
 
+    A field that is None is not known, as where a judge's answer cannot be read.
+
     Attributes:
         name: Row of the table.
         field: Key of the verdict.
@@ -119,11 +121,14 @@ class Measure:
     group: str | None = None
     by_group: bool = False
 
+    def counts(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of its group."""
+        return self.group in (None, record["group"])
+
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group."""
-        if self.group not in (None, record["group"]):
-            return None
-        return bool(record["verdict"][self.field])
+        """Whether a record has it; None where that is not known."""
+        outcome = record["verdict"][self.field]
+        return None if outcome is None else bool(outcome)
 
 
 @dataclass(frozen=True)
