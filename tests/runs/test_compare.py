@@ -6,11 +6,12 @@ import sys
 import pytest
 
 from midspan.cli import main
+from midspan.bounds import Span
 from midspan.errors import MidspanError
-from midspan.runs.compare import change_table, compare_runs
+from midspan.runs.compare import Trial, _change, change_table, compare_runs
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import KINDS, kind_of
-from midspan.statistics import holm, newcombe, wilson
+from midspan.statistics import holm, newcombe, paired_difference, wilson
 
 
 def row(place, success, **changes):
@@ -49,6 +50,53 @@ def test_other_requests_get_an_interval(tmp_path):
     (change,) = compare_runs(first, second)
     assert change.pairs is None and (change.first.n, change.second.n) == (20, 20)
     assert change_table([change]).rows[0][-1] == "lower"
+
+
+def test_a_change_holds_whatever_missing_outcomes_are(tmp_path):
+    first = folder(tmp_path / "a", [row(i, False) for i in range(12)])
+    partly = [row(i, True if i < 9 else None) for i in range(12)]
+    (change,) = compare_runs(first, folder(tmp_path / "b", partly))
+    assert (change.first.least.n, change.second.unknown) == (12, 3)
+    assert change.p == pytest.approx(2 / 2**9)  # the least that the known ones leave
+    (line,) = change_table([change]).rows
+    assert line[3].note.endswith("n=12") and line[4].note.endswith("n=12, 3 without outcome")
+    assert line[5:] == ("+75.0 to +100.0", "+9..12 -0, p=0.0039, adjusted 0.0039", "higher")
+    # Nothing is known to have changed where the missing ones may be the difference.
+    doubtful = [row(i, None if i < 9 else False) for i in range(12)]
+    (change,) = compare_runs(first, folder(tmp_path / "c", doubtful))
+    assert change.p == 1.0
+    (line,) = change_table([change], everything=True).rows
+    assert line[5:] == ("+0.0 to +75.0", "+0..9 -0, p=1, adjusted 1", "no change shown")
+    (change,) = compare_runs(first, folder(tmp_path / "d", [row(i, None) for i in range(12)]))
+    assert change.refusal == "no outcome"
+
+
+def test_missing_outcomes_of_other_requests_widen_the_interval(tmp_path):
+    first = folder(tmp_path / "a", [row(i, True) for i in range(20)])
+    others = [row(i, None if i < 15 else False, prompt=f"other {i}") for i in range(20)]
+    (line,) = change_table(
+        compare_runs(first, folder(tmp_path / "b", others)), everything=True
+    ).rows
+    low = newcombe(wilson(0, 20).interval, wilson(20, 20).interval).low
+    high = newcombe(wilson(15, 20).interval, wilson(20, 20).interval).high
+    assert line[5] == "-100.0 to -25.0"
+    assert line[6] == f"[{100 * low:+.1f}, {100 * high:+.1f}], other requests"
+    assert line[7] == "lower"
+
+
+def scored(value, unit, prompt="p"):
+    return Trial(("m", "tap", "mean score by j"), unit, prompt, None, {}, Span(value, value))
+
+
+def test_mean_scores_are_compared_by_their_interval():
+    before = [scored(0.25, f"u{i}") for i in range(30)]
+    after = [scored(0.25 + 0.5 * (i % 3 == 0), f"u{i}") for i in range(30)]
+    change = _change(("m", "tap", "mean score by j"), before, after)
+    gap = paired_difference([t.score.least for t in after], [t.score.least for t in before])
+    (line,) = change_table([change]).rows
+    assert (line[3].text, line[4].text) == ("0.250", "0.417")
+    assert line[5:] == ("+16.7", f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]", "higher")
+    assert "0 of them tested" in change_table([change]).caption
 
 
 def test_other_decoding_settings_are_not_compared(tmp_path):
