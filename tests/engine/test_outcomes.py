@@ -16,7 +16,9 @@ from midspan.engine.outcomes import (
 
 
 def attempt(cost, success):
-    verdict = {"failure": "unparseable", "reason": "hm"} if success is None else {"success": success}
+    verdict = (
+        {"failure": "unparseable", "reason": "hm"} if success is None else {"success": success}
+    )
     return {"target_calls": cost, "verdicts": {"j": verdict}}
 
 
@@ -100,5 +102,3 @@ def test_a_missing_score_may_be_any():
     assert scoring_judges(records) == ("j",)
     assert [score(record, "j") for record in records] == [Span(0.25, 0.5), Span(0.0, 1.0)]
     assert scoring_judges(records[1:]) == ()
-
-
