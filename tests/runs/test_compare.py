@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from midspan.cli import main
 from midspan.bounds import Span
+from midspan.cli import main
 from midspan.errors import MidspanError
 from midspan.runs.compare import Trial, _change, change_table, compare_runs
 from midspan.runs.folder import FinishedRun, RunFolder

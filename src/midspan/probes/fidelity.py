@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
-from midspan.statistics import Estimate, Interval, mean_interval, wilson
+from midspan.statistics import Estimate, Interval, bounded_mean, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
@@ -23,7 +23,8 @@ class Fidelity:
     """Agreement of two decodings of the same requests.
 
     Attributes:
-        tokens: Share of response positions that hold the same token, a mean over responses.
+        tokens: Share of response positions that hold the same token, a mean over responses with Agresti and
+            Coull's interval.
         identical: Responses that are the same throughout.
         verdicts: Responses that are judged the same.
         exact_forwards: Forwards a response, exact.
@@ -97,7 +98,7 @@ def fidelity(lm: "DiffusionLM", comparison: DecodingComparison) -> Fidelity:
         for index, (one, two) in enumerate(pairs)
     )
     return Fidelity(
-        tokens=mean_interval(agreement),
+        tokens=bounded_mean(agreement),
         identical=wilson(same, len(pairs)),
         verdicts=wilson(judged, len(pairs)),
         exact_forwards=mean_interval([one.forwards for one in exact]),

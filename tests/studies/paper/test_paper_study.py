@@ -20,13 +20,13 @@ from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
+from midspan.statistics import wilson
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.page import _searches
 from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, organism, paper, smoke
 from midspan.studies.paper.run import run_paper
-from midspan.statistics import wilson
 from midspan.studies.probes.config import ProbeSpec
 
 SMALL = {"length": 64, "steps": 2, "block_length": 32}

@@ -1,4 +1,4 @@
-"""Tables of rates from records made by hand: bounds, k, corrections, scores, all attacks together."""
+"""Tables of rates from records made by hand: bounds, k, corrections, scores, the union."""
 
 import pytest
 
