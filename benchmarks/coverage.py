@@ -95,7 +95,7 @@ def differences(draws: Draws) -> Iterator[Row]:
 
 
 def pairs(draws: Draws) -> Iterator[Row]:
-    """Agresti and Min, with few pairs that differ."""
+    """Bonett and Price, with few pairs that differ."""
     shares = ((0.0, 0.0), (0.025, 0.025), (0.1, 0.02), (0.3, 0.05), (0.6, 0.0), (0.25, 0.25))
     for n in (18, 50, 164, 520):
         for more, fewer in shares:
@@ -107,7 +107,7 @@ def pairs(draws: Draws) -> Iterator[Row]:
 
             data = draws.rng.multinomial(n, [more, fewer, 1 - more - fewer], draws.size)[:, :2]
             covered = draws.covers(data, make, more - fewer)
-            yield Row("Agresti-Min", f"n {n}, only first {more}, only second {fewer}", *covered)
+            yield Row("Bonett-Price", f"n {n}, only first {more}, only second {fewer}", *covered)
 
 
 def paired_shares(draws: Draws) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def paired_shares(draws: Draws) -> Iterator[Row]:
             second = draws.rng.binomial(tries, b + ease) / tries
             found = [ends(paired_difference(x, y)) for x, y in zip(first, second, strict=True)]
             setting = f"n {n}, shares of {tries}, means {a} and {b}"
-            yield Row("Agresti-Min, shares", setting, *_covered(found, a - b))
+            yield Row("Bonett-Price, shares", setting, *_covered(found, a - b))
 
 
 def corrections(draws: Draws) -> Iterator[Row]:

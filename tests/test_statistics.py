@@ -172,8 +172,8 @@ def test_paired_differences_are_paired():
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
 def test_paired_shares_are_the_mean_of_added_items(pairs):
     a, b = ([side / 4 for side in sides] for sides in zip(*pairs, strict=True))
-    # Half an item each of both, the first alone, the second alone, and neither.
-    differences = [x - y for x, y in zip(a, b, strict=True)] * 2 + [0, 0, 1, -1]
+    # An item on which the first alone succeeds, and one on which the second does.
+    differences = [x - y for x, y in zip(a, b, strict=True)] + [1, -1]
     middle, spread = np.mean(differences), np.std(differences)
     half = 1.959963984540054 * spread / math.sqrt(len(pairs) + 2)
     found = paired_difference(a, b)
@@ -187,14 +187,15 @@ def test_paired_rates_have_an_interval_where_no_pair_differs():
     same = [True, False] * 18
     interval = paired_difference(same, same)
     assert (interval.mean, interval.n) == (0.0, 36)
-    assert interval.high == -interval.low == pytest.approx(1.96 / 38, 1e-3)
-    # Agresti and Min's own check: half an item more in each cell of 2 x 2.
-    a, b = [True] * 30 + [False] * 10, [True] * 22 + [False] * 18
+    assert interval.high == -interval.low == pytest.approx(1.96 * math.sqrt(2) / 38, 1e-3)
+    # Bonett and Price's formula of 9 and 1 pairs that differ, of 40.
+    a, b = [True] * 9 + [False] * 31, [False] * 9 + [True] + [False] * 30
     interval = paired_difference(a, b)
-    se = math.sqrt((9 / 42) - (8 / 42) ** 2) / math.sqrt(42)
+    first, second = 10 / 42, 2 / 42
+    half = 1.959963984540054 * math.sqrt((first + second - (first - second) ** 2) / 42)
     assert interval.mean == 0.2
     assert (interval.low, interval.high) == pytest.approx(
-        (8 / 42 - 1.96 * se, 8 / 42 + 1.96 * se), abs=1e-4
+        (first - second - half, first - second + half)
     )
     assert (paired_difference([], []).low, paired_difference([], []).n) == (-1.0, 0)
 

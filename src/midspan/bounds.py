@@ -146,7 +146,7 @@ class Pairs:
     """Two rates on the same items.
 
     Attributes:
-        difference: First minus second, with Agresti and Min's interval.
+        difference: First minus second, with Bonett and Price's interval.
         more: Items on which the first is higher.
         fewer: Items on which it is lower.
     """

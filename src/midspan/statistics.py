@@ -132,16 +132,17 @@ def bounded_mean(values: Sequence[float]) -> Interval:
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
     """Mean of ``a - b`` over paired items with values between 0 and 1, with its 95 % interval.
 
-    Agresti and Min's (Statistics in Medicine 24, 2005): half an item is added to each of the four
-    outcomes of a pair of rates, so that few items do not look certain because no pair differs.
-    Values between 0 and 1, such as shares, enter by their own variance.
+    Bonett and Price's (Journal of Educational and Behavioral Statistics 37, 2012): an item more on
+    which the first alone succeeds, and one on which the second does, so that few items do not look
+    certain because no pair differs. Values between 0 and 1, such as shares, enter by their own
+    variance.
     """
     first, second = _pair(a, b)
     difference = _unit(first) - _unit(second)
     n = difference.size
     if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
-    low, high = _normal(float(difference.sum()), float((difference**2).sum()) + 1, n + 2)
+    low, high = _normal(float(difference.sum()), float((difference**2).sum()) + 2, n + 2)
     return Interval(float(difference.mean()), max(-1.0, low), min(1.0, high), n)
 
 

@@ -23,8 +23,7 @@ class Fidelity:
     """Agreement of two decodings of the same requests.
 
     Attributes:
-        tokens: Share of response positions that hold the same token, a mean over responses with Agresti and
-            Coull's interval.
+        tokens: Share of response positions that hold the same token, a mean over responses.
         identical: Responses that are the same throughout.
         verdicts: Responses that are judged the same.
         exact_forwards: Forwards a response, exact.

@@ -42,7 +42,7 @@ class Comparison:
     """Two models on the same items, second minus first.
 
     Attributes:
-        pairs: The difference of the rates or means, with Agresti and Min's interval.
+        pairs: The difference of the rates or means, with Bonett and Price's interval.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
     """

@@ -88,7 +88,7 @@ def report_of(run: FinishedRun) -> Report:
             ),
             Section(
                 "Against the first model",
-                "Difference of ASR on the same behaviors, with Agresti and Min's 95 % interval, "
+                "Difference of ASR on the same behaviors, with Bonett and Price's 95 % interval, "
                 "the exact p of McNemar's test, and that p after Holm's correction for all tests "
                 "of the table.",
                 tables=(pair_table(view),) if len(config.models) > 1 else (),

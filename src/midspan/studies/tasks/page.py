@@ -19,7 +19,7 @@ LIMITS = (
     "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
     "stand above each table; under others the same model scores differently.",
     "Intervals are Wilson's for rates, Agresti and Coull's for means of several samples, and "
-    "Agresti and Min's for differences; p is McNemar's exact test, without correction for several "
+    "Bonett and Price's for differences; p is McNemar's exact test, without correction for several "
     "tests. Where a verdict is missing, a figure goes from all such ones false to all true. "
     "'Detectable' is the smallest true difference that so many items show four times in five at "
     "p < 0.05.",
