@@ -200,14 +200,19 @@ def tally(judge: str, items: Sequence[LabelledItem], replies: Sequence[Reply]) -
 
 
 def kappa_interval(confusion: Confusion, resamples: int = 10_000) -> Interval:
-    """Cohen's kappa with a 95 % percentile bootstrap over the items."""
+    """Cohen's kappa with a 95 % percentile bootstrap over the items.
+
+    Items are drawn with half of one more in each of the four cells: where a judge hardly errs, few
+    draws from the items alone would hold an error, and the interval covers 91 % (benchmarks).
+    """
     seen, rejected = confusion.sensitivity, confusion.specificity
     cells = [seen.successes, seen.n - seen.successes, rejected.n - rejected.successes]
     counts = np.array([*cells, rejected.successes])
     n = int(counts.sum())
     if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
-    draws = np.random.default_rng(0).multinomial(n, counts / n, size=resamples) / n
+    shares = (counts + 0.5) / (n + 2)
+    draws = np.random.default_rng(0).multinomial(n, shares, size=resamples) / n
     both, missed, alarms, neither = draws.T
     chance = (both + missed) * (both + alarms) + (alarms + neither) * (missed + neither)
     # Where chance agrees always, both are constant and alike: no disagreement was drawn.
