@@ -273,6 +273,17 @@ def _products(
     return found
 
 
+def summary(name: str, rows: list[Row]) -> str:
+    """One line of all settings of an interval."""
+    worst = min(rows, key=lambda row: row.covers)
+    mean = 100 * sum(row.covers for row in rows) / len(rows)
+    below = sum(row.covers < GOAL for row in rows)
+    return (
+        f"| {name} | {len(rows)} | {mean:.1f} | {100 * worst.covers:.1f} | {worst.setting} "
+        f"| {below or ''} |"
+    )
+
+
 GROUPS = {
     group.__name__: group
     for group in (
@@ -290,13 +301,19 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.process_time()
     print("| interval | setting | covers, % | width | below 94 % |")
     print("|---|---|---|---|---|")
+    made = []
     for name in options.only:
         for row in GROUPS[name](Draws(options.simulations, options.seed)):
+            made.append(row)
             mark = "yes" if row.covers < GOAL else ""
             print(
                 f"| {row.interval} | {row.setting} | {100 * row.covers:.1f} "
                 f"| {row.width:.3f} | {mark} |"
             )
+    print("\n| interval | settings | mean, % | least, % | at | below 94 % |")
+    print("|---|---|---|---|---|---|")
+    for name in dict.fromkeys(row.interval for row in made):
+        print(summary(name, [row for row in made if row.interval == name]))
     spent = time.process_time() - start
     print(f"\n{options.simulations} simulations a row at most, seed {options.seed}, {spent:.0f} s")
 
