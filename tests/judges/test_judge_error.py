@@ -142,3 +142,13 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(truth, items):
         found = rogan_gladen(observed, drawn(se, items), drawn(sp, items))
         covered += found.low <= truth <= found.high
     assert 0.93 <= covered / runs <= 0.985
+
+
+def test_an_unsure_specificity_counts_once_for_each_verdict():
+    least, _ = any_of_bounds(wilson(90, 100), PERFECT, wilson(295, 300), 5)
+    sp = (1 - 5 * (1 - 296 / 302), 25 * 296 / 302 * (1 - 296 / 302) / 302)
+    z = 1.959963984540054
+    p, n = (90 + z**2 / 2) / (100 + z**2), 100 + z**2
+    rate = (p + sp[0] - 1) / sp[0]
+    half = z * math.sqrt(p * (1 - p) / n + (1 - rate) ** 2 * sp[1]) / sp[0]
+    assert least.low == pytest.approx(rate - 2 * z**2 * (1 - rate) * sp[1] - half)

@@ -191,3 +191,19 @@ def test_statistics_of_comparisons():
     assert (gap.low, gap.high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_losses_interval_and_correction_by_hand():
+    def trials(outcomes, prompt, cell="c"):
+        return [Trial(("m", "s", cell), f"{i}", prompt, one, {}) for i, one in enumerate(outcomes)]
+
+    changes = [
+        _change(("m", "s", f"c{i}"), trials([True] * 7, "p"), trials([False] * 6 + [None], "p"))
+        for i in range(2)
+    ]
+    lines = change_table(changes, everything=True).rows
+    # 2 / 2^6 = 0.031 alone, twice as much of two tests.
+    assert lines[0][6:] == ("+0 -6..7, p=0.031, adjusted 0.062", "no change shown")
+    apart = _change(("m", "s", "c"), trials([True, None], "p"), trials([None, False], "q"))
+    (line,) = change_table([apart], everything=True).rows
+    assert line[5] == "-100.0 to +0.0"
