@@ -63,6 +63,8 @@ def test_a_difference_with_what_is_missing_is_printed_from_end_to_end():
     assert measured.text.startswith("25.0 to 50.0 % against 75.0 %, difference -50.0 to -25.0 ")
     assert measured.text.endswith("n=4, 1 without outcome, p=1")
     assert [end.value for end in measured.ends] == [-0.5, -0.25]
+    other = Measurement.of_outcomes([False, True], [None, True])
+    assert [end.value for end in other.ends] == [-0.5, 0.0]
     whole = Measurement.of_outcomes([True, False], [False, False])
     assert whole == Measurement.of_pairs([1.0, 0.0], [0.0, 0.0]) and whole.ends == ()
 
