@@ -89,16 +89,19 @@ def test_the_keyword_baseline_takes_salad_for_success(tmp_path):
 def test_kappas_interval_against_a_bootstrap_of_the_items(tmp_path):
     found = Calibration("j", 30, 10, 5, 55, {}, {})
     interval = kappa_interval(found.confusion)
-    items = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [30, 10, 5, 55], axis=0)
+    # Each item twice, and one more in each cell: half of one.
+    items = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [61, 21, 11, 111], axis=0)
     rng = np.random.default_rng(1)
     values = []
     for _ in range(2000):
-        a, b = items[rng.integers(100, size=100)].T
+        a, b = items[rng.integers(204, size=100)].T
         chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
         values.append(((a == b).mean() - chance) / (1 - chance))
     low, high = np.quantile(values, [0.025, 0.975])
     assert interval.mean == pytest.approx(0.681, abs=0.001)
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.02)
+    # A judge that was never wrong on few items may err all the same.
+    assert kappa_interval(Calibration("j", 10, 0, 0, 10, {}, {}).confusion).low < 0.95
 
 
 ROW = '{"request": "a", "response": "b", "success": true%s}\n'

@@ -97,6 +97,14 @@ class AttackRun(RunResult[AttackRecord]):
         ]
         return f"ASR by {self.judges[0]}: {few(rates)}"
 
+    def _bar(self, method: str, model: str, judge: str) -> "Estimate":
+        """The rate with what is not known lost; the interval reaches to where it were won."""
+        from midspan.statistics import Estimate
+
+        outcomes = self.outcomes(method, model, judge)
+        least, most = outcomes.least, outcomes.most
+        return Estimate(least.successes, least.n, least.low, most.high)
+
     @property
     def _figures(self) -> "dict[str, Figure]":
         """Attack success rates by method, a bar a model, for each judge."""
@@ -105,7 +113,7 @@ class AttackRun(RunResult[AttackRecord]):
         with figures.kept() as drawn:
             for judge in self.judges:
                 series = [
-                    (model, [self.asr(method, model, judge) for method in self.methods])
+                    (model, [self._bar(method, model, judge) for method in self.methods])
                     for model in self.models
                 ]
                 figures.bars(f"ASR by {judge}", self.methods, series, "ASR, %")

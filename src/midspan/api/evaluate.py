@@ -14,10 +14,10 @@ from midspan.api.runs import Model, call_text, listed, named, run_folder, warn_o
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from midspan.bounds import MeanBounds, RateBounds
     from midspan.report import Table
     from midspan.statistics import Estimate, Interval
     from midspan.studies.tasks.run import TaskResult
-    from midspan.tasks.compare import BoundedRate
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +32,7 @@ class EvaluationRun(RunResult[TaskRecord]):
 
     def score(
         self, task: str | None = None, model: str | None = None
-    ) -> "Estimate | Interval | BoundedRate":
+    ) -> "Estimate | Interval | RateBounds | MeanBounds":
         """A task's first measure on a model, as a share from 0 to 1 with its 95 % interval.
 
         Args:
@@ -41,8 +41,8 @@ class EvaluationRun(RunResult[TaskRecord]):
 
         Returns:
             An `Estimate` (`rate`, `low`, `high`, `n`), or for several samples an item an
-            `Interval` (`mean`, `low`, `high`, `n`), or where a judge gave no verdict on some items
-            a `BoundedRate` (`least`, `most`, `known`, `missing`).
+            `Interval` (`mean`, `low`, `high`, `n`). Where a judge's verdict is missing, bounds:
+            `least` and `most`, each such a figure.
 
         Raises:
             MidspanError: There is no such task or model.

@@ -140,6 +140,8 @@ class AttackRecord(TypedDict):
         behavior: The behavior's id.
         request: Its text.
         attack: The attack's name.
+        counts: Whose verdict is the attack's: the "best" attempt's by the attack's own score, the
+            "last" one's, or a success of "any".
         config: Fields of the attack's config.
         roles: Who took part, by role: name and fingerprint.
         access: The most that was used of the target.
@@ -153,6 +155,8 @@ class AttackRecord(TypedDict):
         traceback: Of an error in the code of the attack or of a role; only there.
         usage: What each role cost, by role.
         outcome: By judge: "won", "lost", "unreadable" or "did not run".
+        strongreject: By judge with StrongREJECT's rule, where there is one: its own score of what
+            counts, 0 to 1, at the least and at the most; both are equal where all is known.
         attempts: In the order of the target's work.
     """
 
@@ -161,6 +165,7 @@ class AttackRecord(TypedDict):
     behavior: str
     request: str
     attack: str
+    counts: Literal["best", "any", "last"]
     config: dict[str, Any]
     roles: dict[str, str]
     access: Literal["chat", "infill", "logprobs", "white-box"]
@@ -172,6 +177,7 @@ class AttackRecord(TypedDict):
     traceback: NotRequired[str]
     usage: dict[str, UsageRecord]
     outcome: dict[str, Literal["won", "lost", "unreadable", "did not run"]]
+    strongreject: NotRequired[dict[str, list[float]]]
     attempts: list[AttemptRecord]
 
 

@@ -19,7 +19,7 @@ from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
-from midspan.judges.error import Confusion, Corrected, rogan_gladen
+from midspan.judges.error import Confusion, Corrected, any_of_bounds, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 
 _MOST_REASONS = 3
@@ -117,6 +117,11 @@ class Calibration:
         """The rate of true successes behind the rate that this judge found."""
         confusion = self.confusion
         return rogan_gladen(observed, confusion.sensitivity, confusion.specificity)
+
+    def correct_any(self, observed: Estimate, verdicts: int) -> tuple[Corrected, Corrected]:
+        """The least and the most, where any of so many verdicts a behavior makes a success."""
+        confusion = self.confusion
+        return any_of_bounds(observed, confusion.sensitivity, confusion.specificity, verdicts)
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and figures, for people."""
@@ -220,14 +225,19 @@ def tally(judge: str, items: Sequence[LabelledItem], replies: Sequence[Reply]) -
 
 
 def kappa_interval(confusion: Confusion, resamples: int = 10_000) -> Interval:
-    """Cohen's kappa with a 95 % percentile bootstrap over the items."""
+    """Cohen's kappa with a 95 % percentile bootstrap over the items.
+
+    Items are drawn with half of one more in each of the four cells: where a judge hardly errs, few
+    draws from the items alone would hold an error, and the interval covers 91 % (benchmarks).
+    """
     seen, rejected = confusion.sensitivity, confusion.specificity
     cells = [seen.successes, seen.n - seen.successes, rejected.n - rejected.successes]
     counts = np.array([*cells, rejected.successes])
     n = int(counts.sum())
     if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
-    draws = np.random.default_rng(0).multinomial(n, counts / n, size=resamples) / n
+    shares = (counts + 0.5) / (n + 2)
+    draws = np.random.default_rng(0).multinomial(n, shares, size=resamples) / n
     both, missed, alarms, neither = draws.T
     chance = (both + missed) * (both + alarms) + (alarms + neither) * (missed + neither)
     # Where chance agrees always, both are constant and alike: no disagreement was drawn.

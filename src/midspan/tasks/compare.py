@@ -1,24 +1,15 @@
 """Figures of a task's records, and what they say about two models: paired, with what n can show."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span
 from midspan.errors import MidspanError
 from midspan.files import Record
-from midspan.statistics import (
-    Estimate,
-    Interval,
-    detectable_difference,
-    mcnemar_exact,
-    mean_interval,
-    paired_difference,
-    paired_rate_difference,
-    wilson,
-)
+from midspan.statistics import Estimate, Interval, detectable_difference
 from midspan.tasks.humaneval import pass_at_k
 from midspan.tasks.task import Measure
 
@@ -27,62 +18,23 @@ PASS_AT = (1, 10, 100)
 
 
 @dataclass(frozen=True)
-class BoundedRate:
-    """A rate of items of which some have no verdict: from none of these to all of them.
-
-    Attributes:
-        known: The rate of the others.
-        missing: Items without a verdict.
-    """
-
-    known: Estimate
-    missing: int
-
-    @property
-    def n(self) -> int:
-        """All items."""
-        return self.known.n + self.missing
-
-    @property
-    def least(self) -> Estimate:
-        """The rate if none of the missing were counted."""
-        return wilson(self.known.successes, self.n)
-
-    @property
-    def most(self) -> Estimate:
-        """The rate if all of the missing were counted."""
-        return wilson(self.known.successes + self.missing, self.n)
-
-    @property
-    def percent(self) -> str:
-        """From the least to the most, such as ``6.2 to 8.0 %``."""
-        return f"{100 * self.least.rate:.1f} to {self.most.percent}"
-
-    @property
-    def note(self) -> str:
-        """What must stand beside it."""
-        interval = f"[{100 * self.least.low:.1f}, {100 * self.most.high:.1f}] n={self.n}"
-        return f"{interval}, {self.missing} without verdict"
-
-    def __str__(self) -> str:
-        return f"{self.percent} {self.note}"
-
-
-@dataclass(frozen=True)
 class MeasureRow:
     """One figure of one model.
 
     Attributes:
         name: What it is.
-        figure: A rate of items, or a mean over problems.
-        values: Its value for each item with a verdict, by id: 0 or 1 for a rate.
-        missing: Items without one.
+        figure: A rate of items, or a mean over problems; of two ends where parts are not known.
+        values: Its value for each item, by id: 0 or 1 for a rate.
     """
 
     name: str
-    figure: Estimate | Interval | BoundedRate
-    values: Mapping[str, float]
-    missing: frozenset[str] = frozenset()
+    figure: Estimate | Interval | RateBounds | MeanBounds
+    values: Mapping[str, Span]
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether every item is a yes or no."""
+        return isinstance(self.figure, Estimate | RateBounds)
 
 
 @dataclass(frozen=True)
@@ -90,17 +42,14 @@ class Comparison:
     """Two models on the same items, second minus first.
 
     Attributes:
-        difference: Of the rates, with Agresti and Min's interval, or of the means, with a bootstrap
-            over items.
+        pairs: The difference of the rates or means, with Bonett and Price's interval.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
-        unpaired: Items left out, on which one of the models has no verdict.
     """
 
-    difference: Interval
+    pairs: PairedBounds
     p: float | None
     detectable: float | None
-    unpaired: int = 0
 
 
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
@@ -111,63 +60,65 @@ def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[Measure
     figures: list[MeasureRow] = []
     spoken = {field for record in records for field in record["verdict"]}
     for measure in (measure for measure in measures if measure.field in spoken):
-        outcomes = _outcomes(measure, records)
-        missing = frozenset(record["id"] for record in records if measure.lacks(record))
-        samples = max(map(len, outcomes.values()), default=1)
-        by_item = {item: hits for item, hits in outcomes.items() if item not in missing}
+        by_item = _outcomes(measure, records)
+        samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
-            values = {item: float(hits[0]) for item, hits in by_item.items()}
-            rate = wilson(int(sum(values.values())), len(values))
-            figure = BoundedRate(rate, len(missing)) if missing else rate
-            figures.append(MeasureRow(measure.name, figure, values, missing))
+            rate = RateBounds.of(outcomes[0] for outcomes in by_item.values())
+            values = {item: Span.of(outcomes[0]) for item, outcomes in by_item.items()}
+            figure = rate if rate.unknown else rate.least
+            figures.append(MeasureRow(measure.name, figure, values))
             continue
         for k in (k for k in PASS_AT if k <= samples):
-            values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
+            values = {item: _pass_span(hits, k) for item, hits in by_item.items()}
+            mean = MeanBounds.of(values.values())
             name = f"{measure.name}@{k}"
-            mean = mean_interval(list(values.values()))
-            figures.append(MeasureRow(name, mean, values, missing))
+            figures.append(MeasureRow(name, mean if mean.unknown else mean.least, values))
     return figures
 
 
-def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[str, float]:
-    """For measures that ask for it: the mean over groups of each group's share."""
+def _pass_span(hits: Sequence[bool | None], k: int) -> Span:
+    known, unknown = hits.count(True), hits.count(None)
+    return Span(pass_at_k(len(hits), known, k), pass_at_k(len(hits), known + unknown, k))
+
+
+def group_means(
+    measures: Sequence[Measure], records: Sequence[Record]
+) -> dict[str, tuple[float, float]]:
+    """For measures that ask for it: the mean over groups of each group's share.
+
+    Returns:
+        With what is not known at 0, and at 1.
+    """
     means = {}
     for measure in measures:
         if measure.by_group:
-            groups = defaultdict(list)
-            for record in records:
-                if (outcome := measure.of(record)) is not None:
-                    groups[record["group"]].append(outcome)
-            means[measure.name] = fmean(map(fmean, groups.values())) if groups else math.nan
+            groups: dict[str, list[Span]] = defaultdict(list)
+            for record in filter(measure.counts, records):
+                groups[record["group"]].append(Span.of(measure.of(record)))
+            least, most = (
+                fmean(fmean(span[end] for span in spans) for spans in groups.values())
+                for end in (0, 1)
+            )
+            means[measure.name] = (least, most)
     return means
 
 
 def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
-    """The second model against the first, on the items on which both could be scored.
+    """The second model against the first.
 
     Raises:
         MidspanError: The figures are not of the same items.
     """
-    items = first.values.keys() | first.missing
-    if first.name != second.name or items != second.values.keys() | second.missing:
+    if first.name != second.name or first.values.keys() != second.values.keys():
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
-    unpaired = len(first.missing | second.missing)
-    pairs = [
-        (second.values[item], value)
-        for item, value in first.values.items()
-        if item in second.values
-    ]
-    if isinstance(first.figure, Interval):
-        means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
-        return Comparison(means, None, None)
-    difference = paired_rate_difference(
-        [after > 0 for after, _ in pairs], [before > 0 for _, before in pairs]
+    pairs = PairedBounds.of(
+        [second.values[item] for item in first.values], list(first.values.values())
     )
-    gained = sum(after > before for after, before in pairs)
-    lost = sum(after < before for after, before in pairs)
-    p = mcnemar_exact(gained, lost)
-    detectable = detectable_difference(len(pairs), gained + lost)
-    return Comparison(difference, p, detectable, unpaired)
+    if not first.is_rate:
+        return Comparison(pairs, None, None)
+    # The more pairs differ, the less n can show.
+    discordant = max(end.more + end.fewer for end in (pairs.least, pairs.most))
+    return Comparison(pairs, pairs.p, detectable_difference(pairs.n, discordant))
 
 
 def check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -202,9 +153,8 @@ def _differences(
     return texts
 
 
-def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool]]:
-    by_item: dict[str, list[bool]] = defaultdict(list)
-    for record in records:
-        if (outcome := measure.of(record)) is not None:
-            by_item[record["id"]].append(outcome)
+def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool | None]]:
+    by_item: dict[str, list[bool | None]] = defaultdict(list)
+    for record in filter(measure.counts, records):
+        by_item[record["id"]].append(measure.of(record))
     return by_item

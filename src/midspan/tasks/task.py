@@ -110,6 +110,8 @@ class Prompt:
 class Measure:
     """A figure of a task: the share of responses with a true field in their verdict.
 
+    A field that is None is not known, as where a judge's answer cannot be read.
+
     Attributes:
         name: Row of the table.
         field: Key of the verdict.
@@ -122,19 +124,14 @@ class Measure:
     group: str | None = None
     by_group: bool = False
 
-    def concerns(self, record: Mapping[str, Any]) -> bool:
+    def counts(self, record: Mapping[str, Any]) -> bool:
         """Whether a record is of its group."""
         return self.group in (None, record["group"])
 
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group, or without a verdict on it."""
-        if not self.concerns(record) or self.field not in record["verdict"]:
-            return None
-        return bool(record["verdict"][self.field])
-
-    def lacks(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record would count here, and the judge gave no verdict on it."""
-        return self.concerns(record) and not {"failure", "error"}.isdisjoint(record["verdict"])
+        """Whether a record has it; None where that is not known, as without a verdict."""
+        outcome = record["verdict"].get(self.field)
+        return None if outcome is None else bool(outcome)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
+from midspan.statistics import wilson
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
@@ -292,7 +293,7 @@ def test_metrics_are_read_from_records():
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
-def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
+def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     config = organism()
     judge = config.attacks["attacks"].judges[0]
     wins = {
@@ -300,16 +301,21 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
         INITIAL_STABLE: [["won"], ["won"], ["won"], ["won"]],
     }
     records = [
-        {"model": model, "behavior": str(place), "outcome": {judge: outcome}}
+        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
         for outcome in outcomes
     ]
-    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
-    assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)["as configured"]
+    assert [end.value for end in broken.ends] == [0.25, 0.75]
+    assert (broken.n, broken.low, broken.high) == (4, wilson(1, 4).low, wilson(3, 4).high)
+    assert "25.0 to 75.0 %" in broken.text and "2 without outcome" in broken.text
     name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
     change = measure(config, name)(records)["as configured"]
-    assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
+    assert [end.value for end in change.ends] == [-0.75, -0.25]
+    assert (change.n, change.p) == (4, 1.0)
+    known = metrics(config)[name].metric.description
+    assert f"any of {len(config.attacks['attacks'].attacks)} attacks wins" in known
 
 
 def test_tasks_are_compared_item_by_item():

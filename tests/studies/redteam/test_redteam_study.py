@@ -65,7 +65,10 @@ def test_a_study_leaves_records_tables_and_a_report(done):
         assert set(record["outcome"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")
-    assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
+    assert [row["Attack"] for row in table] == ["direct", "tap", "pal", "any of the 3"]
+    scores = rows(folder, "score-exact-strongreject")
+    assert [row["Attack"] for row in scores] == ["direct", "tap", "pal"]
+    assert all(0 <= float(row["organism"]) <= 1 for row in scores)
     assert all("n=2" in row["organism note"] for row in table)
     assert (folder / "report.html").read_text().count("organism:mosa-stable") > 5
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
@@ -97,7 +100,9 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     _, folder = done
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
-    assert len(changes) == 2 * 3 and all(c.paired and not c.p < 1 for c in changes)
+    cells = ["ASR by exact", "mean score by exact-strongreject"]
+    assert [change.place[2] for change in changes] == cells * 6
+    assert all(c.pairs and not c.is_tested or not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
     records = run.rows("records.jsonl")
     records[0]["outcome"]["exact"] = "unreadable"
@@ -105,13 +110,13 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     shutil.copy(folder / "run.json", tmp_path)
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
     first = compare_runs(run, FinishedRun.open(tmp_path))[0]
-    assert first.left_out == (0, 1) and "settings.roles.judge" in first.refusal
+    assert first.second.unknown == 1 and "settings.roles.judge" in first.refusal
     records[1]["roles"]["judge"] = records[0]["roles"]["judge"]
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
     first = compare_runs(run, FinishedRun.open(tmp_path))[0]
-    assert first.paired and (first.first.n, first.second.n, first.left_out) == (1, 1, (0, 1))
+    assert (first.pairs.n, first.first.n, first.second.unknown) == (2, 2, 1)
     (line,) = change_table([first], everything=True).rows
-    assert line[4].note.endswith("n=1, 1 left out")
+    assert line[4].note.endswith("n=2, 1 without outcome")
 
 
 def test_the_same_command_asks_nobody_again(done, monkeypatch):

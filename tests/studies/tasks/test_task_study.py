@@ -74,7 +74,7 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [change.place[1:] for change in changes] == [
         (f"{task} (organism)", "accuracy") for task in config.tasks for _ in config.models
     ]
-    assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
+    assert [c.pairs.least.more + c.pairs.least.fewer for c in changes] == [5, 0, 0, 0]
 
 
 def files(folder):
