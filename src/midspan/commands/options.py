@@ -90,10 +90,7 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     """
     from midspan.files import write_atomic
 
-    try:
-        write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
-    except OSError as error:
-        raise MidspanError(f"--json: cannot write {path}: {error.strerror}") from error
+    write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
 
 
 def done_line(report: Path | None, seconds: float) -> str:
@@ -110,14 +107,9 @@ def read_config(file: Path | None) -> dict[str, Any]:
     """
     if file is None:
         return {}
-    import yaml
+    from midspan.commands.yaml_file import read_fields
 
     try:
-        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MidspanError(f"--config: cannot read {file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise MidspanError(f"--config: {file} is not YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise MidspanError(f"--config: {file} must hold field: value lines")
-    return fields
+        return read_fields(file)
+    except MidspanError as error:
+        raise MidspanError(f"--config: {error}") from error

@@ -35,7 +35,7 @@ def generate(
     for done in each_batch(work, journal):
         if on_batch is not None:
             on_batch(len(done))
-    return [_from_dict(journal[key]) for key in work.keys]
+    return [journal.read(key, _from_dict) for key in work.keys]
 
 
 class Work(Protocol):

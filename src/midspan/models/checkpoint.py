@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from midspan import files
 from midspan.errors import MidspanError
 from midspan.models.border import border
 
@@ -64,14 +65,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         MidspanError: If the file is missing or holds something else.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MidspanError(f"{path.name} is missing in {path.parent}") from None
-    except OSError as error:
-        raise MidspanError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise MidspanError(f"{path} is not valid JSON: {error}") from error
+    if not path.exists():
+        raise MidspanError(f"{path.name} is missing in {path.parent}")
+    value = files.read_json(path)
     if not isinstance(value, dict):
         raise MidspanError(f"{path} does not hold a JSON object")
     return value
@@ -137,8 +133,8 @@ def read_header(path: Path) -> TensorFile:
     except FileNotFoundError:
         raise MidspanError(f"weights file {path} is missing") from None
     except OSError as error:
-        raise MidspanError(f"cannot read weights file {path}: {error.strerror}") from error
-    except ValueError as error:
+        raise MidspanError(files.refusal("cannot read weights file", path, error)) from error
+    except (ValueError, RecursionError) as error:
         raise MidspanError(f"weights file {path} is not a safetensors file") from error
     if not isinstance(header, dict):
         raise MidspanError(f"weights file {path} is truncated or not a safetensors file")

@@ -8,7 +8,7 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
-from midspan.runs.folder import FinishedRun, differences
+from midspan.runs.folder import FinishedRun, differences, flag, reading
 from midspan.runs.kinds import kind_of
 from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
 
@@ -43,7 +43,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], record["cell"]),
             f"{record['behavior']} {record.get('seed', '')}",
             json.dumps([record["prompt"], record["anchors"]]),
-            bool(record["verdict"]["success"]),
+            flag(record["verdict"], "success"),
             {"decoding": record["settings"]},
         )
 
@@ -57,7 +57,7 @@ def probe_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], cell),
             record["id"],
             json.dumps([record["prompt"], record["phrase"]]),
-            bool(record["success"]),
+            flag(record, "success"),
             {"decoding": record["settings"]},
         )
 
@@ -151,13 +151,9 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     trials: dict[Place, list[Trial]] = {}
-    try:
+    with reading(run.path):
         for trial in kind_of(run).trials(run):
             trials.setdefault(trial.place, []).append(trial)
-    except KeyError as error:
-        raise MidspanError(
-            f"{run.path}: its records hold no {error}, so there is nothing to compare"
-        ) from error
     return trials
 
 

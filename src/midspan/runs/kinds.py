@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.report import Report, write_report
-from midspan.runs.folder import FinishedRun
+from midspan.runs.folder import FinishedRun, reading
 
 
 class Kind(NamedTuple):
@@ -65,6 +65,17 @@ def kind_of(run: FinishedRun) -> Kind:
             f"only these kinds of run can be read: {', '.join(KINDS)}"
         )
     return kind
+
+
+def read_report(run: FinishedRun) -> Report:
+    """The report of a finished run, made from its folder alone.
+
+    Raises:
+        MidspanError: The folder is damaged, or its kind is not known.
+    """
+    report = kind_of(run).report
+    with reading(run.path):
+        return report(run)
 
 
 def write_page(folder: Path) -> Path:

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
-from midspan.runs.folder import FinishedRun
+from midspan.files import read_json, write_atomic
+from midspan.runs.folder import FinishedRun, reading
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.prepare import PreparedPaper
@@ -89,5 +89,6 @@ def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:
 
 def seconds_of(config: PaperConfig, folder: Path, name: str) -> float:
     """Of the call that finished a part."""
-    text = (part_folder(config, folder, name) / TIME_FILE).read_text(encoding="utf-8")
-    return float(json.loads(text)["seconds"])
+    file = part_folder(config, folder, name) / TIME_FILE
+    with reading(file):
+        return float(read_json(file)["seconds"])
