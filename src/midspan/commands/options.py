@@ -26,6 +26,13 @@ Models = Annotated[
     list[str],
     typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column of the requests in files of your own, where midspan does not know its name; "
+        "repeatable for several files.",
+    ),
+]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write results and settings to this file.")

@@ -10,6 +10,7 @@ from midspan.data.behaviors import Answers, Behavior, BehaviorSet, Example, cont
 from midspan.data.benchmarks import BENCHMARKS, Benchmark
 from midspan.data.columns import (
     Columns,
+    Named,
     category_of,
     find_columns,
     label_of,
@@ -48,7 +49,7 @@ def load_behaviors(
     path: str | Path | None = None,
     *,
     keep: Keep = "harmful",
-    column: str | None = None,
+    column: Named = None,
     fetch: Fetch = download,
 ) -> BehaviorSet:
     """Read a registered set, a file of one's own, or a file on the hub.
@@ -59,7 +60,8 @@ def load_behaviors(
         path: The local file, or folder of files, of a registered set.
         keep: Where rows are marked safe or unsafe: "harmful" leaves out the safe ones, "benign"
             leaves out requests that any row marks unsafe. Unmarked rows are always kept.
-        column: Column of the request in a file of one's own; found by name when None.
+        column: Column of the request in a file of one's own, or several of which it has one; found
+            by name when None. Those of registered sets are known.
         fetch: Gives a file of an origin; another one for other networks and for tests.
 
     Raises:
@@ -95,13 +97,13 @@ def load_behaviors(
 
 
 def read_examples(
-    spec: str | Path, *, keep: Keep = "all", column: str | None = None
+    spec: str | Path, *, keep: Keep = "all", column: Named = None
 ) -> tuple[Example, ...]:
     """Prompts and answers of anything that `load_behaviors` reads."""
     return load_behaviors(spec, keep=keep, column=column).examples()
 
 
-def read_prompts(spec: str | Path, column: str | None = None) -> tuple[str, ...]:
+def read_prompts(spec: str | Path, column: Named = None) -> tuple[str, ...]:
     """Every different prompt of anything that `load_behaviors` reads."""
     return load_behaviors(spec, keep="all", column=column).prompts()
 
@@ -149,7 +151,7 @@ def _differs(benchmark: Benchmark, source: str, what: str) -> MidspanError:
     )
 
 
-def _own(name: str, column: str | None, fetch: Fetch) -> _RawSet:
+def _own(name: str, column: Named, fetch: Fetch) -> _RawSet:
     """A file on this machine or the hub, read by the names of its columns."""
     if name.startswith(_HUB_PREFIX):
         parts = name.removeprefix(_HUB_PREFIX).split("/", maxsplit=2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from midspan.data.behaviors import BehaviorSet
+from midspan.data.columns import Named
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
@@ -162,7 +163,7 @@ class SpecReader:
         return Participant(spec, lambda: Endpoint(config), spec, is_server=True)
 
 
-def behavior_set(spec: str, seed: int) -> BehaviorSet:
+def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
     """``organism:N``, or what `load_behaviors` reads.
 
     Raises:
@@ -175,4 +176,4 @@ def behavior_set(spec: str, seed: int) -> BehaviorSet:
         return behaviors.behaviors(int(count), seed)
     from midspan.data import load_behaviors
 
-    return load_behaviors(spec)
+    return load_behaviors(spec, column=column)
