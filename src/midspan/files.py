@@ -18,7 +18,7 @@ PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 # What is made to be passed on: the user's umask decides.
 PUBLISHED_FILE = 0o666
 
-_NO_ROOM = "make room; nothing that was written is lost, and the same command continues"
+_NO_ROOM = "make room (disk full): nothing that was written is lost, and the same command continues"
 _NO_RIGHT = "give a path that you may use, or change its permissions"
 _REMEDIES = {
     errno.ENOSPC: _NO_ROOM,
@@ -54,7 +54,7 @@ def disk(what: str, path: object) -> Iterator[None]:
 
 def refusal(what: str, path: object, error: OSError) -> str:
     """One line for what a disk refused: what was tried on which path, the reason and the remedy."""
-    reason = "disk full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    reason = " ".join((error.strerror or str(error)).split())
     remedy = _REMEDIES.get(error.errno or 0, "")
     return f"{what} {path}: {reason}" + (f"; {remedy}" if remedy else "")
 
@@ -78,7 +78,7 @@ def write_atomic(path: Path, text: str, mode: int = PRIVATE_FILE, *, durable: bo
         MidspanError: The disk does not take it; the old file stands.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk("cannot write", path):
+    with disk("cannot write to", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -110,6 +110,24 @@ def make_private(path: Path) -> None:
     if mode & 0o077:
         with suppress(PermissionError):
             path.chmod(mode & 0o700)
+
+
+def user_path(spec: str | Path) -> Path:
+    """A path in which ~ is the user's home; the home of an unknown user is a name like others."""
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:
+        return Path(spec)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        MidspanError: The disk does not say, such as of a name that is too long.
+    """
+    with disk("cannot read", path):
+        return path.is_file()
 
 
 def sync_folder(folder: Path) -> None:
@@ -212,6 +230,6 @@ def parse_json(text: str, place: object) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise MidspanError(f"{place} is not JSON: {error}") from error
+        raise MidspanError(f"{place} is not valid JSON: {error}") from error
     except RecursionError as error:
         raise MidspanError(f"{place} is nested too deeply to be read") from error

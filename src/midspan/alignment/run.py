@@ -123,7 +123,10 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
     """Check that the folder is ours and writable; record the recipe on the first visit."""
     path = folder / RECIPE_FILE
     if path.is_file():
-        stored = read_object(path, f"choose another -o folder or delete {folder}")
+        try:
+            stored = read_object(path, "delete it")
+        except MidspanError:
+            stored = {}
         if {key: stored.get(key) for key in recipe} != recipe:
             raise MidspanError(
                 f"{folder} holds an adapter of another recipe, base or data set; "

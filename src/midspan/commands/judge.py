@@ -29,6 +29,7 @@ def calibrate(
     items: Annotated[
         Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
     ] = None,
+    column: Annotated[str, typer.Option(help="Column of the items' requests.")] = "request",
     output: Output = Path("runs/calibrate"),
 ) -> None:
     """Let a judge judge labelled items; print agreement, kappa, sensitivity, specificity.
@@ -44,7 +45,7 @@ def calibrate(
     from midspan.studies.redteam.roles import SpecReader
 
     quiet()
-    labelled = read_items(items or SHIPPED)
+    labelled = read_items(items, column) if items else read_items(SHIPPED)
     role = SpecReader().judge(judge).open()
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal:

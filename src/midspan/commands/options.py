@@ -114,9 +114,12 @@ def read_config(file: Path | None) -> dict[str, Any]:
     """
     if file is None:
         return {}
-    from midspan.commands.yaml_file import read_fields
+    from midspan.data.text import whole_values
+    from midspan.files import read_text
+    from midspan.yaml_file import read_fields
 
     try:
-        return read_fields(file)
+        fields: dict[str, Any] = whole_values(read_fields(read_text(file), file))
     except MidspanError as error:
         raise MidspanError(f"--config: {error}") from error
+    return fields

@@ -126,7 +126,7 @@ def text_of(row: Mapping[str, Any], name: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise MidspanError(
-            f"data: {place}: {name} is {value!r:.60}, not text; name another column of requests: "
+            f"data: {place}: {name} is {value!r:.60}, not text; give another column: "
             f"{COLUMN_OPTION}"
         )
     return value.replace("\r\n", "\n").strip()

@@ -22,6 +22,7 @@ from midspan.data.files import Row, read_rows
 from midspan.data.origins import Origin, download
 from midspan.data.text import choose, digest, normalise
 from midspan.errors import MidspanError, not_one_of
+from midspan.files import is_file, user_path
 
 Fetch = Callable[[Origin, str], Path]
 Keep = Literal["harmful", "benign", "all"]
@@ -77,7 +78,7 @@ def load_behaviors(
         raise not_one_of("data", name, BENCHMARKS)
     else:
         label = str(spec)
-        name, count = (label, None) if Path(label).is_file() else _counted(label)
+        name, count = (label, None) if is_file(Path(label)) else _counted(label)
         raw = _own(name, column, fetch)
     behaviors, left_out = _kept(raw, keep)
     if not behaviors:
@@ -119,7 +120,7 @@ def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch)
     name = benchmark.name
     if {benchmark.kind, keep} == {"harmful", "benign"}:
         raise MidspanError(f"data: {name} is a set of {benchmark.kind} requests, not {keep} ones")
-    files = _files(benchmark, Path(path).expanduser() if path else None, fetch)
+    files = _files(benchmark, user_path(path) if path else None, fetch)
     rows = [row for file in files for row in read_rows(file)]
     part = benchmark.only[:1] if benchmark.only else ()
     require_columns(rows, [*benchmark.columns.names(), *part], name)
@@ -159,8 +160,8 @@ def _own(name: str, column: Named, fetch: Fetch) -> _RawSet:
             raise MidspanError(f"data: {name} must be hub:OWNER/NAME/FILE")
         path = fetch(Origin("hub", "/".join(parts[:2])), parts[2])
     else:
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = user_path(name)
+        if not is_file(path):
             raise not_one_of("data", name, ("a file", *BENCHMARKS))
     rows = read_rows(path)
     columns = find_columns(rows, column, name)

@@ -1,6 +1,5 @@
 """How far a judge can be trusted: its verdicts on items whose label is known."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,16 +10,20 @@ from typing import Any, Self
 import numpy as np
 
 from midspan.data.behaviors import Behavior
+from midspan.data.files import Row, read_rows
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
+from midspan.files import read_json
 from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
+_COUNTS = ("hits", "misses", "false_alarms", "rejections")
+_MOST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -40,35 +43,36 @@ class LabelledItem:
     kind: str
 
 
-def read_items(path: Path = SHIPPED) -> tuple[LabelledItem, ...]:
-    """Items of a JSONL file with request, response, success (true or false) and perhaps kind.
+def read_items(path: Path = SHIPPED, column: str = "request") -> tuple[LabelledItem, ...]:
+    """Items of a file with request, response, success (true or false) and perhaps kind.
+
+    Args:
+        path: The file, in any format of `read_rows` that has truth values.
+        column: Where the request stands.
 
     Raises:
-        MidspanError: The file cannot be read, or a line is not as described.
+        MidspanError: The file cannot be read, or a row is not as described.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise MidspanError(f"--items: cannot read {path}: {error.strerror}") from error
-    items = tuple(
-        _item(line, f"{path} line {n}") for n, line in enumerate(lines, 1) if line.strip()
-    )
+        rows = read_rows(path)
+    except MidspanError as error:
+        raise MidspanError(f"--items: {error}") from error
+    items = tuple(_item(row, f"{path} row {n}", column) for n, row in enumerate(rows, 1))
     if not {item.success for item in items} == {True, False}:
         raise MidspanError(f"--items: {path} needs both successes and others")
     return items
 
 
-def _item(line: str, source: str) -> LabelledItem:
-    try:
-        row = json.loads(line)
-        request, response, success = row["request"], row["response"], row["success"]
-    except (ValueError, KeyError, TypeError) as error:
+def _item(row: Row, source: str, column: str) -> LabelledItem:
+    if missing := [name for name in (column, "response", "success") if name not in row]:
         raise MidspanError(
-            f"--items: {source} must be a JSON object with request, response and success"
-        ) from error
+            f"--items: {source} has no {missing[0]}; an item has {column}, response and success"
+            + ("" if missing[0] != "request" else " (name the request's column: --column)")
+        )
+    request, response, success = row[column], row["response"], row["success"]
     if not (isinstance(request, str) and isinstance(response, str) and isinstance(success, bool)):
         raise MidspanError(
-            f"--items: {source}: request and response are texts, success true or false"
+            f"--items: {source}: {column} and response are texts, success true or false"
         )
     return LabelledItem(Behavior(source, request), response, success, str(row.get("kind", "")))
 
@@ -147,11 +151,39 @@ class Calibration:
             MidspanError: The file is no calibration.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return cls.from_fields(read_json(path))
+        except MidspanError as error:
             raise MidspanError(
                 f"calibration: {path} is none; make one with midspan judge calibrate"
             ) from error
+
+    @classmethod
+    def from_fields(cls, fields: Any) -> Self:
+        """What `to_dict` gave, from JSON.
+
+        Raises:
+            MidspanError: A count is none, or a field is missing or not known.
+        """
+        is_known = isinstance(fields, dict) and fields.keys() == cls.__dataclass_fields__.keys()
+        if not is_known or not all(map(_is_count, (fields[name] for name in _COUNTS))):
+            raise MidspanError("calibration: the counts are missing or no whole numbers")
+        unanswered, kinds = fields["unanswered"], fields["kinds"]
+        if not (isinstance(unanswered, dict) and all(map(_is_count, unanswered.values()))):
+            raise MidspanError("calibration: unanswered must hold a count for each failure")
+        if not (isinstance(kinds, dict) and all(map(_is_share, kinds.values()))):
+            raise MidspanError("calibration: kinds must hold two counts for each kind")
+        pairs = {kind: (called, judged) for kind, (called, judged) in kinds.items()}
+        return cls(**{**fields, "judge": str(fields["judge"]), "kinds": pairs})
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
+def _is_share(value: object) -> bool:
+    if not (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_count, value))):
+        return False
+    return bool(value[0] <= value[1])
 
 
 def calibrate(

@@ -32,9 +32,10 @@ def resolve_folder(spec: str | Path) -> Path:
     Raises:
         MidspanError: If there is neither such a folder nor such a repository.
     """
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
-        return folder
+    folder = files.user_path(spec)
+    with files.disk("cannot read", spec):
+        if folder.is_dir():
+            return folder
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
         raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
     from huggingface_hub import snapshot_download
@@ -48,7 +49,7 @@ def licence_of(base: str | Path) -> str:
     """What the README of a folder or of a downloaded hub repository says; else "unknown"."""
     from huggingface_hub import metadata_load, try_to_load_from_cache
 
-    readme: object = Path(base).expanduser() / "README.md"
+    readme: object = files.user_path(base) / "README.md"
     if HUB_ID.fullmatch(str(base)) and not Path(base).is_dir():
         readme = try_to_load_from_cache(str(base), "README.md")
     try:
