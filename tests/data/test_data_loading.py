@@ -158,7 +158,7 @@ def test_the_hub_gives_any_file(tmp_path):
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ({"number": 1}, "has no column prompt or goal or .* or text; it has number; name .* --column"),
+        ({"number": 1}, "has no column prompt or goal or .* or text; it has number; .* --column"),
         ({"prompt": {"role": "user"}}, "row 1: prompt is .*, not text; give another column"),
         ({"prompt": "a", "is_safe": "perhaps"}, "row 1: is_safe must be true or false"),
         ({"Behavior": "a", "ImageFileName": "b"}, "holds requests about images"),

@@ -1,4 +1,4 @@
-"""Files of requests, phrases and labelled items, damaged: refused in a line, or read as they are."""
+"""Files of requests, phrases, labelled items and counts, damaged: refused in a line, or right."""
 
 import csv
 import gzip

@@ -87,10 +87,14 @@ def error_line(response: httpx2.Response, key: str) -> str:
         words = message_of(response.json())
     except (ValueError, RecursionError):
         words = ""
-    line = f"HTTP {response.status_code} {words or response.reason_phrase}".strip()
+    return short_line(f"HTTP {response.status_code} {words or response.reason_phrase}", key)
+
+
+def short_line(text: str, key: str) -> str:
+    """A server's words in one short line, without the key."""
     if key:  # before the cut, which might go through it
-        line = line.replace(key, "[key]")
-    return " ".join(line.split())[:_LONGEST_MESSAGE]
+        text = text.replace(key, "[key]")
+    return whole_text(" ".join(text.split())[:_LONGEST_MESSAGE])
 
 
 def _text(content: Any) -> str:

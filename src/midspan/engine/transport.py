@@ -12,7 +12,7 @@ import httpx2
 import tenacity
 
 from midspan.engine.calls import Chat
-from midspan.engine.completion import Passing, error_line, read_completion
+from midspan.engine.completion import Passing, error_line, read_completion, short_line
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.engine.server import OPENAI_URL, EndpointConfig, ServerHabits
 from midspan.errors import MidspanError
@@ -76,7 +76,8 @@ class Client:
             return trying(self._try, task)
         except Passing as error:
             tries = self._config.attempts
-            return MissingReply("failed", f"{self._config.model}: {error} ({tries} tries)")
+            reason = short_line(str(error), self._key)
+            return MissingReply("failed", f"{self._config.model}: {reason} ({tries} tries)")
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -109,7 +110,7 @@ class Client:
         body = self._body(task)
         try:
             response = self._http.post(f"{self._config.url}/chat/completions", json=body)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise Passing(type(error).__name__) from error
         if response.status_code in _PASSING or response.status_code >= 500:
             raise Passing(f"HTTP {response.status_code}", _retry_after(response))
