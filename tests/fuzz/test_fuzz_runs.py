@@ -11,7 +11,7 @@ from mutants import json_files, json_lines, put
 
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun, RunFolder
-from midspan.runs.kinds import kind_of, read_report
+from midspan.runs.kinds import kind_of, read_report, read_trials
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.run import run_redteam
 
@@ -67,7 +67,7 @@ def test_comparisons_count_the_records(folders, content):
     def compare():
         run = FinishedRun.open(damaged_run)
         changes = compare_runs(FinishedRun.open(whole), run)
-        return list(kind_of(run).trials(run)), change_table(changes, everything=True)
+        return read_trials(run), change_table(changes, everything=True)
 
     found, taken = tried("records of probes", compare)
     if taken:
@@ -116,7 +116,7 @@ def test_reports_of_attacks(attacked, content):
 
     def read():
         run = FinishedRun.open(folder)
-        return read_report(run), list(kind_of(run).trials(run))
+        return read_report(run), read_trials(run)
 
     found, taken = tried("records of attacks", read)
     if taken:

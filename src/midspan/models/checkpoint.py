@@ -4,6 +4,7 @@ Everything here reads headers only, so that a bad folder is refused in milliseco
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetenso
 _QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
 # What older tools wrote beside a config.json that says nothing.
 _QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+
+# Of one number; the formats of fewer than eight bits are not here.
+_NUMBER_BYTES = {
+    **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
+    **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
+    **{"F8_E4M3": 1, "F8_E5M2": 1},
+}
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -141,12 +149,25 @@ def read_header(path: Path) -> TensorFile:
         raise MidspanError(f"weights file {path} is truncated or not a safetensors file")
     header.pop("__metadata__", None)
     with border(f"weights file {path} is not a safetensors file"):
-        ends = [int(entry["data_offsets"][1]) for entry in header.values()]
-        _ = [tuple(entry["shape"]) for entry in header.values()]
-    end = 8 + length + max(ends, default=0)
+        end = 8 + length + _checked_bytes(header)
     if size != end:
         raise MidspanError(f"weights file {path} is truncated: {size} bytes of {end}")
     return TensorFile(path, 8 + length, header)
+
+
+def _checked_bytes(header: Mapping[str, Mapping[str, Any]]) -> int:
+    """Bytes of all tensors, whose entries are as safetensors' specification has them: no holes."""
+    position = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
+        numbers = (start, end, *shape)
+        if not all(type(number) is int and number >= 0 for number in numbers) or start != position:
+            raise ValueError(f"the shape or place of {name} is wrong")
+        size = math.prod(shape) * _NUMBER_BYTES.get(dtype, 0)
+        if end < start or (size and size != end - start):
+            raise ValueError(f"the bytes of {name} are not those of its shape")
+        position = end
+    return position
 
 
 def read_weights(folder: Path) -> list[TensorFile]:

@@ -8,8 +8,8 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
-from midspan.runs.folder import FinishedRun, differences, flag, reading
-from midspan.runs.kinds import kind_of
+from midspan.runs.folder import FinishedRun, differences, flag
+from midspan.runs.kinds import kind_of, read_trials
 from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
 
 ALPHA = 0.05
@@ -151,9 +151,8 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     trials: dict[Place, list[Trial]] = {}
-    with reading(run.path):
-        for trial in kind_of(run).trials(run):
-            trials.setdefault(trial.place, []).append(trial)
+    for trial in read_trials(run):
+        trials.setdefault(trial.place, []).append(trial)
     return trials
 
 

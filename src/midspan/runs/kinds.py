@@ -78,6 +78,17 @@ def read_report(run: FinishedRun) -> Report:
         return report(run)
 
 
+def read_trials(run: FinishedRun) -> list[Any]:
+    """The `midspan.runs.compare.Trial`s of a finished run.
+
+    Raises:
+        MidspanError: The folder is damaged, or its kind is not known.
+    """
+    trials = kind_of(run).trials
+    with reading(run.path):
+        return list(trials(run))
+
+
 def write_page(folder: Path) -> Path:
     """Write the report of a run that has come to its end; returns the page's path."""
     run = FinishedRun.open(folder)
