@@ -297,7 +297,8 @@ def test_a_spreadsheet_runs_nothing_and_reads_all_numbers(texts, numbers):
     header, first, second = csv.reader(io.StringIO(written, newline=""))
     starts = tuple("=+-@\t\r\n＝＋－＠")
     for text, cell in zip(["=HYPERLINK(1)", *texts, *texts], header + first[:-1], strict=True):
-        assert cell.removeprefix("'") == text.removeprefix("'")
+        wanted = text.replace("\r\n", "\n").replace("\r", "\n")
+        assert cell == wanted or cell == f"'{wanted}" and wanted.startswith(starts)
         if cell.startswith(starts):
             # What is left as it was is a number, or the sign for "nothing" alone.
             assert cell == "-" or re.fullmatch(r"[-+][0-9., ]+ ?%?", cell) and cell[1] != " ", cell
@@ -308,7 +309,9 @@ def test_a_spreadsheet_runs_nothing_and_reads_all_numbers(texts, numbers):
     "cell", ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1", "\r=1", "\n=1", "＝1+1"]
 )
 def test_what_owasp_names_is_neutralised(cell):
-    assert next(csv.reader(io.StringIO(csv_text([cell], []), newline=""))) == [f"'{cell}"]
+    assert next(csv.reader(io.StringIO(csv_text([cell], []), newline=""))) == [
+        f"'{cell}".replace("\r", "\n")
+    ]
 
 
 def test_equal_names_get_separate_files(tmp_path):

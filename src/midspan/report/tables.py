@@ -9,7 +9,7 @@ from midspan.report.model import Cell, Table
 
 _NUMBER = re.compile(r"[-+−]?\d[\d,.  ]*(e[-+]?\d+)?\s?(%|s|x|×|GB|MB|h|min|ms)?", re.IGNORECASE)
 # With the full-width forms, which some spreadsheets take for the same.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 _SIGNED_NUMBER = re.compile(
     r"[-+](\d[\d,. ]*|\.\d+)(e[-+]?\d+)?\s?(%|s|x|h|min|ms)?|-", re.IGNORECASE
 )
@@ -82,5 +82,9 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _inert(value: object) -> object:
-    is_formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
-    return f"'{value}" if is_formula and not _SIGNED_NUMBER.fullmatch(str(value)) else value
+    if not isinstance(value, str):
+        return value
+    # csv would leave a carriage return unquoted, which ends a row for most readers.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    is_formula = text.startswith(_FORMULA_STARTS) and not _SIGNED_NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
