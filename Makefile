@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
+INPUTS ?= 10000
 
-.PHONY: install setup check check-real test docs demo clean
+.PHONY: install setup check check-real test fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -25,6 +26,10 @@ demo: install
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# Damaged inputs for every reader of foreign bytes; prints how many each refused and took.
+fuzz: setup
+	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
