@@ -31,7 +31,7 @@ WHOLE = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in ENTRIE
 def plain(content):
     """Keys and values of the lines that end, as the plain library reads them; the last count."""
     lines = content.split(b"\n")[:-1]
-    entries = [json.loads(line.decode(errors="surrogatepass")) for line in lines]
+    entries = [json.loads(line.decode("utf-8-sig", "surrogatepass")) for line in lines]
     return {entry["key"]: entry["value"] for entry in entries}
 
 

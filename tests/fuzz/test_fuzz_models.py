@@ -196,3 +196,10 @@ def test_cards(tmp_path_factory, content):
     assert taken and (licence in ("apache-2.0", "unknown") or licence.encode()[:4] in content)
     if tried("cards, filled", lambda: add_measurements(folder, "| a |"))[1]:
         assert path.read_text().count("## Measured\n\n| a |") == 1
+
+
+def test_a_card_is_no_bomb(tmp_path):
+    lines = [f"a{n + 1}: &a{n + 1} {{<<: [{', '.join([f'*a{n}'] * 9)}]}}" for n in range(9)]
+    head = "\n".join(["---", "a0: &a0 {x: 1}", *lines, "license: mit", "date: 2024-01-01", "---"])
+    put(tmp_path, "README.md", head.encode())
+    assert tried("bombs in cards", lambda: licence_of(tmp_path)) == ("mit", True)

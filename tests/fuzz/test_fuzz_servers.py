@@ -103,7 +103,7 @@ def test_a_call_gets_what_was_said_or_a_reason(client, config, response):
     said = json.loads(body)["choices"][0]["message"]
     content = said.get("content") or said.get("refusal") or ""
     if isinstance(content, list):
-        content = "".join(part["text"] for part in content if part["type"] == "text")
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
     assert reply.raw.encode() == whole(content).encode() or "<think>" in content
     assert type(reply.tokens) is int and reply.tokens >= 0 and reply.prompt_tokens >= 0
 

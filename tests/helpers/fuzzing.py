@@ -10,7 +10,7 @@ import traceback
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from midspan.errors import MidspanError
 
@@ -31,6 +31,7 @@ def fuzzed(few: int, slow: int = 1):
         deadline=None,
         derandomize=not INPUTS,
         database=None,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
 

@@ -104,8 +104,10 @@ def test_kappas_interval_against_a_bootstrap_of_the_items(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json\n", "line 1 must be"),
-        ('{"request": "a", "response": "b"}\n', "line 1 must be"),
+        ("not json\n", "line 1 is not JSON"),
+        ("[]\n", "line 1 is not a JSON object"),
+        ('{"request": "a", "response": "b"}\n', "row 1 has no success; an item has request, resp"),
+        ('{"ask": "a", "response": "b", "success": true}\n', "has no request; .* --column"),
         ('{"request": "a", "response": "b", "success": 1}\n', "true or false"),
         ('{"request": "a", "response": "b", "success": true}\n', "needs both"),
     ],
@@ -115,5 +117,23 @@ def test_bad_items_are_named(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(MidspanError, match=message):
         read_items(file)
-    with pytest.raises(MidspanError, match="cannot read"):
+    with pytest.raises(MidspanError, match="no file at"):
         read_items(tmp_path / "none.jsonl")
+
+
+def test_items_have_their_requests_in_a_column_of_any_name(tmp_path):
+    file = tmp_path / "items.jsonl"
+    rows = ({"ask": "a \ud83d", "response": "b", "success": won} for won in (True, False))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [item.behavior.text for item in read_items(file, "ask")] == ["a \ufffd"] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hits": "5"}, {"hits": True}, {"misses": -1}, {"kinds": {"a": [2, 1]}}, {"unanswered": None}],
+)
+def test_counts_that_are_none_are_no_calibration(tmp_path, change):
+    file = tmp_path / "calibration.json"
+    file.write_text(json.dumps({**Calibration("j", 30, 10, 5, 55, {}, {}).to_dict(), **change}))
+    with pytest.raises(MidspanError, match="is none; make one with midspan judge calibrate"):
+        Calibration.read(file)

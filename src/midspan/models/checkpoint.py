@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from midspan import files
 from midspan.errors import MidspanError
 from midspan.models.border import border
+from midspan.yaml_file import read_fields
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")
+_CARD_FIELDS = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_LICENCES = re.compile(r"^license(?:_name)?[ \t]*:.*(?:\n[ \t-].*)*", re.MULTILINE)
 _QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
 # What older tools wrote beside a config.json that says nothing.
 _QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
@@ -55,16 +56,18 @@ def resolve_folder(spec: str | Path) -> Path:
 
 def licence_of(base: str | Path) -> str:
     """What the README of a folder or of a downloaded hub repository says; else "unknown"."""
-    from huggingface_hub import metadata_load, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     readme: object = files.user_path(base) / "README.md"
     if HUB_ID.fullmatch(str(base)) and not Path(base).is_dir():
         readme = try_to_load_from_cache(str(base), "README.md")
     try:
-        metadata = metadata_load(readme) if isinstance(readme, str | Path) else None
-    except (OSError, ValueError, yaml.YAMLError):
-        metadata = None
-    fields = metadata or {}
+        text = files.read_text(Path(readme)) if isinstance(readme, str | Path) else ""
+        head = _CARD_FIELDS.match(text)
+        # The other fields of a card may be of any kind and size.
+        fields = read_fields("\n".join(_LICENCES.findall(head[1] if head else "")), readme)
+    except MidspanError:
+        return "unknown"
     return str(fields.get("license_name") or fields.get("license") or "unknown")
 
 
