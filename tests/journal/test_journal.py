@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.errors import MidspanError
@@ -30,6 +30,7 @@ def refused(path: Path, match: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)  # A disk takes its time.
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=5))
 def test_what_is_appended_is_read_again(tmp_path_factory, entries):
     path = tmp_path_factory.mktemp("journal") / "deep" / "journal.jsonl"
