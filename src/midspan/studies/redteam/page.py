@@ -55,9 +55,7 @@ class _View(NamedTuple):
         for row in run.rows("records.jsonl"):
             records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
-        return cls(
-            config, records, {row["name"]: Calibration.from_fields(row["counts"]) for row in kept}
-        )
+        return cls(config, records, {r["name"]: Calibration.from_fields(r["counts"]) for r in kept})
 
     def of(self, model: str, spec: AttackSpec) -> Sequence[Record]:
         return self.records[model, spec.name]
