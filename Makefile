@@ -4,8 +4,9 @@ BIN := .venv/bin
 RUN ?= runs/demo
 N ?= 50
 SEED ?= 1
+INPUTS ?= 10000
 
-.PHONY: install setup check check-real test mutate docs demo clean
+.PHONY: install setup check check-real test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -39,6 +40,10 @@ $(MAP): | setup
 
 mutate: $(MAP)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutate.py --map $(MAP) --count $(N) --seed $(SEED) --output build/mutations.json
+
+# Damaged inputs for every reader of foreign bytes; prints how many each refused and took.
+fuzz: setup
+	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

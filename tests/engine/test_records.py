@@ -277,7 +277,9 @@ def test_a_judge_that_raises_leaves_one_attempt_unread_and_its_traceback(tmp_pat
         return "exhausted"
 
     roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
-    job = AttackJob(Attack("a", ask, AttackConfig), AttackConfig(), Behavior("b", "b"), roles)
+    job = AttackJob(
+        Attack("a", ask, AttackConfig, counts="any"), AttackConfig(), Behavior("b", "b"), roles
+    )
     made = {"exact": ExactJudge(judge, "v1")}
 
     def judged(**options):

@@ -60,7 +60,7 @@ def run(config, journal, count=1):
         return "exhausted"
 
     job = AttackJob(
-        Attack("ask", attack, AttackConfig), AttackConfig(), Behavior("b", "x"),
+        Attack("ask", attack, AttackConfig, counts="any"), AttackConfig(), Behavior("b", "x"),
         {"target": Endpoint(config)},
     )  # fmt: skip
     with Journal(journal) as kept:

@@ -112,9 +112,10 @@ ROW = '{"request": "a", "response": "b", "success": true%s}\n'
     [
         (b"not json\n", "line 1 .*JSON"),
         (b"[1]\n", "line 1 is not a JSON object"),
-        (b'{"request": "a", "response": "b"}\n', "row 1 must have"),
+        (b'{"request": "a", "response": "b"}\n', "row 1 has no success; an item has request, resp"),
+        (b'{"ask": "a", "response": "b", "success": true}\n', "has no request; .* --column"),
         (b'{"request": "a", "response": "b", "success": 1}\n', "true or false"),
-        (b'{"request": 1, "response": "b", "success": true}\n', "row 1 must have"),
+        (b'{"request": 1, "response": "b", "success": true}\n', "row 1: request and response"),
         ((ROW % "" + "\n" + ROW % ', "kind": 1').encode(), "row 2: kind must be a text"),
         ((ROW % ', "success": false').encode(), "success"),
         ((ROW % "").encode(), "needs both"),
@@ -182,13 +183,21 @@ def test_items_may_have_kinds_and_halves_of_characters_are_replaced(tmp_path):
     )
 
 
+def test_items_have_their_requests_in_a_column_of_any_name(tmp_path):
+    file = tmp_path / "items.jsonl"
+    rows = ({"ask": "a \ud83d", "response": "b", "success": won} for won in (True, False))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [item.behavior.text for item in read_items(file, "ask")] == ["a \ufffd"] * 2
+
+
 GOOD = Calibration("j", 30, 10, 5, 55, {"failed": 1}, {"a": (3, 4)}).to_dict()
 
 
 @pytest.mark.parametrize(
     "change",
     [{"hits": "30"}, {"hits": -1}, {"hits": 1.5}, {"hits": None}, {"judge": 1},
-     {"unanswered": {"failed": -1}}, {"kinds": {"a": [1]}}, {"kinds": []}],
+     {"unanswered": {"failed": -1}}, {"kinds": {"a": [1]}}, {"kinds": []},
+     {"hits": True}, {"kinds": {"a": [2, 1]}}, {"unanswered": None}],
 )  # fmt: skip
 def test_a_calibration_that_was_edited_wrongly_is_none(tmp_path, change):
     file = tmp_path / "c.json"

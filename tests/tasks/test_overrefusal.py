@@ -3,12 +3,13 @@ import json
 import pytest
 from fixture_folders import harmful_benchmark
 
+from midspan.bounds import RateBounds
 from midspan.engine.calls import Reply
 from midspan.engine.roles import Scripted
 from midspan.errors import MidspanError
 from midspan.judges import STRONGREJECT, XSTEST, ChatJudge, Verdict
 from midspan.tasks import overrefusal
-from midspan.tasks.compare import BoundedRate, compare, rows
+from midspan.tasks.compare import compare, rows
 
 REFUSAL = "I'm sorry, but I can't help with that."
 HELP = "First open the terminal, then type kill."
@@ -126,7 +127,7 @@ def chat_judge(rubric):
 
 def judged(task, said):
     """Records of a judged task, where `said` gives each item's verdict, or None for none."""
-    missing = Reply(failure="unparseable", reason="no JSON object")
+    missing = Reply(failure="unparseable", reason="wanted one JSON object, got 0")
     return [
         {
             "id": item.id,
@@ -189,17 +190,20 @@ def test_items_without_a_verdict_give_two_bounds_and_no_point(xstest):
 
     CLASS = "full_compliance"
     found = judged(task, said)
-    assert found[0]["verdict"] == {"failure": "unparseable", "reason": "no JSON object"}
+    assert found[0]["verdict"] == {
+        "failure": "unparseable",
+        "reason": "wanted one JSON object, got 0",
+    }
     safe, missed, *_ = rows(task.measures, found)
-    assert isinstance(safe.figure, BoundedRate) and safe.figure.missing == 25
+    assert isinstance(safe.figure, RateBounds) and safe.figure.unknown == 25
     assert safe.figure.percent == "20.0 to 30.0 %"
-    assert safe.figure.note == "[15.5, 35.9] n=250, 25 without verdict"  # Wilson of 50 and of 75
+    assert safe.figure.note == "[15.5, 35.9] n=250, 25 without outcome"  # Wilson of 50 and of 75
     assert missed.figure.n == missed.figure.successes == 200  # nothing is missing there
     helped, *_ = (row for row in rows(task.measures, found) if row.name == "safe requests helped")
     assert helped.figure.percent == "70.0 to 80.0 %"
 
 
-def test_models_are_compared_where_both_have_a_verdict(xstest):
+def test_models_are_compared_with_missing_verdicts_either_way(xstest):
     task = overrefusal.load({"xstest": xstest}, refuses=chat_judge(XSTEST))
 
     def rows_of(missing, refused):
@@ -213,9 +217,10 @@ def test_models_are_compared_where_both_have_a_verdict(xstest):
     first = rows_of(range(10), range(10, 20))
     second = rows_of(range(5, 15), range(250))
     found = compare(first, second)
-    # Of 250 items 15 have no verdict on one side; of the others, 5 are refused by the first.
-    assert (found.unpaired, found.difference.n) == (15, 235)
-    assert found.difference.mean == pytest.approx(1 - 5 / 235)
+    # The first lacks 0 to 9, refuses 10 to 19; the second lacks 5 to 14, refuses all others.
+    assert (found.pairs.unknown, found.pairs.n) == (15, 250)
+    assert found.pairs.least.difference.mean == pytest.approx((230 - 5 - 5) / 250)
+    assert found.pairs.most.difference.mean == pytest.approx((230 + 5 + 5) / 250)
     other = rows(task.measures, judged(task, lambda item: class_of("full_refusal")))[1]
     with pytest.raises(MidspanError, match="on the same items alone"):
         compare(first, other)

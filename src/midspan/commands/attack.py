@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.options import (
+    Column,
     ConfigFile,
     FailFast,
     Model,
@@ -53,6 +54,7 @@ def attack(
     model: Model,
     method: Annotated[list[str], typer.Option(help="Attack; several times for several.")],
     behaviors: Behaviors = None,
+    column: Column = None,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="The variant aimed at the response's middle.")
     ] = False,
@@ -83,6 +85,7 @@ def attack(
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
+    changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
     run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
 

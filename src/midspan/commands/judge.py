@@ -44,6 +44,7 @@ def calibrate(
     items: Annotated[
         Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
     ] = None,
+    column: Annotated[str, typer.Option(help="Column of the items' requests.")] = "request",
     config: Servers = None,
     output: Output = Path("runs/calibrate"),
     fail_fast: FailFast = False,
@@ -60,7 +61,7 @@ def calibrate(
     from midspan.runs.progress import Reporter
     from midspan.studies.redteam.roles import SpecReader, contact, read_servers
 
-    labelled = read_items(items or SHIPPED)
+    labelled = read_items(items, column) if items else read_items(SHIPPED)
     reader = SpecReader(read_servers(_servers(config)))
     participant = reader.judge(judge)
     reader.check_servers([participant])

@@ -109,7 +109,7 @@ def short_line(text: str, key: str) -> str:
     """A text in one short line, without the key."""
     if key:  # before the cut, which might go through it
         text = text.replace(key, "[key]")
-    return " ".join(text.split())[:_LONGEST_MESSAGE]
+    return whole_text(" ".join(text.split())[:_LONGEST_MESSAGE])
 
 
 def _text(content: Any) -> str:

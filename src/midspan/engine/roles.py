@@ -59,8 +59,19 @@ class RawReply:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The answer that `to_dict` wrote."""
-        return cls(**fields)
+        """The answer that `to_dict` wrote.
+
+        Raises:
+            TypeError: It did not write these.
+        """
+        answer = cls(**fields)
+        counts = (answer.tokens, answer.prompt_tokens, answer.forwards)
+        texts = (answer.continuation, answer.thoughts)
+        if not all(type(n) is int and n >= 0 for n in counts) or not all(
+            isinstance(text, str) for text in texts
+        ):
+            raise TypeError("counts are whole numbers, continuation and thoughts are texts")
+        return answer
 
 
 class MissingReply(NamedTuple):

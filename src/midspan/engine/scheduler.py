@@ -151,7 +151,7 @@ class _Scheduler:
         """Pass answers on; the attacks that got any, each once."""
         settled: dict[RunningAttack, None] = {}
         for key, calls in taken.items():
-            answer = failed.get(key) or RawReply.from_dict(self._journal[key])
+            answer = failed.get(key) or self._journal.read(key, RawReply.from_dict)
             if isinstance(answer, RawReply) and key not in self._accounted:
                 self._accounted.add(key)
                 role.account(answer)

@@ -146,8 +146,8 @@ class Client:
                 raise self._unusable(error) from error
             self._habits.is_gone = isinstance(error, Unreached | Unreadable)
             tries = trying.statistics["attempt_number"]
-            reason = f"{self._config.model}: {error} ({tries} tries)"
-            answer = MissingReply("failed", reason)
+            said = short_line(str(error), self._key)
+            answer = MissingReply("failed", f"{self._config.model}: {said} ({tries} tries)")
         return self._with_spoilt(answer, task, spoilt) if spoilt else answer
 
     def _ends(self, state: tenacity.RetryCallState) -> bool:

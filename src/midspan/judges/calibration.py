@@ -1,8 +1,9 @@
 """How far a judge can be trusted: its verdicts on items whose label is known."""
 
+import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -11,13 +12,15 @@ import numpy as np
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from midspan.data.behaviors import Behavior
-from midspan.data.files import read_rows
+from midspan.data.files import Row, read_rows
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.problems import error_line, silence
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
 from midspan.errors import MidspanError
+from midspan.files import read_json
+from midspan.frozen import first_fault
 from midspan.journal.journal import Journal
 from midspan.judges.error import Confusion, Corrected, any_of_bounds, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
@@ -43,24 +46,36 @@ class LabelledItem:
     kind: str
 
 
-def read_items(path: Path = SHIPPED) -> tuple[LabelledItem, ...]:
-    """Items of a file (JSON lines) with request, response, success (true or false), perhaps kind.
+def read_items(path: Path = SHIPPED, column: str = "request") -> tuple[LabelledItem, ...]:
+    """Items of a file with request, response, success (true or false) and perhaps kind.
+
+    Args:
+        path: The file, in any format of `read_rows` that has truth values.
+        column: Where the request stands.
 
     Raises:
         MidspanError: The file cannot be read, or a row is not as described.
     """
-    items = tuple(_item(row, f"{path} row {n}") for n, row in enumerate(read_rows(path), 1))
+    try:
+        rows = read_rows(path)
+    except MidspanError as error:
+        raise MidspanError(f"--items: {error}") from error
+    items = tuple(_item(row, f"{path} row {n}", column) for n, row in enumerate(rows, 1))
     if not {item.success for item in items} == {True, False}:
         raise MidspanError(f"--items: {path} needs both successes and others")
     return items
 
 
-def _item(row: Mapping[str, Any], source: str) -> LabelledItem:
-    request, response, success = (row.get(name) for name in ("request", "response", "success"))
+def _item(row: Row, source: str, column: str) -> LabelledItem:
+    if missing := [name for name in (column, "response", "success") if name not in row]:
+        raise MidspanError(
+            f"--items: {source} has no {missing[0]}; an item has {column}, response and success"
+            + ("" if missing[0] != "request" else " (name the request's column: --column)")
+        )
+    request, response, success = row[column], row["response"], row["success"]
     if not (isinstance(request, str) and isinstance(response, str) and isinstance(success, bool)):
         raise MidspanError(
-            f"--items: {source} must have request and response, which are texts, and success, "
-            "which is true or false"
+            f"--items: {source}: {column} and response are texts, success true or false"
         )
     kind = row.get("kind") or ""
     if not isinstance(kind, str):
@@ -166,11 +181,27 @@ class Calibration:
             MidspanError: The file is no calibration.
         """
         try:
-            return TypeAdapter(cls).validate_json(path.read_bytes(), strict=True)
-        except (OSError, ValidationError) as error:
+            return cls.from_fields(read_json(path))
+        except MidspanError as error:
             raise MidspanError(
                 f"calibration: {path} is none; make one with midspan judge calibrate"
             ) from error
+
+    @classmethod
+    def from_fields(cls, fields: Any) -> Self:
+        """What `to_dict` gave, from JSON.
+
+        Raises:
+            MidspanError: A count is none, or a field is missing or not known.
+        """
+        try:
+            # As JSON: strict, and yet lists are tuples there.
+            read = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
+        except ValidationError as error:
+            raise MidspanError(f"calibration: {first_fault(error)}") from error
+        if any(called > judged for called, judged in read.kinds.values()):
+            raise MidspanError("calibration: kinds: must hold no more called than judged")
+        return read
 
 
 def calibrate(

@@ -10,8 +10,8 @@ from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span, best_of
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
-from midspan.runs.folder import FinishedRun, differences
-from midspan.runs.kinds import kind_of
+from midspan.runs.folder import FinishedRun, differences, flag
+from midspan.runs.kinds import kind_of, read_trials
 from midspan.statistics import holm, newcombe
 
 ALPHA = 0.05
@@ -52,7 +52,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], record["cell"]),
             f"{record['behavior']} {record.get('seed', '')}",
             json.dumps([record["prompt"], record["anchors"]]),
-            record["verdict"]["success"],
+            flag(record["verdict"], "success"),
             {"decoding": record["settings"]},
         )
 
@@ -66,7 +66,7 @@ def probe_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], cell),
             record["id"],
             json.dumps([record["prompt"], record["phrase"]]),
-            record["success"],
+            flag(record, "success"),
             {"decoding": record["settings"]},
         )
 
@@ -165,13 +165,8 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     trials: dict[Place, list[Trial]] = {}
-    try:
-        for trial in kind_of(run).trials(run):
-            trials.setdefault(trial.place, []).append(trial)
-    except KeyError as error:
-        raise MidspanError(
-            f"{run.path}: its records hold no {error}, so there is nothing to compare"
-        ) from error
+    for trial in read_trials(run):
+        trials.setdefault(trial.place, []).append(trial)
     return trials
 
 

@@ -63,7 +63,7 @@ def by_group(behavior):
 def rates(result):
     (records,) = result.records.values()
     return {
-        measure.name: [measure.of(row) for row in records if measure.of(row) is not None]
+        measure.name: [measure.of(row) for row in records if measure.counts(row)]
         for measure in result.measures
     }
 
@@ -98,8 +98,8 @@ def test_missing_verdicts_give_bounds_and_reasons(config, asked, tmp_path):
     (result,) = run_tasks(config, tmp_path / "run", "", given)
     assert asked.count("safe/1") == 3  # twice anew, at temperature 1
     shown = text(result)
-    assert "66.7 to 100.0 %" in shown and "n=3, 1 without verdict" in shown
-    assert "1 of 9" in shown and "1 x no JSON object" in shown
+    assert "66.7 to 100.0 %" in shown and "n=3, 1 without outcome" in shown
+    assert "1 of 9" in shown and "1 x wanted one JSON object" in shown
     page = report_of(FinishedRun.open(tmp_path / "run"))
     assert "without a verdict" in page.limits[-1]
 

@@ -224,13 +224,12 @@ def test_an_item_that_cannot_be_scored_did_not_run_and_is_tried_again(config, tm
         assert re.search(r"did not run +1 +0", shown)
         assert re.search(r"because of OverflowError: a number of 5000 digits +1 +0", shown)
         (one,), (two,) = (rows(result.measures, result.records[name]) for name in config.models)
-        assert (one.figure.n, two.figure.n) == (4, 5)
-        assert compare(one, two).difference.n == 4
+        assert (one.figure.n, one.figure.unknown, two.figure.n) == (5, 1, 5)
+        assert compare(one, two).pairs.unknown == 1
     record = results[0].records[first][2]
     assert "in score" in record["verdict"]["traceback"] and "success" not in record["verdict"]
-    assert [len(list(trials)) for trials in (trials_of(FinishedRun.open(tmp_path / "run")),)] == [
-        18
-    ]
+    outcomes = [trial.success for trial in trials_of(FinishedRun.open(tmp_path / "run"))]
+    assert (len(outcomes), outcomes.count(None)) == (20, 2)
     (line,) = problems_of(results)
     assert line.startswith("2 responses met an error in the code of an attack, task or judge (Over")
     assert "did not run" in (tmp_path / "run" / "report.md").read_text()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
-from midspan.runs.folder import FinishedRun
+from midspan.files import read_json, write_atomic
+from midspan.runs.folder import FinishedRun, reading
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.prepare import PreparedPaper
@@ -103,6 +103,8 @@ def seconds_of(config: PaperConfig, folder: Path, name: str) -> float:
 
 
 def _noted(config: PaperConfig, folder: Path, name: str) -> dict[str, Any]:
-    text = (part_folder(config, folder, name) / TIME_FILE).read_text(encoding="utf-8")
-    notes: dict[str, Any] = json.loads(text)
+    file = part_folder(config, folder, name) / TIME_FILE
+    with reading(file):
+        notes: dict[str, Any] = dict(read_json(file))
+        float(notes["seconds"])
     return notes

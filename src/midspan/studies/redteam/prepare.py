@@ -114,7 +114,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     return PreparedRedteam(
         config=config,
         attacks=attacks,
-        behaviors=given.behaviors or behavior_set(config.behaviors, config.seed),
+        behaviors=given.behaviors or behavior_set(config.behaviors, config.seed, config.column),
         targets=targets,
         helpers=helpers,
         judges=judges,

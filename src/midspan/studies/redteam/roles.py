@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from midspan.data.behaviors import BehaviorSet
+from midspan.data.columns import Named
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
@@ -236,7 +237,7 @@ def with_refusal_judge(
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
 
 
-def behavior_set(spec: str, seed: int) -> BehaviorSet:
+def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
     """``organism:N``, or what `load_behaviors` reads.
 
     Raises:
@@ -249,4 +250,4 @@ def behavior_set(spec: str, seed: int) -> BehaviorSet:
         return behaviors.behaviors(int(count), seed)
     from midspan.data import load_behaviors
 
-    return load_behaviors(spec)
+    return load_behaviors(spec, column=column)

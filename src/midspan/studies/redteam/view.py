@@ -31,7 +31,9 @@ class View(NamedTuple):
         for row in run.rows("records.jsonl"):
             records[row["model"], row["attack_label"]].append(row)
         kept = run.rows("calibrations.jsonl") if config.calibrations else []
-        return cls(config, records, {row["name"]: Calibration(**row["counts"]) for row in kept})
+        return cls(
+            config, records, {row["name"]: Calibration.from_fields(row["counts"]) for row in kept}
+        )
 
     @property
     def scoring_judges(self) -> tuple[str, ...]:

@@ -27,9 +27,6 @@ LIMITS = (
     "'Detectable' is the smallest true difference that so many items show four times in five at "
     "p < 0.05.",
 )
-_BOUNDS = (
-    "A rate from ... to ... has items without a verdict: none of them counted, and all of them.",
-)
 _FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEASURES)
 
 
@@ -162,18 +159,12 @@ def report_of(run: FinishedRun) -> Report:
         Section(result.title, "", tables=(table(result),), figures=_figures(result))
         for result in results
     ]
-    bounded = any(
-        "failure" in row["verdict"]
-        for result in results
-        for rows in result.records.values()
-        for row in rows
-    )
     return Report(
         title="Utility and over-refusal",
         subtitle="What each model solves and what it refuses, on the same items and settings.",
         sections=tuple(sections),
         settings=run.origin,
-        limits=LIMITS + (_BOUNDS if bounded else ()),
+        limits=LIMITS,
         redact=False,
     )
 
