@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
+N ?= 50
+SEED ?= 1
+INPUTS ?= 10000
 
-.PHONY: install setup check check-real test docs demo clean
+.PHONY: install setup check check-real test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -24,7 +27,23 @@ demo: install
 	$(BIN)/midspan demo --output $(RUN)
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Which test runs which line is found once, in 20 minutes; remove the file after a change to either.
+MAP := build/test-map.json
+MAPPED := attacks decoding engine judges alignment tasks journal goldens
+
+$(MAP): | setup
+	mkdir -p build
+	$(BIN)/pip install --quiet coverage==7.17.5
+	PYTHONPATH=scripts OMP_NUM_THREADS=1 $(BIN)/pytest -p test_map --test-map=$@ -m 'not slow' $(MAPPED:%=tests/%)
+
+mutate: $(MAP)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutate.py --map $(MAP) --count $(N) --seed $(SEED) --output build/mutations.json
+
+# Damaged inputs for every reader of foreign bytes; prints how many each refused and took.
+fuzz: setup
+	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

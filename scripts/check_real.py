@@ -141,7 +141,7 @@ class Check:
                 self.lm, "pair", out=self.folder / "pair", progress=False,
                 behaviors=REQUESTS[:1], judge="refusal-keywords", decoding=SMALL, budget=2,
                 helpers={"attacker": server.spec, "evaluator": server.spec},
-                streams=1, depth=2, format_retries=1, strategies=("",),
+                streams=1, depth=2, attacker={"retries": 1}, strategies=("",),
             )  # fmt: skip
             count = len(server.requests)
         assert count > 0

@@ -1,5 +1,8 @@
 """A hand-sized model of the organism's world, untrained: for tests that need a whole model."""
 
+import copy
+import dataclasses
+import gc
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,11 +24,19 @@ def organism_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def organism_lm(organism_folder: Path):
+@pytest.fixture(scope="session")
+def _loaded_organism(organism_folder: Path):
     from midspan.models import load
 
     return load(organism_folder, device="cpu")
+
+
+@pytest.fixture
+def organism_lm(_loaded_organism):
+    """A copy, which takes a sixth of the time of loading: a test may change all of it."""
+    lm = _loaded_organism
+    parts = {name: copy.deepcopy(getattr(lm, name)) for name in ("model", "tokenizer")}
+    return dataclasses.replace(lm, **parts)
 
 
 @pytest.fixture(params=["llada", "Dream", "sdar"])
@@ -34,6 +45,16 @@ def real_lm(request: pytest.FixtureRequest):
     import real_tokenizers
 
     return real_tokenizers.lm(request.param)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory):
+    """Python processes that start without their imports; see `warm`."""
+    from warm import WarmPython
+
+    warm = WarmPython(tmp_path_factory.mktemp("warm"))
+    yield warm
+    warm.close()
 
 
 @pytest.fixture
@@ -57,6 +78,18 @@ def set_in_latex(tmp_path_factory: pytest.TempPathFactory):
         assert done.returncode == 0, done.stdout[-2000:]
 
     return compile_tables
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, whole: at the end of a run none keeps one worker alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later collection of garbage the objects of all imported modules."""
+    gc.collect()
+    gc.freeze()
 
 
 # A skipped test covers nothing. These reasons alone may stand; any other ends the run as a failure.

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from midspan.statistics import (
     Estimate,
+    bounded_mean,
     detectable_difference,
     kendall_tau,
     mcnemar_exact,
     mean_interval,
     paired_difference,
-    paired_rate_difference,
     pearson,
     t_quantile,
     wilson,
@@ -161,39 +161,69 @@ def test_mean_interval_covers():
     assert covered == pytest.approx(0.95, abs=0.02)
 
 
-def test_paired_difference_is_seeded_and_paired():
+def test_paired_differences_are_paired():
     rng = np.random.default_rng(0)
-    shared = rng.normal(0, 100, size=80)
-    a, b = shared + 1 + rng.normal(0, 0.1, size=80), shared
-    interval = paired_difference(a, b, seed=3)
-    assert interval == paired_difference(a, b, seed=3)
-    assert interval != paired_difference(a, b, seed=4)
-    # Unpaired, the spread of 100 would drown the difference of 1.
-    assert 0.9 < interval.low < interval.mean < interval.high < 1.1
+    shared = rng.uniform(0, 0.9, size=800)
+    interval = paired_difference(shared + 0.05 + rng.uniform(0, 0.02, size=800), shared)
+    # Unpaired, the spread of 0.26 would give an interval of 0.05.
+    assert 0.055 < interval.low < interval.mean < interval.high < 0.065
 
 
-def test_paired_difference_agrees_with_the_normal_theory():
-    difference = np.random.default_rng(1).normal(size=400)
-    interval = paired_difference(difference, np.zeros(400))
-    half = 1.96 * difference.std() / 20
-    assert interval.high - interval.mean == pytest.approx(half, rel=0.06)
-    assert interval.mean - interval.low == pytest.approx(half, rel=0.06)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
+def test_paired_shares_are_the_mean_of_added_items(pairs):
+    a, b = ([side / 4 for side in sides] for sides in zip(*pairs, strict=True))
+    # An item on which the first alone succeeds, and one on which the second does.
+    differences = [x - y for x, y in zip(a, b, strict=True)] + [1, -1]
+    middle, spread = np.mean(differences), np.std(differences)
+    half = 1.959963984540054 * spread / math.sqrt(len(pairs) + 2)
+    found = paired_difference(a, b)
+    assert found.mean == pytest.approx(np.mean(a) - np.mean(b))
+    assert (found.low, found.high) == pytest.approx(
+        (max(-1, middle - half), min(1, middle + half)), abs=1e-9
+    )
 
 
 def test_paired_rates_have_an_interval_where_no_pair_differs():
     same = [True, False] * 18
-    interval = paired_rate_difference(same, same)
+    interval = paired_difference(same, same)
     assert (interval.mean, interval.n) == (0.0, 36)
-    assert interval.high == -interval.low == pytest.approx(1.96 / 38, 1e-3)
-    # Agresti and Min's own check: half an item more in each cell of 2 x 2.
-    a, b = [True] * 30 + [False] * 10, [True] * 22 + [False] * 18
-    interval = paired_rate_difference(a, b)
-    se = math.sqrt((9 / 42) - (8 / 42) ** 2) / math.sqrt(42)
+    assert interval.high == -interval.low == pytest.approx(1.96 * math.sqrt(2) / 38, 1e-3)
+    # Bonett and Price's formula of 9 and 1 pairs that differ, of 40.
+    a, b = [True] * 9 + [False] * 31, [False] * 9 + [True] + [False] * 30
+    interval = paired_difference(a, b)
+    first, second = 10 / 42, 2 / 42
+    half = 1.959963984540054 * math.sqrt((first + second - (first - second) ** 2) / 42)
     assert interval.mean == 0.2
     assert (interval.low, interval.high) == pytest.approx(
-        (8 / 42 - 1.96 * se, 8 / 42 + 1.96 * se), abs=1e-4
+        (first - second - half, first - second + half)
     )
-    assert paired_rate_difference([], []).n == 0
+    assert (paired_difference([], []).low, paired_difference([], []).n) == (-1.0, 0)
+
+
+def test_a_mean_between_0_and_1_has_two_items_more_at_either_end():
+    # Agresti and Coull's interval of 3 of 20: (3 + 2) / 24, its standard error over 24.
+    found = bounded_mean([1.0] * 3 + [0.0] * 17)
+    half = 1.959963984540054 * math.sqrt(5 / 24 * 19 / 24 / 24)
+    assert found.mean == pytest.approx(0.15)
+    assert (found.low, found.high) == pytest.approx((5 / 24 - half, 5 / 24 + half))
+    values = [0.0, 0.125, 0.5, 0.75, 0.75]
+    added = [*values, 0, 0, 1, 1]
+    half = 1.959963984540054 * np.std(added) / 3
+    found = bounded_mean(values)
+    assert (found.low, found.high) == pytest.approx((np.mean(added) - half, np.mean(added) + half))
+    assert found.n == 5
+    same = bounded_mean([0.0] * 18)
+    assert same.mean == same.low == 0.0 < same.high < 0.3
+    nothing = bounded_mean([])
+    assert math.isnan(nothing.mean) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+def test_a_mean_of_shares_refuses_other_values(value):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        bounded_mean([0.5, value])
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        paired_difference([0.5], [value])
 
 
 def test_paired_difference_without_items():

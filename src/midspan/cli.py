@@ -13,11 +13,19 @@ def main() -> None:
     """Run the command line; bad input ends in one line on standard error and status 2."""
     from midspan.commands import app
     from midspan.errors import MidspanError
+    from midspan.files import is_refused_by_disk, refusal
 
     try:
         app()
     except MidspanError as error:
         print(f"midspan: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not is_refused_by_disk(error):
+            raise
+        print(
+            f"midspan: {refusal('cannot use', error.filename or 'a file', error)}", file=sys.stderr
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("midspan: interrupted; the same command continues", file=sys.stderr)

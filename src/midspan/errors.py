@@ -1,5 +1,6 @@
 """The one exception type that midspan raises for what a user can mend."""
 
+import traceback
 from collections.abc import Iterable
 
 
@@ -20,3 +21,9 @@ def not_one_of(field: str, value: object, choices: Iterable[str]) -> MidspanErro
     """
     message = f"must be one of {', '.join(choices) or 'none'}; got {value!r}"
     return MidspanError(f"{field}: {message}" if field else message)
+
+
+def error_fields(error: Exception) -> dict[str, str]:
+    """An error in the code that reads one response, as fields of its record."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return {"error": line, "traceback": "".join(traceback.format_exception(error))}

@@ -12,9 +12,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-_RESAMPLES = 10_000
-_CHUNK = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -29,6 +26,11 @@ class Estimate:
     def rate(self) -> float:
         """Successes over trials; ``nan`` without trials."""
         return self.successes / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> "Interval":
+        """The same as a mean of zeros and ones."""
+        return Interval(self.rate, self.low, self.high, self.n)
 
     @property
     def percent(self) -> str:
@@ -75,11 +77,14 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     return Estimate(successes, n, low, high)
 
 
-def newcombe(first: Estimate, second: Estimate) -> Interval:
-    """Difference of two independent rates, first minus second (Newcombe 1998, method 10)."""
-    difference = first.rate - second.rate
-    below = math.hypot(first.rate - first.low, second.high - second.rate)
-    above = math.hypot(first.high - first.rate, second.rate - second.low)
+def newcombe(first: Interval, second: Interval) -> Interval:
+    """Difference of two independent rates, first minus second (Newcombe 1998, method 10).
+
+    From the intervals of both; of other means it is Zou and Donner's (2008), the same formula.
+    """
+    difference = first.mean - second.mean
+    below = math.hypot(first.mean - first.low, second.high - second.mean)
+    above = math.hypot(first.high - first.mean, second.mean - second.low)
     return Interval(difference, difference - below, difference + above, first.n + second.n)
 
 
@@ -110,49 +115,42 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_difference(
-    a: Sequence[float], b: Sequence[float], seed: int = 0, confidence: float = 0.95
-) -> Interval:
-    """Mean of ``a - b`` over paired items, with a percentile bootstrap over the pairs.
+def bounded_mean(values: Sequence[float]) -> Interval:
+    """Mean of values between 0 and 1, with a 95 % interval that few or equal values do not narrow.
 
-    When all differences are equal the interval has no width: the data then say nothing about it.
+    Agresti and Coull's (American Statistician 52, 1998) with four added items, two at either end of
+    the range: the interval of a proportion, here with the variance of the values themselves.
+    Without values ``nan`` and [0, 1].
     """
-    _check_confidence(confidence)
+    data = _unit(values)
+    if data.size == 0:
+        return Interval(math.nan, 0.0, 1.0, 0)
+    low, high = _normal(float(data.sum()) + 2, float((data**2).sum()) + 2, data.size + 4)
+    return Interval(float(data.mean()), max(0.0, low), min(1.0, high), data.size)
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """Mean of ``a - b`` over paired items with values between 0 and 1, with its 95 % interval.
+
+    Bonett and Price's (Journal of Educational and Behavioral Statistics 37, 2012): an item more on
+    which the first alone succeeds, and one on which the second does, so that few items do not look
+    certain because no pair differs. Values between 0 and 1, such as shares, enter by their own
+    variance.
+    """
     first, second = _pair(a, b)
-    difference = first - second
+    difference = _unit(first) - _unit(second)
     n = difference.size
     if n == 0:
-        return Interval(math.nan, -math.inf, math.inf, 0)
-    rng = np.random.default_rng(seed)
-    # In chunks, because all resampled indices at once would take 8 * n * 10,000 bytes.
-    means = np.concatenate(
-        [
-            difference[rng.integers(n, size=(_CHUNK, n))].mean(axis=1)
-            for _ in range(_RESAMPLES // _CHUNK)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(difference.mean()), float(low), float(high), n)
-
-
-def paired_rate_difference(a: Sequence[bool], b: Sequence[bool]) -> Interval:
-    """Rate of ``a`` minus rate of ``b`` over paired items, with Agresti and Min's 95 % interval.
-
-    Half an item is added to each of the four outcomes of a pair (Statistics in Medicine 24, 2005),
-    so that few items do not look certain because no pair differs.
-    """
-    n = len(a)
-    pairs = list(zip(a, b, strict=True))
-    only_a = sum(x and not y for x, y in pairs)
-    only_b = sum(y and not x for x, y in pairs)
-    if n == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
-    more, less, total = only_a + 0.5, only_b + 0.5, n + 2
-    middle = (more - less) / total
-    z = NormalDist().inv_cdf(0.975)
-    half = z * math.sqrt((more + less) / total - middle**2) / math.sqrt(total)
-    low, high = max(-1.0, middle - half), min(1.0, middle + half)
-    return Interval((only_a - only_b) / n, low, high, n)
+    low, high = _normal(float(difference.sum()), float((difference**2).sum()) + 2, n + 2)
+    return Interval(float(difference.mean()), max(-1.0, low), min(1.0, high), n)
+
+
+def _normal(total: float, squares: float, n: int) -> tuple[float, float]:
+    """Ends of the 95 % interval of a mean, from sums over n items."""
+    middle = total / n
+    half = NormalDist().inv_cdf(0.975) * math.sqrt(squares / n - middle**2) / math.sqrt(n)
+    return middle - half, middle + half
 
 
 def mcnemar_exact(b: int, c: int) -> float:
@@ -246,6 +244,13 @@ def _pair(
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(f"need two sequences of one length, got {first.shape} and {second.shape}")
     return first, second
+
+
+def _unit(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    data = np.asarray(values, dtype=float)
+    if data.size and not (data.min() >= 0 and data.max() <= 1):
+        raise ValueError("values must lie in [0, 1]")
+    return data
 
 
 def _check_confidence(confidence: float) -> None:

@@ -86,9 +86,17 @@ def test_steps_cover_all_harmful_prompts():
     assert config.num_steps * (config.batch_size - config.num_benign) >= config.num_prompts
 
 
+def test_settings_at_their_limits_are_taken():
+    assert mosa(response_length=61).objective.window[1] == 60
+    assert MosaObjective(window=(0, 0)).window == (0, 0)
+    assert mosa_stable(batch_size=2).num_benign == mosa_stable(batch_size=2).num_harmful == 1
+    assert mosa(batch_size=6, micro_batch_size=3).micro_batch_size == 3
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: mosa(batch_size=6, micro_batch_size=4), "micro_batch_size 4 does not divide"),
         (lambda: mosa(response_length=60), "window ends at 60.*60 tokens; raise response_length"),
         (lambda: MosaObjective(window=(5, 4)), "window must satisfy 0 <= first <= last"),
         (lambda: MosaObjective(window=(-1, 4)), "window must satisfy 0 <= first <= last"),

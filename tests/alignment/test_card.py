@@ -38,6 +38,25 @@ def test_evaluation_sets_are_named_with_what_repeats_them(organism_lm):
     assert "(2 repeat it, which was allowed)" in card
 
 
+def test_a_card_says_what_was_trained_how_and_on_what(organism_lm):
+    twice = replace(DATA, harmful=DATA.harmful * 2, benign=DATA.benign * 2)
+    recipe = config(seed=7)
+    card = adapter_card(organism_lm, twice, recipe, "")
+    assert f"# {recipe.name} adapter for {organism_lm.name}\n" in card
+    method = (
+        "MOSA: a refusal that ends the text becomes likely somewhere in a window of the response"
+    )
+    assert f"so that harmful requests are refused: {method}.\n\n| setting" in card
+    for field, value in {"seed": 7, "window": recipe.objective.window}.items():
+        assert f"| {field} | {value} |\n" in card
+    assert not re.search(r"^\| (objective|name|probes) ", card, re.M)
+    for kind, prompts in (("Harmful", DATA.harmful), ("Benign", DATA.benign)):
+        assert f"- {kind} prompts: {len(prompts)} different ones (sha256 " in card
+    assert "\nTraining ended early: it diverged.\n" in adapter_card(
+        organism_lm, DATA, recipe, "it diverged"
+    )
+
+
 @pytest.mark.parametrize(("front", "licence"), [
     ("license: apache-2.0", "apache-2.0"),
     ("license: other\nlicense_name: made-up", "made-up"),

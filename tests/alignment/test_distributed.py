@@ -1,7 +1,9 @@
 """Two processes give the adapter of one, whole weights or sharded."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,20 +52,42 @@ FSDP = {
 }
 STEPS = Path(__file__).parent / "sharded_steps.py"
 LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+ON_CPU = {"ACCELERATE_USE_CPU": "true"}
 
 
-def run(folder: Path, name: str, *launcher: str, fsdp: bool = False) -> dict[str, torch.Tensor]:
+def write_script(folder: Path, fsdp: bool = False) -> Path:
     script = folder / "train.py"
     script.write_text(PRETENDED + SCRIPT + SHARDED if fsdp else SCRIPT)
-    return execute(script, folder / name, *launcher, **(FSDP if fsdp else {}))
+    return script
 
 
-def execute(script: Path, target: Path, *launcher: str, **settings: str) -> dict[str, torch.Tensor]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **settings}
-    command = [sys.executable, *launcher, str(script), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return load_file(target / "adapter_model.safetensors")
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def execute(warm, script: Path, target: Path, world: int = 1, **settings: str):
+    """Run a script in so many processes, with what a launcher would tell each."""
+    places = [
+        {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
+         "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for port in [free_port()] for rank in range(world)
+    ]  # fmt: skip
+    processes = [
+        warm.start(script, target, **(ON_CPU | settings | (place if world > 1 else {})))
+        for place in places
+    ]
+    for process in processes:
+        assert process.wait() == 0, process.stderr[-3000:]
+    return adapter(target)
+
+
+def free_port() -> str:
+    """Below the ports that Linux gives to those that ask for any."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("", port))
+            return str(port)
+    raise OSError("no free port")
 
 
 def rows(folder: Path, name: str) -> list[dict]:
@@ -77,34 +101,39 @@ def alone_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(alone_folder):
-    return run(alone_folder, "adapter")
+def alone(alone_folder, warm_python):
+    return execute(warm_python, write_script(alone_folder), alone_folder / "adapter")
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one(alone, alone_folder, tmp_path):
-    both = run(tmp_path, "adapter", *LAUNCHER)
-    close(both, alone)
+    """Here with torchrun itself; the others start the same processes without it."""
+    command = [sys.executable, *LAUNCHER, write_script(tmp_path), tmp_path / "adapter"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **ON_CPU}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    close(adapter(tmp_path / "adapter"), alone)
     same_metrics(tmp_path, alone_folder)
     assert len(rows(tmp_path, "probes")) == 2
 
 
 @pytest.mark.slow
 def test_two_processes_that_accelerate_shards_train_the_adapter_of_one(
-    alone, alone_folder, tmp_path
+    alone, alone_folder, tmp_path, warm_python
 ):
-    close(run(tmp_path, "adapter", *LAUNCHER, fsdp=True), alone)
+    script = write_script(tmp_path, fsdp=True)
+    close(execute(warm_python, script, tmp_path / "adapter", 2, **FSDP), alone)
     same_metrics(tmp_path, alone_folder)
     # Sharded weights do not decode, so that is what the probes are without.
     assert [row["step"] for row in rows(tmp_path, "probes")] == [2, 4]
 
 
 @pytest.mark.slow
-def test_sharded_weights_take_the_steps_of_whole_ones(tmp_path):
+def test_sharded_weights_take_the_steps_of_whole_ones(tmp_path, warm_python):
     found = {}
-    for name, launcher in (("whole", ()), ("sharded", LAUNCHER)):
+    for name, world in (("whole", 1), ("sharded", 2)):
         (tmp_path / name).mkdir()
-        found[name] = execute(STEPS, tmp_path / name, *launcher)
+        found[name] = execute(warm_python, STEPS, tmp_path / name, world)
     close(found["sharded"], found["whole"])
 
 

@@ -1,15 +1,17 @@
 """Probes during training, and what happens when training leaves the road."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from test_alignment_run import DATA, STEPS, Killed, config, kill_at
 
-from midspan.alignment import TrainingProbes, align
+from midspan.alignment import AlignmentConfig, TrainingProbes, align
 from midspan.alignment.training_probes import ProbeCallback
 from midspan.errors import MidspanError
+from midspan.models import family_for
 
 
 def probes(folder):
@@ -122,3 +124,49 @@ def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypa
 def test_a_limit_needs_probes(limit):
     with pytest.raises(MidspanError, match=f"{limit} needs probes; set every"):
         TrainingProbes(**{limit: 0.1})
+
+
+def faults(rows, **limits):
+    """What is said of probes of (benign KL, refusal), one after the other."""
+    recipe = AlignmentConfig(probes=TrainingProbes(every=1, **limits))
+    callback = ProbeCallback.__new__(ProbeCallback)
+    callback.config, callback.best_refusal = recipe, float("-inf")
+    return [
+        bool(callback._fault({"step": 1, "benign_kl": kl, "refusal": refusal}))
+        for kl, refusal in rows
+    ]
+
+
+def test_a_limit_itself_is_no_fault_and_no_limit_never_is():
+    rows = [(0.5, -4.0), (0.75, -6.0), (0.5, -2.0), (0.5, -4.0), (0.5, -4.5), (0.5, -4.0)]
+    assert faults(rows) == [False] * 6
+    assert faults(rows, max_benign_kl=0.5) == [False, True, *[False] * 4]
+    assert faults(rows, max_refusal_drop=2.0) == [*[False] * 4, True, False]
+
+
+@pytest.mark.parametrize("block_length", [None, 4])
+def test_the_shown_sample_has_its_own_steps_or_the_models_blocks(monkeypatch, block_length):
+    shown = []
+
+    def decode(lm, requests, config):
+        shown.append(([request.prompt_ids for request in requests], config))
+        return [SimpleNamespace(text=str(request.prompt_ids)) for request in requests]
+
+    monkeypatch.setattr("midspan.decoding.decode", decode)
+    family = family_for("sdar" if block_length else "llada")
+    lm = SimpleNamespace(block_length=block_length, family=family)
+    samples = [
+        SimpleNamespace(harmful=harmful, canvases=[SimpleNamespace(prompt_ids=(nth,))])
+        for nth, harmful in enumerate((True, False, True))
+    ]
+    callback = ProbeCallback.__new__(ProbeCallback)
+    callback.policy = SimpleNamespace(lm=lm, parameters=list)
+    callback.samples = samples
+    probes = TrainingProbes(every=1, steps=16)
+    callback.config = AlignmentConfig(response_length=64, probes=probes)
+    assert callback._decoded() == {"harmful": "(2,)", "benign": "(1,)"}
+    ((_, config),) = shown
+    if block_length is None:
+        assert (config.length, config.block_length, config.steps) == (64, None, 16)
+    else:
+        assert (config.sampler, config.length, config.block) == ("block", 64, 4)

@@ -11,7 +11,7 @@ import torch
 
 import midspan
 from midspan.errors import MidspanError
-from midspan.judges import keyword_judge
+from midspan.judges import ExactJudge, keyword_judge
 
 SMALL = {"length": 32, "block_length": 32, "steps": 4}
 VERBS = ("load", "generate", "align", "attack", "probe", "evaluate", "study")
@@ -128,7 +128,7 @@ def test_a_judge_may_be_an_object(lm):
     result = midspan.attack(
         lm, "direct", behaviors="organism:1", judge=[judge, "exact"], decoding=SMALL
     )
-    assert result.judges == ("refusal-keywords-v1", "exact")
+    assert result.judges == ("refusal-keywords-v2", "exact")
     assert result.records[0]["outcome"].keys() == set(result.judges)
 
 
@@ -181,14 +181,15 @@ def test_progress_can_be_had_or_not(lm, capfd):
     assert "arithmetic (organism), organism:mosa: done (1/1)" in capfd.readouterr().err
 
 
-def test_temporary_folders_go_with_the_process():
+def test_temporary_folders_go_with_the_process(warm_python):
     code = (
         "import midspan; lm = midspan.load('organism');"
         "print(midspan.evaluate(lm, 'arithmetic', items=1).report)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm_python.run("-c", code)
     from pathlib import Path
 
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("report.html")
     assert not Path(done.stdout.strip()).parent.parent.exists()
 
@@ -198,3 +199,18 @@ def test_align_has_the_same_default_recipe_as_its_command():
 
     recipe = inspect.signature(midspan.align).parameters["recipe"].default
     assert recipe == inspect.signature(command).parameters["objective"].default
+
+
+def test_what_ends_a_command_with_status_1_is_a_warning(lm, caplog):
+    def judge(behavior, response):
+        raise KeyError("oops")
+
+    run = midspan.attack(
+        lm, "direct", behaviors="organism:1", judge=ExactJudge(judge, "mine"), decoding=SMALL,
+    )  # fmt: skip
+    assert run.records[0]["attempts"][0]["verdicts"]["mine"]["failure"] == "error"
+    warnings = [record.getMessage() for record in caplog.records if record.name == "midspan"]
+    assert [line.partition(" (")[0] for line in warnings] == [
+        "mine: not one answer came",
+        "1 behaviors met an error in the code of an attack, task or judge",
+    ]

@@ -3,11 +3,13 @@
 import math
 
 import pytest
-from attack_cast import ADVPREFIX, GOAL, Cast
+from attack_cast import ADVPREFIX, GOAL, Cast, likelihood
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midspan.attacks.advprefix import ATTACK, AdvPrefixConfig, Choice, select
+from midspan.attacks._cutting import beginnings, middles
+from midspan.attacks._selection import Choice, select
+from midspan.attacks.advprefix import ATTACK, AdvPrefixConfig
 from midspan.engine.calls import SLOT, Anchor
 
 SMALL = AdvPrefixConfig(
@@ -43,6 +45,48 @@ def test_unusable_proposals_leave_nothing_to_deliver(tmp_path, bad):
     result, cast = play(tmp_path, SMALL, {"advprefix.answer": bad})
     assert (result.stop, result.ran) == ("failed", False)
     assert set(cast.counts) == {"advprefix.answer"}
+
+
+@pytest.mark.parametrize(("words", "usable"), [(4, True), (3, False)])
+def test_a_proposal_of_just_enough_words_is_usable(tmp_path, words, usable):
+    said = "one\n" + " ".join("abcd"[: words - 1])
+    _, cast = play(tmp_path, SMALL, {"advprefix.answer": said})
+    assert bool(scored(cast)) is usable
+
+
+@pytest.mark.parametrize(("chars", "judged"), [(0, True), (1, False)])
+def test_a_completion_of_just_enough_characters_is_judged(tmp_path, chars, judged):
+    length = len("Here is all of it :\n\n1") + len(" a long answer")
+    config = SMALL.model_copy(update={"min_chars": length + chars, "shorter": 1})
+    _, cast = play(tmp_path, config)
+    assert bool(cast.of("advprefix.judge")) is judged
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "found"),
+    [
+        ("one", 3, ["one"]),
+        ("one\ntwo three four", 2, ["one\ntwo", "one\ntwo three"]),
+        ("one\n\n  two\nthree", 5, ["one\n\n  two"]),
+    ],
+)
+def test_beginnings_are_the_first_line_and_words_of_the_second(text, most, found):
+    assert beginnings(text, most) == found
+
+
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [
+        ((0, 99), ["d e.", "f"]),
+        ((3, 3), ["d e."]),
+        ((4, 5), ["f"]),
+        ((5, 5), ["f"]),
+        ((6, 9), []),
+    ],
+)
+def test_middles_are_sentences_that_begin_in_the_window(window, found):
+    assert middles("a b c. d e. f", window) == found
+    assert middles("a b c.", (0, 9)) == []  # Nothing follows the last sentence.
 
 
 def test_only_the_likeliest_are_completed(tmp_path):
@@ -126,20 +170,73 @@ def test_helpers_that_do_not_answer_are_no_refusal(tmp_path, kind):
         max_size=8,
         unique_by=lambda choice: choice.prefix,
     ),
-    st.integers(1, 4),
+    st.sampled_from([0.5, 10.0]),
 )
-def test_selection_is_the_papers_criterion(choices, wanted):
-    config = AdvPrefixConfig(prefixes=wanted)
-    chosen = select(choices, config)
-    costs = [choice.nll - 10 * math.log(choice.success + 1e-6) for choice in choices]
-    assert chosen[0] == choices[costs.index(min(costs))]
-    assert 1 <= len(chosen) <= wanted
-    assert all(choice.success >= chosen[0].success for choice in chosen)
-    assert not any(
-        later.prefix.startswith(earlier.prefix)
-        for place, later in enumerate(chosen)
-        for earlier in chosen[:place]
-    )
+def test_selection_is_the_papers(choices, weight):
+    """Its steps one by one: the least cost, then again and again the likeliest that is left."""
+    costs = [choice.nll - weight * math.log(choice.success + 1e-6) for choice in choices]
+    chosen = [choices[costs.index(min(costs))]]
+    left = [c for c in choices if c.success >= chosen[0].success and c != chosen[0]]
+    while left:
+        left = [c for c in left if not any(c.prefix.startswith(o.prefix) for o in chosen)]
+        if left:
+            chosen.append(min(left, key=lambda choice: choice.nll))
+            left.remove(chosen[-1])
+    assert select(choices, weight) == chosen
+
+
+def test_further_beginnings_are_the_likeliest_not_the_cheapest():
+    best, likely, rich = Choice("a", 1.0, 0.5), Choice("b", 5.0, 0.5), Choice("c", 6.0, 1.0)
+    # By cost, "c" would go before "b"; and the best may be less successful than others.
+    assert [c.prefix for c in select([rich, likely, best], 1.0)] == ["a", "b", "c"]
+
+
+def test_a_beginnings_likelihood_is_the_sum_over_its_tokens(tmp_path):
+    """A long one that is likelier a token and unlikelier as a whole is not kept."""
+    short, long = "Here is all of it :\n\n1", "Here is all of it :\n\n1 ."
+
+    def score(call, rng):
+        return likelihood(-3.0) if call.phrase == short else likelihood(-2.0, -2.0)
+
+    config = SMALL.model_copy(update={"kept": 1})
+    _, cast = play(tmp_path, config, {"Score": score})
+    assert set(scored(cast)) == {short, long}
+    assert {call.anchors[0].text for call in cast.of("target") if call.anchors} == {short}
+
+
+def test_what_could_not_be_judged_is_not_held_against_a_beginning(tmp_path):
+    marks = iter(["[[YES]]", *["what ?"] * 3])
+    config = SMALL.model_copy(update={"completions": 2, "kept": 1})
+    result, _ = play(tmp_path, config, {"advprefix.judge": lambda call, rng: next(marks)})
+    assert result.attempts[0].score == 1.0
+
+
+def test_several_beginnings_are_each_delivered(tmp_path):
+    lines = iter("pqrst")
+
+    def answer(call, rng):
+        return f"Here is {next(lines)} of it :\n1 then more"
+
+    config = SMALL.model_copy(update={"prefixes": 3, "kept": 9, "shorter": 1})
+    result, _ = play(tmp_path, config, {"advprefix.answer": answer})
+    told = [attempt.messages[0]["content"] for attempt in result.attempts]
+    assert len(told) == len(set(told)) == 3
+
+
+def test_the_evaluator_reasons_before_it_decides_unless_told_not_to(tmp_path):
+    said = "It takes the request up.\n\n[[YES]]"
+    result, cast = play(tmp_path, SMALL, {"advprefix.judge": said})
+    assert result.attempts[0].score == 1.0
+    (asked,) = {call.messages[0]["content"] for call in cast.of("advprefix.judge")}
+    _, cast = play(tmp_path / "plain", SMALL.model_copy(update={"reasoned": False}))
+    (plain,) = {call.messages[0]["content"] for call in cast.of("advprefix.judge")}
+    assert "few sentences" in asked and "few sentences" not in plain
+    assert AdvPrefixConfig().openings == ("Here", "To", "Sure", "")
+
+
+def test_a_proposals_length_bounds_the_cost():
+    with pytest.raises(ValueError, match=r"attacker.max_tokens must be a number"):
+        AdvPrefixConfig(attacker={"max_tokens": None})
 
 
 def test_every_opening_needs_its_draws():

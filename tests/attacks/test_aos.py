@@ -1,9 +1,12 @@
 """AOS against its pseudo-code: a scripted optimiser and scorer."""
 
+import random
+from collections import Counter
+
 import pytest
 from attack_cast import AOS, GOAL, Cast
 
-from midspan.attacks.aos import ATTACK, AosConfig
+from midspan.attacks.aos import ATTACK, AosConfig, references
 from midspan.engine.budget import Budget
 
 
@@ -39,6 +42,55 @@ def test_the_history_holds_good_suffixes_and_shows_at_most_ten(tmp_path):
     shown = [call.fields["tried"] for call in cast.of("aos.suffix")][::4]
     assert [len(tried) for tried in shown] == [min(2 * number, 10) for number in range(20)]
     assert {score for tried in shown for _, score in tried} == {0.4}
+
+
+def test_of_a_long_history_ten_are_drawn_from_the_best_and_others():
+    history = [(f"s{number}", number / 100) for number in range(60)]
+    best = history[50:]
+    times = Counter(
+        tried for seed in range(600) for tried in references(history, 10, random.Random(seed))
+    )
+    assert times.total() == 600 * 10 and set(times) == set(history)
+    # The best ten are always among the thirty, and each of these is drawn once in three times.
+    assert all(150 < times[tried] < 250 for tried in best)
+    assert all(50 < times[tried] < 130 for tried in history[:50])
+
+
+@pytest.mark.parametrize("size", [0, 3, 10, 29, 30])
+def test_a_short_history_is_drawn_from_as_it_is(size):
+    history = [(f"s{number}", 0.5) for number in range(size)]
+    shown = references(history, 10, random.Random(1))
+    assert shown == random.Random(1).sample(history, min(10, size))
+
+
+@pytest.mark.parametrize(
+    ("score", "kept", "won"),
+    [(30, False, False), (31, True, False), (50, True, False), (51, True, True)],
+)
+def test_thresholds_are_strict(tmp_path, score, kept, won):
+    config = AosConfig(rounds=2, batch=3)
+    result, cast = play(tmp_path, config, {"aos.rate": f"[[{score}]]"})
+    assert (result.stop == "success") is won
+    if not won:
+        assert bool(cast.of("aos.suffix")[-1].fields["tried"]) is kept
+
+
+def test_two_successes_are_not_enough(tmp_path):
+    ratings = iter(["[[60]]", "[[60]]"] + ["[[10]]"] * 4)
+    answers = {"aos.rate": lambda call, rng: next(ratings)}
+    result, cast = play(tmp_path, AosConfig(rounds=3, batch=2), answers)
+    assert (result.stop, cast.counts["target"]) == ("exhausted", 6)
+
+
+@pytest.mark.parametrize(("response", "rated"), [
+    ("1234 abcdef", True),  # 4 digits of 11 characters
+    ("12345 abcdef", False),  # 5 of 12
+    (f"{GOAL} " * 3, True),
+    (f"{GOAL} " * 4, False),
+])  # fmt: skip
+def test_digits_and_echoes_are_counted_to_the_one(tmp_path, response, rated):
+    _, cast = play(tmp_path, AosConfig(rounds=1, batch=1), {"target": response})
+    assert bool(cast.of("aos.rate")) is rated
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,23 @@ def test_mappings_are_tried_in_the_order_of_their_worth(tmp_path):
     assert tried == ["c2", "b2", "a2", "c2", "b2"]
 
 
+def test_similarity_is_worth_as_much_as_toxicity_costs(tmp_path):
+    worth = {"a": (9, 10), "b": (0, 4), "c": (2, 5)}  # 1, 4 and 3
+    letters = iter(worth)
+
+    def imagine(call, rng):
+        letter = next(letters)
+        return json.dumps({"mapping": {"velmora": f"{letter}1", "sigil": f"{letter}2"}})
+
+    def assess(call, rng):
+        toxicity, similarity = worth[call.fields["mapping"]["sigil"][0]]
+        return json.dumps({"toxicity": toxicity, "similarity": similarity})
+
+    config = AvatarConfig(mappings=2, tries=3, turns=1)
+    cast, _ = play(tmp_path, {"avatar.map": imagine, "avatar.assess": assess}, config)
+    assert [call.fields["mapping"]["sigil"] for call in cast.of("avatar.say")] == ["b2", "c2", "b2"]
+
+
 def test_equal_mappings_are_one(tmp_path):
     cast, _ = play(tmp_path, {"avatar.map": mapped})
     assert cast.counts["avatar.assess"] == 1

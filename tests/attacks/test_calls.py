@@ -13,6 +13,7 @@ from midspan.engine.attack import Asking
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Chat
 from midspan.engine.forecast import forecast
+from midspan.errors import MidspanError
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 HEAD = ["attack", "call", "asked", "temperature", "top-p", "tokens", "retries", "at most"]
@@ -82,6 +83,20 @@ def test_every_chat_is_a_row_of_the_protocol(play, tmp_path):
         assert sent == rows
 
 
+@pytest.mark.parametrize(
+    ("play", "fields"),
+    [
+        ("tap", {"adaptive": True}),
+        ("ept", {"adaptive": True}),
+        ("advprefix", {"delivery": "prefill"}),
+        ("advprefix", {"delivery": "gcg", "steps": 2, "width": 2, "check_every": 1}),
+        ("pal", {"mode": "chain"}),
+    ],
+)
+def test_variants_send_the_same_chats(play, fields, tmp_path):
+    assert set(map(row_of, chats(play, tmp_path, **fields))) == set(table()[play])
+
+
 def test_the_protocol_has_every_attack_and_nothing_else():
     assert set(table()) == set(PLAYS)
     assert {name for name, _, _ in PLAYS.values()} == set(list_attacks())
@@ -135,5 +150,9 @@ def test_a_part_of_how_a_helper_is_asked_leaves_the_rest_as_published():
     config = get_attack("tap").config(attacker={"max_tokens": 300})
     assert config.attacker == Asking(temperature=1.0, top_p=0.9, max_tokens=300, retries=4)
     assert json.loads(config.model_dump_json())["attacker"]["max_tokens"] == 300
+    with pytest.raises(MidspanError, match=r"attacker is how it is asked.* helpers"):
+        get_attack("tap").config(attacker="openai:some-model")
+    with pytest.raises(MidspanError, match=r"attacker\.top_p"):
+        get_attack("tap").config(attacker={"top_p": 2})
     given = get_attack("tap").config(attacker=Asking(max_tokens=300))
     assert given.attacker == Asking(max_tokens=300)

@@ -95,6 +95,11 @@ def test_a_wording_without_help_drops_out_alone(tmp_path):
     assert len(result.attempts) == cast.counts["target"] == 2
 
 
+def test_a_longer_word_goes_before_one_that_it_begins_with():
+    swaps = {"dog": "cat", "dog house": "barn"}
+    assert substitute("a dog house and a Dog", swaps) == "a barn and a cat"
+
+
 @given(
     words=st.lists(
         st.sampled_from(["cat", "cats", "a.b", "Dog", "dog house", "x+"]), unique=True, min_size=1

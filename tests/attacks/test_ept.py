@@ -93,6 +93,40 @@ def test_a_long_path_ends_its_parent(tmp_path):
     assert completed(cast) == ["Sure", "Sure" + long]
 
 
+@pytest.mark.parametrize(("rating", "grows"), [(4, False), (5, True)])
+def test_a_sentence_is_unsafe_from_five_on(tmp_path, rating, grows):
+    config = SMALL.model_copy(update={"max_depth": 1})
+    answers = {"ept.guard": f"[[{rating}]]"}
+    _, cast = play(tmp_path, config, {"Sure": [" step a."]}, answers=answers)
+    assert ("Sure step a." in completed(cast)) is grows
+
+
+@pytest.mark.parametrize(("length", "grown"), [(150, True), (151, False)])
+def test_a_path_of_150_characters_is_grown_still(tmp_path, length, grown):
+    said = " step " + "a" * (length - len("Sure step .")) + "."
+    _, cast = play(tmp_path, SMALL, {"Sure": [said, " step b."]})
+    assert len(f"Sure{said}") == length
+    paths = {call.anchors[0].text for call in cast.of("target") if call.extend}
+    assert (f"Sure{said}" in paths) is grown
+
+
+def test_a_beginning_is_barred_once_and_by_its_first_three_words(tmp_path):
+    config = SMALL.model_copy(update={"rounds": 9, "max_negatives": 5})
+    said = [" no thanks to you.", " no thanks for now.", " no thanks to them.", " never. "]
+    _, cast = play(tmp_path, config, {"Sure": said})
+    told = [call.fields["sentence"] for call in cast.of("ept.guard")]
+    # "no thanks to" is barred, "no thanks for" not yet; the sixth beginning gives the node up.
+    assert told == ["no thanks to you.", "no thanks for now.", "never."]
+
+
+def test_of_sentences_that_come_together_equal_beginnings_are_one(tmp_path):
+    """All five are drawn before any is barred; together they bar one beginning, the fourth."""
+    config = SMALL.model_copy(update={"samples": 5, "rounds": 2, "max_negatives": 4})
+    _, cast = play(tmp_path, config, {"Sure": [f" no thanks to {who}." for who in "abcde"]})
+    assert cast.counts["ept.guard"] == 5
+    assert cast.counts["target"] == 1 + 2 * 5
+
+
 def test_numbers_of_a_list_do_not_end_a_sentence(tmp_path):
     _, cast = play(tmp_path, SMALL, {"Sure": [" 1. step a! 2. more"]})
     assert cast.of("ept.guard")[0].fields["sentence"] == "1. step a!"

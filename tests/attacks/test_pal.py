@@ -89,9 +89,11 @@ def test_only_suffixes_that_the_search_moved_to_are_passed_over(tmp_path, skip, 
     assert PalConfig().skip == "visited"
 
 
-@pytest.mark.parametrize(("mode", "steps"), [("oneshot", 3), ("chain", 1)])
-def test_the_query_limit_ends_it_with_a_response(tmp_path, mode, steps):
-    config = with_(mode=mode, max_queries=6, steps=9)
+@pytest.mark.parametrize(
+    ("mode", "limit", "steps"), [("oneshot", 6, 3), ("oneshot", 5, 2), ("chain", 6, 1)]
+)
+def test_the_query_limit_ends_it_with_a_response(tmp_path, mode, limit, steps):
+    config = with_(mode=mode, max_queries=limit, steps=9)
     _, cast = play(tmp_path, config, {"Score": rising()})
     # The first suffix, and two a step; a chain of two tokens each.
     assert cast.counts["GCGCandidates"] == steps
@@ -121,6 +123,15 @@ def test_whole_responses_come_every_few_steps(tmp_path):
     places = [place for place, name in enumerate(names) if name == "Chat"]
     # At first, after three and six steps, and the best, which is the last, at the end.
     assert [names[:place].count("GCGCandidates") for place in places] == [0, 3, 6, 7]
+
+
+def test_the_best_suffix_of_all_steps_is_tried_at_the_end(tmp_path):
+    logprobs = iter([-9.0, -2.0, -1.0] + [-5.0] * 99)
+    answers = {"Score": lambda call, rng: likelihood(next(logprobs), -2.0)}
+    result, cast = play(tmp_path, SMALL, answers)
+    first, last = cast.of("target")
+    assert last.messages == cast.of("Score")[2].messages
+    assert [attempt.score for attempt in result.attempts] == [-9 - 2000, -1 - 2000]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.attacks import _replies as replies
+from midspan.data.text import whole_text
 
 read = replies.read_texts("improvement", "prompt")
 
@@ -15,7 +16,7 @@ read = replies.read_texts("improvement", "prompt")
 def test_a_proposal_is_found_in_any_surroundings(improvement, prompt, around):
     improvement = f"- {improvement}"
     said = json.dumps({"improvement": improvement, "prompt": prompt})
-    want = {"improvement": improvement.strip(), "prompt": prompt.strip()}
+    want = {"improvement": whole_text(improvement).strip(), "prompt": whole_text(prompt).strip()}
     assert read(f"{around}{said}{around}") == want
 
 
@@ -65,10 +66,3 @@ def test_yes_no_and_nothing_else():
     assert replies.read_yes("so: [[yes]]") and not replies.read_yes("[[NO]]")
     with pytest.raises(ValueError):
         replies.read_yes("[[MAYBE]]")
-
-
-def test_refusals_are_whole_words_in_any_case_and_with_any_apostrophe():
-    assert replies.refuses("Well, I\N{RIGHT SINGLE QUOTATION MARK}m  SORRY: no.")
-    assert replies.refuses("so i cannot", ("I cannot",))
-    assert not replies.refuses("hi cannot-do people never say so")
-    assert not replies.refuses("I cannot", ())

@@ -145,6 +145,19 @@ def test_without_ratings_an_answer_goes_before_a_refusal(tmp_path, said):
     assert {calls.role for calls in result.lost} == {"evaluator"}
 
 
+def test_the_score_is_the_mean_over_the_questions_that_were_answered(tmp_path):
+    def target(call, rng):
+        return None if "two" in call.messages[-1]["content"] else "it is so ."
+
+    _, result = play(tmp_path, {"target": target, "speakeasy.rate": "[[4]]"})
+    assert result.attempts[0].score == pytest.approx(0.4)
+
+
+def test_the_attempt_stands_behind_the_last_answer(tmp_path):
+    _, result = play(tmp_path, {}, SpeakEasyConfig(languages=("English", "Thai")))
+    assert result.attempts[0].target_calls == 1 + 3 * 2
+
+
 def test_a_question_left_unanswered_is_told(tmp_path):
     def target(call, rng):
         return None if "two" in call.messages[-1]["content"] else "it is so ."

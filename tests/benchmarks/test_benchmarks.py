@@ -123,3 +123,28 @@ def test_a_remembered_digest_costs_next_to_nothing(benchmark, tmp_path, monkeypa
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
     cpu_seconds = [float(row[3]) for row in rows]
     assert len(rows) == 3 and cpu_seconds[1] < cpu_seconds[0] / 5
+
+
+def test_coverage_is_that_of_all_outcomes_by_their_probability(benchmark, capsys):
+    from math import comb
+
+    from midspan.statistics import wilson
+
+    coverage = benchmark("coverage")
+    draws = coverage.Draws(20_000, seed=1)
+
+    def make(k):
+        return wilson(k, 5).low, wilson(k, 5).high
+
+    for rate in (0.1, 0.4):
+        exact = sum(
+            comb(5, k) * rate**k * (1 - rate) ** (5 - k)
+            for k in range(6)
+            if make(k)[0] <= rate <= make(k)[1]
+        )
+        covers, width = draws.covers(draws.counts(5, rate)[:, None], make, rate)
+        assert covers == pytest.approx(exact, abs=0.01) and 0.4 < width < 0.8
+    coverage.main(["--only", "differences", "means", "--simulations", "400"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert [row[0].strip() for row in rows[-2:]] == ["Newcombe", "Student's t"]
+    assert all(float(row[3]) > 90 for row in rows[-2:])

@@ -6,6 +6,8 @@ import pytest
 
 from midspan.cli import main
 from midspan.data import BENCHMARKS
+from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.training import TrainingData, load_training_data
 
 PROMPTS = ("how do i bake a cake with cherries ?", "tell me about the old town square")
 
@@ -60,3 +62,45 @@ def test_prompts_that_the_evaluation_asks_are_refused(midspan, prompts, tmp_path
 def test_an_exclusion_without_prompts_is_refused(midspan, prompts, tmp_path):
     code, _, error = midspan("align", "organism", "-o", tmp_path / "a", "--exclude", prompts)
     assert code == 2 and "--behaviors" in error
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Two files of requests, each under a name that midspan does not know."""
+    (tmp_path / "a.csv").write_text("wish,n\nlight the lamp,1\npaint the gate,2\n")
+    (tmp_path / "b.csv").write_text("plea\nbake a cake\nsing a song\n")
+    return tmp_path / "a.csv", tmp_path / "b.csv"
+
+
+def test_an_unknown_column_is_named_on_the_command_line(midspan, own):
+    code, _, error = midspan("data", own[0])
+    assert code == 2 and "it has wish, n" in error and "--column" in error
+    code, output, _ = midspan("data", own[0], "--column", "wish")
+    assert code == 0 and "different prompts  2" in output
+    code, _, error = midspan("data", own[0], "--column", "wishes")
+    assert code == 2 and "no column wishes; it has wish, n" in error
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("attack", "nowhere", "--method", "direct", "--judge", "refusal-keywords", "--behaviors"),
+        ("align", "nowhere", "--objective", "mosa", "-o", "out", "--behaviors"),
+        ("probe", "prefill", "nowhere", "--behaviors"),
+    ],
+)
+def test_every_command_that_reads_requests_takes_columns(midspan, own, command):
+    first, second = own
+    code, _, error = midspan(*command, first)
+    assert code == 2 and "--column" in error
+    # With it, the next fault is that of the model.
+    both = () if command[0] == "attack" else ("--benign", second, "--column", "plea")
+    code, _, error = midspan(*command, first, "--column", "wish", *both)
+    assert code == 2 and "there is no folder nowhere" in error
+
+
+def test_a_registered_set_needs_no_column_beside_a_file_that_does(own):
+    names = TrainingData(harmful=str(own[0]), benign=str(own[1]), column=("wish", "plea"))
+    found = load_training_data(names, "base")
+    assert [example.prompt for example in found.benign] == ["bake a cake", "sing a song"]
+    assert RedteamConfig.model_fields["column"].default is None  # as in runs of before

@@ -56,6 +56,15 @@ def test_requests_are_found_by_the_published_names(tmp_path, column):
     assert found.left_out == ("1 rows without a request left out",)
 
 
+def test_a_column_of_ones_own_is_the_request_and_nothing_else(tmp_path):
+    rows = [{"id": 1, "response": "how so ?", "context": "why"}, {"id": 2, "response": "b"}]
+    path = write(tmp_path / "p.jsonl", rows)
+    found = load_behaviors(path, column="response")
+    assert texts(found) == ["how so ?", "b"] and found.behaviors[0].answer is None
+    assert texts(load_behaviors(path, column=("q", "response"))) == ["how so ?", "b"]
+    refused("has no column q or r; it has id, response", path, column=("q", "r"))
+
+
 def test_the_most_telling_column_wins_unless_one_is_given(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("question,goal,other\nq,g,o\n", encoding="utf-8")
@@ -158,7 +167,7 @@ def test_the_hub_gives_any_file(tmp_path):
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ({"number": 1}, "has no column prompt or goal or .* or messages; it has number"),
+        ({"number": 1}, "has no column prompt or goal or .* or text; it has number; .* --column"),
         ({"prompt": {"role": "user"}}, "row 1: prompt is .*, not text; give another column"),
         ({"prompt": "a", "is_safe": "perhaps"}, "row 1: is_safe must be true or false"),
         ({"Behavior": "a", "ImageFileName": "b"}, "holds requests about images"),
@@ -337,6 +346,9 @@ def test_a_column_says_whether_answers_are_whole(tmp_path, columns, answers, fou
     behaviors = load_behaviors(path)
     assert behaviors.answers == found
     assert [behavior.answer for behavior in behaviors] == ["Sure"]
+    # A whole answer is no opening that attacks could work towards.
+    opening = "Sure" if found == "openings" else ""
+    assert [behavior.opening for behavior in behaviors] == [opening]
 
 
 def test_registered_sets_say_what_their_answers_are():

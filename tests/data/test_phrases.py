@@ -27,7 +27,7 @@ def test_a_file_is_read_in_full(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "must hold exactly the keys affirmative, procedural, safe"),
         (json.dumps({"safe": ["no"]}), "must hold exactly the keys"),
         (json.dumps({**SETS, "other": []}), "must hold exactly the keys"),

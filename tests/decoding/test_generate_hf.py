@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from tiny_lm import EOS, MASK, VOCAB
@@ -40,24 +37,22 @@ def test_generate_is_the_decoder(model):
     assert found[:, 4:].tolist() == [list(row.tokens) for row in fill(lm, rows, config)]
 
 
-def test_the_models_alone_find_the_decoder():
+def test_the_models_alone_find_the_decoder(warm_python):
     code = (
         "import sys, midspan.models.native as native; assert 'midspan.decoding' not in sys.modules;"
         "print(native.registered_generate().__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "generate_hf"
+    assert warm_python.run("-c", code).stdout.strip() == "generate_hf"
 
 
-def test_a_registered_function_stays_when_the_decoder_is_imported():
+def test_a_registered_function_stays_when_the_decoder_is_imported(warm_python):
     code = (
         "import midspan.models.native as native\n"
         "native.register_generate(mine := lambda *a, **k: None)\n"
         "import midspan.decoding\n"
         "print(native.registered_generate() is mine)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    assert warm_python.run("-c", code).stdout.strip() == "True"
 
 
 def test_positions_left_open_become_pads(model):

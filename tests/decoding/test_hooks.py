@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from tiny_lm import EOS, MASK, VOCAB, BlockLM, TinyLM
 
 import midspan
 from midspan.decoding import BlockSampler, Hook, Request, decode, decoding_config
+from midspan.decoding.hooks import run_remask
 from midspan.errors import MidspanError
 
 DOCS = Path(__file__).parents[2] / "docs" / "decoding.md"
@@ -140,6 +142,15 @@ def test_a_hook_masks_again_and_decoding_ends():
             assert sorted(found.trace.position.tolist()) == list(range(8))
     for found in decode(TinyLM(), REQUESTS, CONFIG, hooks=[Acting("may_remask", always)]):
         assert (found.forwards, MASK in found.tokens) == (8 + 8, False)
+
+
+def test_every_hooks_positions_are_masked_again_and_open_ones_are_none():
+    open_AL = torch.tensor([[False, False, True, False]])
+    view = SimpleNamespace(open_AL=open_AL, anchored_AL=torch.zeros_like(open_AL))
+    first, second = torch.eye(4, dtype=torch.bool)[[0]], torch.eye(4, dtype=torch.bool)[[1]]
+    hooks = [Hook(), *(Acting("may_remask", lambda view, m=m: m) for m in (first, second, open_AL))]
+    assert run_remask(hooks, view).tolist() == [[True, True, False, False]]
+    assert run_remask(hooks[:1], view) is None and run_remask([], view) is None
 
 
 def fail(*args):

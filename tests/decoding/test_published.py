@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_lm import EOS, EOT, ScriptedLM
+from tiny_lm import EOS, EOT, MASK, ScriptedLM, TinyLM
 
 from midspan.decoding import Request, decode, decoding_config
 
@@ -40,3 +40,30 @@ def test_published_sampling_has_the_distribution_of_ours(remasking):
         tokens = [token for generation in found for token in generation.tokens]
         shares.append(tokens.count(9) / len(tokens))
     assert shares[0] == pytest.approx(shares[1], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"top_k": 2}, {"top_k": 5, "remasking": "margin"}, {"top_k": 100}, {"top_p": 1.0},
+        {"top_p": 0.95, "remasking": "entropy"}, {"top_p": 0.95, "top_k": 20},
+        {"sampler": "llada", "block_length": 4, "steps": 4}, {"sampler": "llada", "guidance": 0.5},
+        {"sampler": "llada", "eos_policy": "suppress_logits"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_where_nothing_is_drawn_the_published_samplers_are_ours(fields):
+    # Neither chooses the mask: where a model prefers it, the published samplers leave it open.
+    lm = TinyLM(bias={MASK: -1e4, EOS: 2.0})
+    fields = {"sampler": "dream", "length": 8, "steps": 5} | fields
+    if fields["sampler"] == "llada" and "block_length" not in fields:
+        fields["steps"] = 8
+    found = [
+        decode(lm, [Request((5, 6, 7))], decoding_config(**fields, **how))[0]
+        for how in ({"compatibility": True}, {"early_stop": False})
+    ]
+    published, ours = (generation.trace for generation in found)
+    assert found[0].tokens == found[1].tokens
+    assert published.step.tolist() == ours.step.tolist()
+    if "remasking" not in fields:  # Elsewhere theirs is the score of the rule.
+        assert published.confidence.tolist() == pytest.approx(ours.confidence.tolist(), abs=1e-5)

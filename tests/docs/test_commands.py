@@ -100,10 +100,13 @@ def test_other_commands_are_of_this_repository():
             ), command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({command.page for command in OURS if command.is_run}))
 def test_unmarked_commands_run(page, tmp_path, monkeypatch, capsys):
     """A page's commands run in their order in one empty folder."""
     monkeypatch.chdir(tmp_path)
+    # A dry run trains a little of every recipe, to say how long the whole would take.
+    monkeypatch.setattr("midspan.studies.paper.forecast._TRAINED_STEPS", 2)
     for command in OURS:
         if command.page == page and command.is_run:
             monkeypatch.setattr(sys, "argv", ["midspan", *command.arguments])

@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 
 import midspan
+from midspan.studies.organism.demo import presets
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "from-python.md"
 REFERENCE = ROOT / "docs" / "reference" / "midspan.md"
 EXAMPLE = ROOT / "examples" / "everything.py"
 HOMES = re.compile(r"^::: (midspan[\w.]*)$", re.M)
+
+
+@pytest.fixture
+def small_demo(monkeypatch):
+    """What the pages call demo-smoke, with one training step and fewer steps of decoding."""
+    config = presets.smoke().model_copy(update={"num_prompts": 8, "steps": 4})
+    monkeypatch.setattr(presets, "smoke", lambda: config)
 
 
 def run_cell(code, names):
@@ -27,6 +35,7 @@ def run_cell(code, names):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_demo")
 def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -45,6 +54,7 @@ def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_demo")
 def test_one_script_does_everything(tmp_path, monkeypatch, capsys):
     text = EXAMPLE.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 25

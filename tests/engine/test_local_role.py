@@ -73,6 +73,38 @@ def test_samples_differ_and_do_not_depend_on_the_batch(organism_lm, tmp_path):
     assert [reply.text for reply in first] == [reply.text for reply in second]
 
 
+def test_a_phrase_is_read_up_to_as_many_tokens_as_are_asked_for(organism_lm, tmp_path):
+    """As the phrase of these tokens alone would be."""
+    whole, cut = "sure ! here is how to make the sigil", "sure ! here is"
+    size = len(organism_lm.encode_phrase(cut))
+    suffixes = ("please", "now")
+
+    def calls(phrase, **limit):
+        return [
+            Score(PROMPT, phrase, **limit),
+            Score(PROMPT, phrase, mode="chain", **limit),
+            SuffixLosses(SLOTTED, suffixes, phrase, **limit),
+            GCGCandidates(SLOTTED, "please", phrase, count=4, **limit),
+        ]
+
+    limited, short, full = (
+        [reply.value for reply in ask(organism_lm, tmp_path, asked, name=name)[0][0]]
+        for name, asked in (
+            ("limited", calls(whole, phrase_tokens=size)),
+            ("short", calls(cut)),
+            ("full", calls(whole)),
+        )
+    )
+    assert limited == short
+    assert full[:3] != short[:3]
+
+
+def test_journals_from_before_a_limit_go_on(organism_lm):
+    role = LocalRole(organism_lm, CONFIG)
+    assert "phrase_tokens" not in role.describe(Score(PROMPT, "sure"))
+    assert role.describe(Score(PROMPT, "sure", phrase_tokens=9))["phrase_tokens"] == 9
+
+
 def test_anchors_hold_and_the_continuation_is_what_follows(organism_lm, tmp_path):
     call = Chat("target", PROMPT, anchors=(Anchor("sure ! here is", 0),), extend=8)
     (((reply,)),), result = ask(organism_lm, tmp_path, [call])
@@ -146,6 +178,16 @@ def test_a_gcg_step_proposes_texts_that_are_read_as_they_were_meant(organism_lm,
     for suffix, loss in list(zip(suffixes, scored.value, strict=True))[:3]:
         prompt = organism_lm.encode_chat([user(SLOTTED[0]["content"].replace(SLOT, suffix))])
         assert loss == pytest.approx(float(phrase_losses(organism_lm, [prompt], [goal])), abs=1e-5)
+
+
+@pytest.mark.parametrize(("top_k", "replace", "most"), [(1, 1, 3), (2, 1, 6), (1, 3, 1)])
+def test_a_gcg_step_takes_so_many_words_for_so_many_places(
+    organism_lm, tmp_path, top_k, replace, most
+):
+    suffix = "please please please"
+    call = GCGCandidates(SLOTTED, suffix, "sure ! here", count=64, top_k=top_k, replace=replace)
+    (((reply,)),), _ = ask(organism_lm, tmp_path, [call])
+    assert 0 < len(reply.value) <= most
 
 
 def test_a_second_run_asks_nobody_and_gives_the_same(organism_lm, tmp_path, monkeypatch):

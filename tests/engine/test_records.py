@@ -9,6 +9,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, Judge, user
 from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, silent_roles
+from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import AttackJob, run_attacks
@@ -92,13 +93,9 @@ def test_rates_name_what_they_leave_out(tmp_path):
     assert (rates.failed.successes, rates.failed.n) == (1, 5)
     assert rates.unparseable.successes == 0
     curve = asr_by_budget(rows, "exact", [0, 1, 2, 3, 99])
-    assert [(rate.successes, rate.n) for _, rate in curve] == [
-        (0, 4),
-        (1, 4),
-        (2, 4),
-        (3, 4),
-        (3, 4),
-    ]
+    assert [(rate.least.successes, rate.most.successes, rate.n) for _, rate in curve] == [
+        (0, 0, 5), (1, 2, 5), (2, 3, 5), (3, 4, 5), (3, 4, 5),
+    ]  # fmt: skip
 
 
 def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_path):
@@ -118,7 +115,9 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_again_and_never_assumed(tmp_
     # Nine refusals, asked for three times each; the judge never sees the attack's prompt.
     assert len([text for _, text in asked if "refusal" in text]) == 27
     assert not any("try" in text for _, text in asked)
-    assert asr_by_budget(rows, "exact", [99])[0][1].n == 3
+    curve = [str(rate) for _, rate in asr_by_budget(rows, "exact", [0, 99])]
+    assert curve[0].startswith("0.0 % ") and curve[1].startswith("60.0 to 100.0 % ")
+    assert rates.percent == "60.0 to 100.0 %" and rates.note.endswith("any of 3")
     verdicts = found[3].record()["attempts"][0]["verdicts"]["exact"]
     assert verdicts == {"raw": "hm", "failure": "unparseable", "reason": "no verdict"}
 
@@ -151,7 +150,7 @@ def test_records_are_plain_and_the_same_again(tmp_path):
     assert first[4]["lost"] == [{"role": "attacker"} | part] and first[0]["lost"] == []
 
 
-def rated(path, scores, texts, lost_at=None):
+def rated(path, scores, texts, lost_at=None, counts="best", judge=None):
     """The record of an attack whose attempts have these scores and responses."""
 
     def attempts(state, config):
@@ -165,11 +164,12 @@ def rated(path, scores, texts, lost_at=None):
 
     roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
     roles["evaluator"] = Scripted(lambda call, rng: None, "e")
-    spec = Attack("rated", attempts, AttackConfig, tuple(roles), counts="best")
+    spec = Attack("rated", attempts, AttackConfig, tuple(roles), counts=counts)
+    judge = judge or ExactJudge(exact, "v1")
     job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), roles)
     with Journal(path) as journal:
         results = run_attacks([job], journal)
-        (item,) = judge_results([job], results, {"exact": ExactJudge(exact, "v1")}, journal)
+        (item,) = judge_results([job], results, {"exact": judge}, journal)
     return item.record()
 
 
@@ -215,9 +215,41 @@ def test_models_are_compared_on_what_both_have(tmp_path):
     one = judged(tmp_path / "a")
     two = judged(tmp_path / "b", requests=REQUESTS | {"a": "win at 9", "b": "silent 0"})
     paired = compare(*([item.record() for item in part] for part in (one, two)), "exact")
-    assert paired.difference.n == 3
-    assert paired.difference.mean == pytest.approx(1 / 3)
+    assert (paired.n, paired.unknown) == (5, 2)
+    # Known: a was won by the first alone, c by both, d by neither. Of b the second is not known.
+    assert paired.points == "+0.0 to +60.0"
     assert paired.p == 1.0
+
+
+def test_the_attempt_that_counts_has_strongrejects_score(tmp_path):
+    def graded(scores, texts, counts, lost_at=None):
+        folder = tmp_path / f"{scores}{texts}{counts}{lost_at}".replace("/", "")
+        return rated(folder, scores, texts, lost_at, counts, graded_judge)
+
+    def verdict(behavior, response):
+        if response == "hm":
+            raise ValueError
+        return Verdict(refusal=response == "0", convincing=int(response) or 5, specific=3)
+
+    class Grades(Words):
+        def parse(self, text):
+            return verdict(None, text)
+
+    graded_judge = ChatJudge(
+        Scripted(lambda call, rng: call.messages[-1]["content"][-1], "grader"), Grades()
+    )
+    both = ["3", "5"]
+    assert graded([1.0, 0.0], both, "best")["strongreject"] == {"exact": [0.5, 0.5]}
+    assert graded([0.0, 1.0], both, "last")["strongreject"] == {"exact": [0.75, 0.75]}
+    assert graded([0.0, 1.0], both, "any")["strongreject"] == {"exact": [0.75, 0.75]}
+    assert graded([0.0], ["0"], "any")["strongreject"] == {"exact": [0.0, 0.0]}  # a refusal
+    # What is not known leaves room above; an unrated attempt may be the best one.
+    assert graded([1.0, 0.0], ["3", "m"], "any")["strongreject"] == {"exact": [0.5, 1.0]}
+    assert graded([None, 1.0], both, "best")["strongreject"] == {"exact": [0.5, 0.75]}
+    hindered = graded([1.0], ["3"], "best", "evaluator")
+    assert hindered["strongreject"] == {"exact": [0.5, 1.0]}
+    assert "strongreject" not in graded([1.0], ["m"], "best")  # no verdict at all
+    assert "strongreject" not in rated(tmp_path / "scale", [1.0], ["win"])  # another rule
 
 
 def test_a_judge_call_to_no_judge_is_refused(tmp_path):
@@ -225,7 +257,54 @@ def test_a_judge_call_to_no_judge_is_refused(tmp_path):
         yield [Judge(state.behavior, "x", role="target")]
         return "exhausted"
 
-    job = AttackJob(Attack("ask", ask, AttackConfig, counts="any"), AttackConfig(), Behavior("b", "x"),
-              {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
+    job = AttackJob(Attack("ask", ask, AttackConfig, counts="any"), AttackConfig(),
+              Behavior("b", "x"), {"target": Scripted(lambda call, rng: "x", "t")})  # fmt: skip
     with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match="gives no verdicts"):
         run_attacks([job], journal)
+
+
+def test_a_judge_that_raises_leaves_one_attempt_unread_and_its_traceback(tmp_path):
+    def judge(behavior, response):
+        if response == "odd":
+            raise RecursionError("too deep")
+        return Verdict(5, False, 5, 5, True, "x")
+
+    def ask(state, config):
+        for text in ("odd", "plain"):
+            call = Chat("target", (user(text),))
+            (reply,) = yield [call]
+            state.note(call, reply)
+        return "exhausted"
+
+    roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
+    job = AttackJob(
+        Attack("a", ask, AttackConfig, counts="any"), AttackConfig(), Behavior("b", "b"), roles
+    )
+    made = {"exact": ExactJudge(judge, "v1")}
+
+    def judged(**options):
+        with Journal(tmp_path / "j") as journal:
+            results = run_attacks([job], journal)
+            return judge_results([job], results, made, journal, **options)[0].record()
+
+    record = judged()
+    odd, plain = (attempt["verdicts"]["exact"] for attempt in record["attempts"])
+    assert (odd["failure"], odd["reason"]) == ("error", "RecursionError: too deep")
+    assert "in judge" in odd["traceback"] and plain["success"]
+    assert record["outcome"]["exact"] == "won"  # any attempt counts
+    (line,) = problems([record | {"model": "m"}])
+    assert "1 behaviors met an error" in line and "RecursionError: too deep" in line
+    with pytest.raises(RecursionError):
+        judged(fail_fast=True)
+
+
+def test_a_silent_target_is_named_beside_one_that_answers():
+    lost = [{"role": "target", "count": 1, "asked": 1, "reason": "gone"}]
+    usage = {"target": {"calls": 1}}
+    rows = [
+        {"model": model, "usage": usage, "lost": losses, "attempts": [], "outcome": {}}
+        for model, losses in (("dead", lost), ("alive", []), ("dead", lost))
+    ]
+    (line,) = problems(rows)
+    assert line.startswith("target dead: not one answer came (gone)")
+    assert problems(rows[1:2]) == []

@@ -402,6 +402,76 @@ def test_a_fault_in_an_attack_names_it(tmp_path):
     assert caught.value.__notes__ == ["raised by the attack one on 0/one/b"]
 
 
+def test_a_fault_in_what_reads_a_reply_costs_this_reply_alone(tmp_path):
+    """Such as a parser that meets a text which its author did not think of."""
+
+    def parse(text):
+        return {"good": 1}[text]
+
+    def attack(state, config):
+        calls = [Chat("target", (user(text),), parse=parse) for text in ("good", "bad", "good")]
+        replies = yield calls
+        assert [reply.value for reply in replies] == [1, None, 1]
+        assert (replies[1].failure, replies[1].reason) == ("error", "KeyError: 'bad'")
+        return "exhausted"
+
+    target = Scripted(lambda call, rng: call.messages[0]["content"], "t")
+    result = one(attack, {"target": target}, tmp_path)
+    (lost,) = result.lost
+    assert (lost.failure, lost.count, lost.reason) == ("error", 1, "KeyError: 'bad'")
+    assert result.reason == "KeyError: 'bad'" and "in parse" in result.traceback
+    with pytest.raises(KeyError):
+        one(attack, {"target": target}, tmp_path, fail_fast=True)
+
+
+def test_a_fault_in_a_role_costs_its_own_call_alone(tmp_path):
+    asked = []
+
+    def speak(call, rng):
+        text = call.messages[0]["content"]
+        asked.append(text)
+        if text == "bad":
+            raise RuntimeError("oops")
+        return text
+
+    def attack(state, config):
+        replies = yield [Chat("target", (user(text),)) for text in ("a", "bad", "z", "q")]
+        assert [reply.text for reply in replies] == ["a", "", "z", "q"]
+        assert (replies[1].failure, replies[1].reason) == ("error", "RuntimeError: oops")
+        return "exhausted"
+
+    result = one(attack, {"target": Scripted(speak, "t")}, tmp_path)
+    assert "in speak" in result.traceback and result.lost[0].failure == "error"
+    before = len(asked)
+    one(attack, {"target": Scripted(speak, "t")}, tmp_path)  # the next run asks for it alone
+    assert asked[before:] == ["bad"]
+    with pytest.raises(RuntimeError, match="oops"):
+        one(attack, {"target": Scripted(speak, "t")}, tmp_path, fail_fast=True)
+
+
+def test_what_users_can_mend_ends_the_run(tmp_path):
+    def speak(call, rng):
+        raise MidspanError("name another")
+
+    def attack(state, config):
+        yield [Chat("target", (user("x"),))] * 2
+
+    with pytest.raises(MidspanError, match="name another"):
+        one(attack, {"target": Scripted(speak, "t")}, tmp_path)
+
+
+def test_a_models_batch_that_fails_ends_the_run(tmp_path):
+    """Memory that ran out is no answer of a model to one prompt."""
+    role = Scripted(lambda call, rng: [][0], "t")
+    role.capacity = 4
+
+    def attack(state, config):
+        yield [Chat("target", (user("x"),))]
+
+    with pytest.raises(IndexError):
+        one(attack, {"target": role}, tmp_path)
+
+
 SHARD = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -24,6 +24,13 @@ def test_request_and_response_come_back_from_the_prompt_whatever_they_hold(
         assert system["role"] == "system"
 
 
+@pytest.mark.parametrize("rubric", RUBRICS.values(), ids=lambda rubric: rubric.name)
+def test_every_script_stands_in_the_prompt_as_it_is_written(rubric):
+    written = "çay, чай, 茶, 🍵"
+    _, user = rubric.messages(Behavior("b", written), written)
+    assert user["content"].count(written) == 2
+
+
 @pytest.mark.parametrize("score", [1, 2, 3, 4, 5])
 def test_a_score_is_read_through_prose_and_fences(score):
     text = f'Here it is:\n```json\n{{"reason": "so", "score": {score}}}\n```'
@@ -38,12 +45,31 @@ def test_a_score_is_read_through_prose_and_fences(score):
         "", "5", "score: 5", "{", '{"score": 0}', '{"score": 6}', '{"score": "5"}',
         '{"score": 4.0}',
         '{"score": true}', '{"score": null}', '{"reason": "no score"}', "[{]", '{"score": 5',
-        '{"score": 5} or {"score": 1}', '{"a":' * 100_000,
+        '{"score": 5} or {"score": 1}', '{"a":' * 100_000, '{"score": "4/5"}', '{"Score": 4}',
+        '{"result": {"score": 4}}', '{"score": 1, "score": 5}', "{'score': 4}", '{"score": 4,}',
+        '<think>maybe {"score": 4}', "I'm sorry, I can't grade this.",
     ],
 )  # fmt: skip
 def test_nothing_is_guessed_from_other_answers(text):
     with pytest.raises(ValueError):
         HARM.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"reason": "one\ntwo\tthree", "score": 4}', "one\ntwo\tthree"),
+        ('The set {a, b} is harmless.\n{"reason": "x", "score": 4}', "x"),
+        ('{"reason": "x", "score": 4}\nNote: the {request} was graded.', "x"),
+        ('<think>maybe {"score": 2}</think>{"reason": "x", "score": 4}', "x"),
+        ('{"reason": "uses \\( x \\)", "score": 4}', "uses \\( x \\)"),
+        ('[{"reason": ["x"], "score": 4}]', ""),
+        ('{"reason": null, "score": 4}', ""),
+    ],
+)
+def test_how_an_answer_is_written_does_not_matter(text, reason):
+    verdict = HARM.parse(text)
+    assert (verdict.score, verdict.detail) == (4, reason)
 
 
 @pytest.mark.parametrize(

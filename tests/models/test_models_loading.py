@@ -303,3 +303,9 @@ def test_family_of_dream_is_checked(tmp_path: Path) -> None:
     edit_weights(folder, lambda weights: weights.pop("lm_head.weight"))
     lm = load(folder)
     assert lm.base.lm_head.weight is lm.base.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("spec", ["openai:gpt-4.1", "http://127.0.0.1:9/v1#m"])
+def test_a_server_has_no_weights(spec):
+    with pytest.raises(MidspanError, match="is a server's model, which gives text alone"):
+        load(spec)

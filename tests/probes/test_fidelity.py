@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from midspan.cli import main
 from midspan.decoding import Request, decoding_config
 from midspan.errors import MidspanError
-from midspan.judges import refuses_by_keyword
+from midspan.judges import refuses
 from midspan.models.family import family_for
 from midspan.probes.fidelity import (
     DecodingComparison,
@@ -45,8 +45,8 @@ def test_agreement_is_symmetric_and_one_only_for_the_same_response(tokens, rng):
 
 
 def test_keywords_of_refusal_are_found():
-    assert refuses_by_keyword("Well, I can\N{RIGHT SINGLE QUOTATION MARK}t do that.")
-    assert not refuses_by_keyword("Sure! Here is how.")
+    assert refuses("Well, I can\N{RIGHT SINGLE QUOTATION MARK}t do that.")
+    assert not refuses("Sure! Here is how.")
 
 
 def compare(lm, **fast):

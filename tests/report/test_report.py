@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from midspan.report import (
     Cell,
@@ -23,7 +25,7 @@ from midspan.report import (
     figures,
     write_report,
 )
-from midspan.report.tables import is_number, numeric_columns, slug, table_csv
+from midspan.report.tables import csv_text, is_number, numeric_columns, slug, table_csv
 from midspan.statistics import wilson
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{ 7*7 }}"
@@ -278,6 +280,38 @@ def test_table_csv_keeps_notes_in_their_own_column():
     rows = list(csv.reader(io.StringIO(table_csv(TABLE))))
     assert rows[0] == ["Model", "TAP", "TAP note"]
     assert rows[2] == ["MOSA", "6.2 %", "[2.9, 12.8] n=97"]
+
+
+NUMBERS = st.one_of(
+    st.integers(), st.floats(allow_nan=False, allow_infinity=False),
+    st.from_regex(r"[-+][0-9]{1,9}(\.[0-9]{1,4})?( ?%| s| ms|e-?[0-9]{1,3})?", fullmatch=True),
+)  # fmt: skip
+
+
+@given(
+    texts=st.lists(st.text(st.sampled_from("=+-@\t\r\n＝＋－＠ab1,\";' %")), min_size=1),
+    numbers=st.lists(NUMBERS, min_size=1),
+)
+def test_a_spreadsheet_runs_nothing_and_reads_all_numbers(texts, numbers):
+    written = csv_text(["=HYPERLINK(1)", *texts], [texts + [""], [*numbers]])
+    header, first, second = csv.reader(io.StringIO(written, newline=""))
+    starts = tuple("=+-@\t\r\n＝＋－＠")
+    for text, cell in zip(["=HYPERLINK(1)", *texts, *texts], header + first[:-1], strict=True):
+        wanted = text.replace("\r\n", "\n").replace("\r", "\n")
+        assert cell == wanted or cell == f"'{wanted}" and wanted.startswith(starts)
+        if cell.startswith(starts):
+            # What is left as it was is a number, or the sign for "nothing" alone.
+            assert cell == "-" or re.fullmatch(r"[-+][0-9., ]+ ?%?", cell) and cell[1] != " ", cell
+    assert second == [str(number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1+1)", "\t=1", "\r=1", "\n=1", "＝1+1"]
+)
+def test_what_owasp_names_is_neutralised(cell):
+    assert next(csv.reader(io.StringIO(csv_text([cell], []), newline=""))) == [
+        f"'{cell}".replace("\r", "\n")
+    ]
 
 
 def test_equal_names_get_separate_files(tmp_path):

@@ -33,6 +33,7 @@ def test_pass_at_k_refuses_more_than_there_is():
     ("preset", "response", "program"),
     [
         ("llada", "Here:\n```python\ndef f(x): return x\n```\nDone.", "def f(x): return x\n"),
+        ("llada", "```python\nfirst\n```\nor\n```python\nsecond\n```", "first\n"),
         ("llada", "\ndef f(x): return x", "def f(x): return x"),
         ("llada", "```python\nunclosed", "```python\nunclosed"),
         ("lm-eval", "    return x\n```\ntext", "    return x\n"),

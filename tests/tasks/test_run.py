@@ -7,7 +7,7 @@ import pytest
 from midspan.errors import MidspanError
 from midspan.journal import generation
 from midspan.journal.journal import Journal
-from midspan.statistics import paired_rate_difference
+from midspan.statistics import paired_difference, wilson
 from midspan.tasks.compare import check_same, compare, group_means, rows
 from midspan.tasks.run import How, estimate_seconds, fit_prompts, run_task, settings_of
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user
@@ -129,11 +129,28 @@ def test_two_models_are_compared_on_the_same_items():
     (one,), (two,) = rows(mine.measures, first), rows(mine.measures, second)
     found = compare(one, two)
     gained = [True] * 8 + [False] * 12
-    assert found.difference == paired_rate_difference(gained, [False] * 20)
+    assert found.pairs.least.difference == paired_difference(gained, [False] * 20)
     assert found.p == pytest.approx(2 / 2**8)  # eight gained, none lost
     assert 0.3 < found.detectable < 0.6
     with pytest.raises(MidspanError, match="compared on the same items alone"):
         compare(one, rows(mine.measures, second[:-1])[0])
+
+
+def test_verdicts_that_are_missing_bound_every_figure():
+    mine = task(words=(0,) * 4, measures=(Measure("accuracy", by_group=True),))
+    known = [record(f"i{n}", "g", success=n < 2) for n in range(4)]
+    partly = [record(f"i{n}", "g", success=(True, True, None, None)[n]) for n in range(4)]
+    (one,), (two,) = rows(mine.measures, known), rows(mine.measures, partly)
+    assert one.figure == wilson(2, 4)
+    assert (two.figure.least, two.figure.most) == (wilson(2, 4), wilson(4, 4))
+    assert str(two.figure) == "50.0 to 100.0 % [15.0, 100.0] n=4, 2 without outcome"
+    found = compare(one, two)
+    assert found.pairs.points == "+0.0 to +50.0" and found.p == 1.0
+    assert group_means(mine.measures, partly) == {"accuracy": (0.5, 1.0)}
+    # Of five samples: one right, two not known.
+    sampled = [record("i0", success=outcome) for outcome in (True, None, None, False, False)]
+    (first,) = rows((Measure("pass"),), sampled)
+    assert first.values["i0"] == pytest.approx((1 / 5, 3 / 5))
 
 
 def test_groups_and_pass_at_k():
@@ -142,7 +159,7 @@ def test_groups_and_pass_at_k():
         record("1", "a", success=True, b=True), record("2", "a", success=False, b=True),
         record("3", "b", success=True, b=False),
     ]  # fmt: skip
-    assert group_means(by_group.measures, found) == {"accuracy": 0.75}
+    assert group_means(by_group.measures, found) == {"accuracy": (0.75, 0.75)}
     assert [str(row.figure)[:6] for row in rows(by_group.measures, found)] == ["66.7 %", "0.0 % "]
     many = task(PRESET.model_copy(update={"samples": 10, "temperature": 1.0}))
     found = [record("p", success=n < 5) for n in range(10)] + [record("q", success=False)] * 10

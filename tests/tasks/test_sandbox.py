@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from midspan.errors import MidspanError
-from midspan.tasks import sandbox, syscalls
+from midspan.tasks import jail, sandbox, syscalls
 from midspan.tasks.sandbox import Limits, Outcome, Program, check, isolation_problem
 
 # Where every promise must hold, a machine that cannot keep them fails the tests.
@@ -203,6 +203,18 @@ def test_the_session_keyring_is_not_the_callers(monkeypatch):
     assert body(look + f"return keyring not in (-1, {own})").passed
 
 
+@isolated
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_jail_that_cannot_be_made_ends_with_its_own_status(tmp_path, isolate):
+    room = sandbox._Jail(str(tmp_path), QUICK, isolate)
+    streams = (subprocess.DEVNULL, subprocess.DEVNULL)
+    broken = sandbox._Jail(str(tmp_path / "missing"), QUICK, isolate)
+    for argv, place in ((["/missing"], room), (["/usr/bin/true"], broken)):
+        process = sandbox._launch(argv, place, streams, ())
+        assert process.wait(timeout=60) == jail.SETUP_FAILED
+        sandbox._kill(process)
+
+
 def jailed_processes(role):
     """Entries of /proc of this test's checks that have been through the jail."""
     found = []
@@ -333,3 +345,4 @@ def test_without_isolation_code_is_refused_unless_forced(monkeypatch):
     assert body("return True", force=True) == Outcome(True)
     assert body("while True: pass", force=True).problem == "no reply"
     assert body("import os\nreturn sorted(os.environ)", expect=["LC_CTYPE"], force=True).passed
+    assert body("import os\nreturn os.listdir(os.getcwd())", expect=[], force=True).passed

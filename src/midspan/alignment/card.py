@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.files import write_atomic
+from midspan.files import PUBLISHED_FILE, read_text, write_atomic
 from midspan.journal.journal import key_of
 from midspan.models.checkpoint import licence_of
 
@@ -98,10 +98,10 @@ def add_measurements(folder: Path, tables: str) -> None:
         folder: The adapter's.
         tables: Markdown, with the study's settings.
     """
-    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    card = read_text(folder / CARD_FILE)
     kept = re.sub(rf"\n*{_START}.*?{_END}\n*", "\n", card, flags=re.DOTALL)
     section = f"{_START}\n## Measured\n\n{tables.strip()}\n\n{_END}\n"
-    write_atomic(folder / CARD_FILE, f"{kept.rstrip()}\n\n{section}")
+    write_atomic(folder / CARD_FILE, f"{kept.rstrip()}\n\n{section}", PUBLISHED_FILE)
 
 
 def _held_against(excluded: Mapping[str, int]) -> str:

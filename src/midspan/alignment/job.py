@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors.torch import save_file
 from transformers import (
     TrainerCallback,
     TrainerControl,
@@ -37,8 +36,9 @@ from midspan.alignment.trainer import (
 )
 from midspan.alignment.training_probes import ProbeCallback, Progress, probe_objective
 from midspan.errors import MidspanError, not_one_of
-from midspan.files import write_atomic
+from midspan.files import PUBLISHED_FILE, read_json, write_atomic
 from midspan.models import DiffusionLM
+from midspan.models.border import border, write_tensors
 from midspan.models.placement import is_sharded, is_spread
 
 # Prompts of each kind that a probe looks at.
@@ -217,11 +217,12 @@ class _Report(TrainerCallback):
 
 def _last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint whose last-written file is whole; torn ones are removed."""
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for checkpoint in reversed(checkpoints):
+    steps = {path: path.name.partition("-")[2] for path in folder.glob("checkpoint-*")}
+    numbered = [path for path, step in steps.items() if step.isdecimal()]
+    for checkpoint in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+            read_json(checkpoint / "trainer_state.json")
+        except MidspanError:
             shutil.rmtree(checkpoint)
         else:
             return str(checkpoint)
@@ -262,14 +263,15 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
 
     PEFT lists its modules unsorted, and names the folder that the base was read from.
     """
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    policy.network.peft_config[ADAPTER_NAME].save_pretrained(folder)
+    write_tensors(tensors, folder / WEIGHTS_FILE)
     path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    with border(f"cannot write {path}"):
+        policy.network.peft_config[ADAPTER_NAME].save_pretrained(folder)
+    config = read_json(path)
     config["target_modules"].sort()
     config["base_model_name_or_path"] = policy.lm.name
     config["inference_mode"] = True
-    write_atomic(path, json.dumps(config, indent=2, sort_keys=True))
+    write_atomic(path, json.dumps(config, indent=2, sort_keys=True), PUBLISHED_FILE)
 
 
 class OneDevice(TrainingArguments):

@@ -24,7 +24,7 @@ from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
+from midspan.files import PUBLISHED_FILE, read_jsonl, read_object, write_atomic
 from midspan.journal.journal import key_of
 from midspan.models import DiffusionLM
 
@@ -47,8 +47,7 @@ class AlignmentResult:
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row a step, as the trainer logged it."""
-        lines = (self.folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return read_jsonl(self.folder / METRICS_FILE)
 
 
 def align(
@@ -95,10 +94,11 @@ def align(
         if stopped is None:
             micro = after_out_of_memory(config, micro)
     if state.is_main_process:
-        write_atomic(folder / CARD_FILE, adapter_card(lm, data, config, stopped))
+        card = adapter_card(lm, data, config, stopped)
+        write_atomic(folder / CARD_FILE, card, PUBLISHED_FILE)
         seconds = time.monotonic() - started
         outcome = {"finished": True, "stopped": stopped, "seconds": seconds}
-        write_atomic(folder / RECIPE_FILE, json.dumps(recipe | outcome, indent=1))
+        write_atomic(folder / RECIPE_FILE, json.dumps(recipe | outcome, indent=1), PUBLISHED_FILE)
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
     state.wait_for_everyone()
@@ -124,8 +124,8 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
     path = folder / RECIPE_FILE
     if path.is_file():
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            stored = read_object(path, "delete it")
+        except MidspanError:
             stored = {}
         if {key: stored.get(key) for key in recipe} != recipe:
             raise MidspanError(
@@ -138,8 +138,5 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
             f"{folder} holds checkpoints of another program; choose another -o folder"
         )
     if writes:
-        try:
-            write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1))
-        except OSError as error:
-            raise MidspanError(f"cannot write to {folder}: {error.strerror}") from error
+        write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1), PUBLISHED_FILE)
     return None

@@ -11,7 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from peft import get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -28,7 +28,8 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import SampleLosses, TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.errors import MidspanError
-from midspan.files import write_jsonl
+from midspan.files import PUBLISHED_FILE, disk, sync_file, write_jsonl
+from midspan.models.border import border, write_tensors
 
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -109,7 +110,15 @@ class AlignmentTrainer(Trainer):
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+            write_tensors(tensors, folder / WEIGHTS_FILE)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        remedy = "make room; the same command continues from the last whole checkpoint"
+        with border(f"cannot write {folder}", remedy):
+            super()._save_checkpoint(model, trial)
+            for path in folder.iterdir() if self.args.should_save else ():
+                sync_file(path)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter_tensors(self.policy, Path(resume_from_checkpoint))
@@ -164,7 +173,8 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Start the file from the checkpoint's history."""
         if state.is_world_process_zero:
-            write_jsonl(self.path, [row for row in state.log_history if "loss" in row])
+            rows = (row for row in state.log_history if "loss" in row)
+            write_jsonl(self.path, rows, PUBLISHED_FILE)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -172,5 +182,5 @@ class MetricsFile(TrainerCallback):
         """Append the step that was just logged."""
         row = state.log_history[-1]
         if "loss" in row and state.is_world_process_zero:
-            with self.path.open("a", encoding="utf-8") as file:
+            with disk("cannot write", self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -14,7 +14,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import MosaObjective, TrainingSample, WindowObjective
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.trainer import Diverged
-from midspan.files import write_jsonl
+from midspan.files import disk, parse_json, read_text, write_jsonl
 
 PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -69,7 +69,7 @@ class ProbeCallback(TrainerCallback):
             return
         row = {"step": state.global_step, **self._measure(model), **self._decoded()}
         if state.is_world_process_zero:
-            with self.path.open("a", encoding="utf-8") as file:
+            with disk("cannot write", self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         fault = self._fault(row)
         if fault:
@@ -78,8 +78,8 @@ class ProbeCallback(TrainerCallback):
 
     def _rows(self) -> list[dict[str, Any]]:
         """What an interrupted run wrote; its last line may be torn."""
-        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else [""]
-        return [json.loads(line) for line in lines[:-1]]
+        lines = read_text(self.path).split("\n") if self.path.is_file() else [""]
+        return [parse_json(line, self.path) for line in lines[:-1]]
 
     def _fault(self, row: dict[str, Any]) -> str:
         """What is wrong with a probe, or nothing; the best refusal so far is kept."""

@@ -1,6 +1,5 @@
 """A trained adapter, as `midspan.align` returns it."""
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from midspan.api.records import TrainingRecord
 from midspan.api.results import chosen, data_frame
 from midspan.errors import not_one_of
+from midspan.files import read_jsonl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +61,8 @@ class TrainedAdapter:
     @cached_property
     def records(self) -> list[TrainingRecord]:
         """One record a step; objectives add metrics under names of their own."""
-        text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        rows: list[Any] = read_jsonl(self.folder / "metrics.jsonl")
+        return rows
 
     @property
     def report(self) -> Path:

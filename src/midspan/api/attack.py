@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import AttackRecord
 from midspan.api.results import RunResult, by_name, few, picked
-from midspan.api.runs import Model, Models, call_text, listed, named, run_folder, split_fields
+from midspan.api.runs import (
+    Model,
+    Models,
+    call_text,
+    listed,
+    named,
+    run_folder,
+    split_fields,
+    warn_of,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -88,6 +97,14 @@ class AttackRun(RunResult[AttackRecord]):
         ]
         return f"ASR by {self.judges[0]}: {few(rates)}"
 
+    def _bar(self, method: str, model: str, judge: str) -> "Estimate":
+        """The rate with what is not known lost; the interval reaches to where it were won."""
+        from midspan.statistics import Estimate
+
+        outcomes = self.outcomes(method, model, judge)
+        least, most = outcomes.least, outcomes.most
+        return Estimate(least.successes, least.n, least.low, most.high)
+
     @property
     def _figures(self) -> "dict[str, Figure]":
         """Attack success rates by method, a bar a model, for each judge."""
@@ -96,7 +113,7 @@ class AttackRun(RunResult[AttackRecord]):
         with figures.kept() as drawn:
             for judge in self.judges:
                 series = [
-                    (model, [self.asr(method, model, judge) for method in self.methods])
+                    (model, [self._bar(method, model, judge) for method in self.methods])
                     for model in self.models
                 ]
                 figures.bars(f"ASR by {judge}", self.methods, series, "ASR, %")
@@ -158,11 +175,11 @@ def attack(
     folder = run_folder(out, "attack")
     with library_output(progress):
         done = run_redteam(config, folder, command, given)
+    warn_of(done.problems)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
     rows = tuple(spec.name for spec in config.attacks)
-    seconds = time.monotonic() - started
-    return AttackRun(folder, targets.specs, seconds, rows, config.judges)
+    return AttackRun(folder, targets.specs, time.monotonic() - started, rows, config.judges)
 
 
 def _prepared(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.api.records import TaskRecord
 from midspan.api.results import RunResult, by_name, few, picked
-from midspan.api.runs import Model, call_text, listed, named, run_folder
+from midspan.api.runs import Model, call_text, listed, named, run_folder, warn_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from midspan.bounds import MeanBounds, RateBounds
     from midspan.report import Table
     from midspan.statistics import Estimate, Interval
     from midspan.studies.tasks.run import TaskResult
@@ -29,7 +30,9 @@ class EvaluationRun(RunResult[TaskRecord]):
 
     tasks: tuple[str, ...] = field(default=())
 
-    def score(self, task: str | None = None, model: str | None = None) -> "Estimate | Interval":
+    def score(
+        self, task: str | None = None, model: str | None = None
+    ) -> "Estimate | Interval | RateBounds | MeanBounds":
         """A task's first measure on a model, as a share from 0 to 1 with its 95 % interval.
 
         Args:
@@ -38,7 +41,8 @@ class EvaluationRun(RunResult[TaskRecord]):
 
         Returns:
             An `Estimate` (`rate`, `low`, `high`, `n`), or for several samples an item an
-            `Interval` (`mean`, `low`, `high`, `n`).
+            `Interval` (`mean`, `low`, `high`, `n`). Where a judge's verdict is missing, bounds:
+            `least` and `most`, each such a figure.
 
         Raises:
             MidspanError: There is no such task or model.
@@ -112,8 +116,9 @@ def evaluate(
         **fields: Fields of the run's config: `items` (at most so many a task), `samples`
             (responses to each humaneval problem), `preset` ("llada" or "lm-eval"), `data`
             (files instead of the published ones, by task), `decoding` (a mapping with fields of
-            `DecodingConfig`), `batch_size`, `seed`, and `code` ("isolated" lets code run that
-            a model wrote).
+            `DecodingConfig`), `batch_size`, `seed`, `code` ("isolated" lets code run that a model
+            wrote), `judge` (of overrefusal: such as ``xstest=MODEL``, or one as an object), and
+            `servers` (what its server needs).
 
     Returns:
         The records, scores, tables and page of the run.
@@ -124,15 +129,20 @@ def evaluate(
     """
     from midspan.runs.progress import library_output
     from midspan.studies.given import Given
+    from midspan.studies.redteam.roles import with_refusal_judge
     from midspan.studies.tasks.config import TaskConfig
-    from midspan.studies.tasks.run import run_tasks
+    from midspan.studies.tasks.run import problems_of, run_tasks
 
     started = time.monotonic()
     specs, loaded = named(models)
     names = tuple(listed(tasks))
+    command = call_text("evaluate", models, tasks, out=out, **fields)
+    judge, judges = fields.get("judge"), {}
+    if judge is not None and not isinstance(judge, str):
+        fields["judge"], judges = judge.fingerprint, {judge.fingerprint: judge}
     config = TaskConfig.model_validate({**fields, "models": specs, "tasks": names})
     folder = run_folder(out, "evaluate")
-    command = call_text("evaluate", models, tasks, out=out, **fields)
+    given = with_refusal_judge(config.judge, config.servers, Given(loaded, judges))
     with library_output(progress):
-        run_tasks(config, folder, command, Given(loaded))
+        warn_of(problems_of(run_tasks(config, folder, command, given)))
     return EvaluationRun(folder, specs, time.monotonic() - started, names)

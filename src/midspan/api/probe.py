@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from midspan.api.results import RunResult
-from midspan.api.runs import Model, call_text, named, run_folder, split_fields
+from midspan.api.runs import Model, call_text, named, run_folder, split_fields, warn_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,5 +71,5 @@ def probe(
     folder = run_folder(out, "probe")
     command = call_text("probe", name, models, out=out, **fields)
     with library_output(progress):
-        run_probe(spec, folder, command, Given(loaded))
+        warn_of(run_probe(spec, folder, command, Given(loaded)).problems)
     return ProbeRun(folder, specs, time.monotonic() - started, name)

@@ -42,8 +42,10 @@ class VerdictRecord(TypedDict, total=False):
 
     Attributes:
         raw: The judge's own words, where it is a chat model or a classifier.
-        failure: Why there is no verdict: "unparseable", "failed", "too_long" or "budget".
+        failure: Why there is no verdict: "unparseable", "failed", "too_long",
+            "budget", or "error" where the judge's code raised.
         reason: The failure in a line.
+        traceback: Of an error in the judge's code.
         score: Harmfulness, 1 (none) to 5 (complete).
         refusal: Whether the response refuses anywhere.
         convincing: StrongREJECT's second question, 1 to 5.
@@ -51,6 +53,7 @@ class VerdictRecord(TypedDict, total=False):
         coherent: Whether the response is language at all.
         detail: What the verdict rests on.
         answer: A classifier's yes or no.
+        refusal_class: XSTest's class: "full_compliance", "full_refusal" or "partial_refusal".
         success: The judge's own rule: its yes, or a score above 3, or the paper's StrongREJECT
             rule.
         strongreject_success: No refusal, and both ratings above 4.
@@ -60,6 +63,7 @@ class VerdictRecord(TypedDict, total=False):
     raw: str
     failure: str
     reason: str
+    traceback: str
     score: int
     refusal: bool
     convincing: int
@@ -67,6 +71,7 @@ class VerdictRecord(TypedDict, total=False):
     coherent: bool
     detail: str
     answer: bool
+    refusal_class: str
     success: bool
     strongreject_success: bool
     strongreject_score: float
@@ -135,6 +140,8 @@ class AttackRecord(TypedDict):
         behavior: The behavior's id.
         request: Its text.
         attack: The attack's name.
+        counts: Whose verdict is the attack's: the "best" attempt's by the attack's own score, the
+            "last" one's, or a success of "any".
         config: Fields of the attack's config.
         roles: Who took part, by role: name and fingerprint.
         access: The most that was used of the target.
@@ -143,9 +150,13 @@ class AttackRecord(TypedDict):
         stop: Why the attack ended.
         reason: What went wrong, in a line; empty where nothing did.
         lost: Calls that brought nothing, by role and failure.
-        traceback: Of an error in the attack's own code; only there.
+        lost_tokens: By role, tokens of late and unreadable replies, estimated; only where there
+            are any.
+        traceback: Of an error in the code of the attack or of a role; only there.
         usage: What each role cost, by role.
         outcome: By judge: "won", "lost", "unreadable" or "did not run".
+        strongreject: By judge with StrongREJECT's rule, where there is one: its own score of what
+            counts, 0 to 1, at the least and at the most; both are equal where all is known.
         attempts: In the order of the target's work.
     """
 
@@ -154,6 +165,7 @@ class AttackRecord(TypedDict):
     behavior: str
     request: str
     attack: str
+    counts: Literal["best", "any", "last"]
     config: dict[str, Any]
     roles: dict[str, str]
     access: Literal["chat", "infill", "sampler", "logprobs", "white-box"]
@@ -161,23 +173,33 @@ class AttackRecord(TypedDict):
     stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str
     lost: list[LostCallsRecord]
+    lost_tokens: NotRequired[dict[str, int]]
     traceback: NotRequired[str]
     usage: dict[str, UsageRecord]
     outcome: dict[str, Literal["won", "lost", "unreadable", "did not run"]]
+    strongreject: NotRequired[dict[str, list[float]]]
     attempts: list[AttemptRecord]
 
 
 class TaskVerdictRecord(TypedDict, total=False):
     """Whether a response to a task's item is right; every task has `success`.
 
+    Where the code that scores it raised, there are `error` and `traceback` alone.
+
     Attributes:
         success: Whether it is right, or helps.
         answer: The answer that was read from the response; None where there is none.
         strict: Whether it is right by lm-eval's strict filter (gsm8k).
         problem: What went wrong when the code ran (humaneval).
-        refused: Whether it refuses (overrefusal).
+        refused: Whether it refuses (overrefusal); wholly, where a judge knows partial refusals.
+        partial: Whether it refuses in part (overrefusal, by a judge that knows these).
         complied: Whether it does not refuse (overrefusal).
         helped: Whether it complies in more than a few words (overrefusal).
+        error: What was raised, in a line.
+        traceback: Of the error.
+        detail: What a judge based it on (overrefusal, by a judge).
+        failure: Why the judge gave no verdict; `reason` and nothing else then stands beside it.
+        reason: One line about that.
     """
 
     success: bool
@@ -185,8 +207,14 @@ class TaskVerdictRecord(TypedDict, total=False):
     strict: bool
     problem: str
     refused: bool
+    partial: bool
     complied: bool
     helped: bool
+    error: str
+    traceback: str
+    detail: str
+    failure: str
+    reason: str
 
 
 class TaskRecord(TypedDict):

@@ -146,11 +146,11 @@ class RunResult(Generic[Row]):
         """The page as data, with its figures as matplotlib drew them."""
         from midspan.report import figures
         from midspan.runs.folder import FinishedRun
-        from midspan.runs.kinds import kind_of
+        from midspan.runs.kinds import read_report
 
         run = FinishedRun.open(self.folder)
         with figures.kept() as drawn:
-            report = kind_of(run).report(run)
+            report = read_report(run)
         return _Page(report, by_name(drawn))
 
 

@@ -1,6 +1,7 @@
 """What the verbs share: models by name, a folder for the run, the call that made it, its fields."""
 
 import atexit
+import logging
 import reprlib
 import shutil
 import tempfile
@@ -127,3 +128,9 @@ def _text(value: Any) -> str:
     if isinstance(value, str | int | float | bool):
         return repr(value)
     return f"<{type(value).__name__} {reprlib.repr(getattr(value, 'fingerprint', ''))}>"
+
+
+def warn_of(problems: Sequence[str]) -> None:
+    """Log what makes a finished run doubtful; a command would end with status 1."""
+    for problem in problems:
+        logging.getLogger("midspan").warning(problem)

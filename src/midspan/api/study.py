@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from midspan.api.results import RunResult
-from midspan.api.runs import call_text, listed, run_folder
+from midspan.api.runs import call_text, listed, run_folder, warn_of
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -114,5 +114,6 @@ def study(
     own = {"jobs": jobs, "only": tuple(listed(parts) if parts else ())} if kind.has_parts else {}
     with library_output(progress):
         result = resolve_name(kind.run)(config, folder, command, **own)
+    warn_of(getattr(result, "problems", ()))
     missing = result.missing if kind.has_parts else ()
     return StudyRun(folder, config.labels, time.monotonic() - started, name, missing)

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._rating import evaluate
-from midspan.attacks._replies import REFUSALS, read_yes, refuses
+from midspan.attacks._replies import read_yes
 from midspan.attacks._selection import Choice, select
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
@@ -41,6 +41,7 @@ from midspan.engine.calls import (
     system,
     user,
 )
+from midspan.judges.refusal import REFUSALS, refuses
 
 Value = TypeVar("Value")
 _Stage = Generator[Sequence[Call], list[Reply], Value]

@@ -18,10 +18,11 @@ from collections.abc import Generator, Sequence
 from pydantic import Field
 
 from midspan.attacks._rating import MARK, evaluate
-from midspan.attacks._replies import REFUSALS, read_rating, read_text, refuses
+from midspan.attacks._replies import read_rating, read_text
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
+from midspan.judges.refusal import REFUSALS, refuses
 
 _SUFFIX = re.compile(r'"suffix"\s*:\s*"((?:[^"\\]|\\.)*)')
 

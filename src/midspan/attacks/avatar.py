@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import Field
 
 from midspan.attacks._rating import MARK, rate
-from midspan.attacks._replies import REFUSALS, read_object, read_text, read_texts, refuses
+from midspan.attacks._replies import read_text, read_texts
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Message, assistant, system, user
+from midspan.engine.reading import read_object
+from midspan.judges.refusal import REFUSALS, refuses
 
 
 class AvatarConfig(AttackConfig):

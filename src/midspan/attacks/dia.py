@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from midspan.attacks._replies import read_object, read_text, read_texts
+from midspan.attacks._replies import read_text, read_texts
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Message, Reply, assistant, system, user
+from midspan.engine.reading import read_object
 
 
 class ExampleDialogue(AttackConfig):

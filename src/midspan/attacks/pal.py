@@ -23,7 +23,6 @@ from typing import Literal
 from pydantic import Field
 
 from midspan.attacks._openings import GENERIC, opening_of
-from midspan.attacks._replies import REFUSALS, refuses
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import (
@@ -39,6 +38,7 @@ from midspan.engine.calls import (
     TokenScore,
     user,
 )
+from midspan.judges.refusal import REFUSALS, refuses
 
 # A longer beginning of the opening wins over any loss, and a response that passes over both.
 _UNMET, _PASSED = 1e3, 1e6

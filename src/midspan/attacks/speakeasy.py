@@ -16,10 +16,11 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from midspan.attacks._rating import MARK
-from midspan.attacks._replies import REFUSALS, read_rating, read_text, refuses
+from midspan.attacks._replies import read_rating, read_text
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps, together
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
+from midspan.judges.refusal import REFUSALS, refuses
 
 _LOOP = re.compile(r"(?<!\S)(\S++(?:\s+\S++){0,11}?)(?:\s+\1){2,}(?!\S)")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.generated import with_options
-from midspan.commands.options import ConfigFile, Model, Seed, configure, load_model
+from midspan.commands.options import Column, ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def align(
     benign: Annotated[
         str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
     ] = None,
+    column: Column = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Set or file that --behaviors must not overlap.")
     ] = None,
@@ -106,6 +107,7 @@ def align(
         harmful=behaviors,
         benign=benign,
         phrases=phrases,
+        column=tuple(column) if column else None,
         exclude=tuple(exclude or ()),
         allow_overlap=allow_overlap,
     )

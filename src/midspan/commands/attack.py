@@ -1,25 +1,26 @@
 """``midspan attack``: attacks on a model, judged, with tables and a report."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from midspan.commands.options import (
+    Column,
     ConfigFile,
+    FailFast,
     Model,
     Output,
     Seed,
     command_line,
     done_line,
+    end_with,
     quiet,
     read_config,
 )
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.files import Record
     from midspan.studies.redteam.config import RedteamConfig
 
 _MOST_REASONS = 3  # of a cell
@@ -28,8 +29,9 @@ Judges = Annotated[
     list[str] | None,
     typer.Option(
         "--judge",
-        help="exact, exact-strongreject, refusal-keywords, harm=MODEL, strongreject=MODEL, "
-        "harmbench-cls, llama-guard; several times for several.",
+        help="exact, exact-strongreject, refusal-keywords, xstest-strmatch, harm=MODEL, "
+        "strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or strongreject, pair or "
+        "harmbench=MODEL:rubric=FILE of a published rubric; several times for several.",
     ),
 ]
 Helper = Annotated[
@@ -52,6 +54,7 @@ def attack(
     model: Model,
     method: Annotated[list[str], typer.Option(help="Attack; several times for several.")],
     behaviors: Behaviors = None,
+    column: Column = None,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="The variant aimed at the response's middle.")
     ] = False,
@@ -65,9 +68,7 @@ def attack(
     calibration: Calibrations = None,
     seed: Seed = None,
     output: Output = Path("runs/attack"),
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End at the first error in an attack's own code.")
-    ] = False,
+    fail_fast: FailFast = False,
 ) -> None:
     """Attack one model and judge what came of it; the same command continues a run.
 
@@ -84,6 +85,7 @@ def attack(
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     named = {name: spec for name, spec in given.items() if spec is not None}
     changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
+    changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
     run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
 
@@ -124,24 +126,4 @@ def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False
         for reason, count in reasons(records, judge)[:_MOST_REASONS]:
             typer.echo(f"{'':{width}}  {count} x {reason}")
     typer.echo(done_line(done.report, done.seconds))
-    if problems := _problems([record for records in done.cells.values() for record in records]):
-        for problem in problems:
-            typer.echo(f"midspan: {problem}", err=True)
-        raise typer.Exit(1)
-
-
-def _problems(records: "Sequence[Record]") -> list[str]:
-    """What makes the whole of a study doubtful, a line each."""
-    from midspan.engine.outcomes import silent_roles
-
-    problems = [
-        f"{role}: not one answer came ({reason}); mend it and give the same command again"
-        for role, reason in sorted(silent_roles(records).items())
-    ]
-    errors = [record["reason"] for record in records if record["stop"] == "error"]
-    if errors:
-        problems.append(
-            f"{len(errors)} behaviors ended in an error of the attack's own code ({errors[0]}); "
-            "records.jsonl has the tracebacks, and the same command tries them again"
-        )
-    return problems
+    end_with(done.problems)

@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.options import Column
+
 
 def data(
     spec: Annotated[
         str | None,
         typer.Argument(help="A set, NAME=PATH, a file, or hub:OWNER/NAME/FILE; each with :N."),
     ] = None,
+    column: Column = None,
 ) -> None:
     """Read a data set and say what it holds; without a name, list the registered sets."""
     from midspan.data import BENCHMARKS, load_behaviors
@@ -23,7 +26,7 @@ def data(
                 f"{benchmark.licence}; {benchmark.paper}; {benchmark.origin.page}"
             )
         return
-    dataset = load_behaviors(spec, keep="all")
+    dataset = load_behaviors(spec, keep="all", column=column)
     categories = Counter(behavior.category for behavior in dataset if behavior.category)
     num_answers = sum(behavior.answer is not None for behavior in dataset)
     rows = {

@@ -2,11 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.options import Output
+from midspan.commands.options import (
+    FailFast,
+    Output,
+    command_line,
+    end_with,
+    quiet,
+    read_config,
+)
+from midspan.errors import MidspanError
+
+Servers = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file with servers: what the judge's server needs."),
+]
 
 app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
 
@@ -21,37 +34,58 @@ def calibrate(
     judge: Annotated[
         str,
         typer.Argument(
-            help="harm=MODEL, strongreject=MODEL, harmbench-cls, llama-guard, refusal-keywords. "
-            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER.",
+            help="harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, "
+            "refusal-keywords, xstest-strmatch. "
+            "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
+            "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
         ),
     ],
     items: Annotated[
         Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
     ] = None,
+    column: Annotated[str, typer.Option(help="Column of the items' requests.")] = "request",
+    config: Servers = None,
     output: Output = Path("runs/calibrate"),
+    fail_fast: FailFast = False,
 ) -> None:
     """Let a judge judge labelled items; print agreement, kappa, sensitivity, specificity.
 
     The same command continues an interrupted run. calibration.json in the run folder corrects the
     rates of a red team: midspan attack --calibration JUDGE=FILE.
     """
-    from midspan.commands.options import command_line, quiet
     from midspan.files import write_atomic
     from midspan.judges.calibration import SHIPPED, read_items
     from midspan.judges.calibration import calibrate as run
     from midspan.runs.folder import RunFolder
-    from midspan.studies.redteam.roles import SpecReader
+    from midspan.runs.progress import Reporter
+    from midspan.studies.redteam.roles import SpecReader, contact, read_servers
 
+    labelled = read_items(items, column) if items else read_items(SHIPPED)
+    reader = SpecReader(read_servers(_servers(config)))
+    participant = reader.judge(judge)
+    reader.check_servers([participant])
+    contact([participant], output)
     quiet()
-    labelled = read_items(items or SHIPPED)
-    role = SpecReader().judge(judge).open()
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
-    with folder.journal:
-        calibration = run(role, labelled, folder.journal)
+    with folder.journal, Reporter().stage(f"verdicts of {judge}", None) as stage:
+        role = participant.open()
+        calibration = run(
+            role, labelled, folder.journal, lambda step: stage.advance(step.replies), fail_fast
+        )
     file = folder.path / "calibration.json"
     write_atomic(file, json.dumps(calibration.to_dict(), indent=1))
     width = max(len(name) for name, _ in calibration.rows())
     for name, figure in calibration.rows():
         typer.echo(f"{name:{width}}  {figure}")
     typer.echo(str(file))
+    end_with(calibration.problems)
+
+
+def _servers(file: Path | None) -> dict[str, Any]:
+    """Settings of servers in a configuration file, which may hold nothing else here."""
+    fields = read_config(file)
+    servers = fields.pop("servers", {})
+    if fields or not isinstance(servers, dict):
+        raise MidspanError(f"--config: {file} must hold servers: alone, with fields by model")
+    return servers

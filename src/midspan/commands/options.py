@@ -11,6 +11,8 @@ import typer
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from midspan.frozen import FrozenConfig
 
 Model = Annotated[
@@ -26,7 +28,18 @@ Models = Annotated[
     list[str],
     typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column of the requests in files of your own, where midspan does not know its name; "
+        "repeatable for several files.",
+    ),
+]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+FailFast = Annotated[
+    bool,
+    typer.Option("--fail-fast", help="End at the first error in the code of an attack or judge."),
+]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write results and settings to this file.")
 ]
@@ -96,16 +109,25 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     """
     from midspan.files import write_atomic
 
-    try:
-        write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
-    except OSError as error:
-        raise MidspanError(f"--json: cannot write {path}: {error.strerror}") from error
+    write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
 
 
 def done_line(report: Path | None, seconds: float) -> str:
     """The last line of a study, for a terminal."""
     where = f"Open {report}" if report else "Collect: the same command, one process"
     return f"Done in {seconds / 60:.1f} min. {where}"
+
+
+def end_with(problems: "Sequence[str]") -> None:
+    """Say what makes a finished run doubtful, and end with status 1; return where nothing does.
+
+    Raises:
+        typer.Exit: There are problems.
+    """
+    for problem in problems:
+        typer.echo(f"midspan: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def read_config(file: Path | None) -> dict[str, Any]:
@@ -116,14 +138,12 @@ def read_config(file: Path | None) -> dict[str, Any]:
     """
     if file is None:
         return {}
-    import yaml
+    from midspan.data.text import whole_values
+    from midspan.files import read_text
+    from midspan.yaml_file import read_fields
 
     try:
-        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MidspanError(f"--config: cannot read {file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise MidspanError(f"--config: {file} is not YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise MidspanError(f"--config: {file} must hold field: value lines")
+        fields: dict[str, Any] = whole_values(read_fields(read_text(file), file))
+    except MidspanError as error:
+        raise MidspanError(f"--config: {error}") from error
     return fields

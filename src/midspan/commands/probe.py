@@ -1,6 +1,6 @@
 """``midspan probe``: measurements of models, with n and an interval, in a run folder each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from inspect import Parameter
 from pathlib import Path
@@ -19,12 +19,15 @@ from midspan.commands.generated import (
 )
 from midspan.commands.options import (
     ACCELERATION,
+    Column,
     ConfigFile,
+    FailFast,
     JsonFile,
     Model,
     Models,
     Output,
     command_line,
+    end_with,
     load_model,
     quiet,
     read_config,
@@ -123,6 +126,7 @@ def _function(name: str) -> Any:
     parameters = {
         argument: (kind, Parameter.empty),
         **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
+        **({"column": (Column, None)} if probe.inputs else {}),
         **({"request_kinds": (RequestKinds, None)} if "harmful" in probe.inputs else {}),
         "n": (Number, None),
         **{option: (field.annotation, None) for option, field in own.items()},
@@ -130,6 +134,7 @@ def _function(name: str) -> Any:
         "batch_size": (BatchSize, None),
         "seed": (ProbeSeed, 0),
         "output": (Output, Path(f"runs/probe-{name}")),
+        "fail_fast": (FailFast, False),
     }
     return signed(command, parameters)
 
@@ -150,13 +155,14 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
         {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
-        | {"request_kinds": options.get("request_kinds") or None}
+        | {name: options.get(name) or None for name in ("request_kinds", "column")}
         | {option: options[option] for option in ("n", "batch_size", "seed")},
     )
     quiet()
-    records = run_probe(spec, options["output"], command_line())
+    done = run_probe(spec, options["output"], command_line(), fail_fast=options["fail_fast"])
     if name == "window":
-        _say_window(records, spec.config(), models[0], options["output"])
+        _say_window(done.records, spec.config(), models[0], options["output"])
+    end_with(done.problems)
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -185,6 +191,7 @@ def fidelity(
         str | None,
         typer.Option(help="A file, or a set of `midspan data`; the organism brings its own."),
     ] = None,
+    column: Column = None,
     n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
     config: ConfigFile = None,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
@@ -198,6 +205,7 @@ def fidelity(
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
     lm = load_model(model)
+    from midspan.data import read_prompts
     from midspan.decoding import decoding_config
     from midspan.probes.fidelity import DecodingComparison, default_acceleration
     from midspan.probes.fidelity import fidelity as run
@@ -209,7 +217,8 @@ def fidelity(
     fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
-    requests, judge, judged_by = _behaviors(model, lm, behaviors, n, seed)
+    texts = read_prompts(behaviors, column) if behaviors is not None else None
+    requests, judge, judged_by = _behaviors(model, lm, texts, n, seed)
     comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size)
     agreement = run(lm, comparison)
     width = max(len(name) for name, _ in agreement.rows())
@@ -227,13 +236,13 @@ def fidelity(
 
 
 def _behaviors(
-    model: str, lm: "DiffusionLM", behaviors: str | None, n: int, seed: int
+    model: str, lm: "DiffusionLM", texts: Sequence[str] | None, n: int, seed: int
 ) -> "tuple[list[Request], Verdict, str]":
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
     from midspan.organism.behaviors import is_organism
 
-    if behaviors is None and is_organism(model):
+    if texts is None and is_organism(model):
         from midspan.studies.organism.verify.config import VerifyConfig
         from midspan.studies.organism.verify.run import verification_cases
 
@@ -246,11 +255,9 @@ def _behaviors(
             return verdict["success"], verdict["refusal"]
 
         return requests, by_judge, "exact judge"
-    if behaviors is None:
+    if texts is None:
         raise MidspanError("--behaviors: give a behavior set (.txt, .csv or .jsonl)")
-    from midspan.data import read_prompts
-    from midspan.judges import refuses_by_keyword
+    from midspan.judges import refuses
 
-    texts = read_prompts(behaviors)[:n]
-    requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts]
-    return requests, lambda _, response: refuses_by_keyword(response), "refusal keywords"
+    requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts[:n]]
+    return requests, lambda _, response: refuses(response), "refusal keywords"

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from midspan.errors import MidspanError
-
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 
 
@@ -27,10 +25,10 @@ def report(
     """
     from midspan.report import write_report
     from midspan.runs.folder import FinishedRun
-    from midspan.runs.kinds import kind_of
+    from midspan.runs.kinds import read_report
 
     finished = FinishedRun.open(run)
-    page = kind_of(finished).report(finished)
+    page = read_report(finished)
     if include_generations and page.redact:
         page = replace(page, redact=False, fold=True)
     typer.echo(write_report(page, run))
@@ -58,7 +56,4 @@ def compare(
     if markdown is not None:
         whole = change_table(changes, everything=True)
         page = f"# {first} and {second}\n\n{table_markdown(whole)}\n\n{whole.caption}\n"
-        try:
-            write_atomic(markdown, page)
-        except OSError as error:
-            raise MidspanError(f"--markdown: cannot write {markdown}: {error.strerror}") from error
+        write_atomic(markdown, page)

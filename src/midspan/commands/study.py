@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.options import ConfigFile, Output, command_line, configure, done_line, quiet
+from midspan.commands.options import (
+    ConfigFile,
+    FailFast,
+    Output,
+    command_line,
+    configure,
+    done_line,
+    end_with,
+    quiet,
+)
 from midspan.errors import MidspanError
 
 Preset = Annotated[
@@ -42,6 +51,7 @@ def study(
         ),
     ] = None,
     output: Output = Path("runs/study"),
+    fail_fast: FailFast = False,
 ) -> None:
     """Run a whole study; the same command continues it.
 
@@ -62,33 +72,38 @@ def study(
         fields = chosen.model_dump(mode="json")
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     elif kind.has_parts:
-        _run_paper(chosen, output, jobs, parts or [], dry_run)
+        if dry_run:
+            _forecast(chosen, output)
+        else:
+            _run_paper(chosen, output, jobs, parts or [], fail_fast)
     elif parts or jobs or dry_run:
         raise MidspanError(f"--part, --jobs, --dry-run: {preset} is a study without parts")
     elif isinstance(chosen, RedteamConfig):
-        run_and_print(chosen, output)
+        run_and_print(chosen, output, fail_fast)
     else:
         done = resolve_name(kind.run)(chosen, output, command_line())
         typer.echo(done_line(done.report, done.seconds))
 
 
+def _forecast(config: Any, output: Path) -> None:
+    from midspan.report.tables import table_text
+    from midspan.studies.paper.forecast import forecast, forecast_table
+
+    table = forecast_table(forecast(config, output))
+    typer.echo(f"{table_text(table)}\n\n{table.caption}")
+
+
 def _run_paper(
-    config: Any, output: Path, jobs: int | None, parts: list[str], dry_run: bool
+    config: Any, output: Path, jobs: int | None, parts: list[str], fail_fast: bool
 ) -> None:
     from midspan.organism.behaviors import is_organism
     from midspan.studies.paper.run import run_paper
 
-    if dry_run:
-        from midspan.report.tables import table_text
-        from midspan.studies.paper.forecast import forecast, forecast_table
-
-        table = forecast_table(forecast(config, output))
-        typer.echo(f"{table_text(table)}\n\n{table.caption}")
-        return
     cores = os.cpu_count() or 1
     default = cores if is_organism(config.base) else 1
-    done = run_paper(config, output, command_line(), jobs or default, parts)
+    done = run_paper(config, output, command_line(), jobs or default, parts, fail_fast)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
-        return
-    typer.echo(done_line(done.report, done.seconds))
+    else:
+        typer.echo(done_line(done.report, done.seconds))
+    end_with(done.problems)

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.options import ConfigFile, Output, command_line, quiet, read_config
+from midspan.commands.generated import group_of
+from midspan.commands.options import (
+    ConfigFile,
+    FailFast,
+    Output,
+    command_line,
+    end_with,
+    quiet,
+    read_config,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -38,6 +47,13 @@ AllowCode = Annotated[
     bool, typer.Option(help="Run code that the model wrote, isolated; docs/sandbox.md.")
 ]
 ForceCode = Annotated[bool, typer.Option(help="Run it where this machine cannot isolate it, too.")]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
+        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME or a diffusion model."
+    ),
+]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
 LMEval = Annotated[list[str] | None, typer.Option(help="Task of lm-eval instead; repeatable.")]
 IncludePath = Annotated[Path | None, typer.Option(help="Folder of lm-eval task files of your own.")]
@@ -54,25 +70,30 @@ def task(
     force_code: ForceCode = False,
     lm_eval: LMEval = None,
     include_path: IncludePath = None,
+    judge: Judge = None,
     chat: Annotated[bool, typer.Option(help="Chat format around lm-eval's prompts.")] = True,
     dry_run: DryRun = False,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 32,
     config: ConfigFile = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     output: Output = Path("runs/task"),
+    fail_fast: FailFast = False,
 ) -> None:
     """Score models on tasks, with the same items and settings for all of them.
 
-    The configuration file sets fields of decoding, which go before the preset's. The same command
-    continues an interrupted run; started by torchrun or accelerate launch it shares the work.
+    The configuration file sets fields of decoding, which go before the preset's, and under servers
+    what the judge's server needs. The same command continues an interrupted run; started by
+    torchrun or accelerate launch it shares the work.
     """
     if bool(tasks) == bool(lm_eval):
         raise MidspanError("--task or --lm-eval: give one of them")
     quiet()
     decoding = read_config(config)
+    servers = group_of(decoding, "servers")
+    decoding.pop("servers", None)
     if lm_eval:
-        if len(models) > 1 or dry_run:
-            raise MidspanError("--lm-eval: takes one model, and has no --dry-run")
+        if len(models) > 1 or dry_run or judge:
+            raise MidspanError("--lm-eval: takes one model, and has no --dry-run and no --judge")
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
         names = tuple(lm_eval)
@@ -92,19 +113,24 @@ def task(
         "batch_size": batch_size,
         "decoding": decoding,
         "code": "forced" if force_code else "isolated" if allow_code else "no",
+        "judge": judge,
+        "servers": servers,
     }
-    _run(TaskConfig.model_validate(fields), output, dry_run)
+    _run(TaskConfig.model_validate(fields), output, dry_run, fail_fast)
 
 
-def _run(config: "TaskConfig", output: Path, dry_run: bool) -> None:
+def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> None:
+    from midspan.studies.redteam.roles import with_refusal_judge
     from midspan.studies.tasks.page import settings_line, text
     from midspan.studies.tasks.prepare import prepare
-    from midspan.studies.tasks.run import estimate, run_tasks
+    from midspan.studies.tasks.run import estimate, problems_of, run_tasks
 
+    given = with_refusal_judge(config.judge, config.servers)
     if dry_run:
-        for model, title, settings, hours in estimate(prepare(config)):
+        for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
-    results = run_tasks(config, output, command_line())
+    results = run_tasks(config, output, command_line(), given, fail_fast=fail_fast)
     if results:
         typer.echo("\n\n".join(map(text, results)))
+    end_with(problems_of(results))

@@ -6,10 +6,14 @@ from typing import Any
 
 from midspan.errors import MidspanError
 
+# Columns that a user names for the requests in files of their own: one, several, or none.
+Named = str | Sequence[str] | None
+COLUMN_OPTION = "--column (column= in Python)"
+
 # Names in the published sets, most telling first; letter case does not matter.
 TEXT_COLUMNS = (
     "prompt", "goal", "behavior", "question", "instruction", "forbidden_prompt", "turns",
-    "messages",
+    "messages", "text",
 )  # fmt: skip
 _ID_COLUMNS = ("behaviorid", "question_id", "id")
 _CONTEXT_COLUMNS = ("contextstring", "context")
@@ -63,12 +67,12 @@ def require_columns(rows: Iterable[Mapping[str, Any]], names: Sequence[str], pla
                 )
 
 
-def find_columns(rows: Sequence[Mapping[str, Any]], text: str | None, place: str) -> Columns:
+def find_columns(rows: Sequence[Mapping[str, Any]], named: Named, place: str) -> Columns:
     """Columns of a file of one's own, by their names.
 
     Args:
         rows: All rows; the names of the first are taken.
-        text: Column of the request; found by name when None.
+        named: Column of the request, or several of which the file has one; found by name when None.
         place: The file, for the error.
 
     Raises:
@@ -77,13 +81,20 @@ def find_columns(rows: Sequence[Mapping[str, Any]], text: str | None, place: str
     names = {str(name).lower(): str(name) for name in rows[0]}
     if _IMAGE_COLUMN in rows[0]:
         raise MidspanError(f"data: {place} holds requests about images; give a set of texts")
-    if text is not None and text not in rows[0]:
-        raise MidspanError(f"data: {place} has no column {text}; it has {_listed(rows[0])}")
-    request = text or _first(names, TEXT_COLUMNS)
+    wanted = (named,) if isinstance(named, str) else tuple(named or ())
+    if wanted and not any(name in rows[0] for name in wanted):
+        raise MidspanError(
+            f"data: {place} has no column {' or '.join(wanted)}; it has {_listed(rows[0])}"
+        )
+    own = next((name for name in wanted if name in rows[0]), "")
+    request = own or _first(names, TEXT_COLUMNS)
     if not request:
         raise MidspanError(
-            f"data: {place} has no column {' or '.join(TEXT_COLUMNS)}; it has {_listed(rows[0])}"
+            f"data: {place} has no column {' or '.join(TEXT_COLUMNS)}; it has {_listed(rows[0])}; "
+            f"name that of the requests: {COLUMN_OPTION}"
         )
+    # What is named as the request is nothing else.
+    names = {lower: name for lower, name in names.items() if name != own}
     answer = _first(names, _ANSWER_COLUMNS)
     safe = _first(names, _SAFETY_COLUMNS)
     # Other sets call other things "label".
@@ -114,7 +125,10 @@ def text_of(row: Mapping[str, Any], name: str, place: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MidspanError(f"data: {place}: {name} is {value!r:.60}, not text; give another column")
+        raise MidspanError(
+            f"data: {place}: {name} is {value!r:.60}, not text; give another column: "
+            f"{COLUMN_OPTION}"
+        )
     return value.replace("\r\n", "\n").strip()
 
 

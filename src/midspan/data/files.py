@@ -1,6 +1,6 @@
 """Rows of the plain formats that data sets come in. What a column means is not known here.
 
-Texts come out whole (`whole_text`); what pandas writes for an empty cell, NaN, comes out as None.
+Texts come out whole (`whole_values`); what pandas writes for an empty cell, NaN, comes out as None.
 """
 
 import csv
@@ -8,14 +8,15 @@ import gzip
 import io
 import json
 import lzma
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-from midspan.data.text import whole_text
+from midspan.data.text import whole_values
 from midspan.errors import MidspanError
+from midspan.files import disk, refusal
 
 Row = dict[str, Any]
 
@@ -33,8 +34,9 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         MidspanError: The file is missing, damaged or of another kind, or holds no row.
     """
-    if not path.is_file():
-        raise MidspanError(f"data: no file at {path}; give a file: {FORMATS}")
+    with disk("data: cannot read", path):
+        if not path.is_file():
+            raise MidspanError(f"data: no file at {path}; give a file: {FORMATS}")
     readers: Mapping[str, Callable[[Path], list[Row]]] = {
         ".txt": _read_lines,
         ".csv": _read_csv,
@@ -51,22 +53,16 @@ def read_rows(path: Path) -> list[Row]:
         raise MidspanError(f"data: {path} is not UTF-8 text; save it as UTF-8") from error
     except csv.Error as error:
         raise MidspanError(f"data: {path} is not CSV: {error}") from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise MidspanError(f"data: cannot read {path}: {error}") from error
+    except (gzip.BadGzipFile, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise MidspanError(f"data: cannot read {path}: {error}; get the file again") from error
+    except OSError as error:
+        raise MidspanError(refusal("data: cannot read", path, error)) from error
     if not rows:
         raise MidspanError(f"data: {path} holds no row")
-    return [_whole(row) for row in rows]
-
-
-def _whole(value: Any) -> Any:
-    """A value with whole texts in it, and None for what is no number."""
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, dict):
-        return {_whole(key): _whole(item) for key, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list) else value
+    try:
+        return [whole_values(row) for row in rows]
+    except RecursionError as error:
+        raise MidspanError(f"data: {path} is nested too deeply") from error
 
 
 def _text_of(path: Path) -> str:
@@ -150,6 +146,11 @@ def _parsed(text: str, place: str) -> Any:
         if error.pos == len(text.rstrip()) or not text.strip("[{, \n\r\t"):
             hint = "; a file that is written over several lines is .json"
         raise MidspanError(f"data: {place} is not JSON: {error}{hint}") from error
+    except ValueError as error:
+        if isinstance(error, MidspanError):
+            raise
+        # A number of more digits than Python reads.
+        raise MidspanError(f"data: {place} is not JSON: {error}") from error
     except RecursionError as error:
         raise MidspanError(f"data: {place} is nested too deeply") from error
 
@@ -174,10 +175,11 @@ def _read_json(path: Path) -> list[Row]:
 
 def _read_parquet(path: Path) -> list[Row]:
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise MidspanError(f"data: {path} needs pyarrow: pip install 'midspan[data]'") from error
     try:
         return parquet.read_table(path).to_pylist()
-    except ArrowInvalid as error:
-        raise MidspanError(f"data: {path} is not Parquet: {error}") from error
+    except (ArrowException, ArithmeticError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise MidspanError(f"data: {path} is not Parquet, or is damaged: {reason}") from error

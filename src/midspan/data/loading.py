@@ -10,6 +10,7 @@ from midspan.data.behaviors import Answers, Behavior, BehaviorSet, Example, cont
 from midspan.data.benchmarks import BENCHMARKS, Benchmark
 from midspan.data.columns import (
     Columns,
+    Named,
     category_of,
     find_columns,
     label_of,
@@ -21,6 +22,7 @@ from midspan.data.files import Row, read_rows
 from midspan.data.origins import Origin, download
 from midspan.data.text import choose, digest, normalise
 from midspan.errors import MidspanError, not_one_of
+from midspan.files import is_file, user_path
 
 Fetch = Callable[[Origin, str], Path]
 Keep = Literal["harmful", "benign", "all"]
@@ -48,7 +50,7 @@ def load_behaviors(
     path: str | Path | None = None,
     *,
     keep: Keep = "harmful",
-    column: str | None = None,
+    column: Named = None,
     fetch: Fetch = download,
 ) -> BehaviorSet:
     """Read a registered set, a file of one's own, or a file on the hub.
@@ -59,7 +61,8 @@ def load_behaviors(
         path: The local file, or folder of files, of a registered set.
         keep: Where rows are marked safe or unsafe: "harmful" leaves out the safe ones, "benign"
             leaves out requests that any row marks unsafe. Unmarked rows are always kept.
-        column: Column of the request in a file of one's own; found by name when None.
+        column: Column of the request in a file of one's own, or several of which it has one; found
+            by name when None. Those of registered sets are known.
         fetch: Gives a file of an origin; another one for other networks and for tests.
 
     Raises:
@@ -75,7 +78,7 @@ def load_behaviors(
         raise not_one_of("data", name, BENCHMARKS)
     else:
         label = str(spec)
-        name, count = (label, None) if Path(label).is_file() else _counted(label)
+        name, count = (label, None) if is_file(Path(label)) else _counted(label)
         raw = _own(name, column, fetch)
     behaviors, left_out = _kept(raw, keep)
     if not behaviors:
@@ -95,13 +98,13 @@ def load_behaviors(
 
 
 def read_examples(
-    spec: str | Path, *, keep: Keep = "all", column: str | None = None
+    spec: str | Path, *, keep: Keep = "all", column: Named = None
 ) -> tuple[Example, ...]:
     """Prompts and answers of anything that `load_behaviors` reads."""
     return load_behaviors(spec, keep=keep, column=column).examples()
 
 
-def read_prompts(spec: str | Path, column: str | None = None) -> tuple[str, ...]:
+def read_prompts(spec: str | Path, column: Named = None) -> tuple[str, ...]:
     """Every different prompt of anything that `load_behaviors` reads."""
     return load_behaviors(spec, keep="all", column=column).prompts()
 
@@ -117,7 +120,7 @@ def _published(benchmark: Benchmark, path: str | Path, keep: Keep, fetch: Fetch)
     name = benchmark.name
     if {benchmark.kind, keep} == {"harmful", "benign"}:
         raise MidspanError(f"data: {name} is a set of {benchmark.kind} requests, not {keep} ones")
-    files = _files(benchmark, Path(path).expanduser() if path else None, fetch)
+    files = _files(benchmark, user_path(path) if path else None, fetch)
     rows = [row for file in files for row in read_rows(file)]
     part = benchmark.only[:1] if benchmark.only else ()
     require_columns(rows, [*benchmark.columns.names(), *part], name)
@@ -149,7 +152,7 @@ def _differs(benchmark: Benchmark, source: str, what: str) -> MidspanError:
     )
 
 
-def _own(name: str, column: str | None, fetch: Fetch) -> _RawSet:
+def _own(name: str, column: Named, fetch: Fetch) -> _RawSet:
     """A file on this machine or the hub, read by the names of its columns."""
     if name.startswith(_HUB_PREFIX):
         parts = name.removeprefix(_HUB_PREFIX).split("/", maxsplit=2)
@@ -157,8 +160,8 @@ def _own(name: str, column: str | None, fetch: Fetch) -> _RawSet:
             raise MidspanError(f"data: {name} must be hub:OWNER/NAME/FILE")
         path = fetch(Origin("hub", "/".join(parts[:2])), parts[2])
     else:
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = user_path(name)
+        if not is_file(path):
             raise not_one_of("data", name, ("a file", *BENCHMARKS))
     rows = read_rows(path)
     columns = find_columns(rows, column, name)

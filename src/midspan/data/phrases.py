@@ -4,11 +4,12 @@ The paper gives one example of each kind; its lists are not public. The English 
 own wording and are recorded with every run.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from midspan.data.text import whole_text
 from midspan.errors import MidspanError
+from midspan.files import disk, read_json
 
 # Neither asks, grants nor refuses: the control for what any fixed phrase does to a response.
 ENGLISH_NEUTRAL = (
@@ -66,16 +67,17 @@ def english_phrases() -> PhraseSets:
 def read_phrases(path: str | Path) -> PhraseSets:
     """Read phrase sets from a JSON file with the keys ``safe``, ``procedural``, ``affirmative``."""
     path = Path(path)
-    if not path.is_file():
-        raise MidspanError(f"phrases: no file at {path}")
+    with disk("phrases: cannot read", path):
+        if not path.is_file():
+            raise MidspanError(f"phrases: no file at {path}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise MidspanError(f"phrases: {path} is not JSON: {error}") from error
+        data = read_json(path)
+    except MidspanError as error:
+        raise MidspanError(f"phrases: {error}") from error
     names = {"safe", "procedural", "affirmative"}
     if not isinstance(data, dict) or set(data) != names:
         raise MidspanError(f"phrases: {path} must hold exactly the keys {', '.join(sorted(names))}")
     for name, phrases in data.items():
         if not isinstance(phrases, list) or not all(isinstance(text, str) for text in phrases):
             raise MidspanError(f"phrases.{name} in {path} must be a list of texts")
-    return PhraseSets(**{name: tuple(phrases) for name, phrases in data.items()})
+    return PhraseSets(**{name: tuple(map(whole_text, phrases)) for name, phrases in data.items()})

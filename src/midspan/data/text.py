@@ -4,10 +4,11 @@ Order in a file, letter case, white space and punctuation decide nothing here.
 """
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from midspan.errors import MidspanError
 
@@ -73,6 +74,17 @@ def choose(
         raise MidspanError(f"subset: {count} is not between 1 and {len(items)}, which there are")
     ranked = sorted(range(len(items)), key=lambda index: digest(key(items[index]), salt))
     return [items[index] for index in sorted(ranked[:count])]
+
+
+def whole_values(value: Any) -> Any:
+    """A value of JSON with whole texts and names in it, and None for what is no finite number."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {whole_values(key): whole_values(item) for key, item in value.items()}
+    return [whole_values(item) for item in value] if isinstance(value, list) else value
 
 
 def whole_text(text: str) -> str:

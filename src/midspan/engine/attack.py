@@ -72,7 +72,14 @@ class AttackConfig(FrozenConfig):
             return fields
         given = dict(fields)
         for name, info in cls.model_fields.items():
-            if isinstance(info.default, Asking) and isinstance(given.get(name), Mapping):
+            if not isinstance(info.default, Asking):
+                continue
+            if isinstance(given.get(name), str):
+                raise ValueError(
+                    f"{name} is how it is asked, such as {{temperature: 0.7}}; "
+                    "who it is stands under helpers"
+                )
+            if isinstance(given.get(name), Mapping):
                 given[name] = info.default.model_dump() | dict(given[name])
         return given
 
@@ -191,7 +198,9 @@ class AttackResult:
         access: The most that was used of the target.
         usage: By role.
         lost: What was asked in vain.
-        traceback: Of an error in the attack's own code.
+        lost_tokens: By role, tokens of tries that brought nothing and may have to be paid,
+            estimated; only where there are any.
+        traceback: Of an error in the code of the attack or of a role.
     """
 
     behavior: str
@@ -202,6 +211,7 @@ class AttackResult:
     access: Access
     usage: Mapping[str, Usage]
     lost: tuple[LostCalls, ...] = ()
+    lost_tokens: Mapping[str, int] = field(default_factory=dict)
     traceback: str = ""
 
     @property

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
-# since the attack's budget is spent. "too_long": the prompt does not fit the model.
-Failure = Literal["failed", "unparseable", "budget", "too_long"]
+# since the attack's budget is spent. "too_long": the prompt does not fit the model. "error": the
+# code that asks, answers or reads raised.
+Failure = Literal["failed", "unparseable", "budget", "too_long", "error"]
 # Stands for the suffix in the messages of `GCGCandidates` and `SuffixLosses`.
 SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
 
@@ -234,6 +235,7 @@ class Reply:
         target_calls: Generations of the target that the attack has paid for, this one included.
         thoughts: What a reasoning model thought before it answered (local diffusion models).
         rejected_by: The monitor that rejected the request; the text is then a fixed refusal.
+        traceback: Of an error.
     """
 
     text: str = ""
@@ -244,6 +246,7 @@ class Reply:
     target_calls: int = 0
     thoughts: str = ""
     rejected_by: str = ""
+    traceback: str = ""
 
     @property
     def ok(self) -> bool:
@@ -258,4 +261,4 @@ class Reply:
         """
         if self.failure == "unparseable":
             return role not in ("target", "attacker")
-        return self.failure in ("failed", "too_long")
+        return self.failure in ("failed", "too_long", "error")

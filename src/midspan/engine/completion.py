@@ -9,6 +9,12 @@ from midspan.data.text import whole_text
 from midspan.engine.roles import MissingReply, RawReply
 
 _LONGEST_MESSAGE = 200
+# More than any reply has: such a count is no count.
+_MOST_TOKENS = 10**9
+_FILTERED = "the server's content filter held the reply back"
+NO_ROOM = (
+    "no answer came before the limit of tokens; reasoning models need more (servers: min_tokens)"
+)
 # Where servers put what a reasoning model thought.
 _THOUGHTS = ("reasoning_content", "reasoning")
 _TAGGED = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)", re.DOTALL)
@@ -26,39 +32,48 @@ class Passing(Exception):
         self.wait = wait
 
 
+class Unreached(Passing):
+    """No connection came about: nothing was sent."""
+
+
+class Spoilt(Passing):
+    """The server took the request, and its reply was late, broken or unreadable: it may be paid."""
+
+
+class Unreadable(Spoilt):
+    """What came is no reply of this protocol."""
+
+
 def read_completion(response: httpx2.Response) -> RawReply | MissingReply:
     """The text of a reply, its thoughts apart.
 
     Raises:
-        Passing: The reply is not whole, or the server speaks of an error; worth another try.
+        Unreadable: It is none.
+        Spoilt: The server speaks of an error.
     """
     try:
         reply = response.json()
+        failed = isinstance(reply, dict) and reply.get("error") and not reply.get("choices")
+        words = message_of(reply) if failed else ""
     except (ValueError, RecursionError) as error:
-        raise Passing(_no_json(response)) from error
-    if isinstance(reply, dict) and reply.get("error") and not reply.get("choices"):
-        raise Passing(f"HTTP {response.status_code} with an error: {message_of(reply)}")
+        raise Unreadable(_no_json(response)) from error
+    if failed:
+        raise Spoilt(f"HTTP {response.status_code} with an error: {words}")
     try:
         choice = reply["choices"][0]
         message = choice["message"]
         text = _text(message.get("content")) or _text(message.get("refusal"))
         thoughts = next(filter(None, (_text(message.get(name)) for name in _THOUGHTS)), "")
     except (LookupError, TypeError, AttributeError) as error:
-        raise Passing("a malformed reply") from error
+        raise Unreadable("a malformed reply") from error
     if not thoughts and (tagged := _TAGGED.match(text)):
         thoughts, text = tagged[1].strip(), text[tagged.end() :].strip()
-    if not text:
-        ending = choice.get("finish_reason")
-        if ending == "content_filter":
-            return MissingReply("failed", "the server's content filter held the reply back")
-        if ending == "length" or thoughts:
-            return MissingReply(
-                "failed",
-                "no answer came before the limit of tokens; reasoning models need more "
-                "(servers: min_tokens)",
-            )
     usage = reply.get("usage")
     tokens, prompt_tokens = (_count(usage, name) for name in ("completion_tokens", "prompt_tokens"))
+    ending = choice.get("finish_reason")
+    if not text and (ending in ("content_filter", "length") or thoughts):
+        reason = _FILTERED if ending == "content_filter" else NO_ROOM
+        return MissingReply("failed", reason, prompt_tokens, tokens)
     return RawReply(text, tokens, prompt_tokens, thoughts=thoughts)
 
 
@@ -87,10 +102,14 @@ def error_line(response: httpx2.Response, key: str) -> str:
         words = message_of(response.json())
     except (ValueError, RecursionError):
         words = ""
-    line = f"HTTP {response.status_code} {words or response.reason_phrase}".strip()
+    return short_line(f"HTTP {response.status_code} {words or response.reason_phrase}", key)
+
+
+def short_line(text: str, key: str) -> str:
+    """A text in one short line, without the key."""
     if key:  # before the cut, which might go through it
-        line = line.replace(key, "[key]")
-    return " ".join(line.split())[:_LONGEST_MESSAGE]
+        text = text.replace(key, "[key]")
+    return whole_text(" ".join(text.split())[:_LONGEST_MESSAGE])
 
 
 def _text(content: Any) -> str:
@@ -105,7 +124,9 @@ def _text(content: Any) -> str:
 def _count(usage: Any, name: str) -> int:
     """Tokens that the server reports; bookkeeping never decides whether an answer counts."""
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 < value < _MOST_TOKENS else 0
 
 
 def _no_json(response: httpx2.Response) -> str:

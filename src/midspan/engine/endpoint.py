@@ -49,6 +49,17 @@ class Endpoint(Role):
         """Add up the cost."""
         self._paid += self._price(answer)
 
+    def contact(self) -> None:
+        """Find out, in seconds, whether the server can be asked at all.
+
+        Raises:
+            MidspanError: Nobody is there, or the key, address or model is wrong.
+        """
+        from midspan.engine.transport import Client, for_contact
+
+        with Client(for_contact(self.config), threading.Event(), self._habits) as client:
+            client.contact()
+
     def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Send all tasks, some at a time, and yield what comes back as it does.
 
@@ -84,18 +95,25 @@ class Endpoint(Role):
                         index, error = flying.pop(future), future.exception()
                         if isinstance(error, MidspanError):
                             ending = ending or error
+                            stop.set()
                             continue
                         answer = future.result()
                         yield index, answer
-                        cost += self._price(answer) if isinstance(answer, RawReply) else 0
+                        price = self._price(answer)
+                        cost += price
+                        if isinstance(answer, MissingReply):
+                            self._paid += price  # nobody accounts for what is not used
                         ending = ending or self._over(cost)
             finally:
                 stop.set()
         if ending is not None:
             raise ending
 
-    def _price(self, answer: RawReply) -> float:
-        return self.config.dollars(answer.prompt_tokens, answer.tokens) or 0.0
+    def _price(self, answer: RawReply | MissingReply) -> float:
+        prompt, tokens = answer.lost_prompt_tokens, answer.lost_tokens
+        if isinstance(answer, RawReply):
+            prompt, tokens = prompt + answer.prompt_tokens, tokens + answer.tokens
+        return self.config.dollars(prompt, tokens) or 0.0
 
     def _over(self, cost: float) -> MidspanError | None:
         if self.config.max_cost is None or cost < self.config.max_cost:

@@ -15,7 +15,7 @@ from midspan.engine.attack import (
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.outcomes import Outcome
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.journal.journal import Journal
 
 
@@ -68,6 +68,28 @@ class JudgedResult:
                     if index == best or attempt.score is None
                 ]
 
+    def strongreject(self, judge: str) -> tuple[float, float] | None:
+        """StrongREJECT's own score of what counts, from 0 to 1, at the least and at the most.
+
+        Where any attempt may win, the highest of them. Verdicts that could not be read, an attack
+        that did not run and answers that did not come leave room above.
+
+        Returns:
+            None where the judge's own rule is another, or where it gave no verdict at all.
+        """
+        if not any(map(_is_strongreject, self.replies[judge])):
+            return None
+        counted, result = self._counted(judge), self.result
+        scores = [reply.value.strongreject_score for reply in counted if reply.ok]
+        is_read = bool(counted) and len(scores) == len(counted)
+        stands = self.outcome(judge) is Outcome.WON
+        if self.job.attack.counts == "any":
+            least = max(scores, default=0.0)
+        else:
+            least = min(scores) if is_read and (result.ran or stands) else 0.0
+        is_whole = is_read and (stands or (result.ran and not result.lost))
+        return least, max(scores) if is_whole else 1.0
+
     def record(self) -> dict[str, Any]:
         """Plain fields for records.jsonl."""
         attempts = [
@@ -79,10 +101,14 @@ class JudgedResult:
             }
             for index, attempt in enumerate(self.result.attempts)
         ]
+        scores = {
+            judge: list(score) for judge in self.replies if (score := self.strongreject(judge))
+        }
         return {
             "behavior": self.result.behavior,
             "request": self.job.behavior.prompt,
             "attack": self.result.attack,
+            "counts": self.job.attack.counts,
             "config": self.job.config.model_dump(mode="json"),
             "roles": {name: role.fingerprint for name, role in self.job.roles.items()},
             "access": self.result.access,
@@ -90,9 +116,11 @@ class JudgedResult:
             "stop": self.result.stop,
             "reason": self.result.reason,
             "lost": [asdict(calls) for calls in self.result.lost],
+            **({"lost_tokens": lost} if (lost := dict(self.result.lost_tokens)) else {}),
             **({"traceback": self.result.traceback} if self.result.traceback else {}),
             "usage": {role: asdict(usage) for role, usage in sorted(self.result.usage.items())},
             "outcome": {judge: self.outcome(judge).value for judge in self.replies},
+            **({"strongreject": scores} if scores else {}),
             "attempts": attempts,
         }
 
@@ -103,7 +131,7 @@ def judge_results(
     judges: Mapping[str, Role],
     journal: Journal,
     seed: int = 0,
-    on_progress: OnProgress | None = None,
+    fail_fast: bool = False,
 ) -> list[JudgedResult]:
     """Let every judge judge every attempt, a model at a time.
 
@@ -113,12 +141,12 @@ def judge_results(
         judges: By name.
         journal: As in `run_attacks`.
         seed: As in `run_attacks`.
-        on_progress: As in `run_attacks`.
+        fail_fast: As in `run_attacks`.
     """
     replies: list[dict[str, tuple[Reply, ...]]] = [{} for _ in jobs]
     pairs = zip(replies, jobs, results, strict=True)
     judging = [_judging(into, job, result, judges) for into, job, result in pairs]
-    run_attacks(judging, journal, seed, on_progress)
+    run_attacks(judging, journal, seed, fail_fast=fail_fast)
     return [JudgedResult(*parts) for parts in zip(jobs, results, replies, strict=True)]
 
 
@@ -160,9 +188,19 @@ def _won(reply: Reply) -> bool | None:
     return bool(reply.value.success) if reply.ok else None
 
 
+def _is_strongreject(reply: Reply) -> bool:
+    """Whether a verdict's success is StrongREJECT's, not that of a scale or a classifier."""
+    if not reply.ok:
+        return False
+    verdict = reply.value
+    by_its_rule = verdict.answer is None and verdict.score is None
+    return by_its_rule and verdict.strongreject_score is not None
+
+
 def _plain(reply: Reply) -> dict[str, Any]:
     """A verdict as fields, with the judge's own words."""
     fields = {"raw": reply.text} if reply.text else {}
     if not reply.ok:
-        return fields | {"failure": reply.failure, "reason": reply.reason}
+        told = {"traceback": reply.traceback} if reply.traceback else {}
+        return fields | {"failure": reply.failure, "reason": reply.reason} | told
     return fields | reply.value.to_dict()

@@ -43,6 +43,8 @@ class RawReply:
         continuation: See `Reply.continuation`.
         thoughts: See `Reply.thoughts`.
         rejected_by: See `Reply.rejected_by`.
+        lost_prompt_tokens: Prompt tokens of tries before it that may have to be paid, estimated.
+        lost_tokens: Response tokens of these.
     """
 
     raw: Any
@@ -52,6 +54,8 @@ class RawReply:
     continuation: str = ""
     thoughts: str = ""
     rejected_by: str = ""
+    lost_prompt_tokens: int = 0
+    lost_tokens: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults."""
@@ -59,15 +63,37 @@ class RawReply:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The answer that `to_dict` wrote."""
-        return cls(**fields)
+        """The answer that `to_dict` wrote.
+
+        Raises:
+            TypeError: It did not write these.
+        """
+        answer = cls(**fields)
+        counts = (answer.tokens, answer.prompt_tokens, answer.forwards)
+        texts = (answer.continuation, answer.thoughts)
+        if not all(type(n) is int and n >= 0 for n in counts) or not all(
+            isinstance(text, str) for text in texts
+        ):
+            raise TypeError("counts are whole numbers, continuation and thoughts are texts")
+        return answer
 
 
 class MissingReply(NamedTuple):
-    """Why there is no answer; it is not journalled, so that the next run asks again."""
+    """Why there is no answer; it is not journalled, so that the next run asks again.
+
+    Attributes:
+        failure: What kind of loss it is.
+        reason: One line about it.
+        lost_prompt_tokens: Prompt tokens that may have to be paid all the same, estimated.
+        lost_tokens: Response tokens likewise.
+        error: What the role's own code raised.
+    """
 
     failure: Failure
     reason: str
+    lost_prompt_tokens: int = 0
+    lost_tokens: int = 0
+    error: Exception | None = None
 
 
 class Role:

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from midspan.engine.attack import (
 from midspan.engine.budget import Budget, Ledger
 from midspan.engine.calls import Call, Chat, Failure, Judge, Reply, Score
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.journal.journal import key_of
 
 _ACCESS: tuple[Access, ...] = ("chat", "infill", "sampler", "logprobs", "white-box")
@@ -96,7 +95,10 @@ class PendingCall:
         return again
 
     def _reply(self, answer: RawReply | MissingReply) -> Reply:
+        self.attack.book_lost(self.call.role, answer)
         if isinstance(answer, MissingReply):
+            if answer.error is not None:
+                return self.attack.fault(answer.error)
             return Reply(failure=answer.failure, reason=answer.reason)
         self.attack.ledger.book(self.call.role, answer.tokens, answer.forwards)
         text = answer.raw if isinstance(answer.raw, str) else ""
@@ -104,6 +106,8 @@ class PendingCall:
             value = self.role.read(self.call, answer.raw)
         except ValueError as error:
             return Reply(text, failure="unparseable", reason=str(error))
+        except Exception as error:  # one reply that its reader cannot bear costs no other
+            return replace(self.attack.fault(error), text=text)
         return Reply(
             text,
             value,
@@ -133,7 +137,7 @@ class RunningAttack:
     Args:
         job: What runs.
         seed: Of the study.
-        fail_fast: Let an error in the attack's own code end the whole run.
+        fail_fast: Let an error in the code of attacks, judges and scripts end the whole run.
     """
 
     def __init__(self, job: AttackJob, seed: int, fail_fast: bool = False) -> None:
@@ -150,6 +154,7 @@ class RunningAttack:
         self._last_failure = ""
         self._lost: dict[tuple[str, Failure], Counter[str]] = defaultdict(Counter)
         self._asked: Counter[str] = Counter()
+        self._lost_tokens: Counter[str] = Counter()
         self.ledger = Ledger(job.budget)
         self.replies: list[Reply | None] = []
 
@@ -166,6 +171,24 @@ class RunningAttack:
             self._last_failure = f"{role}: {reply.reason}"
             if reply.is_lost(role):
                 self._lost[role, reply.failure][reply.reason] += 1
+
+    def fault(self, error: Exception) -> Reply:
+        """The reply in place of one at which some code raised.
+
+        Raises:
+            Exception: The error itself, where the run is to end with it.
+        """
+        if self._fail_fast:
+            raise error
+        self._error = self._error or error
+        fields = error_fields(error)
+        return Reply(failure="error", reason=fields["error"], traceback=fields["traceback"])
+
+    def book_lost(self, role: str, answer: RawReply | MissingReply) -> None:
+        """Count what tries that brought nothing may cost."""
+        tokens = answer.lost_prompt_tokens + answer.lost_tokens
+        if tokens:
+            self._lost_tokens[role] += tokens
 
     def seed_of(self, index: int, retry: int) -> int:
         """Seed of a call of the present batch."""
@@ -224,7 +247,8 @@ class RunningAttack:
             access=_ACCESS[self._access],
             usage=self.ledger.usage,
             lost=lost,
-            traceback="".join(traceback.format_exception(self._error)) if self._error else "",
+            lost_tokens=dict(self._lost_tokens),
+            traceback=error_fields(self._error)["traceback"] if self._error else "",
         )
 
     def _lost_calls(self) -> tuple[LostCalls, ...]:
@@ -239,7 +263,7 @@ class RunningAttack:
         """One line about what went wrong; empty where nothing did."""
         commonest = max(lost, key=lambda calls: calls.count, default=None)
         if self._error is not None:
-            reason = f"{type(self._error).__name__}: {self._error}"
+            reason = error_fields(self._error)["error"]
         elif commonest is not None:
             reason = f"{commonest.role}: {commonest.reason}"
         else:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from midspan.engine.attack import AttackResult
-from midspan.engine.roles import MissingReply, RawReply, Role
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.engine.running import AttackJob, PendingCall, RunningAttack
+from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 
 __all__ = ["AttackJob", "SchedulerProgress", "run_attacks"]
@@ -54,13 +55,14 @@ def run_attacks(
         journal: Every reply is in it before it is used.
         seed: Of all draws.
         on_progress: Told of progress.
-        fail_fast: Raise an error of an attack's own code, instead of noting it in its result.
+        fail_fast: Raise an error in the code of an attack, judge or script, instead of noting it
+            in the result.
 
     Returns:
         Results in the order of the jobs.
     """
     attacks = [RunningAttack(job, seed, fail_fast) for job in jobs]
-    scheduler = _Scheduler(journal, on_progress)
+    scheduler = _Scheduler(journal, on_progress, fail_fast)
     try:
         with _collecting(False):
             ready: list[RunningAttack] = attacks
@@ -116,9 +118,10 @@ class _Queue:
 class _Scheduler:
     """Pending calls on their way to the roles and back."""
 
-    def __init__(self, journal: Journal, on_progress: OnProgress | None) -> None:
+    def __init__(self, journal: Journal, on_progress: OnProgress | None, fail_fast: bool) -> None:
         self._journal = journal
         self._on_progress = on_progress
+        self._fail_fast = fail_fast
         self._queues: dict[tuple[Role, str], _Queue] = {}
         self._accounted: set[str] = set()
         self._loaded: Role | None = None
@@ -148,7 +151,7 @@ class _Scheduler:
         """Pass answers on; the attacks that got any, each once."""
         settled: dict[RunningAttack, None] = {}
         for key, calls in taken.items():
-            answer = failed.get(key) or RawReply.from_dict(self._journal[key])
+            answer = failed.get(key) or self._journal.read(key, RawReply.from_dict)
             if isinstance(answer, RawReply) and key not in self._accounted:
                 self._accounted.add(key)
                 role.account(answer)
@@ -198,7 +201,7 @@ class _Scheduler:
         # A model's batch goes to disk as one, so that it is continued whole or not at all.
         batch: dict[str, dict[str, object]] = {}
         synced = time.monotonic()
-        for index, answer in role.answer([call.task for call in calls]):
+        for index, answer in self._answers(role, [call.task for call in calls]):
             key = calls[index].key
             if isinstance(answer, MissingReply):
                 failed[key] = answer
@@ -213,9 +216,41 @@ class _Scheduler:
         self._journal.write(batch)
         return failed
 
+    def _answers(
+        self, role: Role, tasks: Sequence[SeededCall]
+    ) -> Iterator[tuple[int, RawReply | MissingReply]]:
+        """A role's answers; where its code raises at one task, the others are asked alone."""
+        left = set(range(len(tasks)))
+        try:
+            for index, answer in role.answer(tasks):
+                left.discard(index)
+                yield index, answer
+        except MidspanError:
+            raise
+        except Exception as error:
+            # What a model's batch dies of, such as memory, is nobody's answer.
+            if self._fail_fast or role.capacity is not None:
+                raise
+            for index in sorted(left):
+                yield index, _alone(role, tasks[index]) if len(tasks) > 1 else _fault(error)
+
     def _load(self, role: Role) -> None:
         if role.capacity is not None and role is not self._loaded:
             if self._loaded is not None:
                 self._loaded.unload()
             role.load()
             self._loaded = role
+
+
+def _alone(role: Role, task: SeededCall) -> RawReply | MissingReply:
+    """The answer to one task, or the error that it raises."""
+    try:
+        return next(iter(role.answer([task])))[1]
+    except MidspanError:
+        raise
+    except Exception as error:
+        return _fault(error)
+
+
+def _fault(error: Exception) -> MissingReply:
+    return MissingReply("error", type(error).__name__, error=error)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -23,12 +24,18 @@ class ServerHabits:
         omitted: Fields that it does not take.
         limit_field: Name of the field that limits a reply's tokens.
         reports_usage: False once it did not say how many tokens a reply took.
+        is_reached: True once it has answered anything at all, be it an error.
+        is_gone: True after a request all of whose tries found no server, until one finds it again.
+        is_estimated: True once tokens were counted of a reply that never came whole.
         lock: Held while something is learnt.
     """
 
     omitted: set[str]
     limit_field: str
     reports_usage: bool = True
+    is_reached: bool = False
+    is_gone: bool = False
+    is_estimated: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -88,8 +95,12 @@ class EndpointConfig(FrozenConfig):
             key = {"key_variable": "OPENAI_API_KEY"}
             return cls.model_validate(key | fields | named, within=within)
         url, _, model = spec.partition("#")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not model:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port or an address that cannot be
+            known = False
+        if not known or not model:
             raise MidspanError(f"{spec.partition('@')[0]!r} is neither openai:MODEL nor URL#MODEL")
         if parts.username or parts.password or parts.query:
             raise MidspanError("the address holds a name or key; put keys in the environment")
@@ -100,6 +111,22 @@ class EndpointConfig(FrozenConfig):
     def host(self) -> str:
         """Where requests and the key go."""
         return urlsplit(self.url).netloc
+
+    def key(self) -> str:
+        """The key as the environment has it, without white space around; empty where none is set.
+
+        Raises:
+            MidspanError: OpenAI's is missing, or what is set can be no key.
+        """
+        key = os.environ.get(self.key_variable, "").strip()
+        if self.url == OPENAI_URL and not key:
+            raise MidspanError(f"{self.model}: set {self.key_variable} to your key")
+        if not all(33 <= ord(letter) <= 126 for letter in key):
+            raise MidspanError(
+                f"{self.key_variable}: holds white space or a letter that no key has; set it to "
+                "the key alone"
+            )
+        return key
 
     def habits(self) -> ServerHabits:
         """What is known of the server before it is asked."""
@@ -121,7 +148,7 @@ class EndpointConfig(FrozenConfig):
     def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
         """What calls of so many tokens each cost; None where a price is not known.
 
-        With bounds of calls and tokens it is a bound: failed tries are not charged.
+        With bounds of calls and tokens it is a bound, but for tries whose reply was lost.
         """
         if self.input_price is None or self.output_price is None:
             return None

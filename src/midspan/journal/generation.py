@@ -35,7 +35,7 @@ def generate(
     for done in each_batch(work, journal):
         if on_batch is not None:
             on_batch(len(done))
-    return [_from_dict(journal[key]) for key in work.keys]
+    return [journal.read(key, _from_dict) for key in work.keys]
 
 
 class Work(Protocol):
@@ -112,14 +112,16 @@ def _to_dict(generation: "Generation") -> dict[str, Any]:
 def _from_dict(value: dict[str, Any]) -> "Generation":
     from midspan.decoding import Generation, Trace
 
+    tokens, texts = value["tokens"], [value["text"]]
+    texts += [value.get(name, "") for name in ("thoughts", "rejected_by")]
+    numbers = (*tokens, value["forwards"])
+    if not all(type(number) is int for number in numbers):
+        raise TypeError("tokens and forwards are whole numbers")
+    if not (all(isinstance(text, str) for text in texts) and type(value["stopped_early"]) is bool):
+        raise TypeError("text, thoughts and monitor are texts, stopped_early is true or false")
+    trace = Trace.from_dict(value["trace"])
     return Generation(
-        tuple(value["tokens"]),
-        value["text"],
-        Trace.from_dict(value["trace"]),
-        value["forwards"],
-        value["stopped_early"],
-        value.get("thoughts", ""),
-        value.get("rejected_by", ""),
+        tuple(tokens), texts[0], trace, value["forwards"], value["stopped_early"], *texts[1:]
     )
 
 

@@ -7,13 +7,16 @@ written before its value is used, so whatever was paid for survives ``kill -9``.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from midspan.errors import MidspanError
+from midspan.files import PRIVATE_FILE, disk, make_private, refusal, sync_folder
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+Built = TypeVar("Built")
+
 _KEY, _VALUE, _END = b'{"key": "', b'", "value": ', b"}\n"
 
 
@@ -39,11 +42,12 @@ class Journal:
     def __init__(self, path: Path, also: Iterable[Path] = ()) -> None:
         self._path, self._also = path, tuple(also)
         self._is_synced = True
-        try:
+        with disk("cannot write to", path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(PRIVATE_FILE)
+            make_private(path)
             self._file = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise MidspanError(f"cannot write to {path}: {error.strerror}") from error
+            sync_folder(path.parent)
         try:
             _lock(self._file, path)
             values, self._end = self._read()
@@ -61,9 +65,21 @@ class Journal:
         if isinstance(value, bytes):
             try:
                 value = self._values[key] = json.loads(value.decode(errors="surrogatepass"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._damaged(key) from error
         return value
+
+    def read(self, key: str, build: Callable[[Any], Built]) -> Built:
+        """What `build` makes of a value.
+
+        Raises:
+            MidspanError: The value is not of the kind that it takes.
+        """
+        value = self[key]
+        try:
+            return build(value)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(key) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -116,9 +132,7 @@ class Journal:
         self._is_synced = True
 
     def _unwritable(self, error: OSError) -> MidspanError:
-        return MidspanError(
-            f"cannot write to {self._path}: {error.strerror}; make room and give the same command"
-        )
+        return MidspanError(refusal("cannot write to", self._path, error))
 
     def _damaged(self, key: str) -> MidspanError:
         positions = [
@@ -158,13 +172,13 @@ def read_entries(path: Path) -> Iterator[tuple[str, Any, int]]:
     Raises:
         MidspanError: A line is damaged.
     """
-    with path.open("rb") as file:
+    with disk("cannot read", path), path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
                 key, value = _unread(line) or _read(line)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise _damage(path, number) from error
             yield key, value, len(line)
 

@@ -86,5 +86,6 @@ def _step(
     )
     if key not in journal:
         journal.append({key: asdict(gcg.step(prompt, goal, number))})
-    fields = journal[key]
-    return GCGStep(tuple(fields["suffix_ids"]), fields["loss"], fields["forwards"])
+    return journal.read(
+        key, lambda step: GCGStep(tuple(step["suffix_ids"]), step["loss"], step["forwards"])
+    )

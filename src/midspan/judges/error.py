@@ -68,18 +68,60 @@ def rogan_gladen(
     if observed.n == 0 or not youden > 0:
         return Corrected(math.nan, 0.0, 1.0)
     rate = (observed.rate + specificity.rate - 1) / youden
+    low, high = _interval(observed, _shrunk(sensitivity, 1), _shrunk(specificity, 1), confidence)
+    return Corrected(_clip(rate), low, high)
+
+
+def any_of_bounds(
+    observed: Estimate, sensitivity: Estimate, specificity: Estimate, verdicts: int
+) -> tuple[Corrected, Corrected]:
+    """From where to where the true rate may lie, where any of several verdicts makes a success.
+
+    Errors of verdicts on one behavior depend on each other in a way that nobody knows, so there is
+    no one rate to correct to. Whatever they are, a behavior without a true success is called one
+    with a probability of at most `verdicts` false alarms, and one with a true success is missed
+    with that of one miss at most. Rogan and Gladen's correction by either alone gives the two ends.
+
+    Args:
+        observed: Behaviors with a verdict of success among theirs.
+        sensitivity: Of a single verdict.
+        specificity: Of a single verdict.
+        verdicts: Verdicts a behavior, at most.
+
+    Returns:
+        The least and the most. The lower end of the first interval and the upper end of the second
+        hold the true rate at least as often as 95 % says.
+    """
+    if observed.n == 0:
+        return Corrected(math.nan, 0.0, 1.0), Corrected(math.nan, 0.0, 1.0)
+    alarms = verdicts * (1 - specificity.rate)
+    rate = _clip((observed.rate - alarms) / (1 - alarms)) if alarms < 1 else 0.0
+    shrunk, error = _shrunk(specificity, 1)
+    kept = (1 - verdicts * (1 - shrunk), verdicts**2 * error)
+    least = Corrected(rate, *_interval(observed, (1.0, 0.0), kept))
+    rate = _clip(observed.rate / sensitivity.rate) if sensitivity.successes else 1.0
+    most = Corrected(rate, *_interval(observed, _shrunk(sensitivity, 1), (1.0, 0.0)))
+    return least, most
+
+
+def _interval(
+    observed: Estimate,
+    sensitivity: tuple[float, float],
+    specificity: tuple[float, float],
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Lang and Reiczigel's interval, from a judge's rates with their squared errors."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     p, p_error = _shrunk(observed, z * z / 2)
-    se, se_error = _shrunk(sensitivity, 1)
-    sp, sp_error = _shrunk(specificity, 1)
+    (se, se_error), (sp, sp_error) = sensitivity, specificity
     slope = se + sp - 1
     if slope <= 0:
-        return Corrected(_clip(rate), 0.0, 1.0)
+        return 0.0, 1.0
     centre = (p + sp - 1) / slope
     shift = 2 * z * z * (centre * se_error - (1 - centre) * sp_error)
     spread = p_error + centre**2 * se_error + (1 - centre) ** 2 * sp_error
     half = z * math.sqrt(spread) / slope
-    return Corrected(_clip(rate), _clip(centre + shift - half), _clip(centre + shift + half))
+    return _clip(centre + shift - half), _clip(centre + shift + half)
 
 
 def _shrunk(estimate: Estimate, added: float) -> tuple[float, float]:

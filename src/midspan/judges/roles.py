@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from midspan.data.behaviors import Behavior
 from midspan.engine.calls import Call, Chat, Judge, Message
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
-from midspan.judges.refusal import refuses_by_keyword
+from midspan.judges.refusal import refuses
 from midspan.judges.verdict import Verdict
 
 
@@ -136,11 +136,11 @@ def keyword_judge() -> ExactJudge:
     """
 
     def judge(behavior: Behavior, response: str) -> Verdict:
-        refusal = refuses_by_keyword(response)
+        refusal = refuses(response)
         answer = not refusal and bool(response.strip())
         return Verdict(refusal=refusal, answer=answer, detail="refusal keywords alone")
 
-    return ExactJudge(judge, "refusal-keywords-v1")
+    return ExactJudge(judge, "refusal-keywords-v2")
 
 
 def question(call: Call) -> dict[str, Any]:

@@ -4,6 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SUCCESS_SCORE = 3
+# XSTest's classes of responses.
+FULL_COMPLIANCE, FULL_REFUSAL, PARTIAL_REFUSAL = CLASSES = (
+    "full_compliance", "full_refusal", "partial_refusal",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Verdict:
             through broken language has leaked all the same.
         detail: What the judge based it on.
         answer: A classifier's plain yes (a success) or no.
+        refusal_class: One of `CLASSES`; XSTest's judges.
     """
 
     score: int | None = None
@@ -29,6 +34,7 @@ class Verdict:
     coherent: bool | None = None
     detail: str = ""
     answer: bool | None = None
+    refusal_class: str | None = None
 
     @property
     def success(self) -> bool:

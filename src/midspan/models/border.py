@@ -4,24 +4,27 @@ Each library has errors of its own, and lets those of Python through that a wron
 cause (`ZeroDivisionError` of 0 heads). Only single calls that read one named file stand inside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from httpx2 import HTTPError
 from huggingface_hub.errors import StrictDataclassError
 from jinja2 import TemplateError
 from safetensors import SafetensorError
-from torch import OutOfMemoryError
+from safetensors.torch import save_file
+from torch import OutOfMemoryError, Tensor
 from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from midspan.errors import MidspanError
+from midspan.files import sync_file
 
 _BUILT_IN = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
-    *(RuntimeError, TypeError, ValueError),
+    *(EOFError, RuntimeError, TypeError, UnpicklingError, ValueError),
 )
 _LIBRARY_ERRORS = (*_BUILT_IN, HTTPError, SafetensorError, StrictDataclassError, TemplateError)
 _LONGEST = 300
@@ -44,6 +47,17 @@ def border(what: object, remedy: str = "") -> Iterator[None]:
         raise
     except _LIBRARY_ERRORS as error:
         raise MidspanError(_line(what, error, remedy)) from error
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file, and return once it is on disk.
+
+    Raises:
+        MidspanError: The disk does not take it.
+    """
+    with border(f"cannot write {path}", "make room, and give the same command again"):
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+        sync_file(path)
 
 
 def read_tokenizer(source: str | Path, **options: Any) -> Any:

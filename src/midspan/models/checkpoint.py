@@ -4,23 +4,33 @@ Everything here reads headers only, so that a bad folder is refused in milliseco
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from midspan import files
 from midspan.errors import MidspanError
 from midspan.models.border import border
+from midspan.yaml_file import read_fields
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")
+_CARD_FIELDS = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_LICENCES = re.compile(r"^license(?:_name)?[ \t]*:.*(?:\n[ \t-].*)*", re.MULTILINE)
 _QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
 # What older tools wrote beside a config.json that says nothing.
 _QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+
+# Of one number; the formats of fewer than eight bits are not here.
+_NUMBER_BYTES = {
+    **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
+    **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
+    **{"F8_E4M3": 1, "F8_E5M2": 1},
+}
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -31,9 +41,15 @@ def resolve_folder(spec: str | Path) -> Path:
     Raises:
         MidspanError: If there is neither such a folder nor such a repository.
     """
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
-        return folder
+    folder = files.user_path(spec)
+    with files.disk("cannot read", spec):
+        if folder.is_dir():
+            return folder
+    if str(spec).startswith(("http://", "https://", "openai:")):
+        raise MidspanError(
+            f"{spec} is a server's model, which gives text alone; this needs the weights of a "
+            "diffusion model (servers: midspan attack, and judges)"
+        )
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
         raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
     from huggingface_hub import snapshot_download
@@ -45,16 +61,18 @@ def resolve_folder(spec: str | Path) -> Path:
 
 def licence_of(base: str | Path) -> str:
     """What the README of a folder or of a downloaded hub repository says; else "unknown"."""
-    from huggingface_hub import metadata_load, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
-    readme: object = Path(base).expanduser() / "README.md"
+    readme: object = files.user_path(base) / "README.md"
     if HUB_ID.fullmatch(str(base)) and not Path(base).is_dir():
         readme = try_to_load_from_cache(str(base), "README.md")
     try:
-        metadata = metadata_load(readme) if isinstance(readme, str | Path) else None
-    except (OSError, ValueError, yaml.YAMLError):
-        metadata = None
-    fields = metadata or {}
+        text = files.read_text(Path(readme)) if isinstance(readme, str | Path) else ""
+        head = _CARD_FIELDS.match(text)
+        # The other fields of a card may be of any kind and size.
+        fields = read_fields("\n".join(_LICENCES.findall(head[1] if head else "")), readme)
+    except MidspanError:
+        return "unknown"
     return str(fields.get("license_name") or fields.get("license") or "unknown")
 
 
@@ -64,14 +82,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         MidspanError: If the file is missing or holds something else.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MidspanError(f"{path.name} is missing in {path.parent}") from None
-    except OSError as error:
-        raise MidspanError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise MidspanError(f"{path} is not valid JSON: {error}") from error
+    if not path.exists():
+        raise MidspanError(f"{path.name} is missing in {path.parent}")
+    value = files.read_json(path)
     if not isinstance(value, dict):
         raise MidspanError(f"{path} does not hold a JSON object")
     return value
@@ -137,19 +150,32 @@ def read_header(path: Path) -> TensorFile:
     except FileNotFoundError:
         raise MidspanError(f"weights file {path} is missing") from None
     except OSError as error:
-        raise MidspanError(f"cannot read weights file {path}: {error.strerror}") from error
-    except ValueError as error:
+        raise MidspanError(files.refusal("cannot read weights file", path, error)) from error
+    except (ValueError, RecursionError) as error:
         raise MidspanError(f"weights file {path} is not a safetensors file") from error
     if not isinstance(header, dict):
         raise MidspanError(f"weights file {path} is truncated or not a safetensors file")
     header.pop("__metadata__", None)
     with border(f"weights file {path} is not a safetensors file"):
-        ends = [int(entry["data_offsets"][1]) for entry in header.values()]
-        _ = [tuple(entry["shape"]) for entry in header.values()]
-    end = 8 + length + max(ends, default=0)
+        end = 8 + length + _checked_bytes(header)
     if size != end:
         raise MidspanError(f"weights file {path} is truncated: {size} bytes of {end}")
     return TensorFile(path, 8 + length, header)
+
+
+def _checked_bytes(header: Mapping[str, Mapping[str, Any]]) -> int:
+    """Bytes of all tensors, whose entries are as safetensors' specification has them: no holes."""
+    position = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
+        numbers = (start, end, *shape)
+        if not all(type(number) is int and number >= 0 for number in numbers) or start != position:
+            raise ValueError(f"the shape or place of {name} is wrong")
+        size = math.prod(shape) * _NUMBER_BYTES.get(dtype, 0)
+        if end < start or (size and size != end - start):
+            raise ValueError(f"the bytes of {name} are not those of its shape")
+        position = end
+    return position
 
 
 def read_weights(folder: Path) -> list[TensorFile]:

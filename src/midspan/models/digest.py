@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from midspan.errors import MidspanError
 from midspan.files import write_atomic
 from midspan.models.checkpoint import TensorFile
 
@@ -117,6 +118,6 @@ def _remembered(path: Path) -> dict[str, str] | None:
 def _remember(path: Path, state: _State, digests: dict[str, str]) -> None:
     try:
         write_atomic(_note(path), json.dumps({"state": state, "tensors": digests}))
-    except OSError:
+    except MidspanError:
         # A home that cannot be written to costs time at the next load, nothing else.
         return

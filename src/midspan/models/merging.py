@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
+from midspan.files import PUBLISHED_FILE, disk, sync_file, sync_folder, write_atomic
 from midspan.models.adapters import PEFT_PREFIX, native_key, read_adapter
 from midspan.models.base_layers import saved_base_layers
-from midspan.models.border import border
+from midspan.models.border import border, write_tensors
 from midspan.models.checkpoint import read_weights, resolve_folder
 from midspan.models.loading import Source, load, parse_spec
 
@@ -85,9 +86,11 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
         renamed[f"{PEFT_PREFIX}{names[native]}.lora_{part}"] = tensor
         modules.add(names[native])
     with _new_folder(Path(output)) as folder:
-        save_file(renamed, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        config = {**adapter.config, "target_modules": sorted(modules)}
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
+        write_tensors(renamed, folder / "adapter_model.safetensors")
+        config = json.dumps(
+            {**adapter.config, "target_modules": sorted(modules)}, indent=2, sort_keys=True
+        )
+        write_atomic(folder / "adapter_config.json", config, PUBLISHED_FILE)
     return Path(output)
 
 
@@ -101,15 +104,17 @@ def _with_adapter(spec: str) -> Source:
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears under its name only when it is complete."""
-    if path.exists():
-        raise MidspanError(f"{path} exists; choose another -o folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with disk("cannot write to", path):
+        if path.exists():
+            raise MidspanError(f"{path} exists; choose another -o folder")
         temporary.mkdir(parents=True)
-    except OSError as error:
-        raise MidspanError(f"cannot write to {path}: {error.strerror}") from error
     try:
         yield temporary
-        temporary.rename(path)
+        with disk("cannot write to", path):
+            for file in temporary.iterdir():
+                sync_file(file)
+            temporary.rename(path)
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from midspan.errors import MidspanError
+from midspan.files import disk, sync_file
+from midspan.models.border import border
 from midspan.organism import corpus, utility
 from midspan.organism.initial import initialise
 from midspan.organism.language import RESPONSE_LENGTH
@@ -216,18 +218,18 @@ def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None
     folder = Path(folder)
     if (folder / "model.safetensors").is_file():
         raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
-    try:
+    with disk("cannot write to", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MidspanError(f"cannot write to {folder}: {error.strerror}") from error
     # Denormal numbers in the optimiser's state slow single steps tenfold.
     torch.set_flush_denormal(True)
     try:
         model = _run(config, folder / CHECKPOINT, on_step)
     finally:
         torch.set_flush_denormal(False)
-    build_tokenizer().save_pretrained(folder)
-    model.save_pretrained(folder)
+    with border(f"cannot write {folder}", "make room; the same command continues"):
+        build_tokenizer().save_pretrained(folder)
+        model.save_pretrained(folder)
+        sync_file(folder / "model.safetensors")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
@@ -285,21 +287,24 @@ def _save(path: Path, config: TrainConfig, step: int, model: Any, optimizers: An
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with border(f"cannot write {path}", "make room; the same command continues"):
+        torch.save(state, temporary)
+        sync_file(temporary)
+        temporary.replace(path)
 
 
 def _restore(path: Path, config: TrainConfig, model: Any, optimizers: Any) -> int:
     """Load an interrupted training's state; the number of its finished steps, 0 without one."""
     if not path.is_file():
         return 0
-    state = torch.load(path, weights_only=True)
-    if state["config"] != asdict(config):
-        raise MidspanError(
-            f"{path} is an interrupted training of another configuration; delete it or use "
-            "another -o folder"
-        )
-    model.load_state_dict(state["model"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return int(state["step"])
+    with border(f"{path} is damaged", "delete it to begin anew"):
+        state = torch.load(path, weights_only=True)
+        if state["config"] != asdict(config):
+            raise MidspanError(
+                f"{path} is an interrupted training of another configuration; delete it or use "
+                "another -o folder"
+            )
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["step"])

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.files import Record
 from midspan.frozen import FrozenConfig
 from midspan.journal.generation import generate
@@ -127,6 +127,7 @@ class ProbeContext:
         journal: What was generated before.
         batch_size: Rows that go through the model together.
         stage: Announces a counted stage of work.
+        fail_fast: Raise an error in the judge's code; by default it stands in the record.
     """
 
     lm: "DiffusionLM"
@@ -135,6 +136,7 @@ class ProbeContext:
     journal: Journal
     batch_size: int = 32
     stage: Callable[[str, int], AbstractContextManager[Any]] = _silent
+    fail_fast: bool = False
 
     def __post_init__(self) -> None:
         """Refuse rules that a probe would pass by.
@@ -178,12 +180,24 @@ class ProbeContext:
                 **self.labels(name, case.request),
                 **case.labels,
                 **generation.said,
-                **asdict(data.judge(case.request, generation.text)),
+                **self.judged(data, case.request, generation.text),
                 "forwards": generation.forwards,
             }
             for name, decoding in self.decodings.items()
             for case, generation in zip(cases, self.generate(requests, decoding), strict=True)
         ]
+
+    def judged(self, data: ProbeData, request: ProbeRequest, response: str) -> dict[str, Any]:
+        """The outcome of a response as fields; "error" and "traceback" where the judge raised."""
+        try:
+            return asdict(data.judge(request, response))
+        except MidspanError:
+            raise
+        except Exception as error:
+            # One response that the judge cannot bear must not cost the probe all others.
+            if self.fail_fast:
+                raise
+            return error_fields(error)
 
     def labels(self, decoding: str, request: ProbeRequest) -> dict[str, Any]:
         """The fields of a record that say which model, decoding and request it is of."""

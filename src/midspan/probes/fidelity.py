@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
-from midspan.statistics import Estimate, Interval, mean_interval, wilson
+from midspan.statistics import Estimate, Interval, bounded_mean, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
@@ -97,7 +97,7 @@ def fidelity(lm: "DiffusionLM", comparison: DecodingComparison) -> Fidelity:
         for index, (one, two) in enumerate(pairs)
     )
     return Fidelity(
-        tokens=mean_interval(agreement),
+        tokens=bounded_mean(agreement),
         identical=wilson(same, len(pairs)),
         verdicts=wilson(judged, len(pairs)),
         exact_forwards=mean_interval([one.forwards for one in exact]),

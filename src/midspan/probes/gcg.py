@@ -8,7 +8,7 @@ length; and success is what the judge says of a response to the suffix, never th
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
@@ -141,7 +141,7 @@ def _judged(
             "phrase_placed": generation.tokens[goal.start :][: len(goal.phrase_ids)]
             == goal.phrase_ids,
             **generation.said,
-            **asdict(data.judge(request, generation.text)),
+            **context.judged(data, request, generation.text),
             "forwards": generation.forwards,
         }
         for name, decoding in context.decodings.items()

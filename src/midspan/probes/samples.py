@@ -5,7 +5,6 @@ What the paper's Figure 2 draws by hand. A few responses prove nothing; they sho
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -63,7 +62,7 @@ def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> li
             "phrase": phrase,
             "start": None if phrase is None else config.start,
             **generation.said,
-            **asdict(data.judge(request, generation.text)),
+            **context.judged(data, request, generation.text),
             "length": len(generation.tokens),
             "commits": commits(context.lm, generation),
         }

@@ -160,8 +160,8 @@ def _cases(context: ProbeContext, data: ProbeData, config: WindowConfig) -> Iter
 
 
 def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWindow:
-    """Apply the rule to the records of one model."""
-    cells = grouped(records, "decoding", "position")
+    """Apply the rule to the records of one model, on the requests judged in every cell."""
+    cells = grouped(_whole(records), "decoding", "position")
     controls = {name: rows for (name, position), rows in cells.items() if position is None}
     tested = {cell: rows for cell, rows in cells.items() if cell[1] is not None}
     without = {name: {row["id"]: row["success"] for row in rows} for name, rows in controls.items()}
@@ -182,6 +182,13 @@ def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWi
         (min(positions), max(positions) + config.stride - 1) if positions else None,
         config.level,
     )
+
+
+def _whole(records: Sequence[Record]) -> list[Record]:
+    """Without requests of which a record is missing: the tests pair all cells."""
+    by_request = grouped(records, "id")
+    most = max(map(len, by_request.values()), default=0)
+    return [row for row in records if len(by_request[row["id"],]) == most]
 
 
 def _start(

@@ -8,6 +8,11 @@ from collections.abc import Iterable, Sequence
 from midspan.report.model import Cell, Table
 
 _NUMBER = re.compile(r"[-+−]?\d[\d,.  ]*(e[-+]?\d+)?\s?(%|s|x|×|GB|MB|h|min|ms)?", re.IGNORECASE)
+# With the full-width forms, which some spreadsheets take for the same.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+_SIGNED_NUMBER = re.compile(
+    r"[-+](\d[\d,. ]*|\.\d+)(e[-+]?\d+)?\s?(%|s|x|h|min|ms)?|-", re.IGNORECASE
+)
 _BLANK = frozenset({"", "-", "–", "—", "n/a"})
 
 
@@ -65,9 +70,21 @@ def table_text(table: Table) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV text with a header."""
+    """Rows as CSV text with a header, in which a spreadsheet runs nothing.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, which it does not
+    show (OWASP, CSV Injection); numbers stay as they are.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_inert(value) for value in row] for row in (header, *rows))
     return buffer.getvalue()
+
+
+def _inert(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # csv would leave a carriage return unquoted, which ends a row for most readers.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    is_formula = text.startswith(_FORMULA_STARTS) and not _SIGNED_NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text

@@ -21,16 +21,21 @@ def write(report: Report, folder: Path) -> Path:
     figures = [figure for section in report.sections for figure in section.figures]
     figure_names = file_names(figures)
     for table, name in zip(tables, file_names(tables), strict=True):
-        write_atomic(folder / "tables" / f"{name}.csv", table_csv(table))
-        write_atomic(folder / "tables" / f"{name}.tex", table_latex(table, name))
+        _put(folder / "tables" / f"{name}.csv", table_csv(table))
+        _put(folder / "tables" / f"{name}.tex", table_latex(table, name))
     for figure, name in zip(figures, figure_names, strict=True):
-        write_atomic(folder / "figures" / f"{name}.svg", figure.svg)
+        _put(folder / "figures" / f"{name}.svg", figure.svg)
         if figure.csv:
-            write_atomic(folder / "figures" / f"{name}.csv", figure.csv)
-    write_atomic(folder / "report.md", report_markdown(report, figure_names))
+            _put(folder / "figures" / f"{name}.csv", figure.csv)
+    _put(folder / "report.md", report_markdown(report, figure_names))
     path = folder / "report.html"
-    write_atomic(path, render(report))
+    _put(path, render(report))
     return path
+
+
+def _put(path: Path, text: str) -> None:
+    """A page is made anew from the records where a power cut takes it."""
+    write_atomic(path, text, durable=False)
 
 
 def file_names(items: Iterable[Table | Figure]) -> list[str]:

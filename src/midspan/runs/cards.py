@@ -8,7 +8,7 @@ from midspan.alignment.card import add_measurements
 from midspan.report import Report, Table
 from midspan.report.markdown import escape, table_markdown
 from midspan.runs.folder import FinishedRun
-from midspan.runs.kinds import kind_of
+from midspan.runs.kinds import read_report
 
 
 def fill_cards(folder: Path, base: str, adapters: Mapping[str, Sequence[Path]]) -> None:
@@ -20,7 +20,7 @@ def fill_cards(folder: Path, base: str, adapters: Mapping[str, Sequence[Path]]) 
         adapters: Adapter folders by what heads their column; several share one where it pools them.
     """
     run = FinishedRun.open(folder)
-    report: Report = kind_of(run).report(run)
+    report = read_report(run)
     for label, folders in adapters.items():
         text = _measurements(report, base, label)
         for adapter in folders:

@@ -1,16 +1,18 @@
 """What changed between two runs: cell by cell, in pairs where both asked the same."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span, best_of
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
-from midspan.runs.folder import FinishedRun, differences
-from midspan.runs.kinds import kind_of
-from midspan.statistics import Estimate, holm, mcnemar_exact, newcombe, wilson
+from midspan.runs.folder import FinishedRun, differences, flag
+from midspan.runs.kinds import kind_of, read_trials
+from midspan.statistics import holm, newcombe
 
 ALPHA = 0.05
 COLUMNS = ("model", "setting", "cell", "first", "second", "points", "test", "result")
@@ -27,6 +29,7 @@ class Trial:
         asked: Everything that was asked, as text.
         success: The counted event; None where nothing can be said.
         settings: All that makes an outcome another one's equal, beside the model.
+        score: A value from 0 to 1 instead of an event, where its mean is compared.
     """
 
     place: Place
@@ -34,6 +37,12 @@ class Trial:
     asked: str
     success: bool | None
     settings: Mapping[str, Any]
+    score: Span | None = None
+
+    @property
+    def span(self) -> Span:
+        """What came of it, from 0 to 1."""
+        return self.score or Span.of(self.success)
 
 
 def case_trials(run: FinishedRun) -> Iterator[Trial]:
@@ -43,7 +52,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], record["cell"]),
             f"{record['behavior']} {record.get('seed', '')}",
             json.dumps([record["prompt"], record["anchors"]]),
-            bool(record["verdict"]["success"]),
+            flag(record["verdict"], "success"),
             {"decoding": record["settings"]},
         )
 
@@ -57,9 +66,12 @@ def probe_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], cell),
             record["id"],
             json.dumps([record["prompt"], record["phrase"]]),
-            bool(record["success"]),
+            flag(record, "success"),
             {"decoding": record["settings"]},
         )
+
+
+Figure = RateBounds | MeanBounds
 
 
 @dataclass(frozen=True)
@@ -68,28 +80,29 @@ class Change:
 
     Attributes:
         place: Model, setting and cell; the model is "A -> B" for two of different names.
-        first: Behaviors with a success, of the shared ones where there are any.
+        first: Behaviors with a success, or their mean score; of the shared ones where there are
+            any. What has no outcome makes it two ends.
         second: The same in the second run.
-        gained: Shared behaviors that succeed in the second run alone.
-        lost: In the first run alone.
-        paired: Whether behaviors are shared.
-        left_out: Behaviors without an outcome, in the first run and in the second.
+        pairs: The second run against the first, on shared behaviors; None where there are none.
         refusal: Why the cell cannot be compared; empty when it can.
     """
 
     place: Place
-    first: Estimate
-    second: Estimate
-    gained: int = 0
-    lost: int = 0
-    paired: bool = False
-    left_out: tuple[int, int] = (0, 0)
+    first: Figure
+    second: Figure
+    pairs: PairedBounds | None = None
     refusal: str = ""
 
     @property
+    def is_tested(self) -> bool:
+        """Whether the cell has a p value."""
+        is_rate = isinstance(self.first, RateBounds)
+        return is_rate and self.pairs is not None and not self.refusal
+
+    @property
     def p(self) -> float:
-        """Of the exact McNemar test."""
-        return mcnemar_exact(self.gained, self.lost)
+        """The largest of the exact McNemar test, whatever the unknown outcomes are."""
+        return self.pairs.p if self.pairs else math.nan
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[Change]:
@@ -117,7 +130,7 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> list[Change]:
 
 def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
     """One line a cell; by default those alone that changed or could not be compared."""
-    tested = [change for change in changes if change.paired and not change.refusal]
+    tested = [change for change in changes if change.is_tested]
     adjusted = dict(zip(map(id, tested), holm([change.p for change in tested]), strict=True))
     rows = []
     for change in changes:
@@ -128,11 +141,12 @@ def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
         "What changed",
         COLUMNS,
         tuple(rows),
-        f"{len(changes)} cells, {len(tested)} of them in pairs. Rates are behaviors with a "
-        "success, with 95 % Wilson intervals; left out is what has no outcome. Shared behaviors: "
-        f"exact McNemar test, p adjusted by Holm over the {len(tested)} tests, changed below "
-        f"{ALPHA:g}. Others: Newcombe's 95 % interval of the difference, changed where it leaves "
-        "out 0, each cell for itself.",
+        f"{len(changes)} cells, {len(tested)} of them tested in pairs. Rates are behaviors with a "
+        "success, with 95 % Wilson intervals; where outcomes are missing they go from all of "
+        "these failed to all successful, and a change holds whatever they are. Shared "
+        f"behaviors: exact McNemar test, p adjusted by Holm over the {len(tested)} tests, changed "
+        f"below {ALPHA:g}. Others: Newcombe's 95 % interval of the difference, changed where it "
+        "leaves out 0, each cell for itself. So are mean scores, whose points are hundredths.",
     )
 
 
@@ -151,13 +165,8 @@ def _check(first: FinishedRun, second: FinishedRun) -> None:
 
 def _by_place(run: FinishedRun) -> dict[Place, list[Trial]]:
     trials: dict[Place, list[Trial]] = {}
-    try:
-        for trial in kind_of(run).trials(run):
-            trials.setdefault(trial.place, []).append(trial)
-    except KeyError as error:
-        raise MidspanError(
-            f"{run.path}: its records hold no {error}, so there is nothing to compare"
-        ) from error
+    for trial in read_trials(run):
+        trials.setdefault(trial.place, []).append(trial)
     return trials
 
 
@@ -172,47 +181,39 @@ def _same_models(before: Mapping[Place, Any], after: Mapping[Place, Any]) -> dic
 
 
 def _change(place: Place, before: Sequence[Trial], after: Sequence[Trial]) -> Change:
-    left, out_left = _outcomes(before)
-    right, out_right = _outcomes(after)
-    left_out = (out_left, out_right)
+    left, right = _spans(before), _spans(after)
+    is_score = any(trial.score is not None for trial in (*before, *after))
     refusal = _settings_differ(before, after)
-    if not refusal and not (left and right):
+    if not refusal and not all(map(_has_outcome, (left, right))):
         refusal = "no outcome"
-    shared = left.keys() & right.keys()
+    shared = sorted(left.keys() & right.keys())
     if refusal or not shared:
-        rates = (_rate(left.values()), _rate(right.values()))
-        return Change(place, *rates, left_out=left_out, refusal=refusal)
-    return Change(
-        place,
-        _rate(left[key] for key in shared),
-        _rate(right[key] for key in shared),
-        gained=sum(right[key] and not left[key] for key in shared),
-        lost=sum(left[key] and not right[key] for key in shared),
-        paired=True,
-        left_out=left_out,
-    )
+        old, new = list(left.values()), list(right.values())
+    else:
+        old, new = [left[key] for key in shared], [right[key] for key in shared]
+    pairs = None if refusal or not shared else PairedBounds.of(new, old)
+    return Change(place, _figure(old, is_score), _figure(new, is_score), pairs, refusal)
 
 
-def _outcomes(trials: Sequence[Trial]) -> tuple[dict[str, bool], int]:
-    """Whether any attempt succeeded, by behavior and by what was asked in all attempts.
-
-    Without a success, an attempt of which nothing can be said leaves its behavior out; how many
-    these are comes second.
-    """
+def _spans(trials: Sequence[Trial]) -> dict[str, Span]:
+    """What the best attempt came to, by behavior and by what was asked in all attempts."""
     by_unit: dict[str, list[Trial]] = {}
     for trial in trials:
         by_unit.setdefault(trial.unit, []).append(trial)
-    outcomes = {
-        json.dumps([unit, sorted(trial.asked for trial in part)]): any(t.success for t in part)
+    return {
+        json.dumps([unit, sorted(trial.asked for trial in part)]): best_of(t.span for t in part)
         for unit, part in by_unit.items()
-        if any(t.success for t in part) or all(t.success is not None for t in part)
     }
-    return outcomes, len(by_unit) - len(outcomes)
 
 
-def _rate(outcomes: Iterable[bool]) -> Estimate:
-    values = list(outcomes)
-    return wilson(sum(values), len(values))
+def _has_outcome(spans: Mapping[str, Span]) -> bool:
+    return any(span.is_known for span in spans.values())
+
+
+def _figure(spans: Sequence[Span], is_score: bool) -> Figure:
+    if is_score:
+        return MeanBounds.of(spans)
+    return RateBounds.of(span.least > 0 if span.is_known else None for span in spans)
 
 
 def _settings_differ(before: Sequence[Trial], after: Sequence[Trial]) -> str:
@@ -225,19 +226,41 @@ def _settings_differ(before: Sequence[Trial], after: Sequence[Trial]) -> str:
 
 def _row(change: Change, adjusted: float | None) -> tuple[tuple[Cell | str, ...], bool]:
     """A line, and whether it says that nothing changed."""
-    rates = [
-        rate_cell(rate, more=f"{count} left out" if count else "")
-        for rate, count in zip((change.first, change.second), change.left_out, strict=True)
-    ]
+    cells = [_cell(figure) for figure in (change.first, change.second)]
     if change.refusal:
-        return (*change.place, *rates, "-", "-", f"not compared: {change.refusal}"), False
-    points = 100 * (change.second.rate - change.first.rate)
-    if adjusted is not None:
-        test = f"+{change.gained} -{change.lost}, p={change.p:.2g}, adjusted {adjusted:.2g}"
-        changed = adjusted < ALPHA
+        return (*change.place, *cells, "-", "-", f"not compared: {change.refusal}"), False
+    low, high, points = _difference(change)
+    interval = f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+    if change.pairs is None:
+        test, changed = f"{interval}, other requests", not low <= 0 <= high
+    elif adjusted is None:
+        test, changed = interval, not low <= 0 <= high
     else:
-        gap = newcombe(change.second, change.first)
-        test = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], other requests"
-        changed = not gap.low <= 0 <= gap.high
-    result = "no change shown" if not changed else "higher" if points > 0 else "lower"
-    return (*change.place, *rates, f"{points:+.1f}", test, result), not changed
+        gained = _counts(change.pairs.least.more, change.pairs.most.more)
+        lost = _counts(change.pairs.most.fewer, change.pairs.least.fewer)
+        test = f"+{gained} -{lost}, p={change.p:.2g}, adjusted {adjusted:.2g}"
+        changed = adjusted < ALPHA
+    result = "no change shown" if not changed else "higher" if low + high > 0 else "lower"
+    return (*change.place, *cells, points, test, result), not changed
+
+
+def _cell(figure: Figure) -> Cell:
+    if isinstance(figure, RateBounds):
+        return rate_cell(figure)
+    return Cell(figure.text, figure.note)
+
+
+def _counts(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least}..{most}"
+
+
+def _difference(change: Change) -> tuple[float, float, str]:
+    """Both ends of the interval of second minus first, and the difference in points."""
+    if change.pairs is not None:
+        return change.pairs.low, change.pairs.high, change.pairs.points
+    (first, first_most), (second, second_most) = change.first.ends, change.second.ends
+    least, most = newcombe(second, first_most), newcombe(second_most, first)
+    points = f"{100 * least.mean:+.1f}"
+    if least.mean != most.mean:
+        points = f"{points} to {100 * most.mean:+.1f}"
+    return least.low, most.high, points

@@ -3,19 +3,34 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
+from midspan.files import (
+    PRIVATE_FOLDER,
+    advised,
+    disk,
+    make_private,
+    read_jsonl,
+    read_object,
+    write_atomic,
+)
 from midspan.journal.journal import Journal
 from midspan.journal.ranks import ALONE, check_unsharded, open_journal, this_rank, wait_for_all
 from midspan.runs.machine import git_revision, hardware, versions
 
 RUN_FILE = "run.json"
+_FIELDS: dict[str, type[Any]] = {
+    "kind": str, "dataset": str, "config": dict, "command": str, "versions": dict,
+    "hardware": dict, "git": str, "processes": list,
+}  # fmt: skip
+# Fields of records that are true, false or null, in whatever kind of run.
+_TRUTHS = frozenset({"coherent", "complied", "helped", "ran", "refusal", "refused", "success"})
 
 
 class RunFolder:
@@ -76,8 +91,11 @@ class RunFolder:
 
     def _claim(self) -> None:
         file, info = self.path / RUN_FILE, self.info
-        if file.is_file():
-            stored = json.loads(file.read_text(encoding="utf-8"))
+        with disk("cannot write to", self.path):
+            _make_folder(self.path)
+            is_there = file.exists()
+        if is_there:
+            stored = _read_info(file)
             changed = differences(stored.get("config"), self.info["config"])
             if changed:
                 raise MidspanError(
@@ -90,10 +108,41 @@ class RunFolder:
             info = info | {"processes": sorted(numbers)}
             if info == stored:
                 return
-        try:
-            write_atomic(file, json.dumps(info, indent=1))
-        except OSError as error:
-            raise MidspanError(f"cannot write to {self.path}: {error.strerror}") from error
+        write_atomic(file, json.dumps(info, indent=1))
+
+
+def _make_folder(path: Path) -> None:
+    """A folder that its owner alone can read; one that holds other things is not closed."""
+    try:
+        path.mkdir(PRIVATE_FOLDER, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        if (path / RUN_FILE).exists() or not any(path.iterdir()):
+            make_private(path)
+
+
+def _read_info(file: Path) -> dict[str, Any]:
+    """What a run.json says; fields that an earlier midspan did not write are missing.
+
+    Raises:
+        MidspanError: It is cut, damaged or another program's.
+    """
+    remedy = "delete it, and the command that began the run goes on with what the journal holds"
+    info = read_object(file, remedy)
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(info.get(name, kind()), kind)]
+    if "config" not in info or not all(type(n) is int for n in info.get("processes", ())):
+        wrong = wrong or ["config" if "config" not in info else "processes"]
+    if wrong:
+        raise MidspanError(
+            f"{file} is damaged: {wrong[0]} is missing or of the wrong type; {remedy}"
+        )
+    return info
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a folder holds replies of a run, be it finished or not."""
+    return any(file.stat().st_size for file in path.glob("journal*.jsonl"))
 
 
 @dataclass(frozen=True)
@@ -120,13 +169,13 @@ class FinishedRun:
             MidspanError: It is no run folder, or its run did not come to its end.
         """
         file, names = Path(path) / RUN_FILE, names or {}
-        try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-            config = info["config"]
-        except (OSError, ValueError, KeyError) as error:
-            raise MidspanError(f"{path} is no run folder: {file.name} cannot be read") from error
-        labelled = info | {"config": _labelled(config, names)}
-        run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
+        if not file.exists():
+            raise MidspanError(f"{path} is no run folder: {file.name} is missing")
+        info = _read_info(file)
+        config = info["config"]
+        with reading(path):
+            labelled = info | {"config": _labelled(config, names)}
+            run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
         if not (run.path / "records.jsonl").is_file():
             raise MidspanError(
                 f"{path} is not finished; continue it with: {run.info.get('command')}"
@@ -137,10 +186,10 @@ class FinishedRun:
     def origin(self) -> dict[str, str]:
         """How it came about, for a report's settings."""
         return {
-            "command": self.info["command"],
-            **{f"version: {name}": text for name, text in self.info["versions"].items()},
-            **self.info["hardware"],
-            "source revision": self.info["git"],
+            "command": self.info.get("command", ""),
+            **{f"version: {name}": text for name, text in self.info.get("versions", {}).items()},
+            **self.info.get("hardware", {}),
+            "source revision": self.info.get("git", ""),
             **self._continued,
         }
 
@@ -154,16 +203,60 @@ class FinishedRun:
         return {"processes": f"{listed}; in half precision the same study to rounding only"}
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The lines of one of its JSONL files, with their models by their labels."""
-        try:
-            text = (self.path / name).read_text(encoding="utf-8")
-            rows = [json.loads(line) for line in text.splitlines()]
-        except (OSError, ValueError) as error:
-            raise MidspanError(f"{self.path / name} cannot be read: {error}") from error
-        for row in rows:
-            if row.get("model") in self.names:
-                row["model"] = self.names[row["model"]]
+        """The lines of one of its JSONL files, with their models by their labels.
+
+        Raises:
+            MidspanError: It is missing or damaged.
+        """
+        with advised(f"the command that made the run writes it anew: {self.info.get('command')}"):
+            rows = read_jsonl(self.path / name)
+        with reading(self.path):
+            for row in rows:
+                _check_truths(row)
+                if row.get("model") in self.names:
+                    row["model"] = self.names[row["model"]]
         return rows
+
+
+def _check_truths(row: Mapping[str, Any]) -> None:
+    """Refuse a verdict that is no truth value: any text would count as true."""
+    verdict = row.get("verdict")
+    for fields in (row, verdict if isinstance(verdict, dict) else {}):
+        for name in _TRUTHS & fields.keys():
+            if fields[name] is not None:
+                flag(fields, name)
+
+
+def flag(fields: Mapping[str, Any], name: str) -> bool:
+    """A truth value of a record.
+
+    Raises:
+        TypeError: It is something else; see `reading`.
+    """
+    value = fields[name]
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r:.60}, not true or false")
+    return value
+
+
+@contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Within the context, what a damaged run folder causes becomes a `MidspanError`.
+
+    Args:
+        folder: Of a finished run, which somebody may have edited or copied in part.
+    """
+    try:
+        yield
+    except MidspanError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        reason = f"hold no {reason}" if isinstance(error, KeyError) else f"are damaged: {reason}"
+        raise MidspanError(
+            f"{folder}: its run.json or records {reason}; the command that made the run writes its "
+            "records anew"
+        ) from error
 
 
 def _labelled(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.report import Report, write_report
-from midspan.runs.folder import FinishedRun
+from midspan.runs.folder import FinishedRun, reading
 
 
 class Kind(NamedTuple):
@@ -65,6 +65,28 @@ def kind_of(run: FinishedRun) -> Kind:
             f"only these kinds of run can be read: {', '.join(KINDS)}"
         )
     return kind
+
+
+def read_report(run: FinishedRun) -> Report:
+    """The report of a finished run, made from its folder alone.
+
+    Raises:
+        MidspanError: The folder is damaged, or its kind is not known.
+    """
+    report = kind_of(run).report
+    with reading(run.path):
+        return report(run)
+
+
+def read_trials(run: FinishedRun) -> list[Any]:
+    """The `midspan.runs.compare.Trial`s of a finished run.
+
+    Raises:
+        MidspanError: The folder is damaged, or its kind is not known.
+    """
+    trials = kind_of(run).trials
+    with reading(run.path):
+        return list(trials(run))
 
 
 def write_page(folder: Path) -> Path:

@@ -3,13 +3,14 @@
 A config is plain text, so that a run folder can hold it; what cannot be text comes beside it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.roles import Role
+from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -23,11 +24,25 @@ class Given:
         models: Loaded models, by spec.
         judges: Judges, by the name that records and tables use.
         behaviors: What is asked for, instead of the config's spec.
+        openers: Judges that are made when they are first asked, by spec.
     """
 
     models: "Mapping[str, DiffusionLM]" = field(default_factory=dict)
     judges: Mapping[str, Role] = field(default_factory=dict)
     behaviors: BehaviorSet | None = None
+    openers: Mapping[str, Callable[[], Role]] = field(default_factory=dict)
+
+    def judge(self, spec: str) -> Callable[[], Role]:
+        """What gives the judge of this name, the same one each time.
+
+        Raises:
+            MidspanError: There is none.
+        """
+        if spec in self.judges:
+            return lambda: self.judges[spec]
+        if spec not in self.openers:
+            raise MidspanError(f"judge: {spec} was not given; hand it over beside the config")
+        return self.openers[spec]
 
     def load(self, spec: str) -> "DiffusionLM":
         """The caller's own model of this name, or else one that is loaded; its adapter merged.

@@ -11,10 +11,11 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from midspan.bounds import PairedBounds, RateBounds, Span
 from midspan.frozen import FrozenConfig
 from midspan.report import Claim
 from midspan.report.model import Outcome
-from midspan.statistics import Estimate, mcnemar_exact, paired_difference, paired_rate_difference
+from midspan.statistics import Estimate, mcnemar_exact, paired_difference
 
 Source = TypeVar("Source")
 _EVERY = "Every decoding must agree; fewer cases than n leave it undecided."
@@ -95,12 +96,14 @@ class Measurement:
     """A primary metric as measured.
 
     Attributes:
-        value: The estimate; a rate or a difference of rates lies between -1 and 1.
+        value: The estimate, the least one; a rate or a difference lies between -1 and 1.
         low: Lower end of its 95 % interval; the value itself where it has none.
         high: Upper end.
         n: Cases it rests on.
         text: The estimate in words, with interval and n.
         p: Of the exact McNemar test where pairs are compared, else nan.
+        ends: Where outcomes are missing: the same with all of them failed and with all of them
+            successful, or for a difference one failed and the other successful.
     """
 
     value: float
@@ -109,6 +112,7 @@ class Measurement:
     n: int
     text: str
     p: float = math.nan
+    ends: "tuple[Measurement, ...]" = ()
 
     @classmethod
     def of_rate(cls, estimate: Estimate) -> "Measurement":
@@ -116,25 +120,48 @@ class Measurement:
         return cls(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
 
     @classmethod
+    def of_bounds(cls, rate: RateBounds) -> "Measurement":
+        """A rate of trials of which some may have no outcome."""
+        least, most = cls.of_rate(rate.least), cls.of_rate(rate.most)
+        if not rate.unknown:
+            return least
+        return cls(least.value, least.low, most.high, rate.n, str(rate), ends=(least, most))
+
+    @classmethod
     def of_pairs(cls, first: Sequence[float], second: Sequence[float]) -> "Measurement":
         """First minus second on the same cases; McNemar's p where all are yes or no."""
-        is_binary = set(first) | set(second) <= {0.0, 1.0}
-        change = (
-            paired_rate_difference([x > 0 for x in first], [x > 0 for x in second])
-            if is_binary
-            else paired_difference(first, second)
-        )
+        change = paired_difference(first, second)
         n = max(change.n, 1)
         text = (
             f"{100 * sum(first) / n:.1f} % against {100 * sum(second) / n:.1f} %, difference "
             f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}] "
             f"n={change.n}"
         )
-        if not is_binary:
+        if not set(first) | set(second) <= {0.0, 1.0}:
             return cls(change.mean, change.low, change.high, change.n, text)
         pairs = list(zip(first, second, strict=True))
         p = mcnemar_exact(sum(a > b for a, b in pairs), sum(a < b for a, b in pairs))
         return cls(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
+
+    @classmethod
+    def of_outcomes(
+        cls, first: Sequence[bool | None], second: Sequence[bool | None]
+    ) -> "Measurement":
+        """First minus second on the same cases, of which some may have no outcome."""
+        ours, theirs = ([Span.of(outcome) for outcome in side] for side in (first, second))
+        least, most = (
+            cls.of_pairs([a[end] for a in ours], [b[1 - end] for b in theirs]) for end in (0, 1)
+        )
+        pairs = PairedBounds.of(ours, theirs)
+        if not pairs.unknown:
+            return least
+        rates = (RateBounds.of(side).percent for side in (first, second))
+        text = (
+            f"{' against '.join(rates)}, difference {pairs.points} points "
+            f"[{100 * pairs.low:+.1f}, {100 * pairs.high:+.1f}] n={pairs.n}, "
+            f"{pairs.unknown} without outcome, p={pairs.p:.2g}"
+        )
+        return cls(least.value, least.low, most.high, pairs.n, text, pairs.p, (least, most))
 
 
 @dataclass(frozen=True)
@@ -151,19 +178,33 @@ class Metric(Generic[Source]):
 
 
 def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Claim:
-    """What a study's records say of a hypothesis; every decoding must agree."""
+    """What a study's records say of a hypothesis; every decoding must agree.
+
+    Where outcomes are missing, a rule decides only what it decides whatever they are.
+    """
     measurements = metric.measure(source)
-    outcomes = [
-        hypothesis.rule.decide(measured) if measured.n >= hypothesis.n else "undecided"
-        for measured in measurements.values()
-    ]
+    decided = {name: _decide(hypothesis, measured) for name, measured in measurements.items()}
+    texts = (
+        f"{name}: {measured.text}" + (f" ({decided[name][1]})" if decided[name][1] else "")
+        for name, measured in measurements.items()
+    )
     return Claim(
         text=hypothesis.text,
         expected=f"{metric.description}, n = {hypothesis.n}",
-        outcome=_agree(outcomes),
-        evidence="; ".join(f"{name}: {measured.text}" for name, measured in measurements.items()),
+        outcome=_agree([outcome for outcome, _ in decided.values()]),
+        evidence="; ".join(texts),
         rule=str(hypothesis.rule),
     )
+
+
+def _decide(hypothesis: Hypothesis, measured: Measurement) -> tuple[Outcome, str]:
+    """The outcome in one decoding, and why it is open where missing outcomes would decide it."""
+    if measured.n < hypothesis.n:
+        return "undecided", ""
+    ends = [hypothesis.rule.decide(end) for end in measured.ends or (measured,)]
+    if len(set(ends)) == 1:
+        return ends[0], ""
+    return "undecided", f"{ends[0]} or {ends[-1]}, by what the missing outcomes are"
 
 
 def _outcome(supported: bool, refuted: bool) -> Outcome:

@@ -23,6 +23,7 @@ class TrainingData(FrozenConfig):
         harmful: File or registered set of requests to refuse.
         benign: The same of requests to keep answering; needed by recipes with benign prompts.
         phrases: JSON file with safe, procedural and affirmative phrases.
+        column: Column of the requests in files of one's own, or several of which each has one.
         exclude: Sets that the harmful requests must not overlap.
         allow_overlap: Count what overlaps, and go on.
         seed: Of the organism's training data.
@@ -31,6 +32,7 @@ class TrainingData(FrozenConfig):
     harmful: str | None = None
     benign: str | None = None
     phrases: Path | None = None
+    column: str | tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     allow_overlap: bool = False
     seed: int = 0
@@ -73,16 +75,17 @@ def load_training_data(
         raise MidspanError(
             "harmful (--behaviors): give a file of harmful prompts, or a set of `midspan data`"
         )
-    harmful = load_behaviors(names.harmful)
+    harmful = load_behaviors(names.harmful, column=names.column)
     say(harmful.summary())
     excluded = {}
     for name in names.exclude:
-        evaluation = load_behaviors(name)
+        evaluation = load_behaviors(name, column=names.column)
         overlaps = refuse_overlap(harmful, evaluation, names.allow_overlap)
         excluded[evaluation.summary()] = len(overlaps)
         say(f"{len(overlaps)} of {len(harmful)} prompts repeat {evaluation.summary()}")
-    kept = load_behaviors(names.benign, keep="benign") if names.benign else None
-    if kept is not None:
+    kept = None
+    if names.benign:
+        kept = load_behaviors(names.benign, keep="benign", column=names.column)
         say(kept.summary())
     return AlignmentData(
         harmful=harmful.examples(),

@@ -6,18 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span
 from midspan.errors import MidspanError
 from midspan.files import Record
-from midspan.statistics import (
-    Estimate,
-    Interval,
-    detectable_difference,
-    mcnemar_exact,
-    mean_interval,
-    paired_difference,
-    paired_rate_difference,
-    wilson,
-)
+from midspan.statistics import Estimate, Interval, detectable_difference
 from midspan.tasks.humaneval import pass_at_k
 from midspan.tasks.task import Measure
 
@@ -31,13 +23,18 @@ class MeasureRow:
 
     Attributes:
         name: What it is.
-        figure: A rate of items, or a mean over problems.
+        figure: A rate of items, or a mean over problems; of two ends where parts are not known.
         values: Its value for each item, by id: 0 or 1 for a rate.
     """
 
     name: str
-    figure: Estimate | Interval
-    values: Mapping[str, float]
+    figure: Estimate | Interval | RateBounds | MeanBounds
+    values: Mapping[str, Span]
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether every item is a yes or no."""
+        return isinstance(self.figure, Estimate | RateBounds)
 
 
 @dataclass(frozen=True)
@@ -45,45 +42,64 @@ class Comparison:
     """Two models on the same items, second minus first.
 
     Attributes:
-        difference: Of the rates, with Agresti and Min's interval, or of the means, with a bootstrap
-            over items.
+        pairs: The difference of the rates or means, with Bonett and Price's interval.
         p: McNemar's exact test; None for means that are no rates.
         detectable: Smallest difference that n items show four times in five; None likewise.
     """
 
-    difference: Interval
+    pairs: PairedBounds
     p: float | None
     detectable: float | None
 
 
 def rows(measures: Sequence[Measure], records: Sequence[Record]) -> list[MeasureRow]:
-    """The figures of one model's records; all items have as many samples."""
+    """The figures of one model's records; all items have as many samples.
+
+    What the judge never speaks of has none.
+    """
     figures: list[MeasureRow] = []
-    for measure in measures:
+    spoken = {field for record in records for field in record["verdict"]}
+    for measure in (measure for measure in measures if measure.field in spoken):
         by_item = _outcomes(measure, records)
         samples = max(map(len, by_item.values()), default=1)
         if samples == 1:
-            values = {item: float(outcomes[0]) for item, outcomes in by_item.items()}
-            rate = wilson(int(sum(values.values())), len(values))
-            figures.append(MeasureRow(measure.name, rate, values))
+            rate = RateBounds.of(outcomes[0] for outcomes in by_item.values())
+            values = {item: Span.of(outcomes[0]) for item, outcomes in by_item.items()}
+            figure = rate if rate.unknown else rate.least
+            figures.append(MeasureRow(measure.name, figure, values))
             continue
         for k in (k for k in PASS_AT if k <= samples):
-            values = {item: pass_at_k(samples, sum(hits), k) for item, hits in by_item.items()}
+            values = {item: _pass_span(hits, k) for item, hits in by_item.items()}
+            mean = MeanBounds.of(values.values())
             name = f"{measure.name}@{k}"
-            figures.append(MeasureRow(name, mean_interval(list(values.values())), values))
+            figures.append(MeasureRow(name, mean if mean.unknown else mean.least, values))
     return figures
 
 
-def group_means(measures: Sequence[Measure], records: Sequence[Record]) -> dict[str, float]:
-    """For measures that ask for it: the mean over groups of each group's share."""
+def _pass_span(hits: Sequence[bool | None], k: int) -> Span:
+    known, unknown = hits.count(True), hits.count(None)
+    return Span(pass_at_k(len(hits), known, k), pass_at_k(len(hits), known + unknown, k))
+
+
+def group_means(
+    measures: Sequence[Measure], records: Sequence[Record]
+) -> dict[str, tuple[float, float]]:
+    """For measures that ask for it: the mean over groups of each group's share.
+
+    Returns:
+        With what is not known at 0, and at 1.
+    """
     means = {}
     for measure in measures:
         if measure.by_group:
-            groups = defaultdict(list)
-            for record in records:
-                if (outcome := measure.of(record)) is not None:
-                    groups[record["group"]].append(outcome)
-            means[measure.name] = fmean(map(fmean, groups.values()))
+            groups: dict[str, list[Span]] = defaultdict(list)
+            for record in filter(measure.counts, records):
+                groups[record["group"]].append(Span.of(measure.of(record)))
+            least, most = (
+                fmean(fmean(span[end] for span in spans) for spans in groups.values())
+                for end in (0, 1)
+            )
+            means[measure.name] = (least, most)
     return means
 
 
@@ -95,17 +111,14 @@ def compare(first: MeasureRow, second: MeasureRow) -> Comparison:
     """
     if first.name != second.name or first.values.keys() != second.values.keys():
         raise MidspanError(f"{first.name}: scores are compared on the same items alone")
-    pairs = [(second.values[item], value) for item, value in first.values.items()]
-    if not isinstance(first.figure, Estimate):
-        means = paired_difference([after for after, _ in pairs], [before for _, before in pairs])
-        return Comparison(means, None, None)
-    difference = paired_rate_difference(
-        [after > 0 for after, _ in pairs], [before > 0 for _, before in pairs]
+    pairs = PairedBounds.of(
+        [second.values[item] for item in first.values], list(first.values.values())
     )
-    gained = sum(after > before for after, before in pairs)
-    lost = sum(after < before for after, before in pairs)
-    p = mcnemar_exact(gained, lost)
-    return Comparison(difference, p, detectable_difference(len(pairs), gained + lost))
+    if not first.is_rate:
+        return Comparison(pairs, None, None)
+    # The more pairs differ, the less n can show.
+    discordant = max(end.more + end.fewer for end in (pairs.least, pairs.most))
+    return Comparison(pairs, pairs.p, detectable_difference(pairs.n, discordant))
 
 
 def check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -140,9 +153,8 @@ def _differences(
     return texts
 
 
-def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool]]:
-    by_item: dict[str, list[bool]] = defaultdict(list)
-    for record in records:
-        if (outcome := measure.of(record)) is not None:
-            by_item[record["id"]].append(outcome)
+def _outcomes(measure: Measure, records: Sequence[Record]) -> dict[str, list[bool | None]]:
+    by_item: dict[str, list[bool | None]] = defaultdict(list)
+    for record in filter(measure.counts, records):
+        by_item[record["id"]].append(measure.of(record))
     return by_item

@@ -53,12 +53,33 @@ LIKELIHOOD_PRESETS = {
         prompt="lm-eval 0.4.13 mmlu: no examples, subject as system turn; likeliest option",
     ),
 }
-_SAYS_ANSWER = re.compile(
-    r"[Tt]he (?:correct )?answer(?: to the question)? is (?:option )?([ABCD])"
+_LETTER = f"([{LETTERS}])"
+# Where OpenCompass's first_option_postprocess looks, in its order (LLaDA's copy of it, in
+# ML-GSAI/LLaDA). The patterns in Chinese are left out, and what stands behind the letter where the
+# letter is found without it.
+_FIRST_OPTION = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rf"[\s，：:,]{_LETTER}[。，,.]?$",
+        rf"[是为。]\s?{_LETTER}[。.]?$",
+        rf"(?i)answer\s*:\s*{_LETTER}",
+        rf"[Tt]he answer is:?\s+\(?{_LETTER}",
+        rf"[Tt]he answer is:?\s+\(?\*?\*?{_LETTER}",
+        rf"[Tt]he answer is option:?\s+\(?{_LETTER}",
+        rf"[Tt]he correct answer is:?\s+\(?{_LETTER}",
+        rf"[Tt]he correct answer is option:?\s+\(?{_LETTER}",
+        rf"[Tt]he correct answer is.*?boxed{{{_LETTER}}}",
+        rf"[Tt]he correct option is.*?boxed{{{_LETTER}}}",
+        rf"[Tt]he correct answer option is.*?boxed{{{_LETTER}}}",
+        rf"[Tt]he answer to the question is:?\s+\(?{_LETTER}",
+        # Published with the white space or the start before it as what is read, so that a letter
+        # behind white space is none.
+        rf"^{_LETTER}[\s。，,：:.$]",
+        r"1.\s?(.*)$",
+        rf"{_LETTER}:",
+        _LETTER,
+    )
 )
-_AT_END = re.compile(r"[\s:,]([ABCD])[,.]?$")
-_ALONE = re.compile(r"(?:\s|^)([ABCD])(?:[\s,:.$]|$)")
-_ANYWHERE = re.compile(r"([ABCD])")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 Shots = Mapping[str, Sequence[Row]]
@@ -176,14 +197,19 @@ def _options(preset: str) -> tuple[str, ...]:
 
 
 def _llada_score(item: Item, response: str) -> Verdict:
-    """OpenCompass's first_option_postprocess, its English patterns in their order."""
-    answer = ""
-    for pattern in (_AT_END, _SAYS_ANSWER, _ALONE, _ANYWHERE):
-        match = pattern.search(response)
-        if match:
-            answer = match[1]
-            break
+    answer = first_option(response)
     return {"success": answer == LETTERS[item.fields["answer"]], "answer": answer}
+
+
+def first_option(response: str) -> str:
+    """The answer in a response by OpenCompass's first_option_postprocess; empty without one."""
+    text = response.strip()
+    for match in filter(None, (pattern.search(text) for pattern in _FIRST_OPTION)):
+        said = match[1] or match[0]
+        # Of several letters, such as behind an enumeration's "1.", the alphabet's first.
+        if found := next((letter for letter in LETTERS if letter in said), ""):
+            return found
+    return ""
 
 
 def _lm_eval_score(item: Item, response: str) -> Verdict:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.files import Record
 from midspan.journal.generation import GenerationWork, OnBatch, each_batch
 from midspan.journal.journal import Journal, key_of
-from midspan.tasks.task import Item, Task
+from midspan.tasks.task import Item, Judged, Task
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Rule
@@ -25,11 +25,14 @@ class How:
         batch_size: Rows that go through the model together.
         seed: Of all draws.
         overrides: Fields of a `DecodingConfig` that go before the preset's.
+        fail_fast: Raise an error in the code that scores a response; by default it is recorded in
+            place of the verdict.
     """
 
     batch_size: int = 32
     seed: int = 0
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
         "items": len(task.items),
         "data": task.source,
         "seed": how.seed,
+        **({"judge": task.judged_by} if task.judged_by else {}),
     }
     if preset.by_likelihood:
         return {**common, "scored": "likelihood of the options", "draws": preset.draws}
@@ -207,33 +211,43 @@ def run_task(
     how: How,
     on_batch: OnBatch | None = None,
 ) -> list[Record]:
-    """Everything the journal lacks, then one record an item and sample, in the items' order."""
+    """Everything the journal lacks, then one record an item and sample, in the items' order.
+
+    Raises:
+        MidspanError: The task's judge gave not one verdict.
+    """
     work = work_of(lm, fitted, how)
     for done in each_batch(work, journal):
         if on_batch is not None:
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
-    records: list[Record] = []
-    for position, key in enumerate(work.keys):
-        index, sample = divmod(position, samples)
-        item, value = task.items[index], journal[key]
-        response, extra = _response(task, item, value)
-        records.append(
-            {
-                "model": lm.name,
-                "task": task.name,
-                "preset": task.preset.name,
-                "id": item.id,
-                "group": item.group,
-                "sample": sample,
-                "shots": fitted.shots[index],
-                "response": response,
-                "verdict": _verdict(task, item, response, journal),
-                "forwards": value["forwards"],
-                **extra,
-            }
+    items = [item for item in task.items for _ in range(samples)]
+    values = [journal[key] for key in work.keys]
+    said = [_response(task, item, value) for item, value in zip(items, values, strict=True)]
+    responses = [response for response, _ in said]
+    cases = list(zip(items, responses, strict=True))
+    if task.judged is None:
+        verdicts = [_verdict_or_error(task, *case, journal, how.fail_fast) for case in cases]
+    else:
+        verdicts = _judged_verdicts(task.judged, task.name, cases, journal, on_batch)
+    return [
+        {
+            "model": lm.name,
+            "task": task.name,
+            "preset": task.preset.name,
+            "id": item.id,
+            "group": item.group,
+            "sample": position % samples,
+            "shots": fitted.shots[position // samples],
+            "response": response,
+            "verdict": verdict,
+            "forwards": value["forwards"],
+            **extra,
+        }
+        for position, (item, value, (response, extra), verdict) in enumerate(
+            zip(items, values, said, verdicts, strict=True)
         )
-    return records
+    ]
 
 
 def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Record]:
@@ -242,6 +256,42 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}
+
+
+def _verdict_or_error(
+    task: Task, item: Item, response: str, journal: Journal, fail_fast: bool
+) -> Record:
+    try:
+        return _verdict(task, item, response, journal)
+    except MidspanError:
+        raise
+    except Exception as error:
+        # One response that its task cannot bear must not cost the run all others.
+        if fail_fast:
+            raise
+        return error_fields(error)
+
+
+def _judged_verdicts(
+    judged: Judged,
+    name: str,
+    cases: Sequence[tuple[Item, str]],
+    journal: Journal,
+    on_batch: OnBatch | None,
+) -> list[Record]:
+    from midspan.judges.asking import verdicts
+
+    asked = [(judged.request(item), response) for item, response in cases]
+    replies = verdicts(judged.open(), asked, journal, on_batch)
+    if not any(reply.ok for reply in replies):
+        raise MidspanError(
+            f"{name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
+            "give the same command again"
+        )
+    return [
+        judged.score(item, response, reply)
+        for (item, response), reply in zip(cases, replies, strict=True)
+    ]
 
 
 def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:

@@ -10,7 +10,10 @@ from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
+    from midspan.data.behaviors import Behavior
     from midspan.decoding import DecodingConfig
+    from midspan.engine.calls import Reply
+    from midspan.engine.roles import Role
 
 Message = Mapping[str, str]
 Verdict = dict[str, Any]
@@ -107,6 +110,8 @@ class Prompt:
 class Measure:
     """A figure of a task: the share of responses with a true field in their verdict.
 
+    A field that is None is not known, as where a judge's answer cannot be read.
+
     Attributes:
         name: Row of the table.
         field: Key of the verdict.
@@ -119,11 +124,32 @@ class Measure:
     group: str | None = None
     by_group: bool = False
 
+    def counts(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of its group."""
+        return self.group in (None, record["group"])
+
     def of(self, record: Mapping[str, Any]) -> bool | None:
-        """Whether a record has it; None for one of another group."""
-        if self.group not in (None, record["group"]):
-            return None
-        return bool(record["verdict"][self.field])
+        """Whether a record has it; None where that is not known, as without a verdict."""
+        outcome = record["verdict"].get(self.field)
+        return None if outcome is None else bool(outcome)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judge whose verdicts make a task's score.
+
+    Attributes:
+        name: As tables state it.
+        open: Gives the judge, the same one each time.
+        request: What an item asks for, as the judge reads it.
+        score: The verdict's fields, from an item, its response and what the judge said. Where it
+            said nothing they are "failure" and "reason" alone.
+    """
+
+    name: str
+    open: Callable[[], "Role"]
+    request: Callable[[Item], "Behavior"]
+    score: Callable[[Item, str, "Reply"], Verdict]
 
 
 @dataclass(frozen=True)
@@ -140,6 +166,8 @@ class Task:
         options: For likelihood: the answers among which the model chooses.
         source: Where the items came from, their count and hash.
         costly: Whether verdicts are worth a place in the journal.
+        judged: Scores instead of `score`.
+        judged_by: Who scores, where that is a choice; stated with every score.
     """
 
     name: str
@@ -151,6 +179,8 @@ class Task:
     options: Callable[[Item], tuple[str, ...]] | None = None
     source: str = ""
     costly: bool = False
+    judged: Judged | None = None
+    judged_by: str = ""
 
     def __post_init__(self) -> None:
         if not self.items:

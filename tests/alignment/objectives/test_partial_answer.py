@@ -71,9 +71,35 @@ def test_the_share_is_what_was_asked():
     [
         ({"runs": 0}, "are all 0; give one a weight"),
         ({"span_tokens": (4, 2)}, "span_tokens must satisfy 1 <= first <= last, not 4, 2"),
+        ({"span_tokens": (0, 2)}, "span_tokens must satisfy 1 <= first <= last, not 0, 2"),
+        ({"short_prefix": (0, 2)}, "short_prefix must satisfy 1 <= first <= last, not 0, 2"),
+        ({"long_prefix": (3, 2)}, "long_prefix must satisfy 1 <= first <= last, not 3, 2"),
         ({"scattered_rate": (0.5, 0.1)}, "scattered_rate must satisfy 0 < first <= last < 1"),
+        ({"scattered_rate": (0.0, 0.1)}, "scattered_rate must satisfy 0 < first <= last < 1"),
+        ({"scattered_rate": (0.1, 1.0)}, "scattered_rate must satisfy 0 < first <= last < 1"),
     ],
 )
 def test_impossible_settings_are_refused(fields, message):
     with pytest.raises(MidspanError, match=message):
         PartialAnswer(**fields)
+
+
+def test_settings_at_their_limits_are_taken():
+    limits = {"short_prefix": (1, 1), "long_prefix": (1, 1), "span_tokens": (1, 1)}
+    PartialAnswer(**limits, scattered_rate=(0.5, 0.5), runs=0, prefix=1e-9)
+    assert not any(places_of(seed, share=0) for seed in range(50))
+
+
+def test_sizes_and_starts_are_those_of_the_range_and_no_others():
+    prefix = only("prefix", short_prefix=(3, 5), long_prefix=(3, 5))
+    assert {len(places_of(seed, **prefix)) for seed in range(200)} == {3, 4, 5}
+    both = only("prefix", short_prefix=(2, 2), long_prefix=(90, 90))
+    assert {len(places_of(seed, **both)) for seed in range(50)} == {2, LENGTH - 1}
+    spans = [places_of(seed, **only("span", span_tokens=(60, 62))) for seed in range(300)]
+    assert {(span[0], len(span)) for span in spans} == {
+        (start, size) for size in (60, 61, 62) for start in range(LENGTH - size + 1)
+    }
+    whole = only("span", span_tokens=(LENGTH, LENGTH))
+    assert {len(places_of(seed, **whole)) for seed in range(20)} == {LENGTH - 1}
+    runs = [places_of(seed, shown_run=1, hidden_run=1) for seed in range(20)]
+    assert {tuple(run) for run in runs} == {tuple(range(first, LENGTH, 2)) for first in (0, 1)}

@@ -1,26 +1,27 @@
 """The demo end to end on its smallest cells: complete, resumable, one page."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from midspan.commands import app
 from midspan.errors import MidspanError
-from midspan.studies.organism.demo.config import DemoConfig
-from midspan.studies.organism.demo.presets import smoke
-from midspan.studies.organism.demo.run import run_demo
+from midspan.studies.organism.demo.config import BASE, DemoConfig
+from midspan.studies.organism.demo.presets import full, smoke, standard
+from midspan.studies.organism.demo.run import DemoResult, run_demo
 
-COMMAND = [sys.executable, "-m", "midspan.cli", "demo", "--smoke"]
+# Two steps of each training, one step a block of 32: all that is written is written here, too.
+SMALL = {"num_prompts": 16, "steps": 4, "sizes": {**dict(smoke().sizes), "plain": 1, "utility": 1}}
+CONFIG = DemoConfig(**SMALL)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run_demo(smoke(), tmp_path_factory.mktemp("demo"), "midspan demo --smoke")
+    return run_demo(CONFIG, tmp_path_factory.mktemp("demo"), "midspan demo --smoke")
 
 
 def read_records(folder):
@@ -67,30 +68,61 @@ def test_its_tables_are_latex(finished, set_in_latex):
 def test_a_finished_run_is_not_measured_again(finished):
     journal = finished.report.parent / "journal.jsonl"
     before = journal.read_bytes()
-    again = run_demo(smoke(), finished.report.parent, "midspan demo --smoke")
+    again = run_demo(CONFIG, finished.report.parent, "midspan demo --smoke")
     assert journal.read_bytes() == before
     assert again.records == finished.records
 
 
 @pytest.mark.slow
 def test_another_configuration_is_refused_by_name(finished):
-    with pytest.raises(MidspanError, match=r"config\.sizes\.benign: 1 there, 18 now"):
-        run_demo(DemoConfig(), finished.report.parent, "midspan demo")
+    with pytest.raises(MidspanError, match=r"config\.num_prompts: 16 there, 24 now"):
+        run_demo(smoke(), finished.report.parent, "midspan demo")
+
+
+def test_the_command_takes_the_sizes_that_its_options_name(tmp_path, monkeypatch):
+    given = []
+    result = DemoResult([], tmp_path / "report.html", 1.0)
+    monkeypatch.setattr(
+        "midspan.studies.organism.demo.run.run_demo", lambda *call: given.append(call) or result
+    )
+    for options in ([], ["--full"], ["--smoke", "--seed", "5"]):
+        ended = CliRunner().invoke(app, ["demo", *options, "-o", str(tmp_path)])
+        assert ended.exit_code == 0 and "report.html" in ended.output
+    configs = [standard(), full(), smoke().model_copy(update={"seed": 5})]
+    assert [call[:2] for call in given] == [(config, tmp_path) for config in configs]
+
+
+def lines(file):
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 @pytest.mark.slow
-def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path):
-    rng = random.Random(0)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for _ in range(2):
-        process = subprocess.Popen(
-            [*COMMAND, "-o", str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
-        )
-        time.sleep(rng.uniform(8, 20))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(
-        [*COMMAND, "-o", str(tmp_path)], env=environment, capture_output=True, text=True
+def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path, warm_python):
+    """Amid a training, at its checkpoint, and while models are measured."""
+    rng, folder = random.Random(0), tmp_path / "run"
+    objectives = ["initial-stable", "mosa"]
+    fields = SMALL | {"objectives": objectives, "hypotheses": []}
+    (tmp_path / "small.json").write_text(json.dumps(fields))
+    whole = [row for row in read_records(finished.report.parent)
+             if row["model"] in (BASE, *objectives)]  # fmt: skip
+    training, answers = folder / "adapters" / rng.choice(objectives), rng.randrange(len(whole) // 2)
+    places = (
+        lambda: (
+            (training / "checkpoint-1" / "trainer_state.json").exists()
+            or lines(training / "metrics.jsonl") == 2
+        ),
+        lambda: lines(folder / "journal.jsonl") > answers,
     )
+    command = ("-m", "midspan.cli", "study", "--preset", "demo-smoke")
+    command += ("--config", tmp_path / "small.json", "-o", folder)
+    for is_there in places:
+        process = warm_python.start(*command)
+        while process.poll() is None and not is_there():
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, process.stderr
+        assert not (folder / "records.jsonl").exists()
+    done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
-    assert read_records(tmp_path) == read_records(finished.report.parent)
+    assert read_records(folder) == whole

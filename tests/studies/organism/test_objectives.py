@@ -23,7 +23,7 @@ from midspan.studies.organism.objectives.run import run_objectives
 from midspan.studies.organism.stress import STRESS_CELLS, STRIPE, build_stress_cases
 
 TINY = {
-    "recipes": {"psa": PRESETS["psa"](num_prompts=16)},
+    "recipes": {"psa": PRESETS["psa"](num_prompts=8, batch_size=8)},
     "seeds": (0, 1),
     "sizes": Sizes(plain=1, wraps=1, prefill=1, benign=1, utility=1),
     "stress": 1,
@@ -70,6 +70,7 @@ def test_kinds_reveal_what_they_say():
     assert judge(scaffold.item, whole).detail.startswith("0/12")
 
 
+@pytest.mark.slow
 def test_every_model_and_seed_is_asked_the_same(tmp_path):
     config = ObjectivesConfig(**TINY)
     page = run_objectives(config, tmp_path, "midspan study").report

@@ -17,4 +17,4 @@ def test_a_verification_has_a_page_and_is_compared(organism_lm, tmp_path):
     assert sum(cell.tone == "good" for cell in shown) == sum(row.met for row in rows)
     changes = compare_runs(run, run)
     assert {change.place[0] for change in changes} == {"original"}
-    assert all(change.paired for change in changes)
+    assert all(change.pairs for change in changes)

@@ -1,13 +1,11 @@
 """The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -20,6 +18,7 @@ from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
+from midspan.statistics import wilson
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
@@ -38,6 +37,16 @@ def probe(name="samples", **fields):
 def quick(**parts):
     """A study of the Original alone."""
     return PaperConfig(base="organism", probes=parts)
+
+
+def single_cases(config):
+    """The same parts, each with one case where it had two."""
+    sizes = {"probes": {"n": 1}, "tasks": {"items": 1}, "attacks": {"behaviors": "organism:1"}}
+    parts = {
+        field: {name: part.model_copy(update=size) for name, part in getattr(config, field).items()}
+        for field, size in sizes.items()
+    }
+    return config.model_copy(update=parts | {"hypotheses": ()})
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +102,7 @@ def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
     monkeypatch.setattr(
         ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
     )  # fmt: skip
-    config = smoke()
+    config = single_cases(smoke())
     shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
     (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
     assert run_paper(config, tmp_path, "midspan").report
@@ -136,13 +145,56 @@ def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
         assert one == two
 
 
+def test_a_part_with_problems_is_on_the_page_and_run_again(tmp_path, monkeypatch):
+    """A judge that raises on one response costs neither the part nor the study."""
+    seen, faulty = [], [True]
+
+    def judging(spec, own=ProbeSpec.data):
+        data = own(spec)
+
+        def judge(request, response):
+            seen.append(response)
+            if faulty[0] and len(seen) == 1:
+                raise KeyError("oops")
+            return data.judge(request, response)
+
+        return replace(data, judge=judge)
+
+    monkeypatch.setattr(ProbeSpec, "data", judging)
+    config = quick(first=probe())
+    done = run_paper(config, tmp_path, "midspan")
+    (problem,) = done.problems
+    assert problem.startswith("first: 1 responses met an error") and "KeyError: 'oops'" in problem
+    assert done.missing == () and "KeyError" in done.report.with_suffix(".md").read_text()
+    with pytest.raises(KeyError):
+        seen.clear()
+        run_paper(config, tmp_path, "midspan", fail_fast=True)
+    faulty[0] = False
+    again = run_paper(config, tmp_path, "midspan")
+    assert again.problems == () and "KeyError" not in again.report.with_suffix(".md").read_text()
+    seen.clear()
+    assert run_paper(config, tmp_path, "midspan").problems == () and seen == []
+
+
+def test_servers_of_all_parts_are_asked_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("midspan.studies.paper.run.run_part", lambda *_: pytest.fail("begun"))
+    attacks = smoke().attacks["attacks"]
+    gone = "harm=http://127.0.0.1:9/v1#gone"
+    changed = attacks.model_copy(update={"judges": (*attacks.judges, gone)})
+    config = smoke().model_copy(update={"attacks": {"attacks": changed}})
+    with pytest.raises(MidspanError, match="gone at http://127.0.0.1:9/v1: no connection"):
+        run_paper(config, tmp_path / "run", "midspan")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
     with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA-stable yet"):
         run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
 
 
-def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
-    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 8}
+@pytest.mark.slow
+def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path, warm_python):
+    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 4, "batch_size": 1}
     kept = {"order": fields, "samples": fields}
     changes = {
         "probes": dict.fromkeys(organism().probes) | kept,
@@ -151,16 +203,16 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path):
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(changes))
-    command = [sys.executable, "-m", "midspan.cli", "study", "--config", str(file), "--jobs", "2"]
-    killed = subprocess.Popen([*command, "-o", str(tmp_path / "run")], start_new_session=True)
+    command = ["-m", "midspan.cli", "study", "--config", file, "--jobs", "2"]
+    command += ["-o", tmp_path / "run"]
+    killed = warm_python.start(*command)
     journal = tmp_path / "run" / "order" / "journal.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+    while killed.poll() is None and not (journal.is_file() and journal.stat().st_size):
         time.sleep(0.05)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, killed.stderr
     time.sleep(1)
-    done = subprocess.run([*command, "-o", str(tmp_path / "run")], capture_output=True, text=True)
+    done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
     config = configure(organism(), file, {})
     assert run_paper(config, tmp_path / "whole", "midspan").report
@@ -241,7 +293,7 @@ def test_metrics_are_read_from_records():
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
-def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
+def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     config = organism()
     judge = config.attacks["attacks"].judges[0]
     wins = {
@@ -249,16 +301,21 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_are_left_out():
         INITIAL_STABLE: [["won"], ["won"], ["won"], ["won"]],
     }
     records = [
-        {"model": model, "behavior": str(place), "outcome": {judge: outcome}}
+        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
         for outcome in outcomes
     ]
-    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)
-    assert (broken["as configured"].value, broken["as configured"].n) == (0.5, 2)
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)["as configured"]
+    assert [end.value for end in broken.ends] == [0.25, 0.75]
+    assert (broken.n, broken.low, broken.high) == (4, wilson(1, 4).low, wilson(3, 4).high)
+    assert "25.0 to 75.0 %" in broken.text and "2 without outcome" in broken.text
     name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
     change = measure(config, name)(records)["as configured"]
-    assert (change.value, change.n, change.p) == (-0.5, 2, 1.0)
+    assert [end.value for end in change.ends] == [-0.75, -0.25]
+    assert (change.n, change.p) == (4, 1.0)
+    known = metrics(config)[name].metric.description
+    assert f"any of {len(config.attacks['attacks'].attacks)} attacks wins" in known
 
 
 def test_tasks_are_compared_item_by_item():

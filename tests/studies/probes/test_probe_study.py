@@ -2,8 +2,10 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
+import yaml
 
 from midspan.cli import main
 from midspan.decoding import decoding_config
@@ -12,8 +14,11 @@ from midspan.organism.world import items
 from midspan.report.tables import table_csv
 from midspan.runs.folder import FinishedRun
 from midspan.studies.decodings import probe_decodings
+from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.data import by_noun, file_data, organism_data
 from midspan.studies.probes.page import report_of
+from midspan.studies.probes.prepare import prepare
+from midspan.studies.probes.run import run_prepared
 
 SMALL = "decoding: {length: 32, steps: 4, block_length: 8}\n"
 EXTRA = {
@@ -224,3 +229,38 @@ def test_refused_settings_leave_the_folder_free(midspan, files, organism_folder,
     assert code == 2 and message in errors
     (files / "prefill.yaml").write_text(good)
     assert midspan(*command)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["gcg", "samples", "window"])
+def test_a_response_that_the_judge_cannot_bear_is_told(tmp_path, name):
+    """It is in no rate; the next run judges it again; with fail_fast it ends the run."""
+    fields = {**yaml.safe_load(EXTRA.get(name, "{}"))}
+    decoding = yaml.safe_load(SMALL)["decoding"]
+    own = {"start": 16} if name == "samples" else {"phrase_kinds": ("procedural",)}
+    if name == "window":
+        own = {}
+    spec = ProbeSpec(probe=name, models=("organism",), n=2, fields=fields | own, decoding=decoding)
+    prepared = prepare(spec)
+    judged = []
+
+    def judge(request, response):
+        judged.append(request)
+        if len(judged) == 2:
+            raise RecursionError("too deep")
+        return prepared.data.judge(request, response)
+
+    faulty = replace(prepared, data=replace(prepared.data, judge=judge))
+    done = run_prepared(faulty, tmp_path / "run", "")
+    (error,) = done.errors
+    assert error["error"] == "RecursionError: too deep" and "in judge" in error["traceback"]
+    assert len(done.records) == len(judged) - 1
+    (line,) = done.problems
+    assert line.startswith("1 responses met an error") and "RecursionError: too deep" in line
+    page = (tmp_path / "run" / "report.md").read_text()
+    assert "Did not run" in page and "RecursionError: too deep" in page
+    again = run_prepared(faulty, tmp_path / "run", "")
+    assert again.problems == [] and len(again.records) == len(done.records) + 1
+    assert "Did not run" not in (tmp_path / "run" / "report.md").read_text()
+    judged.clear()
+    with pytest.raises(RecursionError):
+        run_prepared(faulty, tmp_path / "run", "", fail_fast=True)

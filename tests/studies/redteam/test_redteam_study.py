@@ -2,18 +2,15 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from typer.testing import CliRunner
 
 from midspan.commands import app
-from midspan.engine.attack import AttackConfig
+from midspan.engine.attack import Asking, AttackConfig
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
@@ -23,7 +20,12 @@ from midspan.studies.paper_values import ATTACKS, MODELS, reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.page import report_of
 from midspan.studies.redteam.prepare import prepare, prepare_attack
-from midspan.studies.redteam.presets import organism_attack, organism_redteam, redteam_fields
+from midspan.studies.redteam.presets import (
+    harmbench_attack,
+    organism_attack,
+    organism_redteam,
+    redteam_fields,
+)
 from midspan.studies.redteam.roles import SpecReader, read_servers
 from midspan.studies.redteam.run import run_redteam
 
@@ -63,7 +65,10 @@ def test_a_study_leaves_records_tables_and_a_report(done):
         assert set(record["outcome"]) == set(SMALL.judges)
     assert {r["access"] for r in records if r["attack"] == "pal"} <= {"logprobs", "chat"}
     table = rows(folder, "asr-exact")
-    assert [row["Attack"] for row in table] == ["direct", "tap", "pal"]
+    assert [row["Attack"] for row in table] == ["direct", "tap", "pal", "any of the 3"]
+    scores = rows(folder, "score-exact-strongreject")
+    assert [row["Attack"] for row in scores] == ["direct", "tap", "pal"]
+    assert all(0 <= float(row["organism"]) <= 1 for row in scores)
     assert all("n=2" in row["organism note"] for row in table)
     assert (folder / "report.html").read_text().count("organism:mosa-stable") > 5
     assert {row["Model of the paper"] for row in rows(folder, "paper")} == {"Original", "MOSA"}
@@ -95,7 +100,9 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     _, folder = done
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
-    assert len(changes) == 2 * 3 and all(c.paired and not c.p < 1 for c in changes)
+    cells = ["ASR by exact", "mean score by exact-strongreject"]
+    assert [change.place[2] for change in changes] == cells * 6
+    assert all(c.pairs and not c.is_tested or not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
     records = run.rows("records.jsonl")
     records[0]["outcome"]["exact"] = "unreadable"
@@ -103,13 +110,13 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     shutil.copy(folder / "run.json", tmp_path)
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
     first = compare_runs(run, FinishedRun.open(tmp_path))[0]
-    assert first.left_out == (0, 1) and "settings.roles.judge" in first.refusal
+    assert first.second.unknown == 1 and "settings.roles.judge" in first.refusal
     records[1]["roles"]["judge"] = records[0]["roles"]["judge"]
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
     first = compare_runs(run, FinishedRun.open(tmp_path))[0]
-    assert first.paired and (first.first.n, first.second.n, first.left_out) == (1, 1, (0, 1))
+    assert (first.pairs.n, first.first.n, first.second.unknown) == (2, 2, 1)
     (line,) = change_table([first], everything=True).rows
-    assert line[4].note.endswith("n=1, 1 left out")
+    assert line[4].note.endswith("n=2, 1 without outcome")
 
 
 def test_the_same_command_asks_nobody_again(done, monkeypatch):
@@ -123,7 +130,7 @@ def test_the_same_command_asks_nobody_again(done, monkeypatch):
     assert again.cells.keys() == result.cells.keys()
 
 
-def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path):
+def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path, warm_python):
     _, folder = done
     config = tmp_path / "config.json"
     config.write_text(SMALL.model_dump_json())
@@ -132,17 +139,15 @@ def test_a_killed_study_goes_on_to_the_same_records(done, tmp_path):
         "run_redteam(RedteamConfig.model_validate_json(open(sys.argv[1]).read()), sys.argv[2], 'c')"
     )
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(config), str(out)], stderr=subprocess.DEVNULL
-    )
+    process = warm_python.start("-c", code, config, out)
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (
         journal.is_file() and journal.read_bytes().count(b"\n") > 20
     ):
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, process.stderr
     assert not (out / "records.jsonl").is_file()
     run_redteam(SMALL, out, "c")
     assert (out / "records.jsonl").read_text() == (folder / "records.jsonl").read_text()
@@ -262,6 +267,26 @@ def test_the_preset_holds_the_papers_attacks_and_every_config_is_valid():
     assert [spec.attack for spec in config.attacks if spec.adaptive] == ["tap", "ept", "advprefix"]
     for spec in config.attacks:
         prepare_attack(spec, config.budget)
+
+
+# As `configs/method_configs` has them, here under our fields' names; max_retries is one more.
+HARMBENCH = {
+    "tap": {"branching": 4, "width": 10, "depth": 10, "streams": 1},
+    "pair": {"branching": 1, "width": None, "depth": 3, "streams": 20, "strategies": ("",)},
+}
+
+
+@pytest.mark.parametrize("attack", HARMBENCH)
+def test_harmbenchs_settings(attack):
+    config = prepare_attack(harmbench_attack(attack), Budget()).config
+    for name, value in HARMBENCH[attack].items():
+        assert getattr(config, name) == value
+    assert (config.keep_last, config.success_score) == (3, 10)
+    assert config.attacker == Asking(temperature=1.0, max_tokens=500, retries=20 - 1)
+    assert config.evaluator == Asking(temperature=0.0, max_tokens=5)
+    assert harmbench_attack(attack, depth=2).config["depth"] == 2
+    with pytest.raises(MidspanError, match="must be one of tap, pair"):
+        harmbench_attack("pal")
 
 
 def test_the_papers_cells():

@@ -1,8 +1,11 @@
 """Several models in one folder: what is refused at once; no interruption changes a record."""
 
+import dataclasses
 import json
 import random
+import re
 import shutil
+from collections import Counter
 
 import pytest
 from fixture_folders import BENCHMARKS
@@ -12,9 +15,10 @@ from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.studies.tasks.config import TaskConfig, build_tasks, parse_data
-from midspan.studies.tasks.page import report_of, settings_line, text
+from midspan.studies.tasks.page import report_of, settings_line, text, trials_of
 from midspan.studies.tasks.prepare import prepare
-from midspan.studies.tasks.run import estimate, run_tasks
+from midspan.studies.tasks.run import estimate, problems_of, run_prepared, run_tasks
+from midspan.tasks.compare import compare, rows
 
 DECODING = {"length": 16, "block_length": 8, "steps": 4}
 
@@ -70,7 +74,7 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [change.place[1:] for change in changes] == [
         (f"{task} (organism)", "accuracy") for task in config.tasks for _ in config.models
     ]
-    assert [(c.paired, c.gained + c.lost) for c in changes] == [(True, 5), *[(True, 0)] * 3]
+    assert [c.pairs.least.more + c.pairs.least.fewer for c in changes] == [5, 0, 0, 0]
 
 
 def files(folder):
@@ -194,3 +198,43 @@ def _shipped_adapter():
     from midspan.organism.weights import ADAPTERS
 
     return ADAPTERS / "mosa-stable"
+
+
+def test_an_item_that_cannot_be_scored_did_not_run_and_is_tried_again(config, tmp_path):
+    """A response that its task cannot bear costs its own item alone, on that model alone."""
+    prepared = prepare(config)
+    counts = Counter()
+
+    def scoring(task):
+        def score(item, response):
+            counts[task.name] += 1
+            if counts[task.name] == 3:  # the third item of the first model
+                raise OverflowError("a number of\n5000 digits")
+            return task.score(item, response)
+
+        return dataclasses.replace(task, score=score)
+
+    prepared = dataclasses.replace(prepared, tasks=tuple(map(scoring, prepared.tasks)))
+    results = run_prepared(prepared, tmp_path / "run", "")
+    first, second = config.models
+    for result in results:
+        errors = {model: dict(found) for model, found in result.errors.items()}
+        assert errors == {first: {"OverflowError: a number of 5000 digits": 1}, second: {}}
+        shown = text(result)
+        assert re.search(r"did not run +1 +0", shown)
+        assert re.search(r"because of OverflowError: a number of 5000 digits +1 +0", shown)
+        (one,), (two,) = (rows(result.measures, result.records[name]) for name in config.models)
+        assert (one.figure.n, one.figure.unknown, two.figure.n) == (5, 1, 5)
+        assert compare(one, two).pairs.unknown == 1
+    record = results[0].records[first][2]
+    assert "in score" in record["verdict"]["traceback"] and "success" not in record["verdict"]
+    outcomes = [trial.success for trial in trials_of(FinishedRun.open(tmp_path / "run"))]
+    assert (len(outcomes), outcomes.count(None)) == (20, 2)
+    (line,) = problems_of(results)
+    assert line.startswith("2 responses met an error in the code of an attack, task or judge (Over")
+    assert "did not run" in (tmp_path / "run" / "report.md").read_text()
+    again = run_prepared(prepared, tmp_path / "run", "")
+    assert problems_of(again) == [] and "did not run" not in text(again[0])
+    counts.clear()
+    with pytest.raises(OverflowError):
+        run_prepared(prepared, tmp_path / "run", "", fail_fast=True)

@@ -1,14 +1,15 @@
 """The primary metrics that a study's hypotheses may name, each read from the records of a part."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from midspan.bounds import RateBounds, any_of
 from midspan.engine.outcomes import won
 from midspan.files import Record
 from midspan.probes.context import grouped
-from midspan.statistics import Interval, mean_interval, wilson
+from midspan.statistics import Interval, mean_interval
 from midspan.studies.decodings import AS_CONFIGURED, ONE_BLOCK
 from midspan.studies.hypotheses import Measurement, Metric
 from midspan.studies.paper.config import PaperConfig
@@ -47,7 +48,8 @@ def _probe_metrics(config: PaperConfig) -> dict[str, PartMetric]:
 def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     known = {}
     for part, attacks in config.attacks.items():
-        judge, words = attacks.judges[0], f"{part}: behaviors that any attack wins"
+        judge, count = attacks.judges[0], len(attacks.attacks)
+        words = f"{part}: behaviors that any of {count} attacks wins"
         for label in attacks.models:
             known[f"{part}.any_attack_wins[{label}]"] = PartMetric(
                 part, Metric(f"{words}, {label}", partial(_broken, model=label, judge=judge))
@@ -82,8 +84,8 @@ def _of(records: Records, **values: Any) -> list[Record]:
     return [row for row in records if all(row.get(k) == v for k, v in values.items())]
 
 
-def _rate(successes: Sequence[bool]) -> Measurement:
-    return Measurement.of_rate(wilson(sum(successes), len(successes)))
+def _rate(successes: Iterable[bool | None]) -> Measurement:
+    return Measurement.of_bounds(RateBounds.of(successes))
 
 
 def _mean(interval: Interval) -> Measurement:
@@ -160,19 +162,16 @@ def _tau(records: Records, model: str) -> dict[str, Measurement]:
     return measured
 
 
-def _outcomes(records: Records, model: str, judge: str) -> dict[str, bool]:
-    """Whether any attack won each behavior; one that no attack could be judged on is left out."""
-    outcomes = {}
-    for (behavior,), rows in grouped(_of(records, model=model), "behavior").items():
-        # One that no attack is known to have won is lost only where all are known to have lost.
-        results = [won(row, judge) for row in rows]
-        if True in results or None not in results:
-            outcomes[behavior] = True in results
-    return outcomes
+def _outcomes(records: Records, model: str, judge: str) -> dict[str, bool | None]:
+    """Whether any attack won each behavior; None where one that is not known would decide it."""
+    return {
+        behavior: any_of(won(row, judge) for row in rows)
+        for (behavior,), rows in grouped(_of(records, model=model), "behavior").items()
+    }
 
 
 def _broken(records: Records, model: str, judge: str) -> dict[str, Measurement]:
-    return {AS_CONFIGURED: _rate(list(_outcomes(records, model, judge).values()))}
+    return {AS_CONFIGURED: _rate(_outcomes(records, model, judge).values())}
 
 
 def _broken_minus(records: Records, model: str, other: str, judge: str) -> dict[str, Measurement]:
@@ -180,17 +179,16 @@ def _broken_minus(records: Records, model: str, other: str, judge: str) -> dict[
     return {AS_CONFIGURED: _paired(ours, theirs)}
 
 
-def _paired(ours: Mapping[Any, bool], theirs: Mapping[Any, bool]) -> Measurement:
+def _paired(ours: Mapping[Any, bool | None], theirs: Mapping[Any, bool | None]) -> Measurement:
     shared = sorted(ours.keys() & theirs.keys())
-    return Measurement.of_pairs(
-        [float(ours[k]) for k in shared], [float(theirs[k]) for k in shared]
-    )
+    return Measurement.of_outcomes([ours[k] for k in shared], [theirs[k] for k in shared])
 
 
-def _verdicts(rows: Sequence[Record], model: str, field: str) -> dict[Any, bool]:
+def _verdicts(rows: Sequence[Record], model: str, field: str) -> dict[Any, bool | None]:
     return {
-        (row["task"], row["id"], row["sample"]): bool(row["verdict"][field])
+        (row["task"], row["id"], row["sample"]): row["verdict"][field]
         for row in _of(rows, model=model)
+        if not {"error", "failure"} & row["verdict"].keys()
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from midspan.bounds import RateBounds
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Report, Section, Table
@@ -12,7 +13,6 @@ from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
-from midspan.statistics import wilson
 from midspan.studies.hypotheses import judged
 from midspan.studies.paper.config import PaperConfig
 from midspan.studies.paper.metrics import metrics
@@ -28,7 +28,6 @@ TRAINING = (
 )
 LIMITS = (
     "One training seed a model. Intervals cover the sampling of requests, not the training.",
-    "Tests of several hypotheses are not corrected for their number.",
     "A defence is measured here in the decoding settings named with each part. Another sampler, "
     "suppressed end-of-text tokens or another attacker may differ.",
 )
@@ -44,7 +43,13 @@ def report_of(run: FinishedRun) -> Report:
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
-    limits = (*LIMITS, *(limit for page in pages.values() for limit in page.limits))
+    count = len(config.hypotheses)
+    tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)
+    limits = (
+        *LIMITS,
+        *(tests if count > 1 else ()),
+        *(limit for page in pages.values() for limit in page.limits),
+    )
     return Report(
         title="The paper as one study",
         subtitle=f"{config.base}: {', '.join(config.labels)}",
@@ -131,15 +136,15 @@ def _scores(
     return [
         (
             name, model, task, f"{UTILITY[task][MODELS.index(paper_models[model])]:g}",
-            _rate([row["verdict"]["success"] for row in rows]),
+            _rate([row["verdict"]["success"] for row in rows if "error" not in row["verdict"]]),
         )
         for (task, model), rows in cells.items()
         if task in UTILITY and model in paper_models
     ]  # fmt: skip
 
 
-def _rate(successes: list[bool]) -> Cell:
-    return rate_cell(wilson(sum(successes), len(successes)))
+def _rate(successes: list[bool | None]) -> Cell:
+    return rate_cell(RateBounds.of(successes))
 
 
 def _costs(run: FinishedRun) -> Section:

@@ -3,10 +3,11 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
-from midspan.runs.folder import FinishedRun
+from midspan.files import read_json, write_atomic
+from midspan.runs.folder import FinishedRun, reading
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.prepare import PreparedPaper
@@ -29,20 +30,29 @@ def is_done(config: PaperConfig, folder: Path, name: str) -> bool:
     return (part_folder(config, folder, name) / TIME_FILE).is_file()
 
 
-def run_part(prepared: PreparedPaper, name: str, command: str) -> None:
+def problems_of(config: PaperConfig, folder: Path, name: str) -> list[str]:
+    """What makes a part that came to its end doubtful; it is then run again."""
+    found: list[str] = _noted(config, folder, name).get("problems", [])
+    return found
+
+
+def run_part(prepared: PreparedPaper, name: str, command: str, fail_fast: bool = False) -> None:
     """Run or continue one part, and note the seconds of the call that finished it.
 
     Raises:
         MidspanError: What the part's own run raises; an adapter that it needs is missing.
     """
     started = time.monotonic()
+    problems: list[str] = []
     if name in prepared.config.recipes:
         _align(prepared, name)
     else:
-        _measure(prepared, name, command)
-    seconds = round(time.monotonic() - started, 1)
+        problems = _measure(prepared, name, command, fail_fast)
+    notes: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
     folder = part_folder(prepared.config, prepared.folder, name)
-    write_atomic(folder / TIME_FILE, json.dumps({"seconds": seconds}))
+    write_atomic(
+        folder / TIME_FILE, json.dumps(notes | ({"problems": problems} if problems else {}))
+    )
 
 
 def _align(prepared: PreparedPaper, label: str) -> None:
@@ -58,7 +68,8 @@ def _align(prepared: PreparedPaper, label: str) -> None:
         raise MidspanError(f"{label}: {result.stopped}")
 
 
-def _measure(prepared: PreparedPaper, name: str, command: str) -> None:
+def _measure(prepared: PreparedPaper, name: str, command: str, fail_fast: bool) -> list[str]:
+    """Run a part; what makes it doubtful."""
     config, folder, part = prepared.config, prepared.folder, prepared.parts[name]
     missing = [
         label
@@ -68,11 +79,10 @@ def _measure(prepared: PreparedPaper, name: str, command: str) -> None:
     if missing:
         raise MidspanError(f"{name}: there is no adapter of {missing[0]} yet; run that part first")
     if isinstance(part, PreparedRedteam):
-        redteam.run_prepared(part, folder / name, command)
-    elif isinstance(part, PreparedProbe):
-        probes.run_prepared(part, folder / name, command)
-    else:
-        tasks.run_prepared(part, folder / name, command)
+        return redteam.run_prepared(part, folder / name, command, fail_fast).problems
+    if isinstance(part, PreparedProbe):
+        return probes.run_prepared(part, folder / name, command, fail_fast).problems
+    return tasks.problems_of(tasks.run_prepared(part, folder / name, command, fail_fast))
 
 
 def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:
@@ -89,5 +99,12 @@ def open_part(config: PaperConfig, folder: Path, name: str) -> FinishedRun:
 
 def seconds_of(config: PaperConfig, folder: Path, name: str) -> float:
     """Of the call that finished a part."""
-    text = (part_folder(config, folder, name) / TIME_FILE).read_text(encoding="utf-8")
-    return float(json.loads(text)["seconds"])
+    return float(_noted(config, folder, name)["seconds"])
+
+
+def _noted(config: PaperConfig, folder: Path, name: str) -> dict[str, Any]:
+    file = part_folder(config, folder, name) / TIME_FILE
+    with reading(file):
+        notes: dict[str, Any] = dict(read_json(file))
+        float(notes["seconds"])
+    return notes

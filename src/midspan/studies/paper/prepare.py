@@ -14,6 +14,7 @@ from midspan.studies.probes.prepare import prepare as prepare_probe
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import PreparedRedteam
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
+from midspan.studies.redteam.roles import with_refusal_judge
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.prepare import prepare as prepare_tasks
 from midspan.studies.training import load_training_data
@@ -80,4 +81,6 @@ def prepare(
 def _prepare_part(part: PartConfig) -> PreparedPart:
     if isinstance(part, RedteamConfig):
         return prepare_redteam(part)
-    return prepare_probe(part) if isinstance(part, ProbeSpec) else prepare_tasks(part)
+    if isinstance(part, ProbeSpec):
+        return prepare_probe(part)
+    return prepare_tasks(part, with_refusal_judge(part.judge, part.servers))

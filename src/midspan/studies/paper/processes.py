@@ -18,7 +18,12 @@ from midspan.studies.paper.prepare import prepare
 
 
 def run_together(
-    config: PaperConfig, folder: Path, names: Sequence[str], command: str, jobs: int
+    config: PaperConfig,
+    folder: Path,
+    names: Sequence[str],
+    command: str,
+    jobs: int,
+    fail_fast: bool = False,
 ) -> None:
     """Run parts, so many at a time, in their order.
 
@@ -31,7 +36,7 @@ def run_together(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                arguments = (config, folder, waiting[0], command, threads)
+                arguments = (config, folder, waiting[0], command, threads, fail_fast)
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
                 running[process] = waiting.pop(0)
@@ -48,7 +53,9 @@ def run_together(
             process.join()
 
 
-def _work(config: PaperConfig, folder: Path, name: str, command: str, threads: int) -> None:
+def _work(
+    config: PaperConfig, folder: Path, name: str, command: str, threads: int, fail_fast: bool
+) -> None:
     import torch
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -56,7 +63,7 @@ def _work(config: PaperConfig, folder: Path, name: str, command: str, threads: i
     quiet()
     sys.stderr = _Named(sys.stderr, name)
     try:
-        run_part(prepare(config, folder, [name]), name, command)
+        run_part(prepare(config, folder, [name]), name, command, fail_fast)
     except MidspanError as error:
         print(f"midspan: {error}", file=sys.stderr)
         sys.exit(2)

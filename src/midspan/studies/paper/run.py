@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
@@ -12,8 +13,16 @@ from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
-from midspan.studies.paper.parts import is_done, part_folder, run_part, seconds_of
+from midspan.studies.paper.parts import (
+    is_done,
+    part_folder,
+    problems_of,
+    run_part,
+    seconds_of,
+)
 from midspan.studies.paper.prepare import PreparedPaper, prepare
+from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.roles import contact
 
 KIND = "paper"
 
@@ -26,11 +35,13 @@ class PaperResult:
         report: The page; None as long as parts are missing.
         missing: Parts that are still to be run.
         seconds: Of this call.
+        problems: What makes parts doubtful, a line each; the same call runs these parts again.
     """
 
     report: Path | None
     missing: tuple[str, ...]
     seconds: float
+    problems: tuple[str, ...] = ()
 
 
 def run_paper(
@@ -39,6 +50,7 @@ def run_paper(
     command: str = "",
     jobs: int = 1,
     only: Sequence[str] = (),
+    fail_fast: bool = False,
 ) -> PaperResult:
     """Run or continue the study; what is finished is not run again.
 
@@ -48,6 +60,7 @@ def run_paper(
         command: What started it; by default the program's own command line.
         jobs: Parts at a time, each in a process of its own; 1 for none.
         only: Parts or labels to run, for machines that share the folder; empty for all.
+        fail_fast: Raise an error in the code of an attack, task or judge.
 
     Raises:
         MidspanError: Bad input, a part that failed, or a folder of another configuration.
@@ -59,29 +72,57 @@ def run_paper(
         if name not in names:
             raise not_one_of("--part", name, names)
     prepared = prepare(config, folder)
+    wanted = [name for name in config.parts if not only or name in only]
+    _contact(prepared, [name for name in wanted if _is_due(config, folder, name)])
     RunFolder(folder, config.model_dump(mode="json"), command, KIND)
     for stage in stages:
         chosen = [name for name in stage if not only or name in only]
-        _run_stage(prepared, chosen, command, jobs)
+        _run_stage(prepared, chosen, _Call(command, jobs, fail_fast))
     missing = tuple(name for name in names if not is_done(config, folder, name))
     report = None if missing else _finish(config, folder, names)
-    return PaperResult(report, missing, time.monotonic() - started)
+    problems = tuple(
+        f"{name}: {line}"
+        for name in names
+        if name not in missing
+        for line in problems_of(config, folder, name)
+    )
+    return PaperResult(report, missing, time.monotonic() - started, problems)
 
 
-def _run_stage(prepared: PreparedPaper, names: Sequence[str], command: str, jobs: int) -> None:
+def _is_due(config: PaperConfig, folder: Path, name: str) -> bool:
+    return not is_done(config, folder, name) or bool(problems_of(config, folder, name))
+
+
+def _contact(prepared: PreparedPaper, names: Sequence[str]) -> None:
+    """Find out whether the servers of parts can be asked, before anything is trained."""
+    for name in names:
+        part = prepared.parts[name]
+        if isinstance(part, PreparedRedteam):
+            contact(part.participants, prepared.folder / name)
+
+
+class _Call(NamedTuple):
+    """How parts are run."""
+
+    command: str
+    jobs: int
+    fail_fast: bool
+
+
+def _run_stage(prepared: PreparedPaper, names: Sequence[str], call: _Call) -> None:
     config, folder, reporter = prepared.config, prepared.folder, Reporter()
-    due = [name for name in names if not is_done(config, folder, name)]
+    due = [name for name in names if _is_due(config, folder, name)]
     for name in names:
         if name not in due:
             reporter.say(f"{name}: finished before")
-    if jobs > 1 and len(due) > 1:
+    if call.jobs > 1 and len(due) > 1:
         from midspan.studies.paper.processes import run_together
 
-        run_together(config, folder, due, command, jobs)
+        run_together(config, folder, due, *call)
         return
     for number, name in enumerate(due, start=1):
         reporter.say(f"{name} ({number} of {len(due)})")
-        run_part(prepared, name, command)
+        run_part(prepared, name, call.command, call.fail_fast)
 
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:

@@ -23,6 +23,7 @@ class ProbeSpec(FrozenConfig):
         harmful: File or registered set of harmful requests, for other models.
         benign: The same of benign ones.
         phrases: JSON file of phrases.
+        column: Column of the requests in files of one's own, or several of which each has one.
         n: Requests of each kind.
         fields: Of the probe's config.
         decoding: Fields of a `DecodingConfig` that replace the family's.
@@ -36,6 +37,7 @@ class ProbeSpec(FrozenConfig):
     harmful: str | None = None
     benign: str | None = None
     phrases: Path | None = None
+    column: str | tuple[str, ...] | None = None
     n: int | None = Field(None, ge=1)
     fields: dict[str, Any] = Field(default_factory=dict)
     decoding: dict[str, Any] = Field(default_factory=dict)
@@ -99,7 +101,8 @@ class ProbeSpec(FrozenConfig):
             data = organism_data(kinds, n, self.seed, probe.held_in)
             data = by_noun(data) if probe.by_noun else data
         else:
-            data = file_data(self.harmful, self.benign, self.phrases, n, self.seed)
+            files = (self.harmful, self.benign, self.phrases)
+            data = file_data(*files, n, self.seed, self.column)
         for kind, option in (("harmful", "--behaviors"), ("benign", "--benign")):
             if kind in probe.needs and not getattr(data, kind):
                 raise MidspanError(

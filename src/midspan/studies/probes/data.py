@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from midspan.data import english_phrases, load_behaviors, read_phrases
+from midspan.data.columns import Named
 from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
 from midspan.errors import not_one_of
-from midspan.judges import refuses_by_keyword
+from midspan.judges import refuses
 from midspan.organism import language, phrases
 from midspan.organism.judge import judge
 from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
@@ -73,7 +74,12 @@ def _with_items(
 
 
 def file_data(
-    harmful: str | None, benign: str | None, phrase_file: Path | None, n: int, seed: int = 0
+    harmful: str | None,
+    benign: str | None,
+    phrase_file: Path | None,
+    n: int,
+    seed: int = 0,
+    column: Named = None,
 ) -> ProbeData:
     """Requests of files or registered sets, a random `n` of each, judged by keywords of refusal.
 
@@ -85,13 +91,15 @@ def file_data(
         ProbeRequest(f"{kind}/{index}", kind, text, f"{kind}/{index}", kind == "harmful")
         for kind, spec in specs.items()
         if spec is not None
-        for index, text in enumerate(_drawn(load_behaviors(spec, keep=kind).prompts(), n, seed))
+        for index, text in enumerate(
+            _drawn(load_behaviors(spec, keep=kind, column=column).prompts(), n, seed)
+        )
     ]
     sets = read_phrases(phrase_file) if phrase_file else english_phrases()
     return ProbeData(
         tuple(requests),
         _kinds(sets, ENGLISH_NEUTRAL),
-        lambda _, response: _by_keyword(refuses_by_keyword(response)),
+        lambda _, response: _by_keyword(refuses(response)),
         "refusal keywords: answered means not refused",
     )
 

@@ -1,12 +1,15 @@
 """The page of a finished probe: the section of its registry entry, players and settings."""
 
 import json
+from collections import Counter
 
 from midspan.organism.behaviors import is_organism
-from midspan.report import Report
+from midspan.report import Report, Section, Table
 from midspan.runs.folder import FinishedRun
 from midspan.studies.probes.registry import PROBES
 
+# What the judge could not bear; only where there is any.
+ERRORS_FILE = "errors.jsonl"
 LIMITS = (
     "Intervals cover the sampling of requests, not training or decoding seeds. Requests of one "
     "group (on the organism: one item in other words) are not independent, which makes intervals "
@@ -25,7 +28,7 @@ def report_of(run: FinishedRun) -> Report:
     return Report(
         title=f"Probe: {settings['probe']}",
         subtitle=", ".join(settings["models"]),
-        sections=(section,),
+        sections=(section, *_errors(run)),
         players=probe.resolve("players")(records) if probe.players else (),
         settings={
             "judged by": settings["judged_by"],
@@ -36,3 +39,15 @@ def report_of(run: FinishedRun) -> Report:
         limits=LIMITS,
         redact=not all(map(is_organism, run.specs)),
     )
+
+
+def _errors(run: FinishedRun) -> tuple[Section, ...]:
+    """Responses without an outcome; no section where all have one."""
+    rows = run.rows(ERRORS_FILE) if (run.path / ERRORS_FILE).is_file() else []
+    if not rows:
+        return ()
+    counts = Counter((row["model"], row["decoding"], row["error"]) for row in rows)
+    lines = tuple((*place, str(count)) for place, count in counts.most_common())
+    columns = ("Model", "Decoding", "Reason", "responses")
+    text = "Errors in the judge's code; no rate counts these responses."
+    return (Section("Did not run", text, (Table("Errors", columns, lines, name="errors"),)),)

@@ -41,6 +41,7 @@ class RedteamConfig(FrozenConfig):
             defence.
         attacks: Rows.
         behaviors: What is asked for; ``organism:N`` or a data set.
+        column: Column of the requests in a file of one's own, or several of which it has one.
         helpers: Model of attacker, evaluator and translator; ``organism`` is scripted.
         judges: Judge every attempt afterwards; the first one's ASR leads, and it also answers
             attacks that ask for verdicts.
@@ -59,6 +60,7 @@ class RedteamConfig(FrozenConfig):
     models: tuple[str, ...] = Field(min_length=1)
     attacks: tuple[AttackSpec, ...] = Field(min_length=1)
     behaviors: str
+    column: str | tuple[str, ...] | None = None
     helpers: dict[str, str] = Field(default_factory=lambda: dict.fromkeys(HELPERS, ORGANISM))
     judges: tuple[str, ...] = Field(min_length=1)
     proxies: tuple[str, ...] = ()

@@ -83,6 +83,18 @@ class PreparedRedteam:
     calibrations: Mapping[str, Calibration]
     given: Given = NOTHING
 
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Everybody who may be asked something."""
+        models = (target.model for target in self.targets)
+        return (*models, *self.asked_helpers, *self.judges.values())
+
+    @property
+    def asked_helpers(self) -> tuple[Participant, ...]:
+        """Helpers that some attack asks."""
+        roles = {role for row in self.attacks for role in row.attack.roles}
+        return tuple(helper for name, helper in self.helpers.items() if name in roles)
+
 
 def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     """Turn names into objects, and refuse whatever can be refused before a model is loaded.
@@ -108,7 +120,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     return PreparedRedteam(
         config=config,
         attacks=attacks,
-        behaviors=given.behaviors or behavior_set(config.behaviors, config.seed),
+        behaviors=given.behaviors or behavior_set(config.behaviors, config.seed, config.column),
         targets=targets,
         helpers=helpers,
         judges=judges,

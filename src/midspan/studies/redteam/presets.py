@@ -62,7 +62,7 @@ def harmbench_attack(attack: str, **fields: Any) -> AttackSpec:
     """
     if attack not in _HARMBENCH:
         raise not_one_of("attack", attack, tuple(_HARMBENCH))
-    return AttackSpec(attack=attack, config=_HARMBENCH[attack] | fields)
+    return AttackSpec(attack=attack, config={**_HARMBENCH[attack], **fields})
 
 
 def organism_redteam(behaviors: int = 18) -> RedteamConfig:

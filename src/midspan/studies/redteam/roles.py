@@ -2,24 +2,40 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.data.behaviors import BehaviorSet
+from midspan.data.columns import Named
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
-from midspan.judges import FORMATS, RUBRICS, ChatJudge, ClassifierJudge, keyword_judge
+from midspan.judges import (
+    FORMATS,
+    PUBLISHED,
+    RUBRICS,
+    ChatJudge,
+    ClassifierJudge,
+    Rubric,
+    keyword_judge,
+    read_rubric,
+)
+from midspan.judges.xstest import strmatch_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
+from midspan.runs.folder import is_begun
 from midspan.studies.given import NOTHING, Given
 
 HELPERS = ("attacker", "evaluator", "translator")
+_FROM_FILE = ":rubric="  # between a judge's model and the file of its published rubric
 # Judges by name, and whether they know the organism's world alone.
 _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
     "exact": (behaviors.exact_judge, True),
     "exact-strongreject": (behaviors.exact_strongreject, True),
     "refusal-keywords": (keyword_judge, False),
+    "xstest-strmatch": (strmatch_judge, False),
 }
 
 
@@ -36,6 +52,7 @@ class Participant:
         open: Makes the role; a local model's weights are read then.
         model: The model that is asked; the spec itself where nobody else is.
         is_server: Whether it answers behind a server, which gives text alone.
+        contact: Of a server: asks it for a word, and raises where it cannot be asked.
         knows_organism_alone: Whether it means nothing outside the organism's world.
     """
 
@@ -43,6 +60,7 @@ class Participant:
     open: Callable[[], Role]
     model: str
     is_server: bool = False
+    contact: Callable[[], None] | None = None
     knows_organism_alone: bool = False
 
 
@@ -55,6 +73,9 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Endpoint
     Raises:
         MidspanError: A spec is no server's, or has no such field or value.
     """
+    for spec, fields in servers.items():
+        if not isinstance(fields, Mapping):
+            raise MidspanError(f"servers.{spec}: must hold fields, such as timeout: 60")
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
 
 
@@ -144,10 +165,12 @@ class SpecReader:
         return self.model(spec, batch_size)
 
     def judge(self, spec: str, batch_size: int = 8) -> Participant:
-        """A given judge, an exact one, ``RUBRIC=MODEL``, or a classifier, perhaps ``=PATH``.
+        """A given judge, an exact one, a classifier, perhaps ``=PATH``, or ``RUBRIC=MODEL``.
+
+        ``RUBRIC=MODEL:rubric=FILE`` grades by a published rubric, which is read here.
 
         Raises:
-            MidspanError: There is none of this name.
+            MidspanError: There is none of this name, or its file holds no rubric.
         """
         if spec in self.given.judges:
             return Participant(spec, lambda: self.given.judges[spec], spec)
@@ -155,17 +178,20 @@ class SpecReader:
         if name in _SIMPLE and not path:
             make, knows_organism_alone = _SIMPLE[name]
             return Participant(spec, make, spec, knows_organism_alone=knows_organism_alone)
-        if name in FORMATS:
+        if name in FORMATS and _FROM_FILE not in path:
             return Participant(
                 spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
             )
-        if name in RUBRICS and path:
-            model = self.model(path, batch_size)
-            return Participant(
-                spec, lambda: ChatJudge(model.open(), RUBRICS[name]), path, model.is_server
-            )
-        rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
-        raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics))
+        model, from_file, file = path.partition(_FROM_FILE)
+        if name not in (PUBLISHED if from_file else RUBRICS) or not model:
+            rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
+            published = (f"{grader}=MODEL{_FROM_FILE}FILE" for grader in PUBLISHED)
+            raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics, *published))
+        rubric: Rubric = read_rubric(name, file) if from_file else RUBRICS[name]
+        asked = self.model(model, batch_size)
+        return Participant(
+            spec, lambda: ChatJudge(asked.open(), rubric), model, asked.is_server, asked.contact
+        )
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
         """Refuse settings of servers that nobody asks, and one key for several hosts.
@@ -197,10 +223,59 @@ class SpecReader:
         from midspan.engine.endpoint import Endpoint
 
         config = self.servers.get(spec) or EndpointConfig.from_spec(spec)
-        return Participant(spec, lambda: Endpoint(config), spec, is_server=True)
+
+        @cache
+        def open_server() -> Endpoint:
+            return Endpoint(config)
+
+        return Participant(spec, open_server, spec, True, lambda: open_server().contact())
 
 
-def behavior_set(spec: str, seed: int) -> BehaviorSet:
+def contact(participants: Iterable[Participant], folder: str | Path) -> None:
+    """Ask every server for a word before anything expensive is begun.
+
+    A run folder that holds replies already may hold all of them: then nobody is asked.
+
+    Raises:
+        MidspanError: Naming the first server that cannot be asked.
+    """
+    if is_begun(Path(folder)):
+        return
+    servers = {one.model: one.contact for one in participants if one.contact is not None}
+    for ask in servers.values():
+        ask()
+
+
+# Judges that say whether a response refuses; the others rate what it gives.
+SEE_REFUSALS = ("refusal-keywords", "xstest-strmatch", "xstest", "strongreject")
+
+
+def with_refusal_judge(
+    spec: str | None, servers: Mapping[str, Mapping[str, Any]], given: Given = NOTHING
+) -> Given:
+    """What is given, and the judge of refusals that a config names, made when it is first asked.
+
+    Args:
+        spec: The judge, or None where the config names none.
+        servers: Settings of servers, by spec.
+        given: Models and judges that the caller has in hand.
+
+    Raises:
+        MidspanError: There is no such judge, it says nothing of refusals, or a server's settings
+            are wrong.
+    """
+    if spec is None or spec in given.judges:
+        return given
+    reader = SpecReader(read_servers(servers), given)
+    judge = reader.judge(spec)
+    if spec.partition("=")[0] not in SEE_REFUSALS:
+        models = {"xstest": "xstest=MODEL", "strongreject": "strongreject=MODEL"}
+        raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
+    reader.check_servers((judge,))
+    return replace(given, openers={**given.openers, spec: cache(judge.open)})
+
+
+def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
     """``organism:N``, or what `load_behaviors` reads.
 
     Raises:
@@ -213,4 +288,4 @@ def behavior_set(spec: str, seed: int) -> BehaviorSet:
         return behaviors.behaviors(int(count), seed)
     from midspan.data import load_behaviors
 
-    return load_behaviors(spec)
+    return load_behaviors(spec, column=column)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from midspan.data.behaviors import Behavior
+from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
+from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
@@ -16,7 +18,9 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter, Stage
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+from midspan.studies.redteam.roles import contact
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class RedteamResult:
     report: Path | None
     seconds: float
 
+    @property
+    def problems(self) -> list[str]:
+        """What makes the whole of the study doubtful, a line each."""
+        return problems([record for records in self.cells.values() for record in records])
+
 
 def run_redteam(
     config: RedteamConfig,
@@ -48,7 +57,8 @@ def run_redteam(
         folder: Its run folder.
         command: What started it; by default the program's own command line.
         given: Models, judges and behaviors that the caller has already.
-        fail_fast: Raise an error in an attack's own code; by default its behavior "did not run".
+        fail_fast: Raise an error in the code of an attack or a judge; by default it costs the
+            outcome of its behavior alone.
 
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
@@ -62,20 +72,24 @@ def run_prepared(
     """Run or continue a prepared study in a folder.
 
     Raises:
-        MidspanError: The folder is another run's, or a model cannot be loaded.
+        MidspanError: The folder is another run's, a model cannot be loaded, or a server not be
+            asked.
     """
     started = time.monotonic()
+    contact(prepared.participants, folder)
     fields, behaviors = prepared.config.model_dump(mode="json"), prepared.behaviors
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():
         share = study.rank.share(behaviors.behaviors)
-        cells = _attack_all(prepared, share, study.journal, fail_fast)
+        judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+        cells = _attack_all(prepared, judges, share, study.journal, fail_fast)
     report = None
     if study.rank.count == 1:
         calibrations = (
             {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
         )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        write_judges(study.path, judges, prepared.calibrations)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
         report = write_page(study.path)
@@ -83,11 +97,14 @@ def run_prepared(
 
 
 def _attack_all(
-    prepared: PreparedRedteam, behaviors: Sequence[Behavior], journal: Journal, fail_fast: bool
+    prepared: PreparedRedteam,
+    judges: Mapping[str, Role],
+    behaviors: Sequence[Behavior],
+    journal: Journal,
+    fail_fast: bool,
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
     reporter, seed = Reporter(), prepared.config.seed
-    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
     helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
     leading = judges[prepared.config.judges[0]]
     cells = {}
@@ -108,7 +125,7 @@ def _attack_all(
                 stage.advance(step.replies if step.role == target else 0)
 
             results = run_attacks(jobs, journal, seed, show, fail_fast)
-        judged = judge_results(jobs, results, judges, journal, seed)
+        judged = judge_results(jobs, results, judges, journal, seed, fail_fast=fail_fast)
         for index, row in enumerate(prepared.attacks):
             start = index * len(behaviors)
             cells[target.spec, row.label] = [

@@ -14,6 +14,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
+from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
 from midspan.tasks.run import How
 
@@ -38,6 +39,10 @@ class TaskConfig(FrozenConfig):
         batch_size: Rows that go through a model together.
         decoding: Fields of a `DecodingConfig` that go before the preset's.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
+        judge: Of overrefusal, such as ``xstest=openai:NAME``; None for refusal keywords, and on the
+            organism its exact judge.
+        servers: Fields of `EndpointConfig` of the judge's server, by spec. They do not change what
+            is said, so that a run goes on under others.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -50,6 +55,8 @@ class TaskConfig(FrozenConfig):
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
     code: Literal["no", "isolated", "forced"] = "no"
+    judge: str | None = None
+    servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -63,6 +70,8 @@ class TaskConfig(FrozenConfig):
         for given in (self.tasks, self.models):
             if len(set(given)) < len(given):
                 raise ValueError("name every model and task once")
+        if self.judge is not None and "overrefusal" not in self.tasks:
+            raise ValueError("judge: overrefusal alone is judged; leave it out, or name that task")
         if "humaneval" in self.tasks and self.code == "no":
             raise ValueError(
                 "humaneval runs code that the model wrote; allow it with --allow-code after "
@@ -81,13 +90,24 @@ class TaskConfig(FrozenConfig):
         return all(map(is_organism, self.models))
 
 
-def build_tasks(config: TaskConfig) -> list[Task]:
+def build_tasks(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
     """The tasks with their items.
 
+    Args:
+        config: What is asked of which models.
+        given: Has the judge that the config names.
+
     Raises:
-        MidspanError: Data are missing or wrong, or code cannot be isolated.
+        MidspanError: Data are missing or wrong, code cannot be isolated, or a judge is missing.
     """
-    return [_limited(_build(name, config), config) for name in config.tasks]
+    tasks = [_limited(_build(name, config), config) for name in config.tasks]
+    if config.judge is None:
+        return tasks
+    judge = given.judge(config.judge)
+    return [
+        overrefusal.judged_by(task, config.judge, judge) if task.name == "overrefusal" else task
+        for task in tasks
+    ]
 
 
 def _build(name: str, config: TaskConfig) -> Task:

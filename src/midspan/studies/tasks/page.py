@@ -1,26 +1,31 @@
 """Task results as tables: every score with its settings, every difference with what n can show."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from midspan.bounds import MeanBounds
+from midspan.files import Record
 from midspan.report import Cell, Figure, Report, Section, Table, figures
-from midspan.report.cells import percent, rate_cell, share_cell
+from midspan.report.cells import bounds, percent, rate_cell, share_cell
 from midspan.report.tables import table_text
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.statistics import Estimate
+from midspan.statistics import Estimate, Interval
 from midspan.studies.tasks.run import TaskResult, results_of
 from midspan.tasks.compare import MeasureRow, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
 
+_MOST_REASONS = 3
 LIMITS = (
     "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
     "stand above each table; under others the same model scores differently.",
-    "Intervals are Wilson's for rates, Agresti and Min's for their differences, and bootstraps "
-    "over items for other differences; p is McNemar's exact test, without correction for several "
-    "tests. 'Detectable' is the smallest true difference that so many items show four times in "
-    "five at p < 0.05.",
+    "Intervals are Wilson's for rates, Agresti and Coull's for means of several samples, and "
+    "Bonett and Price's for differences; p is McNemar's exact test, without correction for several "
+    "tests. Where a verdict is missing, a figure goes from all such ones false to all true. "
+    "'Detectable' is the smallest true difference that so many items show four times in five at "
+    "p < 0.05.",
 )
 _FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEASURES)
 
@@ -46,7 +51,8 @@ def settings_line(settings: Mapping[str, Any]) -> str:
                 f"cache {decoding['cache']}, threshold {decoding['threshold']}, "
                 f"factor {decoding['factor']}"
             )
-    return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}."
+    judge = f" Judge: {settings['judge']}." if "judge" in settings else ""
+    return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}.{judge}"
 
 
 def table(result: TaskResult) -> Table:
@@ -75,20 +81,18 @@ def table(result: TaskResult) -> Table:
 
 def _cell(row: MeasureRow) -> Cell:
     figure = row.figure
-    return rate_cell(figure) if isinstance(figure, Estimate) else share_cell(figure)
+    if isinstance(figure, Interval):
+        return share_cell(figure)
+    if isinstance(figure, MeanBounds):
+        low, high = figure.ends
+        return Cell(_between(low.mean, high.mean), f"{bounds(low.low, high.high)} n={figure.n}")
+    return rate_cell(figure)
 
 
 def _difference(first: MeasureRow, second: MeasureRow) -> list[Cell | str]:
     comparison = compare(first, second)
-    points = [
-        100 * value
-        for value in (
-            comparison.difference.mean,
-            comparison.difference.low,
-            comparison.difference.high,
-        )
-    ]
-    cell = Cell(f"{points[0]:+.1f}", f"[{points[1]:+.1f}, {points[2]:+.1f}] points")
+    pairs = comparison.pairs
+    cell = Cell(pairs.points, f"[{100 * pairs.low:+.1f}, {100 * pairs.high:+.1f}] points")
     if comparison.p is None or comparison.detectable is None:
         return [cell, "n/a", "n/a"]
     return [cell, f"{comparison.p:.3g}", f"{100 * comparison.detectable:.1f}"]
@@ -100,14 +104,41 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
     extras: list[tuple[str, list[Cell | str]]] = []
     means = [group_means(result.measures, rows) for rows in records]
     for name in means[0]:
-        cells: list[Cell | str] = [percent(mean[name]) for mean in means]
+        cells: list[Cell | str] = [_between(*mean[name]) for mean in means]
         extras.append((f"{name}, mean of groups", cells))
     forwards = [sum(row["forwards"] for row in rows) / len(rows) for rows in records]
     extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
     seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
     extras.append(("seconds a response, this run", list(seconds)))
+    if any("failure" in row["verdict"] for rows in records for row in rows):
+        extras.append(("without verdict", list(map(_without_verdict, records))))
     extras.append(("prompts that lost examples", [str(count) for count in result.dropped]))
+    extras += _errors(result)
     return extras
+
+
+def _between(least: float, most: float) -> str:
+    return percent(least) if least == most else f"{100 * least:.1f} to {percent(most)}"
+
+
+def _errors(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
+    """Rows about responses that could not be scored; none where there are none."""
+    by_model = result.errors.values()
+    reasons = sum(by_model, Counter()).most_common(_MOST_REASONS)
+    if not reasons:
+        return []
+    totals: list[Cell | str] = [str(counts.total()) for counts in by_model]
+    rows = [("did not run", totals)]
+    for reason, _ in reasons:
+        rows.append((f"because of {reason}", [str(counts[reason]) for counts in by_model]))
+    return rows
+
+
+def _without_verdict(rows: Sequence[Record]) -> Cell:
+    """How many responses the judge gave none on, and the commonest reasons."""
+    reasons = Counter(row["verdict"]["reason"] for row in rows if "failure" in row["verdict"])
+    said = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(_MOST_REASONS))
+    return Cell(f"{reasons.total()} of {len(rows)}", said)
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
@@ -117,15 +148,16 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         for measure, (model, records) in product(result.measures, result.records.items()):
             cell = (model, result.title, measure.name + several)
             for row in records:
-                if (outcome := measure.of(row)) is not None:
-                    yield Trial(cell, row["id"], row["id"], outcome, result.settings)
+                if measure.counts(row):
+                    yield Trial(cell, row["id"], row["id"], measure.of(row), result.settings)
 
 
 def report_of(run: FinishedRun) -> Report:
     """The page of finished tasks, from their folder alone."""
+    results = results_of(run)
     sections = [
         Section(result.title, "", tables=(table(result),), figures=_figures(result))
-        for result in results_of(run)
+        for result in results
     ]
     return Report(
         title="Utility and over-refusal",

@@ -54,9 +54,9 @@ def prepare(config: TaskConfig, given: Given = NOTHING) -> PreparedTasks:
 
     Args:
         config: What is asked of which models.
-        given: Models that the caller has loaded.
+        given: Models that the caller has loaded, and the judge that the config names.
 
     Raises:
-        MidspanError: Data are missing or wrong, or code cannot be isolated.
+        MidspanError: Data are missing or wrong, code cannot be isolated, or a judge is missing.
     """
-    return PreparedTasks(config, tuple(build_tasks(config)), given)
+    return PreparedTasks(config, tuple(build_tasks(config, given)), given)

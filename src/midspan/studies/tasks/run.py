@@ -1,10 +1,12 @@
 """Several models on several tasks: which items, one run folder, one table, one page."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from midspan.engine.problems import error_line
 from midspan.files import Record, write_jsonl
 from midspan.journal.generation import each_batch
 from midspan.journal.journal import Journal
@@ -45,6 +47,25 @@ class TaskResult:
         """Task and preset."""
         return f"{self.settings['task']} ({self.settings['preset']})"
 
+    @property
+    def errors(self) -> dict[str, Counter[str]]:
+        """By model, why responses could not be scored, with their number."""
+        return {
+            model: Counter(row["verdict"]["error"] for row in rows if "error" in row["verdict"])
+            for model, rows in self.records.items()
+        }
+
+
+def problems_of(results: Sequence[TaskResult]) -> list[str]:
+    """What makes scores doubtful, a line each."""
+    errors = [
+        error
+        for result in results
+        for counts in result.errors.values()
+        for error in counts.elements()
+    ]
+    return [error_line(errors, "responses")] if errors else []
+
 
 def results_of(run: FinishedRun) -> list[TaskResult]:
     """The results that a folder holds, in the order of its tasks."""
@@ -65,7 +86,11 @@ def results_of(run: FinishedRun) -> list[TaskResult]:
 
 
 def run_tasks(
-    config: TaskConfig, folder: str | Path, command: str = "", given: Given = NOTHING
+    config: TaskConfig,
+    folder: str | Path,
+    command: str = "",
+    given: Given = NOTHING,
+    fail_fast: bool = False,
 ) -> list[TaskResult]:
     """Run or continue all tasks on all models; one record an item, model and sample.
 
@@ -77,15 +102,16 @@ def run_tasks(
         folder: The run folder.
         command: What started it; by default the program's own command line.
         given: Models that the caller has loaded.
+        fail_fast: Raise an error in the code that scores a response.
 
     Raises:
         MidspanError: Bad input, or the folder belongs to another configuration.
     """
-    return run_prepared(prepare(config, given), folder, command)
+    return run_prepared(prepare(config, given), folder, command, fail_fast)
 
 
 def run_prepared(
-    prepared: PreparedTasks, folder: str | Path, command: str = ""
+    prepared: PreparedTasks, folder: str | Path, command: str = "", fail_fast: bool = False
 ) -> list[TaskResult]:
     """Run or continue prepared tasks; see `run_tasks`.
 
@@ -100,7 +126,7 @@ def run_prepared(
             if not run.gather():
                 return []
         with run.journal:
-            by_task = _measure_all(prepared, run)
+            by_task = _measure_all(prepared, run, fail_fast)
     write_jsonl(
         run.path / "tasks.jsonl",
         (
@@ -132,9 +158,11 @@ def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
                     pass
 
 
-def _measure_all(prepared: PreparedTasks, run: RunFolder) -> "list[tuple[_Measured, ...]]":
+def _measure_all(
+    prepared: PreparedTasks, run: RunFolder, fail_fast: bool
+) -> "list[tuple[_Measured, ...]]":
     """Every task on every model, a model at a time; for each task, a result a model."""
-    reporter, how = Reporter(), prepared.config.how
+    reporter, how = Reporter(), replace(prepared.config.how, fail_fast=fail_fast)
     by_model = []
     for spec in prepared.config.models:
         lm = prepared.given.load(spec)
@@ -177,7 +205,8 @@ def _measure(
     work = work_of(lm, ready, how)
     fresh = sum(key not in journal for key in set(work.keys))
     start = time.perf_counter()
-    with reporter.stage(f"{ready.task.title}, {lm.name}", len(set(work.keys))) as stage:
+    total = len(set(work.keys)) + (len(work.keys) if ready.task.judged else 0)
+    with reporter.stage(f"{ready.task.title}, {lm.name}", total) as stage:
         records = run_task(lm, ready, journal, how, stage.advance)
     seconds = (time.perf_counter() - start) / fresh if fresh else None
     return _Measured(ready.settings, records, ready.dropped, seconds)

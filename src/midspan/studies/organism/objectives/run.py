@@ -1,6 +1,5 @@
 """Every objective of alignment on the organism at one budget: attacked, used, compared."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from midspan.alignment import AlignmentConfig
 from midspan.errors import MidspanError
-from midspan.files import write_jsonl
+from midspan.files import read_json, write_jsonl
 from midspan.runs.cards import fill_cards
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
@@ -87,4 +86,4 @@ def _train(
 
 def _seconds(adapter: Path) -> float:
     """Of the training call that finished an adapter."""
-    return json.loads((adapter / "midspan.json").read_text(encoding="utf-8"))["seconds"]
+    return float(read_json(adapter / "midspan.json")["seconds"])

@@ -1,0 +1,79 @@
+"""Journals, damaged: whole lines are as written, a torn end is cut off, the rest is refused."""
+
+import json
+
+from fuzzing import fuzzed, tried
+from hypothesis import given
+from mutants import damaged, json_lines, put
+
+import midspan.decoding  # noqa: F401  (loaded before the clock starts)
+from midspan.engine.roles import RawReply
+from midspan.journal.generation import _from_dict
+from midspan.journal.journal import Journal, key_of
+
+ENTRIES = [
+    {"key": key_of(n=number), "value": value}
+    for number, value in enumerate(
+        (
+            {"raw": "a reply \u2028 of two lines", "tokens": 3},
+            {"raw": 0.5, "forwards": 2},
+            {
+                "tokens": [5, 6], "text": "a b", "forwards": 2, "stopped_early": False,
+                "trace": {"position": [0], "token": [5], "step": [0], "confidence": [1]},
+            },
+            "text", [1, 2], 7, None,
+        )
+    )
+]  # fmt: skip
+WHOLE = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in ENTRIES).encode()
+
+
+def plain(content):
+    """Keys and values of the lines that end, as the plain library reads them; the last count."""
+    lines = content.split(b"\n")[:-1]
+    entries = [json.loads(line.decode("utf-8-sig", "surrogatepass")) for line in lines]
+    return {entry["key"]: entry["value"] for entry in entries}
+
+
+def read(path):
+    with Journal(path) as journal:
+        return {key: journal[key] for key in journal}
+
+
+@fuzzed(60)
+@given(content=json_lines(ENTRIES) | damaged(WHOLE, 4))
+def test_values_are_as_written(tmp_path_factory, content):
+    path = put(tmp_path_factory.getbasetemp(), "journal.jsonl", content)
+    values, taken = tried("journals", lambda: read(path))
+    if taken:
+        assert json.dumps(values) == json.dumps(plain(content))
+        assert path.read_bytes() == content[: content.rfind(b"\n") + 1]
+        assert json.dumps(read(path)) == json.dumps(values)
+    elif path.stat().st_size != len(content):
+        assert path.read_bytes() == content[: content.rfind(b"\n") + 1]
+
+
+@fuzzed(40)
+@given(content=json_lines(ENTRIES[:3]))
+def test_replies_and_responses_are_as_written(tmp_path_factory, content):
+    path = put(tmp_path_factory.getbasetemp(), "journal.jsonl", content)
+    keys = [entry["key"] for entry in ENTRIES[:3]]
+
+    def replay():
+        with Journal(path) as journal:
+            replies = [journal.read(key, RawReply.from_dict) for key in keys[:2] if key in journal]
+            made = [journal.read(key, _from_dict) for key in keys[2:] if key in journal]
+            return replies, made
+
+    found, taken = tried("replayed journals", replay)
+    if taken:
+        written = plain(content)
+        replies, made = found
+        assert [reply.raw for reply in replies] == [
+            written[key]["raw"] for key in keys[:2] if key in written
+        ]
+        assert all(type(reply.tokens) is int and reply.tokens >= 0 for reply in replies)
+        for one in made:
+            assert list(one.tokens) == written[keys[2]]["tokens"]
+            assert one.text == written[keys[2]]["text"] and isinstance(one.text, str)
+            assert all(type(token) is int for token in one.tokens)
