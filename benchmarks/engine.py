@@ -98,7 +98,7 @@ def samples(state: AttackState, config: AttackConfig) -> Steps:
 
 
 def attack(function: Callable[[AttackState, Any], Steps], name: str = "") -> Attack:
-    return Attack(name or function.__name__, function, AttackConfig, ("target",), "any")
+    return Attack(name or function.__name__, function, AttackConfig, ("target",), counts="any")
 
 
 SHAPES = [attack(shape) for shape in (tree, streams, sequence, samples)]

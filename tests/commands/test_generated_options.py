@@ -13,6 +13,7 @@ from midspan.commands.generated import attribute_docs, field_options, set_field
 from midspan.errors import MidspanError
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.registry import PROBES
+from midspan.studies.probes.run import ProbeResult
 
 SHARED = {"-n", "--config", "--batch-size", "--seed", "--output"}
 
@@ -94,7 +95,12 @@ def test_a_probe_takes_its_inputs_and_fields(name, own):
 
 def test_options_win_over_the_file(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr("midspan.studies.probes.run.run_probe", lambda spec, *_: given.append(spec))
+
+    def run_probe(spec, *_, fail_fast):
+        given.append(spec)
+        return ProbeResult([], [])
+
+    monkeypatch.setattr("midspan.studies.probes.run.run_probe", run_probe)
     file = tmp_path / "gcg.yaml"
     file.write_text(yaml.safe_dump({"search": {"steps": 9, "top_k": 4}, "starts": [7]}))
     line = ["probe", "gcg", "organism", "--config", str(file), "--no-round-trip"]

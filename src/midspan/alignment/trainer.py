@@ -117,8 +117,10 @@ class AlignmentTrainer(Trainer):
         remedy = "make room; the same command continues from the last whole checkpoint"
         with border(f"cannot write {folder}", remedy):
             super()._save_checkpoint(model, trial)
-            for path in folder.iterdir() if self.args.should_save else ():
-                sync_file(path)
+            # Sharded optimizers are folders within.
+            for path in folder.rglob("*") if self.args.should_save else ():
+                if path.is_file():
+                    sync_file(path)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter_tensors(self.policy, Path(resume_from_checkpoint))

@@ -227,15 +227,15 @@ def _check_truths(row: Mapping[str, Any]) -> None:
                 flag(fields, name)
 
 
-def flag(fields: Mapping[str, Any], name: str) -> bool:
-    """A truth value of a record.
+def flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    """A truth value of a record; None where it is not known.
 
     Raises:
         TypeError: It is something else; see `reading`.
     """
     value = fields[name]
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r:.60}, not true or false")
+    if not (value is None or isinstance(value, bool)):
+        raise TypeError(f"{name} is {value!r:.60}, not true, false or null")
     return value
 
 

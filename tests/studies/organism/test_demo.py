@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -126,3 +127,6 @@ def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path, warm_
     done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
     assert read_records(folder) == whole
+    for name in objectives:  # few words of so short a run show what a resumption lost
+        weights = Path("adapters", name, "adapter_model.safetensors")
+        assert (folder / weights).read_bytes() == (finished.report.parent / weights).read_bytes()

@@ -33,7 +33,7 @@ ENDED = {
 # Texts that a target may say, and that are no verdict.
 NO_VERDICT = {
     "nested-verdict": "JSON nested too deeply",
-    "not-json-verdict": "no JSON object",
+    "not-json-verdict": "wanted one JSON object",
 }
 TINY = {"depth": 1, "branching": 1, "width": 1}
 QUICK = {"attempts": 2, "backoff": 0}

@@ -101,7 +101,7 @@ def test_missing_verdicts_give_bounds_and_reasons(config, asked, tmp_path):
     assert "66.7 to 100.0 %" in shown and "n=3, 1 without outcome" in shown
     assert "1 of 9" in shown and "1 x wanted one JSON object" in shown
     page = report_of(FinishedRun.open(tmp_path / "run"))
-    assert "without a verdict" in page.limits[-1]
+    assert "Where a verdict is missing" in page.limits[-1]
 
 
 def test_a_judge_that_never_answers_ends_the_command_and_is_asked_again(
