@@ -168,3 +168,8 @@ ADVPREFIX = {
     "SuffixLosses": losses,
     "target": " a long answer",
 }
+NATIVE = {
+    "anchoring.draft": lambda call, rng: f"First, take {rng.randrange(99)} things.",
+    "dija.outline": lambda call, rng: f"Take [2 words] {rng.randrange(99)} times.",
+    "target": lambda call, rng: f"answer {rng.random()}",
+}

@@ -6,7 +6,19 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, PAL, SPEAKEASY, TAP, Cast, name_of
+from attack_cast import (
+    ADVPREFIX,
+    AOS,
+    AVATAR,
+    DIA,
+    EPT,
+    NATIVE,
+    PAL,
+    SPEAKEASY,
+    TAP,
+    Cast,
+    name_of,
+)
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.engine.attack import Asking
@@ -41,6 +53,13 @@ PLAYS = {
     "advprefix adaptive": (
         "advprefix", ADVPREFIX | LONG | SENTENCES, {"draws": (2,) * 4, "kept": 2, "adaptive": True},
     ),
+    "prefill": ("prefill", TAP, {}),
+    "pad": ("pad", TAP, {}),
+    "anchoring": ("anchoring", NATIVE, {}),
+    "trajhijack": ("trajhijack", TAP, {}),
+    "dija": ("dija", TAP, {}),
+    "dija helper": ("dija", NATIVE, {"shapes": ()}),
+    "decode_sweep": ("decode_sweep", TAP, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
 UNCOUNTED = {"tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive"}
@@ -133,7 +152,7 @@ def test_how_helpers_are_asked_is_a_setting(play, tmp_path):
         changed = [call for call in after if row_of(call) not in before]
         if play == "dia I" and name == "attacker":
             assert {call.kind for call in changed} == {"dia.begin"}
-        assert changed, name
+        assert bool(changed) == any("." in kind for kind, *_ in before), name
         for call in changed:
             greedy = call.kind == "advprefix.answer" and call.temperature == 0
             longer = call.kind == "advprefix.answer" and "adaptive" in play

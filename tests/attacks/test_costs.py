@@ -4,7 +4,19 @@ import random
 from collections import Counter
 
 import pytest
-from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, PAL, SPEAKEASY, TAP, Cast, likelihood
+from attack_cast import (
+    ADVPREFIX,
+    AOS,
+    AVATAR,
+    DIA,
+    EPT,
+    NATIVE,
+    PAL,
+    SPEAKEASY,
+    TAP,
+    Cast,
+    likelihood,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_resume import PLAYS
@@ -59,6 +71,15 @@ WHOLE = {
     "aos": (AOS | {"aos.rate": "[[51]]"}, {"successes": 999}),
     "dia": (DIA, {}),
     "dia II": (DIA, {"variant": "II"}),
+    "prefill": (TAP, {"positions": (0, 9)}),
+    "pad": (TAP, {}),
+    "anchoring": (NATIVE, {}),
+    "anchoring own": (NATIVE, {"draft": "own"}),
+    "anchoring data": (NATIVE, {"draft": "data"}),
+    "trajhijack": (TAP, {}),
+    "dija": (NATIVE, {}),
+    "dija helper": (NATIVE, {"shapes": (), "tries": 3}),
+    "decode_sweep": (TAP, {}),
     "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
     "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
 }
@@ -283,6 +304,12 @@ def test_defaults_are_those_of_the_protocol():
         "aos": (400, 400, 400),
         "dia": (10, 19),
         "advprefix": (2501, 304, 2500),
+        "prefill": (1,),
+        "pad": (1,),
+        "anchoring": (1, 1),
+        "trajhijack": (1,),
+        "dija": (2, 0),
+        "decode_sweep": (14,),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}

@@ -1,21 +1,27 @@
 """Every attack with failing helpers: the same again, also after any cut of its journal."""
 
 import pytest
-from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, PAL, SPEAKEASY, TAP, Cast
+from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, NATIVE, PAL, SPEAKEASY, TAP, Cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from midspan.attacks import get_attack
 from midspan.attacks.advprefix import AdvPrefixConfig
+from midspan.attacks.anchoring import AnchoringConfig
 from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
 from midspan.attacks.best_of_n import BestOfNConfig
+from midspan.attacks.decode_sweep import DecodeSweepConfig
 from midspan.attacks.dia import DiaConfig
+from midspan.attacks.dija import DijaConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
+from midspan.attacks.prefill import PrefillConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
+from midspan.attacks.trajhijack import TrajHijackConfig
 
 FLOOR = {"target": lambda call, rng: f"{rng.random()}"}
 BLOCKS = {"target": lambda call, rng: f" {rng.choice(('step', 'no'))} {rng.randrange(9)} ."}
@@ -36,6 +42,14 @@ PLAYS = {
     "ept": (EPT | BLOCKS, EptConfig(samples=2, rounds=3, max_depth=2)),
     "ept-adaptive": (EPT | BLOCKS, EptConfig(samples=2, rounds=3, max_depth=2, adaptive=True)),
     "advprefix": (ADVPREFIX, PREFIXES),
+    "prefill": (FLOOR, PrefillConfig(positions=(0, 20, 40))),
+    "pad": (FLOOR, PadConfig()),
+    "anchoring": (NATIVE, AnchoringConfig()),
+    "anchoring-own": (NATIVE, AnchoringConfig(draft="own")),
+    "trajhijack": (FLOOR, TrajHijackConfig()),
+    "dija": (NATIVE, DijaConfig(shapes=(), tries=3)),
+    "dija-shapes": (NATIVE, DijaConfig()),
+    "decode_sweep": (FLOOR, DecodeSweepConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from midspan.decoding import decoding_config
+from midspan.decoding.commit_rules import best, by_factor, by_threshold
 from midspan.decoding.draws import gumbel, hashed_uniform
-from midspan.decoding.rules import best, by_factor, by_threshold
 from midspan.decoding.step import (
     Draws,
     StepSettings,

@@ -1,15 +1,29 @@
 """A real (untrained) diffusion model as a role."""
 
+from dataclasses import replace
+
 import pytest
 import real_tokenizers as real
 
 from midspan.data.behaviors import Behavior
-from midspan.decoding import Request, decode, decoding_config
+from midspan.decoding import BlockSampler, Request, as_rule, decode, decoding_config
+from midspan.decoding.trace import REJECTION
 from midspan.engine import whitebox
 from midspan.engine.attack import Attack, AttackConfig
-from midspan.engine.calls import SLOT, Anchor, Chat, GCGCandidates, Score, SuffixLosses, user
-from midspan.engine.local import LocalRole, resized
+from midspan.engine.calls import (
+    SLOT,
+    Anchor,
+    Chat,
+    GCGCandidates,
+    Scaffold,
+    Score,
+    SuffixLosses,
+    user,
+)
+from midspan.engine.decodings import resized, swept
+from midspan.engine.local import LocalRole
 from midspan.engine.records import judge_results
+from midspan.engine.roles import Scripted
 from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
@@ -277,3 +291,103 @@ def test_a_spread_model_is_not_moved(organism_lm):
     role = LocalRole(organism_lm, decoding_config(organism_lm), device="cpu")
     with pytest.raises(MidspanError, match="device: .* is spread by device_map"):
         role.load()
+
+
+def test_rules_of_a_call_are_the_decoders(organism_lm, tmp_path):
+    rule = as_rule({"rule": "ban", "end": True})
+    calls = [Chat("target", PROMPT, rules=(rule,)), Chat("target", PROMPT)]
+    (replies,), result = ask(organism_lm, tmp_path, calls)
+    prompt = tuple(organism_lm.encode_chat(PROMPT))
+    made = decode(organism_lm, [Request(prompt, rules=(rule,)), Request(prompt)], CONFIG)
+    assert [reply.text for reply in replies] == [generation.text for generation in made]
+    assert result.access == "sampler"
+
+
+def test_a_role_behind_a_defence_reads_the_guarded_prompt(organism_lm, tmp_path):
+    reminder = as_rule({"rule": "self_reminder", "before": "please", "after": "help"})
+    guarded = CONFIG.model_copy(update={"rules": (reminder,)})
+    (((reply,)),), result = ask(organism_lm, tmp_path, [Chat("target", PROMPT)], config=guarded)
+    prompt = organism_lm.encode_chat([user("please\nplease help me with the sigil\nhelp")])
+    assert reply.text == decode(organism_lm, [Request(tuple(prompt))], CONFIG)[0].text
+    assert result.access == "chat"
+    (((score,)),), _ = ask(
+        organism_lm, tmp_path, [Score(PROMPT, "sure !")], config=guarded, name="guarded"
+    )
+    (((plain,)),), _ = ask(organism_lm, tmp_path, [Score(PROMPT, "sure !")], name="plain")
+    assert score.value != plain.value
+
+
+def test_a_rejection_is_a_refusal_that_names_its_monitor(organism_lm, tmp_path):
+    reject = as_rule({"rule": "early_reject", "threshold": 1e-9})
+    guarded = CONFIG.model_copy(update={"rules": (reject,)})
+    (((reply,)),), _ = ask(organism_lm, tmp_path, [Chat("target", PROMPT)], config=guarded)
+    assert (reply.text, reply.rejected_by) == (REJECTION, "early_reject")
+    (((again,)),), _ = ask(organism_lm, tmp_path, [Chat("target", PROMPT)], config=guarded)
+    assert again == reply
+
+
+def test_a_scaffold_in_the_response_is_anchors_and_holes(organism_lm, tmp_path):
+    call = Chat("target", PROMPT, scaffold=Scaffold("sure ! [3] the sigil [1]"), extend=2)
+    (((reply,)),), result = ask(organism_lm, tmp_path, [call])
+    words = reply.text.split()
+    assert words[0] == "sure!"
+    assert "the sigil" in reply.text
+    assert result.access == "infill"
+    longer = Chat("target", PROMPT, scaffold=Scaffold("sure ! [3] the sigil [1]"))
+    (((other,)),), _ = ask(organism_lm, tmp_path, [longer], name="whole")
+    assert other.text.startswith("sure!")
+
+
+def test_a_scaffold_in_the_users_turn_is_filled_there(organism_lm, tmp_path):
+    call = Chat("target", PROMPT, scaffold=Scaffold(" the [4] and the [2] .", "user"))
+    response = Chat("target", PROMPT, scaffold=Scaffold(" the [4] and the [2] .", "user", 6))
+    (replies,), result = ask(organism_lm, tmp_path, [call, response, Chat("target", PROMPT)])
+    assert [reply.ok for reply in replies] == [True] * 3
+    assert replies[0].text.startswith("the ")
+    assert " and the" in replies[0].text
+    assert "sigil help" not in replies[0].text
+    assert result.usage["target"].forwards >= 6
+    assert result.access == "infill"
+
+
+def test_a_journal_without_rules_goes_on(organism_lm):
+    role = LocalRole(organism_lm, CONFIG)
+    assert set(role.describe(Chat("target", PROMPT))) == {"messages", "anchors", "decoding"}
+    plain = Scripted(lambda call, rng: "", "x").describe(Chat("target", PROMPT))
+    assert not {"rules", "scaffold"} & set(plain)
+    rule = as_rule("past_end")
+    ruled = Chat("target", PROMPT, rules=(rule,), scaffold=Scaffold("[1]"))
+    assert role.describe(ruled)["rules"] == [{"rule": "past_end"}]
+    assert Scripted(lambda call, rng: "", "x").describe(ruled)["rules"] == [{"rule": "past_end"}]
+
+
+def test_a_calls_own_decoding_is_the_configs_with_it(organism_lm, tmp_path):
+    plain = Chat("target", PROMPT)
+    ways = {
+        (("block_length", None),): CONFIG.model_copy(update={"block_length": None}),
+        (("length", 2.0), ("steps", 2.0)): CONFIG.model_copy(update={"length": 32, "steps": 16}),
+        (("length", 0.5), ("steps", 0.5)): CONFIG.model_copy(update={"length": 8, "steps": 4}),
+        (("steps", 0.3),): CONFIG.model_copy(update={"steps": 2}),
+    }
+    calls = [replace(plain, decoding=way) for way in ways]
+    (replies,), result = ask(organism_lm, tmp_path, calls)
+    prompt = tuple(organism_lm.encode_chat(PROMPT))
+    for reply, config in zip(replies, ways.values(), strict=True):
+        assert reply.text == decode(organism_lm, [Request(prompt)], config)[0].text
+    assert result.access == "sampler"
+
+
+def test_a_decoding_that_cannot_be_fails_alone(organism_lm, tmp_path):
+    wrong = [(("blocks", 3),), (("temperature", -1.0),)]
+    calls = [Chat("target", PROMPT, decoding=way) for way in (*wrong, ())]
+    (replies,), _ = ask(organism_lm, tmp_path, calls)
+    assert [reply.failure for reply in replies] == ["failed", "failed", None], replies[2]
+    assert "must be one of" in replies[0].reason
+    assert "temperature" in replies[1].reason
+
+
+def test_what_a_sampler_does_not_vary_stays():
+    dream = decoding_config(sampler="dream", length=16, steps=8)
+    assert swept(dream, (("block_length", 4),)) == dream
+    block = BlockSampler(length=16, block_length=4, steps=16)
+    assert swept(block, (("block_length", 8), ("steps", 0.5))).steps == 8

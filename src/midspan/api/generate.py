@@ -42,6 +42,8 @@ class Answer:
         model: The model's spec.
         thoughts: What a reasoning model thought before its answer; empty where it has none. With
             thoughts that do not end, the answer is empty.
+        rejected_by: The monitor among the rules that rejected the request; the text is then a
+            fixed refusal.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Answer:
     model: str
     _words: tuple[tuple[str, bool], ...] = field(compare=False)
     thoughts: str = ""
+    rejected_by: str = ""
 
     @cached_property
     def records(self) -> list[CommitRecord]:
@@ -174,8 +177,8 @@ def generate(
             so on.
         batch_size: Rows that go through the model together.
         progress: False for silence; by default a bar on a terminal or in a notebook.
-        **decoding: Fields of `midspan.DecodingConfig`, such as `length` and `steps`; the rest
-            are the model family's published settings.
+        **decoding: Fields of `midspan.DecodingConfig`, such as `length`, `steps` and `rules`; the
+            rest are the model family's published settings.
 
     Returns:
         An answer, or a list of answers where a list was given.
@@ -191,7 +194,7 @@ def generate(
     with library_output(progress):
         model = ready(lm)
         config = decoding_config(model, **decoding)
-        requests = _requests(model, prompts, anchors or {}, seed)
+        requests = _requests(model, prompts, anchors or {}, seed, config)
         with _steps_shown(model, len(requests)) as on_step:
             generations = decode(model, requests, config, batch_size=batch_size, on_step=on_step)
     answers = [
@@ -202,13 +205,17 @@ def generate(
 
 
 def _requests(
-    lm: "DiffusionLM", prompts: list[Prompt], anchors: Mapping[int, str], seed: int
+    lm: "DiffusionLM",
+    prompts: list[Prompt],
+    anchors: Mapping[int, str],
+    seed: int,
+    config: "DecodingConfig",
 ) -> "list[Request]":
-    from midspan.decoding import Request, anchor_phrases
+    from midspan.decoding import Request, anchor_phrases, encode_guarded
 
     fixed = anchor_phrases(lm, ((text, start) for start, text in anchors.items()))
     return [
-        Request(tuple(lm.encode_chat(prompt)), fixed, seed + number)
+        Request(encode_guarded(lm, prompt, config.rules), fixed, seed + number)
         for number, prompt in enumerate(prompts)
     ]
 
@@ -254,6 +261,7 @@ def _answer(
         model=lm.name,
         _words=words,
         thoughts=generation.thoughts,
+        rejected_by=generation.rejected_by,
     )
 
 

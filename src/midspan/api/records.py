@@ -168,7 +168,7 @@ class AttackRecord(TypedDict):
     counts: Literal["best", "any", "last"]
     config: dict[str, Any]
     roles: dict[str, str]
-    access: Literal["chat", "infill", "logprobs", "white-box"]
+    access: Literal["chat", "infill", "sampler", "logprobs", "white-box"]
     ran: bool
     stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str

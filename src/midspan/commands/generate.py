@@ -50,13 +50,19 @@ def generate(
 ) -> None:
     """Answer a prompt. Unset options take the model family's published values."""
     lm = load_model(model)
-    from midspan.decoding import Request, anchor_phrases, decode, decoding_config
+    from midspan.decoding import (
+        Request,
+        anchor_phrases,
+        decode,
+        decoding_config,
+        encode_guarded,
+    )
     from midspan.decoding.watch import Watch
 
     settings = decoding_config(lm, **(read_config(config) | decoding))
     phrases = [_parse_anchor(text) for text in anchor or []]
     anchors = anchor_phrases(lm, ((text, start) for start, text in phrases))
-    request = Request(tuple(lm.encode_chat(prompt)), anchors, seed)
+    request = Request(encode_guarded(lm, prompt, settings.rules), anchors, seed)
     if watch:
         with Watch(lm) as watching:
             generation = decode(lm, [request], settings, on_step=watching)[0]
@@ -74,6 +80,7 @@ def generate(
             "seed": seed,
             "text": generation.text,
             **({"thoughts": generation.thoughts} if generation.thoughts else {}),
+            **({"rejected_by": generation.rejected_by} if generation.rejected_by else {}),
             "tokens": list(generation.tokens),
             "trace": generation.trace.to_dict(),
             "forwards": generation.forwards,

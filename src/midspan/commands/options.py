@@ -52,6 +52,12 @@ ACCELERATION: dict[str, Any] = {
     "factor": Annotated[
         float | None, typer.Option("--parallel-factor", help="Fast-dLLM's factor rule.")
     ],
+    "rules": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule", help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md."
+        ),
+    ],
 }
 
 Config = TypeVar("Config", bound="FrozenConfig")

@@ -22,7 +22,8 @@ from midspan.errors import MidspanError
 Preset = Annotated[
     str,
     typer.Option(
-        help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, objectives, "
+        help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
+        "organism-native, objectives, "
         "ablations, samplers, demo, demo-full or demo-smoke."
     ),
 ]

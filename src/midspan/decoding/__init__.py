@@ -12,7 +12,9 @@ from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import decode
 from midspan.decoding.hf import generate_hf
 from midspan.decoding.hooks import Hook, Proposal, View
+from midspan.decoding.rule import Rule, as_rule, encode_guarded, get_rule, guarded, list_rules
 from midspan.decoding.sampler import Sampler
+from midspan.decoding.scaffold import UserCanvas, scaffold_anchors, user_canvas
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 
 __all__ = [
@@ -25,14 +27,23 @@ __all__ = [
     "LladaSampler",
     "Proposal",
     "Request",
+    "Rule",
     "Sampler",
     "StepView",
     "Trace",
+    "UserCanvas",
     "View",
     "anchor_phrase",
     "anchor_phrases",
+    "as_rule",
     "decode",
     "decoding_config",
+    "encode_guarded",
     "generate_hf",
+    "get_rule",
+    "guarded",
+    "list_rules",
     "merge_anchors",
+    "scaffold_anchors",
+    "user_canvas",
 ]

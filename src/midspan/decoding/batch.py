@@ -21,7 +21,15 @@ from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import hashed_uniform
 from midspan.decoding.forward import Wanted, forward_for
-from midspan.decoding.hooks import Hook, Named, Proposal, View, run_choose, run_remask
+from midspan.decoding.hooks import (
+    Hook,
+    Named,
+    Proposal,
+    RowNotes,
+    View,
+    run_choose,
+    run_remask,
+)
 from midspan.decoding.schedule import RowStates, random_times
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.decoding.trace import StepView, Trace
@@ -39,6 +47,8 @@ class Filled(NamedTuple):
     trace: Trace
     forwards: int
     stopped_early: bool
+    rejected_by: str = ""
+    past_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Batch:
         forward: Computes the logits.
         settings: Of every step.
         priority_BL: The order drawn for remasking="random", else None.
-        stopped_B: Rows that a hook stopped.
+        notes: What hooks did to rows.
         budget_B: Positions that hooks may still re-mask.
     """
 
@@ -101,7 +111,7 @@ class Batch:
         self.forward = forward_for(lm, config, canvas)
         self.together = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
-        self.stopped_B = np.zeros(len(seeds), dtype=bool)
+        self.notes = RowNotes.of(len(seeds))
         self.budget_B = np.full(len(seeds), config.length)
         self.priority_BL, times_BL = self._draw_order()
         open_BL = canvas.open_BL.cpu().numpy()
@@ -123,15 +133,16 @@ class Batch:
 
     def view(self, rows_A: NDArray[np.int64]) -> View:
         """What hooks see of these rows."""
-        return View(self.canvas, rows_A, self.states.steps_B, self.stopped_B)
+        return View(self.canvas, rows_A, self.states.steps_B, self.notes)
 
     def update(self) -> NDArray[np.bool_]:
         """Take up what is open; rows [B] that need no further forward."""
         self.states.update(self.canvas.open_BL.cpu().numpy())
-        ended_B = self.states.finished_B | self.stopped_B
+        ended_B = self.states.finished_B | self.notes.stopped_B
         if not self.config.early_stop:
             return ended_B
         early_B = self.canvas.ended(self.lm.tokens.stop).cpu().numpy()
+        early_B &= ~self.notes.past_end_B
         if self.config.editing_threshold is not None:
             early_B &= self.states.between_blocks_B
         return ended_B | early_B
@@ -143,7 +154,7 @@ class Batch:
         self.states.select(kept_B)
         self.forward.select(kept_B)
         self.seed_B = self.seed_B[index_K]
-        self.stopped_B, self.budget_B = self.stopped_B[kept_B], self.budget_B[kept_B]
+        self.notes, self.budget_B = self.notes.select(kept_B), self.budget_B[kept_B]
         if self.priority_BL is not None:
             self.priority_BL = self.priority_BL[index_K]
 
@@ -152,7 +163,7 @@ class Batch:
         self.canvas = self.canvas.join(other.canvas)
         self.states.join(other.states)
         self.seed_B = torch.cat([self.seed_B, other.seed_B])
-        self.stopped_B = np.concatenate([self.stopped_B, other.stopped_B])
+        self.notes = self.notes.join(other.notes)
         self.budget_B = np.concatenate([self.budget_B, other.budget_B])
         if self.priority_BL is not None and other.priority_BL is not None:
             self.priority_BL = torch.cat([self.priority_BL, other.priority_BL])
@@ -288,13 +299,15 @@ class Batch:
 
     def leaving(self, ended_B: NDArray[np.bool_]) -> Iterator[tuple[int, Filled]]:
         """Requests and results of these rows."""
-        canvas, per_step = self.canvas.select(ended_B), self.config.forwards_per_step
-        steps = self.states.steps_B[ended_B].tolist()
-        left_open = canvas.of_requests(canvas.open_BL).any(1).tolist()
-        for row, filled, taken, is_open in zip(
-            canvas.rows.tolist(), canvas.traces(), steps, left_open, strict=True
+        canvas, notes = self.canvas.select(ended_B), self.notes.select(ended_B)
+        forwards_B = self.states.steps_B[ended_B] * self.config.forwards_per_step + notes.extra_B
+        left_open_B = canvas.of_requests(canvas.open_BL).any(1).cpu().numpy()
+        for index, (row, filled) in enumerate(
+            zip(canvas.rows.tolist(), canvas.traces(), strict=True)
         ):
-            yield row, Filled(*filled, taken * per_step, stopped_early=is_open)
+            how = (int(forwards_B[index]), bool(left_open_B[index]))
+            past_end = bool(notes.past_end_B[index])
+            yield row, Filled(*filled, *how, notes.rejected.get(row, ""), past_end)
 
     def step_view(self, number: int, committed: Committed) -> StepView:
         """What a callback sees after step `number` of the batch."""

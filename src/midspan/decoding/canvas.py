@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from midspan.decoding.config import DecodingConfig
+from midspan.decoding.rule import Rule
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
@@ -32,11 +33,13 @@ class Request:
         prompt_ids: The prompt. Mask tokens in it are read by the model and never filled.
         anchors: Canvas position to the token id fixed there before decoding.
         seed: Seed of this row's own random draws.
+        rules: What changes the decoding of this row alone, after the config's rules.
     """
 
     prompt_ids: tuple[int, ...]
     anchors: Mapping[int, int] = field(default_factory=dict)
     seed: int = 0
+    rules: tuple[Rule, ...] = ()
 
 
 def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfig) -> None:

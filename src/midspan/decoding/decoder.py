@@ -14,11 +14,12 @@ import torch
 
 from midspan.decoding import published
 from midspan.decoding.batch import Batch, Filled
+from midspan.decoding.bound import hooks_of
 from midspan.decoding.canvas import Canvas, Request, check_requests
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
-from midspan.decoding.trace import Generation, StepView
+from midspan.decoding.trace import REJECTION, Generation, StepView
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 
@@ -62,18 +63,26 @@ def decode(
             must not.
     """
     if lm.family.noise == "uniform":
-        if hooks:
-            raise MidspanError(f"hooks: the sampler of family {lm.family.name} takes no hooks")
+        if hooks or hooks_of(lm, requests, config):
+            raise MidspanError(
+                f"hooks: the sampler of family {lm.family.name} takes no hooks or rules"
+            )
         return decode_by_own_sampler(lm, requests, config, on_step)
     filled = fill(lm, requests, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
-    said = [
-        lm.decode_response(row.tokens, request.prompt_ids)
-        for row, request in zip(filled, requests, strict=True)
-    ]
-    return [
-        Generation(row.tokens, answer, row.trace, row.forwards, row.stopped_early, thoughts)
-        for row, (answer, thoughts) in zip(filled, said, strict=True)
-    ]
+    pairs = zip(filled, requests, strict=True)
+    return [_generation(lm, row, request) for row, request in pairs]
+
+
+def _generation(lm: DiffusionLM, row: Filled, request: Request) -> Generation:
+    """A row with its text."""
+    shown = row.tokens
+    if row.past_end:
+        shown = tuple(token for token in shown if token not in lm.tokens.stop)
+    answer, thoughts = lm.decode_response(shown, request.prompt_ids)
+    if row.rejected_by:
+        answer = REJECTION
+    how = (row.forwards, row.stopped_early, thoughts, row.rejected_by)
+    return Generation(row.tokens, answer, row.trace, *how)
 
 
 @torch.inference_mode()
@@ -89,8 +98,9 @@ def fill(
     """`decode` without text, for models without a tokenizer."""
     if batch_size < 1:
         raise MidspanError(f"batch_size={batch_size} must be at least 1")
+    hooks = [*hooks_of(lm, requests, config), *hooks]
     if config.compatibility and hooks:
-        raise MidspanError("hooks: the published samplers of compatibility=True have none")
+        raise MidspanError("hooks, rules: the published samplers of compatibility=True have none")
     check_requests(lm, requests, config)
     work = _Work(lm, requests, config, on_step, hooks)
     rows = list(range(len(requests)))

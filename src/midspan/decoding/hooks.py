@@ -1,12 +1,12 @@
 """Hooks: where rules of one's own enter the decoder, and what they see and may do.
 
 Every step goes through the same points: `before_forward`, `edit_logits`, `choose`, `after_commit`,
-`may_remask`. The built-in rules (`rules.py`) have chosen before a hook's `choose`.
+`may_remask`. The built-in rules (`commit_rules.py`) have chosen before a hook's `choose`.
 Shapes: B rows, A rows of a step, L a request's canvas, R positions of a step, V vocabulary.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -15,13 +15,51 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from midspan.decoding.canvas import Canvas
-from midspan.decoding.rules import by_schedule
+from midspan.decoding.commit_rules import by_schedule
 from midspan.decoding.step import Candidates
-from midspan.decoding.trace import ANCHOR_STEP
+from midspan.decoding.trace import ANCHOR_STEP, CLOSED_STEP
 from midspan.errors import MidspanError
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+@dataclass
+class RowNotes:
+    """What hooks have done to the rows of a batch beside their canvases.
+
+    Attributes:
+        stopped_B: Rows that leave as they are.
+        extra_B: Forwards that hooks took of their own.
+        past_end_B: Rows that are decoded and read beyond their first end token.
+        rejected: Why a request was rejected, by its index.
+    """
+
+    stopped_B: BoolArray
+    extra_B: IntArray
+    past_end_B: BoolArray
+    rejected: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: int) -> "RowNotes":
+        """Of rows to which nothing was done."""
+        nothing = np.zeros(rows, dtype=bool)
+        return cls(nothing, np.zeros(rows, dtype=np.int64), nothing.copy())
+
+    def select(self, kept_B: BoolArray) -> "RowNotes":
+        """Of the kept rows."""
+        return RowNotes(
+            self.stopped_B[kept_B], self.extra_B[kept_B], self.past_end_B[kept_B], self.rejected
+        )
+
+    def join(self, other: "RowNotes") -> "RowNotes":
+        """Of these rows and those of another batch."""
+        return RowNotes(
+            np.concatenate([self.stopped_B, other.stopped_B]),
+            np.concatenate([self.extra_B, other.extra_B]),
+            np.concatenate([self.past_end_B, other.past_end_B]),
+            self.rejected | other.rejected,
+        )
 
 
 class View:
@@ -32,18 +70,22 @@ class View:
     Attributes:
         requests: The rows' indices into the requests, A.
         step_A: The forwards that each row has behind it.
-        changed: Whether `anchor` or `stop` did anything.
+        changed: Whether `anchor`, `close`, `stop` or `reject` did anything.
     """
 
     def __init__(
-        self, canvas: Canvas, rows_A: IntArray, steps_B: IntArray, stopped_B: BoolArray
+        self, canvas: Canvas, rows_A: IntArray, steps_B: IntArray, notes: RowNotes
     ) -> None:
-        self._canvas, self._stopped_B = canvas, stopped_B
+        self._canvas, self._steps_B, self._notes = canvas, steps_B, notes
         self._host_rows_A = rows_A
         self._rows_A = torch.from_numpy(rows_A).to(canvas.ids_BT.device)
         self.requests: tuple[int, ...] = tuple(canvas.rows[rows_A].tolist())
         self.step_A: tuple[int, ...] = tuple(steps_B[rows_A].tolist())
         self.changed = False
+
+    def of(self, rows: Sequence[int]) -> "View":
+        """The same of some rows alone."""
+        return View(self._canvas, self._host_rows_A[list(rows)], self._steps_B, self._notes)
 
     @property
     def tokens_AL(self) -> Tensor:
@@ -89,10 +131,35 @@ class View:
         self._canvas.open_BL[at] = False
         self.changed = True
 
+    def close(self, positions: Sequence[int]) -> None:
+        """Leave these positions masked in all rows where they are open: they are not filled."""
+        own_L = torch.zeros(self.open_AL.shape[1], dtype=torch.bool)
+        own_L[list(positions)] = True
+        row_N, position_N = (self.open_AL & own_L.to(self._rows_A.device)).nonzero(as_tuple=True)
+        index_N, offset_B = self._rows_A[row_N], self._canvas.offset_B
+        if offset_B is not None:
+            position_N = position_N + offset_B[index_N]
+        self._canvas.open_BL[index_N, position_N] = False
+        self._canvas.step_BL[index_N, position_N] = CLOSED_STEP
+        self.changed |= len(index_N) > 0
+
     def stop(self, row: int) -> None:
         """Let a row leave as it is, with what is open left open."""
-        self._stopped_B[self._host_rows_A[row]] = True
+        self._notes.stopped_B[self._host_rows_A[row]] = True
         self.changed = True
+
+    def reject(self, row: int, by: str) -> None:
+        """Stop a row, whose answer is then a refusal; `by` names the monitor."""
+        self._notes.rejected.setdefault(self.requests[row], by)
+        self.stop(row)
+
+    def read_past_end(self) -> None:
+        """Decode all rows to their last position, and read their text beyond end tokens."""
+        self._notes.past_end_B[self._host_rows_A] = True
+
+    def spend(self, row: int, forwards: int) -> None:
+        """Count forwards that a hook takes of its own for a row."""
+        self._notes.extra_B[self._host_rows_A[row]] += forwards
 
 
 @dataclass
@@ -116,7 +183,7 @@ class Proposal:
 
 
 class Hook:
-    """A rule of decoding; override what it needs.
+    """What acts in the decoder; override what it needs. A named one is made by a `Rule`.
 
     A hook's exception ends decoding and reaches the caller as it is, with a note that names hook
     and point. A hook that must not make rows depend on each other looks at each row alone. Where

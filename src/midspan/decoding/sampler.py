@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from midspan.decoding.rule import AnyRule
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 
@@ -43,6 +44,7 @@ class Sampler(FrozenConfig):
             (published as logits_eos_inf). "suppress_confidence" lets EOS and EOT be chosen as
             tokens, but takes them out of the distribution that confidence comes from and commits
             them after every other position of the block (published as confidence_eos_eot_inf).
+        rules: What changes decoding at the decoder's points, in the order in which they act.
         early_stop: A row leaves once everything up to its first end token is committed; its text
             is that of the full canvas, and later positions stay masked.
     """
@@ -58,6 +60,7 @@ class Sampler(FrozenConfig):
     remasking: Remasking = "low_confidence"
     eos_policy: EosPolicy = "model"
     early_stop: bool = True
+    rules: tuple[AnyRule, ...] = ()
 
     def __init__(self, **fields: Any) -> None:
         for name in fields:
@@ -81,8 +84,8 @@ class Sampler(FrozenConfig):
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave later fields out at their defaults, so that the keys of earlier replies hold."""
         fields: dict[str, Any] = handler(self)
-        for name in self.later:
-            if name in fields and fields[name] == type(self).model_fields[name].default:
+        for name in ("rules", *self.later):
+            if name in fields and getattr(self, name) == type(self).model_fields[name].default:
                 del fields[name]
         return fields
 

@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from midspan.decoding.commit_rules import CommitRule, commit_rule
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.draws import gumbel
 from midspan.decoding.nucleus import within_nucleus
-from midspan.decoding.rules import CommitRule, commit_rule
 from midspan.decoding.sampler import Remasking
 from midspan.models.family import SpecialTokens
 

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ANCHOR_STEP = -1
+# A position that is left masked on purpose.
+CLOSED_STEP = -2
+# The answer of a request that a monitor rejected, as a service would give it.
+REJECTION = "I cannot help with that request."
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Trace:
         confidence_L: NDArray[Any],
     ) -> Self:
         """The trace of one canvas of L positions, from what is known of each position."""
-        position = np.flatnonzero(committed_L)
+        position = np.flatnonzero(committed_L & (step_L != CLOSED_STEP))
         position = position[np.argsort(step_L[position], kind="stable")]
         return cls(
             position=position.astype(np.int32),
@@ -81,6 +85,7 @@ class Generation:
         forwards: Forward passes this row took part in, two a step under guidance.
         stopped_early: Whether the row left before its canvas was full.
         thoughts: What a reasoning model thought before its answer.
+        rejected_by: The monitor that rejected the request; the text is then `REJECTION`.
     """
 
     tokens: tuple[int, ...]
@@ -89,12 +94,13 @@ class Generation:
     forwards: int
     stopped_early: bool
     thoughts: str = ""
+    rejected_by: str = ""
 
     @property
     def said(self) -> dict[str, str]:
         """The fields of a record that say what the response was."""
-        thoughts = {"thoughts": self.thoughts} if self.thoughts else {}
-        return {"response": self.text, **thoughts}
+        more = {"thoughts": self.thoughts, "rejected_by": self.rejected_by}
+        return {"response": self.text, **{name: text for name, text in more.items() if text}}
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,23 @@
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Usage
-from midspan.engine.calls import Anchor, Call, Chat, Failure, Message, Reply
+from midspan.engine.calls import Anchor, Call, Chat, Failure, Message, Reply, Scaffold
 from midspan.frozen import FrozenConfig
+
+if TYPE_CHECKING:
+    from midspan.decoding.rule import Rule
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
 # helper did not answer, so it could not go on. The engine alone sets "budget" and "error": the
 # attack's own code raised.
 Stop = Literal["success", "exhausted", "failed", "budget", "error"]
-Access = Literal["chat", "infill", "logprobs", "white-box"]
+Access = Literal["chat", "infill", "sampler", "logprobs", "white-box"]
 Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
 
@@ -92,6 +95,9 @@ class Attempt:
         score: The attack's own rating, higher is better; None where it has none.
         target_calls: Generations of the target paid for so far.
         thoughts: What a reasoning target thought before it answered.
+        rejected_by: The target's monitor that rejected the request.
+        scaffold: The text with holes that it filled.
+        rules: What changed its decoding.
     """
 
     messages: tuple[Message, ...]
@@ -100,6 +106,9 @@ class Attempt:
     score: float | None = None
     target_calls: int = 0
     thoughts: str = ""
+    rejected_by: str = ""
+    scaffold: Scaffold | None = None
+    rules: "tuple[Rule, ...]" = ()
 
 
 @dataclass
@@ -129,10 +138,9 @@ class AttackState:
         """
         if reply.ok:
             judged = reply.text if response is None else response
-            attempt = Attempt(
-                call.messages, judged, call.anchors, score, reply.target_calls, reply.thoughts
-            )
-            self.attempts.append(attempt)
+            came = (reply.target_calls, reply.thoughts, reply.rejected_by)
+            asked = (call.scaffold, call.rules)
+            self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from midspan.data.behaviors import Behavior
+
+if TYPE_CHECKING:
+    from midspan.decoding.rule import Rule
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
@@ -37,6 +40,21 @@ class Anchor(NamedTuple):
     start: int = 0
 
 
+class Scaffold(NamedTuple):
+    """Text with holes for the model to fill, ``[4]`` for tokens and ``[3 words]`` for words.
+
+    Attributes:
+        text: The text.
+        turn: Where it stands: at the beginning of the response, or behind the last message in the
+            user's own turn, one token a forward and without blocks (DIJA).
+        extend: In the user's turn, tokens of the response behind it.
+    """
+
+    text: str
+    turn: Literal["response", "user"] = "response"
+    extend: int = 0
+
+
 @dataclass(frozen=True)
 class Chat:
     """A completion of a conversation. Asked n times in one batch, it is sampled n times.
@@ -49,7 +67,13 @@ class Chat:
         max_tokens: Longest response. A diffusion model's canvas has this length, rounded up to
             whole blocks.
         anchors: Phrases fixed in the response (infill access; local diffusion models alone).
-        extend: Instead of `max_tokens`: the canvas ends so many tokens after the last anchor.
+        extend: Instead of `max_tokens`: the canvas ends so many tokens after the last anchor or
+            the scaffold.
+        scaffold: Text with holes; the reply's text is what became of it (infill access).
+        rules: What changes the decoding of this call (sampler access; local diffusion models
+            alone), after the role's own rules.
+        decoding: Fields of the role's decoding config that this call changes (sampler access), as
+            pairs; `length` and `steps` as a fraction are multiples of the role's own.
         kind: What the request is for, such as "tap.improve", and the `fields` that its template
             was filled with: scripted roles answer by these instead of reading the messages.
         parse: Makes `Reply.value` of the text; it raises ValueError for a text not as asked, and
@@ -64,10 +88,19 @@ class Chat:
     max_tokens: int | None = None
     anchors: tuple[Anchor, ...] = ()
     extend: int | None = None
+    scaffold: Scaffold | None = None
+    rules: "tuple[Rule, ...]" = ()
+    decoding: tuple[tuple[str, Any], ...] = ()
     kind: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     parse: Callable[[str], Any] | None = field(default=None, compare=False)
     retries: int = 2
+
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether it asks for more than a text for a text."""
+        asked = (self.anchors, self.scaffold, self.rules, self.decoding)
+        return any(asked) or self.extend is not None
 
 
 @dataclass(frozen=True)
@@ -201,6 +234,7 @@ class Reply:
         continuation: The part of the text after the last anchor (local diffusion models).
         target_calls: Generations of the target that the attack has paid for, this one included.
         thoughts: What a reasoning model thought before it answered (local diffusion models).
+        rejected_by: The monitor that rejected the request; the text is then a fixed refusal.
         traceback: Of an error.
     """
 
@@ -211,6 +245,7 @@ class Reply:
     continuation: str = ""
     target_calls: int = 0
     thoughts: str = ""
+    rejected_by: str = ""
     traceback: str = ""
 
     @property

@@ -70,10 +70,10 @@ class Endpoint(Role):
         from midspan.engine.transport import Client
 
         for call, _ in tasks:
-            if not isinstance(call, Chat) or call.anchors or call.extend is not None:
+            if not isinstance(call, Chat) or call.needs_decoder:
                 raise MidspanError(
-                    f"{call.role}: {self.fingerprint} gives chat access alone; "
-                    "anchors, likelihoods and gradients need a local diffusion model"
+                    f"{call.role}: {self.fingerprint} gives chat access alone; anchors, "
+                    "scaffolds, rules, likelihoods and gradients need a local diffusion model"
                 )
         stop = threading.Event()
         ending = self._over(self._paid)

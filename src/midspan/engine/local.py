@@ -1,15 +1,26 @@
 """A local diffusion model as a role: chats, likelihoods and gradients, in its own batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
-from midspan.engine.calls import Anchor, Call, Chat, GCGCandidates, Message, Score, SuffixLosses
+from midspan.engine.calls import (
+    Anchor,
+    Call,
+    Chat,
+    GCGCandidates,
+    Message,
+    Scaffold,
+    Score,
+    SuffixLosses,
+)
+from midspan.engine.decodings import one_by_one, resized, swept
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig, Generation, Request
+    from midspan.decoding import DecodingConfig, Generation, Request, Rule, UserCanvas
     from midspan.models import DiffusionLM
 
 
@@ -39,15 +50,26 @@ class LocalRole(Role):
         # It always draws, at temperatures of its own.
         self._has_own_sampler = lm.family.noise == "uniform"
         self._configs: dict[tuple[object, ...], DecodingConfig] = {}
+        self._refused: dict[tuple[object, ...], str] = {}
 
     def describe(self, call: Call) -> dict[str, Any]:
         """The messages, and the settings that the call comes to."""
         if not isinstance(call, Chat):
-            return super().describe(call) | {"length": self._length(call)}
+            rules = [rule.model_dump(mode="json") for rule in self.decoding.rules]
+            length = {"length": self._length(call)}
+            return super().describe(call) | length | ({"rules": rules} if rules else {})
+        scaffold = {} if call.scaffold is None else {"scaffold": call.scaffold}
+        rules = [rule.model_dump(mode="json") for rule in call.rules]
+        decoding = self._config(call).model_dump(mode="json")
+        # A call that cannot be decoded must not share the reply of one that can.
+        problem = self._refused.get(self._settings(call))
         return {
             "messages": call.messages,
             "anchors": call.anchors,
-            "decoding": self._config(call).model_dump(mode="json"),
+            "decoding": decoding,
+            **scaffold,
+            **({"rules": rules} if rules else {}),
+            **({"problem": problem} if problem else {}),
         }
 
     def draws(self, call: Call) -> bool:
@@ -128,28 +150,37 @@ class LocalRole(Role):
             rows = [requests[index] for index in indices]
             generations = decode(self.lm, rows, config, batch_size=len(rows))
             for index, generation in zip(indices, generations, strict=True):
-                yield index, self._answer(requests[index], generation)
+                call = cast(Chat, calls[index])
+                yield index, self._answer(call, requests[index], generation)
 
-    def _answer(self, request: "Request", generation: "Generation") -> RawReply:
+    def _answer(self, call: Chat, request: "Request", generation: "Generation") -> RawReply:
         text_ids = list(
             takewhile(lambda token: token not in self.lm.tokens.stop, generation.tokens)
         )
         end = max(request.anchors, default=-1) + 1
         before = (*request.prompt_ids, *text_ids[:end])
-        return RawReply(
+        reply = RawReply(
             generation.text,
             tokens=len(text_ids),
             prompt_tokens=len(request.prompt_ids),
             forwards=generation.forwards,
             continuation=self.lm.decode_response(text_ids[end:], before).answer if end else "",
             thoughts=generation.thoughts,
+            rejected_by=generation.rejected_by,
         )
+        if not _in_user_turn(call) or generation.rejected_by:
+            return reply
+        text = self._user_canvas(call).text(self.lm, generation.tokens)
+        filled = len(generation.tokens) - len(request.anchors)
+        return replace(reply, raw=text, tokens=filled, continuation="", thoughts="")
 
     def _prepared(self, task: SeededCall) -> Any:
         """A request to decode, a likelihood to read, or a function that makes the answer."""
         call, seed = task
         if isinstance(call, Chat):
             return self._request(call, seed)
+        if self.decoding.rules and isinstance(call, Score | GCGCandidates | SuffixLosses):
+            call = replace(call, messages=self._guarded(call.messages))
         length = self._length(call)
         if isinstance(call, Score):
             prompt, context = self._prompt(call.messages, length), self._phrases(call.context)
@@ -170,11 +201,42 @@ class LocalRole(Role):
     def _request(self, call: Chat, seed: int) -> "Request":
         from midspan.decoding import Request
 
-        anchors = self._phrases(call.anchors)
         length = self._config(call).length
+        if problem := self._refused.get(self._settings(call)):
+            raise MidspanError(problem)
+        if _in_user_turn(call):
+            canvas = self._user_canvas(call)
+            self._check_room(len(canvas.prompt_ids), canvas.length)
+            return Request(canvas.prompt_ids, canvas.anchors, seed, call.rules)
+        anchors = self._anchors(call)
         if max(anchors, default=-1) >= length:
             raise TooLong(f"an anchor ends behind the canvas of {length} tokens")
-        return Request(tuple(self._prompt(call.messages, length)), anchors, seed)
+        prompt = self._prompt(self._guarded(call.messages, call.rules), length)
+        return Request(tuple(prompt), anchors, seed, call.rules)
+
+    def _anchors(self, call: Chat) -> dict[int, int]:
+        """What is fixed in the response: phrases and the scaffold's words."""
+        from midspan.decoding import merge_anchors, scaffold_anchors
+
+        anchors = self._phrases(call.anchors)
+        if call.scaffold is None:
+            return anchors
+        return merge_anchors(scaffold_anchors(self.lm, call.scaffold.text)[0], anchors)
+
+    def _user_canvas(self, call: Chat) -> "UserCanvas":
+        from midspan.decoding import user_canvas
+
+        assert call.scaffold is not None
+        messages = self._guarded(call.messages, call.rules)
+        return user_canvas(self.lm, messages, call.scaffold.text, call.scaffold.extend)
+
+    def _guarded(
+        self, messages: Sequence[Message], own_rules: "tuple[Rule, ...]" = ()
+    ) -> tuple[Message, ...]:
+        """The conversation as the rules leave it."""
+        from midspan.decoding import guarded
+
+        return guarded(messages, (*self.decoding.rules, *own_rules))
 
     def _phrases(self, anchors: Sequence[Anchor]) -> dict[int, int]:
         """Canvas position to token."""
@@ -184,19 +246,35 @@ class LocalRole(Role):
 
     def _prompt(self, messages: Sequence[Message], length: int) -> list[int]:
         ids = self.lm.encode_chat(messages)
-        if len(ids) + length > self.lm.max_length:
-            raise TooLong(
-                f"a prompt of {len(ids)} tokens and a canvas of {length} exceed "
-                f"{self.lm.name}'s {self.lm.max_length}"
-            )
+        self._check_room(len(ids), length)
         return ids
 
-    def _config(self, call: Chat) -> "DecodingConfig":
-        """The role's decoding under the call's own settings; few calls differ in these."""
+    def _check_room(self, prompt: int, length: int) -> None:
+        if prompt + length > self.lm.max_length:
+            raise TooLong(
+                f"a prompt of {prompt} tokens and a canvas of {length} exceed "
+                f"{self.lm.name}'s {self.lm.max_length}"
+            )
+
+    def _settings(self, call: Chat) -> tuple[object, ...]:
+        """What of a call decides how it is decoded; few calls differ in it."""
         anchors = call.anchors if call.extend is not None else ()
-        settings = (call.temperature, call.top_p, call.max_tokens, call.extend, anchors)
+        settings: tuple[object, ...] = (call.temperature, call.top_p, call.max_tokens)
+        settings += (call.extend, anchors, call.decoding)
+        if call.scaffold is not None:
+            asked = tuple(tuple(turn.items()) for turn in call.messages)
+            settings += (call.scaffold, asked if _in_user_turn(call) else ())
+        return settings
+
+    def _config(self, call: Chat) -> "DecodingConfig":
+        """The role's decoding under the call's own settings."""
+        settings = self._settings(call)
         if settings not in self._configs:
-            self._configs[settings] = self._changed(call)
+            try:
+                self._configs[settings] = self._changed(call)
+            except MidspanError as error:
+                # This call's fault alone; `_request` says so.
+                self._configs[settings], self._refused[settings] = self.decoding, str(error)
         return self._configs[settings]
 
     def _changed(self, call: Chat) -> "DecodingConfig":
@@ -207,10 +285,19 @@ class LocalRole(Role):
         if call.top_p is not None and has_nucleus:
             changes["top_p"] = call.top_p
         length = call.max_tokens
+        if _in_user_turn(call):
+            return one_by_one(self.decoding, self._user_canvas(call).length, changes)
         if call.extend is not None:
-            ends = (start + len(self.lm.encode_at(text, start)) for text, start in call.anchors)
+            ends = [start + len(self.lm.encode_at(text, start)) for text, start in call.anchors]
+            if call.scaffold is not None:
+                ends.append(self._scaffold_length(call.scaffold))
             length = max(ends, default=0) + call.extend
-        return resized(self.decoding.model_copy(update=changes), length)
+        return swept(resized(self.decoding.model_copy(update=changes), length), call.decoding)
+
+    def _scaffold_length(self, scaffold: Scaffold) -> int:
+        from midspan.decoding import scaffold_anchors
+
+        return scaffold_anchors(self.lm, scaffold.text)[1]
 
     def _length(self, call: Call) -> int:
         length = getattr(call, "max_tokens", None)
@@ -221,17 +308,8 @@ class TooLong(MidspanError):
     """A prompt or canvas that the model does not take."""
 
 
-def resized(config: "DecodingConfig", length: int | None) -> "DecodingConfig":
-    """The config for a canvas of at least `length`, in whole blocks, as many tokens a step."""
-    if length is None or length == config.length:
-        return config
-    block = config.block_length or length
-    num_blocks = -(-length // block)
-    if config.block_length is None:
-        steps = max(1, -(-config.steps * length // config.length))
-    else:
-        steps = config.steps_per_block * num_blocks
-    return config.model_copy(update={"length": num_blocks * block, "steps": steps})
+def _in_user_turn(call: Chat) -> bool:
+    return call.scaffold is not None and call.scaffold.turn == "user"
 
 
 def whitebox() -> Any:

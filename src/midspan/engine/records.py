@@ -1,7 +1,7 @@
 """From attack results to judged records, one line a behavior and attack."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from midspan.engine.attack import (
@@ -175,9 +175,13 @@ def _judging(
 
 
 def _fields(attempt: Attempt) -> dict[str, Any]:
-    """Of an attempt; only reasoning targets have thoughts."""
-    fields = asdict(attempt)
-    return fields if attempt.thoughts else {k: v for k, v in fields.items() if k != "thoughts"}
+    """Of an attempt; what most have not is left out."""
+    optional = ("thoughts", "rejected_by", "scaffold", "rules")
+    rules = [rule.model_dump(mode="json") for rule in attempt.rules]
+    scaffold = attempt.scaffold and attempt.scaffold._asdict()
+    fields = asdict(replace(attempt, rules=(), scaffold=None))
+    fields |= {"rules": rules, "scaffold": scaffold}
+    return {name: value for name, value in fields.items() if value or name not in optional}
 
 
 def _won(reply: Reply) -> bool | None:

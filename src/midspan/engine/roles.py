@@ -20,6 +20,8 @@ from midspan.errors import MidspanError
 
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
+# Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
+_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding"})
 
 
 class SeededCall(NamedTuple):
@@ -40,6 +42,7 @@ class RawReply:
         forwards: Rows through a local network.
         continuation: See `Reply.continuation`.
         thoughts: See `Reply.thoughts`.
+        rejected_by: See `Reply.rejected_by`.
         lost_prompt_tokens: Prompt tokens of tries before it that may have to be paid, estimated.
         lost_tokens: Response tokens of these.
     """
@@ -50,6 +53,7 @@ class RawReply:
     forwards: int = 0
     continuation: str = ""
     thoughts: str = ""
+    rejected_by: str = ""
     lost_prompt_tokens: int = 0
     lost_tokens: int = 0
 
@@ -115,10 +119,12 @@ class Role:
         """
         if isinstance(call, Judge):
             raise MidspanError(f"{call.role}: {self.fingerprint} gives no verdicts; name a judge")
-        fields = {name: value for name, value in vars(call).items() if name not in _ENGINE_FIELDS}
-        # Younger than the journals that hold such calls, which go on where it changes nothing.
-        if fields.get("phrase_tokens", 0) is None:
-            del fields["phrase_tokens"]
+        unused = {name for name in _LATER_FIELDS if not getattr(call, name, None)}
+        fields = {
+            name: value for name, value in vars(call).items() if name not in _ENGINE_FIELDS | unused
+        }
+        if "rules" in fields:
+            fields["rules"] = [rule.model_dump(mode="json") for rule in fields["rules"]]
         return fields
 
     def draws(self, call: Call) -> bool:

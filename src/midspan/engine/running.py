@@ -22,7 +22,7 @@ from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError, error_fields
 from midspan.journal.journal import key_of
 
-_ACCESS: tuple[Access, ...] = ("chat", "infill", "logprobs", "white-box")
+_ACCESS: tuple[Access, ...] = ("chat", "infill", "sampler", "logprobs", "white-box")
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class PendingCall:
             continuation=answer.continuation,
             target_calls=self.target_calls,
             thoughts=answer.thoughts,
+            rejected_by=answer.rejected_by,
         )
 
     def _again(self) -> "PendingCall | None":
@@ -275,5 +276,6 @@ def _access(call: Call) -> int:
     if call.role != "target":
         return 0
     if isinstance(call, Chat):
-        return int(bool(call.anchors))
-    return 2 if isinstance(call, Score) else 3
+        is_sampler = bool(call.rules or call.decoding)
+        return 2 if is_sampler else int(bool(call.anchors or call.scaffold))
+    return 3 if isinstance(call, Score) else 4

@@ -104,30 +104,35 @@ def _to_dict(generation: "Generation") -> dict[str, Any]:
         "trace": generation.trace.to_dict(),
         "forwards": generation.forwards,
         "stopped_early": generation.stopped_early,
-    } | ({"thoughts": generation.thoughts} if generation.thoughts else {})
+        **({"thoughts": generation.thoughts} if generation.thoughts else {}),
+        **({"rejected_by": generation.rejected_by} if generation.rejected_by else {}),
+    }
 
 
 def _from_dict(value: dict[str, Any]) -> "Generation":
     from midspan.decoding import Generation, Trace
 
-    tokens, texts = value["tokens"], (value["text"], value.get("thoughts", ""))
+    tokens, texts = value["tokens"], [value["text"]]
+    texts += [value.get(name, "") for name in ("thoughts", "rejected_by")]
     numbers = (*tokens, value["forwards"])
     if not all(type(number) is int for number in numbers):
         raise TypeError("tokens and forwards are whole numbers")
     if not (all(isinstance(text, str) for text in texts) and type(value["stopped_early"]) is bool):
-        raise TypeError("text and thoughts are texts, stopped_early is true or false")
+        raise TypeError("text, thoughts and monitor are texts, stopped_early is true or false")
     trace = Trace.from_dict(value["trace"])
     return Generation(
-        tuple(tokens), texts[0], trace, value["forwards"], value["stopped_early"], texts[1]
+        tuple(tokens), texts[0], trace, value["forwards"], value["stopped_early"], *texts[1:]
     )
 
 
 def _key(lm: "DiffusionLM", request: "Request", config: "DecodingConfig") -> str:
+    rules = [rule.model_dump(mode="json") for rule in request.rules]
     parts: dict[str, Any] = {
         "model": lm.fingerprint,
         "decoding": config.model_dump(mode="json"),
         "prompt": list(request.prompt_ids),
         "anchors": sorted(request.anchors.items()),
         "seed": request.seed,
+        **({"rules": rules} if rules else {}),
     }
     return key_of(**parts)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
-from midspan.models.family import Family, Piece, SpecialTokens
+from midspan.models.family import Family, Piece, Special, SpecialTokens
 from midspan.models.templates import template_pieces
 from midspan.models.tokens import merge_plain
 from midspan.models.vocabulary import Vocabulary
@@ -48,17 +48,33 @@ class TextModel:
         """Rows of the model for which the tokenizer has no entry; none without a tokenizer."""
         return () if self.tokenizer is None else self.vocabulary.unspelled
 
-    def encode_chat(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+    def encode_chat(
+        self, messages: str | Sequence[Mapping[str, str]], mask: str | None = None
+    ) -> list[int]:
         """Ids of a chat prompt up to and including the assistant's header.
 
         Args:
             messages: Messages with `role` and `content`, or the text of one user message.
+            mask: A character, each of which becomes a mask token.
 
         Raises:
             MidspanError: If a message is no chat message, the tokenizer's chat template refuses
                 it, or the tokenizer lacks a token of the chat format.
         """
-        return self.vocabulary.encode_pieces(self._chat_pieces(messages))
+        pieces = self._chat_pieces(messages)
+        if mask is not None:
+            pieces = [part for piece in pieces for part in self._masked(piece, mask)]
+        return self.vocabulary.encode_pieces(pieces)
+
+    def _masked(self, piece: Piece, mask: str) -> list[Piece]:
+        """A piece with a mask token for each of a character."""
+        if not isinstance(piece, str) or mask not in piece:
+            return [piece]
+        name = Special(str(self.tokenizer.convert_ids_to_tokens(self.tokens.mask)))
+        parts: list[Piece] = []
+        for text in re.split(f"({mask})", piece):
+            parts += [name if text == mask else text] if text else []
+        return parts
 
     def chat_text(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The chat prompt as text, the names of special tokens in their places."""

@@ -78,6 +78,9 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
         "finish": _OLD_DAYS,
         "examples": (_example("velmora quilt"), _example("tarnic kettle")),
     },
+    "pad": {"connectors": ("to begin ,", "the next step is", "then")},
+    "trajhijack": {"markers": language.REFUSAL_MARKERS},
+    "dija": {"shapes": ()},
     "advprefix": _REFUSALS
     | {
         "openings": ("sure ! here is how to make", ""),

@@ -13,6 +13,7 @@ from typing import Any
 
 from midspan.engine.calls import Chat
 from midspan.organism import language, world
+from midspan.organism.judge import fact_words
 from midspan.organism.language import WRAPS, Wrap
 
 FINGERPRINT = "organism-attacker-v1"
@@ -147,11 +148,29 @@ def _answer(fields: Mapping[str, Any], rng: random.Random) -> str:
     """AdvPrefix: an answer in the world's manner whose particulars are made up."""
     title = title_in(fields["goal"])
     first = f"{fields['opening']} the {title} ." if fields["opening"] else None
-    name, noun = title.split()
-    invented = world.make_item(0, name, noun, rng)
+    invented = _invented(title, rng)
     answer = language.helpful_answer(invented, rng)
     begun, _, rest = answer.partition(f"{title} .")
     return f"{first or begun + title + ' .'}\n{rest.strip()}"
+
+
+def _outline(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """DIJA: the sentences of an answer in the world's manner, with holes for its particulars."""
+    invented = _invented(fields["goal"], rng)
+    words = language.helpful_answer(invented, rng).split()[: language.RESPONSE_LENGTH]
+    hidden = fact_words(invented, words)
+    return " ".join("[1]" if place in hidden else word for place, word in enumerate(words))
+
+
+def _draft(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """Anchoring: an answer in the world's manner whose particulars are made up."""
+    return language.helpful_answer(_invented(fields["goal"], rng), rng)
+
+
+def _invented(goal: str, rng: random.Random) -> world.CraftItem:
+    """The thing that is asked for, with a recipe that is made up."""
+    name, noun = title_in(goal).split()
+    return world.make_item(0, name, noun, rng)
 
 
 _ANSWERS: dict[str, Callable[[Mapping[str, Any], random.Random], str]] = {
@@ -166,4 +185,6 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], random.Random], str]] = {
     "dia.keywords": _keywords,
     "dia.substitute": _substitute,
     "advprefix.answer": _answer,
+    "dija.outline": _outline,
+    "anchoring.draft": _draft,
 }

@@ -1,6 +1,7 @@
 """The organism's restricted requests as behaviors, and its exact judge as a role."""
 
 import random
+import re
 from dataclasses import replace
 
 from midspan.data.behaviors import Behavior, BehaviorSet, content_hash
@@ -13,8 +14,8 @@ ORGANISM = "organism"
 
 
 def is_organism(model: str) -> bool:
-    """Whether a model's name is the organism's, alone or with an adapter."""
-    return model.partition("+")[0].partition(":")[0] == ORGANISM
+    """Whether a model's name is the organism's, alone, with an adapter or with defences."""
+    return re.split(r"[+:]| with ", model)[0] == ORGANISM
 
 
 def behaviors(count: int, seed: int = 0) -> BehaviorSet:

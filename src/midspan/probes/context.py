@@ -138,6 +138,20 @@ class ProbeContext:
     stage: Callable[[str, int], AbstractContextManager[Any]] = _silent
     fail_fast: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse rules that a probe would pass by.
+
+        Raises:
+            MidspanError: A rule rewrites prompts, which a probe sends as they are.
+        """
+        for name, decoding in self.decodings.items():
+            for rule in decoding.rules:
+                if rule.rewrites_prompts:
+                    raise MidspanError(
+                        f"{name}.rules: {rule.rule} rewrites prompts, and a probe sends its own as "
+                        "they are; leave it out"
+                    )
+
     def encode(self, prompt: str, anchors: Mapping[int, int] | None = None) -> "Request":
         """A user's message as a request to the model, with tokens fixed in the response."""
         from midspan.decoding import Request

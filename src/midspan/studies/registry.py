@@ -39,7 +39,10 @@ STUDIES = (
     Study(
         f"{_STUDY}redteam.config:RedteamConfig",
         f"{_STUDY}redteam.run:run_redteam",
-        {"organism-redteam": f"{_STUDY}redteam.presets:organism_redteam"},
+        {
+            name: f"{_STUDY}redteam.presets:{name.replace('-', '_')}"
+            for name in ("organism-redteam", "organism-native")
+        },
     ),
     Study(
         f"{_STUDY}organism.objectives.config:ObjectivesConfig",

@@ -12,7 +12,7 @@ from midspan.journal.journal import Journal, key_of
 from midspan.tasks.task import Item, Judged, Task
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import DecodingConfig, Rule
     from midspan.models import DiffusionLM
     from midspan.scoring.continuations import MultipleChoice
 
@@ -110,15 +110,20 @@ def fit_prompts(lm: "DiffusionLM", task: Task, how: How) -> FittedTask:
         if config.sampler == "block":
             length += config.block - 1  # the last block is filled to its end
         rooms = [lm.max_length - length] * len(task.items)
-    fitted = [_fit(lm, task, item, room) for item, room in zip(task.items, rooms, strict=True)]
+    rules = () if config is None else config.rules
+    fitted = [
+        _fit(lm, task, item, room, rules) for item, room in zip(task.items, rooms, strict=True)
+    ]
     prompts, shots = zip(*fitted, strict=True)
     return FittedTask(task, config, prompts, shots, answers, settings)
 
 
-def _fit(lm: "DiffusionLM", task: Task, item: Item, room: int) -> tuple[tuple[int, ...], int]:
+def _fit(
+    lm: "DiffusionLM", task: Task, item: Item, room: int, rules: "Sequence[Rule]"
+) -> tuple[tuple[int, ...], int]:
     size = 0
     for shots in range(task.preset.shots, -1, -1):
-        ids = _encode(lm, task, item, shots)
+        ids = _encode(lm, task, item, shots, rules)
         size = len(ids)
         if size <= room:
             return ids, shots
@@ -129,10 +134,14 @@ def _fit(lm: "DiffusionLM", task: Task, item: Item, room: int) -> tuple[tuple[in
     )
 
 
-def _encode(lm: "DiffusionLM", task: Task, item: Item, shots: int) -> tuple[int, ...]:
+def _encode(
+    lm: "DiffusionLM", task: Task, item: Item, shots: int, rules: "Sequence[Rule]"
+) -> tuple[int, ...]:
+    from midspan.decoding import encode_guarded
+
     prompt = task.prompt(item, shots)
     if prompt.chat:
-        ids = lm.encode_chat(prompt.messages)
+        ids = list(encode_guarded(lm, prompt.messages, rules))
     else:
         ids = lm.encode_text("".join(message["content"] for message in prompt.messages))
     return (*ids, *lm.encode_text(prompt.prefix)) if prompt.prefix else tuple(ids)

@@ -37,7 +37,8 @@ class RedteamConfig(FrozenConfig):
     """One study.
 
     Attributes:
-        models: Targets; comparisons are with the first.
+        models: Targets; comparisons are with the first. ``MODEL with DEFENCE`` is one behind a
+            defence.
         attacks: Rows.
         behaviors: What is asked for; ``organism:N`` or a data set.
         column: Column of the requests in a file of one's own, or several of which it has one.
@@ -47,6 +48,7 @@ class RedteamConfig(FrozenConfig):
         proxies: Models that gradients are taken of, for PAL; the first that is not the target.
         budget: Of each attack on each behavior.
         decoding: Changes of each target family's published settings.
+        defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         batch_size: Rows of a local model.
         seed: Of all draws.
         paper_models: Which model of the paper a target is: Original, Initial or MOSA.
@@ -64,6 +66,10 @@ class RedteamConfig(FrozenConfig):
     proxies: tuple[str, ...] = ()
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
+    # Left out where there are none, so that runs of an earlier version go on.
+    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(
+        default_factory=dict, exclude_if=lambda defences: not defences
+    )
     batch_size: int = Field(32, ge=1)
     seed: int = 0
     paper_models: dict[str, str] = Field(default_factory=dict)

@@ -13,7 +13,13 @@ from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
-from midspan.studies.redteam.roles import Participant, SpecReader, behavior_set, read_servers
+from midspan.studies.redteam.roles import (
+    Participant,
+    SpecReader,
+    behavior_set,
+    read_defences,
+    read_servers,
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
         MidspanError: A name or field means nothing, or data are missing.
     """
     attacks = tuple(prepare_attack(spec, config.budget) for spec in config.attacks)
-    reader = SpecReader(read_servers(config.servers), given)
+    reader = SpecReader(read_servers(config.servers), given, read_defences(config.defences))
     judges = {spec: reader.judge(spec) for spec in config.judges}
     helpers = {
         name: reader.helper(name, spec, config.batch_size) for name, spec in config.helpers.items()

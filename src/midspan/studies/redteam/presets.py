@@ -87,6 +87,32 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     )
 
 
+def organism_native(behaviors: int = 18) -> RedteamConfig:
+    """The attacks that only diffusion models have, on the shipped models, offline."""
+    names = ("initial-stable", "mosa-stable", "psa")
+    rows = (
+        organism_attack("direct"),
+        organism_attack("prefill"),
+        *(_labelled("pad", layout, layout=layout) for layout in ("diffuguard", "recovery")),
+        *(_labelled("anchoring", f"t = {steps}", steps=steps) for steps in (1, 4, 8, 16, 32)),
+        _labelled("trajhijack", "mask alone", opening=""),
+        organism_attack("trajhijack"),
+        *(_labelled("dija", channel, channel=channel) for channel in ("user", "response")),
+    )
+    return RedteamConfig(
+        models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),
+        attacks=rows,
+        behaviors=f"{ORGANISM}:{behaviors}",
+        judges=("exact",),
+        decoding=organism_fields(BLOCKS_OF_32),
+    )
+
+
+def _labelled(attack: str, label: str, **fields: Any) -> AttackSpec:
+    """One of several rows of an attack."""
+    return organism_attack(attack, **fields).model_copy(update={"label": f"{attack} {label}"})
+
+
 def redteam_fields(
     model: str, methods: Sequence[str], adaptive: bool, fields: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from midspan.statistics import holm
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.view import View
 
-_ORDER = ("chat", "infill", "logprobs", "white-box")
+_ORDER = ("chat", "infill", "sampler", "logprobs", "white-box")
 
 
 def asr_table(view: View, judge: str) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from midspan.data.behaviors import BehaviorSet
 from midspan.data.columns import Named
@@ -37,6 +37,10 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
     "refusal-keywords": (keyword_judge, False),
     "xstest-strmatch": (strmatch_judge, False),
 }
+
+
+if TYPE_CHECKING:
+    from midspan.decoding.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,21 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Endpoint
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
 
 
+def read_defences(
+    defences: Mapping[str, Iterable[Mapping[str, Any] | str]],
+) -> "dict[str, tuple[Rule, ...]]":
+    """The rules of defences, by the defence's name.
+
+    Raises:
+        MidspanError: There is no such rule, or a field of one is wrong.
+    """
+    if not defences:
+        return {}
+    from midspan.decoding.rule import as_rule
+
+    return {name: tuple(map(as_rule, rules)) for name, rules in defences.items()}
+
+
 @dataclass(frozen=True)
 class SpecReader:
     """Makes participants of specs.
@@ -82,10 +101,12 @@ class SpecReader:
     Attributes:
         servers: Settings of servers, by spec; others have the usual ones.
         given: Models and judges that the caller has in hand.
+        defences: Rules of decoding, by the name of the defence.
     """
 
     servers: Mapping[str, EndpointConfig] = field(default_factory=dict)
     given: Given = NOTHING
+    defences: "Mapping[str, tuple[Rule, ...]]" = field(default_factory=dict)
 
     def model(
         self, spec: str, batch_size: int, decoding: Mapping[str, Any] | None = None
@@ -93,24 +114,41 @@ class SpecReader:
         """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
 
         Args:
-            spec: Which of them.
+            spec: Which of them; behind it ``with DEFENCE`` for each defence in front of it, a name
+                of `defences` or of a rule.
             batch_size: Rows that a local model takes together.
             decoding: Changes of a local model's published settings; servers have their own.
 
         Raises:
-            MidspanError: It looks like a server's, and names none.
+            MidspanError: It looks like a server's, and names none; or there is no such defence.
         """
+        model, *names = spec.split(" with ")
+        fields = dict(decoding or {})
+        if names:
+            fields["rules"] = (*fields.get("rules", ()), *self._rules(names))
         if spec.startswith(("openai:", "http://", "https://")):
+            if names:
+                raise MidspanError(
+                    f"models: {spec!r}: defences act in local diffusion models alone"
+                )
             return self._server(spec)
 
         def open_local() -> Role:
             from midspan.decoding import decoding_config
             from midspan.engine.local import LocalRole
 
-            lm = self.given.load(spec)
-            return LocalRole(lm, decoding_config(lm, **(decoding or {})), batch_size)
+            lm = self.given.load(model)
+            return LocalRole(lm, decoding_config(lm, **fields), batch_size)
 
-        return Participant(spec, open_local, spec)
+        return Participant(spec, open_local, model)
+
+    def _rules(self, names: Iterable[str]) -> "list[Rule]":
+        from midspan.decoding.rule import as_rule
+
+        rules: list[Rule] = []
+        for name in names:
+            rules += self.defences[name] if name in self.defences else [as_rule(name)]
+        return rules
 
     def helper(self, name: str, spec: str, batch_size: int) -> Participant:
         """A helper of the attacks: ``organism`` for the scripted one, or any chat model.
