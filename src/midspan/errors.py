@@ -1,14 +1,23 @@
 """The one exception type that midspan raises for what a user can mend."""
 
+import re
 import traceback
 from collections.abc import Iterable
+
+_BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_UNSHOWN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 
 
 class MidspanError(ValueError):
     """Bad input: the message is one line that names the field and the fix.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2. What a message
+    quotes from files and servers may hold line breaks and control characters; it is shown without.
     """
+
+    def __init__(self, message: object = "") -> None:
+        """An error with this message."""
+        super().__init__(_UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", _BREAK.sub(" ", str(message))))
 
 
 def not_one_of(field: str, value: object, choices: Iterable[str]) -> MidspanError:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from midspan.data.behaviors import Behavior
 from midspan.data.files import Row, read_rows
@@ -26,6 +26,8 @@ from midspan.judges.error import Confusion, Corrected, any_of_bounds, rogan_glad
 from midspan.statistics import Estimate, Interval, wilson
 
 _MOST_REASONS = 3
+# More items nobody has labelled.
+_Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 SHIPPED = Path(__file__).parent / "calibration.jsonl"
 
 
@@ -100,22 +102,19 @@ class Calibration:
     """
 
     judge: str
-    hits: NonNegativeInt
-    misses: NonNegativeInt
-    false_alarms: NonNegativeInt
-    rejections: NonNegativeInt
-    unanswered: dict[str, NonNegativeInt]
-    kinds: dict[str, tuple[NonNegativeInt, NonNegativeInt]]
-    reasons: dict[str, NonNegativeInt] = field(default_factory=dict)
+    hits: _Count
+    misses: _Count
+    false_alarms: _Count
+    rejections: _Count
+    unanswered: dict[str, _Count]
+    kinds: dict[str, tuple[_Count, _Count]]
+    reasons: dict[str, _Count] = field(default_factory=dict)
     traceback: str = ""
 
     @property
     def confusion(self) -> Confusion:
         """Sensitivity, specificity and kappa."""
-        counts = (self.hits, self.misses, self.false_alarms, self.rejections)
-        cells = ((True, True), (True, False), (False, True), (False, False))
-        pairs = [cell for cell, count in zip(cells, counts, strict=True) for _ in range(count)]
-        return Confusion.of([label for label, _ in pairs], [verdict for _, verdict in pairs])
+        return Confusion.of_counts(self.hits, self.misses, self.false_alarms, self.rejections)
 
     @property
     def agreement(self) -> Estimate:

@@ -1,11 +1,15 @@
 """How far a judge can be trusted, and rates with its errors taken out."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from midspan.statistics import Estimate, wilson
+
+# Label and verdict, in the order of a confusion's counts.
+_CELLS = ((True, True), (True, False), (False, True), (False, False))
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,20 @@ class Confusion:
     @classmethod
     def of(cls, labels: Sequence[bool], verdicts: Sequence[bool]) -> "Confusion":
         """Compare verdicts with labels, item by item."""
-        pairs = list(zip(labels, verdicts, strict=True))
-        positive = [verdict for label, verdict in pairs if label]
-        negative = [not verdict for label, verdict in pairs if not label]
-        return cls(
-            wilson(sum(positive), len(positive)),
-            wilson(sum(negative), len(negative)),
-            cohen_kappa(labels, verdicts),
-        )
+        cells = Counter(zip(labels, verdicts, strict=True))
+        return cls.of_counts(*(cells[cell] for cell in _CELLS))
+
+    @classmethod
+    def of_counts(cls, hits: int, misses: int, false_alarms: int, rejections: int) -> "Confusion":
+        """From how many items have label and verdict, label alone, verdict alone, and neither."""
+        positive, negative, called = hits + misses, false_alarms + rejections, hits + false_alarms
+        n = positive + negative
+        kappa = math.nan
+        if n:
+            agreed = (hits + rejections) / n
+            chance = (positive * called + negative * (n - called)) / n**2
+            kappa = (agreed - chance) / (1 - chance) if chance < 1 else math.nan
+        return cls(wilson(hits, positive), wilson(rejections, negative), kappa)
 
 
 @dataclass(frozen=True)
@@ -42,17 +52,6 @@ class Corrected:
     rate: float
     low: float
     high: float
-
-
-def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """Agreement beyond chance; ``nan`` without items, or where chance agrees always."""
-    pairs = list(zip(a, b, strict=True))
-    if not pairs:
-        return math.nan
-    n = len(pairs)
-    agreed = sum(x == y for x, y in pairs) / n
-    chance = sum(list(a).count(label) * list(b).count(label) for label in set(a)) / n**2
-    return (agreed - chance) / (1 - chance) if chance < 1 else math.nan
 
 
 def rogan_gladen(
