@@ -7,7 +7,7 @@ import random
 import pytest
 
 from midspan import attacks
-from midspan.attacks import advprefix, aos, avatar, dia, speakeasy, tap
+from midspan.attacks import advprefix, anchoring, aos, avatar, dia, dija, speakeasy, tap
 from midspan.attacks._replies import read_rating, read_text, read_texts, read_yes
 from midspan.engine.calls import Chat, user
 from midspan.engine.reading import read_object
@@ -58,6 +58,8 @@ CALLS = [
      lambda text: read_object(text, "substitutes")),
     ("advprefix.answer", {"goal": GOAL, "opening": "", "window": None}, read_text),
     ("advprefix.judge", {"goal": GOAL, "response": FULL}, read_yes),
+    ("dija.outline", {"goal": GOAL}, lambda text: dija._with_holes(text)),
+    ("anchoring.draft", {"goal": GOAL}, read_text),
 ]  # fmt: skip
 
 
@@ -80,12 +82,21 @@ def test_every_kind_is_answered_in_its_form_and_by_its_own_rng(kind, fields, par
 def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
     known = {*attacker._ANSWERS, *evaluator._ANSWERS, "speakeasy.translate"}
     source = "".join(
-        inspect.getsource(module) for module in (tap, avatar, speakeasy, aos, dia, advprefix)
+        inspect.getsource(module)
+        for module in (tap, avatar, speakeasy, aos, dia, advprefix, anchoring, dija)
     )
     for kind in known - {"ept.guard", "ept.rank"}:
         assert f'"{kind}"' in source
     assert {call[0] for call in CALLS} == known
     assert ask("tap.unknown", {}) is None
+
+
+def test_an_outline_has_holes_for_what_its_writer_does_not_know():
+    text, draft = (ask(kind, {"goal": GOAL}) for kind in ("dija.outline", "anchoring.draft"))
+    assert text.count("[1]") > 10
+    for fact in ITEM.facts():
+        assert " ".join(fact) not in text
+    assert ITEM.title in draft and "[1]" not in draft
 
 
 def test_what_is_sent_to_the_organism_is_in_its_words():
