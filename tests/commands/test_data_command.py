@@ -89,7 +89,10 @@ def test_an_unknown_column_is_named_on_the_command_line(midspan, own):
         ("probe", "prefill", "nowhere", "--behaviors"),
     ],
 )
-def test_every_command_that_reads_requests_takes_columns(midspan, own, command):
+def test_every_command_that_reads_requests_takes_columns(
+    midspan, own, command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where the commands' own folders are nobody's
     first, second = own
     code, _, error = midspan(*command, first)
     assert code == 2 and "--column" in error
