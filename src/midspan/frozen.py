@@ -1,6 +1,6 @@
 """The base of configs that users write, and what a wrong one says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -42,6 +42,11 @@ class FrozenConfig(BaseModel):
         """
         with _one_line(within or cls.group):
             return super().model_validate(obj, **options)
+
+
+def plain(configs: Iterable[BaseModel]) -> list[dict[str, Any]]:
+    """Configs in JSON's terms."""
+    return [config.model_dump(mode="json") for config in configs]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from attack_cast import GOAL, Cast
 
 from midspan.attacks import get_attack
 from midspan.engine.calls import Anchor, Scaffold
+from midspan.engine.records import _fields
 
 OPENING = "Sure, the sigil:"
 
@@ -89,3 +90,13 @@ def test_dija_fills_shapes_or_a_helpers_outline(tmp_path, channel):
 def test_dija_refuses_an_outline_without_holes(tmp_path):
     asked, result = play("dija", tmp_path, {"dija.outline": "Take it."}, shapes=())
     assert (asked, result.ran, result.stop) == ([], False, "failed")
+
+
+def test_a_sweeps_attempts_say_how_they_were_decoded(tmp_path):
+    ways = ({"steps": 0.5}, {}, {"rules": [{"rule": "ban", "end": True}]})
+    _, result = play("decode_sweep", tmp_path, ways=ways)
+    told = [(attempt.decoding, [r.rule for r in attempt.rules]) for attempt in result.attempts]
+    assert told == [((("steps", 0.5),), []), ((), []), ((), ["ban"])]
+    assert [_fields(attempt).get("decoding") for attempt in result.attempts] == [
+        {"steps": 0.5}, None, None,
+    ]  # fmt: skip

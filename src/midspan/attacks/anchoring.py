@@ -57,9 +57,7 @@ def run(state: AttackState, config: AnchoringConfig) -> Steps:
             return "failed"
         draft = reply.text.strip() or opening
     rule = as_rule({"rule": "draft", "text": draft, "steps": config.steps})
-    call = Chat("target", asked, rules=(rule,))
-    (reply,) = yield [call]
-    state.note(call, reply)
+    yield from state.ask([Chat("target", asked, rules=(rule,))])
     return "exhausted"
 
 

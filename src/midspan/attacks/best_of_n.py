@@ -26,8 +26,7 @@ class BestOfNConfig(AttackConfig):
 def run(state: AttackState, config: BestOfNConfig) -> Steps:
     """Ask n times in one batch."""
     call = Chat("target", (user(state.behavior.prompt),), temperature=config.temperature)
-    for reply in (yield [call] * config.n):
-        state.note(call, reply)
+    yield from state.ask([call] * config.n)
     return "exhausted"
 
 

@@ -52,8 +52,7 @@ def run(state: AttackState, config: DecodeSweepConfig) -> Steps:
         rules = tuple(map(as_rule, way.get("rules", ())))
         fields = tuple((name, value) for name, value in way.items() if name != "rules")
         calls.append(Chat("target", asked, rules=rules, decoding=fields))
-    for call, reply in zip(calls, (yield calls), strict=True):
-        state.note(call, reply)
+    yield from state.ask(calls)
     return "exhausted"
 
 

@@ -59,8 +59,7 @@ def run(state: AttackState, config: DijaConfig) -> Steps:
         Chat("target", asked, scaffold=Scaffold(_placed(shape, config), config.channel, extend))
         for shape in shapes
     ]
-    for call, reply in zip(calls, (yield calls), strict=True):
-        state.note(call, reply)
+    yield from state.ask(calls)
     return "exhausted"
 
 

@@ -11,9 +11,7 @@ class DirectConfig(AttackConfig):
 
 def run(state: AttackState, config: DirectConfig) -> Steps:
     """Ask once."""
-    call = Chat("target", (user(state.behavior.prompt),))
-    (reply,) = yield [call]
-    state.note(call, reply)
+    yield from state.ask([Chat("target", (user(state.behavior.prompt),))])
     return "exhausted"
 
 

@@ -40,9 +40,7 @@ def run(state: AttackState, config: PadConfig) -> Steps:
     texts = (config.connectors * len(positions))[: len(positions)]
     anchors = tuple(map(Anchor, texts, positions))
     asked = (user(state.behavior.prompt),)
-    call = Chat("target", asked, temperature=config.temperature, anchors=anchors)
-    (reply,) = yield [call]
-    state.note(call, reply)
+    yield from state.ask([Chat("target", asked, temperature=config.temperature, anchors=anchors)])
     return "exhausted"
 
 

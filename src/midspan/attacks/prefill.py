@@ -31,8 +31,7 @@ def run(state: AttackState, config: PrefillConfig) -> Steps:
     text = opening_of(state.behavior, config.opening, config.generic_opening)
     asked = (user(state.behavior.prompt),)
     calls = [Chat("target", asked, anchors=(Anchor(text, start),)) for start in config.positions]
-    for call, reply in zip(calls, (yield calls), strict=True):
-        state.note(call, reply)
+    yield from state.ask(calls)
     return "exhausted"
 
 

@@ -38,9 +38,7 @@ def run(state: AttackState, config: TrajHijackConfig) -> Steps:
         prefix = opening_of(state.behavior, None, config.generic_opening)
     fields = {"markers": config.markers, "everything": config.everything, "times": config.times}
     rule = as_rule({"rule": "rewrite", "prefix": prefix, **fields})
-    call = Chat("target", (user(state.behavior.prompt),), rules=(rule,))
-    (reply,) = yield [call]
-    state.note(call, reply)
+    yield from state.ask([Chat("target", (user(state.behavior.prompt),), rules=(rule,))])
     return "exhausted"
 
 

@@ -131,6 +131,13 @@ class View:
         self._canvas.open_BL[at] = False
         self.changed = True
 
+    def anchor_where_open(self, row: int, tokens: Sequence[int], start: int) -> None:
+        """Fix tokens from a position on, and leave out those whose position is committed."""
+        open_L = self.open_AL[row].tolist()
+        for position, token in enumerate(tokens, start):
+            if open_L[position]:
+                self.anchor(row, position, token)
+
     def close(self, positions: Sequence[int]) -> None:
         """Leave these positions masked in all rows where they are open: they are not filled."""
         own_L = torch.zeros(self.open_AL.shape[1], dtype=torch.bool)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
+from midspan.yaml_file import read_fields
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM
@@ -91,16 +92,9 @@ def as_rule(given: Any) -> Rule:
     return get_rule(fields["rule"])(**fields)
 
 
-def _read(text: str) -> Any:
+def _read(text: str) -> dict[str, Any]:
     """Fields from text."""
-    import yaml
-
-    if not text.lstrip().startswith("{"):
-        return {"rule": text}
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise MidspanError(f"rules: {text!r} is not YAML; write {{rule: NAME, ...}}") from error
+    return read_fields(text, "rules") if text.lstrip().startswith("{") else {"rule": text}
 
 
 AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(as_rule)]

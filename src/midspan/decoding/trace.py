@@ -97,10 +97,15 @@ class Generation:
     rejected_by: str = ""
 
     @property
+    def notes(self) -> dict[str, str]:
+        """What only some generations have: thoughts, and the monitor that rejected them."""
+        notes = {"thoughts": self.thoughts, "rejected_by": self.rejected_by}
+        return {name: text for name, text in notes.items() if text}
+
+    @property
     def said(self) -> dict[str, str]:
         """The fields of a record that say what the response was."""
-        more = {"thoughts": self.thoughts, "rejected_by": self.rejected_by}
-        return {"response": self.text, **{name: text for name, text in more.items() if text}}
+        return {"response": self.text, **self.notes}
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class Attempt:
         rejected_by: The target's monitor that rejected the request.
         scaffold: The text with holes that it filled.
         rules: What changed its decoding.
+        decoding: Fields of the target's decoding that the call changed.
     """
 
     messages: tuple[Message, ...]
@@ -109,6 +110,7 @@ class Attempt:
     rejected_by: str = ""
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
+    decoding: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass
@@ -139,8 +141,13 @@ class AttackState:
         if reply.ok:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
-            asked = (call.scaffold, call.rules)
+            asked = (call.scaffold, call.rules, call.decoding)
             self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+
+    def ask(self, calls: Sequence[Chat]) -> Generator[Sequence[Call], list[Reply], None]:
+        """Ask in one batch, and put every response up: ``yield from state.ask(calls)``."""
+        for call, reply in zip(calls, (yield calls), strict=True):
+            self.note(call, reply)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from midspan.engine.calls import (
 from midspan.engine.decodings import one_by_one, resized, swept
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
+from midspan.frozen import plain
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request, Rule, UserCanvas
@@ -55,11 +56,11 @@ class LocalRole(Role):
     def describe(self, call: Call) -> dict[str, Any]:
         """The messages, and the settings that the call comes to."""
         if not isinstance(call, Chat):
-            rules = [rule.model_dump(mode="json") for rule in self.decoding.rules]
+            rules = plain(self.decoding.rules)
             length = {"length": self._length(call)}
             return super().describe(call) | length | ({"rules": rules} if rules else {})
         scaffold = {} if call.scaffold is None else {"scaffold": call.scaffold}
-        rules = [rule.model_dump(mode="json") for rule in call.rules]
+        rules = plain(call.rules)
         decoding = self._config(call).model_dump(mode="json")
         # A call that cannot be decoded must not share the reply of one that can.
         problem = self._refused.get(self._settings(call))

@@ -16,6 +16,7 @@ from midspan.engine.calls import Judge, Reply
 from midspan.engine.outcomes import Outcome
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, run_attacks
+from midspan.frozen import plain
 from midspan.journal.journal import Journal
 
 
@@ -176,11 +177,11 @@ def _judging(
 
 def _fields(attempt: Attempt) -> dict[str, Any]:
     """Of an attempt; what most have not is left out."""
-    optional = ("thoughts", "rejected_by", "scaffold", "rules")
-    rules = [rule.model_dump(mode="json") for rule in attempt.rules]
+    optional = ("thoughts", "rejected_by", "scaffold", "rules", "decoding")
     scaffold = attempt.scaffold and attempt.scaffold._asdict()
     fields = asdict(replace(attempt, rules=(), scaffold=None))
-    fields |= {"rules": rules, "scaffold": scaffold}
+    fields |= {"rules": plain(attempt.rules), "scaffold": scaffold}
+    fields["decoding"] = dict(attempt.decoding)
     return {name: value for name, value in fields.items() if value or name not in optional}
 
 

@@ -17,6 +17,7 @@ from midspan.engine.calls import (
     TokenScore,
 )
 from midspan.errors import MidspanError
+from midspan.frozen import plain
 
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
@@ -124,7 +125,7 @@ class Role:
             name: value for name, value in vars(call).items() if name not in _ENGINE_FIELDS | unused
         }
         if "rules" in fields:
-            fields["rules"] = [rule.model_dump(mode="json") for rule in fields["rules"]]
+            fields["rules"] = plain(fields["rules"])
         return fields
 
     def draws(self, call: Call) -> bool:

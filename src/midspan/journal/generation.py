@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from midspan.frozen import plain
 from midspan.journal.journal import Journal, key_of
 from midspan.journal.ranks import ALONE, Rank
 
@@ -104,8 +105,7 @@ def _to_dict(generation: "Generation") -> dict[str, Any]:
         "trace": generation.trace.to_dict(),
         "forwards": generation.forwards,
         "stopped_early": generation.stopped_early,
-        **({"thoughts": generation.thoughts} if generation.thoughts else {}),
-        **({"rejected_by": generation.rejected_by} if generation.rejected_by else {}),
+        **generation.notes,
     }
 
 
@@ -126,7 +126,7 @@ def _from_dict(value: dict[str, Any]) -> "Generation":
 
 
 def _key(lm: "DiffusionLM", request: "Request", config: "DecodingConfig") -> str:
-    rules = [rule.model_dump(mode="json") for rule in request.rules]
+    rules = plain(request.rules)
     parts: dict[str, Any] = {
         "model": lm.fingerprint,
         "decoding": config.model_dump(mode="json"),

@@ -13,15 +13,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from midspan.data.behaviors import Behavior
 from midspan.data.files import Row, read_rows
-from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
-from midspan.engine.calls import Judge, Reply
+from midspan.engine.calls import Reply
 from midspan.engine.problems import error_line, silence
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
+from midspan.engine.scheduler import OnProgress
 from midspan.errors import MidspanError
 from midspan.files import read_json
 from midspan.frozen import first_fault
 from midspan.journal.journal import Journal
+from midspan.judges.asking import verdicts
 from midspan.judges.error import Confusion, Corrected, any_of_bounds, rogan_gladen
 from midspan.statistics import Estimate, Interval, wilson
 
@@ -219,15 +219,8 @@ def calibrate(
         on_progress: Told of progress.
         fail_fast: Raise an error in the judge's own code; by default its item has no verdict.
     """
-    replies: list[Reply] = []
-
-    def ask(state: AttackState, config: AttackConfig) -> Steps:
-        replies.extend((yield [Judge(item.behavior, item.response) for item in items]))
-        return "exhausted"
-
-    attack = Attack("calibration", ask, AttackConfig, ("judge",), counts="any")
-    job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
-    run_attacks([job], journal, on_progress=on_progress, fail_fast=fail_fast)
+    cases = [(item.behavior, item.response) for item in items]
+    replies = verdicts("calibration", judge, cases, journal, on_progress, fail_fast)
     return tally(judge.fingerprint, items, replies)
 
 

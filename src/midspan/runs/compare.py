@@ -10,7 +10,7 @@ from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span, best_of
 from midspan.errors import MidspanError
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
-from midspan.runs.folder import FinishedRun, differences, flag
+from midspan.runs.folder import FinishedRun, differences
 from midspan.runs.kinds import kind_of, read_trials
 from midspan.statistics import holm, newcombe
 
@@ -52,7 +52,7 @@ def case_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], record["cell"]),
             f"{record['behavior']} {record.get('seed', '')}",
             json.dumps([record["prompt"], record["anchors"]]),
-            flag(record["verdict"], "success"),
+            record["verdict"]["success"],
             {"decoding": record["settings"]},
         )
 
@@ -66,7 +66,7 @@ def probe_trials(run: FinishedRun) -> Iterator[Trial]:
             (record["model"], record["decoding"], cell),
             record["id"],
             json.dumps([record["prompt"], record["phrase"]]),
-            flag(record, "success"),
+            record["success"],
             {"decoding": record["settings"]},
         )
 

@@ -223,20 +223,9 @@ def _check_truths(row: Mapping[str, Any]) -> None:
     verdict = row.get("verdict")
     for fields in (row, verdict if isinstance(verdict, dict) else {}):
         for name in _TRUTHS & fields.keys():
-            if fields[name] is not None:
-                flag(fields, name)
-
-
-def flag(fields: Mapping[str, Any], name: str) -> bool | None:
-    """A truth value of a record; None where it is not known.
-
-    Raises:
-        TypeError: It is something else; see `reading`.
-    """
-    value = fields[name]
-    if not (value is None or isinstance(value, bool)):
-        raise TypeError(f"{name} is {value!r:.60}, not true, false or null")
-    return value
+            value = fields[name]
+            if not (value is None or isinstance(value, bool)):
+                raise TypeError(f"{name} is {value!r:.60}, not true, false or null")
 
 
 @contextmanager

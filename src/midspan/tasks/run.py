@@ -13,6 +13,7 @@ from midspan.tasks.task import Item, Judged, Task
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Rule
+    from midspan.engine.scheduler import SchedulerProgress
     from midspan.models import DiffusionLM
     from midspan.scoring.continuations import MultipleChoice
 
@@ -282,7 +283,12 @@ def _judged_verdicts(
     from midspan.judges.asking import verdicts
 
     asked = [(judged.request(item), response) for item, response in cases]
-    replies = verdicts(judged.open(), asked, journal, on_batch)
+
+    def tell(step: "SchedulerProgress") -> None:
+        if on_batch is not None:
+            on_batch(step.replies)
+
+    replies = verdicts("verdicts", judged.open(), asked, journal, tell)
     if not any(reply.ok for reply in replies):
         raise MidspanError(
             f"{name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "

@@ -8,7 +8,7 @@ from torch import Tensor
 from midspan.decoding.hooks import Hook, View
 from midspan.decoding.rule import Rule
 from midspan.decoding.rules._places import check_positions
-from midspan.decoding.rules._signals import end_probability
+from midspan.decoding.rules._signals import about_to_end
 from midspan.models.model import DiffusionLM
 
 
@@ -48,19 +48,14 @@ class _AnchorRefusal(Hook):
         self._fired -= set(view.requests)
 
     def edit_logits(self, view: View, position_AR: Tensor, logits_ARV: Tensor) -> None:
-        probability_A = end_probability(view, position_AR, logits_ARV, self._stop).tolist()
-        for row, probability in enumerate(probability_A):
-            if view.step_A[row] < self._rule.steps and probability > self._rule.threshold:
-                self._fired.add(view.requests[row])
+        rows = about_to_end(view, position_AR, logits_ARV, self._stop, self._rule)
+        self._fired |= {view.requests[row] for row in rows}
 
     def after_commit(self, view: View) -> None:
         for row, request in enumerate(view.requests):
             if request in self._fired:
                 self._fired.remove(request)
-                open_L = view.open_AL[row].tolist()
-                for position, token in enumerate(self._ids, self._rule.position):
-                    if open_L[position]:
-                        view.anchor(row, position, token)
+                view.anchor_where_open(row, self._ids, self._rule.position)
 
 
 RULE = AnchorRefusal

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from midspan.decoding.hooks import Hook, View
 from midspan.decoding.rule import Rule
-from midspan.decoding.rules._signals import end_probability
+from midspan.decoding.rules._signals import about_to_end
 from midspan.models.model import DiffusionLM
 
 
@@ -36,10 +36,8 @@ class _EarlyReject(Hook):
         self._rule, self._stop = rule, stop
 
     def edit_logits(self, view: View, position_AR: Tensor, logits_ARV: Tensor) -> None:
-        probability_A = end_probability(view, position_AR, logits_ARV, self._stop).tolist()
-        for row, probability in enumerate(probability_A):
-            if view.step_A[row] < self._rule.steps and probability > self._rule.threshold:
-                view.reject(row, self._rule.rule)
+        for row in about_to_end(view, position_AR, logits_ARV, self._stop, self._rule):
+            view.reject(row, self._rule.rule)
 
 
 RULE = EarlyReject

@@ -75,10 +75,7 @@ class _Rewrite(Hook):
         for row, request in enumerate(view.requests):
             if request in self._due:
                 self._due.remove(request)
-                open_L = view.open_AL[row].tolist()
-                for position, token in enumerate(self._prefix):
-                    if open_L[position]:
-                        view.anchor(row, position, token)
+                view.anchor_where_open(row, self._prefix, 0)
 
 
 def _standing(view: View, texts: list[list[int]]) -> Tensor:
