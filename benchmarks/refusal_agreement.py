@@ -126,7 +126,7 @@ def by_judge(spec: str, completions: Sequence[Completion], folder: Path) -> list
     ]
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / "journal.jsonl") as journal:
-        replies = verdicts(SpecReader().judge(spec).open(), cases, journal)
+        replies = verdicts("verdicts", SpecReader().judge(spec).open(), cases, journal)
     return [bool(reply.value.refusal) if reply.ok else None for reply in replies]
 
 
