@@ -1,8 +1,9 @@
 """From a task to records: prompts that fit, journalled responses, verdicts. Knows no benchmark."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError, error_fields
@@ -13,6 +14,7 @@ from midspan.tasks.task import Item, Judged, Task
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Rule
+    from midspan.engine.calls import Reply
     from midspan.engine.scheduler import SchedulerProgress
     from midspan.models import DiffusionLM
     from midspan.scoring.continuations import MultipleChoice
@@ -26,8 +28,8 @@ class How:
         batch_size: Rows that go through the model together.
         seed: Of all draws.
         overrides: Fields of a `DecodingConfig` that go before the preset's.
-        fail_fast: Raise an error in the code that scores a response; by default it is recorded in
-            place of the verdict.
+        fail_fast: Raise an error in the code that scores or judges a response; by default it is
+            recorded in place of the verdict.
     """
 
     batch_size: int = 32
@@ -228,9 +230,15 @@ def run_task(
     responses = [response for response, _ in said]
     cases = list(zip(items, responses, strict=True))
     if task.judged is None:
-        verdicts = [_verdict_or_error(task, *case, journal, how.fail_fast) for case in cases]
+        verdicts = [
+            _or_error(partial(_verdict, task, *case, journal), how.fail_fast) for case in cases
+        ]
     else:
-        verdicts = _judged_verdicts(task.judged, task.name, cases, journal, on_batch)
+        replies = _judged(task, cases, journal, how.fail_fast, on_batch)
+        verdicts = [
+            _or_error(partial(_judged_verdict, task.judged, *case, reply), how.fail_fast)
+            for case, reply in zip(cases, replies, strict=True)
+        ]
     return [
         {
             "model": lm.name,
@@ -259,11 +267,9 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
     return best, {"likelihoods": values, "errors": value["errors"]}
 
 
-def _verdict_or_error(
-    task: Task, item: Item, response: str, journal: Journal, fail_fast: bool
-) -> Record:
+def _or_error(score: Callable[[], Record], fail_fast: bool) -> Record:
     try:
-        return _verdict(task, item, response, journal)
+        return score()
     except MidspanError:
         raise
     except Exception as error:
@@ -273,31 +279,36 @@ def _verdict_or_error(
         return error_fields(error)
 
 
-def _judged_verdicts(
-    judged: Judged,
-    name: str,
+def _judged(
+    task: Task,
     cases: Sequence[tuple[Item, str]],
     journal: Journal,
+    fail_fast: bool,
     on_batch: OnBatch | None,
-) -> list[Record]:
+) -> "list[Reply]":
     from midspan.judges.asking import verdicts
 
+    assert task.judged is not None
+    judged = task.judged
     asked = [(judged.request(item), response) for item, response in cases]
 
     def tell(step: "SchedulerProgress") -> None:
         if on_batch is not None:
             on_batch(step.replies)
 
-    replies = verdicts("verdicts", judged.open(), asked, journal, tell)
+    replies = verdicts("verdicts", judged.open(), asked, journal, tell, fail_fast)
     if not any(reply.ok for reply in replies):
         raise MidspanError(
-            f"{name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
+            f"{task.name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
             "give the same command again"
         )
-    return [
-        judged.score(item, response, reply)
-        for (item, response), reply in zip(cases, replies, strict=True)
-    ]
+    return replies
+
+
+def _judged_verdict(judged: Judged, item: Item, response: str, reply: "Reply") -> Record:
+    if reply.failure == "error":
+        return {"error": reply.reason, "traceback": reply.traceback}
+    return judged.score(item, response, reply)
 
 
 def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:
