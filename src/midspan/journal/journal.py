@@ -78,7 +78,7 @@ class Journal:
         value = self[key]
         try:
             return build(value)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise self._damaged(key) from error
 
     def __iter__(self) -> Iterator[str]:

@@ -1,21 +1,19 @@
 """From a task to records: prompts that fit, journalled responses, verdicts. Knows no benchmark."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError, error_fields
+from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.journal.generation import GenerationWork, OnBatch, each_batch
 from midspan.journal.journal import Journal, key_of
-from midspan.tasks.task import Item, Judged, Task
+from midspan.tasks.task import Item, Task
+from midspan.tasks.verdicts import verdicts_of
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Rule
-    from midspan.engine.calls import Reply
-    from midspan.engine.scheduler import SchedulerProgress
     from midspan.models import DiffusionLM
     from midspan.scoring.continuations import MultipleChoice
 
@@ -206,6 +204,19 @@ class ChoiceWork:
             for key, one in zip(batch, scored, strict=True)
         }
 
+    def checked(self, value: Any) -> Any:
+        """The scores of an item's options, whole."""
+        return _read_scores(value)
+
+
+def _read_scores(fields: Any) -> Any:
+    values, errors = fields["values"], fields["errors"]
+    if not (type(fields["forwards"]) is int and len(values) == len(errors) > 0):
+        raise TypeError("every option has a score and its error, all have their forwards")
+    if not all(type(number) is float for number in (*values, *errors)):
+        raise TypeError("scores and their errors are numbers")
+    return fields
+
 
 def run_task(
     lm: "DiffusionLM",
@@ -220,25 +231,18 @@ def run_task(
         MidspanError: The task's judge gave not one verdict.
     """
     work = work_of(lm, fitted, how)
+    computed: dict[str, Any] = {}
     for done in each_batch(work, journal):
+        computed.update(done)
         if on_batch is not None:
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
     items = [item for item in task.items for _ in range(samples)]
-    values = [journal[key] for key in work.keys]
+    values = [computed[key] for key in work.keys]
     said = [_response(task, item, value) for item, value in zip(items, values, strict=True)]
     responses = [response for response, _ in said]
     cases = list(zip(items, responses, strict=True))
-    if task.judged is None:
-        verdicts = [
-            _or_error(partial(_verdict, task, *case, journal), how.fail_fast) for case in cases
-        ]
-    else:
-        replies = _judged(task, cases, journal, how.fail_fast, on_batch)
-        verdicts = [
-            _or_error(partial(_judged_verdict, task.judged, *case, reply), how.fail_fast)
-            for case, reply in zip(cases, replies, strict=True)
-        ]
+    verdicts = verdicts_of(task, cases, journal, how.fail_fast, on_batch)
     return [
         {
             "model": lm.name,
@@ -265,60 +269,6 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}
-
-
-def _or_error(score: Callable[[], Record], fail_fast: bool) -> Record:
-    try:
-        return score()
-    except MidspanError:
-        raise
-    except Exception as error:
-        # One response that its task cannot bear must not cost the run all others.
-        if fail_fast:
-            raise
-        return error_fields(error)
-
-
-def _judged(
-    task: Task,
-    cases: Sequence[tuple[Item, str]],
-    journal: Journal,
-    fail_fast: bool,
-    on_batch: OnBatch | None,
-) -> "list[Reply]":
-    from midspan.judges.asking import verdicts
-
-    assert task.judged is not None
-    judged = task.judged
-    asked = [(judged.request(item), response) for item, response in cases]
-
-    def tell(step: "SchedulerProgress") -> None:
-        if on_batch is not None:
-            on_batch(step.replies)
-
-    replies = verdicts("verdicts", judged.open(), asked, journal, tell, fail_fast)
-    if not any(reply.ok for reply in replies):
-        raise MidspanError(
-            f"{task.name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
-            "give the same command again"
-        )
-    return replies
-
-
-def _judged_verdict(judged: Judged, item: Item, response: str, reply: "Reply") -> Record:
-    if reply.failure == "error":
-        return {"error": reply.reason, "traceback": reply.traceback}
-    return judged.score(item, response, reply)
-
-
-def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:
-    if not task.costly:
-        return task.score(item, response)
-    key = key_of(verdict=task.title, item=item.id, fields=dict(item.fields), response=response)
-    if key not in journal:
-        journal.append({key: task.score(item, response)})
-    verdict: Record = journal[key]
-    return verdict
 
 
 def _seed(seed: int, item: str, sample: int) -> int:
