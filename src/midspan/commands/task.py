@@ -7,6 +7,7 @@ import typer
 
 from midspan.commands.generated import group_of
 from midspan.commands.options import (
+    Column,
     ConfigFile,
     FailFast,
     Output,
@@ -64,6 +65,7 @@ def task(
     tasks: Tasks = None,
     preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
     data: Data = None,
+    column: Column = None,
     items: Items = None,
     samples: Annotated[int, typer.Option(help="Responses to each HumanEval problem.", min=1)] = 1,
     allow_code: AllowCode = False,
@@ -92,8 +94,10 @@ def task(
     servers = group_of(decoding, "servers")
     decoding.pop("servers", None)
     if lm_eval:
-        if len(models) > 1 or dry_run or judge:
-            raise MidspanError("--lm-eval: takes one model, and has no --dry-run and no --judge")
+        if len(models) > 1 or dry_run or judge or column:
+            raise MidspanError(
+                "--lm-eval: takes one model, and has no --dry-run, no --judge and no --column"
+            )
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
         names = tuple(lm_eval)
@@ -107,6 +111,7 @@ def task(
         "tasks": tasks,
         "preset": preset,
         "data": parse_data(data or []),
+        "column": column or None,
         "items": items,
         "samples": samples,
         "seed": seed,

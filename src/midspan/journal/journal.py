@@ -207,6 +207,20 @@ def _damage(path: Path, number: int) -> MidspanError:
     return MidspanError(f"{path}: line {number} is damaged; delete that line to go on")
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process is writing a journal; False where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    with disk("cannot read", path), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _lock(file: IO[bytes], path: Path) -> None:
     try:
         import fcntl

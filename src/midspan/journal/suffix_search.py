@@ -91,7 +91,9 @@ def _read_step(fields: dict[str, Any]) -> "GCGStep":
     from midspan.scoring.gcg_step import GCGStep
 
     ids, loss, forwards = fields["suffix_ids"], fields["loss"], fields["forwards"]
-    is_sound = isinstance(ids, list) and all(type(n) is int and n >= 0 for n in (*ids, forwards))
+    is_sound = isinstance(ids, list | tuple) and all(
+        type(n) is int and n >= 0 for n in (*ids, forwards)
+    )
     if not (is_sound and type(loss) is float):
         raise TypeError("ids and forwards are whole numbers, a loss is a number")
     return GCGStep(tuple(ids), loss, forwards)
