@@ -190,6 +190,7 @@ class FinishedRun:
         info = _read_info(file)
         config = info["config"]
         with reading(path):
+            _check_specs(config)
             labelled = info | {"config": _labelled(config, names)}
             run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
         if not (run.path / "records.jsonl").is_file():
@@ -232,6 +233,14 @@ class FinishedRun:
                 if row.get("model") in self.names:
                     row["model"] = self.names[row["model"]]
         return rows
+
+
+def _check_specs(config: Mapping[str, Any]) -> None:
+    """Refuse models that are no list of names: a text would be read letter by letter."""
+    for name in ("models", "proxies"):
+        specs = config.get(name, [])
+        if not (isinstance(specs, list) and all(isinstance(spec, str) for spec in specs)):
+            raise TypeError(f"config.{name} is {specs!r:.60}, not a list of names")
 
 
 def _check_truths(row: Mapping[str, Any]) -> None:
