@@ -67,7 +67,9 @@ def test_an_error_of_the_judge_costs_its_request_alone(organism_lm):
     found = compare(organism_lm, judge)
     assert (found.verdicts.successes, found.verdicts.n, found.identical.n) == (1, 1, 2)
     (line,) = found.problems
-    assert line.startswith("1 requests met an error in the judge's code (ZeroDivisionError: nothing")
+    assert line.startswith(
+        "1 requests met an error in the judge's code (ZeroDivisionError: nothing"
+    )
     assert compare(organism_lm).problems == []
     with pytest.raises(ZeroDivisionError):
         compare(organism_lm, judge, fail_fast=True)

@@ -220,9 +220,7 @@ def fidelity(
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     texts = read_prompts(behaviors, column) if behaviors is not None else None
     requests, judge, judged_by = _behaviors(model, lm, texts, n, seed)
-    comparison = DecodingComparison(
-        requests, exact, fast, judge, judged_by, batch_size, fail_fast
-    )
+    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size, fail_fast)
     agreement = run(lm, comparison)
     width = max(len(name) for name, _ in agreement.rows())
     for name, figure in agreement.rows():
