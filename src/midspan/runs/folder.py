@@ -95,7 +95,7 @@ class RunFolder:
         """Whether a run that has recorded nothing yet is at work here."""
         # The other processes of this launch may have their journals open already.
         pattern = "journal*.jsonl" if self.rank.count == 1 else "journal.jsonl"
-        return any(map(is_locked, self.path.glob(pattern)))
+        return any(map(is_locked, self.path.rglob(pattern)))
 
     def _claim(self) -> None:
         file, info = self.path / RUN_FILE, self.info
