@@ -149,7 +149,9 @@ class LocalRole(Role):
             groups.setdefault(self._config(cast(Chat, calls[index])), []).append(index)
         for config, indices in groups.items():
             rows = [requests[index] for index in indices]
-            generations = decode(self.lm, rows, config, batch_size=len(rows))
+            # A rule may make several rows of one.
+            size = max(len(rows), self.capacity or 1)
+            generations = decode(self.lm, rows, config, batch_size=size)
             for index, generation in zip(indices, generations, strict=True):
                 call = cast(Chat, calls[index])
                 yield index, self._answer(call, requests[index], generation)
@@ -200,20 +202,34 @@ class LocalRole(Role):
         return lambda: whitebox().substitute(self.lm, call, length, seed)
 
     def _request(self, call: Chat, seed: int) -> "Request":
-        from midspan.decoding import Request
+        from midspan.decoding import chat_request
 
-        length = self._config(call).length
+        config = self._config(call)
+        length = config.length
         if problem := self._refused.get(self._settings(call)):
             raise MidspanError(problem)
         if _in_user_turn(call):
-            canvas = self._user_canvas(call)
-            self._check_room(len(canvas.prompt_ids), canvas.length)
-            return Request(canvas.prompt_ids, canvas.anchors, seed, call.rules)
+            return self._filled_by_user(call, seed)
         anchors = self._anchors(call)
         if max(anchors, default=-1) >= length:
             raise TooLong(f"an anchor ends behind the canvas of {length} tokens")
-        prompt = self._prompt(self._guarded(call.messages, call.rules), length)
-        return Request(tuple(prompt), anchors, seed, call.rules)
+        request = chat_request(self.lm, call.messages, config, anchors, seed, call.rules)
+        copies = () if request.copies is None else request.copies.prompts
+        self._check_room(max(map(len, (request.prompt_ids, *copies))), length)
+        return request
+
+    def _filled_by_user(self, call: Chat, seed: int) -> "Request":
+        """A request whose holes stand in the user's turn."""
+        from midspan.decoding import Request
+
+        for rule in (*self.decoding.rules, *call.rules):
+            if rule.screens_prompts:
+                raise MidspanError(
+                    f"rules.{rule.rule}: reads whole prompts, and the user's turn has holes"
+                )
+        canvas = self._user_canvas(call)
+        self._check_room(len(canvas.prompt_ids), canvas.length)
+        return Request(canvas.prompt_ids, canvas.anchors, seed, call.rules)
 
     def _anchors(self, call: Chat) -> dict[int, int]:
         """What is fixed in the response: phrases and the scaffold's words."""

@@ -11,13 +11,13 @@ from midspan.engine.budget import Budget
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
+from midspan.studies.defences import read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import (
     Participant,
     SpecReader,
     behavior_set,
-    read_defences,
     read_servers,
 )
 
