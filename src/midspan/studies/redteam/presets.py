@@ -25,6 +25,14 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "dia": {},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
+# Of attacks that stand outside that preset.
+_MORE_SIZES: Mapping[str, dict[str, Any]] = {
+    "bon": {"n": 12, "batch": 6},
+    "crescendo": {"rounds": 6, "backtracks": 6},
+    "renellm": {"rounds": 6},
+    "first_step_gcg": {"steps": 24, "width": 32, "check_every": 6},
+    "post_context": {"masks": 96},
+}
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
 _ORGANISM_BUDGETS = {"ept": Budget(target=48)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
@@ -42,7 +50,8 @@ _HARMBENCH: Mapping[str, Mapping[str, Any]] = {
 
 def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
     """An attack in the organism's language and at its size."""
-    known = attack_texts.texts(attack) | _ORGANISM_SIZES.get(attack, {})
+    sizes = _ORGANISM_SIZES | _MORE_SIZES
+    known = attack_texts.texts(attack) | sizes.get(attack, {})
     return AttackSpec(
         attack=attack,
         config=known | fields,
