@@ -16,6 +16,7 @@ from attack_cast import (
     PAL,
     SPEAKEASY,
     TAP,
+    WORDS,
     Cast,
     name_of,
 )
@@ -44,6 +45,15 @@ PLAYS = {
     "pair": ("pair", TAP, {}),
     "speakeasy": ("speakeasy", SPEAKEASY, {}),
     "avatar": ("avatar", AVATAR, {}),
+    "templates": ("templates", TAP, {}),
+    "encodings": ("encodings", TAP, {}),
+    "bon": ("bon", WORDS, {"n": 70}),
+    "pap": ("pap", WORDS, {}),
+    "crescendo": ("crescendo", WORDS, {}),
+    "renellm": ("renellm", WORDS, {"rounds": 2}),
+    "context_nesting": ("context_nesting", TAP, {}),
+    "post_context": ("post_context", TAP, {}),
+    "first_step_gcg": ("first_step_gcg", PAL, {"steps": 3}),
     "aos": ("aos", AOS, {"rounds": 2}),
     "dia I": ("dia", DIA, {}),
     "dia II": ("dia", DIA, {"variant": "II"}),
@@ -62,7 +72,10 @@ PLAYS = {
     "decode_sweep": ("decode_sweep", TAP, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
-UNCOUNTED = {"tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive"}
+UNCOUNTED = {
+    "tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive",
+    "bon", "crescendo", "renellm", "first_step_gcg",
+}  # fmt: skip
 
 
 def table() -> dict[str, Counter]:
@@ -110,6 +123,8 @@ def test_every_chat_is_a_row_of_the_protocol(play, tmp_path):
         ("advprefix", {"delivery": "prefill"}),
         ("advprefix", {"delivery": "gcg", "steps": 2, "width": 2, "check_every": 1}),
         ("pal", {"mode": "chain"}),
+        ("context_nesting", {"channel": "response"}),
+        ("post_context", {"prefix": False}),
     ],
 )
 def test_variants_send_the_same_chats(play, fields, tmp_path):

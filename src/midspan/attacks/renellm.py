@@ -62,7 +62,7 @@ class ReNeLLMConfig(AttackConfig):
         ways: Ways to rewrite, of which each round draws some.
         scenarios: Tasks with the slot ``{request}``, of which each round draws one.
         rewrites: How often a round rewrites until the request is still asked for; ours.
-        attacker: How the helper is asked; the code's is greedy.
+        attacker: How the helper is asked; greedily, as in the code.
         evaluator: How the evaluator is asked about rewritings and responses.
         refusals: A response with any of these has failed unasked.
     """
@@ -71,7 +71,7 @@ class ReNeLLMConfig(AttackConfig):
     ways: tuple[str, ...] = Field(tuple(WAYS), min_length=1)
     scenarios: Templates = (PROGRAM, TABLE, TEXT)
     rewrites: int = Field(5, ge=1)
-    attacker: Asking = Asking(temperature=1.0, max_tokens=500)
+    attacker: Asking = Asking(temperature=0.0)
     evaluator: Asking = MARK
     refusals: tuple[str, ...] = REFUSALS
 

@@ -117,6 +117,31 @@ def organism_native(behaviors: int = 18) -> RedteamConfig:
     )
 
 
+def organism_words(behaviors: int = 18) -> RedteamConfig:
+    """Attacks in words alone, from the world of other language models, and suffixes; offline."""
+    names = ("initial-stable", "mosa-stable", "psa")
+    rows = (
+        organism_attack("direct"),
+        organism_attack("templates"),
+        organism_attack("encodings"),
+        organism_attack("bon"),
+        organism_attack("pap"),
+        organism_attack("renellm"),
+        organism_attack("crescendo"),
+        *(_labelled("context_nesting", c, channel=c) for c in ("chat", "response")),
+        organism_attack("post_context"),
+        organism_attack("first_step_gcg"),
+    )
+    return RedteamConfig(
+        models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),
+        attacks=rows,
+        behaviors=f"{ORGANISM}:{behaviors}",
+        judges=("exact",),
+        budget=Budget(target=12),
+        decoding=organism_fields(BLOCKS_OF_32),
+    )
+
+
 def _labelled(attack: str, label: str, **fields: Any) -> AttackSpec:
     """One of several rows of an attack."""
     return organism_attack(attack, **fields).model_copy(update={"label": f"{attack} {label}"})
