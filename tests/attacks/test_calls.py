@@ -12,6 +12,7 @@ from attack_cast import (
     AVATAR,
     DIA,
     EPT,
+    GOAL,
     NATIVE,
     PAL,
     SPEAKEASY,
@@ -37,6 +38,7 @@ LONG = {
     "advprefix.answer": lambda call, rng: "\n".join(f"{n} {rng.random()} a b c d" for n in "ab"),
 }
 SENTENCES = {"advprefix.answer": lambda call, rng: f"{rng.random()}. " * 40}
+ASKED = [{"messages": [{"role": "user", "content": "?"}]}]
 # What a table's row is of: the attack, what roles say, and fields that are not its defaults.
 PLAYS = {
     "direct": ("direct", TAP, {}),
@@ -51,6 +53,7 @@ PLAYS = {
     "pap": ("pap", WORDS, {}),
     "crescendo": ("crescendo", WORDS, {}),
     "renellm": ("renellm", WORDS, {"rounds": 2}),
+    "replay": ("replay", TAP, {"cases": {GOAL: ASKED}}),
     "context_nesting": ("context_nesting", TAP, {}),
     "post_context": ("post_context", TAP, {}),
     "first_step_gcg": ("first_step_gcg", PAL, {"steps": 3}),

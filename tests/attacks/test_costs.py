@@ -10,6 +10,7 @@ from attack_cast import (
     AVATAR,
     DIA,
     EPT,
+    GOAL,
     NATIVE,
     PAL,
     SPEAKEASY,
@@ -20,7 +21,7 @@ from attack_cast import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_resume import PLAYS
+from test_resume import CASES, PLAYS
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.advprefix import AdvPrefixConfig
@@ -86,6 +87,7 @@ WHOLE = {
     "pap": (WORDS, {}),
     "crescendo": (WORDS, {"backtracks": 0}),
     "renellm": (WORDS, ONE_WAY),
+    "replay": (TAP, {"cases": {GOAL: CASES}, "each": 2}),
     "context_nesting": (TAP, {"channel": "response"}),
     "post_context": (TAP, {}),
     "first_step_gcg": (
@@ -344,6 +346,7 @@ def test_defaults_are_those_of_the_protocol():
         "pap": (5, 5),
         "crescendo": (20, 20, 10),
         "renellm": (20, 600, 120),
+        "replay": (1,),
         "context_nesting": (3,),
         "post_context": (3,),
         "first_step_gcg": (10,),

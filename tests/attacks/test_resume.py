@@ -7,6 +7,7 @@ from attack_cast import (
     AVATAR,
     DIA,
     EPT,
+    GOAL,
     NATIVE,
     PAL,
     SPEAKEASY,
@@ -39,6 +40,7 @@ from midspan.attacks.pap import PapConfig
 from midspan.attacks.post_context import PostContextConfig
 from midspan.attacks.prefill import PrefillConfig
 from midspan.attacks.renellm import ReNeLLMConfig
+from midspan.attacks.replay import ReplayConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.templates import TemplatesConfig
@@ -47,6 +49,10 @@ from midspan.attacks.trajhijack import TrajHijackConfig
 FLOOR = {"target": lambda call, rng: f"{rng.random()}"}
 BLOCKS = {"target": lambda call, rng: f" {rng.choice(('step', 'no'))} {rng.randrange(9)} ."}
 REFUSING = {"target": lambda call, rng: rng.choice(("I cannot.", f"well , {rng.random()}"))}
+CASES = [
+    {"messages": [{"role": "user", "content": "so ?"}], "anchors": [["Yes", 3]]},
+    {"messages": [{"role": "user", "content": "please ?"}], "rules": [{"rule": "past_end"}]},
+]
 PREFIXES = AdvPrefixConfig(
     openings=("",), draws=(8,), kept=3, completions=2, min_words=4, min_chars=9, steps=4, width=3
 )
@@ -66,6 +72,7 @@ PLAYS = {
     "context_nesting": (FLOOR, ContextNestingConfig(channel="response")),
     "post_context": (FLOOR, PostContextConfig()),
     "first_step_gcg": (PAL, FirstStepGCGConfig(steps=5, width=4, check_every=2)),
+    "replay": (FLOOR, ReplayConfig(cases={GOAL: CASES}, each=2)),
     "aos": (AOS, AosConfig(rounds=4, batch=3)),
     "pal": (PAL, PalConfig(steps=5, candidates=4, ranked=2, suffix="! !", check_every=2)),
     "dia": (DIA, DiaConfig(rewrites=3)),

@@ -99,7 +99,6 @@ class Attempt:
         scaffold: The text with holes that it filled.
         rules: What changed its decoding.
         decoding: Fields of the target's decoding that the call changed.
-        extend: Tokens of its canvas behind the last anchor or the scaffold.
     """
 
     messages: tuple[Message, ...]
@@ -112,7 +111,6 @@ class Attempt:
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
     decoding: tuple[tuple[str, Any], ...] = ()
-    extend: int | None = None
 
 
 @dataclass
@@ -143,7 +141,7 @@ class AttackState:
         if reply.ok:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
-            asked = (call.scaffold, call.rules, call.decoding, call.extend)
+            asked = (call.scaffold, call.rules, call.decoding)
             self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
 
     def ask(self, calls: Sequence[Chat]) -> Generator[Sequence[Call], list[Reply], None]:

@@ -182,8 +182,6 @@ def _fields(attempt: Attempt) -> dict[str, Any]:
     fields = asdict(replace(attempt, rules=(), scaffold=None))
     fields |= {"rules": plain(attempt.rules), "scaffold": scaffold}
     fields["decoding"] = dict(attempt.decoding)
-    if attempt.extend is None:
-        del fields["extend"]
     return {name: value for name, value in fields.items() if value or name not in optional}
 
 

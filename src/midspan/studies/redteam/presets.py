@@ -1,6 +1,6 @@
 """Red-team studies of the organism, and of one model for the command that attacks it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from midspan.engine.budget import Budget
@@ -9,7 +9,7 @@ from midspan.organism import attack_texts
 from midspan.organism.behaviors import ORGANISM, is_organism
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
-from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.redteam.roles import HELPERS, is_served
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
 _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ _HARMBENCH: Mapping[str, Mapping[str, Any]] = {
 
 def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
     """An attack in the organism's language and at its size."""
-    sizes = _ORGANISM_SIZES | _MORE_SIZES
+    sizes = {**_ORGANISM_SIZES, **_MORE_SIZES}
     known = attack_texts.texts(attack) | sizes.get(attack, {})
     return AttackSpec(
         attack=attack,
@@ -145,6 +145,29 @@ def organism_words(behaviors: int = 18) -> RedteamConfig:
 def _labelled(attack: str, label: str, **fields: Any) -> AttackSpec:
     """One of several rows of an attack."""
     return organism_attack(attack, **fields).model_copy(update={"label": f"{attack} {label}"})
+
+
+def replayed(
+    fields: Mapping[str, Any], given: Iterable[str], folder: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Fields of a study with the replay of a finished run, which says what is asked for.
+
+    Args:
+        fields: As `redteam_fields` makes them.
+        given: Names of the fields that the user has set.
+        folder: The run.
+
+    Returns:
+        The fields, and what of the run cannot be replayed, a line each.
+
+    Raises:
+        MidspanError: It is no finished red-team run, or nothing of it can be replayed.
+    """
+    from midspan.studies.redteam.replay import replay_rows, source_fields
+
+    rows, left_out = replay_rows(folder, any(map(is_served, fields["models"])))
+    source = {name: value for name, value in source_fields(folder).items() if name not in given}
+    return {**fields, **source, "attacks": (*fields["attacks"], *rows)}, left_out
 
 
 def redteam_fields(

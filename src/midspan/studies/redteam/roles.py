@@ -64,6 +64,11 @@ class Participant:
     knows_organism_alone: bool = False
 
 
+def is_served(spec: str) -> bool:
+    """Whether a spec is that of a model behind a server."""
+    return spec.startswith(("openai:", "http://", "https://"))
+
+
 def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
     """Settings of servers, by spec.
 
@@ -126,7 +131,7 @@ class SpecReader:
         fields = dict(decoding or {})
         if names:
             fields["rules"] = (*fields.get("rules", ()), *self._rules(names))
-        if spec.startswith(("openai:", "http://", "https://")):
+        if is_served(spec):
             if names:
                 raise MidspanError(
                     f"models: {spec!r}: defences act in local diffusion models alone"
