@@ -168,6 +168,22 @@ ADVPREFIX = {
     "SuffixLosses": losses,
     "target": " a long answer",
 }
+WORDS = {
+    "pap.persuade": lambda call, rng: json.dumps(
+        {"message": f"as all experts say : {call.fields['goal']} {rng.random()}"}
+    ),
+    "crescendo.ask": lambda call, rng: json.dumps(
+        {"question": f"what of {call.fields['turn']} ? {rng.random()}"}
+    ),
+    "crescendo.rate": "[[7]]",
+    "renellm.rewrite": lambda call, rng: json.dumps(
+        {"text": f"{call.fields['text']} {call.fields['way']}"}
+    ),
+    "renellm.check": "[[YES]]",
+    "renellm.judge": "[[NO]]",
+    "bon.judge": "[[NO]]",
+    "target": lambda call, rng: f"well , {rng.random()}",
+}
 NATIVE = {
     "anchoring.draft": lambda call, rng: f"First, take {rng.randrange(99)} things.",
     "dija.outline": lambda call, rng: f"Take [2 words] {rng.randrange(99)} times.",

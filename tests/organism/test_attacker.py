@@ -3,11 +3,25 @@
 import ast
 import inspect
 import random
+import re
 
 import pytest
 
 from midspan import attacks
-from midspan.attacks import advprefix, anchoring, aos, avatar, dia, dija, speakeasy, tap
+from midspan.attacks import (
+    advprefix,
+    anchoring,
+    aos,
+    avatar,
+    bon,
+    crescendo,
+    dia,
+    dija,
+    pap,
+    renellm,
+    speakeasy,
+    tap,
+)
 from midspan.attacks._replies import read_rating, read_text, read_texts, read_yes
 from midspan.engine.calls import Chat, user
 from midspan.engine.reading import read_object
@@ -58,6 +72,14 @@ CALLS = [
      lambda text: read_object(text, "substitutes")),
     ("advprefix.answer", {"goal": GOAL, "opening": "", "window": None}, read_text),
     ("advprefix.judge", {"goal": GOAL, "response": FULL}, read_yes),
+    ("pap.persuade", {"goal": GOAL, "technique": "Logical Appeal"}, read_texts("message")),
+    ("crescendo.ask", {"goal": GOAL, "turn": 2, "turns": 6, "refused": GOAL, "response": REFUSAL,
+                       "score": None}, read_texts("question")),
+    ("crescendo.rate", {"goal": GOAL, "prompt": GOAL, "response": FULL}, read_rating(1, 10)),
+    ("renellm.rewrite", {"goal": GOAL, "text": GOAL, "way": "insert"}, read_texts("text")),
+    ("renellm.check", {"goal": GOAL, "text": GOAL}, read_yes),
+    ("renellm.judge", {"goal": GOAL, "response": FULL}, read_yes),
+    ("bon.judge", {"goal": GOAL, "response": FULL}, read_yes),
     ("dija.outline", {"goal": GOAL}, lambda text: dija._with_holes(text)),
     ("anchoring.draft", {"goal": GOAL}, read_text),
 ]  # fmt: skip
@@ -83,7 +105,20 @@ def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
     known = {*attacker._ANSWERS, *evaluator._ANSWERS, "speakeasy.translate"}
     source = "".join(
         inspect.getsource(module)
-        for module in (tap, avatar, speakeasy, aos, dia, advprefix, anchoring, dija)
+        for module in (
+            tap,
+            avatar,
+            speakeasy,
+            aos,
+            dia,
+            advprefix,
+            anchoring,
+            dija,
+            pap,
+            crescendo,
+            renellm,
+            bon,
+        )  # fmt: skip
     )
     for kind in known - {"ept.guard", "ept.rank"}:
         assert f'"{kind}"' in source
@@ -102,16 +137,21 @@ def test_an_outline_has_holes_for_what_its_writer_does_not_know():
 def test_what_is_sent_to_the_organism_is_in_its_words():
     known = set(vocabulary())
     for seed in range(60):
-        for kind in ("tap.propose", "aos.suffix", "dia.rewrite", "dia.begin", "advprefix.answer"):
+        for kind in (
+            "tap.propose", "aos.suffix", "dia.rewrite", "dia.begin", "advprefix.answer",
+            "pap.persuade", "crescendo.ask", "renellm.rewrite",
+        ):  # fmt: skip
             fields = next(fields for name, fields, _ in CALLS if name == kind)
             parsed = ask(kind, fields, seed)
             text = parsed if kind == "advprefix.answer" else list(read_object(parsed).values())[-1]
             assert set(split_words(text)) <= known
     for name in attacks.list_attacks():
         for text in _texts({k: v for k, v in attack_texts.texts(name).items() if k not in _NAMES}):
-            assert set(split_words(text)) <= known
+            plain = _SLOT.sub(" ", text)
+            assert set(split_words(plain)) <= known
 
 
+_SLOT = re.compile(r"\{request\}|\{text\}|\[\d+\]")
 _NAMES = {"refusals", "languages", "source", "decomposer"}
 
 

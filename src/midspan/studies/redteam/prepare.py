@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from midspan.attacks import get_attack
+from midspan.attacks.replay import ReplayConfig
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.budget import Budget
@@ -14,6 +15,7 @@ from midspan.judges.calibration import Calibration
 from midspan.studies.defences import read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.replay import Source, check_served
 from midspan.studies.redteam.roles import (
     Participant,
     SpecReader,
@@ -114,6 +116,9 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     }
     models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
     reader.check_servers((*models, *helpers.values(), *judges.values()))
+    if any(model.is_server for model in models):
+        for row in attacks:
+            check_served(row.label, row.config)
     if not config.on_organism:
         _check_language(attacks, helpers, judges)
     targets = _targets(config, attacks, models, reader)
@@ -139,11 +144,14 @@ def prepare_attack(spec: AttackSpec, budget: Budget) -> PreparedAttack:
         budget: Where the row has none of its own.
 
     Raises:
-        MidspanError: There is no such attack, or it has no such field or value.
+        MidspanError: There is no such attack, it has no such field or value, or what it replays
+            cannot be replayed.
     """
     attack = get_attack(spec.attack)
     fields = spec.config | ({"adaptive": True} if spec.adaptive else {})
     config = attack.config.model_validate(fields, within=spec.attack)
+    if isinstance(config, ReplayConfig) and not config.cases:
+        config = config.model_copy(update={"cases": Source.open(config.run).cases(config)})
     return PreparedAttack(spec.name, attack, config, spec.budget or budget)
 
 

@@ -65,6 +65,11 @@ class Participant:
     knows_organism_alone: bool = False
 
 
+def is_served(spec: str) -> bool:
+    """Whether a spec is that of a model behind a server."""
+    return spec.startswith(("openai:", "http://", "https://"))
+
+
 def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
     """Settings of servers, by spec.
 
@@ -110,7 +115,7 @@ class SpecReader:
         """
         model, rules = behind(spec, self.defences)
         fields = dict(decoding or {})
-        if spec.startswith(("openai:", "http://", "https://")):
+        if is_served(spec):
             return self._guarded(spec, self._server(model), rules)
         if rules:
             fields["rules"] = (*fields.get("rules", ()), *rules)
