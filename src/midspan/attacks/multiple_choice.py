@@ -151,9 +151,11 @@ def _question(fields: Any) -> Question:
 def _tournament(candidates: int, options: int) -> list[int]:
     """Questions of each round, at most."""
     rounds = []
-    while candidates > 1:
-        candidates = ceil(candidates / options)
-        rounds.append(candidates)
+    left: Sequence[str] = [""] * candidates
+    while len(left) > 1:
+        groups = _groups(left, options)
+        rounds.append(sum(len(group) > 1 for group in groups))
+        left = left[: len(groups)]
     return rounds
 
 
