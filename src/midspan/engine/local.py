@@ -1,6 +1,7 @@
 """A local diffusion model as a role: chats, likelihoods and gradients, in its own batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ from midspan.frozen import plain
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request, Rule, UserCanvas
+    from midspan.engine.tampering import Tamper
     from midspan.models import DiffusionLM
 
 
@@ -34,6 +36,7 @@ class LocalRole(Role):
         decoding: How it answers; a call's own temperature and length go before it.
         batch_size: Rows of a full batch.
         device: Where it answers; None for where it is.
+        tamper: Changes the weights for calls that ask for it; None where nobody may.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class LocalRole(Role):
         decoding: "DecodingConfig",
         batch_size: int = 32,
         device: str | None = None,
+        tamper: "Tamper | None" = None,
     ) -> None:
         self.lm = lm
+        self._tamper = tamper
         self.decoding = decoding
         self.capacity = batch_size
         self.fingerprint = f"{lm.name}@{lm.fingerprint}"
@@ -71,6 +76,7 @@ class LocalRole(Role):
             **scaffold,
             **({"rules": rules} if rules else {}),
             **({"problem": problem} if problem else {}),
+            **({"tampering": call.tampering.model_dump(mode="json")} if call.tampering else {}),
         }
 
     def draws(self, call: Call) -> bool:
@@ -80,9 +86,10 @@ class LocalRole(Role):
         return self._has_own_sampler or self._config(call).is_random
 
     def queue(self, call: Call) -> str:
-        """Canvases of one length, filled in one way, share a batch."""
+        """Canvases of one length, filled in one way by one state of the weights, share a batch."""
         if isinstance(call, Chat):
-            return self._config(call).model_dump_json()
+            tampering = call.tampering.model_dump_json() if call.tampering else ""
+            return self._config(call).model_dump_json() + tampering
         return f"{type(call).__name__} {self._length(call)}"
 
     def size(self, call: Call) -> int:
@@ -116,6 +123,27 @@ class LocalRole(Role):
 
     def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Chats of one queue in one batch, likelihoods too, the others one by one."""
+        try:
+            weights = self._tampered(tasks[0].call)  # One state for all of a queue.
+        except MidspanError as error:
+            missing = MissingReply("failed", str(error))
+            yield from ((index, missing) for index in range(len(tasks)))
+            return
+        with weights:
+            yield from self._answers(tasks)
+
+    def _tampered(self, call: Call) -> AbstractContextManager[None]:
+        """Within the context the weights are as a call wants them."""
+        tampering = getattr(call, "tampering", None)
+        if tampering is None:
+            return nullcontext()
+        if self._tamper is None:
+            raise MidspanError(f"{self.lm.name}: as this role its weights cannot be changed")
+        return self._tamper(self.lm, tampering)
+
+    def _answers(
+        self, tasks: Sequence[SeededCall]
+    ) -> Iterator[tuple[int, RawReply | MissingReply]]:
         ready: dict[int, Any] = {}
         for index, task in enumerate(tasks):
             try:

@@ -177,11 +177,12 @@ def _judging(
 
 def _fields(attempt: Attempt) -> dict[str, Any]:
     """Of an attempt; what most have not is left out."""
-    optional = ("thoughts", "rejected_by", "scaffold", "rules", "decoding")
+    optional = ("thoughts", "rejected_by", "scaffold", "rules", "decoding", "tampering")
     scaffold = attempt.scaffold and attempt.scaffold._asdict()
-    fields = asdict(replace(attempt, rules=(), scaffold=None))
+    fields = asdict(replace(attempt, rules=(), scaffold=None, tampering=None))
     fields |= {"rules": plain(attempt.rules), "scaffold": scaffold}
     fields["decoding"] = dict(attempt.decoding)
+    fields["tampering"] = attempt.tampering and attempt.tampering.summary()
     return {name: value for name, value in fields.items() if value or name not in optional}
 
 

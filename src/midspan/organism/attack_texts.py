@@ -81,6 +81,7 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
     "pad": {"connectors": ("to begin ,", "the next step is", "then")},
     "trajhijack": {"markers": language.REFUSAL_MARKERS},
     "dija": {"shapes": ()},
+    "finetune": {"examples": "organism"},
     "advprefix": _REFUSALS
     | {
         "openings": ("sure ! here is how to make", ""),

@@ -114,6 +114,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     }
     models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
     reader.check_servers((*models, *helpers.values(), *judges.values()))
+    _check_weights(attacks, models, given)
     if not config.on_organism:
         _check_language(attacks, helpers, judges)
     targets = _targets(config, attacks, models, reader)
@@ -144,6 +145,8 @@ def prepare_attack(spec: AttackSpec, budget: Budget) -> PreparedAttack:
     attack = get_attack(spec.attack)
     fields = spec.config | ({"adaptive": True} if spec.adaptive else {})
     config = attack.config.model_validate(fields, within=spec.attack)
+    if attack.check is not None:
+        attack.check(config)
     return PreparedAttack(spec.name, attack, config, spec.budget or budget)
 
 
@@ -160,6 +163,29 @@ def _check_language(
     for judge in judges.values():
         if judge.knows_organism_alone:
             raise MidspanError(f"judge: {judge.spec} knows the organism's world; name another")
+
+
+def _check_weights(
+    attacks: Sequence[PreparedAttack], models: Sequence[Participant], given: Given
+) -> None:
+    """Attacks on weights need models that have any; those on an adapter, one that has one."""
+    for row in (row for row in attacks if row.attack.changes):
+        for model in (model for model in models if model.is_server):
+            raise MidspanError(
+                f"{row.label}: changes weights; {model.spec} is a server, which gives text alone"
+            )
+        if row.attack.changes == "adapter" and not any(_has_adapter(one, given) for one in models):
+            raise MidspanError(
+                f"{row.label}: not applicable to {models[0].spec}, which has no adapter to scale"
+            )
+
+
+def _has_adapter(model: Participant, given: Given) -> bool:
+    from midspan.models.loading import parse_spec
+
+    if model.model in given.models:
+        return hasattr(given.models[model.model].model, "peft_config")
+    return parse_spec(model.model).adapter is not None
 
 
 def _targets(

@@ -23,6 +23,8 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "pal": {"steps": 12, "candidates": 24, "ranked": 8, "check_every": 6},
     "ept": {"rounds": 6, "samples": 4},
     "dia": {},
+    # Two halves of the restricted items; at 1.2 million parameters the published rate does nothing.
+    "finetune": {"count": 9, "learning_rate": 2e-3},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each.

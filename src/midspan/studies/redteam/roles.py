@@ -41,6 +41,7 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
 
 if TYPE_CHECKING:
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tamper
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class SpecReader:
             from midspan.engine.local import LocalRole
 
             lm = self.given.load(model)
-            return LocalRole(lm, decoding_config(lm, **fields), batch_size)
+            return LocalRole(lm, decoding_config(lm, **fields), batch_size, tamper=_tamper())
 
         return Participant(spec, open_local, model)
 
@@ -229,6 +230,18 @@ class SpecReader:
             return Endpoint(config)
 
         return Participant(spec, open_server, spec, True, lambda: open_server().contact())
+
+
+def _tamper() -> "Tamper":
+    """What changes a local model's weights where an attack asks for it; it imports a trainer."""
+
+    @cache
+    def tamperer() -> "Tamper":
+        from midspan.alignment.tampering import Tamperer
+
+        return Tamperer()
+
+    return lambda lm, tampering: tamperer()(lm, tampering)
 
 
 def contact(participants: Iterable[Participant], folder: str | Path) -> None:
