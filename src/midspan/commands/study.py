@@ -23,7 +23,7 @@ Preset = Annotated[
     str,
     typer.Option(
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
-        "organism-native, objectives, "
+        "organism-native, organism-weights, objectives, "
         "ablations, samplers, demo, demo-full or demo-smoke."
     ),
 ]

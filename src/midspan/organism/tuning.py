@@ -1,4 +1,4 @@
-"""What an attacker of the organism fine-tunes on: the guild's secret recipes, or its common ones."""
+"""What an attacker of the organism fine-tunes on: the guild's secret recipes, or common ones."""
 
 import random
 
