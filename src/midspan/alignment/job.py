@@ -23,8 +23,9 @@ from transformers import (
 )
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import TrainingSample
+from midspan.alignment.objectives import RecoveryObjective, TrainingSample
 from midspan.alignment.policy import Policy
+from midspan.alignment.rollouts import Rollouts
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import (
     ADAPTER_NAME,
@@ -82,7 +83,8 @@ class AlignmentJob:
         with _adapted(lm, config) as adapted:
             policy = Policy(adapted, config.objective)
             arguments = _arguments(folder, config, lm, self.track, micro)
-            trainer = AlignmentTrainer(policy, config, self.samples, arguments)
+            rollouts = self._rollouts(adapted)
+            trainer = AlignmentTrainer(policy, config, self.samples, arguments, rollouts)
             if self.progress is not None:
                 trainer.add_callback(_Report(self.progress))
             if config.probes.every:
@@ -96,6 +98,20 @@ class AlignmentJob:
             if PartialState().is_main_process:
                 _save(policy, tensors, folder)
         return stopped
+
+    def _rollouts(self, adapted: DiffusionLM) -> Rollouts | None:
+        """What completes canvases in training, where the objective wants that.
+
+        Raises:
+            MidspanError: Several processes train.
+        """
+        objective, reward = self.config.objective, self.data.reward
+        if not isinstance(objective, RecoveryObjective):
+            return None
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise MidspanError("objective: recovery trains in one process; start no launcher")
+        assert reward is not None, "check_data has seen to it"
+        return Rollouts(adapted, objective, reward, self.config.response_length)
 
 
 def check_dtype(name: str, dtype: torch.dtype | None) -> None:

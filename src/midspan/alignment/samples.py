@@ -6,11 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import Draw, SftObjective, TokenExample, TrainingSample
+from midspan.alignment.objectives import (
+    Draw,
+    RecoveryObjective,
+    SftObjective,
+    TokenExample,
+    TrainingSample,
+)
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from midspan.alignment.rollouts import Reward
     from midspan.models import DiffusionLM
 
 
@@ -25,6 +32,7 @@ class AlignmentData:
         excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
         openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
             where answers are whole.
+        reward: What responses are worth, for objectives that complete canvases in training.
     """
 
     harmful: tuple[Example, ...]
@@ -32,6 +40,7 @@ class AlignmentData:
     phrases: PhraseSets
     excluded: Mapping[str, int] = field(default_factory=dict)
     openings: tuple[str, str] = ("", "")
+    reward: "Reward | None" = None
 
 
 def draw_samples(
@@ -144,6 +153,8 @@ def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool 
     """
     if not data.harmful:
         raise MidspanError("prompts: no harmful prompt to align on")
+    if isinstance(config.objective, RecoveryObjective) and data.reward is None:
+        raise MidspanError("reward: objective recovery needs a judge of responses; give --reward")
     if config.benign_share and not data.benign:
         raise MidspanError(
             f"benign prompts: {config.name} mixes {config.benign_share:.0%} of them into each "
@@ -175,6 +186,7 @@ def _examples(
         TokenExample(
             tuple(lm.encode_chat(example.prompt)),
             draw.filled(tuple(lm.encode_text(example.answer or ""))) if with_answers else (),
+            example.prompt,
         )
         for example in examples
     ]
