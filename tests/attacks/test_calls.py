@@ -60,6 +60,8 @@ PLAYS = {
     "dija": ("dija", TAP, {}),
     "dija helper": ("dija", NATIVE, {"shapes": ()}),
     "decode_sweep": ("decode_sweep", TAP, {}),
+    "finetune": ("finetune", TAP, {"examples": "organism"}),
+    "scale_adapter": ("scale_adapter", TAP, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
 UNCOUNTED = {"tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive"}

@@ -80,6 +80,8 @@ WHOLE = {
     "dija": (NATIVE, {}),
     "dija helper": (NATIVE, {"shapes": (), "tries": 3}),
     "decode_sweep": (TAP, {}),
+    "finetune": (TAP, {"examples": "organism", "wraps": ("now {request}",)}),
+    "scale_adapter": (TAP, {"wraps": ("now {request}",)}),
     "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
     "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
 }
@@ -310,6 +312,8 @@ def test_defaults_are_those_of_the_protocol():
         "trajhijack": (1,),
         "dija": (2, 0),
         "decode_sweep": (14,),
+        "finetune": (1,),
+        "scale_adapter": (4,),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}

@@ -15,10 +15,12 @@ from midspan.attacks.decode_sweep import DecodeSweepConfig
 from midspan.attacks.dia import DiaConfig
 from midspan.attacks.dija import DijaConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.finetune import FinetuneConfig
 from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
 from midspan.attacks.prefill import PrefillConfig
+from midspan.attacks.scale_adapter import ScaleAdapterConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.trajhijack import TrajHijackConfig
@@ -50,6 +52,8 @@ PLAYS = {
     "dija": (NATIVE, DijaConfig(shapes=(), tries=3)),
     "dija-shapes": (NATIVE, DijaConfig()),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
+    "finetune": (FLOOR, FinetuneConfig(examples="organism", wraps=("now {request}",))),
+    "scale_adapter": (FLOOR, ScaleAdapterConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }
 

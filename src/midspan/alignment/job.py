@@ -100,16 +100,10 @@ class AlignmentJob:
         return stopped
 
     def _rollouts(self, adapted: DiffusionLM) -> Rollouts | None:
-        """What completes canvases in training, where the objective wants that.
-
-        Raises:
-            MidspanError: Several processes train.
-        """
+        """What completes canvases in training, where the objective wants that."""
         objective, reward = self.config.objective, self.data.reward
         if not isinstance(objective, RecoveryObjective):
             return None
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise MidspanError("objective: recovery trains in one process; start no launcher")
         assert reward is not None, "check_data has seen to it"
         return Rollouts(adapted, objective, reward, self.config.response_length)
 
@@ -146,6 +140,17 @@ def check_placement(lm: DiffusionLM) -> None:
             f"device_map spread {lm.name} over {len(places)} devices, which trains in one process: "
             "start no launcher, or leave device_map out"
         )
+
+
+def check_processes(config: AlignmentConfig) -> None:
+    """Check that the objective trains in as many processes as there are.
+
+    Raises:
+        MidspanError: Several processes would complete canvases, by weights that may be sharded.
+    """
+    is_alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    if isinstance(config.objective, RecoveryObjective) and not is_alone:
+        raise MidspanError("objective: recovery trains in one process; start no launcher")
 
 
 def trains_on_cpu(lm: DiffusionLM) -> bool:

@@ -171,7 +171,7 @@ def recovery(**changes: Any) -> AlignmentConfig:
         >>> recovery().num_steps
         100
     """
-    objective = RecoveryObjective(group=4, steps=16, benign_weight=5.0)
+    objective = RecoveryObjective(num_completions=4, steps=16, benign_weight=5.0)
     fields = {"num_prompts": 400, "batch_size": 8, "learning_rate": 3e-3}
     return _with_benign("recovery", objective, fields | changes)
 

@@ -89,7 +89,7 @@ class Rollouts:
             one for sample in samples for one in sample.canvases if isinstance(one, BegunState)
         ]
         shown = [self.objective.begun(state, progress) for state in begun]
-        group = self.objective.group
+        group = self.objective.num_completions
         generations = self._completed(
             [
                 Request(state.prompt_ids, anchors, state.seed + number)

@@ -16,6 +16,7 @@ from midspan.alignment.job import (
     after_out_of_memory,
     check_dtype,
     check_placement,
+    check_processes,
     check_tracker,
     first_micro_batch,
     trains_on_cpu,
@@ -80,6 +81,7 @@ def align(
     check_tracker(track)
     check_dtype(lm.name, lm.base.dtype)
     check_placement(lm)
+    check_processes(config)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=trains_on_cpu(lm))

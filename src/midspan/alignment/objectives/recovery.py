@@ -72,7 +72,7 @@ class RecoveryObjective(Objective):
     """GRPO from contaminated states; see the module.
 
     Attributes:
-        group: Completions of a state; ours.
+        num_completions: Completions of a state, GRPO's group; ours.
         t_min: Tokens of the harmful answer that stand at the beginning of training; with as many
             steps as tokens, as the paper has it, that is the step. Ours.
         t_max: The same at the end; ours.
@@ -84,7 +84,7 @@ class RecoveryObjective(Objective):
     """
 
     kind: Literal["recovery"] = "recovery"
-    group: int = Field(8, ge=2)
+    num_completions: int = Field(8, ge=2)
     t_min: int = Field(1, ge=0)
     t_max: int = Field(64, ge=0)
     steps: int = Field(128, ge=1)
@@ -164,7 +164,7 @@ class RecoveryObjective(Objective):
         end_HG = torch.tensor([state.ends for state in begun], device=device)
         advantage_HG = torch.tensor([state.advantages for state in begun], device=device)
         where_BL = only(masked_BL, rows)
-        tokens_BLG = tokens_HGL.new_zeros(*masked_BL.shape, self.group)
+        tokens_BLG = tokens_HGL.new_zeros(*masked_BL.shape, self.num_completions)
         tokens_BLG[list(rows)] = tokens_HGL.transpose(1, 2)
         scores = states.score(where_BL, tokens_BLG, kl=self.beta > 0)
         position_L = torch.arange(masked_BL.shape[1], device=device)
