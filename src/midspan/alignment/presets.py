@@ -171,8 +171,10 @@ def recovery(**changes: Any) -> AlignmentConfig:
         >>> recovery().num_steps
         100
     """
-    objective = RecoveryObjective(num_completions=4, steps=16, benign_weight=5.0)
-    fields = {"num_prompts": 400, "batch_size": 8, "learning_rate": 3e-3}
+    objective = RecoveryObjective(
+        num_completions=4, t_min=0, t_max=16, steps=12, block_length=32, benign_weight=2.0
+    )
+    fields = {"num_prompts": 400, "batch_size": 8}
     return _with_benign("recovery", objective, fields | changes)
 
 

@@ -116,7 +116,7 @@ class Rollouts:
         objective = self.objective
         config = decoding_config(
             length=self.length,
-            block_length=None,
+            block_length=objective.block_length,
             steps=min(objective.steps, self.length),
             temperature=objective.temperature,
         )

@@ -15,7 +15,7 @@ Shapes: B rows, H harmful rows, L response positions, G completions of a canvas.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Literal, Self
@@ -77,6 +77,7 @@ class RecoveryObjective(Objective):
             steps as tokens, as the paper has it, that is the step. Ours.
         t_max: The same at the end; ours.
         steps: Forwards of a whole canvas when it is completed; the paper's is one a token.
+        block_length: Tokens of a block of completions, as of the decoder; None for one block.
         temperature: Of completions; ours.
         beta: Weight of KL(policy || reference) on harmful states; GRPO's 0.04.
         benign_weight: Weight of the KL to the reference on benign prompts; ours.
@@ -88,6 +89,7 @@ class RecoveryObjective(Objective):
     t_min: int = Field(1, ge=0)
     t_max: int = Field(64, ge=0)
     steps: int = Field(128, ge=1)
+    block_length: int | None = Field(None, ge=1)
     temperature: float = Field(1.0, gt=0)
     beta: float = Field(0.04, ge=0)
     benign_weight: float = Field(0.0, ge=0)
@@ -157,7 +159,7 @@ class RecoveryObjective(Objective):
 
     def _harmful(
         self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         begun = canvases_of([samples[row] for row in rows], BegunState)
         masked_BL, device = states.masked_BL, states.masked_BL.device
         tokens_HGL = torch.tensor([state.completions for state in begun], device=device)
