@@ -228,6 +228,9 @@ def at_paper_budget(objective: str) -> AlignmentConfig:
     }
     if isinstance(recipe.objective, VrpoObjective):
         update["objective"] = recipe.objective.model_copy(update={"rejected": "text"})
+    if isinstance(recipe.objective, RecoveryObjective):
+        kept = recipe.objective.benign_weight
+        update["objective"] = RecoveryObjective(benign_weight=kept)
     return recipe.model_copy(update=update)
 
 

@@ -40,6 +40,7 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
 
 
 if TYPE_CHECKING:
+    from midspan.alignment import AlignmentData
     from midspan.decoding.rule import Rule
     from midspan.engine.tampering import Tamper
 
@@ -286,6 +287,20 @@ def with_refusal_judge(
         raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
     reader.check_servers((judge,))
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
+
+
+def with_reward(data: "AlignmentData", judge: "str | Role | None") -> "AlignmentData":
+    """Training data with a judge's verdict as the reward; as they are where none is named.
+
+    Raises:
+        MidspanError: There is no such judge.
+    """
+    if judge is None:
+        return data
+    from midspan.alignment import JudgeReward
+
+    role = SpecReader().judge(judge).open() if isinstance(judge, str) else judge
+    return replace(data, reward=JudgeReward(role))
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
