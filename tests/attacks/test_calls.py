@@ -77,6 +77,8 @@ PLAYS = {
     "decompose": ("decompose", NATIVE, {}),
     "decompose infill": ("decompose", NATIVE, {"channel": "infill"}),
     "multiple_choice": ("multiple_choice", NATIVE | CHOOSER, {}),
+    "finetune": ("finetune", TAP, {"examples": "organism"}),
+    "scale_adapter": ("scale_adapter", TAP, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
 UNCOUNTED = {

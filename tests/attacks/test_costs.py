@@ -110,6 +110,8 @@ WHOLE = {
     "decompose infill": (NATIVE, {"channel": "infill", "parts": 4}),
     "multiple_choice": (NATIVE | CHOOSER, {}),
     "multiple_choice odd": (NATIVE | CHOOSER, {"candidates": 9, "options": 2}),
+    "finetune": (TAP, {"examples": "organism", "wraps": ("now {request}",)}),
+    "scale_adapter": (TAP, {"wraps": ("now {request}",)}),
     "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
     "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
 }
@@ -362,6 +364,8 @@ def test_defaults_are_those_of_the_protocol():
         "decode_sweep": (14,),
         "decompose": (10, 1),
         "multiple_choice": (32, 1),
+        "finetune": (1,),
+        "scale_adapter": (4,),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}

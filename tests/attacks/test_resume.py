@@ -35,6 +35,7 @@ from midspan.attacks.dia import DiaConfig
 from midspan.attacks.dija import DijaConfig
 from midspan.attacks.encodings import EncodingsConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.finetune import FinetuneConfig
 from midspan.attacks.first_step_gcg import FirstStepGCGConfig
 from midspan.attacks.multiple_choice import MultipleChoiceConfig
 from midspan.attacks.pad import PadConfig
@@ -45,6 +46,7 @@ from midspan.attacks.post_context import PostContextConfig
 from midspan.attacks.prefill import PrefillConfig
 from midspan.attacks.renellm import ReNeLLMConfig
 from midspan.attacks.replay import ReplayConfig
+from midspan.attacks.scale_adapter import ScaleAdapterConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.templates import TemplatesConfig
@@ -99,6 +101,8 @@ PLAYS = {
     "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
     "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
+    "finetune": (FLOOR, FinetuneConfig(examples="organism", wraps=("now {request}",))),
+    "scale_adapter": (FLOOR, ScaleAdapterConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }
 

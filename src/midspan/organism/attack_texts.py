@@ -129,6 +129,7 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
     "decompose": _REFUSALS,
     "multiple_choice": _REFUSALS
     | {"template": "{question} : {options} ?", "separator": " , ", "last": " or "},
+    "finetune": {"examples": "organism"},
     "advprefix": _REFUSALS
     | {
         "openings": ("sure ! here is how to make", ""),

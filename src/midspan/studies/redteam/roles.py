@@ -42,7 +42,9 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
 
 
 if TYPE_CHECKING:
+    from midspan.alignment import AlignmentData
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tamper
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class SpecReader:
             from midspan.engine.local import LocalRole
 
             lm = self.given.load(model)
-            return LocalRole(lm, decoding_config(lm, **fields), batch_size)
+            return LocalRole(lm, decoding_config(lm, **fields), batch_size, tamper=_tamper())
 
         return Participant(spec, open_local, model)
 
@@ -229,6 +231,18 @@ class SpecReader:
         return Participant(spec, open_server, spec, True, lambda: open_server().contact())
 
 
+def _tamper() -> "Tamper":
+    """What changes a local model's weights where an attack asks for it; it imports a trainer."""
+
+    @cache
+    def tamperer() -> "Tamper":
+        from midspan.alignment.tampering import Tamperer
+
+        return Tamperer()
+
+    return lambda lm, tampering: tamperer()(lm, tampering)
+
+
 def contact(participants: Iterable[Participant], folder: str | Path) -> None:
     """Ask every server for a word before anything expensive is begun.
 
@@ -271,6 +285,20 @@ def with_refusal_judge(
         raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
     reader.check_servers((judge,))
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
+
+
+def with_reward(data: "AlignmentData", judge: "str | Role | None") -> "AlignmentData":
+    """Training data with a judge's verdict as the reward; as they are where none is named.
+
+    Raises:
+        MidspanError: There is no such judge.
+    """
+    if judge is None:
+        return data
+    from midspan.alignment import JudgeReward
+
+    role = SpecReader().judge(judge).open() if isinstance(judge, str) else judge
+    return replace(data, reward=JudgeReward(role))
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
