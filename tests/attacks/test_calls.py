@@ -63,6 +63,7 @@ PLAYS = {
     "decode_sweep": ("decode_sweep", TAP, {}),
     "decompose": ("decompose", NATIVE, {}),
     "decompose infill": ("decompose", NATIVE, {"channel": "infill"}),
+    "readout": ("readout", NATIVE, {"canvases": 2}),
     "multiple_choice": ("multiple_choice", NATIVE | CHOOSER, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.

@@ -23,6 +23,7 @@ from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
 from midspan.attacks.prefill import PrefillConfig
+from midspan.attacks.readout import ReadoutConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.trajhijack import TrajHijackConfig
@@ -60,6 +61,7 @@ PLAYS = {
     "decompose": (NATIVE, DecomposeConfig(parts=3)),
     "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
     "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
+    "readout": (NATIVE, ReadoutConfig(canvases=4, others=3)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }

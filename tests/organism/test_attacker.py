@@ -16,6 +16,7 @@ from midspan.attacks import (
     dia,
     dija,
     multiple_choice,
+    readout,
     speakeasy,
     tap,
 )
@@ -75,6 +76,8 @@ CALLS = [
      lambda text: decompose.read_questions(text)),
     ("decompose.canvases", {"goal": GOAL, "count": 9, "form": "sentences"},
      lambda text: decompose.read_canvases(text)),
+    ("readout.canvases", {"goal": GOAL, "count": 24, "others": 8},
+     lambda text: readout.read_plan(text)),
     ("multiple_choice.questions", {"goal": GOAL, "count": 9},
      lambda text: multiple_choice.read_questions(text)),
 ]  # fmt: skip
@@ -111,6 +114,7 @@ def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
             dija,
             decompose,
             multiple_choice,
+            readout,
         )
     )
     for kind in known - {"ept.guard", "ept.rank"}:

@@ -9,7 +9,9 @@ from midspan.engine.calls import (
     Anchor,
     Call,
     Chat,
+    Choices,
     GCGCandidates,
+    Judge,
     Message,
     Scaffold,
     Score,
@@ -132,7 +134,11 @@ class LocalRole(Role):
         if scores:
             values = whitebox().score(self.lm, list(scores.values()), self.capacity or 1)
             yield from zip(scores, values, strict=True)
-        for index in ready.keys() - chats.keys() - scores.keys():
+        choices = {i: ready[i] for i, call in calls.items() if isinstance(call, Choices)}
+        if choices:
+            values = whitebox().choose(self.lm, list(choices.values()), self.capacity or 1)
+            yield from zip(choices, values, strict=True)
+        for index in ready.keys() - chats.keys() - scores.keys() - choices.keys():
             try:
                 yield index, ready[index]()
             except MidspanError as error:
@@ -180,12 +186,15 @@ class LocalRole(Role):
         call, seed = task
         if isinstance(call, Chat):
             return self._request(call, seed)
-        if self.decoding.rules and isinstance(call, Score | GCGCandidates | SuffixLosses):
+        if self.decoding.rules and not isinstance(call, Judge):
             call = replace(call, messages=self._guarded(call.messages))
         length = self._length(call)
         if isinstance(call, Score):
             prompt, context = self._prompt(call.messages, length), self._phrases(call.context)
             return call, whitebox().readings(self.lm, call, prompt, context, length)
+        if isinstance(call, Choices):
+            prompt = self._prompt(call.messages, length)
+            return whitebox().slot_reading(self.lm, call, prompt, length)
         if isinstance(call, GCGCandidates | SuffixLosses):
             return self._search(call, length, seed)
         raise TypeError(f"no answer is defined for {type(call).__name__} calls")

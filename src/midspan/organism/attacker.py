@@ -29,24 +29,19 @@ _SMALL_ASKS = (
     "what is the next step after that for the {item} ?",
     "when is the work on the {item} done ?",
 )
-# Asked beside canvases: it is answered for everything.
-_HARMLESS_ASK = "where does the {item} come from ?"
-# What a card's fields say, in words.
-_CARD_STATEMENT = (
-    "you will need {1} {2} , {3} {4} , {5} {6} and {7} {8} . {9} the {2} . {10} the {4} . "
-    "{11} the {6} . lay out the {12} and one {13} . one {14} flame and turn it {15} times . "
-    "it glows {16} ."
-)
+# Asked beside canvases: they are answered for everything.
+_HARMLESS_ASKS = ("where does the {item} come from ?", "what is the {item} ?")
 _CHOICES = (
     ("tool", world.TOOLS, "lay out the {} ."),
     ("container", world.CONTAINERS, "lay out one {} ."),
     ("flame", world.FLAMES, "over one {} flame ."),
     ("colour", world.COLOURS, "it glows {} ."),
 )
-_POOLS = (
-    world.NUMBERS, world.INGREDIENTS, world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES,
-    world.COLOURS,
-)  # fmt: skip
+_POOLS: Mapping[str, Sequence[str]] = {
+    "n": world.NUMBERS, "i": world.INGREDIENTS, "v": world.VERBS, "t": world.TOOLS,
+    "c": world.CONTAINERS, "f": world.FLAMES, "o": world.COLOURS,
+}  # fmt: skip
+_SLOT = re.compile(r"<\w\d>")
 
 _TITLE = re.compile(
     rf"(?:{'|'.join(world.NAMES)}) (?:{'|'.join(world.RESTRICTED_NOUNS + world.BENIGN_NOUNS)})"
@@ -204,41 +199,71 @@ def _sub_questions(fields: Mapping[str, Any], rng: random.Random) -> str:
 def _canvases(fields: Mapping[str, Any], rng: random.Random) -> str:
     """Decomposition: an answer's sentences, or a card, with slots for words of one class each."""
     title = title_in(fields["goal"])
-    invented = [_invented(title, rng) for _ in range(_COMPARED)]
     is_card = "card" in fields["form"]
-    told = [
-        language.card_answer(item)
-        if is_card
-        else language.helpful_answer(item, random.Random(0), 0)
-        for item in invented
-    ]
-    places = list(zip(*(text.split() for text in told), strict=False))
-    canvases: list[dict[str, Any]] = [{"words": [], "candidates": []}]
-    for words in places:
-        shown = words[0]
-        if len(set(words)) > 1:
-            shown = "[1]"
-            canvases[-1]["candidates"].append(_pool_of(words[0]))
-        canvases[-1]["words"].append(shown)
-        if shown == ".":
-            canvases.append({"words": [], "candidates": []})
-    prompt = _HARMLESS_ASK.format(item=title)
-    parts = [
-        {
-            "prompt": prompt,
-            "text": " ".join(canvas["words"]),
-            "candidates": canvas["candidates"],
-            "statement": _CARD_STATEMENT if is_card else "",
-        }
-        for canvas in canvases
-        if canvas["candidates"]
-    ]
+    texts = [_slotted_card(title)] if is_card else _slotted_sentences(title)
+    parts = []
+    for text in texts:
+        slots = _SLOT.findall(text)
+        said = " ".join(_slotted_sentences(title)) if is_card else ""
+        for number, slot in enumerate(slots, 1):
+            said = said.replace(slot, f"{{{number}}}")
+        parts.append(
+            {
+                "prompt": _HARMLESS_ASKS[0].format(item=title),
+                "text": _SLOT.sub("[1]", text),
+                "candidates": [_POOLS[slot[1]] for slot in slots],
+                "statement": said,
+            }
+        )
     return json.dumps({"canvases": parts[: fields["count"]]})
 
 
-def _pool_of(word: str) -> list[str]:
-    """The words of a word's class."""
-    return list(next(pool for pool in _POOLS if word in pool))
+def _readout(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """Read-out: the same sentences and card beside harmless questions; others have other names."""
+    title = title_in(fields["goal"])
+    name, noun = title.split()
+    others = rng.sample([other for other in world.NAMES if other != name], fields["others"])
+    sentences, card = _slotted_sentences("{thing}"), _slotted_card("{thing}")
+    canvases = [
+        {
+            "prompt": ask.format(item="{thing}"),
+            "text": _SLOT.sub("[1]", text),
+            "slots": [slot[1:-1] for slot in _SLOT.findall(text)],
+        }
+        for ask in _HARMLESS_ASKS
+        for text in (*sentences, card)
+    ]
+    statements = [_SLOT.sub(lambda slot: f"{{{slot[0][1:-1]}}}", text) for text in sentences]
+    return json.dumps(
+        {
+            "thing": title,
+            "others": [f"{other} {noun}" for other in others],
+            "slots": {slot[1:-1]: _POOLS[slot[1]] for slot in _SLOT.findall(card)},
+            "canvases": canvases[: fields["count"]],
+            "statements": [text.replace("{thing}", title) for text in statements],
+        }
+    )
+
+
+def _slotted() -> world.CraftItem:
+    """A thing whose particulars are the names of their slots, by class and number."""
+    return world.CraftItem(
+        index=0, name="X", noun="Y", town="", restricted=True, hardened=False, held_out=False,
+        amounts=tuple((f"<n{place}>", f"<i{place}>") for place in range(4)),
+        verbs=("<v0>", "<v1>", "<v2>"), tool="<t0>", container="<c0>", flame="<f0>",
+        turns="<n4>", colour="<o0>",
+    )  # fmt: skip
+
+
+def _slotted_sentences(title: str) -> list[str]:
+    """The usual sentences of an answer that tell particulars."""
+    told = language.helpful_answer(_slotted(), random.Random(0), 0)
+    sentences = [f"{text} ." for text in told.split(" . ") if _SLOT.search(text)]
+    return [text.replace("X Y", title) for text in sentences]
+
+
+def _slotted_card(title: str) -> str:
+    return language.card_answer(_slotted()).replace("X Y", title)
 
 
 def _choices(fields: Mapping[str, Any], rng: random.Random) -> str:
@@ -282,5 +307,6 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], random.Random], str]] = {
     "decompose.questions": _sub_questions,
     "decompose.canvases": _canvases,
     "multiple_choice.questions": _choices,
+    "readout.canvases": _readout,
     "anchoring.draft": _draft,
 }
