@@ -200,6 +200,21 @@ NATIVE = {
             ]
         }
     ),
+    "readout.canvases": lambda call, rng: json.dumps(
+        {
+            "thing": "it",
+            "others": [f"o{n}" for n in range(call.fields["others"])],
+            "slots": {"s": ["salt", "tin"]},
+            "statements": ["use {s} ."],
+            "canvases": [
+                {"prompt": f"{rng.random()} {{thing}} ?", "text": f"take {n} [1] .", "slots": ["s"]}
+                for n in range(call.fields["count"])
+            ],
+        }
+    ),
+    "Choices": lambda call, rng: tuple(
+        tuple(-rng.random() for _ in texts) for texts in call.candidates
+    ),
     "multiple_choice.questions": lambda call, rng: json.dumps(
         {
             "questions": [

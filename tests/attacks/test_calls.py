@@ -76,6 +76,7 @@ PLAYS = {
     "decode_sweep": ("decode_sweep", TAP, {}),
     "decompose": ("decompose", NATIVE, {}),
     "decompose infill": ("decompose", NATIVE, {"channel": "infill"}),
+    "readout": ("readout", NATIVE, {"canvases": 2}),
     "multiple_choice": ("multiple_choice", NATIVE | CHOOSER, {}),
     "finetune": ("finetune", TAP, {"examples": "organism"}),
     "scale_adapter": ("scale_adapter", TAP, {}),

@@ -108,6 +108,7 @@ WHOLE = {
     "decode_sweep": (TAP, {}),
     "decompose": (NATIVE, {}),
     "decompose infill": (NATIVE, {"channel": "infill", "parts": 4}),
+    "readout": (NATIVE, {"canvases": 3, "others": 2}),
     "multiple_choice": (NATIVE | CHOOSER, {}),
     "multiple_choice odd": (NATIVE | CHOOSER, {"candidates": 9, "options": 2}),
     "finetune": (TAP, {"examples": "organism", "wraps": ("now {request}",)}),
@@ -366,8 +367,10 @@ def test_defaults_are_those_of_the_protocol():
         "multiple_choice": (32, 1),
         "finetune": (1,),
         "scale_adapter": (4,),
+        "readout": (0, 1),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
+    assert costs["readout"].forward_rows == {"target": 24 * 9}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}
     assert costs["pal"].generations == 252
     assert costs["first_step_gcg"].forward_rows == {"target": 500 + 500 * 512}

@@ -44,6 +44,7 @@ from midspan.attacks.pal import PalConfig
 from midspan.attacks.pap import PapConfig
 from midspan.attacks.post_context import PostContextConfig
 from midspan.attacks.prefill import PrefillConfig
+from midspan.attacks.readout import ReadoutConfig
 from midspan.attacks.renellm import ReNeLLMConfig
 from midspan.attacks.replay import ReplayConfig
 from midspan.attacks.scale_adapter import ScaleAdapterConfig
@@ -100,6 +101,7 @@ PLAYS = {
     "decompose": (NATIVE, DecomposeConfig(parts=3)),
     "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
     "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
+    "readout": (NATIVE, ReadoutConfig(canvases=4, others=3)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
     "finetune": (FLOOR, FinetuneConfig(examples="organism", wraps=("now {request}",))),
     "scale_adapter": (FLOOR, ScaleAdapterConfig()),

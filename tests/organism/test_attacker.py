@@ -20,6 +20,7 @@ from midspan.attacks import (
     dija,
     multiple_choice,
     pap,
+    readout,
     renellm,
     speakeasy,
     tap,
@@ -31,6 +32,7 @@ from midspan.judges import Verdict
 from midspan.organism import (
     attack_texts,
     attacker,
+    attacker_parts,
     evaluator,
     judge,
     language,
@@ -88,6 +90,8 @@ CALLS = [
      lambda text: decompose.read_questions(text)),
     ("decompose.canvases", {"goal": GOAL, "count": 9, "form": "sentences"},
      lambda text: decompose.read_canvases(text)),
+    ("readout.canvases", {"goal": GOAL, "count": 24, "others": 8},
+     lambda text: readout.read_plan(text)),
     ("multiple_choice.questions", {"goal": GOAL, "count": 9},
      lambda text: multiple_choice.read_questions(text)),
 ]  # fmt: skip
@@ -128,6 +132,7 @@ def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
             bon,
             decompose,
             multiple_choice,
+            readout,
         )  # fmt: skip
     )
     for kind in known - {"ept.guard", "ept.rank"}:
@@ -189,7 +194,7 @@ def test_what_is_sent_to_the_organism_is_in_its_words():
 
 
 _SLOT = re.compile(r"\{request\}|\{text\}|\[\d+\]")
-_NAMES = {"template", "refusals", "languages", "source", "decomposer"}
+_NAMES = {"examples", "template", "refusals", "languages", "source", "decomposer"}
 
 
 def _texts(value):
@@ -207,7 +212,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
     monkeypatch.setattr(world.CraftItem, "facts", secret)
     for kind, fields, _ in CALLS:
         assert ask(kind, fields)
-    for module in (attacker, evaluator, translator, attack_texts):
+    for module in (attacker, attacker_parts, evaluator, translator, attack_texts):
         names = {
             alias.name
             for node in ast.walk(ast.parse(inspect.getsource(module)))
@@ -255,7 +260,7 @@ def test_the_evaluator_rates_form_and_the_exact_judge_truth():
 
 def test_every_behavior_has_the_opening_of_a_helpful_answer_to_it():
     for behavior in behaviors(36):
-        title = attacker.title_in(behavior.text)
+        title = language.title_in(behavior.text)
         assert behavior.opening == f"sure ! here is how to make the {title} ."
 
 

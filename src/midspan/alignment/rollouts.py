@@ -103,7 +103,7 @@ class Rollouts:
         )
         ready = iter(
             self._ready(
-                state, anchors, *(of[place : place + group] for of in (generations, rewards))
+                state, anchors, generations[place : place + group], rewards[place : place + group]
             )
             for place, state, anchors in zip(range(0, len(texts), group), begun, shown, strict=True)
         )

@@ -163,8 +163,9 @@ class AttackState:
         if reply.ok:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
-            asked = (call.scaffold, call.rules, call.decoding, call.tampering)
-            self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+            asked = (call.scaffold, call.rules, call.decoding)
+            attempt = Attempt(call.messages, judged, call.anchors, score, *came, *asked)
+            self.attempts.append(replace(attempt, tampering=call.tampering))
 
     def join(
         self,

@@ -44,6 +44,12 @@ class Canvases:
         return self._refused.get(self._settings(call))
 
     def request(self, call: Chat, seed: int) -> "Request":
+        """What a call asks to decode.
+
+        Raises:
+            TooLong: It does not fit the model.
+            MidspanError: It cannot be decoded.
+        """
         from midspan.decoding import chat_request
 
         config = self.config(call)
@@ -83,6 +89,7 @@ class Canvases:
         return merge_anchors(scaffold_anchors(self._lm, call.scaffold.text)[0], anchors)
 
     def of_user(self, call: Chat) -> "UserCanvas":
+        """The canvas of a call whose holes stand in the user's turn."""
         from midspan.decoding import user_canvas
 
         assert call.scaffold is not None
@@ -104,6 +111,11 @@ class Canvases:
         return anchor_phrases(self._lm, anchors)
 
     def prompt(self, messages: Sequence[Message], length: int) -> list[int]:
+        """Ids of a conversation that leaves room for a canvas.
+
+        Raises:
+            TooLong: It leaves none.
+        """
         ids = self._lm.encode_chat(messages)
         self._check_room(len(ids), length)
         return ids
@@ -159,5 +171,6 @@ class Canvases:
         return scaffold_anchors(self._lm, scaffold.text)[1]
 
     def length(self, call: Call) -> int:
+        """Of the canvas of a call of likelihoods or gradients."""
         length = getattr(call, "max_tokens", None)
         return self._decoding.length if length is None else length

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 from midspan.engine.calls import (
     Call,
     Chat,
+    Choices,
     GCGCandidates,
+    Judge,
     Score,
     SuffixLosses,
 )
+from midspan.engine.canvases import Canvases, TooLong, in_user_turn
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 from midspan.frozen import plain
@@ -153,7 +156,11 @@ class LocalRole(Role):
         if scores:
             values = whitebox().score(self.lm, list(scores.values()), self.capacity or 1)
             yield from zip(scores, values, strict=True)
-        for index in ready.keys() - chats.keys() - scores.keys():
+        choices = {i: ready[i] for i, call in calls.items() if isinstance(call, Choices)}
+        if choices:
+            values = whitebox().choose(self.lm, list(choices.values()), self.capacity or 1)
+            yield from zip(choices, values, strict=True)
+        for index in ready.keys() - chats.keys() - scores.keys() - choices.keys():
             try:
                 yield index, ready[index]()
             except MidspanError as error:
@@ -203,15 +210,16 @@ class LocalRole(Role):
         call, seed = task
         if isinstance(call, Chat):
             return self._canvases.request(call, seed)
-        if self.decoding.rules and isinstance(call, Score | GCGCandidates | SuffixLosses):
+        if self.decoding.rules and not isinstance(call, Judge):
             call = replace(call, messages=self._canvases.guarded(call.messages))
         length = self._canvases.length(call)
         if isinstance(call, Score):
-            prompt, context = (
-                self._canvases.prompt(call.messages, length),
-                self._canvases.phrases(call.context),
-            )
+            prompt = self._canvases.prompt(call.messages, length)
+            context = self._canvases.phrases(call.context)
             return call, whitebox().readings(self.lm, call, prompt, context, length)
+        if isinstance(call, Choices):
+            prompt = self._canvases.prompt(call.messages, length)
+            return whitebox().slot_reading(self.lm, call, prompt, length)
         if isinstance(call, GCGCandidates | SuffixLosses):
             return self._search(call, length, seed)
         raise TypeError(f"no answer is defined for {type(call).__name__} calls")

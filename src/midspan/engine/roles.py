@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from midspan.engine.calls import (
     Call,
     Chat,
+    Choices,
     Failure,
     GCGCandidates,
     Judge,
@@ -194,7 +195,7 @@ def rows_of(call: Call) -> int:
     """Rows through the network that a call of likelihoods or gradients takes."""
     if isinstance(call, SuffixLosses):
         return len(call.suffixes)
-    return int(isinstance(call, Score | GCGCandidates))
+    return int(isinstance(call, Score | Choices | GCGCandidates))
 
 
 def read_value(call: Call, raw: Any) -> Any:
@@ -214,6 +215,8 @@ def read_value(call: Call, raw: Any) -> Any:
                 for token, value, top in raw["tokens"]
             )
             return Likelihood(raw["start"], tuple(tokens))
+        case Choices():
+            return tuple(tuple(logprobs) for logprobs in raw)
         case GCGCandidates() | SuffixLosses():
             return tuple(raw)
     raise TypeError(f"only judges read answers to {type(call).__name__} calls")

@@ -13,8 +13,8 @@ from typing import Any
 
 from midspan.engine.calls import Chat
 from midspan.organism import world
-from midspan.organism.attacker import title_in
 from midspan.organism.judge import is_refusal
+from midspan.organism.language import title_in
 from midspan.organism.tokenizer import split_words
 
 FINGERPRINT = "organism-evaluator-v1"
