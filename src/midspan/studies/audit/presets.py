@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
+from midspan.frozen import merged
 from midspan.organism.behaviors import ORGANISM, is_organism
 from midspan.studies.audit.config import AuditConfig, AuditRow, Level, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
@@ -107,7 +108,7 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     Args:
         model: The target; on the organism everything has a default.
         tier: One of `TIERS`.
-        fields: Fields that replace the tier's.
+        fields: Fields that replace the tier's; a group keeps what is left out.
 
     Raises:
         MidspanError: There is no such tier; of another model, what to ask for or a judge is not
@@ -118,7 +119,7 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     is_ours = is_organism(model)
     base = _organism(tier) if is_ours else _real(tier)
     rows = tuple(_row(row, is_ours) for row in BATTERY if _has(tier, row))
-    chosen = {"model": model, "tier": tier, "attacks": rows, **base, **fields}
+    chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
     for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
         if name not in chosen:
             option = name.removesuffix("s") if name == "judges" else name
@@ -189,7 +190,7 @@ def _organism(tier: Tier) -> dict[str, Any]:
 def _real(tier: Tier) -> dict[str, Any]:
     size = SIZES[tier]
     return {
-        "budget": size.budget,
+        "budget": size.budget.model_dump(exclude_none=True),
         "over_refusal": {"tasks": _REFUSAL_TASKS, "items": size.requests},
         "utility": {"tasks": size.utility, "items": size.questions},
     }
