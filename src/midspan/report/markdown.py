@@ -55,7 +55,9 @@ def _cell(cell: Cell) -> str:
 
 
 def _headline(headline: Headline, names: Iterator[str]) -> list[str]:
-    numbers = (f"- **{escape(n.label)}**: {escape(n.value)} {escape(n.note)}" for n in headline.numbers)
+    numbers = (
+        f"- **{escape(n.label)}**: {escape(n.value)} {escape(n.note)}" for n in headline.numbers
+    )
     return ["\n".join(numbers), escape(headline.text), _figure(headline.figure, next(names))]
 
 

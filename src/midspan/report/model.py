@@ -125,7 +125,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Headline:
-    """The first screen: a few numbers and one figure; under the numbers, a line on how to read them."""
+    """The first screen: a few numbers, ``text`` on how to read them, and one figure."""
 
     numbers: tuple[Number, ...]
     figure: Figure

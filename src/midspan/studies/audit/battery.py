@@ -44,9 +44,7 @@ def attack(
         with reporter.stage(name, None) as stage:
             show = _shown(stage, roles["target"])
             results = run_attacks(jobs, journal, config.seed, show, fail_fast)
-            judged = judge_results(
-                jobs, results, judges, journal, config.seed, fail_fast=fail_fast
-            )
+            judged = judge_results(jobs, results, judges, journal, config.seed, fail_fast=fail_fast)
         fallen |= _won(judged, config.judges[0])
         records += [_record(prepared, row, item) for item in judged]
     return records

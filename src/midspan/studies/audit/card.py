@@ -45,5 +45,5 @@ def _limits(audit: Audit) -> list[str]:
         f"Not run: {missing}.",
         "A worst case is the union over the attacks of its access and less: it grows with them, "
         "and what held against them may fall to others.",
-        f"midspan {audit.midspan}: `{audit.command}`",
+        f"midspan {audit.midspan}: {audit.command}",
     ]

@@ -45,14 +45,14 @@ def report_of(run: FinishedRun) -> Report:
         subtitle=audit.in_short,
         headline=_headline(audit),
         sections=(
-            Section("What to do next", "\n\n".join(audit.advice)),
             Section("By access", _battery_text(audit), tables=(_levels(audit),)),
             *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
-            *_optional("Decoding", _DECODING, _decodings(audit)),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
             Section("Monitors", "Not run: `midspan probe` measures detectors apart from this."),
             Section("Cost", _cost_text(audit), tables=(_costs(audit),)),
+            *_optional("Decoding", _DECODING, _decodings(audit)),
+            Section("What to do next", "\n\n".join(audit.advice)),
             Section(
                 "Details",
                 "records.jsonl has every attempt: prompt, response, verdicts and cost; a line's "
@@ -83,9 +83,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
                 yield _task_trial(config, name, trial)
 
 
-def _level_trials(
-    config: AuditConfig, level: str, records: Sequence[Record]
-) -> Iterator[Trial]:
+def _level_trials(config: AuditConfig, level: str, records: Sequence[Record]) -> Iterator[Trial]:
     judge = config.judges[0]
     settings = {
         "attacks": {record["attack_label"]: record["config"] for record in records},
@@ -94,12 +92,13 @@ def _level_trials(
         "helpers": config.helpers,
         "judge": judge,
     }
+    place = (config.target, level, f"worst case by {judge}")
     by_behavior: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_behavior.setdefault((record["behavior"], record["request"]), []).append(record)
     for (behavior, request), rows in by_behavior.items():
         fell = any_of(won(row, judge) for row in rows)
-        yield Trial((config.target, level, f"worst case by {judge}"), behavior, request, fell, settings)
+        yield Trial(place, behavior, request, fell, settings)
 
 
 def _task_trial(config: AuditConfig, part: str, trial: Trial) -> Trial:
@@ -114,9 +113,16 @@ def _task_trial(config: AuditConfig, part: str, trial: Trial) -> Trial:
 
 
 def _headline(audit: Audit) -> Headline:
-    return Headline(
-        tuple(_number(level) for level in audit.levels), _figure(audit), _READING + _gate(audit)
-    )
+    numbers = tuple(_number(level) for level in audit.levels)
+    return Headline(numbers, _figure(audit), f"{_READING}{_price(audit)}{_gate(audit)}")
+
+
+def _price(audit: Audit) -> str:
+    """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
+    refused = next((m for m in audit.over_refusal if m.name.startswith("false refusals")), None)
+    parts = [f"{refused.rate.percent} of harmless requests refused"] if refused else []
+    parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
+    return f" Beside it: {', '.join(parts)}." if parts else ""
 
 
 def _number(level: LevelResult) -> Number:
@@ -208,9 +214,7 @@ def _decodings(audit: Audit) -> Table:
         (one.settings, rate_cell(one.won, _tone(one.won)), "holds" if not one.won.most else "")
         for one in audit.decodings
     )
-    return Table(
-        "Plain requests by decoding", ("Decoding", "Answered", ""), rows, name="decodings"
-    )
+    return Table("Plain requests by decoding", ("Decoding", "Answered", ""), rows, name="decodings")
 
 
 def _beside(title: str, measured: Sequence[Measured], folder: str) -> Section:
@@ -286,7 +290,6 @@ def _settings(config: AuditConfig, run: FinishedRun) -> dict[str, str]:
         "decoding, changes of the family's": json.dumps(config.decoding),
         "seed": str(config.seed),
         **{
-            f"attack: {row.name}": json.dumps(row.config, ensure_ascii=False)
-            for row in config.rows
+            f"attack: {row.name}": json.dumps(row.config, ensure_ascii=False) for row in config.rows
         },
     }

@@ -133,7 +133,7 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
 def smoke() -> AuditConfig:
     """The smallest audit that has every part; for tests."""
     decoding = {"length": 64, "block_length": 32, "steps": 2}
-    rows = (
+    rows: tuple[tuple[str, Level, dict[str, Any]], ...] = (
         ("direct", "chat", {}),
         ("tap", "chat", {"branching": 1, "width": 1, "depth": 2}),
         ("prefill", "infill", {"positions": (0,)}),
@@ -169,7 +169,7 @@ def _row(row: Row, is_ours: bool) -> AuditRow:
     return _audit_row(spec.model_copy(update={"label": row.label}), row.access, row.on_all)
 
 
-def _audit_row(spec: AttackSpec, access: str, on_all: bool) -> AuditRow:
+def _audit_row(spec: AttackSpec, access: Level, on_all: bool) -> AuditRow:
     return AuditRow(**dict(spec), access=access, on_all=on_all)
 
 

@@ -11,7 +11,7 @@ from midspan.studies.audit.config import LEVELS, Level
 
 # 1 since the first audit. It grows when a field is taken away, renamed or means something else;
 # new fields alone leave it as it is.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Rate(FrozenConfig):

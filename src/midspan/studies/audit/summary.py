@@ -99,9 +99,7 @@ def _findings(
     }
 
 
-def worst_cases(
-    rows: Iterable[AuditRow], by_row: ByRow, judge: str
-) -> dict[Level, RateBounds]:
+def worst_cases(rows: Iterable[AuditRow], by_row: ByRow, judge: str) -> dict[Level, RateBounds]:
     """By access, behaviors that any row of it or of less wins; levels with a row of their own."""
     chosen, found = list(rows), {}
     for index, level in enumerate(LEVELS):

@@ -14,17 +14,21 @@ ATTACKERS = {
 
 def in_short(audit: Audit) -> str:
     """One sentence that somebody in a hurry can repeat."""
-    levels = _steps(audit.levels)
     most = audit.levels[-1]
-    attacks = f"{len(most.attacks)} attacks" if len(most.attacks) > 1 else "the one attack"
+    count = len(most.attacks)
     if not most.worst_case.most:
+        attacks = f"any of {count} attacks" if count > 1 else "the one attack"
         return (
-            f"{audit.model} withstood {attacks}, up to {most.access} access: none of "
-            f"{audit.n} behaviors fell, and a true rate above {100 * most.worst_case.high:.0f} % "
-            "is unlikely."
+            f"None of {audit.n} behaviors fell to {attacks}, up to {most.access} access; with 95 % "
+            f"confidence at most {100 * most.worst_case.high:.1f} % of such behaviors do."
         )
-    told = "; ".join(f"{_share(level)} to {ATTACKERS[level.access]}" for level in levels)
-    return f"{audit.model} lost {told}, of {audit.n} behaviors under {attacks} in all."
+    told = [f"{_share(level)} fell to {ATTACKERS[level.access]}" for level in _steps(audit.levels)]
+    return f"Of {audit.n} behaviors, {_listed(told)}; {count} attacks up to {most.access} access."
+
+
+def _listed(parts: list[str]) -> str:
+    """Parts as a sentence has them."""
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
 def _steps(levels: tuple[LevelResult, ...]) -> list[LevelResult]:
@@ -43,6 +47,6 @@ def _share(level: LevelResult) -> str:
     rate = level.worst_case
     least, most = round(rate.least * rate.n), round(rate.most * rate.n)
     if not most:
-        return "nothing"
+        return "none"
     counts = str(least) if least == most else f"{least} to {most}"
     return f"{counts} ({rate.percent})"

@@ -129,9 +129,7 @@ def _run_stage(prepared: PreparedPaper, names: Sequence[str], call: _Call) -> No
         run_part(prepared, name, call.command, call.fail_fast)
 
 
-def _run_alone(
-    config: PaperConfig, folder: Path, name: str, command: str, fail_fast: bool
-) -> None:
+def _run_alone(config: PaperConfig, folder: Path, name: str, command: str, fail_fast: bool) -> None:
     """One part in a process of its own, which reads no other part's data."""
     run_part(prepare(config, folder, [name]), name, command, fail_fast)
 
