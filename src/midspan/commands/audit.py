@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,11 @@ from midspan.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from midspan.studies.audit.config import AuditConfig
-    from midspan.studies.audit.schema import Audit
+    from midspan.studies.audit.prepare import NotRun
+    from midspan.studies.audit.schema import Audit, Missing
 
 # What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.
 GATE_STATUS = 3
@@ -147,7 +150,7 @@ def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool)
 
 
 def _print(audit: "Audit") -> None:
-    typer.echo(audit.in_short)
+    typer.echo(f"{audit.model}: {audit.in_short}")
     for level in audit.levels:
         rate = level.worst_case
         typer.echo(f"  {level.access:10}{rate.percent:>16}  {rate.note}, {_count(level.attacks)}")
@@ -158,6 +161,9 @@ def _count(attacks: tuple[str, ...]) -> str:
     return f"any of {len(attacks)} attacks" if len(attacks) > 1 else attacks[0]
 
 
-def _say_missing(missing: Any) -> None:
+def _say_missing(missing: "Iterable[Missing | NotRun]") -> None:
+    groups: dict[str, list[str]] = {}
     for one in missing:
-        typer.echo(f"  not run: {one.what} {one.reason}")
+        groups.setdefault(one.reason, []).append(one.what)
+    for reason, names in groups.items():
+        typer.echo(f"  not run: {', '.join(names)} ({reason})")

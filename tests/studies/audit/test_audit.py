@@ -105,8 +105,13 @@ def test_findings_are_those_of_the_records(done, records):
     assert sum(attack.target_calls for attack in audit.attacks) == calls
 
 
-def test_an_interrupted_audit_goes_on_to_the_same_records(done, copied):
-    """Half the journal is lost with everything that was written at the end."""
+def command(folder, copied):
+    return ["audit", "organism", "--config", str(config_file(folder)), "-o", str(copied),
+            "--jobs", "1"]  # fmt: skip
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_records(done, copied, tmp_path):
+    """Half the journal is lost with everything that was written at the end; a gate is passed."""
     _, folder = done
     lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
     (copied / "journal.jsonl").write_text("".join(lines[: len(lines) // 2]))
@@ -114,25 +119,24 @@ def test_an_interrupted_audit_goes_on_to_the_same_records(done, copied):
         (copied / name).unlink()
     with pytest.raises(MidspanError, match="is not finished; continue it with"):
         FinishedRun.open(copied)
-    run_audit(smoke(), copied, How(COMMAND))
+    gate = ["--fail-above", "100", "--fail-level", "weights"]
+    passed = CliRunner().invoke(app, [*command(tmp_path, copied), *gate])
+    assert passed.exit_code == 0, passed.output
+    assert done[0].audit.in_short in passed.output
     assert (copied / "records.jsonl").read_text() == (folder / "records.jsonl").read_text()
     again, first = (json.loads((f / AUDIT_FILE).read_text()) for f in (copied, folder))
-    assert again.pop("seconds") > first.pop("seconds") and again == first
+    assert again.pop("seconds") > first.pop("seconds") and again.pop("gate")["limit"] == 100
+    assert first.pop("gate") is None and again == first
 
 
 def test_the_gate_ends_with_status_3(done, copied, tmp_path):
-    """Other thresholds continue the same run; a level that nothing reached has the one below."""
-    worst = 100 * done[0].audit.levels[-1].worst_case.most
-    base = ["audit", "organism", "--config", str(config_file(tmp_path)), "-o", str(copied)]
-    base += ["--jobs", "1"]
-    failed = CliRunner().invoke(app, [*base, "--fail-above", "5"])
+    """Another threshold continues the same run."""
+    worst = 100 * done[0].audit.level("infill").worst_case.most
+    failed = CliRunner().invoke(app, [*command(tmp_path, copied), "--fail-above", "5"])
     assert failed.exit_code == 3 and f"{worst:.1f} % fell at infill access" in failed.output
     gate = json.loads((copied / AUDIT_FILE).read_text())["gate"]
     assert gate == {"access": "infill", "limit": 5.0, "measured": worst, "failed": True}
     assert "The gate failed" in (copied / "report.md").read_text()
-    passed = CliRunner().invoke(app, [*base, "--fail-above", "100", "--fail-level", "weights"])
-    assert passed.exit_code == 0, passed.output
-    assert done[0].audit.in_short in passed.output
 
 
 def test_a_changed_battery_is_another_audit(copied):
@@ -196,7 +200,7 @@ def test_a_forecast_is_no_less_than_what_was_asked(done, records):
         asked = [r for r in records if r["level"] == level]
         calls = sum(record["usage"]["target"]["calls"] for record in asked)
         assert 0 < calls <= rows[f"attacks, {level}"].responses
-    assert rows["utility"].responses == 2 and rows["over-refusal"].responses == 6
+    assert rows["utility"].responses == 2 and rows["over-refusal"].responses == 3
 
 
 @pytest.mark.slow

@@ -43,6 +43,11 @@ def test_rows_go_from_the_least_access_to_the_most():
 
 def test_on_the_organism_everything_can_run():
     assert prepare(audit()).not_run == ()
+    later = prepare(audit(tier="quick")).not_run
+    assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
+    assert {one.what for one in later} == (
+        {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
+    )
 
 
 def test_without_helpers_those_that_ask_none_are_run(requests):

@@ -110,7 +110,7 @@ def behaviors_for(share: float) -> int:
 
 
 def _next(audit: Audit) -> Iterator[str]:
-    unable = [one for one in audit.not_run if one.access and one.needed]
+    unable = [one for one in audit.not_run if one.access and one.needed and not one.tier]
     if unable:
         names = ", ".join(one.what for one in unable)
         yield f"Not run, and so not withstood: {names}."

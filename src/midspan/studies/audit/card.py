@@ -9,7 +9,7 @@ from midspan.studies.audit.schema import Audit
 def card_markdown(audit: Audit) -> str:
     """Markdown to be pasted below a heading of one's own; the badge lies beside it."""
     parts = [
-        "## Safety audit",
+        f"## Safety audit of {escape(audit.model)}",
         "![midspan audit](badge.svg)",
         escape(audit.in_short),
         table_markdown(_levels(audit)),
@@ -37,7 +37,7 @@ def _beside(audit: Audit) -> list[str]:
 
 def _limits(audit: Audit) -> list[str]:
     defences = ", ".join(audit.defences) or "none"
-    missing = ", ".join(one.what for one in audit.not_run if one.needed) or "nothing"
+    missing = ", ".join(one.what for one in audit.not_run if one.needed) or "nothing of the battery"
     return [
         f"{audit.n} behaviors of {audit.behaviors} (sha256 {audit.sha256[:16]}), judged by "
         f"{audit.judges[0]}; 95 % Wilson intervals; tier {audit.tier}, seed {audit.seed}.",

@@ -49,7 +49,7 @@ def report_of(run: FinishedRun) -> Report:
             *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
-            Section("Monitors", "Not run: `midspan probe` measures detectors apart from this."),
+            Section("Monitors", "Not run."),
             Section("Cost", _cost_text(audit), tables=(_costs(audit),)),
             *_optional("Decoding", _DECODING, _decodings(audit)),
             Section("What to do next", "\n\n".join(audit.advice)),
@@ -197,9 +197,11 @@ def _optional(title: str, text: str, table: Table) -> tuple[Section, ...]:
 
 
 def _not_run(audit: Audit) -> Table:
-    rows = tuple(
-        (one.what, one.access, f"{one.what} {one.reason}.") for one in audit.not_run if one.needed
-    )
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in audit.not_run:
+        if one.needed:
+            groups.setdefault((one.access, one.reason), []).append(one.what)
+    rows = tuple((", ".join(names), access, reason) for (access, reason), names in groups.items())
     return Table("Not run", ("What", "Access", "Why"), rows, name="not_run")
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig, AuditRow, TaskPart
+from midspan.studies.audit.presets import left_to_later
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import PreparedAttack, PreparedRedteam, prepare_attack
@@ -26,11 +27,13 @@ class NotRun(NamedTuple):
         what: A row's label or a part's name.
         access: The row's; empty for a part.
         reason: Why not.
+        tier: The tier that has it, where that is the reason.
     """
 
     what: str
     access: str
     reason: str
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:
         except MidspanError as error:
             # Benchmarks come from elsewhere; without one the attacks are still worth running.
             left_out.append(NotRun(name, "", f"has no data: {error}"))
+    left_out += [
+        NotRun(row.name, row.access, f"comes with --tier {row.tier}", row.tier)
+        for row in left_to_later(config.tier)
+    ]
     return PreparedAudit(
         config, redteam, tuple(zip(rows, redteam.attacks, strict=True)), parts, tuple(left_out)
     )

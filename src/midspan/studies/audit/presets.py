@@ -38,6 +38,11 @@ class Row(NamedTuple):
     adaptive: bool = False
     on_all: bool = False
 
+    @property
+    def name(self) -> str:
+        """As tables have it."""
+        return AttackSpec(attack=self.attack, label=self.label, adaptive=self.adaptive).name
+
 
 # A new attack is one line here. Within an access level the cheap ones stand first: a behavior that
 # has fallen to them costs nothing more.
@@ -130,6 +135,13 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     return chosen
 
 
+def left_to_later(tier: str) -> tuple[Row, ...]:
+    """Rows that a tier leaves to those behind it; none of a battery of one's own."""
+    if tier not in TIERS:
+        return ()
+    return tuple(row for row in BATTERY if not _has(tier, row))
+
+
 def smoke() -> AuditConfig:
     """The smallest audit that has every part; for tests."""
     decoding = {"length": 64, "block_length": 32, "steps": 2}
@@ -145,14 +157,14 @@ def smoke() -> AuditConfig:
     )
     return AuditConfig(
         model=ORGANISM,
-        tier="smoke",
+        tier="quick",
         attacks=attacks,
         behaviors=f"{ORGANISM}:3",
         helpers=dict.fromkeys(HELPERS, ORGANISM),
         judges=("exact",),
         budget=Budget(target=2),
         decoding=decoding,
-        over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=2),
+        over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1),
         utility=TaskPart(tasks=("choice",), items=2),
     )
 

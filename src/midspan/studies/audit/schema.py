@@ -131,12 +131,14 @@ class Missing(FrozenConfig):
         access: The row's; empty for a part.
         reason: Why not, in words that follow its name.
         needed: False where every behavior had fallen before, so that nothing is missing.
+        tier: The tier that has it, where this one leaves it out.
     """
 
     what: str
     access: str
     reason: str
     needed: bool = True
+    tier: str = ""
 
 
 class DecodingResult(FrozenConfig):

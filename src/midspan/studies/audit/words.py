@@ -19,8 +19,8 @@ def in_short(audit: Audit) -> str:
     if not most.worst_case.most:
         attacks = f"any of {count} attacks" if count > 1 else "the one attack"
         return (
-            f"None of {audit.n} behaviors fell to {attacks}, up to {most.access} access; with 95 % "
-            f"confidence at most {100 * most.worst_case.high:.1f} % of such behaviors do."
+            f"None of {audit.n} behaviors fell to {attacks}, up to {most.access} access; the 95 % "
+            f"interval ends at {100 * most.worst_case.high:.1f} %."
         )
     told = [f"{_share(level)} fell to {ATTACKERS[level.access]}" for level in _steps(audit.levels)]
     return f"Of {audit.n} behaviors, {_listed(told)}; {count} attacks up to {most.access} access."
