@@ -299,7 +299,9 @@ def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
     config = decoding_config(lm, length=32, steps=32, block_length=4)
     role = LocalRole(lm, config, 2)
     monkeypatch.setattr(
-        role, "_request", lambda call, seed: Request((0, 1, 2, 3), dict(enumerate(ids)), seed)
+        role._canvases,
+        "request",
+        lambda call, seed: Request((0, 1, 2, 3), dict(enumerate(ids)), seed),
     )
     read = []
 
