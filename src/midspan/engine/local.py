@@ -77,7 +77,8 @@ class LocalRole(Role):
         """Substitutions do, and sampling."""
         if not isinstance(call, Chat):
             return isinstance(call, GCGCandidates)
-        return self._has_own_sampler or self._config(call).is_random
+        ruled = any(rule.draws for rule in call.rules)
+        return self._has_own_sampler or ruled or self._config(call).is_random
 
     def queue(self, call: Call) -> str:
         """Canvases of one length, filled in one way, share a batch."""
