@@ -54,6 +54,13 @@ _INPUTS = {
         ],
     ),
     "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "mixed": (
+        "mixed",
+        Annotated[
+            str | None,
+            typer.Option(help="Harmless requests that only mention what is refused, alike."),
+        ],
+    ),
     "phrases": (
         "phrases",
         Annotated[

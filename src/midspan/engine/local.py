@@ -172,9 +172,21 @@ class LocalRole(Role):
         )
         if not _in_user_turn(call) or generation.rejected_by:
             return reply
-        text = self._user_canvas(call).text(self.lm, generation.tokens)
+        text = self.text(call, generation.tokens, generation.text)
         filled = len(generation.tokens) - len(request.anchors)
         return replace(reply, raw=text, tokens=filled, continuation="", thoughts="")
+
+    def decodable(self, call: Chat, seed: int) -> "tuple[Request, DecodingConfig]":
+        """What a call comes to, for who decodes it with hooks of their own.
+
+        Raises:
+            MidspanError: It cannot be decoded.
+        """
+        return self._request(call, seed), self._config(call)
+
+    def text(self, call: Chat, tokens: Sequence[int], answer: str) -> str:
+        """What the reply to a call says, from its canvas and the answer that this holds."""
+        return self._user_canvas(call).text(self.lm, tokens) if _in_user_turn(call) else answer
 
     def _prepared(self, task: SeededCall) -> Any:
         """A request to decode, a likelihood to read, or a function that makes the answer."""
