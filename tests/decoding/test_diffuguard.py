@@ -7,6 +7,8 @@ import torch
 
 from midspan.decoding import Request, as_rule, decode, decoding_config
 from midspan.decoding.hooks import View
+from midspan.engine.calls import Chat, user
+from midspan.engine.local import LocalRole
 
 LENGTH, BLOCK, STEPS = 16, 8, 8
 
@@ -166,3 +168,10 @@ def test_draws_are_a_requests_own(organism_lm, requests, monkeypatch):
     assert first.tokens == third.tokens
     assert first.trace.position.tolist() != second.trace.position.tolist()
     assert first.tokens == decode(organism_lm, seeded[:1], config)[0].tokens
+
+
+def test_a_call_with_it_is_given_a_seed(organism_lm):
+    role = LocalRole(organism_lm, config_of())
+    asked = (user("hello ."),)
+    assert role.draws(Chat("target", asked, rules=(as_rule("diffuguard"),)))
+    assert not role.draws(Chat("target", asked, rules=(as_rule("past_end"),)))

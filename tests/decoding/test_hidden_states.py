@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from dllm_folders import write_folder
 from tiny_lm import MASK, BlockLM, TinyLM
 
 from midspan.decoding import BlockSampler, Hook, Request, as_rule, decode, decoding_config
 from midspan.errors import MidspanError
+from midspan.models import load
 from midspan.models.states import FINAL, captured
 
 CONFIG = decoding_config(length=8, block_length=4, steps=4, early_stop=False)
@@ -157,3 +159,15 @@ def test_prompts_and_blocks_are_the_requests_own_where_blocks_begin_in_the_promp
     assert [seen[i][0] for i in range(4)] == [list(request.prompt_ids) for request in REQUESTS]
     # A prompt of 5 tokens leaves 3 positions of its second block, one of 2 leaves 2.
     assert [sum(seen[i][1]) for i in range(4)] == [3, 2, 1, 3]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["modernbert_chat", "a2d-qwen3"])
+def test_the_final_states_are_what_the_output_layer_takes(tmp_path, family):
+    lm = load(write_folder(tmp_path, family), device="cpu")
+    ids = torch.tensor([[7, 8, 9, 10]])
+    with captured(lm, (0, FINAL)) as states:
+        final = lm.hidden(ids)
+    assert torch.equal(states[FINAL], final)
+    assert torch.equal(lm.head(states[FINAL]), lm.head(final))
+    assert states[0].shape == final.shape and not torch.equal(states[0], final)
