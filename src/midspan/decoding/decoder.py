@@ -14,7 +14,7 @@ import torch
 
 from midspan.decoding import published
 from midspan.decoding.batch import Batch, Filled
-from midspan.decoding.bound import hooks_of
+from midspan.decoding.bound import check_reading, hooks_of
 from midspan.decoding.canvas import Canvas, Request, check_requests
 from midspan.decoding.chat import folded, unfolded
 from midspan.decoding.config import DecodingConfig
@@ -114,6 +114,8 @@ def fill(
     """`decode` without text, for models without a tokenizer."""
     if batch_size < 1:
         raise MidspanError(f"batch_size={batch_size} must be at least 1")
+    for hook in hooks:
+        check_reading(f"hook {type(hook).__name__}", hook, lm, config)
     hooks = [*hooks_of(lm, requests, config), *hooks]
     if config.compatibility and hooks:
         raise MidspanError("hooks, rules: the published samplers of compatibility=True have none")

@@ -32,9 +32,11 @@ class Rule(FrozenConfig):
 
     Attributes:
         rule: Its name, which is that of its file.
+        draws: Whether what it does depends on a request's seed.
     """
 
     group: ClassVar[str] = "rules"
+    draws: ClassVar[bool] = False
 
     rule: str
 

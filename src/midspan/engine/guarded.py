@@ -30,8 +30,8 @@ class GuardedRole(Role):
         return self._role.describe(call) | {"guarded": plain(self._rules)}
 
     def draws(self, call: Call) -> bool:
-        """Copies do."""
-        return self._role.draws(call) or any(rule.screens_prompts for rule in self._rules)
+        """Rules that draw do."""
+        return self._role.draws(call) or any(rule.draws for rule in self._rules)
 
     def account(self, answer: RawReply) -> None:
         """See `Role`."""

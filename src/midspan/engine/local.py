@@ -79,7 +79,9 @@ class LocalRole(Role):
         """Substitutions do, and sampling."""
         if not isinstance(call, Chat):
             return isinstance(call, GCGCandidates)
-        return self._canvases.always_draws or self._canvases.config(call).is_random
+        ruled = any(rule.draws for rule in call.rules)
+        canvases = self._canvases
+        return canvases.always_draws or ruled or canvases.config(call).is_random
 
     def queue(self, call: Call) -> str:
         """Canvases of one length, filled in one way by one state of the weights, share a batch."""
@@ -201,9 +203,21 @@ class LocalRole(Role):
         )
         if not in_user_turn(call) or generation.rejected_by:
             return reply
-        text = self._canvases.of_user(call).text(self.lm, generation.tokens)
+        text = self.text(call, generation.tokens, generation.text)
         filled = len(generation.tokens) - len(request.anchors)
         return replace(reply, raw=text, tokens=filled, continuation="", thoughts="")
+
+    def decodable(self, call: Chat, seed: int) -> "tuple[Request, DecodingConfig]":
+        """What a call comes to, for who decodes it with hooks of their own.
+
+        Raises:
+            MidspanError: It cannot be decoded.
+        """
+        return self._canvases.request(call, seed), self._canvases.config(call)
+
+    def text(self, call: Chat, tokens: Sequence[int], answer: str) -> str:
+        """What the reply to a call says, from its canvas and the answer that this holds."""
+        return self._canvases.of_user(call).text(self.lm, tokens) if in_user_turn(call) else answer
 
     def _prepared(self, task: SeededCall) -> Any:
         """A request to decode, a likelihood to read, or a function that makes the answer."""

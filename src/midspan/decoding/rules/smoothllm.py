@@ -3,7 +3,7 @@
 import random
 import string
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class SmoothLLM(Rule):
         kind: "swap" replaces letters, "insert" adds one behind each, "patch" replaces a run.
         refusals: An answer that has one of these in it refuses, in any case.
     """
+
+    draws: ClassVar[bool] = True
 
     rule: Literal["smoothllm"] = "smoothllm"
     count: int = Field(10, ge=1)
