@@ -205,6 +205,7 @@ def fidelity(
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
+    fail_fast: FailFast = False,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
 
@@ -227,7 +228,7 @@ def fidelity(
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     texts = read_prompts(behaviors, column) if behaviors is not None else None
     requests, judge, judged_by = _behaviors(model, lm, texts, n, seed)
-    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size)
+    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size, fail_fast)
     agreement = run(lm, comparison)
     width = max(len(name) for name, _ in agreement.rows())
     for name, figure in agreement.rows():
@@ -241,6 +242,7 @@ def fidelity(
             "batch_size": batch_size,
             **agreement.to_dict(),
         })  # fmt: skip
+    end_with(agreement.problems)
 
 
 def _behaviors(

@@ -7,6 +7,7 @@ import typer
 
 from midspan.commands.generated import group_of
 from midspan.commands.options import (
+    Column,
     ConfigFile,
     FailFast,
     Output,
@@ -67,6 +68,7 @@ def task(
     tasks: Tasks = None,
     preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
     data: Data = None,
+    column: Column = None,
     items: Items = None,
     samples: Annotated[int, typer.Option(help="Responses to each HumanEval problem.", min=1)] = 1,
     allow_code: AllowCode = False,
@@ -95,9 +97,9 @@ def task(
     servers, defences = (group_of(decoding, name) for name in _GROUPS)
     decoding = {name: value for name, value in decoding.items() if name not in _GROUPS}
     if lm_eval:
-        if defences or len(models) > 1 or dry_run or judge:
+        if defences or len(models) > 1 or dry_run or judge or column:
             raise MidspanError(
-                "--lm-eval: takes one model, and has no defences, --dry-run and --judge"
+                "--lm-eval: takes one model, and has no defences, --dry-run, --judge and --column"
             )
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
@@ -112,6 +114,7 @@ def task(
         "tasks": tasks,
         "preset": preset,
         "data": parse_data(data or []),
+        "column": column or None,
         "items": items,
         "samples": samples,
         "seed": seed,

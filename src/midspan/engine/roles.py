@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 from midspan.engine.calls import (
@@ -64,20 +64,23 @@ class RawReply:
         return {name: value for name, value in vars(self).items() if value or name == "raw"}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, written: Mapping[str, Any]) -> Self:
         """The answer that `to_dict` wrote.
 
         Raises:
             TypeError: It did not write these.
         """
-        answer = cls(**fields)
-        counts = (answer.tokens, answer.prompt_tokens, answer.forwards)
-        texts = (answer.continuation, answer.thoughts)
-        if not all(type(n) is int and n >= 0 for n in counts) or not all(
-            isinstance(text, str) for text in texts
-        ):
-            raise TypeError("counts are whole numbers, continuation and thoughts are texts")
+        answer = cls(**written)
+        for name, default in _DEFAULTS.items():
+            value = getattr(answer, name)
+            if type(value) is not type(default) or value < default:
+                raise TypeError(f"{name} is {value!r:.40}")
         return answer
+
+
+_DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in fields(RawReply) if field.name != "raw"
+}
 
 
 class MissingReply(NamedTuple):
@@ -205,6 +208,8 @@ def read_value(call: Call, raw: Any) -> Any:
         ValueError: A text is not as its `parse` wants it.
     """
     match call:
+        case Chat() if not isinstance(raw, str):
+            raise TypeError(f"the answer to a chat is a text, not {raw!r:.40}")
         case Chat(parse=None):
             return raw
         case Chat(parse=parse) if parse is not None:

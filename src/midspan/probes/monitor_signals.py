@@ -206,6 +206,11 @@ class MonitorWork:
             rules=plain(request.rules),
         )
 
+    def checked(self, value: Any) -> Any:
+        """The signals of a case, whole."""
+        Signals.from_dict(value)
+        return value
+
     def compute(self, batch: Sequence[str]) -> dict[str, Any]:
         """Decode and read one batch."""
         from midspan.decoding import decode

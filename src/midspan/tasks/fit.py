@@ -24,8 +24,8 @@ class How:
         batch_size: Rows that go through the model together.
         seed: Of all draws.
         overrides: Fields of a `DecodingConfig` that go before the preset's.
-        fail_fast: Raise an error in the code that scores a response; by default it is recorded in
-            place of the verdict.
+        fail_fast: Raise an error in the code that scores or judges a response; by default it is
+            recorded in place of the verdict.
     """
 
     batch_size: int = 32
@@ -215,6 +215,19 @@ class ChoiceWork:
             }
             for key, one in zip(batch, scored, strict=True)
         }
+
+    def checked(self, value: Any) -> Any:
+        """The scores of an item's options, whole."""
+        return _read_scores(value)
+
+
+def _read_scores(fields: Any) -> Any:
+    values, errors = fields["values"], fields["errors"]
+    if not (type(fields["forwards"]) is int and len(values) == len(errors) > 0):
+        raise TypeError("every option has a score and its error, all have their forwards")
+    if not all(type(number) is float for number in (*values, *errors)):
+        raise TypeError("scores and their errors are numbers")
+    return fields
 
 
 def _seed(seed: int, item: str, sample: int) -> int:
