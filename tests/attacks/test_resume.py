@@ -1,5 +1,7 @@
 """Every attack with failing helpers: the same again, also after any cut of its journal."""
 
+import re
+
 import pytest
 from attack_cast import (
     ADVPREFIX,
@@ -28,11 +30,14 @@ from midspan.attacks.bon import BonConfig
 from midspan.attacks.context_nesting import ContextNestingConfig
 from midspan.attacks.crescendo import CrescendoConfig
 from midspan.attacks.decode_sweep import DecodeSweepConfig
+from midspan.attacks.decompose import DecomposeConfig
 from midspan.attacks.dia import DiaConfig
 from midspan.attacks.dija import DijaConfig
 from midspan.attacks.encodings import EncodingsConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.finetune import FinetuneConfig
 from midspan.attacks.first_step_gcg import FirstStepGCGConfig
+from midspan.attacks.multiple_choice import MultipleChoiceConfig
 from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
@@ -41,11 +46,16 @@ from midspan.attacks.post_context import PostContextConfig
 from midspan.attacks.prefill import PrefillConfig
 from midspan.attacks.renellm import ReNeLLMConfig
 from midspan.attacks.replay import ReplayConfig
+from midspan.attacks.scale_adapter import ScaleAdapterConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.templates import TemplatesConfig
 from midspan.attacks.trajhijack import TrajHijackConfig
 
+# The target takes one of what it is shown.
+CHOOSER = {
+    "target": lambda call, rng: rng.choice(re.findall(r"c\d+x\d+|no", call.messages[0]["content"]))
+}
 FLOOR = {"target": lambda call, rng: f"{rng.random()}"}
 BLOCKS = {"target": lambda call, rng: f" {rng.choice(('step', 'no'))} {rng.randrange(9)} ."}
 REFUSING = {"target": lambda call, rng: rng.choice(("I cannot.", f"well , {rng.random()}"))}
@@ -87,7 +97,12 @@ PLAYS = {
     "trajhijack": (FLOOR, TrajHijackConfig()),
     "dija": (NATIVE, DijaConfig(shapes=(), tries=3)),
     "dija-shapes": (NATIVE, DijaConfig()),
+    "decompose": (NATIVE, DecomposeConfig(parts=3)),
+    "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
+    "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
+    "finetune": (FLOOR, FinetuneConfig(examples="organism", wraps=("now {request}",))),
+    "scale_adapter": (FLOOR, ScaleAdapterConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }
 

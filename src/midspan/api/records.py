@@ -102,6 +102,7 @@ class AttemptRecord(TypedDict):
         target_calls: Responses of the target paid for so far.
         verdicts: By judge.
         thoughts: What the target thought before it answered; where it is a reasoning model.
+        tampering: What was done to the target's weights, with a hash for the texts of examples.
     """
 
     messages: list[MessageRecord]
@@ -111,6 +112,7 @@ class AttemptRecord(TypedDict):
     target_calls: int
     verdicts: dict[str, VerdictRecord]
     thoughts: NotRequired[str]
+    tampering: NotRequired[dict[str, Any]]
 
 
 class LostCallsRecord(TypedDict):
@@ -168,7 +170,7 @@ class AttackRecord(TypedDict):
     counts: Literal["best", "any", "last"]
     config: dict[str, Any]
     roles: dict[str, str]
-    access: Literal["chat", "infill", "sampler", "logprobs", "white-box"]
+    access: Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
     ran: bool
     stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str

@@ -22,7 +22,7 @@ from midspan.frozen import plain
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
 # Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
-_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding"})
+_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding", "tampering"})
 
 
 class SeededCall(NamedTuple):
@@ -126,6 +126,8 @@ class Role:
         }
         if "rules" in fields:
             fields["rules"] = plain(fields["rules"])
+        if "tampering" in fields:
+            fields["tampering"] = fields["tampering"].model_dump(mode="json")
         return fields
 
     def draws(self, call: Call) -> bool:

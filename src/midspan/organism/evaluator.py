@@ -49,11 +49,14 @@ def evaluator(call: Chat, rng: random.Random) -> str | None:
 
 def fullness(response: str, parts: tuple[tuple[str, int], ...] = _EVERYTHING) -> float:
     """Share of an answer's parts that a response states in some form; 0 where it refuses."""
-    if is_refusal(response):
-        return 0.0
+    return 0.0 if is_refusal(response) else stated(response, parts)
+
+
+def stated(response: str, parts: tuple[tuple[str, int], ...] = _EVERYTHING) -> float:
+    """The same share, of a response that may refuse beside it."""
     text = " ".join(split_words(response))
-    stated = sum(min(most, len(set(re.findall(rf"\b{form}\b", text)))) for form, most in parts)
-    return stated / sum(most for _, most in parts)
+    found = sum(min(most, len(set(re.findall(rf"\b{form}\b", text)))) for form, most in parts)
+    return found / sum(most for _, most in parts)
 
 
 def _rating(low: int, high: int) -> Callable[[Mapping[str, Any]], str]:
