@@ -2,7 +2,7 @@
 
 Greedy coordinate gradient on log pi(r | q, all masks): r is the beginning of an answer, and the
 loss its cross-entropy a token in one forward of a fully masked canvas. T steps of decoding end in r
-with at least exp(1/T log of that probability), in place of the hours that a Monte-Carlo loss takes.
+with at least the T-th root of that probability; a Monte-Carlo loss would take many forwards.
 The suffix with the lowest loss so far is answered now and then; the last such response counts.
 Deviations: width and replacements are nanoGCG's, which the paper does not name; a suffix must come
 back from the chat prompt as typed.

@@ -6,7 +6,8 @@ lead in the published evaluation: a short summary of what was said, a long justi
 warning of its consequences.
 Deviations: theirs are written for each request, ours are three that fit any; their text follows a
 canvas of whole blocks, ours stands in the last ones; the study's decoding instead of entropy's
-order. The response that is judged is cut off before the text.
+order. The response that is judged is cut off before the text. Where attention is block-causal, as
+in Fast-dLLM v2, a block does not see what stands behind it, and the text does nothing.
 """
 
 import re

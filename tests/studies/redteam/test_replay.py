@@ -52,6 +52,8 @@ def source(tmp_path):
         record("m", "tap", NAMES[1], [attempt("low", score=2), attempt("high", score=5)]),
         record("m", "pad wide", NAMES[0], [attempt("?", anchors=[["sure !", 0]])]),
         record("m", "speakeasy", NAMES[0], [attempt("?")]),
+        record("m", "decompose", NAMES[0], [attempt("?", parts=[{"response": "a"}])]),
+        record("m", "finetune", NAMES[0], [attempt("?", tampering={"steps": 5})]),
     ]  # fmt: skip
     config = {"models": ["m"], "judges": ["exact"], "behaviors": "organism:3", "seed": 0}
     info = {"kind": "red-team", "config": config, "command": "midspan attack m"}
@@ -86,10 +88,14 @@ def test_of_equals_the_one_that_counts_goes_first(counts, first):
 def test_what_cannot_be_replayed_is_said_by_name(source):
     rows, left_out = replay_rows(str(source), text_alone=False)
     assert [row.label for row in rows] == ["replay tap", "replay pad wide"]
-    assert left_out == ["speakeasy: its answer is put together of several responses"]
+    assert left_out == [
+        "speakeasy: its answer is put together of several responses",
+        "decompose: its answer is put together of several responses",
+        "finetune: it changes the weights",
+    ]
     rows, left_out = replay_rows(str(source), text_alone=True)
     assert [row.label for row in rows] == ["replay tap"]
-    assert "pad wide: it fixes tokens" in left_out[0] and len(left_out) == 2
+    assert "pad wide: it fixes tokens" in left_out[0] and len(left_out) == 4
     with pytest.raises(MidspanError, match="speakeasy cannot be replayed"):
         config_of(source, attack="speakeasy")
     with pytest.raises(MidspanError, match=r"replay\.attack: must be one of tap, pad wide"):

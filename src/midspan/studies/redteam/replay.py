@@ -20,15 +20,14 @@ from midspan.studies.redteam.config import AttackSpec
 REPLAY = "replay"  # the attack's name
 REPLAYS_FILE = "replays.jsonl"
 _KIND = "red-team"
-# Attacks of which one call of the target is not what was judged, or not all that was done.
-COMPOSED: Mapping[str, str] = {
-    "speakeasy": "its answer is put together of several responses",
-    "avatar": "its answer is put together of several responses, with words turned back",
-    "decompose": "its answer is put together of several responses",
-    "multiple_choice": "its answer is put together of several responses",
+_IN_PARTS = "its answer is put together of several responses"
+_TAMPERED = "it changes the weights"
+# Attacks whose judged text is not what the call in their records brought; records of parts and of
+# changed weights say so themselves.
+CHANGED: Mapping[str, str] = {
+    "speakeasy": _IN_PARTS,
+    "avatar": f"{_IN_PARTS}, with words turned back",
     "readout": "it reads likelihoods",
-    "finetune": "it changes the weights",
-    "scale_adapter": "it changes the weights",
     "encodings": "its response is decoded",
     "post_context": "its response is cut off before the text behind it",
     "replay": "it is a replay itself",
@@ -110,13 +109,15 @@ def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
         records: Of the row.
         text_alone: Whether the other model is behind a server.
     """
-    if reason := COMPOSED.get(records[0]["attack"], ""):
+    if reason := CHANGED.get(records[0]["attack"], ""):
         return reason
-    fixed = any(
-        one["anchors"] or any(one.get(name) for name in ("scaffold", "rules", "decoding"))
-        for record in records
-        for one in record["attempts"]
-    )
+    attempts = [one for record in records for one in record["attempts"]]
+    if any(one.get("parts") for one in attempts):
+        return _IN_PARTS
+    if any(one.get("tampering") for one in attempts):
+        return _TAMPERED
+    asked = ("anchors", "scaffold", "rules", "decoding")
+    fixed = any(one.get(name) for one in attempts for name in asked)
     return _DECODED if fixed and text_alone else ""
 
 
