@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -145,8 +145,9 @@ class AttackState:
         if reply.ok:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
-            asked = (call.scaffold, call.rules, call.decoding, call.tampering)
-            self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+            asked = (call.scaffold, call.rules, call.decoding)
+            attempt = Attempt(call.messages, judged, call.anchors, score, *came, *asked)
+            self.attempts.append(replace(attempt, tampering=call.tampering))
 
     def ask(self, calls: Sequence[Chat]) -> Generator[Sequence[Call], list[Reply], None]:
         """Ask in one batch, and put every response up: ``yield from state.ask(calls)``."""
