@@ -101,11 +101,10 @@ class Rollouts:
         rewards = self.reward(
             [(begun[number // group].request, text) for number, text in enumerate(texts)]
         )
+        places = [slice(start, start + group) for start in range(0, len(texts), group)]
         ready = iter(
-            self._ready(
-                state, anchors, generations[place : place + group], rewards[place : place + group]
-            )
-            for place, state, anchors in zip(range(0, len(texts), group), begun, shown, strict=True)
+            self._ready(state, anchors, generations[place], rewards[place])
+            for place, state, anchors in zip(places, begun, shown, strict=True)
         )
         return [
             replace(sample, canvases=(next(ready),)) if sample.harmful else sample

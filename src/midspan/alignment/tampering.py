@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from midspan.alignment.job import check_dtype
+from midspan.alignment.job import check_dtype, check_placement
 from midspan.alignment.objectives import SftObjective
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.samples import draw_answers
@@ -64,7 +64,7 @@ class LowRankUpdate:
         return _added({layers[name]: self._addition(*two) for name, two in self.factors.items()})
 
     def _addition(self, a_RI: Tensor, b_OR: Tensor) -> Addition:
-        return lambda inputs: (inputs.to(a_RI.dtype) @ a_RI.T) @ b_OR.T * self.scale
+        return lambda inputs: (inputs.to(a_RI) @ a_RI.T) @ b_OR.T * self.scale
 
 
 class Tamperer:
@@ -102,10 +102,11 @@ def finetune(lm: DiffusionLM, tampering: Finetuning) -> LowRankUpdate:
     On a CPU it is the same to the bit each time, on a GPU up to its rounding.
 
     Raises:
-        MidspanError: See `draw_answers` and `LowRankUpdate.fresh`; the model is in float16, or the
-            training left the numbers.
+        MidspanError: See `draw_answers` and `LowRankUpdate.fresh`; the model is in float16 or
+            partly off its GPUs, or the training left the numbers.
     """
     check_dtype(lm.name, lm.base.dtype)
+    check_placement(lm)
     examples = [Example(*pair) for pair in tampering.examples]
     size = min(tampering.batch_size, len(examples))
     samples = draw_answers(lm, examples, tampering.steps * size, tampering.length, tampering.seed)
@@ -149,7 +150,7 @@ def scaled_adapter(lm: DiffusionLM, factor: float) -> AbstractContextManager[Non
     def addition(layer: Any) -> Addition:
         def add(inputs: Tensor) -> Tensor:
             products = (
-                layer.lora_B[name](layer.lora_A[name](inputs.to(layer.lora_A[name].weight.dtype)))
+                layer.lora_B[name](layer.lora_A[name](inputs.to(layer.lora_A[name].weight)))
                 * layer.scaling[name]
                 for name in layer.active_adapters
             )
@@ -165,7 +166,7 @@ def _added(additions: Mapping[nn.Module, Addition]) -> Iterator[None]:
     """Within the context layers give something beside their own product."""
 
     def hook(add: Addition) -> Callable[..., Tensor]:
-        return lambda layer, inputs, output: output + add(inputs[0]).to(output.dtype)
+        return lambda layer, inputs, output: output + add(inputs[0]).to(output)
 
     with ExitStack() as stack:
         for layer, add in additions.items():
