@@ -25,8 +25,9 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "dia": {},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
-# EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
-_ORGANISM_BUDGETS = {"ept": Budget(target=48)}
+# EPT's tree grows by blocks of 32 tokens, a quarter of a response each; a tournament is short
+# answers.
+_ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -98,6 +99,11 @@ def organism_native(behaviors: int = 18) -> RedteamConfig:
         _labelled("trajhijack", "mask alone", opening=""),
         organism_attack("trajhijack"),
         *(_labelled("dija", channel, channel=channel) for channel in ("user", "response")),
+        _labelled("decompose", "questions"),
+        _labelled("decompose", "sentences", channel="infill"),
+        _labelled("decompose", "card", channel="infill", form="card"),
+        organism_attack("multiple_choice"),
+        organism_attack("readout"),
     )
     return RedteamConfig(
         models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),
