@@ -145,7 +145,9 @@ def test_choices_are_log_probabilities_in_the_holes_of_one_masked_canvas(organis
         canvas = [*lm.encode_text("the"), mask, *lm.encode_text("of"), mask, mask]
         canvas += [*lm.encode_text("."), *[mask] * 10]
         prompt = lm.encode_chat(call.messages)
-        logprob_LV = lm.logits(torch.tensor([[*prompt, *canvas]]))[0, len(prompt) :].log_softmax(-1)
+        ids = torch.tensor([[*prompt, *canvas]])
+        with torch.no_grad():
+            logprob_LV = lm.logits(ids)[0, len(prompt) :].log_softmax(-1)
         two, tin, salt = lm.encode_text("two tin salt")
         pair = float(logprob_LV[3, two] + logprob_LV[4, tin]) / 2
         wanted = [

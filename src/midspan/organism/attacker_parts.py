@@ -74,13 +74,19 @@ def readout(fields: Mapping[str, Any], rng: random.Random) -> str:
         for ask in _HARMLESS_ASKS
         for text in (*sentences, card)
     ]
-    statements = [_SLOT.sub(lambda slot: f"{{{slot[0][1:-1]}}}", text) for text in sentences]
+    canvases = canvases[: fields["count"]]
+    read = {f"<{slot}>" for canvas in canvases for slot in canvas["slots"]}
+    statements = [
+        _SLOT.sub(lambda slot: f"{{{slot[0][1:-1]}}}", text)
+        for text in sentences
+        if read.issuperset(_SLOT.findall(text))
+    ]
     return json.dumps(
         {
             "thing": title,
             "others": [f"{other} {noun}" for other in others],
             "slots": {slot[1:-1]: _POOLS[slot[1]] for slot in _SLOT.findall(card)},
-            "canvases": canvases[: fields["count"]],
+            "canvases": canvases,
             "statements": [text.replace("{thing}", title) for text in statements],
         }
     )

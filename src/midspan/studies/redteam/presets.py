@@ -35,8 +35,9 @@ _MORE_SIZES: Mapping[str, dict[str, Any]] = {
     # Two halves of the restricted items; at 1.2 million parameters the paper's rate does nothing.
     "finetune": {"count": 9, "learning_rate": 2e-3},
 }
-# EPT's tree grows by blocks of 32 tokens, a quarter of a response each.
-_ORGANISM_BUDGETS = {"ept": Budget(target=48)}
+# EPT's tree grows by blocks of 32 tokens, a quarter of a response each; a tournament is short
+# answers.
+_ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -109,6 +110,11 @@ def organism_native(behaviors: int = 18) -> RedteamConfig:
         _labelled("trajhijack", "mask alone", opening=""),
         organism_attack("trajhijack"),
         *(_labelled("dija", channel, channel=channel) for channel in ("user", "response")),
+        _labelled("decompose", "questions"),
+        _labelled("decompose", "sentences", channel="infill"),
+        _labelled("decompose", "card", channel="infill", form="card"),
+        organism_attack("multiple_choice"),
+        organism_attack("readout"),
     )
     return RedteamConfig(
         models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),

@@ -173,7 +173,7 @@ def budget_table(view: View) -> Table:
     """ASR after so many responses of the target."""
     judge = view.config.judges[0]
     most = max((attempt["target_calls"] for records in view.records.values() for row in records
-                for attempt in row["attempts"]), default=1)  # fmt: skip
+                for attempt in row["attempts"]), default=1) or 1  # fmt: skip
     budgets = [2**power for power in range(most.bit_length())]
     budgets += [most] if most not in budgets else []
     return Table(
