@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from midspan.studies.given import Given
 
 
+class AuditRecord(AttackRecord):
+    """One attack of an audit on one behavior.
+
+    Attributes:
+        level: The access that the attack needs; `access` is what it used.
+    """
+
+    level: str
+
+
 @dataclass(frozen=True, repr=False)
-class AuditRun(RunResult[AttackRecord]):
+class AuditRun(RunResult[AuditRecord]):
     """An audit of one model.
 
     Attributes:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections import defaultdict
+from typing import get_type_hints
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 import midspan
+from midspan.api.audit import AuditRecord
 from midspan.commands import app
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
@@ -187,6 +189,8 @@ def test_from_python_it_is_the_same_audit(done, copied):
         **fields,
     )  # fmt: skip
     assert found.levels == ("chat", "infill", "sampler")
+    required, known = AuditRecord.__required_keys__, get_type_hints(AuditRecord).keys()
+    assert all(required <= row.keys() <= known for row in found.records)
     assert found.worst_case("chat") == done[0].audit.levels[0].worst_case
     assert found.findings.in_short in repr(found) and "<table>" in found._repr_html_()
     with pytest.raises(MidspanError, match="access: must be one of chat, infill, sampler"):
