@@ -249,7 +249,7 @@ class DiffusionLM(TextModel):
     def adapter_disabled(self) -> Iterator[None]:
         """Within the context the adapter, if there is one, has no effect."""
         tuner = getattr(self.model, "base_model", None)
-        if not hasattr(tuner, "disable_adapter_layers"):
+        if tuner is None or not hasattr(tuner, "disable_adapter_layers"):
             yield
             return
         # `PeftModel.disable_adapter` asks every parameter for its state first, in each step.
