@@ -29,7 +29,8 @@ from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.organism.weights import load_organism
 from midspan.tasks import gsm8k
-from midspan.tasks.run import How, fit_prompts, run_task
+from midspan.tasks.fit import How, fit_prompts
+from midspan.tasks.run import run_task
 
 COMMAND = ("task", "organism", "--task", "arithmetic,choice,overrefusal", "--batch-size", "8")
 

@@ -9,7 +9,8 @@ from midspan.journal import generation
 from midspan.journal.journal import Journal
 from midspan.statistics import paired_difference, wilson
 from midspan.tasks.compare import check_same, compare, group_means, rows
-from midspan.tasks.run import How, estimate_seconds, fit_prompts, run_task, settings_of
+from midspan.tasks.fit import How, fit_prompts, settings_of
+from midspan.tasks.run import estimate_seconds, run_task
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user
 
 SHOTS = ("what is 1 plus 1 ?", "1 plus 1 is 2 .")

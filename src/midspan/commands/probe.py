@@ -54,6 +54,13 @@ _INPUTS = {
         ],
     ),
     "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "mixed": (
+        "mixed",
+        Annotated[
+            str | None,
+            typer.Option(help="Harmless requests that only mention what is refused, alike."),
+        ],
+    ),
     "phrases": (
         "phrases",
         Annotated[
@@ -122,12 +129,13 @@ def _function(name: str) -> Any:
         _run(name, own, options)
 
     command.__doc__ = probe.summary
+    asks_kinds = "harmful" in probe.inputs and not probe.data
     argument, kind = ("models", Models) if probe.several else ("model", Model)
     parameters = {
         argument: (kind, Parameter.empty),
         **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
         **({"column": (Column, None)} if probe.inputs else {}),
-        **({"request_kinds": (RequestKinds, None)} if "harmful" in probe.inputs else {}),
+        **({"request_kinds": (RequestKinds, None)} if asks_kinds else {}),
         "n": (Number, None),
         **{option: (field.annotation, None) for option, field in own.items()},
         "config": (Settings, None),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from midspan.engine.calls import (
     Call,
     Chat,
+    Choices,
     Failure,
     GCGCandidates,
     Judge,
@@ -22,7 +23,7 @@ from midspan.frozen import plain
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
 # Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
-_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding"})
+_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding", "tampering"})
 
 
 class SeededCall(NamedTuple):
@@ -129,6 +130,8 @@ class Role:
         }
         if "rules" in fields:
             fields["rules"] = plain(fields["rules"])
+        if "tampering" in fields:
+            fields["tampering"] = fields["tampering"].model_dump(mode="json")
         return fields
 
     def draws(self, call: Call) -> bool:
@@ -195,7 +198,7 @@ def rows_of(call: Call) -> int:
     """Rows through the network that a call of likelihoods or gradients takes."""
     if isinstance(call, SuffixLosses):
         return len(call.suffixes)
-    return int(isinstance(call, Score | GCGCandidates))
+    return int(isinstance(call, Score | Choices | GCGCandidates))
 
 
 def read_value(call: Call, raw: Any) -> Any:
@@ -217,6 +220,8 @@ def read_value(call: Call, raw: Any) -> Any:
                 for token, value, top in raw["tokens"]
             )
             return Likelihood(raw["start"], tuple(tokens))
+        case Choices():
+            return tuple(tuple(logprobs) for logprobs in raw)
         case GCGCandidates() | SuffixLosses():
             return tuple(raw)
     raise TypeError(f"only judges read answers to {type(call).__name__} calls")

@@ -146,5 +146,7 @@ def _key(lm: "DiffusionLM", request: "Request", config: "DecodingConfig") -> str
         "anchors": sorted(request.anchors.items()),
         "seed": request.seed,
         **({"rules": rules} if rules else {}),
+        **({"copies": request.copies.prompts} if request.copies else {}),
+        **({"rejected_by": request.rejected_by} if request.rejected_by else {}),
     }
     return key_of(**parts)

@@ -7,7 +7,7 @@ By words a response refuses or complies. A judge that knows XSTest's classes tel
 apart: they are neither, and have measures of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,20 +89,38 @@ def load(
     names = [name for name in _READERS if name in given] or [XSTEST.name]
     read = {name: read_rows(_READERS[name][0], given.get(name), column) for name in names}
     items = [item for name, rows in read.items() for item in _items(name, rows)]
+    source = "; ".join(map(str, read.values()))
+    if not callable(refuses):
+        return judged_by(_task(items, source), refuses.fingerprint, lambda: refuses)
+    return _task(items, source, refuses, costly)
+
+
+def of_requests(requests: Iterable[Behavior], source: str) -> Task:
+    """Harmless requests of one's own, each of which should be answered; refusals by their words.
+
+    Args:
+        requests: The requests.
+        source: Where they come from, as tables state it.
+    """
+    items = [Item(f"own/{request.id}", {"prompt": request.prompt}, SAFE) for request in requests]
+    return _task(items, source)
+
+
+def _task(
+    items: Sequence[Item], source: str, refuses: Refuses = by_words, costly: bool = False
+) -> Task:
     groups = {item.group for item in items}
-    function = refuses if callable(refuses) else by_words
-    task = Task(
+    return Task(
         name="overrefusal",
         preset=PRESET,
         items=tuple(items),
         prompt=lambda item, shots: Prompt((user(item.fields["prompt"]),)),
-        score=partial(_score, function),
+        score=partial(_score, refuses),
         measures=tuple(measure for measure in MEASURES if measure.group in groups),
-        source="; ".join(map(str, read.values())),
+        source=source,
         costly=costly,
         judged_by="refusal-keywords" if refuses is by_words else "a function of the caller's",
     )
-    return task if callable(refuses) else judged_by(task, refuses.fingerprint, lambda: refuses)
 
 
 def judged_by(task: Task, name: str, judge: Callable[[], "Role"]) -> Task:

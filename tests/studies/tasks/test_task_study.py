@@ -79,6 +79,21 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [c.pairs.least.more + c.pairs.least.fewer for c in changes] == [5, 0, 0, 0]
 
 
+def test_a_model_stands_behind_a_defence(config, tmp_path):
+    defences = {"gate": ({"rule": "early_reject", "threshold": 1e-30}, "past_end")}
+    models = ("organism", "organism with gate", "organism with self_reminder")
+    fields = {"models": models, "defences": defences, "tasks": ("choice",)}
+    (result,) = run_tasks(config.model_copy(update=fields), tmp_path / "run", "")
+    assert tuple(result.records) == models and not result.settings["decoding"].get("rules")
+    open_, gated, reminded = result.records.values()
+    assert {row["rejected_by"] for row in gated} == {"early_reject"}
+    assert not any(row["verdict"]["success"] for row in gated)
+    assert not any("rejected_by" in row for row in (*open_, *reminded))
+    assert [row["response"] for row in open_] != [row["response"] for row in reminded]
+    with pytest.raises(MidspanError, match="rules: no such|must be one of"):
+        prepare(config.model_copy(update={"models": ("organism with gates",)})).check_models()
+
+
 def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

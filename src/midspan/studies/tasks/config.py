@@ -14,9 +14,10 @@ from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
+from midspan.studies.defences import behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
-from midspan.tasks.run import How
+from midspan.tasks.fit import How
 
 BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
 TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
@@ -29,7 +30,8 @@ class TaskConfig(FrozenConfig):
     """What is asked of which models.
 
     Attributes:
-        models: Specs, the first being what the others are compared with.
+        models: Specs, the first being what the others are compared with; ``MODEL with DEFENCE``
+            is one behind a defence.
         tasks: Of `TASK_NAMES`.
         preset: "llada" or "lm-eval", for tasks that have both.
         data: Local files (for mmlu a folder) instead of the published ones, by name.
@@ -40,6 +42,7 @@ class TaskConfig(FrozenConfig):
         seed: Of all draws.
         batch_size: Rows that go through a model together.
         decoding: Fields of a `DecodingConfig` that go before the preset's.
+        defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
         judge: Of overrefusal, such as ``xstest=openai:NAME``; None for refusal keywords, and on the
             organism its exact judge.
@@ -58,6 +61,9 @@ class TaskConfig(FrozenConfig):
     seed: int = 0
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
+    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(
+        default_factory=dict, exclude_if=lambda defences: not defences
+    )
     code: Literal["no", "isolated", "forced"] = "no"
     judge: str | None = None
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
@@ -89,6 +95,18 @@ class TaskConfig(FrozenConfig):
     def how(self) -> How:
         """What `midspan.tasks.run` needs."""
         return How(self.batch_size, self.seed, self.decoding)
+
+    def behind(self, spec: str) -> tuple[str, How]:
+        """A model's own spec, and how it is asked behind its defences.
+
+        Raises:
+            MidspanError: There is no such defence.
+        """
+        model, rules = behind(spec, read_defences(self.defences))
+        if not rules:
+            return model, self.how
+        decoding = {**self.decoding, "rules": (*self.decoding.get("rules", ()), *rules)}
+        return model, replace(self.how, overrides=decoding)
 
     @property
     def on_organism(self) -> bool:
