@@ -248,11 +248,11 @@ class DiffusionLM(TextModel):
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Within the context the adapter, if there is one, has no effect."""
-        tuner = getattr(self.model, "base_model", None)
-        if tuner is None or not hasattr(tuner, "disable_adapter_layers"):
+        if not hasattr(self.model, "disable_adapter"):
             yield
             return
         # `PeftModel.disable_adapter` asks every parameter for its state first, in each step.
+        tuner: Any = self.model.base_model
         tuner.disable_adapter_layers()
         try:
             yield
