@@ -11,6 +11,7 @@ from midspan.report.cells import rate_cell
 from midspan.report.model import Tone
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
+from midspan.studies.audit.advice import is_harmless
 from midspan.studies.audit.config import LEVELS, AuditConfig
 from midspan.studies.audit.schema import Audit, LevelResult, Measured, Rate
 from midspan.studies.audit.summary import audit_of
@@ -119,8 +120,7 @@ def _headline(audit: Audit) -> Headline:
 
 def _price(audit: Audit) -> str:
     """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
-    refused = next((m for m in audit.over_refusal if m.name.startswith("false refusals")), None)
-    parts = [f"{refused.rate.percent} of harmless requests refused"] if refused else []
+    parts = [f"{one.name} {one.rate.percent}" for one in audit.over_refusal if is_harmless(one)]
     parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
     return f" Beside it: {', '.join(parts)}." if parts else ""
 
