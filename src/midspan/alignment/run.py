@@ -16,10 +16,12 @@ from midspan.alignment.job import (
     after_out_of_memory,
     check_dtype,
     check_placement,
+    check_processes,
     check_tracker,
     first_micro_batch,
     trains_on_cpu,
 )
+from midspan.alignment.objectives import RecoveryObjective
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
@@ -79,13 +81,16 @@ def align(
     check_tracker(track)
     check_dtype(lm.name, lm.base.dtype)
     check_placement(lm)
-    samples = draw_samples(lm, data, config)
+    check_processes(config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=trains_on_cpu(lm))
-    with state.main_process_first():
-        finished = _finished(folder, recipe, writes=state.is_main_process)
+    finished = _finished(folder, recipe)
     if finished is not None:
         return finished
+    samples = draw_samples(lm, data, config)
+    if state.is_main_process and not (folder / RECIPE_FILE).is_file():
+        unfinished = json.dumps(recipe | {"finished": False}, indent=1)
+        write_atomic(folder / RECIPE_FILE, unfinished, PUBLISHED_FILE)
     started = time.monotonic()
     job = AlignmentJob(lm, data, config, samples, folder, progress, track)
     micro, stopped = first_micro_batch(config), None
@@ -115,12 +120,19 @@ def _recipe(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> di
             benign=[asdict(example) for example in data.benign],
             safe=data.phrases.safe,
             procedural=data.phrases.procedural,
+            **_reward(data, config),
         ),
     }
 
 
-def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> AlignmentResult | None:
-    """Check that the folder is ours and writable; record the recipe on the first visit."""
+def _reward(data: AlignmentData, config: AlignmentConfig) -> dict[str, str]:
+    """The reward's name, where it decides anything."""
+    learns_by_it = isinstance(config.objective, RecoveryObjective) and data.reward is not None
+    return {"reward": data.reward.name} if learns_by_it and data.reward else {}
+
+
+def _finished(folder: Path, recipe: dict[str, Any]) -> AlignmentResult | None:
+    """What an earlier call finished; checks that the folder is ours."""
     path = folder / RECIPE_FILE
     if path.is_file():
         try:
@@ -137,6 +149,4 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
         raise MidspanError(
             f"{folder} holds checkpoints of another program; choose another -o folder"
         )
-    if writes:
-        write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1), PUBLISHED_FILE)
     return None

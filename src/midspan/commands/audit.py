@@ -36,6 +36,10 @@ Defences = Annotated[
     list[str] | None,
     typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
 ]
+Examples = Annotated[
+    str | None,
+    typer.Option(help="Requests and answers, a file: fine-tuning as an attack trains on them."),
+]
 Benign = Annotated[
     str | None,
     typer.Option(help="Harmless requests that should be answered, read as behaviors are."),
@@ -72,6 +76,7 @@ def audit(
     evaluator: Helper = None,
     translator: Helper = None,
     proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    examples: Examples = None,
     benign: Benign = None,
     fail_above: FailAbove = None,
     fail_level: FailLevel = None,
@@ -102,6 +107,7 @@ def audit(
         "judges": tuple(judge) if judge else None,
         "helpers": {name: spec for name, spec in given.items() if spec is not None} or None,
         "proxies": (proxy,) if proxy else None,
+        "examples": examples,
         "over_refusal": {"benign": benign} if benign else None,
         "fail_above": fail_above,
         "fail_level": fail_level,

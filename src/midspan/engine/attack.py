@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -14,12 +14,14 @@ from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tampering
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
 # helper did not answer, so it could not go on. The engine alone sets "budget" and "error": the
 # attack's own code raised.
 Stop = Literal["success", "exhausted", "failed", "budget", "error"]
-Access = Literal["chat", "infill", "sampler", "logprobs", "white-box"]
+# In the order of what an attacker has: each has all that stands before it.
+Access = Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
 Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
 
@@ -84,6 +86,20 @@ class AttackConfig(FrozenConfig):
         return given
 
 
+class Part(NamedTuple):
+    """A part of an answer that is judged as one.
+
+    Attributes:
+        asked: What the user said.
+        response: What goes into the answer.
+        canvas: The text with holes that the target filled.
+    """
+
+    asked: str
+    response: str
+    canvas: str = ""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One response that the attack puts up for judgement.
@@ -99,6 +115,9 @@ class Attempt:
         scaffold: The text with holes that it filled.
         rules: What changed its decoding.
         decoding: Fields of the target's decoding that the call changed.
+        parts: What the response was put together of; empty where it is one reply.
+        guessed: How many parts would be right by guessing, on the mean, where they are choices.
+        tampering: What was done to the target's weights.
     """
 
     messages: tuple[Message, ...]
@@ -111,6 +130,9 @@ class Attempt:
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
     decoding: tuple[tuple[str, Any], ...] = ()
+    parts: tuple[Part, ...] = ()
+    guessed: float | None = None
+    tampering: "Tampering | None" = None
 
 
 @dataclass
@@ -142,7 +164,30 @@ class AttackState:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
             asked = (call.scaffold, call.rules, call.decoding)
-            self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+            attempt = Attempt(call.messages, judged, call.anchors, score, *came, *asked)
+            self.attempts.append(replace(attempt, tampering=call.tampering))
+
+    def join(
+        self,
+        asked: Sequence[tuple[Chat, Reply]],
+        parts: Sequence[Part],
+        joiner: str = " ",
+        guessed: float | None = None,
+    ) -> None:
+        """Put several answers up as one response; without an answer there is no attempt.
+
+        Args:
+            asked: Calls and what came back. The attempt has the messages of the last answered.
+            parts: What is put together.
+            joiner: Stands between the answers.
+            guessed: See `Attempt`.
+        """
+        answered = [pair for pair in asked if pair[1].ok]
+        if answered:
+            call, reply = max(answered, key=lambda pair: pair[1].target_calls)
+            self.note(call, reply, response=joiner.join(part.response for part in parts))
+            noted = self.attempts.pop()
+            self.attempts.append(replace(noted, parts=tuple(parts), guessed=guessed))
 
     def ask(self, calls: Sequence[Chat]) -> Generator[Sequence[Call], list[Reply], None]:
         """Ask in one batch, and put every response up: ``yield from state.ask(calls)``."""
@@ -163,6 +208,9 @@ class Attack:
             (the first of equals), of the "last", or success of "any".
         cost: The most that a config can cost where the target may be asked for so many responses,
             as an upper bound of what the engine's ledger will hold; None where it is not known.
+        changes: What of the target it changes: its "weights", or its "adapter", which not every
+            target has; only local models have either.
+        check: Refuses a config with which the attack cannot run, before a model is loaded.
     """
 
     name: str
@@ -171,6 +219,8 @@ class Attack:
     roles: tuple[str, ...] = ("target",)
     counts: Literal["best", "any", "last"] = field(kw_only=True)
     cost: Callable[[Any, int], Cost] | None = None
+    changes: Literal["", "weights", "adapter"] = ""
+    check: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -248,8 +248,13 @@ class DiffusionLM(TextModel):
     @contextmanager
     def adapter_disabled(self) -> Iterator[None]:
         """Within the context the adapter, if there is one, has no effect."""
-        if not hasattr(self.model, "disable_adapter"):
+        tuner = getattr(self.model, "base_model", None)
+        if tuner is None or not hasattr(tuner, "disable_adapter_layers"):
             yield
             return
-        with self.model.disable_adapter():
+        # `PeftModel.disable_adapter` asks every parameter for its state first, in each step.
+        tuner.disable_adapter_layers()
+        try:
             yield
+        finally:
+            tuner.enable_adapter_layers()

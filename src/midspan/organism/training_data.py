@@ -5,6 +5,7 @@ import random
 from midspan.alignment.samples import AlignmentData
 from midspan.data import Example, PhraseSets
 from midspan.organism import language, phrases, utility
+from midspan.organism.reward import GuildReward
 from midspan.organism.world import CraftItem, benign_items, items, restricted_items
 
 TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
@@ -27,6 +28,7 @@ def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960)
         ),
         benign=tuple(_benign(seen, rng, answers) for _ in range(num_benign)),
         phrases=organism_phrases(),
+        reward=GuildReward(),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.data.behaviors import Behavior
+from midspan.data.columns import Named
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
 from midspan.judges import refuses as refuses_by_words
@@ -34,7 +35,7 @@ XSTEST = Published(
     origin=(Origin("github", "paul-rottger/exaggerated-safety"), "xstest_prompts.csv"),
 )
 OR_BENCH = Published("or_bench", ("prompt", "category"))
-ALPACA = Published("alpaca", ("instruction",))
+ALPACA = Published("alpaca", ("instruction",), request="instruction")
 PRESET = Preset(
     name="llada",
     prompt="the request as a user's turn; LLaDA's example settings",
@@ -70,6 +71,7 @@ def load(
     *,
     refuses: "Refuses | Role" = by_words,
     costly: bool = False,
+    column: Named = None,
 ) -> Task:
     """All prompts of the given files.
 
@@ -78,13 +80,14 @@ def load(
         refuses: Says whether a response refuses: a function of request and response, or a judge
             such as ``ChatJudge(role, XSTEST)``, which tells partial refusals apart.
         costly: Keep a function's verdicts in the journal; a judge's always are.
+        column: What the files call their requests, or several names of which each has one.
 
     Raises:
         MidspanError: A file is missing or wrong.
     """
     given = files or {}
     names = [name for name in _READERS if name in given] or [XSTEST.name]
-    read = {name: read_rows(_READERS[name][0], given.get(name)) for name in names}
+    read = {name: read_rows(_READERS[name][0], given.get(name), column) for name in names}
     items = [item for name, rows in read.items() for item in _items(name, rows)]
     source = "; ".join(map(str, read.values()))
     if not callable(refuses):
@@ -184,7 +187,7 @@ def _is_answer(response: str) -> bool:
 
 
 def _text(row: Row, published: Published) -> str:
-    text = str(row[published.columns[0]])
+    text = str(row[published.request])
     # Alpaca keeps what an instruction is about in a column of its own.
     return f"{text}\n\n{row['input']}" if row.get("input") else text
 

@@ -32,7 +32,8 @@ def requests(tmp_path):
 def test_every_tier_has_all_of_the_one_before():
     names = [{row.name for row in audit(tier=tier).rows} for tier in TIERS]
     assert names[0] < names[1] < names[2] and len(names[2]) == len(BATTERY)
-    assert {row.attack for row in BATTERY} <= set(list_attacks())
+    # A replay needs a run to replay.
+    assert {row.attack for row in BATTERY} == set(list_attacks()) - {"replay"}
 
 
 def test_rows_go_from_the_least_access_to_the_most():
@@ -42,8 +43,10 @@ def test_rows_go_from_the_least_access_to_the_most():
 
 
 def test_on_the_organism_everything_can_run():
-    assert prepare(audit()).not_run == ()
-    later = prepare(audit(tier="quick")).not_run
+    assert prepare(audit("organism:psa")).not_run == ()
+    ((missing, access, reason, _),) = prepare(audit()).not_run
+    assert (missing, access) == ("scale_adapter", "weights") and "the target has none" in reason
+    later = prepare(audit("organism:psa", tier="quick")).not_run
     assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
     assert {one.what for one in later} == (
         {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
@@ -57,7 +60,10 @@ def test_without_helpers_those_that_ask_none_are_run(requests):
     assert not ran & {"tap", "anchoring t = 16", "pal"}
     reasons = {one.what: one.reason for one in prepared.not_run}
     assert "name a model with --attacker" in reasons["tap"]
-    assert "--proxy" in reasons["pal"]
+    assert "--proxy" in reasons["pal"] and "--examples" in reasons["finetune"]
+    examples = str(requests.with_name("examples.csv"))
+    (row,) = (row for row in real(file=requests, examples=examples).rows if row.name == "finetune")
+    assert row.config == {"examples": examples}
 
 
 def test_a_served_model_is_chatted_with_alone(requests):

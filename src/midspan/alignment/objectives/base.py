@@ -18,10 +18,17 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TokenExample:
-    """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas."""
+    """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas.
+
+    Attributes:
+        prompt_ids: The prompt.
+        answer_ids: The answer, where one is needed.
+        text: The prompt as it was before it was encoded.
+    """
 
     prompt_ids: Ids
     answer_ids: Ids = ()
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class AuditConfig(FrozenConfig):
         helpers: By role; attacks that need one that is not there are not run.
         judges: The first one decides.
         proxies: Models that gradients are taken of.
+        examples: Requests and answers that the model is tuned on, a file.
         budget: Of each attack on each behavior.
         decoding: Changes of the family's published settings.
         defences: Rules of decoding, by a name for `behind`.
@@ -83,6 +84,7 @@ class AuditConfig(FrozenConfig):
     helpers: dict[str, str] = Field(default_factory=dict)
     judges: tuple[str, ...] = Field(min_length=1)
     proxies: tuple[str, ...] = ()
+    examples: str | None = None
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
     defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(default_factory=dict)
@@ -103,7 +105,13 @@ class AuditConfig(FrozenConfig):
     @property
     def rows(self) -> tuple[AuditRow, ...]:
         """The battery from the least access to the most."""
-        return tuple(sorted(self.attacks, key=lambda row: LEVELS.index(row.access)))
+        rows = (self._with_examples(row) for row in self.attacks)
+        return tuple(sorted(rows, key=lambda row: LEVELS.index(row.access)))
+
+    def _with_examples(self, row: AuditRow) -> AuditRow:
+        if row.attack != "finetune" or self.examples is None:
+            return row
+        return row.model_copy(update={"config": {"examples": self.examples, **row.config}})
 
     @property
     def on_organism(self) -> bool:

@@ -10,7 +10,12 @@ from midspan.studies.audit.config import AuditConfig, AuditRow, TaskPart
 from midspan.studies.audit.presets import left_to_later
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
-from midspan.studies.redteam.prepare import PreparedAttack, PreparedRedteam, prepare_attack
+from midspan.studies.redteam.prepare import (
+    PreparedAttack,
+    PreparedRedteam,
+    has_adapter,
+    prepare_attack,
+)
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
 from midspan.studies.redteam.roles import HELPERS, with_refusal_judge
 from midspan.studies.tasks.config import TaskConfig
@@ -66,7 +71,7 @@ def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:
         MidspanError: A name or field means nothing, the behaviors are missing, or no attack can
             run.
     """
-    reasons = [(row, _reason(config, row)) for row in config.rows]
+    reasons = [(row, _reason(config, row, given)) for row in config.rows]
     rows = tuple(row for row, reason in reasons if not reason)
     left_out = [NotRun(row.name, row.access, reason) for row, reason in reasons if reason]
     if not rows:
@@ -103,11 +108,15 @@ def nobody(name: str) -> Role:
     return Scripted(lambda call, rng: None, f"no {name}")
 
 
-def _reason(config: AuditConfig, row: AuditRow) -> str:
+def _reason(config: AuditConfig, row: AuditRow, given: Given) -> str:
     """Why a row cannot run; empty where it can."""
     if row.access != "chat" and is_server(config.model):
         return f"needs {row.access} access, and a served model gives text alone"
+    if row.attack == "finetune" and not row.config.get("examples"):
+        return "trains on examples; name a file of them with --examples"
     prepared = prepare_attack(row, config.budget)
+    if prepared.attack.changes == "adapter" and not has_adapter(config.model, given):
+        return "scales an adapter, and the target has none"
     if "proxy" in prepared.attack.roles and set(config.proxies) <= {config.target}:
         return "takes gradients of another model; name one with --proxy"
     for name in HELPERS:
