@@ -70,7 +70,7 @@ def audit(*levels, **fields):
         "midspan": "1", "model": "m", "defences": (), "tier": "quick", "behaviors": "organism:18",
         "sha256": "0" * 64, "n": levels[0].worst_case.n, "judges": ("j",), "seed": 0,
         "in_short": "", "levels": levels, "attacks": (), "not_run": (), "decodings": (),
-        "over_refusal": (), "utility": (), "monitors": None, "costs": (), "seconds": 1.0,
+        "over_refusal": (), "utility": (), "monitors": (), "costs": (), "seconds": 1.0,
         "gate": None, "advice": (), "command": "midspan audit m",
     }  # fmt: skip
     return Audit(**base | fields)
