@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from midspan.studies.audit.config import AuditConfig
-    from midspan.studies.audit.prepare import NotRun
+    from midspan.studies.audit.parts import NotRun
     from midspan.studies.audit.schema import Audit, Missing
 
 # What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.

@@ -12,7 +12,7 @@ from midspan.studies.redteam.config import AttackSpec
 # From least to most; whoever has one has all before it.
 Level = Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-OVER_REFUSAL, UTILITY = "over-refusal", "utility"
+OVER_REFUSAL, UTILITY, MONITORS = "over-refusal", "utility", "monitors"
 
 
 class AuditRow(AttackSpec):
@@ -47,6 +47,20 @@ class TaskPart(FrozenConfig):
     benign: str | None = None
 
 
+class MonitorPart(FrozenConfig):
+    """Detectors that read the model while it decodes: `midspan probe monitors`.
+
+    Attributes:
+        n: Requests of each kind; None takes the probe's own number.
+        benign: Harmless requests for models other than the organism; a file or data set.
+        fields: Of the probe's config.
+    """
+
+    n: int | None = Field(None, ge=1)
+    benign: str | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
 class AuditConfig(FrozenConfig):
     """One audit.
 
@@ -69,6 +83,7 @@ class AuditConfig(FrozenConfig):
         seed: Of all draws.
         over_refusal: Harmless requests.
         utility: Benchmarks.
+        monitors: Detectors; they watch the model without its defences.
         servers: Settings of servers; they do not change what is said.
         fail_above: Percent of behaviors above which the audit has failed; None for no gate.
         fail_level: Access at which it is decided.
@@ -92,6 +107,7 @@ class AuditConfig(FrozenConfig):
     seed: int = 0
     over_refusal: TaskPart | None = None
     utility: TaskPart | None = None
+    monitors: MonitorPart | None = None
     # None of these changes what is measured, so a run goes on under others.
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
     fail_above: float | None = Field(None, ge=0, le=100, exclude=True)
@@ -119,8 +135,8 @@ class AuditConfig(FrozenConfig):
         return self.behaviors.partition(":")[0] == ORGANISM
 
     @property
-    def parts(self) -> dict[str, TaskPart]:
-        """What is measured beside the attacks, by the name of its folder."""
+    def tasks(self) -> dict[str, TaskPart]:
+        """The tasks beside the attacks, by the name of their folder."""
         named = {OVER_REFUSAL: self.over_refusal, UTILITY: self.utility}
         return {name: part for name, part in named.items() if part is not None}
 

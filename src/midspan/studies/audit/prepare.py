@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
-from midspan.studies.audit.config import AuditConfig, AuditRow, TaskPart
+from midspan.studies.audit.config import AuditConfig, AuditRow
+from midspan.studies.audit.parts import NotRun, PreparedPart, is_server, prepare_parts
 from midspan.studies.audit.presets import left_to_later
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
@@ -17,28 +18,7 @@ from midspan.studies.redteam.prepare import (
     prepare_attack,
 )
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
-from midspan.studies.redteam.roles import HELPERS, with_refusal_judge
-from midspan.studies.tasks.config import TaskConfig
-from midspan.studies.tasks.prepare import PreparedTasks
-from midspan.studies.tasks.prepare import prepare as prepare_tasks
-
-_SERVERS = ("openai:", "http://", "https://")
-
-
-class NotRun(NamedTuple):
-    """What an audit has not measured.
-
-    Attributes:
-        what: A row's label or a part's name.
-        access: The row's; empty for a part.
-        reason: Why not.
-        tier: The tier that has it, where that is the reason.
-    """
-
-    what: str
-    access: str
-    reason: str
-    tier: str = ""
+from midspan.studies.redteam.roles import HELPERS
 
 
 @dataclass(frozen=True)
@@ -49,14 +29,14 @@ class PreparedAudit:
         config: As users wrote it.
         redteam: Attacks, behaviors, target, helpers and judges.
         rows: The attacks that can run with this target and these helpers, from the least access.
-        parts: Tasks, by the name of their folder.
+        parts: Tasks and monitors, by the name of their folder.
         not_run: What is left out.
     """
 
     config: AuditConfig
     redteam: PreparedRedteam
     rows: tuple[tuple[AuditRow, PreparedAttack], ...]
-    parts: Mapping[str, PreparedTasks]
+    parts: Mapping[str, PreparedPart]
     not_run: tuple[NotRun, ...]
 
 
@@ -77,18 +57,8 @@ def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:
     if not rows:
         raise MidspanError(f"attacks: none can run ({left_out[0].what} {left_out[0].reason})")
     redteam = prepare_redteam(_redteam(config, rows), given)
-    parts: dict[str, PreparedTasks] = {}
-    for name, part in config.parts.items():
-        if is_server(config.model):
-            left_out.append(NotRun(name, "", "is decoded here, and a served model is not"))
-            continue
-        tasks = _task_config(config, part)
-        judged = with_refusal_judge(part.judge, config.servers, given)
-        try:
-            parts[name] = _prepared_part(config, tasks, part, judged)
-        except MidspanError as error:
-            # Benchmarks come from elsewhere; without one the attacks are still worth running.
-            left_out.append(NotRun(name, "", f"has no data: {error}"))
+    parts, missing = prepare_parts(config, given)
+    left_out += missing
     left_out += [
         NotRun(row.name, row.access, f"comes with --tier {row.tier}", row.tier)
         for row in left_to_later(config.tier)
@@ -96,11 +66,6 @@ def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:
     return PreparedAudit(
         config, redteam, tuple(zip(rows, redteam.attacks, strict=True)), parts, tuple(left_out)
     )
-
-
-def is_server(model: str) -> bool:
-    """Whether a model answers behind a server, which gives text alone."""
-    return model.startswith(_SERVERS)
 
 
 def nobody(name: str) -> Role:
@@ -143,33 +108,3 @@ def _redteam(config: AuditConfig, rows: tuple[AuditRow, ...]) -> RedteamConfig:
     return RedteamConfig(
         models=(config.target,), attacks=rows, helpers=dict(config.helpers), **fields
     )
-
-
-def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
-    """The part as tasks have it; the target's defences stand in its decoding."""
-    rules = [rule for name in config.behind for rule in config.defences.get(name, (name,))]
-    return TaskConfig(
-        models=(config.model,),
-        tasks=part.tasks,
-        items=part.items,
-        data=part.data,
-        judge=part.judge,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        decoding={"rules": rules} if rules else {},
-    )
-
-
-def _prepared_part(
-    config: AuditConfig, tasks: TaskConfig, part: TaskPart, given: Given
-) -> PreparedTasks:
-    if part.benign is None:
-        return prepare_tasks(tasks, given)
-    from midspan.data import load_behaviors
-    from midspan.tasks.overrefusal import judged_by, of_requests
-
-    requests = load_behaviors(part.benign, keep="benign", column=config.column)
-    task = of_requests(requests, requests.summary())
-    if part.judge is not None:
-        task = judged_by(task, part.judge, given.judge(part.judge))
-    return PreparedTasks(tasks, (task,), given)

@@ -7,7 +7,7 @@ from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import merged
 from midspan.organism.behaviors import ORGANISM, is_organism
-from midspan.studies.audit.config import AuditConfig, AuditRow, Level, TaskPart
+from midspan.studies.audit.config import AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.presets import organism_attack
@@ -120,6 +120,8 @@ SIZES: Mapping[Tier, Size] = {
     "standard": Size(36, 72, Budget(target=100), None, ("gsm8k", "mmlu"), 200),
     "full": Size(72, 100, Budget(), None, ("gsm8k", "mmlu"), None),
 }
+# The first tier that has monitors.
+MONITOR_TIER: Tier = "standard"
 _ORGANISM_UTILITY = ("arithmetic", "choice", "program")
 _REFUSAL_TASKS = ("overrefusal",)
 
@@ -140,6 +142,8 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
         raise not_one_of("--tier", tier, TIERS)
     is_ours = is_organism(model)
     base = _organism(tier) if is_ours else _real(tier)
+    if TIERS.index(tier) >= TIERS.index(MONITOR_TIER):
+        base["monitors"] = {}
     rows = tuple(_row(row, is_ours) for row in BATTERY if _has(tier, row))
     chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
     for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
@@ -168,6 +172,7 @@ def smoke() -> AuditConfig:
         ("prefill", "infill", {"positions": (0,)}),
         ("decode_sweep", "sampler", {"ways": ({}, {"steps": 2.0})}),
     )
+    watched = {"conditions": ("prefill",), "monitors": ("p_eos",), "steps": (0,)}
     attacks = tuple(
         _audit_row(organism_attack(attack, **fields), access, attack == "decode_sweep")
         for attack, access, fields in rows
@@ -183,6 +188,7 @@ def smoke() -> AuditConfig:
         decoding=decoding,
         over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1),
         utility=TaskPart(tasks=("choice",), items=2),
+        monitors=MonitorPart(n=4, fields=watched),
     )
 
 
