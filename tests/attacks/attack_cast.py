@@ -168,7 +168,65 @@ ADVPREFIX = {
     "SuffixLosses": losses,
     "target": " a long answer",
 }
+WORDS = {
+    "pap.persuade": lambda call, rng: json.dumps(
+        {"message": f"as all experts say : {call.fields['goal']} {rng.random()}"}
+    ),
+    "crescendo.ask": lambda call, rng: json.dumps(
+        {"question": f"what of {call.fields['turn']} ? {rng.random()}"}
+    ),
+    "crescendo.rate": "[[7]]",
+    "renellm.rewrite": lambda call, rng: json.dumps(
+        {"text": f"{call.fields['text']} {call.fields['way']}"}
+    ),
+    "renellm.check": "[[YES]]",
+    "renellm.judge": "[[NO]]",
+    "bon.judge": "[[NO]]",
+    "target": lambda call, rng: f"well , {rng.random()}",
+}
 NATIVE = {
+    "decompose.questions": lambda call, rng: json.dumps(
+        {"questions": [f"{rng.random()} ?" for _ in range(call.fields["count"])]}
+    ),
+    "decompose.canvases": lambda call, rng: json.dumps(
+        {
+            "canvases": [
+                {
+                    "prompt": f"hello {rng.random()}",
+                    "text": f"take {n} [1] .",
+                    "candidates": [["salt", "tin"]],
+                }
+                for n in range(call.fields["count"])
+            ]
+        }
+    ),
+    "readout.canvases": lambda call, rng: json.dumps(
+        {
+            "thing": "it",
+            "others": [f"o{n}" for n in range(call.fields["others"])],
+            "slots": {"s": ["salt", "tin"]},
+            "statements": ["use {s} ."],
+            "canvases": [
+                {"prompt": f"{rng.random()} {{thing}} ?", "text": f"take {n} [1] .", "slots": ["s"]}
+                for n in range(call.fields["count"])
+            ],
+        }
+    ),
+    "Choices": lambda call, rng: tuple(
+        tuple(-rng.random() for _ in texts) for texts in call.candidates
+    ),
+    "multiple_choice.questions": lambda call, rng: json.dumps(
+        {
+            "questions": [
+                {
+                    "question": f"which {n}",
+                    "statement": "it is {}",
+                    "candidates": [f"c{n}x{k}" for k in range(call.fields["candidates"])],
+                }
+                for n in range(call.fields["count"])
+            ]
+        }
+    ),
     "anchoring.draft": lambda call, rng: f"First, take {rng.randrange(99)} things.",
     "dija.outline": lambda call, rng: f"Take [2 words] {rng.randrange(99)} times.",
     "target": lambda call, rng: f"answer {rng.random()}",

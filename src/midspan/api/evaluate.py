@@ -72,7 +72,7 @@ class EvaluationRun(RunResult[TaskRecord]):
         return results_of(FinishedRun.open(self.folder))
 
     def _tables(self) -> "Sequence[Table]":
-        sections = self._page.report.sections
+        sections = self._report.sections
         return [table for section in sections for table in section.tables]
 
     @property
@@ -83,11 +83,11 @@ class EvaluationRun(RunResult[TaskRecord]):
 
         scores = {model: [self.score(task, model) for task in self.tasks] for model in self.models}
         if not all(isinstance(score, Estimate) for row in scores.values() for score in row):
-            return self._page.figures
+            return self._page_figures
         series: list[Any] = list(scores.items())
         with figures.kept() as drawn:
             figures.bars("Scores", self.tasks, series, "score, %")
-        return by_name(drawn) | self._page.figures
+        return by_name(drawn) | self._page_figures
 
 
 def evaluate(
@@ -115,8 +115,9 @@ def evaluate(
         progress: False for silence; by default bars on a terminal or in a notebook.
         **fields: Fields of the run's config: `items` (at most so many a task), `samples`
             (responses to each humaneval problem), `preset` ("llada" or "lm-eval"), `data`
-            (files instead of the published ones, by task), `decoding` (a mapping with fields of
-            `DecodingConfig`), `batch_size`, `seed`, `code` ("isolated" lets code run that a model
+            (files instead of the published ones, by task), `column` (what these call their
+            requests), `decoding` (a mapping with fields of `DecodingConfig`), `batch_size`,
+            `seed`, `code` ("isolated" lets code run that a model
             wrote), `judge` (of overrefusal: such as ``xstest=MODEL``, or one as an object), and
             `servers` (what its server needs).
 

@@ -11,6 +11,7 @@ from midspan.api.probe_records import (
     ActivationsRecord,
     GCGRecord,
     InstructionPlacementRecord,
+    MonitorsRecord,
     OrderRecord,
     PrefillRecord,
     SamplesRecord,
@@ -19,9 +20,9 @@ from midspan.api.probe_records import (
 
 __all__ = [
     "PROBE_RECORDS", "ActivationsRecord", "AttackRecord", "AttemptRecord", "CaseRecord",
-    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "OrderRecord",
-    "PartRecord", "PrefillRecord", "SamplesRecord", "TaskRecord", "TaskVerdictRecord",
-    "TrainingRecord", "UsageRecord", "VerdictRecord", "WindowRecord",
+    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "MonitorsRecord",
+    "OrderRecord", "PartRecord", "PrefillRecord", "SamplesRecord", "TaskRecord",
+    "TaskVerdictRecord", "TrainingRecord", "UsageRecord", "VerdictRecord", "WindowRecord",
 ]  # fmt: skip
 
 

@@ -174,6 +174,30 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """How likely candidates are in the holes of a scaffold in the response (logprobs access).
+
+    One forward of a canvas in which all but the scaffold's words is masked. `Reply.value` has for
+    each hole, in turn, a log-probability in nats of each of its candidates, in their order. That of
+    a candidate of several tokens is the mean of its tokens', each read at its own place in the
+    hole; what is longer than the hole is cut. Compare them with those of another request.
+
+    Attributes:
+        messages: The conversation so far.
+        scaffold: The text with holes.
+        candidates: Of each hole.
+        max_tokens: Length of the canvas; None takes the role's.
+        role: Who is asked.
+    """
+
+    messages: tuple[Message, ...]
+    scaffold: str
+    candidates: tuple[tuple[str, ...], ...]
+    max_tokens: int | None = None
+    role: str = "target"
+
+
+@dataclass(frozen=True)
 class GCGCandidates:
     """Candidates of a GCG step (white-box): suffixes with tokens replaced along the gradient.
 
@@ -223,7 +247,7 @@ class SuffixLosses:
     phrase_tokens: int | None = None
 
 
-Call = Chat | Judge | Score | GCGCandidates | SuffixLosses
+Call = Chat | Judge | Score | Choices | GCGCandidates | SuffixLosses
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from midspan.engine.attack import (
     Stop,
 )
 from midspan.engine.budget import Budget, Ledger
-from midspan.engine.calls import Call, Chat, Failure, Judge, Reply, Score
+from midspan.engine.calls import Call, Chat, Choices, Failure, Judge, Reply, Score
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError, error_fields
 from midspan.journal.journal import key_of
@@ -281,4 +281,4 @@ def _access(call: Call) -> int:
             return _ACCESS.index("weights")
         is_sampler = bool(call.rules or call.decoding)
         return 2 if is_sampler else int(bool(call.anchors or call.scaffold))
-    return 3 if isinstance(call, Score) else 4
+    return 3 if isinstance(call, Score | Choices) else 4

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
-from midspan.runs.cards import fill_cards
+from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
-from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.parts import (
@@ -116,20 +115,27 @@ def _run_stage(prepared: PreparedPaper, names: Sequence[str], call: _Call) -> No
         if name not in due:
             reporter.say(f"{name}: finished before")
     if call.jobs > 1 and len(due) > 1:
-        from midspan.studies.paper.processes import run_together
+        from midspan.runs.processes import Part, run_together
 
-        run_together(config, folder, due, *call)
+        parts = {
+            name: Part(_run_alone, (config, folder, name, call.command, call.fail_fast))
+            for name in due
+        }
+        run_together(parts, call.jobs)
         return
     for number, name in enumerate(due, start=1):
         reporter.say(f"{name} ({number} of {len(due)})")
         run_part(prepared, name, call.command, call.fail_fast)
 
 
+def _run_alone(config: PaperConfig, folder: Path, name: str, command: str, fail_fast: bool) -> None:
+    """One part in a process of its own, which reads no other part's data."""
+    run_part(prepare(config, folder, [name]), name, command, fail_fast)
+
+
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
     """What the parts took is the study's own record; all else is read from their folders."""
     rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
     write_jsonl(folder / "records.jsonl", rows)
-    page = write_page(folder)
     adapters = {label: [part_folder(config, folder, label)] for label in config.recipes}
-    fill_cards(folder, ORIGINAL, adapters)
-    return page
+    return write_page_and_cards(folder, ORIGINAL, adapters)

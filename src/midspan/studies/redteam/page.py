@@ -20,9 +20,11 @@ from midspan.studies.redteam.rates import (
     asr_table,
     budget_table,
     corrected_table,
+    facts_table,
     pair_table,
     score_table,
 )
+from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_table
 from midspan.studies.redteam.view import View
 
 _MOST_REASONS = 3  # of each attack and model
@@ -86,9 +88,11 @@ def report_of(run: FinishedRun) -> Report:
                     *(asr_table(view, judge) for judge in config.judges),
                     *(corrected_table(view, judge) for judge in view.calibrations),
                     *(score_table(view, judge) for judge in view.scoring_judges),
+                    *(facts_table(view, judge) for judge in view.counting_judges),
                     budget_table(view),
                 ),
             ),
+            *_transfer(view, run),
             Section(
                 "Against the first model",
                 "Difference of ASR on the same behaviors, with Bonett and Price's 95 % interval, "
@@ -112,6 +116,14 @@ def report_of(run: FinishedRun) -> Report:
         limits=limits,
         redact=not config.on_organism,
     )
+
+
+def _transfer(view: View, run: FinishedRun) -> tuple[Section, ...]:
+    if all(spec.attack != REPLAY for spec in view.config.attacks):
+        return ()
+    table = transfer_table(run.rows(REPLAYS_FILE), view.records, view.config.judges[0])
+    told = "Attempts of an earlier run, asked again: how many of its successes are successes here."
+    return (Section("Transfer", told, tables=(table,)),)
 
 
 def _costs(view: View) -> Table:
