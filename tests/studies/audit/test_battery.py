@@ -60,6 +60,7 @@ def test_on_the_organism_everything_can_run():
     assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
     assert {one.what for one in later} == (
         {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
+        | {"monitors"}
     )
 
 
