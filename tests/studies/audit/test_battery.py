@@ -7,6 +7,7 @@ from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.prepare import prepare
 from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, smoke
+from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.redteam.roles import HELPERS
 
 SERVED = "http://127.0.0.1:9/v1#model"
@@ -36,6 +37,15 @@ def test_every_tier_has_all_of_the_one_before():
     assert {row.attack for row in BATTERY} == set(list_attacks()) - {"replay"}
 
 
+def test_the_sweep_has_all_its_parts_whatever_the_budget():
+    """Its ways are reported one by one: a budget that cut it would leave some without outcome."""
+    config = audit(tier="quick")
+    (row,) = [row for row in config.rows if row.on_all]
+    ready = prepare_attack(row, config.budget)
+    cost = ready.attack.cost(ready.config, ready.budget.target)
+    assert cost.generations > config.budget.target and ready.budget.target is None
+
+
 def test_rows_go_from_the_least_access_to_the_most():
     rows = [*reversed(smoke().attacks)]
     accesses = [row.access for row in smoke().model_copy(update={"attacks": tuple(rows)}).rows]
@@ -50,6 +60,7 @@ def test_on_the_organism_everything_can_run():
     assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
     assert {one.what for one in later} == (
         {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
+        | {"monitors"}
     )
 
 

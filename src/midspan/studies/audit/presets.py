@@ -197,11 +197,13 @@ def _has(tier: Tier, row: Row) -> bool:
 
 
 def _row(row: Row, is_ours: bool) -> AuditRow:
+    """A row whose parts are reported must come to its end, whatever budget the others have."""
     if is_ours:
         spec = organism_attack(row.attack, row.adaptive, **row.fields)
     else:
         spec = AttackSpec(attack=row.attack, config=dict(row.fields), adaptive=row.adaptive)
-    return _audit_row(spec.model_copy(update={"label": row.label}), row.access, row.on_all)
+    own = {"label": row.label} | ({"budget": Budget()} if row.on_all else {})
+    return _audit_row(spec.model_copy(update=own), row.access, row.on_all)
 
 
 def _audit_row(spec: AttackSpec, access: Level, on_all: bool) -> AuditRow:
