@@ -107,6 +107,12 @@ class AttemptRecord(TypedDict):
         target_calls: Responses of the target paid for so far.
         verdicts: By judge.
         thoughts: What the target thought before it answered; where it is a reasoning model.
+        rejected_by: The target's monitor that rejected the request; where one did.
+        scaffold: The text with holes that the target filled; where there was one.
+        rules: What changed its decoding; where anything did, as with what follows.
+        decoding: Fields of the target's decoding that the call changed.
+        parts: What the response was put together of.
+        guessed: How many parts would be right by guessing, on the mean.
         tampering: What was done to the target's weights, with a hash for the texts of examples.
     """
 
@@ -117,6 +123,12 @@ class AttemptRecord(TypedDict):
     target_calls: int
     verdicts: dict[str, VerdictRecord]
     thoughts: NotRequired[str]
+    rejected_by: NotRequired[str]
+    scaffold: NotRequired[dict[str, Any]]
+    rules: NotRequired[list[dict[str, Any]]]
+    decoding: NotRequired[dict[str, Any]]
+    parts: NotRequired[list[dict[str, Any]]]
+    guessed: NotRequired[float]
     tampering: NotRequired[dict[str, Any]]
 
 
