@@ -85,6 +85,16 @@ def test_attacks(models):
     assert any(row["attempts"] for row in result.records)
 
 
+def test_attempts_of_attacks_in_the_decoder_and_in_parts(models):
+    names = ["dija", "anchoring", "decode_sweep", "multiple_choice"]
+    result = midspan.attack(
+        models[0], names, behaviors="organism:1", budget=3, judge="exact", decoding=SMALL
+    )
+    check(result.records, records.AttackRecord)
+    had = {name for row in result.records for attempt in row["attempts"] for name in attempt}
+    assert {"scaffold", "rules", "decoding", "parts", "guessed"} <= had
+
+
 def test_tasks(models, tmp_path):
     rows = [{"question": f"{n} + {n} ?", "answer": f"#### {2 * n}"} for n in range(1, 9)]
     file = tmp_path / "gsm8k.jsonl"

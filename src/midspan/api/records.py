@@ -255,6 +255,7 @@ class TaskRecord(TypedDict):
         likelihoods: Log-likelihood of each option, nats; where options are scored.
         errors: Standard error of each likelihood, nats; likewise.
         thoughts: What the model thought before it answered; where it is a reasoning model.
+        rejected_by: The monitor that rejected the request; where one did.
     """
 
     model: str
@@ -270,6 +271,7 @@ class TaskRecord(TypedDict):
     likelihoods: NotRequired[list[float]]
     errors: NotRequired[list[float | None]]
     thoughts: NotRequired[str]
+    rejected_by: NotRequired[str]
 
 
 class CaseRecord(TypedDict):
