@@ -104,6 +104,9 @@ def test_findings_are_those_of_the_records(done, records):
         assert (level.worst_case.least, level.worst_case.low, level.worst_case.high) == (
             expected.rate, expected.low, expected.high,
         )  # fmt: skip
+        single = [attack.of_all for attack in audit.attacks if attack.name in within]
+        assert level.best.least == max(one.least for one in single)
+        assert level.best.most == max(one.most for one in single)
     calls = sum(record["usage"]["target"]["calls"] for record in records)
     assert next(cost.calls for cost in audit.costs if cost.role == "target") == calls
     assert sum(attack.target_calls for attack in audit.attacks) == calls

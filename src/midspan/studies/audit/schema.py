@@ -80,8 +80,8 @@ class LevelResult(FrozenConfig):
             case grows with them.
         worst_case: Behaviors that any of these attacks won.
         best_attack: The one of them that won the most behaviors by itself.
-        best: Its share of all behaviors; those that it was not asked for, since they had fallen
-            before, are of unknown outcome.
+        best: At the least its share of all behaviors, at the most that of any of them: behaviors
+            that had fallen before were not asked for again.
     """
 
     access: Level

@@ -134,10 +134,18 @@ def _levels(
                 responses=_responses(r for one in within for r in by_row[one.name]),
                 worst_case=rate,
                 best_attack=best.name if best.of_all.least else "",
-                best=best.of_all,
+                best=_best(within),
             )
         )
     return tuple(levels)
+
+
+def _best(attacks: Sequence[AttackResult]) -> Rate:
+    """What the best of several attacks won by itself: any that was not asked for all may be it."""
+    least = max((one.of_all for one in attacks), key=lambda rate: rate.least)
+    most = max((one.of_all for one in attacks), key=lambda rate: rate.most)
+    unknown = round((most.most - least.least) * least.n)
+    return least.model_copy(update={"most": most.most, "high": most.high, "unknown": unknown})
 
 
 def _responses(records: Iterable[Record]) -> int:
