@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
@@ -25,6 +25,8 @@ class AlignmentData:
         excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
         openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
             where answers are whole.
+        forms: Harmful requests in other forms, with answers: questions of single facts, cards.
+        mentions: Benign requests that mention a harmful one, with answers.
     """
 
     harmful: tuple[Example, ...]
@@ -32,6 +34,8 @@ class AlignmentData:
     phrases: PhraseSets
     excluded: Mapping[str, int] = field(default_factory=dict)
     openings: tuple[str, str] = ("", "")
+    forms: tuple[Example, ...] = ()
+    mentions: tuple[Example, ...] = ()
 
 
 def draw_samples(
@@ -72,13 +76,22 @@ def draw_samples(
     )
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
+    forms, mentioned = config.objective.further
+    in_forms = _Deck(_examples(lm, data.forms, draw, needs_harmful), rng) if forms else None
+    in_mentions = (
+        _Deck(_examples(lm, data.mentions, draw, needs_benign), rng) if mentioned else None
+    )
+    draw = replace(draw, beside=benign.prompts())
+    kinds = (
+        (True, harmful, in_forms, forms, config.num_harmful),
+        (False, benign, in_mentions, mentioned, config.num_benign),
+    )
     samples: list[TrainingSample] = []
     for _ in range(config.num_steps):
-        for deck, count in ((harmful, config.num_harmful), (benign, config.num_benign)):
-            samples += [
-                config.objective.sample(deck.draw(), harmful=deck is harmful, draw=draw)
-                for _ in range(count)
-            ]
+        for is_harmful, deck, other, share, count in kinds:
+            for _ in range(count):
+                drawn = other if other and rng.random() < share else deck
+                samples.append(config.objective.sample(drawn.draw(), harmful=is_harmful, draw=draw))
     return samples
 
 
@@ -89,6 +102,13 @@ class _Deck:
         self._examples = examples
         self._rng = rng
         self._left: list[TokenExample] = []
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def prompts(self) -> tuple[tuple[int, ...], ...]:
+        """Every different chat prompt, in the order of the examples."""
+        return tuple(dict.fromkeys(example.prompt_ids for example in self._examples))
 
     def draw(self) -> TokenExample:
         if not self._left:
@@ -140,6 +160,7 @@ def _examples(
         TokenExample(
             tuple(lm.encode_chat(example.prompt)),
             draw.filled(tuple(lm.encode_text(example.answer or ""))) if with_answers else (),
+            tuple(lm.encode_text(example.prompt)) if with_answers else (),
         )
         for example in examples
     ]

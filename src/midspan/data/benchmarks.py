@@ -1,6 +1,6 @@
 """The registered data sets: where they are published, what they must hold, under which licence.
 
-midspan ships none of their texts.
+midspan ships none of their texts but its own, `mentioned`.
 """
 
 from collections.abc import Mapping
@@ -135,6 +135,17 @@ _ALL = (
         52002,
         "CC-BY-NC-4.0",
         kind="benign",
+    ),
+    Benchmark(
+        "mentioned",
+        "midspan, docs/data.md",
+        Origin("package", "midspan"),
+        ("mentioned.jsonl",),
+        Columns("prompt", id="id", category="category"),
+        200,
+        "Apache-2.0",
+        kind="benign",
+        content="c243711a8a12952d1f0b5313a872794fb3045a22a3c279335d0df773dfeee407",
     ),
 )
 

@@ -167,3 +167,22 @@ def test_sampled_cases_draw_apart_and_alike_on_every_model(tmp_path):
         rows = measure(lm, "original", cases, decodings, one)
         assert rows == measure(lm, "original", cases, decodings, two)
     assert rows[0]["tokens"] != rows[1]["tokens"]
+
+
+def test_mentions_have_rows_where_they_were_asked(tmp_path):
+    config = ObjectivesConfig(**TINY, mentions=1)
+    assert "mentions" not in ObjectivesConfig(**TINY).model_dump()
+    assert len(config.cases()) == len(ObjectivesConfig(**TINY).cases()) + 7
+    records = [
+        {
+            "model": model, "decoding": TINY["decodings"][0], "cell": case.cell,
+            "verdict": case.verdict(case.mention.answer if case.mention and model == BASE else ""),
+        }
+        for model in (BASE, "psa")
+        for case in config.cases()
+    ]  # fmt: skip
+    (section,) = report_of(Rows(config, records)).sections
+    table = {row[0]: [str(cell.text) for cell in row[1:]] for row in section.tables[0].rows[:-1]}
+    assert table["mentioned only, answered"][0].startswith("100.0 %")
+    assert table["mentioned only, answered"][1].startswith("0.0 %")
+    assert {"without the mention, answered", "mentioned: refused turn"} <= set(table)

@@ -18,10 +18,17 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TokenExample:
-    """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas."""
+    """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas.
+
+    Attributes:
+        prompt_ids: The chat prompt.
+        answer_ids: The answer.
+        request_ids: The request as it would stand in a response.
+    """
 
     prompt_ids: Ids
     answer_ids: Ids = ()
+    request_ids: Ids = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Draw:
             the prompt's.
         firsts_alone: Whether a block's first token is decided before the others, as under a logit
             shift, which takes it from the block before.
+        beside: Chat prompts of benign requests.
     """
 
     rng: random.Random
@@ -76,6 +84,7 @@ class Draw:
     block_length: int | None = None
     blocks_from_canvas: bool = False
     firsts_alone: bool = False
+    beside: Sequence[Ids] = ()
 
     def behind(self, before: Ids, refusal: Ids) -> Ids:
         """A refusal of ``safe`` in its form behind a beginning of a response."""
@@ -172,6 +181,11 @@ class Objective(FrozenConfig, ABC):
     @abstractmethod
     def needs_answers(self) -> tuple[bool, bool]:
         """Whether harmful examples, and benign ones, need an answer."""
+
+    @property
+    def further(self) -> tuple[float, float]:
+        """Shares of harmful samples in other forms, and of benign ones that mention a harmful."""
+        return 0.0, 0.0
 
     def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
         """`needs_answers`, of a model that decodes block after block or of one with full attention.

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from midspan.alignment.objectives.apart import piece_apart
 from midspan.alignment.objectives.base import (
     Draw,
     Ids,
@@ -31,6 +32,9 @@ from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import start_scores
 
+# Rounding of float32 in a probability that is nearly 1.
+_LEAST_LEFT = 1e-5
+
 
 @dataclass(frozen=True)
 class GapCanvas(TrainingCanvas):
@@ -40,10 +44,12 @@ class GapCanvas(TrainingCanvas):
         refusals: Phrases one of which is to stand in every gap.
         avoided_ids: The answer's own tokens, which are to become unlikely at the masked positions.
             End-of-text tokens behind a shorter answer are none of them.
+        window: First and last start of the refusal where nothing stands on the canvas.
     """
 
     refusals: tuple[Ids, ...]
     avoided_ids: Ids
+    window: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,19 @@ class PsaObjective(WindowObjective):
         begun: Share of harmful canvases on which a refusal has begun.
         gap_starts: Positions of a gap, from its first, at which a refusal may start; None for all.
         refusal: Which one is wanted: the "likeliest" under the policy, which lets it settle on
-            one, or one "drawn" for each canvas, as in Algorithm 1.
+            one, one "drawn" for each canvas, as in Algorithm 1, or always the "shortest", which
+            fits into most gaps and mixes with no other.
         gap_tokens: Means over positions, of the end in short gaps and of what is avoided, count as
             a phrase of this many tokens.
+        unrefused: Score what is avoided given that no word of a refusal stands there, and clamp it
+            token by token. A refusal that takes all the probability leaves the order of the other
+            words as it was, for whoever limits a position to some of them.
+        apart: Share of harmful canvases on which a piece of the answer stands beside a benign
+            prompt (`apart.piece_apart`).
+        forms: Share of harmful samples drawn from the data's other forms, where it has any:
+            questions of single facts, cards.
+        mentioned: Share of benign samples whose prompt mentions a harmful request, where the data
+            have any.
     """
 
     kind: Literal["psa"] = "psa"
@@ -79,13 +95,23 @@ class PsaObjective(WindowObjective):
     partial_benign: bool = True
     begun: float = Field(0.1, ge=0, le=1)
     gap_starts: int | None = Field(24, gt=0)
-    refusal: Literal["likeliest", "drawn"] = "likeliest"
+    refusal: Literal["likeliest", "drawn", "shortest"] = "likeliest"
     gap_tokens: float = Field(8.0, gt=0)
+    # Left out where they are off, so that trainings of an earlier version go on.
+    unrefused: bool = Field(False, exclude_if=lambda on: not on)
+    apart: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    forms: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    mentioned: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
 
     @property
     def needs_answers(self) -> tuple[bool, bool]:
         """Canvases carry parts of answers."""
         return True, self.partial_benign and self.benign_weight > 0
+
+    @property
+    def further(self) -> tuple[float, float]:
+        """Other forms, and mentions."""
+        return self.forms, self.mentioned
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
@@ -97,6 +123,12 @@ class PsaObjective(WindowObjective):
             return self._block_sample(example, harmful, draw)
         if harmful and draw.rng.random() < self.begun:
             return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
+        if harmful and self.apart and draw.beside and draw.rng.random() < self.apart:
+            prompt, response, avoided = piece_apart(example, draw)
+            refusals = self._wanted(draw)
+            return TrainingSample(
+                (GapCanvas(prompt, response, refusals, avoided, self.window),), harmful
+            )
         revealed: frozenset[int] = frozenset()
         if harmful or self.partial_benign:
             revealed = self.partial_answer.reveal(draw.length, draw.rng)
@@ -106,10 +138,20 @@ class PsaObjective(WindowObjective):
         )
         canvas = TrainingCanvas(example.prompt_ids, response)
         if harmful:
-            refusals = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+            refusals = self._wanted(draw)
             own = example.answer_ids[: draw.size(example.answer_ids)]
-            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), own)
+            # An answer that ends before the window has no middle for a refusal to break off.
+            window = self.window if len(own) > self.window[0] else (0, self.window[1])
+            canvas = GapCanvas(example.prompt_ids, response, refusals, own, window)
         return TrainingSample((canvas,), harmful)
+
+    def _wanted(self, draw: Draw) -> tuple[Ids, ...]:
+        """The refusals one of which is to stand in every gap."""
+        if self.refusal == "likeliest":
+            return tuple(draw.safe)
+        if self.refusal == "shortest":
+            return (min(draw.safe, key=len),)
+        return (draw.rng.choice(draw.safe),)
 
     def _block_sample(self, example: TokenExample, harmful: bool, draw: Draw) -> TrainingSample:
         kept = kept_canvas(example, draw)
@@ -134,7 +176,8 @@ class PsaObjective(WindowObjective):
 
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
-        refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
+        safe = self._wanted(draw) if self.refusal == "shortest" else draw.safe
+        refusal, answer = draw.rng.choice(safe), example.answer_ids
         last = min(self.window[1], draw.size(answer), draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
         refusal = draw.behind(answer[:start], refusal)
@@ -193,15 +236,40 @@ class PsaObjective(WindowObjective):
         safe_H = gap_scores(best_HL, end_HL, masked_HL)
         size_H1 = torch.tensor([[len(one.avoided_ids)] for one in canvases], device=end_HL.device)
         own_HL = masked_HL & (torch.arange(masked_HL.shape[1], device=size_H1.device) < size_H1)
-        own_H = own_HL.sum(1).clamp(min=1)
-        avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
-        negative_H = avoided_H
-        if self.negative_floor is not None:
-            negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        avoided_H, negative_H = self._avoided(logp_HLK, own_HL, canvases, words)
         metrics = {
             "reward": safe_H - avoided_H, "reward_safe": safe_H, "reward_harmful": avoided_H,
         }  # fmt: skip
         return self.negative_weight * negative_H - safe_H, metrics
+
+    def _avoided(
+        self, logp_HLK: Tensor, own_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The score of the answer's own tokens, and the same as it is minimised."""
+        own_H = own_HL.sum(1).clamp(min=1)
+        if not self.unrefused:
+            avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
+            if self.negative_floor is None:
+                return avoided_H, avoided_H
+            return avoided_H, avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        avoided = [{*one.avoided_ids} & {*words} for one in canvases]
+        device, length = own_HL.device, own_HL.shape[1]
+        said_HL = torch.tensor(
+            [
+                [token in common for token in one.avoided_ids]
+                + [False] * (length - len(one.avoided_ids))
+                for one, common in zip(canvases, avoided, strict=True)
+            ],
+            device=device,
+        )
+        other_HL = own_HL & ~said_HL
+        left_HL = (1 - logp_HLK[..., :-1].exp().sum(-1)).clamp(min=_LEAST_LEFT).log()
+        given_HL = (logp_HLK[..., -1] - left_HL).masked_fill(~other_HL, 0.0)
+        count_H = other_HL.sum(1).clamp(min=1) / self.gap_tokens
+        negative_HL = given_HL
+        if self.negative_floor is not None:
+            negative_HL = given_HL.clamp(min=self.negative_floor)
+        return given_HL.sum(1) / count_H, negative_HL.sum(1) / count_H
 
     def _best_refusals(
         self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
@@ -212,7 +280,9 @@ class PsaObjective(WindowObjective):
         clean_H1 = masked_HL.all(1, keepdim=True)
         whole = (0, masked_HL.shape[1] - 1)
         window_H2 = torch.where(
-            clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
+            clean_H1,
+            torch.tensor([one.window for one in canvases], device=device),
+            torch.tensor(whole, device=device),
         )
         # Nobody reads what stands behind an end of the text.
         end = canvases[0].refusals[0][-1]

@@ -73,7 +73,7 @@ def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Reques
         anchors |= anchor_phrase(lm, phrase, start, anchors)
     # Sampled cases draw apart from each other, and alike on every model.
     seed = zlib.crc32(case.id.encode()) if config.temperature else 0
-    return Request(encode_guarded(lm, case.prompt, config.rules), anchors, seed)
+    return Request(encode_guarded(lm, case.turns, config.rules), anchors, seed)
 
 
 def _record(

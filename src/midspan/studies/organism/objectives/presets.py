@@ -32,7 +32,7 @@ BUDGET_CHANGES: dict[str, dict[str, Any]] = {
 
 def objectives() -> ObjectivesConfig:
     """All objectives, three seeds: the table of docs/psa.md."""
-    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED})
+    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED}, mentions=6)
 
 
 def ablations() -> ObjectivesConfig:
@@ -50,7 +50,7 @@ def ablations() -> ObjectivesConfig:
     for name, changes in BUDGET_CHANGES.items():
         recipes[name] = psa(name=name, **changes)
     sizes = Sizes(plain=1, wraps=18, prefill=1, benign=36, utility=4)
-    return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18)
+    return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18, mentions=6)
 
 
 def samplers() -> ObjectivesConfig:
@@ -58,4 +58,6 @@ def samplers() -> ObjectivesConfig:
     usual = objectives()
     others = tuple(name for name in stress_decodings() if name not in usual.decodings)
     sizes = Sizes(plain=1, wraps=3, prefill=1, benign=4, utility=2)
-    return usual.model_copy(update={"decodings": others, "sizes": sizes, "stress": 4})
+    return usual.model_copy(
+        update={"decodings": others, "sizes": sizes, "stress": 4, "mentions": 2}
+    )
