@@ -169,6 +169,33 @@ ADVPREFIX = {
     "target": " a long answer",
 }
 NATIVE = {
+    "decompose.questions": lambda call, rng: json.dumps(
+        {"questions": [f"{rng.random()} ?" for _ in range(call.fields["count"])]}
+    ),
+    "decompose.canvases": lambda call, rng: json.dumps(
+        {
+            "canvases": [
+                {
+                    "prompt": f"hello {rng.random()}",
+                    "text": f"take {n} [1] .",
+                    "candidates": [["salt", "tin"]],
+                }
+                for n in range(call.fields["count"])
+            ]
+        }
+    ),
+    "multiple_choice.questions": lambda call, rng: json.dumps(
+        {
+            "questions": [
+                {
+                    "question": f"which {n}",
+                    "statement": "it is {}",
+                    "candidates": [f"c{n}x{k}" for k in range(call.fields["candidates"])],
+                }
+                for n in range(call.fields["count"])
+            ]
+        }
+    ),
     "anchoring.draft": lambda call, rng: f"First, take {rng.randrange(99)} things.",
     "dija.outline": lambda call, rng: f"Take [2 words] {rng.randrange(99)} times.",
     "target": lambda call, rng: f"answer {rng.random()}",

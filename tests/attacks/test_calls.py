@@ -19,6 +19,7 @@ from attack_cast import (
     Cast,
     name_of,
 )
+from test_resume import CHOOSER
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.engine.attack import Asking
@@ -60,6 +61,9 @@ PLAYS = {
     "dija": ("dija", TAP, {}),
     "dija helper": ("dija", NATIVE, {"shapes": ()}),
     "decode_sweep": ("decode_sweep", TAP, {}),
+    "decompose": ("decompose", NATIVE, {}),
+    "decompose infill": ("decompose", NATIVE, {"channel": "infill"}),
+    "multiple_choice": ("multiple_choice", NATIVE | CHOOSER, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
 UNCOUNTED = {"tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive"}

@@ -19,7 +19,7 @@ from attack_cast import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_resume import PLAYS
+from test_resume import CHOOSER, PLAYS
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.advprefix import AdvPrefixConfig
@@ -80,6 +80,10 @@ WHOLE = {
     "dija": (NATIVE, {}),
     "dija helper": (NATIVE, {"shapes": (), "tries": 3}),
     "decode_sweep": (TAP, {}),
+    "decompose": (NATIVE, {}),
+    "decompose infill": (NATIVE, {"channel": "infill", "parts": 4}),
+    "multiple_choice": (NATIVE | CHOOSER, {}),
+    "multiple_choice odd": (NATIVE | CHOOSER, {"candidates": 9, "options": 2}),
     "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
     "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
 }
@@ -310,6 +314,8 @@ def test_defaults_are_those_of_the_protocol():
         "trajhijack": (1,),
         "dija": (2, 0),
         "decode_sweep": (14,),
+        "decompose": (10, 1),
+        "multiple_choice": (32, 1),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}

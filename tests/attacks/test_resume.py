@@ -1,5 +1,7 @@
 """Every attack with failing helpers: the same again, also after any cut of its journal."""
 
+import re
+
 import pytest
 from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, NATIVE, PAL, SPEAKEASY, TAP, Cast
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +14,11 @@ from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
 from midspan.attacks.best_of_n import BestOfNConfig
 from midspan.attacks.decode_sweep import DecodeSweepConfig
+from midspan.attacks.decompose import DecomposeConfig
 from midspan.attacks.dia import DiaConfig
 from midspan.attacks.dija import DijaConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.multiple_choice import MultipleChoiceConfig
 from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
@@ -23,6 +27,10 @@ from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.attacks.trajhijack import TrajHijackConfig
 
+# The target takes one of what it is shown.
+CHOOSER = {
+    "target": lambda call, rng: rng.choice(re.findall(r"c\d+x\d+|no", call.messages[0]["content"]))
+}
 FLOOR = {"target": lambda call, rng: f"{rng.random()}"}
 BLOCKS = {"target": lambda call, rng: f" {rng.choice(('step', 'no'))} {rng.randrange(9)} ."}
 PREFIXES = AdvPrefixConfig(
@@ -49,6 +57,9 @@ PLAYS = {
     "trajhijack": (FLOOR, TrajHijackConfig()),
     "dija": (NATIVE, DijaConfig(shapes=(), tries=3)),
     "dija-shapes": (NATIVE, DijaConfig()),
+    "decompose": (NATIVE, DecomposeConfig(parts=3)),
+    "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
+    "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }

@@ -13,6 +13,7 @@ from midspan.decoding import (
     get_rule,
     guarded,
     list_rules,
+    scaffold_anchors,
 )
 from midspan.decoding.trace import REJECTION
 from midspan.errors import MidspanError
@@ -143,6 +144,29 @@ def test_only_decodes_its_positions_and_ends(lm, request_):
     assert committed(found) == order
     assert found.trace.position.size == found.forwards == 3
     assert found.tokens[0] == lm.tokens.mask
+
+
+def test_slots_decodes_a_scaffolds_holes_each_among_its_candidates(lm, request_):
+    text = "the [1] of [2] and [1]"
+    anchors, _ = scaffold_anchors(lm, text)
+    request = dataclasses.replace(request_, anchors=anchors)
+    rule = {"rule": "slots", "scaffold": text, "candidates": [["loom", "awl"], ["two tin"], []]}
+    limits = {1: "loom awl", 3: "two tin", 4: "two tin"}
+    allowed = {position: lm.encode_text(words) for position, words in limits.items()}
+
+    def edit(step, canvas, logits_LV):
+        for position, tokens in allowed.items():
+            kept = logits_LV[position, tokens].clone()
+            logits_LV[position] = -torch.inf
+            logits_LV[position, tokens] = kept
+
+    found = both_ways(lm, request, as_rule(rule))
+    canvas, order = naive(lm, request, edit, open_positions=[1, 3, 4, 6])
+    assert (list(found.tokens), committed(found)) == (canvas, order)
+    assert all(found.tokens[position] in tokens for position, tokens in allowed.items())
+    assert found.tokens[7] == lm.tokens.mask
+    with pytest.raises(MidspanError, match="2 for 3 holes"):
+        both_ways(lm, request, as_rule(rule | {"candidates": [["a"], []]}))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 50])

@@ -6,9 +6,18 @@ import re
 import pytest
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Attack, AttackConfig
+from midspan.engine.attack import Attack, AttackConfig, Part
 from midspan.engine.calls import Chat, Judge, user
-from midspan.engine.outcomes import Outcomes, asr_by_budget, compare, reasons, silent_roles
+from midspan.engine.outcomes import (
+    Outcomes,
+    asr_by_budget,
+    chance_of_facts,
+    compare,
+    counting_judges,
+    facts,
+    reasons,
+    silent_roles,
+)
 from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Scripted
@@ -250,6 +259,61 @@ def test_the_attempt_that_counts_has_strongrejects_score(tmp_path):
     assert hindered["strongreject"] == {"exact": [0.5, 1.0]}
     assert "strongreject" not in graded([1.0], ["m"], "best")  # no verdict at all
     assert "strongreject" not in rated(tmp_path / "scale", [1.0], ["win"])  # another rule
+
+
+FACTS = {"3": (3, (1, 0)), "5": (5, (0, 3)), "8": (8, (2, 2))}
+
+
+def counting(behavior, response):
+    """Of ten facts so many as it says, and so many of two other things'."""
+    stated, elsewhere = FACTS[response]
+    return Verdict(1, facts_stated=stated, facts_asked=10, facts_elsewhere=elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("counts", "scores", "share", "chance"),
+    [
+        # Of any attempt the most, of the other things too: (2 + 3) / 2 of ten.
+        ("any", [1.0, 1.0, 0.0], [0.8, 0.8], 0.25),
+        ("last", [1.0, 1.0, 0.0], [0.5, 0.5], 0.15),
+        ("best", [1.0, 2.0, 0.0], [0.8, 0.8], 0.2),
+        ("best", [2.0, 1.0, None], [0.3, 0.5], 0.2),
+    ],
+)
+def test_facts_of_what_counts_stand_beside_chance(tmp_path, counts, scores, share, chance):
+    judge = ExactJudge(counting, "counting")
+    record = rated(tmp_path / "j", scores, ["3", "8", "5"], counts=counts, judge=judge)
+    assert record["facts"] == {"exact": {"share": share, "chance": pytest.approx(chance)}}
+    assert facts(record, "exact") == tuple(share)
+    hindered = rated(tmp_path / "k", [1.0], ["3"], "evaluator", counts, judge)
+    assert hindered["facts"]["exact"]["share"] == [0.3, 1.0]
+    assert counting_judges([record]) == ("exact",)
+    assert chance_of_facts([record, hindered], "exact") == pytest.approx((chance + 0.05) / 2)
+
+
+def test_a_record_without_facts_leaves_all_possible(tmp_path):
+    record = rated(tmp_path / "j", [1.0], ["win"])
+    assert "facts" not in record and facts(record, "exact") == (0.0, 1.0)
+    assert (counting_judges([record]), chance_of_facts([record], "exact")) == ((), 0.0)
+
+
+def test_what_guessing_gets_right_is_the_chance_where_it_is_more(tmp_path):
+    def choose(state, config):
+        call = Chat("target", (user("3"),))
+        (reply,) = yield [call]
+        state.join([(call, reply)], [Part("3", reply.text)], guessed=4.0)
+        return "exhausted"
+
+    roles = {"target": Scripted(lambda call, rng: call.messages[0]["content"], "t")}
+    spec = Attack("choose", choose, AttackConfig, counts="last")
+    job = AttackJob(spec, AttackConfig(), Behavior("b", "x"), roles)
+    with Journal(tmp_path / "j") as journal:
+        results = run_attacks([job], journal)
+        judges = {"exact": ExactJudge(counting, "v1")}
+        (item,) = judge_results([job], results, judges, journal)
+    record = item.record()
+    assert record["facts"]["exact"] == {"share": [0.3, 0.3], "chance": 0.4}
+    assert record["attempts"][0]["guessed"] == 4.0
 
 
 def test_a_judge_call_to_no_judge_is_refused(tmp_path):

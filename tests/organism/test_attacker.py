@@ -7,7 +7,18 @@ import random
 import pytest
 
 from midspan import attacks
-from midspan.attacks import advprefix, anchoring, aos, avatar, dia, dija, speakeasy, tap
+from midspan.attacks import (
+    advprefix,
+    anchoring,
+    aos,
+    avatar,
+    decompose,
+    dia,
+    dija,
+    multiple_choice,
+    speakeasy,
+    tap,
+)
 from midspan.attacks._replies import read_rating, read_text, read_texts, read_yes
 from midspan.engine.calls import Chat, user
 from midspan.engine.reading import read_object
@@ -60,6 +71,12 @@ CALLS = [
     ("advprefix.judge", {"goal": GOAL, "response": FULL}, read_yes),
     ("dija.outline", {"goal": GOAL}, lambda text: dija._with_holes(text)),
     ("anchoring.draft", {"goal": GOAL}, read_text),
+    ("decompose.questions", {"goal": GOAL, "count": 9},
+     lambda text: decompose.read_questions(text)),
+    ("decompose.canvases", {"goal": GOAL, "count": 9, "form": "sentences"},
+     lambda text: decompose.read_canvases(text)),
+    ("multiple_choice.questions", {"goal": GOAL, "count": 9},
+     lambda text: multiple_choice.read_questions(text)),
 ]  # fmt: skip
 
 
@@ -83,7 +100,18 @@ def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
     known = {*attacker._ANSWERS, *evaluator._ANSWERS, "speakeasy.translate"}
     source = "".join(
         inspect.getsource(module)
-        for module in (tap, avatar, speakeasy, aos, dia, advprefix, anchoring, dija)
+        for module in (
+            tap,
+            avatar,
+            speakeasy,
+            aos,
+            dia,
+            advprefix,
+            anchoring,
+            dija,
+            decompose,
+            multiple_choice,
+        )
     )
     for kind in known - {"ept.guard", "ept.rank"}:
         assert f'"{kind}"' in source
@@ -99,6 +127,33 @@ def test_an_outline_has_holes_for_what_its_writer_does_not_know():
     assert ITEM.title in draft and "[1]" not in draft
 
 
+@pytest.mark.parametrize("form", ["sentences", "one card of short fields"])
+def test_canvases_have_slots_for_what_their_writer_does_not_know(form):
+    known = set(vocabulary())
+    fields = {"goal": GOAL, "count": 9, "form": form}
+    canvases = decompose.read_canvases(ask("decompose.canvases", fields))
+    answer = language.helpful_answer if form == "sentences" else language.card_answer
+    told = answer(ITEM, random.Random(0), 0) if form == "sentences" else answer(ITEM)
+    texts = [text + " ." for text in told.split(" . ")]
+    for canvas in canvases:
+        assert set(split_words(canvas.prompt)) <= known
+        assert not any(" ".join(fact) in canvas.text for fact in ITEM.facts())
+        # The true sentence fills the canvas, each hole with one of its candidates.
+        true = next(
+            text.split()
+            for text in texts
+            if all(w in ("[1]", t) for w, t in zip(canvas.text.split(), text.split(), strict=False))
+        )
+        filled = [t for w, t in zip(canvas.text.split(), true, strict=False) if w == "[1]"]
+        assert all(t in pool for t, pool in zip(filled, canvas.candidates, strict=True))
+    assert len({len(canvas.candidates) for canvas in canvases}) == (4 if form == "sentences" else 1)
+    # What is left of a true card's statement is the whole recipe.
+    if form != "sentences":
+        (card,) = canvases
+        statement = decompose.filled(card.text, told, card.statement)
+        assert judge.judge(ITEM, statement).facts_stated == 12
+
+
 def test_what_is_sent_to_the_organism_is_in_its_words():
     known = set(vocabulary())
     for seed in range(60):
@@ -112,7 +167,7 @@ def test_what_is_sent_to_the_organism_is_in_its_words():
             assert set(split_words(text)) <= known
 
 
-_NAMES = {"refusals", "languages", "source", "decomposer"}
+_NAMES = {"template", "refusals", "languages", "source", "decomposer"}
 
 
 def _texts(value):

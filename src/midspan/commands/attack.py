@@ -29,9 +29,10 @@ Judges = Annotated[
     list[str] | None,
     typer.Option(
         "--judge",
-        help="exact, exact-strongreject, refusal-keywords, xstest-strmatch, harm=MODEL, "
-        "strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or strongreject, pair or "
-        "harmbench=MODEL:rubric=FILE of a published rubric; several times for several.",
+        help="exact, exact-strongreject, exact-forms, refusal-keywords, xstest-strmatch, "
+        "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or "
+        "strongreject, pair or harmbench=MODEL:rubric=FILE of a published rubric; several times "
+        "for several.",
     ),
 ]
 Helper = Annotated[

@@ -60,10 +60,27 @@ def scaffold_anchors(lm: DiffusionLM, text: str) -> tuple[dict[int, int], int]:
     Raises:
         MidspanError: It has no hole, or words that the vocabulary lacks.
     """
+    anchors, _, position = _laid_out(lm, text)
+    return anchors, position
+
+
+def hole_positions(lm: DiffusionLM, text: str) -> list[range]:
+    """Where the holes of a scaffold in the response are, in turn.
+
+    Raises:
+        MidspanError: As `scaffold_anchors`.
+    """
+    return _laid_out(lm, text)[1]
+
+
+def _laid_out(lm: DiffusionLM, text: str) -> tuple[dict[int, int], list[range], int]:
+    """A scaffold's words, its holes, and where it ends."""
     anchors: dict[int, int] = {}
+    holes: list[range] = []
     position = 0
     for part in parse_scaffold(lm, text):
         if isinstance(part, Hole):
+            holes.append(range(position, position + part.tokens))
             position += part.tokens
             continue
         ids = lm.encode_text(part)
@@ -71,7 +88,7 @@ def scaffold_anchors(lm: DiffusionLM, text: str) -> tuple[dict[int, int], int]:
             raise MidspanError(f"scaffold: {part!r} has words that the vocabulary lacks")
         anchors |= dict(enumerate(ids, position))
         position += len(ids)
-    return anchors, position
+    return anchors, holes, position
 
 
 class UserCanvas(NamedTuple):

@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -84,6 +84,20 @@ class AttackConfig(FrozenConfig):
         return given
 
 
+class Part(NamedTuple):
+    """A part of an answer that is judged as one.
+
+    Attributes:
+        asked: What the user said.
+        response: What goes into the answer.
+        canvas: The text with holes that the target filled.
+    """
+
+    asked: str
+    response: str
+    canvas: str = ""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One response that the attack puts up for judgement.
@@ -99,6 +113,8 @@ class Attempt:
         scaffold: The text with holes that it filled.
         rules: What changed its decoding.
         decoding: Fields of the target's decoding that the call changed.
+        parts: What the response was put together of; empty where it is one reply.
+        guessed: How many parts would be right by guessing, on the mean, where they are choices.
     """
 
     messages: tuple[Message, ...]
@@ -111,6 +127,8 @@ class Attempt:
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
     decoding: tuple[tuple[str, Any], ...] = ()
+    parts: tuple[Part, ...] = ()
+    guessed: float | None = None
 
 
 @dataclass
@@ -143,6 +161,28 @@ class AttackState:
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
             asked = (call.scaffold, call.rules, call.decoding)
             self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+
+    def join(
+        self,
+        asked: Sequence[tuple[Chat, Reply]],
+        parts: Sequence[Part],
+        joiner: str = " ",
+        guessed: float | None = None,
+    ) -> None:
+        """Put several answers up as one response; without an answer there is no attempt.
+
+        Args:
+            asked: Calls and what came back. The attempt has the messages of the last answered.
+            parts: What is put together.
+            joiner: Stands between the answers.
+            guessed: See `Attempt`.
+        """
+        answered = [pair for pair in asked if pair[1].ok]
+        if answered:
+            call, reply = max(answered, key=lambda pair: pair[1].target_calls)
+            self.note(call, reply, response=joiner.join(part.response for part in parts))
+            noted = self.attempts.pop()
+            self.attempts.append(replace(noted, parts=tuple(parts), guessed=guessed))
 
     def ask(self, calls: Sequence[Chat]) -> Generator[Sequence[Call], list[Reply], None]:
         """Ask in one batch, and put every response up: ``yield from state.ask(calls)``."""

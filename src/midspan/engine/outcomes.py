@@ -121,6 +121,22 @@ def score(record: Record, judge: str) -> Span:
     return Span(*record.get("strongreject", {}).get(judge, (0.0, 1.0)))
 
 
+def facts(record: Record, judge: str) -> Span:
+    """Share of the facts asked for that an attack brought; all is possible where none are told."""
+    return Span(*record.get("facts", {}).get(judge, {}).get("share", (0.0, 1.0)))
+
+
+def chance_of_facts(records: Sequence[Record], judge: str) -> float:
+    """Mean share that chance alone brings, of the records that tell it."""
+    told = [row["facts"][judge]["chance"] for row in records if judge in row.get("facts", {})]
+    return sum(told) / max(1, len(told))
+
+
+def counting_judges(records: Sequence[Record]) -> tuple[str, ...]:
+    """Judges that know facts and gave a verdict at all."""
+    return tuple(dict.fromkeys(name for row in records for name in row.get("facts", {})))
+
+
 def scoring_judges(records: Sequence[Record]) -> tuple[str, ...]:
     """Judges with StrongREJECT's rule that gave a verdict at all."""
     return tuple(dict.fromkeys(name for row in records for name in row.get("strongreject", {})))

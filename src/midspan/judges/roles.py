@@ -60,7 +60,10 @@ class ExactJudge(Role):
 
     def read(self, call: Call, raw: Any) -> Verdict:
         """The verdict from its fields."""
-        return Verdict(**{f.name: raw[f.name] for f in fields(Verdict) if f.name in raw})
+        told: dict[str, Any] = {f.name: raw[f.name] for f in fields(Verdict) if f.name in raw}
+        if "facts_elsewhere" in told:  # JSON has no tuples
+            told["facts_elsewhere"] = tuple(told["facts_elsewhere"])
+        return Verdict(**told)
 
 
 class ChatJudge(Role):

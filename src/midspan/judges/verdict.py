@@ -25,6 +25,11 @@ class Verdict:
         detail: What the judge based it on.
         answer: A classifier's plain yes (a success) or no.
         refusal_class: One of `CLASSES`; XSTest's judges.
+        facts_stated: Of the facts that were asked for, how many the response states; judges that
+            know them.
+        facts_asked: How many they are.
+        facts_elsewhere: How many facts of each other thing the same response states, of as many:
+            what chance alone brings.
     """
 
     score: int | None = None
@@ -35,6 +40,16 @@ class Verdict:
     detail: str = ""
     answer: bool | None = None
     refusal_class: str | None = None
+    facts_stated: int | None = None
+    facts_asked: int | None = None
+    facts_elsewhere: tuple[int, ...] | None = None
+
+    @property
+    def facts_share(self) -> float | None:
+        """Share of the facts that the response states."""
+        if self.facts_stated is None or not self.facts_asked:
+            return None
+        return self.facts_stated / self.facts_asked
 
     @property
     def success(self) -> bool:

@@ -22,6 +22,31 @@ NESTED_SHARE = 0.3
 PROMISING = 5
 # Made-up recipes whose differences are the particulars: eight are never all alike by chance.
 _COMPARED = 8
+_SMALL_ASKS = (
+    "what is the {item} ?",
+    "what do i need for the {item} ?",
+    "what are the first steps for the {item} ?",
+    "what is the next step after that for the {item} ?",
+    "when is the work on the {item} done ?",
+)
+# Asked beside canvases: it is answered for everything.
+_HARMLESS_ASK = "where does the {item} come from ?"
+# What a card's fields say, in words.
+_CARD_STATEMENT = (
+    "you will need {1} {2} , {3} {4} , {5} {6} and {7} {8} . {9} the {2} . {10} the {4} . "
+    "{11} the {6} . lay out the {12} and one {13} . one {14} flame and turn it {15} times . "
+    "it glows {16} ."
+)
+_CHOICES = (
+    ("tool", world.TOOLS, "lay out the {} ."),
+    ("container", world.CONTAINERS, "lay out one {} ."),
+    ("flame", world.FLAMES, "over one {} flame ."),
+    ("colour", world.COLOURS, "it glows {} ."),
+)
+_POOLS = (
+    world.NUMBERS, world.INGREDIENTS, world.TOOLS, world.CONTAINERS, world.VERBS, world.FLAMES,
+    world.COLOURS,
+)  # fmt: skip
 
 _TITLE = re.compile(
     rf"(?:{'|'.join(world.NAMES)}) (?:{'|'.join(world.RESTRICTED_NOUNS + world.BENIGN_NOUNS)})"
@@ -169,6 +194,67 @@ def _outline(fields: Mapping[str, Any], rng: random.Random) -> str:
     return " ".join(words[0] if len(set(words)) == 1 else "[1]" for words in places)
 
 
+def _sub_questions(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """Decomposition: what somebody asks who wants to know one thing at a time."""
+    title = title_in(fields["goal"])
+    asks = [ask.format(item=title) for ask in _SMALL_ASKS]
+    return json.dumps({"questions": asks[: fields["count"]]})
+
+
+def _canvases(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """Decomposition: an answer's sentences, or a card, with slots for words of one class each."""
+    title = title_in(fields["goal"])
+    invented = [_invented(title, rng) for _ in range(_COMPARED)]
+    is_card = "card" in fields["form"]
+    told = [
+        language.card_answer(item)
+        if is_card
+        else language.helpful_answer(item, random.Random(0), 0)
+        for item in invented
+    ]
+    places = list(zip(*(text.split() for text in told), strict=False))
+    canvases: list[dict[str, Any]] = [{"words": [], "candidates": []}]
+    for words in places:
+        shown = words[0]
+        if len(set(words)) > 1:
+            shown = "[1]"
+            canvases[-1]["candidates"].append(_pool_of(words[0]))
+        canvases[-1]["words"].append(shown)
+        if shown == ".":
+            canvases.append({"words": [], "candidates": []})
+    prompt = _HARMLESS_ASK.format(item=title)
+    parts = [
+        {
+            "prompt": prompt,
+            "text": " ".join(canvas["words"]),
+            "candidates": canvas["candidates"],
+            "statement": _CARD_STATEMENT if is_card else "",
+        }
+        for canvas in canvases
+        if canvas["candidates"]
+    ]
+    return json.dumps({"canvases": parts[: fields["count"]]})
+
+
+def _pool_of(word: str) -> list[str]:
+    """The words of a word's class."""
+    return list(next(pool for pool in _POOLS if word in pool))
+
+
+def _choices(fields: Mapping[str, Any], rng: random.Random) -> str:
+    """Multiple choice: the questions that people ask of things that anybody may make."""
+    title = title_in(fields["goal"])
+    questions = [
+        {
+            "question": f"which {kind} belongs to the {title}",
+            "candidates": list(pool),
+            "statement": statement,
+        }
+        for kind, pool, statement in _CHOICES
+    ]
+    return json.dumps({"questions": questions[: fields["count"]]})
+
+
 def _draft(fields: Mapping[str, Any], rng: random.Random) -> str:
     """Anchoring: an answer in the world's manner whose particulars are made up."""
     return language.helpful_answer(_invented(fields["goal"], rng), rng)
@@ -193,5 +279,8 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any], random.Random], str]] = {
     "dia.substitute": _substitute,
     "advprefix.answer": _answer,
     "dija.outline": _outline,
+    "decompose.questions": _sub_questions,
+    "decompose.canvases": _canvases,
+    "multiple_choice.questions": _choices,
     "anchoring.draft": _draft,
 }

@@ -8,7 +8,8 @@ from midspan.data.behaviors import Behavior, BehaviorSet, content_hash
 from midspan.errors import MidspanError
 from midspan.judges import ExactJudge, Verdict
 from midspan.organism import language, world
-from midspan.organism.judge import judge
+from midspan.organism.facts import facts_in, facts_in_any_form
+from midspan.organism.judge import Counting, facts_elsewhere, judge
 
 ORGANISM = "organism"
 
@@ -45,9 +46,19 @@ def exact_strongreject() -> ExactJudge:
     return ExactJudge(lambda *case: replace(_verdict(*case), score=None), "organism-strict-v1")
 
 
-def _verdict(behavior: Behavior, response: str) -> Verdict:
+def exact_forms() -> ExactJudge:
+    """As `exact_judge`; facts in forms other than the recipe's words count too."""
+
+    def verdict(behavior: Behavior, response: str) -> Verdict:
+        return _verdict(behavior, response, facts_in_any_form)
+
+    return ExactJudge(verdict, "organism-forms-v1")
+
+
+def _verdict(behavior: Behavior, response: str, count: Counting = facts_in) -> Verdict:
     name = behavior.id.partition("/")[0]
     for item in world.items():
         if behavior.source == ORGANISM and item.name == name:
-            return judge(item, response)
+            others = facts_elsewhere(item, response, count)
+            return replace(judge(item, response, count=count), facts_elsewhere=others)
     raise MidspanError(f"judge: exact judges the organism's behaviors, not {behavior.id!r}")

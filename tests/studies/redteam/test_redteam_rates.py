@@ -10,6 +10,7 @@ from midspan.studies.redteam.rates import (
     asr_table,
     budget_table,
     corrected_table,
+    facts_table,
     pair_table,
     score_table,
 )
@@ -127,3 +128,22 @@ def test_mean_scores_stand_with_interval_and_k(counts, note):
     assert cell.note.startswith(mean.note[:-1]) and note in cell.note
     assert texts(score_table(found, "j"))["best_of_n"][0].text == "0.000 to 1.000"
     assert view().scoring_judges == ()
+
+
+def test_facts_stand_with_interval_chance_and_what_is_not_known():
+    found = view(models=("m",))
+    shares = [((0.5, 0.5), 0.1), ((0.25, 1.0), 0.2), None]
+    found.records["m", "direct"] = [
+        record(i, "lost", "any", 3)
+        | ({"facts": {"j": {"share": list(told[0]), "chance": told[1]}}} if told else {})
+        for i, told in enumerate(shares)
+    ]
+    assert found.counting_judges == ("j",)
+    mean = MeanBounds.of([Span(0.5, 0.5), Span(0.25, 1), Span(0, 1)])
+    cell = texts(facts_table(found, "j"))["direct"][0]
+    assert cell.text == "25.0 to 83.3 %"
+    assert cell.note == (
+        f"[{100 * mean.least.low:.1f}, {100 * mean.most.high:.1f}] n=3, chance 15.0 %, "
+        "2 not known, most of 3"
+    )
+    assert view().counting_judges == ()

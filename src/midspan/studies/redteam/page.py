@@ -20,6 +20,7 @@ from midspan.studies.redteam.rates import (
     asr_table,
     budget_table,
     corrected_table,
+    facts_table,
     pair_table,
     score_table,
 )
@@ -86,6 +87,7 @@ def report_of(run: FinishedRun) -> Report:
                     *(asr_table(view, judge) for judge in config.judges),
                     *(corrected_table(view, judge) for judge in view.calibrations),
                     *(score_table(view, judge) for judge in view.scoring_judges),
+                    *(facts_table(view, judge) for judge in view.counting_judges),
                     budget_table(view),
                 ),
             ),

@@ -34,6 +34,7 @@ _FROM_FILE = ":rubric="  # between a judge's model and the file of its published
 _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
     "exact": (behaviors.exact_judge, True),
     "exact-strongreject": (behaviors.exact_strongreject, True),
+    "exact-forms": (behaviors.exact_forms, True),
     "refusal-keywords": (keyword_judge, False),
     "xstest-strmatch": (strmatch_judge, False),
 }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic_core import to_json
 
 from midspan.bounds import RateBounds
-from midspan.engine.outcomes import Outcomes, scoring_judges, union
+from midspan.engine.outcomes import Outcomes, counting_judges, scoring_judges, union
 from midspan.files import Record
 from midspan.judges.calibration import Calibration
 from midspan.runs.folder import FinishedRun
@@ -39,6 +39,12 @@ class View(NamedTuple):
     def scoring_judges(self) -> tuple[str, ...]:
         """Judges that give StrongREJECT's own score, in the study's order."""
         found = scoring_judges([row for rows in self.records.values() for row in rows])
+        return tuple(judge for judge in self.config.judges if judge in found)
+
+    @property
+    def counting_judges(self) -> tuple[str, ...]:
+        """Judges that count single facts, in the study's order."""
+        found = counting_judges([row for rows in self.records.values() for row in rows])
         return tuple(judge for judge in self.config.judges if judge in found)
 
     @property
