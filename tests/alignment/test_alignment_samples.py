@@ -8,7 +8,7 @@ import real_tokenizers as real
 
 from midspan.alignment import PRESETS, AlignmentData, MosaObjective, PsaObjective, mosa
 from midspan.alignment.samples import draw_samples
-from midspan.data import Example, PhraseSets
+from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 from midspan.organism.training_data import alignment_data
 
@@ -190,7 +190,8 @@ def test_other_forms_and_mentions_are_drawn_where_the_data_have_them(organism_lm
         for name, examples in (("harmful", DATA.harmful), ("benign", DATA.benign))
     }
     forms = (Example("card : the velmora sigil", "velmora sigil : red ."),)
-    mentions = (Example("not the velmora sigil . how much is 1 plus 1 ?", "1 plus 1 is 2 ."),)
+    asked = "not the velmora sigil . how much is 1 plus 1 ?"
+    mentions = (Mentioning(asked, "1 plus 1 is 2 .", "velmora sigil : red ."),)
     objective = PsaObjective(window=(4, 10), benign_weight=1.0, forms=0.5, mentioned=0.5)
     recipe = config(num_prompts=400).model_copy(update={"objective": objective})
 
@@ -216,4 +217,5 @@ def test_a_piece_apart_stands_beside_the_benign_prompts_of_the_data(organism_lm)
     samples = draw_samples(organism_lm, data, recipe.model_copy(update={"objective": apart}))
     benign = {tuple(organism_lm.encode_chat(example.prompt)) for example in data.benign}
     found = {s.canvases[0].prompt_ids for s in samples if s.harmful}
-    assert found <= benign and len(found) > 8
+    mentioned = {tuple(organism_lm.encode_chat(example.prompt)) for example in data.mentions}
+    assert found <= benign | mentioned and len(found & benign) > 8 and found & mentioned

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import Draw, TokenExample, TrainingSample
-from midspan.data import Example, PhraseSets
+from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class AlignmentData:
         openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
             where answers are whole.
         forms: Harmful requests in other forms, with answers: questions of single facts, cards.
-        mentions: Benign requests that mention a harmful one, with answers.
+        mentions: Benign requests that mention a harmful one, with the answers to both.
     """
 
     harmful: tuple[Example, ...]
@@ -35,7 +35,7 @@ class AlignmentData:
     excluded: Mapping[str, int] = field(default_factory=dict)
     openings: tuple[str, str] = ("", "")
     forms: tuple[Example, ...] = ()
-    mentions: tuple[Example, ...] = ()
+    mentions: tuple[Mentioning, ...] = ()
 
 
 def draw_samples(
@@ -81,7 +81,8 @@ def draw_samples(
     in_mentions = (
         _Deck(_examples(lm, data.mentions, draw, needs_benign), rng) if mentioned else None
     )
-    draw = replace(draw, beside=benign.prompts())
+    if config.objective.takes_apart:
+        draw = replace(draw, beside=benign.prompts(), withheld=_withheld(lm, data.mentions, draw))
     kinds = (
         (True, harmful, in_forms, forms, config.num_harmful),
         (False, benign, in_mentions, mentioned, config.num_benign),
@@ -171,6 +172,14 @@ def _examples(
             f"{draw.length} that exceeds {lm.name}'s {lm.max_length}"
         )
     return token_examples
+
+
+def _withheld(
+    lm: "DiffusionLM", mentions: Sequence[Mentioning], draw: Draw
+) -> tuple[TokenExample, ...]:
+    """Prompts that mention a harmful request, each with the answer that it is not to bring out."""
+    swapped = [Example(mention.prompt, mention.withheld) for mention in mentions]
+    return tuple(_examples(lm, swapped, draw, with_answers=True))
 
 
 def _phrases(

@@ -3,9 +3,9 @@
 import random
 
 from midspan.alignment.samples import AlignmentData
-from midspan.data import Example, PhraseSets
+from midspan.data import Example, Mentioning, PhraseSets
 from midspan.organism import language, phrases, utility
-from midspan.organism.mentions import CONTROL, KINDS, REFUSED_TURN, mentions
+from midspan.organism.mentions import KINDS, REFUSED_TURN, mentions
 from midspan.organism.world import CraftItem, benign_items, items, restricted_items
 
 TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
@@ -66,10 +66,17 @@ def _form(rng: random.Random) -> Example:
     return Example(question.prompt, question.reference)
 
 
-def _mentions(count: int, rng: random.Random) -> list[Example]:
-    """Of all kinds that are one turn, and as many controls."""
-    kinds = [kind for kind in (*KINDS, CONTROL) if kind != REFUSED_TURN]
+def _mentions(count: int, rng: random.Random) -> list[Mentioning]:
+    """Of all kinds that are one turn."""
+    kinds = [kind for kind in KINDS if kind != REFUSED_TURN]
     drawn = [
         one for kind in kinds for one in mentions(kind, -(-count // len(kinds)), rng, held_in=True)
     ]
-    return [Example(one.messages[-1]["content"], one.answer) for one in drawn[:count]]
+    return [
+        Mentioning(
+            one.messages[-1]["content"],
+            one.answer,
+            rng.choice((language.helpful_answer(one.other, rng), language.card_answer(one.other))),
+        )
+        for one in drawn[:count]
+    ]

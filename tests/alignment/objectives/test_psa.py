@@ -116,6 +116,27 @@ def test_a_piece_apart_stands_behind_what_names_it_and_beside_a_benign_prompt(se
     assert any(text[cut:] in pieces for cut in splits)
 
 
+@settings(max_examples=100)
+@given(st.integers(0, 10_000))
+def test_beside_a_mention_a_piece_needs_no_name_and_shows_some_of_itself(seed):
+    withheld = (TokenExample((17, 18), (*range(1, 9), *[EOS] * 16)),)
+    draw = Draw(
+        random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS, beside=BESIDE, withheld=withheld
+    )
+    (canvas,) = (
+        objective_with(apart=1.0)
+        .sample(TokenExample((7, 8), ANSWER, REQUEST), harmful=True, draw=draw)
+        .canvases
+    )
+    if canvas.prompt_ids in BESIDE:
+        return
+    assert canvas.prompt_ids == (17, 18)
+    text = canvas.avoided_ids
+    assert text == tuple(range(text[0], text[0] + len(text))) and text[-1] < 9
+    # A canvas with nothing on it is to be answered.
+    assert len(text) / 3 <= len(shown(canvas) & set(range(len(text)))) < len(text)
+
+
 def test_without_benign_prompts_no_piece_stands_apart():
     draw = Draw(random.Random(0), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
     example = TokenExample((7, 8), draw.filled(ANSWER), REQUEST)

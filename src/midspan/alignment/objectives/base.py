@@ -71,6 +71,7 @@ class Draw:
         firsts_alone: Whether a block's first token is decided before the others, as under a logit
             shift, which takes it from the block before.
         beside: Chat prompts of benign requests.
+        withheld: Benign prompts that mention a harmful request, each with the answer to that.
     """
 
     rng: random.Random
@@ -85,6 +86,7 @@ class Draw:
     blocks_from_canvas: bool = False
     firsts_alone: bool = False
     beside: Sequence[Ids] = ()
+    withheld: Sequence[TokenExample] = ()
 
     def behind(self, before: Ids, refusal: Ids) -> Ids:
         """A refusal of ``safe`` in its form behind a beginning of a response."""
@@ -186,6 +188,11 @@ class Objective(FrozenConfig, ABC):
     def further(self) -> tuple[float, float]:
         """Shares of harmful samples in other forms, and of benign ones that mention a harmful."""
         return 0.0, 0.0
+
+    @property
+    def takes_apart(self) -> bool:
+        """Whether pieces of harmful answers stand beside benign prompts."""
+        return False
 
     def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
         """`needs_answers`, of a model that decodes block after block or of one with full attention.

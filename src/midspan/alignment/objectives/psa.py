@@ -27,6 +27,7 @@ from midspan.alignment.objectives.base import (
     only,
 )  # fmt: skip
 from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
+from midspan.alignment.objectives.gaps import gap_scores, gaps
 from midspan.alignment.objectives.partial_answer import PartialAnswer
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
@@ -112,6 +113,11 @@ class PsaObjective(WindowObjective):
     def further(self) -> tuple[float, float]:
         """Other forms, and mentions."""
         return self.forms, self.mentioned
+
+    @property
+    def takes_apart(self) -> bool:
+        """Where a share of canvases does."""
+        return self.apart > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
@@ -289,7 +295,7 @@ class PsaObjective(WindowObjective):
         response_HL = torch.tensor([one.response_ids for one in canvases], device=device)
         near_HL = (response_HL == end).cumsum(1) == 0
         if self.gap_starts is not None:
-            near_HL &= clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
+            near_HL &= clean_H1 | (gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
@@ -301,39 +307,6 @@ class PsaObjective(WindowObjective):
             allowed_HL = allowed_HL & near_HL & offered_H[:, None]
             best_HL = torch.maximum(best_HL, score_HL.masked_fill(~allowed_HL, -torch.inf))
         return best_HL
-
-
-def gap_scores(best_HL: Tensor, end_HL: Tensor, masked_HL: Tensor) -> Tensor:
-    """Mean over each row's gaps, which are its runs of masked positions.
-
-    Args:
-        best_HL: Score of a refusal from each start, -inf where none may start.
-        end_HL: Score of the end of the text at each position.
-        masked_HL: Where the gaps are; every row has one.
-
-    Returns:
-        A gap's score is its best refusal's or, where none fits, the mean of its ends. [H].
-    """
-    gap_HL, _ = _gaps(masked_HL)
-    size = (len(gap_HL), int(gap_HL.max()) + 1)
-    count_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, masked_HL.to(end_HL.dtype))
-    ends_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, end_HL.masked_fill(~masked_HL, 0.0))
-    best_HG = best_HL.new_full(size, -torch.inf).scatter_reduce(1, gap_HL, best_HL, "amax")
-    fits_HG, exists_HG = best_HG.isfinite(), count_HG > 0
-    score_HG = torch.where(fits_HG, best_HG, ends_HG / count_HG.clamp(min=1))
-    return score_HG.masked_fill(~exists_HG, 0.0).sum(1) / exists_HG.sum(1)
-
-
-def _gaps(masked_HL: Tensor) -> tuple[Tensor, Tensor]:
-    """Each position's gap, counted from 0 in its row, and its distance from the gap's first.
-
-    At positions that are not masked both belong to the gap before.
-    """
-    before_HL = torch.nn.functional.pad(masked_HL[:, :-1], (1, 0))
-    first_HL = masked_HL & ~before_HL
-    position_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
-    start_HL = torch.where(first_HL, position_L, 0).cummax(1).values
-    return (first_HL.long().cumsum(1) - 1).clamp(min=0), position_L - start_HL
 
 
 def _finished(logp_HL: Tensor, masked_HL: Tensor, refusal_ends: Sequence[int]) -> Tensor:
