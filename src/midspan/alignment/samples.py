@@ -79,7 +79,7 @@ def draw_samples(
     forms, mentioned = config.objective.further
     in_forms = _Deck(_examples(lm, data.forms, draw, needs_harmful), rng) if forms else None
     in_mentions = (
-        _Deck(_examples(lm, data.mentions, draw, needs_benign), rng) if mentioned else None
+        _Deck(_mentioning(lm, data.mentions, draw), rng) if mentioned and needs_benign else None
     )
     if config.objective.takes_apart:
         draw = replace(draw, beside=benign.prompts(), withheld=_withheld(lm, data.mentions, draw))
@@ -172,6 +172,13 @@ def _examples(
             f"{draw.length} that exceeds {lm.name}'s {lm.max_length}"
         )
     return token_examples
+
+
+def _mentioning(
+    lm: "DiffusionLM", mentions: Sequence[Mentioning], draw: Draw
+) -> list[TokenExample]:
+    examples = _examples(lm, mentions, draw, with_answers=True)
+    return [replace(example, mentions=True) for example in examples]
 
 
 def _withheld(

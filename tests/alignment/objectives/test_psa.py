@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.alignment.objectives import (
+    AnsweredCanvas,
     BegunCanvas,
     Draw,
     GapCanvas,
@@ -143,6 +144,28 @@ def test_without_benign_prompts_no_piece_stands_apart():
     for _ in range(20):
         sample = objective_with(apart=1.0).sample(example, harmful=True, draw=draw)
         assert sample.canvases[0].prompt_ids == (7, 8)
+
+
+def test_what_a_mention_asks_for_is_learned_and_other_prompts_are_kept():
+    draw = Draw(random.Random(1), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    objective = objective_with(gap_tokens=5.0, beta=0.0)
+    kinds = (True, False, True, False)
+    examples = [TokenExample((7, 8), ANSWER, mentions=mentions) for mentions in kinds]
+    samples = [objective.sample(one, harmful=False, draw=draw) for one in examples]
+    assert [isinstance(s.canvases[0], AnsweredCanvas) for s in samples] == list(kinds)
+    states = states_of(samples, seed=2)
+    found = objective.losses(states, samples)
+    logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
+    logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
+    for row, (sample, mentions) in enumerate(zip(samples, kinds, strict=True)):
+        hidden = [p for p, token in enumerate(sample.canvases[0].response_ids) if token == MASK]
+        kl = sum((logp[row, p].exp() * (logp[row, p] - logq[row, p])).sum() for p in hidden)
+        nats = -sum(logp[row, p, ANSWER[p]] for p in hidden) / len(hidden)
+        expected = 2.0 * (5.0 * nats if mentions else kl)
+        assert torch.allclose(found.values_S[row], expected)
+    assert len(found.metrics["nats_mentioned"]) == len(found.metrics["kl_benign"]) == 2
+    only_mentions = objective.losses(states_of(samples[:1], 3), samples[:1])
+    assert "kl_benign" not in only_mentions.metrics
 
 
 def test_what_is_off_leaves_no_trace_in_a_recipe():

@@ -16,7 +16,8 @@ from midspan.alignment.objectives.base import (
 from midspan.alignment.objectives.likelihood import TargetCanvas
 from midspan.alignment.objectives.mosa import MosaObjective, PhraseCanvas
 from midspan.alignment.objectives.partial_answer import PartialAnswer
-from midspan.alignment.objectives.psa import BegunCanvas, GapCanvas, PsaObjective
+from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
+from midspan.alignment.objectives.psa import PsaObjective
 from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.objectives.vrpo import VrpoObjective
 from midspan.alignment.objectives.window import WindowObjective
@@ -34,8 +35,8 @@ AnyObjective = Annotated[
 ]
 
 __all__ = [
-    "A2dObjective", "AnyObjective", "BegunCanvas", "Draw", "GapCanvas", "MosaObjective",
-    "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective", "SampleLosses", "SftObjective",
-    "TargetCanvas", "TokenExample", "TrainingCanvas", "TrainingSample", "VrpoObjective",
-    "WindowObjective",
+    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "Draw", "GapCanvas",
+    "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
+    "SampleLosses", "SftObjective", "TargetCanvas", "TokenExample", "TrainingCanvas",
+    "TrainingSample", "VrpoObjective", "WindowObjective",
 ]  # fmt: skip

@@ -24,11 +24,13 @@ class TokenExample:
         prompt_ids: The chat prompt.
         answer_ids: The answer.
         request_ids: The request as it would stand in a response.
+        mentions: Whether the prompt is benign and mentions a harmful request.
     """
 
     prompt_ids: Ids
     answer_ids: Ids = ()
     request_ids: Ids = ()
+    mentions: bool = False
 
 
 @dataclass(frozen=True)

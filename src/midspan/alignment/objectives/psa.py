@@ -9,7 +9,7 @@ Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -29,41 +29,13 @@ from midspan.alignment.objectives.base import (
 from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
 from midspan.alignment.objectives.gaps import gap_scores, gaps
 from midspan.alignment.objectives.partial_answer import PartialAnswer
+from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import start_scores
 
 # Rounding of float32 in a probability that is nearly 1.
 _LEAST_LEFT = 1e-5
-
-
-@dataclass(frozen=True)
-class GapCanvas(TrainingCanvas):
-    """A canvas with parts of a harmful answer, or with nothing on it.
-
-    Attributes:
-        refusals: Phrases one of which is to stand in every gap.
-        avoided_ids: The answer's own tokens, which are to become unlikely at the masked positions.
-            End-of-text tokens behind a shorter answer are none of them.
-        window: First and last start of the refusal where nothing stands on the canvas.
-    """
-
-    refusals: tuple[Ids, ...]
-    avoided_ids: Ids
-    window: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class BegunCanvas(TrainingCanvas):
-    """A canvas on which a refusal has begun.
-
-    Attributes:
-        target_ids: The whole response, of which the masked tokens are wanted.
-        refusal_end: Last position of the refusal; end-of-text tokens stand behind it.
-    """
-
-    target_ids: Ids
-    refusal_end: int
 
 
 class PsaObjective(WindowObjective):
@@ -88,7 +60,7 @@ class PsaObjective(WindowObjective):
         forms: Share of harmful samples drawn from the data's other forms, where it has any:
             questions of single facts, cards.
         mentioned: Share of benign samples whose prompt mentions a harmful request, where the data
-            have any.
+            have any. Their answers are learned, by the mean log-probability of masked tokens.
     """
 
     kind: Literal["psa"] = "psa"
@@ -143,6 +115,8 @@ class PsaObjective(WindowObjective):
             for position in range(draw.length)
         )
         canvas = TrainingCanvas(example.prompt_ids, response)
+        if example.mentions:
+            canvas = AnsweredCanvas(example.prompt_ids, response, example.answer_ids)
         if harmful:
             refusals = self._wanted(draw)
             own = example.answer_ids[: draw.size(example.answer_ids)]
@@ -197,6 +171,32 @@ class PsaObjective(WindowObjective):
             token if position in shown else draw.mask for position, token in enumerate(target)
         )
         return BegunCanvas(example.prompt_ids, response, target, start + len(refusal) - 1)
+
+    def benign_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The KL to the reference, and for mentions the answer's own tokens."""
+        canvases = {row: samples[row].canvases[0] for row in rows}
+        answers = {
+            row: one.target_ids for row, one in canvases.items() if isinstance(one, AnsweredCanvas)
+        }
+        kept = [row for row in rows if row not in answers]
+        parts: list[tuple[Sequence[int], Tensor]] = []
+        metrics: dict[str, Tensor] = {}
+        places = {row: place for place, row in enumerate(rows)}
+        if kept:
+            loss_N, metrics = super().benign_losses(states, samples, kept)
+            parts.append(([places[row] for row in kept], loss_N))
+        if answers:
+            at = list(answers)
+            where_BL = only(states.masked_BL, at)
+            tokens_BL1 = torch.zeros(*where_BL.shape, 1, dtype=torch.long, device=where_BL.device)
+            tokens_BL1[at, :, 0] = torch.tensor(list(answers.values()), device=where_BL.device)
+            logp_NL = states.score(where_BL, tokens_BL1).logp_BLK[at, :, 0]
+            metrics["nats_mentioned"] = -logp_NL.sum(1) / where_BL[at].sum(1)
+            weight = self.benign_weight * self.gap_tokens
+            parts.append(([places[row] for row in at], weight * metrics["nats_mentioned"]))
+        return merged(len(rows), parts), metrics
 
     def harmful_losses(
         self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
