@@ -145,7 +145,7 @@ _ALL = (
         200,
         "Apache-2.0",
         kind="benign",
-        content="c243711a8a12952d1f0b5313a872794fb3045a22a3c279335d0df773dfeee407",
+        content="03dc9b22ef8d3d9faa00ec0109edad764b574e3c9d6309405c326cfbf7f2e6b9",
     ),
 )
 

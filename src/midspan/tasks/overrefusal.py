@@ -42,7 +42,7 @@ MENTIONED_SET = Published(
     name=MENTIONED,
     columns=("prompt", "category"),
     count=200,
-    digest="9286493120406231",
+    digest="954fb20fce8d660f",
     origin=(Origin("package", "midspan"), "mentioned.jsonl"),
 )
 PRESET = Preset(
