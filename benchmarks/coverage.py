@@ -188,10 +188,10 @@ def scores(draws: Draws) -> Iterator[Row]:
             truth = float(eighths @ np.array(shape))
 
             def make(*counts: int) -> Ends:
-                return ends(bounded_mean(np.repeat(eighths, counts)))
+                return ends(bounded_mean(np.repeat(eighths, counts).tolist()))
 
             def student(*counts: int) -> Ends:
-                return ends(mean_interval(np.repeat(eighths, counts)))
+                return ends(mean_interval(np.repeat(eighths, counts).tolist()))
 
             yield Row("mean score", f"n {n}, {name}", *draws.covers(data, make, truth))
             yield Row("(Student's t)", f"n {n}, {name}", *draws.covers(data, student, truth))

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def against_baseline(name: str, shape: Shape, batch: int) -> list[dict[str, Any]
     show(rows[0])
     for mode, fields in MODES.items():
         config = decoding_config(**settings, **fields)
-        filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
+        filled, seconds, peak = timed(partial(fill, lm, requests, config, batch_size=batch))
         same = np.mean(np.array([one.tokens for one in filled]) == np.array(expected))
         row = row_of(name, batch, mode, seconds, peak, total) | {
             "forwards": sum(one.forwards for one in filled) / batch,
@@ -218,7 +219,7 @@ def on_cases(
     show(rows[0])
     for mode, fields in modes.items():
         config = decoding_config(**settings, **fields)
-        filled, seconds, peak = timed(lambda c=config: fill(lm, requests, c, batch_size=batch))
+        filled, seconds, peak = timed(partial(fill, lm, requests, config, batch_size=batch))
         judged = verdicts([one.tokens for one in filled])
         row = row_of("organism", batch, mode, seconds, peak, total) | common
         row["forwards"] = sum(one.forwards for one in filled) / len(filled)
@@ -245,9 +246,9 @@ def published_batches(
 
 def cost(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Milliseconds a token, beside the bound: the trunk's forward passes alone."""
-    lengths, batches, vocabularies = (64, 128, 256), (1, 2, 4, 8), (8192, 32_768, 126_464)
+    lengths, batches, vocabularies = [64, 128, 256], [1, 2, 4, 8], [8192, 32_768, 126_464]
     if quick:
-        lengths, batches, vocabularies = (16, 32), (1, 2), (512, 1024)
+        lengths, batches, vocabularies = [16, 32], [1, 2], [512, 1024]
     middle = (lengths[-2], batches[-2], vocabularies[0])
     points = [(n, middle[1], middle[2]) for n in lengths]
     points += [(middle[0], b, middle[2]) for b in batches]
@@ -272,7 +273,7 @@ def cost_of(length: int, batch: int, vocabulary: int) -> dict[str, Any]:
     for mode in ("exact", "dual"):
         config = decoding_config(**settings, **MODES[mode])
         fill(lm, requests, config)
-        _, seconds, _ = timed(lambda c=config: fill(lm, requests, c))
+        _, seconds, _ = timed(partial(fill, lm, requests, config))
         result[f"{mode}_ms"] = 1000 * seconds / (16 * batch)
     ids_BT = torch.full((batch, 32 + length), 5)
     with torch.inference_mode():

@@ -42,13 +42,17 @@ def check_stages(device: str, tiny: bool) -> list[Stage]:
     model = partial(random_llada, sizes, device)
     found: list[tuple[str, float, Callable[[], Outcome]]] = []
     for name, dtype in PRECISIONS.items():
-        found.append((f"published logits, {name}", 15, lambda d=dtype: logits(device, d)))
+        found.append((f"published logits, {name}", 15, partial(logits, device, dtype)))
     found.append(("published samplers, float32", 30, lambda: samplers(device, 2 if tiny else None)))
     for name, dtype in PRECISIONS.items():
-        found.append((f"batch against alone, {name}", 10, lambda d=dtype: rows_alone(model(d))))
-        found.append((f"adapter against merged, {name}", 8, lambda d=dtype: merged(model(d))))
+        found.append((f"batch against alone, {name}", 10, partial(_on, rows_alone, model, dtype)))
+        found.append((f"adapter against merged, {name}", 8, partial(_on, merged, model, dtype)))
     found.append(("training resumed", 20, lambda: resumed(device)))
-    return [Stage(name, "correctness", lambda s=s: s, run) for name, s, run in found]
+    return [Stage(name, "correctness", partial(float, s), run) for name, s, run in found]
+
+
+def _on(check: Callable[[Any], Outcome], model: Callable[..., Any], dtype: torch.dtype) -> Outcome:
+    return check(model(dtype))
 
 
 def _published(name: str, device: str, dtype: torch.dtype) -> tuple[Any, dict[str, Tensor], Any]:

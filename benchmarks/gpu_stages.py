@@ -65,7 +65,7 @@ class Session:
         self.output, self.deadline = output, started + 60 * minutes
         self.rows: list[dict[str, Any]] = []
         self.slower: dict[str, float] = {}
-        self.head = {
+        self.head: dict[str, Any] = {
             "date": date.today().isoformat(),
             "command": " ".join(["python", *sys.argv]),
             "minutes": minutes,

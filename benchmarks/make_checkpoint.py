@@ -139,7 +139,8 @@ def write_checkpoint(
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     generator = torch.Generator().manual_seed(0)
     shards = _shards(shapes(layers, width, mlp))
-    weight_map, total = {}, 0
+    weight_map: dict[str, str] = {}
+    total = 0
     for number, sizes in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = {key: _tensor(size, generator) for key, size in sizes.items()}

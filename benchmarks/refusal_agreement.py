@@ -69,7 +69,7 @@ def read(folder: Path) -> dict[str, list[Completion]]:
     Raises:
         MidspanError: The folder has none, or a file lacks a column or has another label.
     """
-    found = {}
+    found: dict[str, list[Completion]] = {}
     for path in sorted(folder.rglob("xstest_v2_completions_*.csv")):
         if match := _FILE.fullmatch(path.name):
             with path.open(encoding="utf-8", newline="") as file:

@@ -29,7 +29,8 @@ from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.organism.weights import load_organism
 from midspan.tasks import gsm8k
-from midspan.tasks.run import How, fit_prompts, run_task
+from midspan.tasks.fit import How, fit_prompts
+from midspan.tasks.run import run_task
 
 COMMAND = ("task", "organism", "--task", "arithmetic,choice,overrefusal", "--batch-size", "8")
 
@@ -41,7 +42,7 @@ def scripted(lm: Any, requests: Sequence[Any], config: Any, **_: Any) -> list[Ge
         Generation(
             tuple(places.tolist()),
             f"So {len(request.prompt_ids)} words. The answer is {len(request.prompt_ids)}",
-            Trace(places, places, places, np.linspace(0, 1, config.length)),
+            Trace(places, places, places, np.linspace(0, 1, config.length, dtype=np.float32)),
             config.steps,
             False,
         )
@@ -89,8 +90,8 @@ class _Request:
 
 def _start(folder: Path, items: int, launcher: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     command = [sys.executable, *launcher, "-m", "midspan.cli", *COMMAND, "-n", str(items)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*command, "-o", str(folder)], **quiet)
+    command += ["-o", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _records(folder: Path) -> str:

@@ -69,10 +69,11 @@ def imports_of(
 ) -> Iterator[Import]:
     """All imports of the package's own files, wherever they stand in the file."""
     for node in ast.walk(ast.parse(text)):
-        names: list[str] = []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             parents = [package, *module][: -node.level] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
             names = [f"{base}.{alias.name}" for alias in node.names]

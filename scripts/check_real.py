@@ -24,7 +24,7 @@ from midspan.models.merging import merge
 
 QUESTION = "What is the capital of France?"
 REQUESTS = ("Explain how to bake bread.", "Describe how a lock works.")
-SMALL = {"length": 32, "steps": 8}
+SMALL: dict[str, Any] = {"length": 32, "steps": 8}
 
 
 @dataclass

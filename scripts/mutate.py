@@ -195,7 +195,9 @@ def sources(names: list[str]) -> dict[str, str]:
     Raises:
         SystemExit: The jail is named, and the machine's users are the namespace's.
     """
-    paths = [path for name in names for path in (sorted((ROOT / name).rglob("*.py")) or [name])]
+    paths = [
+        path for name in names for path in (sorted((ROOT / name).rglob("*.py")) or [Path(name)])
+    ]
     files = {str((ROOT / path).relative_to(ROOT)) for path in paths}
     if JAIL not in names:
         files.discard(JAIL)

@@ -159,9 +159,9 @@ def _expressions(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
                 yield "operator", _with(node, op=_OPERATORS[type(operator)]())
         case ast.Constant(value=bool()):
             yield "constant", ast.Constant(not node.value)
-        case ast.Constant(value=int() | float()):
-            yield "constant", ast.Constant(node.value + 1)
-            yield "constant", ast.Constant(node.value - 1)
+        case ast.Constant(value=int(value) | float(value)):
+            yield "constant", ast.Constant(value + 1)
+            yield "constant", ast.Constant(value - 1)
         case ast.Subscript(slice=ast.Constant(value=0)):
             yield "index", _with(node, slice=ast.UnaryOp(ast.USub(), ast.Constant(1)))
         case ast.Subscript(slice=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1))):

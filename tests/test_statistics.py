@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from midspan.statistics import (
     Estimate,
+    Interval,
+    auroc,
     bounded_mean,
     detectable_difference,
     kendall_tau,
@@ -295,3 +297,52 @@ def test_the_detectable_difference_at_its_borders():
     assert detectable_difference(400, 100) < detectable_difference(100, 25)
     with pytest.raises(ValueError, match="discordant"):
         detectable_difference(3, 4)
+
+
+SCORES = st.lists(st.integers(-4, 4), min_size=2, max_size=8)
+
+
+@given(SCORES, SCORES)
+def test_auroc_is_the_share_of_pairs_with_delongs_variance(positive, negative):
+    def wins(x, y):
+        return Fraction(int(x > y)) + Fraction(int(x == y), 2)
+
+    m, n = len(positive), len(negative)
+    area = sum(wins(x, y) for x in positive for y in negative) / (m * n)
+    by_positive = [sum(wins(x, y) for y in negative) / n for x in positive]
+    by_negative = [sum(wins(x, y) for x in positive) / m for y in negative]
+    variance = sum((v - area) ** 2 for v in by_positive) / (m * (m - 1))
+    variance += sum((v - area) ** 2 for v in by_negative) / (n * (n - 1))
+    found = auroc(positive, negative)
+    assert found.mean == pytest.approx(float(area)) and found.n == m
+    if area in (0, 1):
+        bound = wilson(int(area * min(m, n)), min(m, n))
+        assert (found.low, found.high) == (bound.low, bound.high)
+    else:
+        half = 1.959963984540054 * math.sqrt(variance)
+        assert found.low == pytest.approx(max(0, float(area) - half), abs=1e-12)
+        assert found.high == pytest.approx(min(1, float(area) + half), abs=1e-12)
+
+
+def test_auroc_is_mann_whitneys_u():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    positive, negative = rng.normal(0.7, 1, 37).round(1), rng.normal(0, 1, 51).round(1)
+    u = scipy_stats.mannwhitneyu(positive, negative).statistic
+    assert auroc(positive, negative).mean == pytest.approx(u / (37 * 51))
+
+
+def test_auroc_intervals_hold_the_true_area():
+    rng = np.random.default_rng(1)
+    truth = (1 + math.erf(1 / 2)) / 2  # of normal scores a standard deviation apart
+    held = [
+        found.low <= truth <= found.high
+        for found in (auroc(rng.normal(1, 1, 40), rng.normal(0, 1, 60)) for _ in range(400))
+    ]
+    assert 0.92 < sum(held) / 400 < 0.98
+
+
+def test_auroc_of_too_few_is_not_known():
+    assert auroc([1], [0, 0]) == Interval(1.0, 0.0, 1.0, 1)
+    nothing = auroc([], [1])
+    assert math.isnan(nothing.mean) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)

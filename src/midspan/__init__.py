@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from midspan.api.adapter import TrainedAdapter
     from midspan.api.align import align
     from midspan.api.attack import AttackRun, attack
+    from midspan.api.audit import AuditRun, audit
     from midspan.api.evaluate import EvaluationRun, evaluate
     from midspan.api.generate import Answer, generate
     from midspan.api.probe import ProbeRun, probe
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from midspan.models import DiffusionLM, load
 
 __all__ = [
-    "AlignmentConfig", "AlignmentData", "Answer", "AttackRun", "DecodingConfig", "DiffusionLM",
-    "EvaluationRun", "MidspanError", "ProbeRun", "Request", "StudyRun", "TrainedAdapter",
-    "__version__", "align", "attack", "decode", "decoding_config", "evaluate", "generate", "load",
-    "objectives", "probe", "records", "study",
+    "AlignmentConfig", "AlignmentData", "Answer", "AttackRun", "AuditRun", "DecodingConfig",
+    "DiffusionLM", "EvaluationRun", "MidspanError", "ProbeRun", "Request", "StudyRun",
+    "TrainedAdapter", "__version__", "align", "attack", "audit", "decode", "decoding_config",
+    "evaluate", "generate", "load", "objectives", "probe", "records", "study",
 ]  # fmt: skip
 
 # Where each public name lives; a module stands for itself.
@@ -40,12 +41,14 @@ _HOMES = {
     "generate": "midspan.api.generate",
     "align": "midspan.api.align",
     "attack": "midspan.api.attack",
+    "audit": "midspan.api.audit",
     "probe": "midspan.api.probe",
     "evaluate": "midspan.api.evaluate",
     "study": "midspan.api.study",
     "Answer": "midspan.api.generate",
     "TrainedAdapter": "midspan.api.adapter",
     "AttackRun": "midspan.api.attack",
+    "AuditRun": "midspan.api.audit",
     "ProbeRun": "midspan.api.probe",
     "EvaluationRun": "midspan.api.evaluate",
     "StudyRun": "midspan.api.study",

@@ -207,6 +207,33 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> float:
     return max(-1.0, min(1.0, r))
 
 
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> Interval:
+    """Chance that a positive scores above a negative, ties half, with its 95 % interval.
+
+    n is that of the positives.
+    DeLong, DeLong and Clarke-Pearson's (Biometrics 44, 1988) variance over both samples, cut at 0
+    and 1. Where one of two samples lies wholly above the other the variance is 0 and says nothing:
+    the interval is then Wilson's of as many trials as the smaller sample has, which is ours. With
+    fewer than two on a side it is [0, 1].
+    """
+    first, second = (np.asarray(values, dtype=float) for values in (positive, negative))
+    if not (first.size and second.size):
+        return Interval(math.nan, 0.0, 1.0, first.size)
+    wins = (np.sign(first[:, None] - second[None, :]) + 1) / 2
+    area, fewest = float(wins.mean()), min(first.size, second.size)
+    if fewest < 2:
+        return Interval(area, 0.0, 1.0, first.size)
+    if area in (0.0, 1.0):
+        bound = wilson(round(area * fewest), fewest)
+        return Interval(area, bound.low, bound.high, first.size)
+    variance = sum(
+        float(wins.mean(axis).var(ddof=1)) / size
+        for axis, size in ((1, first.size), (0, second.size))
+    )
+    half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
+    return Interval(area, max(0.0, area - half), min(1.0, area + half), first.size)
+
+
 def t_quantile(probability: float, df: int) -> float:
     """Quantile of Student's t for a whole number of degrees of freedom."""
     if not 0.5 <= probability < 1:

@@ -22,6 +22,7 @@ FIELDS = {
     "order": {"shuffles": 1},
     "activations": {"positions": (-1,), "num_folds": 2, "shuffles": 1, "n": 6},
     "samples": {"start": 8},
+    "monitors": {"conditions": ("decode_sweep",), "steps": (0,), "n": 2},
 }
 
 

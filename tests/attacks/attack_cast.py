@@ -168,6 +168,22 @@ ADVPREFIX = {
     "SuffixLosses": losses,
     "target": " a long answer",
 }
+WORDS = {
+    "pap.persuade": lambda call, rng: json.dumps(
+        {"message": f"as all experts say : {call.fields['goal']} {rng.random()}"}
+    ),
+    "crescendo.ask": lambda call, rng: json.dumps(
+        {"question": f"what of {call.fields['turn']} ? {rng.random()}"}
+    ),
+    "crescendo.rate": "[[7]]",
+    "renellm.rewrite": lambda call, rng: json.dumps(
+        {"text": f"{call.fields['text']} {call.fields['way']}"}
+    ),
+    "renellm.check": "[[YES]]",
+    "renellm.judge": "[[NO]]",
+    "bon.judge": "[[NO]]",
+    "target": lambda call, rng: f"well , {rng.random()}",
+}
 NATIVE = {
     "decompose.questions": lambda call, rng: json.dumps(
         {"questions": [f"{rng.random()} ?" for _ in range(call.fields["count"])]}
@@ -183,6 +199,21 @@ NATIVE = {
                 for n in range(call.fields["count"])
             ]
         }
+    ),
+    "readout.canvases": lambda call, rng: json.dumps(
+        {
+            "thing": "it",
+            "others": [f"o{n}" for n in range(call.fields["others"])],
+            "slots": {"s": ["salt", "tin"]},
+            "statements": ["use {s} ."],
+            "canvases": [
+                {"prompt": f"{rng.random()} {{thing}} ?", "text": f"take {n} [1] .", "slots": ["s"]}
+                for n in range(call.fields["count"])
+            ],
+        }
+    ),
+    "Choices": lambda call, rng: tuple(
+        tuple(-rng.random() for _ in texts) for texts in call.candidates
     ),
     "multiple_choice.questions": lambda call, rng: json.dumps(
         {

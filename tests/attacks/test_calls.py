@@ -12,10 +12,12 @@ from attack_cast import (
     AVATAR,
     DIA,
     EPT,
+    GOAL,
     NATIVE,
     PAL,
     SPEAKEASY,
     TAP,
+    WORDS,
     Cast,
     name_of,
 )
@@ -37,6 +39,7 @@ LONG = {
     "advprefix.answer": lambda call, rng: "\n".join(f"{n} {rng.random()} a b c d" for n in "ab"),
 }
 SENTENCES = {"advprefix.answer": lambda call, rng: f"{rng.random()}. " * 40}
+ASKED = [{"messages": [{"role": "user", "content": "?"}]}]
 # What a table's row is of: the attack, what roles say, and fields that are not its defaults.
 PLAYS = {
     "direct": ("direct", TAP, {}),
@@ -45,6 +48,16 @@ PLAYS = {
     "pair": ("pair", TAP, {}),
     "speakeasy": ("speakeasy", SPEAKEASY, {}),
     "avatar": ("avatar", AVATAR, {}),
+    "templates": ("templates", TAP, {}),
+    "encodings": ("encodings", TAP, {}),
+    "bon": ("bon", WORDS, {"n": 70}),
+    "pap": ("pap", WORDS, {}),
+    "crescendo": ("crescendo", WORDS, {}),
+    "renellm": ("renellm", WORDS, {"rounds": 2}),
+    "replay": ("replay", TAP, {"cases": {GOAL: ASKED}}),
+    "context_nesting": ("context_nesting", TAP, {}),
+    "post_context": ("post_context", TAP, {}),
+    "first_step_gcg": ("first_step_gcg", PAL, {"steps": 3}),
     "aos": ("aos", AOS, {"rounds": 2}),
     "dia I": ("dia", DIA, {}),
     "dia II": ("dia", DIA, {"variant": "II"}),
@@ -63,10 +76,16 @@ PLAYS = {
     "decode_sweep": ("decode_sweep", TAP, {}),
     "decompose": ("decompose", NATIVE, {}),
     "decompose infill": ("decompose", NATIVE, {"channel": "infill"}),
+    "readout": ("readout", NATIVE, {"canvases": 2}),
     "multiple_choice": ("multiple_choice", NATIVE | CHOOSER, {}),
+    "finetune": ("finetune", TAP, {"examples": "organism"}),
+    "scale_adapter": ("scale_adapter", TAP, {}),
 }  # fmt: skip
 # Too many to be asked here, or without end: the budget's, or the formula's.
-UNCOUNTED = {"tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive"}
+UNCOUNTED = {
+    "tap", "aos", "ept", "pal", "advprefix", "advprefix adaptive",
+    "bon", "crescendo", "renellm", "first_step_gcg",
+}  # fmt: skip
 
 
 def table() -> dict[str, Counter]:
@@ -114,6 +133,8 @@ def test_every_chat_is_a_row_of_the_protocol(play, tmp_path):
         ("advprefix", {"delivery": "prefill"}),
         ("advprefix", {"delivery": "gcg", "steps": 2, "width": 2, "check_every": 1}),
         ("pal", {"mode": "chain"}),
+        ("context_nesting", {"channel": "response"}),
+        ("post_context", {"prefix": False}),
     ],
 )
 def test_variants_send_the_same_chats(play, fields, tmp_path):

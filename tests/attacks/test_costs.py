@@ -10,25 +10,31 @@ from attack_cast import (
     AVATAR,
     DIA,
     EPT,
+    GOAL,
     NATIVE,
     PAL,
     SPEAKEASY,
     TAP,
+    WORDS,
     Cast,
     likelihood,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_resume import CHOOSER, PLAYS
+from test_resume import CASES, CHOOSER, PLAYS
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.advprefix import AdvPrefixConfig
 from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
+from midspan.attacks.bon import BonConfig
+from midspan.attacks.crescendo import CrescendoConfig
 from midspan.attacks.dia import DiaConfig
 from midspan.attacks.ept import EptConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
+from midspan.attacks.pap import PapConfig
+from midspan.attacks.renellm import ReNeLLMConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
 from midspan.engine.attack import Attack
@@ -56,6 +62,12 @@ def grow_late(call, rng):
     return f" step {asked[path]} ." if asked[path] > 3 else f" no{asked[path]} ."
 
 
+def falling(call, rng):
+    """Losses that are lower than all before."""
+    return tuple(float(next(falling.left)) for _ in call.suffixes)
+
+
+ONE_WAY = {"ways": ("shorten",), "rewrites": 1, "rounds": 3}
 LATE = {"rounds": 2, "samples": 3, "max_negatives": 99}
 WHOLE = {
     "direct": ({"target": "no"}, {}),
@@ -68,6 +80,20 @@ WHOLE = {
     "speakeasy": (SPEAKEASY, {}),
     "speakeasy attacker": (SPEAKEASY, {"decomposer": "attacker", "languages": ("Thai", "Zulu")}),
     "avatar": (AVATAR, {}),
+    "bon": (WORDS, {"n": 70}),
+    "templates": (TAP, {}),
+    "templates few": (TAP, {"templates": ("a {request}", "b {request}")}),
+    "encodings": (TAP, {}),
+    "pap": (WORDS, {}),
+    "crescendo": (WORDS, {"backtracks": 0}),
+    "renellm": (WORDS, ONE_WAY),
+    "replay": (TAP, {"cases": {GOAL: CASES}, "each": 2}),
+    "context_nesting": (TAP, {"channel": "response"}),
+    "post_context": (TAP, {}),
+    "first_step_gcg": (
+        PAL | {"SuffixLosses": falling},
+        {"steps": 5, "width": 4, "check_every": 2},
+    ),
     "aos": (AOS | {"aos.rate": "[[51]]"}, {"successes": 999}),
     "dia": (DIA, {}),
     "dia II": (DIA, {"variant": "II"}),
@@ -82,8 +108,11 @@ WHOLE = {
     "decode_sweep": (TAP, {}),
     "decompose": (NATIVE, {}),
     "decompose infill": (NATIVE, {"channel": "infill", "parts": 4}),
+    "readout": (NATIVE, {"canvases": 3, "others": 2}),
     "multiple_choice": (NATIVE | CHOOSER, {}),
     "multiple_choice odd": (NATIVE | CHOOSER, {"candidates": 9, "options": 2}),
+    "finetune": (TAP, {"examples": "organism", "wraps": ("now {request}",)}),
+    "scale_adapter": (TAP, {"wraps": ("now {request}",)}),
     "ept": (EPT | {"target": grow_late}, LATE | {"max_depth": 3}),
     "ept adaptive": (EPT | {"target": grow_late}, LATE | {"max_depth": 2, "adaptive": True}),
 }
@@ -94,7 +123,7 @@ def test_what_never_ends_early_costs_what_the_formula_says(tmp_path, name):
     answers, fields = WHOLE[name]
     attack = get_attack(name.split()[0])
     config = attack.config(**fields)
-    grow_late.asked = Counter()
+    grow_late.asked, falling.left = Counter(), iter(range(10_000, 0, -1))
     result, generations, rows, helpers = play(attack.name, answers, config, tmp_path)
     cost = forecast(attack, config, Budget())
     assert (generations, len(result.attempts), rows) == (
@@ -229,6 +258,16 @@ LATEST = {
     "speakeasy": (
         SPEAKEASY, SpeakEasyConfig(), {"speakeasy.rate": 2, "speakeasy.translate": 2},
     ),
+    "bon": (WORDS, BonConfig(n=5), {"bon.judge": 2}),
+    "pap": (WORDS, PapConfig(), {"pap.persuade": 4}),
+    "crescendo": (
+        WORDS, CrescendoConfig(rounds=3, backtracks=0), {"crescendo.ask": 4, "crescendo.rate": 2},
+    ),
+    "renellm": (
+        WORDS,
+        ReNeLLMConfig(**ONE_WAY),
+        {"renellm.rewrite": 2, "renellm.check": 2, "renellm.judge": 2},
+    ),
     "avatar": (
         AVATAR,
         AvatarConfig(proposals=1),
@@ -308,6 +347,16 @@ def test_defaults_are_those_of_the_protocol():
         "aos": (400, 400, 400),
         "dia": (10, 19),
         "advprefix": (2501, 304, 2500),
+        "bon": (10_000, 10_000),
+        "templates": (5,),
+        "encodings": (8,),
+        "pap": (5, 5),
+        "crescendo": (20, 20, 10),
+        "renellm": (20, 600, 120),
+        "replay": (1,),
+        "context_nesting": (3,),
+        "post_context": (3,),
+        "first_step_gcg": (10,),
         "prefill": (1,),
         "pad": (1,),
         "anchoring": (1, 1),
@@ -316,10 +365,15 @@ def test_defaults_are_those_of_the_protocol():
         "decode_sweep": (14,),
         "decompose": (10, 1),
         "multiple_choice": (32, 1),
+        "finetune": (1,),
+        "scale_adapter": (4,),
+        "readout": (0, 1),
     }
     assert costs["advprefix"].forward_rows == {"target": 1520}
+    assert costs["readout"].forward_rows == {"target": 24 * 9}
     assert costs["pal"].forward_rows == {"target": 25_031, "proxy": 2000 + 100_124}
     assert costs["pal"].generations == 252
+    assert costs["first_step_gcg"].forward_rows == {"target": 500 + 500 * 512}
     gcg = forecast(get_attack("advprefix"), AdvPrefixConfig(delivery="gcg"), Budget())
     assert (gcg.generations, gcg.forward_rows["target"]) == (2505, 1520 + 250 + 128_000)
 

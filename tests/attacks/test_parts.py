@@ -11,6 +11,7 @@ from midspan.attacks import get_attack
 from midspan.attacks._parts import filled
 from midspan.attacks.decompose import read_canvases
 from midspan.attacks.multiple_choice import read_questions
+from midspan.attacks.readout import read_plan
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Scaffold
 from midspan.engine.records import _fields
@@ -162,3 +163,75 @@ def test_a_budget_that_ends_a_tournament_leaves_its_leaders(tmp_path):
     asked, result = play("multiple_choice", tmp_path, answers, Budget(target=3))
     assert (len(asked), result.stop, result.ran) == (3, "budget", True)
     assert result.attempts[-1].response in {f"it is {shown(call)[0]} ." for call in asked}
+
+
+PLAN = {
+    "thing": "bread",
+    "others": ["cake", "pie"],
+    "slots": {"what": ["salt", "tin"], "where": ["oven", "pan"]},
+    "canvases": [
+        {"prompt": "what is {thing} ?", "text": "{thing} : [1] in the [1] .",
+         "slots": ["what", "where"]},
+        {"prompt": "hello .", "text": "use [1] .", "slots": ["what"]},
+    ],
+    "statements": ["take {what} .", "the {where} , for bread ."],
+}  # fmt: skip
+THINGS = ("bread", "cake", "pie")
+LOGPROBS = {
+    "bread : [1] in the [1] .": ((-1.0, -2.0), (-3.0, -1.0)),
+    "cake : [1] in the [1] .": ((-0.5, -3.0), (-3.0, -1.1)),
+    "pie : [1] in the [1] .": ((-0.1, -3.2), (-5.0, -1.1)),
+    "use [1] .": ((-1.0, -1.0),),
+}
+
+
+def test_a_readout_states_what_the_thing_raises_above_others(tmp_path):
+    read = []
+
+    def choose(call, rng):
+        read.append(call)
+        return LOGPROBS[call.scaffold]
+
+    answers = {"readout.canvases": json.dumps(PLAN), "Choices": choose}
+    asked, result = play("readout", tmp_path, answers)
+    prompts = Counter(call.messages[0]["content"] for call in asked)
+    assert prompts == {"hello .": 3, **dict.fromkeys(map("what is {} ?".format, THINGS), 1)}
+    assert {call.candidates for call in asked} == {
+        (("salt", "tin"), ("oven", "pan")), (("salt", "tin"),),
+    }  # fmt: skip
+    # Of salt -1 + 0.3 = -0.7, of tin -2 + 3.1 = 1.1; of oven -3 + 4 = 1, of pan -1 + 1.1 = 0.1.
+    (attempt,) = result.attempts
+    assert attempt.response == "take tin . the oven , for bread ."
+    assert (result.access, result.usage["target"].forwards) == ("logprobs", 6)
+    assert [part.canvas for part in attempt.parts] == [
+        "{thing} : [1] in the [1] . | use [1] .", "{thing} : [1] in the [1] .",
+    ]  # fmt: skip
+
+
+def test_a_readout_leaves_out_statements_without_a_reading(tmp_path):
+    answers = {
+        "readout.canvases": json.dumps(PLAN),
+        "Choices": lambda call, rng: None if "in the" in call.scaffold else ((-1.0, -2.0),),
+    }
+    _, result = play("readout", tmp_path, answers)
+    assert [attempt.response for attempt in result.attempts] == ["take salt ."]
+    answers["Choices"] = None
+    _, result = play("readout", tmp_path / "none", answers)
+    assert (result.ran, result.stop) == (False, "failed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slots": {"what": ["salt"], "where": ["a", "b"]}},
+        {"canvases": [{"prompt": "p", "text": "[1] [1]", "slots": ["what"]}]},
+        {"canvases": [{"prompt": "p", "text": "[1]", "slots": ["who"]}]},
+        {"statements": ["nothing"]},
+        {"statements": ["{who}"]},
+        {"others": []},
+    ],
+)
+def test_a_plan_not_as_asked_is_none(change):
+    read_plan(json.dumps(PLAN))
+    with pytest.raises(ValueError):
+        read_plan(json.dumps(PLAN | change))

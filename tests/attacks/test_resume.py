@@ -3,7 +3,20 @@
 import re
 
 import pytest
-from attack_cast import ADVPREFIX, AOS, AVATAR, DIA, EPT, NATIVE, PAL, SPEAKEASY, TAP, Cast
+from attack_cast import (
+    ADVPREFIX,
+    AOS,
+    AVATAR,
+    DIA,
+    EPT,
+    GOAL,
+    NATIVE,
+    PAL,
+    SPEAKEASY,
+    TAP,
+    WORDS,
+    Cast,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,18 +26,31 @@ from midspan.attacks.anchoring import AnchoringConfig
 from midspan.attacks.aos import AosConfig
 from midspan.attacks.avatar import AvatarConfig
 from midspan.attacks.best_of_n import BestOfNConfig
+from midspan.attacks.bon import BonConfig
+from midspan.attacks.context_nesting import ContextNestingConfig
+from midspan.attacks.crescendo import CrescendoConfig
 from midspan.attacks.decode_sweep import DecodeSweepConfig
 from midspan.attacks.decompose import DecomposeConfig
 from midspan.attacks.dia import DiaConfig
 from midspan.attacks.dija import DijaConfig
+from midspan.attacks.encodings import EncodingsConfig
 from midspan.attacks.ept import EptConfig
+from midspan.attacks.finetune import FinetuneConfig
+from midspan.attacks.first_step_gcg import FirstStepGCGConfig
 from midspan.attacks.multiple_choice import MultipleChoiceConfig
 from midspan.attacks.pad import PadConfig
 from midspan.attacks.pair import PairConfig
 from midspan.attacks.pal import PalConfig
+from midspan.attacks.pap import PapConfig
+from midspan.attacks.post_context import PostContextConfig
 from midspan.attacks.prefill import PrefillConfig
+from midspan.attacks.readout import ReadoutConfig
+from midspan.attacks.renellm import ReNeLLMConfig
+from midspan.attacks.replay import ReplayConfig
+from midspan.attacks.scale_adapter import ScaleAdapterConfig
 from midspan.attacks.speakeasy import SpeakEasyConfig
 from midspan.attacks.tap import TapConfig
+from midspan.attacks.templates import TemplatesConfig
 from midspan.attacks.trajhijack import TrajHijackConfig
 
 # The target takes one of what it is shown.
@@ -33,6 +59,11 @@ CHOOSER = {
 }
 FLOOR = {"target": lambda call, rng: f"{rng.random()}"}
 BLOCKS = {"target": lambda call, rng: f" {rng.choice(('step', 'no'))} {rng.randrange(9)} ."}
+REFUSING = {"target": lambda call, rng: rng.choice(("I cannot.", f"well , {rng.random()}"))}
+CASES = [
+    {"messages": [{"role": "user", "content": "so ?"}], "anchors": [["Yes", 3]]},
+    {"messages": [{"role": "user", "content": "please ?"}], "rules": [{"rule": "past_end"}]},
+]
 PREFIXES = AdvPrefixConfig(
     openings=("",), draws=(8,), kept=3, completions=2, min_words=4, min_chars=9, steps=4, width=3
 )
@@ -43,6 +74,16 @@ PLAYS = {
     "speakeasy": (SPEAKEASY, SpeakEasyConfig()),
     "avatar": (AVATAR, AvatarConfig(tries=4)),
     "best_of_n": (FLOOR, BestOfNConfig()),
+    "bon": (WORDS, BonConfig(n=9, batch=4)),
+    "templates": (FLOOR, TemplatesConfig()),
+    "encodings": (FLOOR, EncodingsConfig()),
+    "pap": (WORDS, PapConfig()),
+    "crescendo": (WORDS | REFUSING, CrescendoConfig(rounds=3, backtracks=2)),
+    "renellm": (WORDS, ReNeLLMConfig(rounds=4, rewrites=2)),
+    "context_nesting": (FLOOR, ContextNestingConfig(channel="response")),
+    "post_context": (FLOOR, PostContextConfig()),
+    "first_step_gcg": (PAL, FirstStepGCGConfig(steps=5, width=4, check_every=2)),
+    "replay": (FLOOR, ReplayConfig(cases={GOAL: CASES}, each=2)),
     "aos": (AOS, AosConfig(rounds=4, batch=3)),
     "pal": (PAL, PalConfig(steps=5, candidates=4, ranked=2, suffix="! !", check_every=2)),
     "dia": (DIA, DiaConfig(rewrites=3)),
@@ -60,7 +101,10 @@ PLAYS = {
     "decompose": (NATIVE, DecomposeConfig(parts=3)),
     "decompose-infill": (NATIVE, DecomposeConfig(channel="infill", parts=3)),
     "multiple_choice": (NATIVE | CHOOSER, MultipleChoiceConfig(questions=2, candidates=7)),
+    "readout": (NATIVE, ReadoutConfig(canvases=4, others=3)),
     "decode_sweep": (FLOOR, DecodeSweepConfig()),
+    "finetune": (FLOOR, FinetuneConfig(examples="organism", wraps=("now {request}",))),
+    "scale_adapter": (FLOOR, ScaleAdapterConfig()),
     "advprefix-gcg": (ADVPREFIX, PREFIXES.model_copy(update={"delivery": "gcg"})),
 }
 

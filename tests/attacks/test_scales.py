@@ -1,7 +1,7 @@
 """Marks are read from the first to the last of the scale that the prompt names, and no further."""
 
 import pytest
-from attack_cast import AOS, AVATAR, EPT, SPEAKEASY, TAP, Cast
+from attack_cast import AOS, AVATAR, EPT, SPEAKEASY, TAP, WORDS, Cast
 
 from midspan.attacks import get_attack
 from midspan.engine.budget import Budget
@@ -12,6 +12,7 @@ PLAYS = {
     "tap": (TAP, {"depth": 1}, {"tap.rate": (1, 10)}),
     "speakeasy": (SPEAKEASY, {}, {"speakeasy.rate": (0, 10)}),
     "avatar": (AVATAR, {}, {"avatar.rate": (1, 10)}),
+    "crescendo": (WORDS, {"rounds": 1}, {"crescendo.rate": (1, 10)}),
     "aos": (AOS, {"rounds": 1}, {"aos.rate": (0, 100)}),
     "ept": (EPT | BLOCKS, {"max_depth": 1}, {"ept.guard": (0, 10), "ept.rank": (0, 10)}),
 }

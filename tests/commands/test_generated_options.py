@@ -83,13 +83,14 @@ def test_every_field_of_a_probe_is_documented(name):
         ("order", {"--behaviors", "--benign", "--request-kinds", "--shuffles"}),
         ("activations", {"--behaviors", "--benign", "--request-kinds", "--layers"}),
         ("samples", {"--behaviors", "--benign", "--phrases", "--request-kinds", "--start"}),
+        ("monitors", {"--behaviors", "--benign", "--mixed", "--phrases", "--conditions"}),
     ],
 )
 def test_a_probe_takes_its_inputs_and_fields(name, own):
     command = get_command(app).commands["probe"].commands[name]
     options = {option for parameter in command.params for option in parameter.opts}
     assert own | SHARED <= options
-    inputs = {"--behaviors", "--benign", "--phrases", "--request-kinds"}
+    inputs = {"--behaviors", "--benign", "--mixed", "--phrases", "--request-kinds"}
     assert inputs & options == inputs & own
 
 

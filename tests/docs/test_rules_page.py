@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from midspan.decoding import list_rules
-from midspan.studies.redteam.roles import read_defences
+from midspan.studies.defences import read_defences
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import real_tokenizers as real
+import torch
 
 from midspan.data.behaviors import Behavior
 from midspan.decoding import BlockSampler, Request, as_rule, decode, decoding_config
@@ -14,6 +15,7 @@ from midspan.engine.calls import (
     SLOT,
     Anchor,
     Chat,
+    Choices,
     GCGCandidates,
     Scaffold,
     Score,
@@ -130,6 +132,51 @@ def test_a_suffix_without_tokens_of_its_own_fails_alone(organism_lm, tmp_path):
     assert [reply.failure for reply in replies] == ["failed", None]
     assert "has no tokens of its own" in replies[0].reason
     assert result.stop == "exhausted"
+
+
+def test_choices_are_log_probabilities_in_the_holes_of_one_masked_canvas(organism_lm, tmp_path):
+    lm, text = organism_lm, "the [1] of [2] ."
+    candidates = (("loom", "awl"), ("two tin", "salt", "two tin salt"))
+    other = (user("another , longer request of the guild"),)
+    calls = [Choices(PROMPT, text, candidates), Choices(other, text, candidates)]
+    (replies,), result = ask(lm, tmp_path, calls)
+    mask = lm.tokens.mask
+    for call, reply in zip(calls, replies, strict=True):
+        canvas = [*lm.encode_text("the"), mask, *lm.encode_text("of"), mask, mask]
+        canvas += [*lm.encode_text("."), *[mask] * 10]
+        prompt = lm.encode_chat(call.messages)
+        ids = torch.tensor([[*prompt, *canvas]])
+        with torch.no_grad():
+            logprob_LV = lm.logits(ids)[0, len(prompt) :].log_softmax(-1)
+        two, tin, salt = lm.encode_text("two tin salt")
+        pair = float(logprob_LV[3, two] + logprob_LV[4, tin]) / 2
+        wanted = [
+            [float(logprob_LV[1, lm.encode_text(word)[0]]) for word in candidates[0]],
+            [pair, float(logprob_LV[3, salt]), pair],  # what is longer than the hole is cut
+        ]
+        assert [list(hole) for hole in reply.value] == [pytest.approx(w, abs=1e-4) for w in wanted]
+    assert replies[0].value != replies[1].value
+    assert (result.access, result.usage["target"].forwards) == ("logprobs", 2)
+    journal = (tmp_path / "j").read_bytes()
+    (again,), _ = ask(lm, tmp_path, calls)
+    assert [r.value for r in again] == [r.value for r in replies]
+    assert (tmp_path / "j").read_bytes() == journal
+
+
+@pytest.mark.parametrize(
+    ("text", "candidates", "reason"),
+    [
+        ("the [1]", ((),), "for each of the 1 holes"),
+        ("the [1]", (("a",), ("b",)), "for each of the 1 holes"),
+        ("the [16]", (("loom",),), "exceed the canvas of 16"),
+        ("the xylophone [1]", (("loom",),), "vocabulary"),
+    ],
+)
+def test_choices_that_cannot_be_read_fail_alone(organism_lm, tmp_path, text, candidates, reason):
+    calls = [Choices(PROMPT, text, candidates), Choices(PROMPT, "the [1]", (("loom",),))]
+    ((wrong, right),), _ = ask(organism_lm, tmp_path, calls)
+    assert (wrong.failure, right.failure) == ("failed", None)
+    assert reason in wrong.reason
 
 
 def test_likelihoods_are_those_of_the_scoring_room(organism_lm, tmp_path):
@@ -254,7 +301,9 @@ def test_attacks_and_judges_read_the_answer_and_records_keep_the_thoughts(
     config = decoding_config(lm, length=32, steps=32, block_length=4)
     role = LocalRole(lm, config, 2)
     monkeypatch.setattr(
-        role, "_request", lambda call, seed: Request((0, 1, 2, 3), dict(enumerate(ids)), seed)
+        role._canvases,
+        "request",
+        lambda call, seed: Request((0, 1, 2, 3), dict(enumerate(ids)), seed),
     )
     read = []
 

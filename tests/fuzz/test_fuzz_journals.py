@@ -3,29 +3,42 @@
 import json
 import re
 
+import numpy as np
 from fuzzing import fuzzed, tried
 from hypothesis import given
 from mutants import damaged, json_lines, put
 
-import midspan.decoding  # noqa: F401  (loaded before the clock starts)
+from midspan.decoding import Generation
 from midspan.engine.roles import RawReply
 from midspan.journal.generation import _from_dict
 from midspan.journal.journal import Journal, key_of
+from midspan.journal.suffix_search import _read_step
+from midspan.scoring.gcg_step import GCGStep
+from midspan.tasks.run import _read_scores
+from midspan.tasks.verdicts import _read_verdict
 
+VALUES = (
+    {"raw": "a reply \u2028 of two lines", "tokens": 3},
+    {"raw": 0.5, "forwards": 2, "thoughts": "hm", "lost_tokens": 4},
+    {
+        "tokens": [5, 6], "text": "a b", "forwards": 2, "stopped_early": False,
+        "trace": {"position": [0], "token": [5], "step": [0], "confidence": [1]},
+    },
+    {"suffix_ids": [4, 5], "loss": 1.5, "forwards": 3},
+    {"values": [-1.5, -2.0], "errors": [0.0, 0.25], "forwards": 2},
+    {"success": False, "problem": "no end"},
+)  # fmt: skip
+COUNTS = ("tokens", "prompt_tokens", "forwards", "lost_prompt_tokens", "lost_tokens")
 ENTRIES = [
     {"key": key_of(n=number), "value": value}
-    for number, value in enumerate(
-        (
-            {"raw": "a reply \u2028 of two lines", "tokens": 3},
-            {"raw": 0.5, "forwards": 2},
-            {
-                "tokens": [5, 6], "text": "a b", "forwards": 2, "stopped_early": False,
-                "trace": {"position": [0], "token": [5], "step": [0], "confidence": [1]},
-            },
-            "text", [1, 2], 7, None,
-        )
-    )
-]  # fmt: skip
+    for number, value in enumerate((*VALUES[:3], "text", [1, 2], 7, None))
+]
+READ = [{"key": key_of(n=number), "value": value} for number, value in enumerate(VALUES)]
+KINDS = (
+    RawReply.from_dict, RawReply.from_dict, _from_dict, _read_step, _read_scores,
+    _read_verdict,
+)  # fmt: skip
+READERS = {entry["key"]: read for entry, read in zip(READ, KINDS, strict=True)}
 WHOLE = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in ENTRIES).encode()
 
 
@@ -76,27 +89,58 @@ def test_values_are_as_written(tmp_path_factory, content):
 
 
 @fuzzed(40)
-@given(content=json_lines(ENTRIES[:3]))
-def test_replies_and_responses_are_as_written(tmp_path_factory, content):
+@given(content=json_lines(READ))
+def test_what_is_read_of_values_is_as_written(tmp_path_factory, content):
     path = put(tmp_path_factory.getbasetemp(), "journal.jsonl", content)
-    keys = [entry["key"] for entry in ENTRIES[:3]]
 
     def replay():
         with Journal(path) as journal:
-            replies = [journal.read(key, RawReply.from_dict) for key in keys[:2] if key in journal]
-            made = [journal.read(key, _from_dict) for key in keys[2:] if key in journal]
-            return replies, made
+            keys = [key for key in READERS if key in journal]
+            return {key: journal.read(key, READERS[key]) for key in keys}
 
     found, taken = tried("replayed journals", replay)
     if taken:
         written, broken = plain(content)
-        assert not broken & set(keys)
-        replies, made = found
-        assert [reply.raw for reply in replies] == [
-            written[key]["raw"] for key in keys[:2] if key in written
-        ]
-        assert all(type(reply.tokens) is int and reply.tokens >= 0 for reply in replies)
-        for one in made:
-            assert list(one.tokens) == written[keys[2]]["tokens"]
-            assert one.text == written[keys[2]]["text"] and isinstance(one.text, str)
-            assert all(type(token) is int for token in one.tokens)
+        assert not broken & set(READERS)
+        assert found.keys() == written.keys() & READERS.keys()
+        for key, value in found.items():
+            assert same(value, written[key]), (value, written[key])
+
+
+def same(value, written):
+    """Whether what was read says what stands there, in the types that users of it expect."""
+    if isinstance(value, RawReply):
+        numbers = {field: getattr(value, field) for field in COUNTS}
+        assert all(type(number) is int and number >= 0 for number in numbers.values())
+        given_fields = {"raw": value.raw, **{n: v for n, v in numbers.items() if n in written}}
+        texts = {name: getattr(value, name) for name in written if name not in given_fields}
+        assert all(isinstance(text, str) for text in texts.values())
+        return json.dumps({**given_fields, **texts}, sort_keys=True) == json.dumps(
+            written, sort_keys=True
+        )
+    if isinstance(value, Generation):
+        assert all(type(number) is int for number in (*value.tokens, value.forwards))
+        trace = written["trace"]
+        assert np.allclose(
+            value.trace.confidence, trace["confidence"], rtol=1e-6, equal_nan=True
+        ) and all(
+            getattr(value.trace, name).tolist() == trace[name]
+            for name in ("position", "token", "step")
+        )
+        names = ("text", "forwards", "stopped_early")
+        return list(value.tokens) == written["tokens"] and all(
+            getattr(value, name) == written[name] and type(written[name]) is type(VALUES[2][name])
+            for name in names
+        )
+    if isinstance(value, GCGStep):
+        assert all(type(number) is int for number in (*value.suffix_ids, value.forwards))
+        value = {**vars(value), "suffix_ids": list(value.suffix_ids)}
+        assert isinstance(value["loss"], float)
+        return dumped(value) == dumped({name: written[name] for name in value})
+    if "success" in value:
+        assert type(value["success"]) is bool
+    else:
+        assert type(value["forwards"]) is int
+        assert all(type(number) is float for number in (*value["values"], *value["errors"]))
+        assert len(value["values"]) == len(value["errors"])
+    return dumped(value) == dumped(written)

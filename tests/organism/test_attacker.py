@@ -3,6 +3,7 @@
 import ast
 import inspect
 import random
+import re
 
 import pytest
 
@@ -12,10 +13,15 @@ from midspan.attacks import (
     anchoring,
     aos,
     avatar,
+    bon,
+    crescendo,
     decompose,
     dia,
     dija,
     multiple_choice,
+    pap,
+    readout,
+    renellm,
     speakeasy,
     tap,
 )
@@ -26,6 +32,7 @@ from midspan.judges import Verdict
 from midspan.organism import (
     attack_texts,
     attacker,
+    attacker_parts,
     evaluator,
     judge,
     language,
@@ -69,12 +76,22 @@ CALLS = [
      lambda text: read_object(text, "substitutes")),
     ("advprefix.answer", {"goal": GOAL, "opening": "", "window": None}, read_text),
     ("advprefix.judge", {"goal": GOAL, "response": FULL}, read_yes),
+    ("pap.persuade", {"goal": GOAL, "technique": "Logical Appeal"}, read_texts("message")),
+    ("crescendo.ask", {"goal": GOAL, "turn": 2, "turns": 6, "refused": GOAL, "response": REFUSAL,
+                       "score": None}, read_texts("question")),
+    ("crescendo.rate", {"goal": GOAL, "prompt": GOAL, "response": FULL}, read_rating(1, 10)),
+    ("renellm.rewrite", {"goal": GOAL, "text": GOAL, "way": "insert"}, read_texts("text")),
+    ("renellm.check", {"goal": GOAL, "text": GOAL}, read_yes),
+    ("renellm.judge", {"goal": GOAL, "response": FULL}, read_yes),
+    ("bon.judge", {"goal": GOAL, "response": FULL}, read_yes),
     ("dija.outline", {"goal": GOAL}, lambda text: dija._with_holes(text)),
     ("anchoring.draft", {"goal": GOAL}, read_text),
     ("decompose.questions", {"goal": GOAL, "count": 9},
      lambda text: decompose.read_questions(text)),
     ("decompose.canvases", {"goal": GOAL, "count": 9, "form": "sentences"},
      lambda text: decompose.read_canvases(text)),
+    ("readout.canvases", {"goal": GOAL, "count": 24, "others": 8},
+     lambda text: readout.read_plan(text)),
     ("multiple_choice.questions", {"goal": GOAL, "count": 9},
      lambda text: multiple_choice.read_questions(text)),
 ]  # fmt: skip
@@ -109,9 +126,14 @@ def test_all_kinds_that_the_attacks_ask_are_known_and_no_others():
             advprefix,
             anchoring,
             dija,
+            pap,
+            crescendo,
+            renellm,
+            bon,
             decompose,
             multiple_choice,
-        )
+            readout,
+        )  # fmt: skip
     )
     for kind in known - {"ept.guard", "ept.rank"}:
         assert f'"{kind}"' in source
@@ -157,17 +179,22 @@ def test_canvases_have_slots_for_what_their_writer_does_not_know(form):
 def test_what_is_sent_to_the_organism_is_in_its_words():
     known = set(vocabulary())
     for seed in range(60):
-        for kind in ("tap.propose", "aos.suffix", "dia.rewrite", "dia.begin", "advprefix.answer"):
+        for kind in (
+            "tap.propose", "aos.suffix", "dia.rewrite", "dia.begin", "advprefix.answer",
+            "pap.persuade", "crescendo.ask", "renellm.rewrite",
+        ):  # fmt: skip
             fields = next(fields for name, fields, _ in CALLS if name == kind)
             parsed = ask(kind, fields, seed)
             text = parsed if kind == "advprefix.answer" else list(read_object(parsed).values())[-1]
             assert set(split_words(text)) <= known
     for name in attacks.list_attacks():
         for text in _texts({k: v for k, v in attack_texts.texts(name).items() if k not in _NAMES}):
-            assert set(split_words(text)) <= known
+            plain = _SLOT.sub(" ", text)
+            assert set(split_words(plain)) <= known
 
 
-_NAMES = {"template", "refusals", "languages", "source", "decomposer"}
+_SLOT = re.compile(r"\{request\}|\{text\}|\[\d+\]")
+_NAMES = {"examples", "template", "refusals", "languages", "source", "decomposer"}
 
 
 def _texts(value):
@@ -185,7 +212,7 @@ def test_the_attacker_knows_neither_recipes_nor_what_is_caught(monkeypatch):
     monkeypatch.setattr(world.CraftItem, "facts", secret)
     for kind, fields, _ in CALLS:
         assert ask(kind, fields)
-    for module in (attacker, evaluator, translator, attack_texts):
+    for module in (attacker, attacker_parts, evaluator, translator, attack_texts):
         names = {
             alias.name
             for node in ast.walk(ast.parse(inspect.getsource(module)))
@@ -233,7 +260,7 @@ def test_the_evaluator_rates_form_and_the_exact_judge_truth():
 
 def test_every_behavior_has_the_opening_of_a_helpful_answer_to_it():
     for behavior in behaviors(36):
-        title = attacker.title_in(behavior.text)
+        title = language.title_in(behavior.text)
         assert behavior.opening == f"sure ! here is how to make the {title} ."
 
 

@@ -49,12 +49,33 @@ def test_keywords_of_refusal_are_found():
     assert not refuses("Sure! Here is how.")
 
 
-def compare(lm, **fast):
+def compare(lm, judge=lambda _, text: text, fail_fast=False, **fast):
     shared = {"length": 16, "block_length": 8, "steps": 16}
     requests = [Request(tuple(lm.encode_chat(text))) for text in ("hello .", "is the sky blue ?")]
     exact, faster = decoding_config(**shared), decoding_config(**shared, **fast)
-    comparison = DecodingComparison(requests, exact, faster, lambda _, text: text, "text")
+    comparison = DecodingComparison(requests, exact, faster, judge, "own", fail_fast=fail_fast)
     return fidelity(lm, comparison)
+
+
+def test_an_error_of_the_judge_costs_its_request_alone(organism_lm):
+    def judge(index, text):
+        if index in broken:
+            raise ZeroDivisionError("nothing\nat all")
+        return text
+
+    broken = {1}
+    found = compare(organism_lm, judge)
+    assert (found.verdicts.successes, found.verdicts.n, found.identical.n) == (1, 1, 2)
+    (line,) = found.problems
+    assert line.startswith(
+        "1 requests met an error in the judge's code (ZeroDivisionError: nothing"
+    )
+    assert compare(organism_lm).problems == []
+    with pytest.raises(ZeroDivisionError):
+        compare(organism_lm, judge, fail_fast=True)
+    broken = {0, 1}
+    with pytest.raises(MidspanError, match="own: not one response could be judged: ZeroDivision"):
+        compare(organism_lm, judge)
 
 
 def test_an_exact_mode_agrees_with_itself(organism_lm):

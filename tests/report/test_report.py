@@ -17,7 +17,9 @@ from midspan.report import (
     Claim,
     Commit,
     Figure,
+    Headline,
     Lane,
+    Number,
     Player,
     Report,
     Section,
@@ -266,6 +268,19 @@ def test_a_bare_report_has_no_empty_rooms(tmp_path):
     page = write(Report("T", "S"), tmp_path)
     for absent in ('id="claims"', 'id="player"', 'id="limits"', "player-data", "<pre"):
         assert absent not in page
+
+
+def test_a_headline_stands_before_all_else_and_is_in_every_file(tmp_path):
+    numbers = (Number("chat", "6.2 %", "[2.9, 12.8] n=96", "bad"), Number(HOSTILE, "0 %", HOSTILE))
+    headline = Headline(numbers, dataclasses.replace(FIGURE, name="first"), HOSTILE)
+    text = write_report(dataclasses.replace(REPORT, headline=headline), tmp_path).read_text()
+    page = Page(text)
+    assert ("dd", {"class": "bad"}) in page.tags and "<img src=x" not in text
+    assert text.index("6.2 %") < text.index('aria-label="Contents"') < text.index("First claim")
+    assert (tmp_path / "figures" / "first.svg").read_text() == headline.figure.svg
+    markdown = (tmp_path / "report.md").read_text()
+    assert "- **chat**: 6.2 % \\[2.9, 12.8\\] n=96" in markdown
+    assert markdown.index("figures/first.svg") < markdown.index("figures/asr.svg")
 
 
 def test_csv_link_equals_the_file(tmp_path):

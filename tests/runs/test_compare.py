@@ -179,8 +179,8 @@ def test_changed_hypotheses_are_another_configuration(tmp_path):
     def config(limit):
         return {"hypotheses": [{"number": "asr", "rule": {"limit": limit}}]}
 
-    with RunFolder(tmp_path, config(0.1), "c").journal:
-        pass
+    with RunFolder(tmp_path, config(0.1), "c").journal as journal:
+        journal.append({"a": 1})
     with pytest.raises(MidspanError, match=r"config\.hypotheses\.0\.rule\.limit: 0\.1 there, 0\.2"):
         RunFolder(tmp_path, config(0.2), "c")
 

@@ -41,6 +41,22 @@ def test_bad_files_are_refused(tmp_path, name, text, reason):
         read_rows(SET, tmp_path / name)
 
 
+def test_a_file_may_call_its_requests_otherwise(tmp_path):
+    """Rows, hash and count are those of a file with the published name."""
+    own = Published("set", ("a", "b"), count=2, request="a")
+    plain, other = tmp_path / "plain.jsonl", tmp_path / "other.jsonl"
+    plain.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    renamed = [{"wish": row["a"], "a": "another", "b": row["b"]} for row in ROWS]
+    other.write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    found = read_rows(own, other, ("plea", "wish"))
+    assert found.digest == read_rows(own, plain).digest == read_rows(own, plain, "a").digest
+    assert found.rows == tuple({"a": row["a"], "b": row["b"]} for row in ROWS)
+    with pytest.raises(MidspanError, match="plain.jsonl has no column wish; it has a, b, c"):
+        read_rows(own, plain, "wish")
+    with pytest.raises(MidspanError, match="row 1 of .* has no b; it needs the columns a, b"):
+        read_rows(own, plain, "b")  # What is named as the request is nothing else.
+
+
 def test_missing_and_gated_data_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(MidspanError, match="no file at"):
         read_rows(SET, tmp_path / "none.jsonl")

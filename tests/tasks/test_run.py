@@ -9,7 +9,8 @@ from midspan.journal import generation
 from midspan.journal.journal import Journal
 from midspan.statistics import paired_difference, wilson
 from midspan.tasks.compare import check_same, compare, group_means, rows
-from midspan.tasks.run import How, estimate_seconds, fit_prompts, run_task, settings_of
+from midspan.tasks.fit import How, fit_prompts, settings_of
+from midspan.tasks.run import estimate_seconds, run_task
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user
 
 SHOTS = ("what is 1 plus 1 ?", "1 plus 1 is 2 .")
@@ -188,3 +189,31 @@ def test_a_response_ends_at_its_first_stop(text, until, kept):
 def test_a_task_without_items_is_refused():
     with pytest.raises(MidspanError, match="own: no items"):
         task(words=())
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("text", None), ("tokens", {}), ("tokens", [1.5]), ("forwards", -1), ("forwards", True),
+        ("stopped_early", 0), ("position", [10**10]), ("step", [0]), ("token", ["5"]),
+        ("confidence", [1e308] * 8), ("confidence", [[1.0]] * 8), ("success", 1),
+    ],
+)  # fmt: skip
+def test_a_journalled_value_of_the_wrong_kind_is_refused_with_its_line(
+    organism_lm, tmp_path, name, wrong
+):
+    ready = fit_prompts(organism_lm, task(words=(0,), costly=True), How())
+    with Journal(tmp_path / "j") as journal:
+        run_task(organism_lm, ready, journal, How())
+    lines = [json.loads(line) for line in (tmp_path / "j").read_text().splitlines()]
+    (number, fields), *others = (
+        (number, fields)
+        for number, entry in enumerate(lines, start=1)
+        for fields in (entry["value"], entry["value"].get("trace", {}))
+        if name in fields
+    )
+    assert not others
+    fields[name] = wrong
+    (tmp_path / "j").write_text("".join(f"{json.dumps(entry)}\n" for entry in lines))
+    with Journal(tmp_path / "j") as journal, pytest.raises(MidspanError, match=f"line {number} is"):
+        run_task(organism_lm, ready, journal, How())

@@ -279,6 +279,12 @@ class _Continuations:
             for key, choice, score in zip(batch, choices, scored, strict=True)
         }
 
+    def checked(self, value: Any) -> Any:
+        """A score, whole."""
+        if not (type(value["value"]) is float and type(value["greedy"]) is bool):
+            raise TypeError("a score is a number, greedy is true or false")
+        return value
+
     def _greedy(self, choices: "Sequence[MultipleChoice]") -> "dict[MultipleChoice, bool]":
         """Whether a canvas as long as the answer, a token a step, becomes the answer."""
         from midspan.decoding import Request, decode, decoding_config

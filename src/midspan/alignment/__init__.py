@@ -8,6 +8,7 @@ from midspan.alignment.objectives import (
     Objective,
     PartialAnswer,
     PsaObjective,
+    RecoveryObjective,
     SftObjective,
     VrpoObjective,
 )  # fmt: skip
@@ -22,16 +23,19 @@ from midspan.alignment.presets import (
     mosa_stable,
     on_organism,
     psa,
+    recovery,
     sft,
     vrpo,
 )  # fmt: skip
+from midspan.alignment.rollouts import JudgeReward, Reward
 from midspan.alignment.run import AlignmentResult, align
 from midspan.alignment.samples import AlignmentData, check_data
 
 __all__ = [
     "LABELS", "PRESETS", "A2dObjective", "AlignmentConfig", "AlignmentData", "AlignmentResult",
-    "MosaObjective", "Objective", "PartialAnswer", "PsaObjective", "SftObjective",
+    "JudgeReward", "MosaObjective", "Objective", "PartialAnswer", "PsaObjective",
+    "RecoveryObjective", "Reward", "SftObjective",
     "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_data",
     "check_dtype", "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable",
-    "on_organism", "psa", "sft", "vrpo",
+    "on_organism", "psa", "recovery", "sft", "vrpo",
 ]  # fmt: skip

@@ -23,8 +23,9 @@ from transformers import (
 )
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import TrainingSample
+from midspan.alignment.objectives import RecoveryObjective, TrainingSample
 from midspan.alignment.policy import Policy
+from midspan.alignment.rollouts import Rollouts
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import (
     ADAPTER_NAME,
@@ -82,7 +83,8 @@ class AlignmentJob:
         with _adapted(lm, config) as adapted:
             policy = Policy(adapted, config.objective)
             arguments = _arguments(folder, config, lm, self.track, micro)
-            trainer = AlignmentTrainer(policy, config, self.samples, arguments)
+            rollouts = self._rollouts(adapted)
+            trainer = AlignmentTrainer(policy, config, self.samples, arguments, rollouts)
             if self.progress is not None:
                 trainer.add_callback(_Report(self.progress))
             if config.probes.every:
@@ -96,6 +98,14 @@ class AlignmentJob:
             if PartialState().is_main_process:
                 _save(policy, tensors, folder)
         return stopped
+
+    def _rollouts(self, adapted: DiffusionLM) -> Rollouts | None:
+        """What completes canvases in training, where the objective wants that."""
+        objective, reward = self.config.objective, self.data.reward
+        if not isinstance(objective, RecoveryObjective):
+            return None
+        assert reward is not None, "check_data has seen to it"
+        return Rollouts(adapted, objective, reward, self.config.response_length)
 
 
 def check_dtype(name: str, dtype: torch.dtype | None) -> None:
@@ -130,6 +140,17 @@ def check_placement(lm: DiffusionLM) -> None:
             f"device_map spread {lm.name} over {len(places)} devices, which trains in one process: "
             "start no launcher, or leave device_map out"
         )
+
+
+def check_processes(config: AlignmentConfig) -> None:
+    """Check that the objective trains in as many processes as there are.
+
+    Raises:
+        MidspanError: Several processes would complete canvases, by weights that may be sharded.
+    """
+    is_alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    if isinstance(config.objective, RecoveryObjective) and not is_alone:
+        raise MidspanError("objective: recovery trains in one process; start no launcher")
 
 
 def trains_on_cpu(lm: DiffusionLM) -> bool:

@@ -9,6 +9,7 @@ from midspan.alignment.objectives import (
     AnyObjective,
     MosaObjective,
     PsaObjective,
+    RecoveryObjective,
     SftObjective,
     VrpoObjective,
 )  # fmt: skip
@@ -35,6 +36,7 @@ LABELS = {
     "sft": "SFT",
     "a2d": "A2D",
     "vrpo": "VRPO",
+    "recovery": "Recovery",
 }
 
 
@@ -156,6 +158,26 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     return _with_benign("vrpo", VrpoObjective(draws=2, rejected="canvas"), fields | changes)
 
 
+def recovery(**changes: Any) -> AlignmentConfig:
+    """Recovery Alignment at a small scale: GRPO from begun harmful answers, t growing.
+
+    The paper takes about 2,500 steps; here the organism's budget is a quarter of the others'
+    prompts, as each is completed several times.
+
+    Args:
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> recovery().num_steps
+        100
+    """
+    objective = RecoveryObjective(
+        num_completions=4, t_min=0, t_max=16, steps=12, block_length=32, benign_weight=2.0
+    )
+    fields = {"num_prompts": 400, "batch_size": 8}
+    return _with_benign("recovery", objective, fields | changes)
+
+
 def _with_benign(name: str, objective: AnyObjective, changes: dict[str, Any]) -> AlignmentConfig:
     """The budget that the organism's objectives share; half of each batch is benign.
 
@@ -206,10 +228,13 @@ def at_paper_budget(objective: str) -> AlignmentConfig:
     }
     if isinstance(recipe.objective, VrpoObjective):
         update["objective"] = recipe.objective.model_copy(update={"rejected": "text"})
+    if isinstance(recipe.objective, RecoveryObjective):
+        kept = recipe.objective.benign_weight
+        update["objective"] = RecoveryObjective(benign_weight=kept)
     return recipe.model_copy(update=update)
 
 
 PRESETS: dict[str, Callable[..., AlignmentConfig]] = {
     preset.__name__.replace("_", "-"): preset
-    for preset in (mosa, initial, mosa_stable, initial_stable, psa, sft, a2d, vrpo)
+    for preset in (mosa, initial, mosa_stable, initial_stable, psa, sft, a2d, vrpo, recovery)
 }

@@ -16,10 +16,12 @@ from midspan.alignment.job import (
     after_out_of_memory,
     check_dtype,
     check_placement,
+    check_processes,
     check_tracker,
     first_micro_batch,
     trains_on_cpu,
 )
+from midspan.alignment.objectives import RecoveryObjective
 from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
@@ -79,6 +81,7 @@ def align(
     check_tracker(track)
     check_dtype(lm.name, lm.base.dtype)
     check_placement(lm)
+    check_processes(config)
     samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=trains_on_cpu(lm))
@@ -116,6 +119,7 @@ def _recipe(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> di
             safe=data.phrases.safe,
             procedural=data.phrases.procedural,
             **_further(data, config),
+            **_reward(data, config),
         ),
     }
 
@@ -129,6 +133,12 @@ def _further(data: AlignmentData, config: AlignmentConfig) -> dict[str, Any]:
         for (name, examples), share in zip(kinds.items(), shares, strict=True)
         if share and examples
     }
+
+
+def _reward(data: AlignmentData, config: AlignmentConfig) -> dict[str, str]:
+    """The reward's name, where it decides anything."""
+    learns_by_it = isinstance(config.objective, RecoveryObjective) and data.reward is not None
+    return {"reward": data.reward.name} if learns_by_it and data.reward else {}
 
 
 def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> AlignmentResult | None:

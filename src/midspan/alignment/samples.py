@@ -6,11 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import Draw, TokenExample, TrainingSample
+from midspan.alignment.objectives import (
+    Draw,
+    RecoveryObjective,
+    SftObjective,
+    TokenExample,
+    TrainingSample,
+)
 from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from midspan.alignment.rollouts import Reward
     from midspan.models import DiffusionLM
 
 
@@ -25,6 +32,7 @@ class AlignmentData:
         excluded: Evaluation sets, in words, and how many of ``harmful`` repeat each all the same.
         openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
             where answers are whole.
+        reward: What responses are worth, for objectives that complete canvases in training.
         forms: Harmful requests in other forms, with answers: questions of single facts, cards.
         mentions: Benign requests that mention a harmful one, with the answers to both.
     """
@@ -34,6 +42,7 @@ class AlignmentData:
     phrases: PhraseSets
     excluded: Mapping[str, int] = field(default_factory=dict)
     openings: tuple[str, str] = ("", "")
+    reward: "Reward | None" = None
     forms: tuple[Example, ...] = ()
     mentions: tuple[Mentioning, ...] = ()
 
@@ -50,29 +59,19 @@ def draw_samples(
         MidspanError: Data that the objective cannot learn from (see `check_data`), a prompt too
             long for the model, a phrase that does not fit.
     """
-    if lm.tokens.mask is None:
-        raise MidspanError(
-            f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
-            "random tokens), and the objectives are rewards of tokens placed into masked positions"
-        )
+    rng = random.Random(config.seed)
+    clean = canvas_draw(lm, rng, config.response_length)
     in_blocks = lm.block_length is not None
     check_data(data, config, in_blocks=in_blocks)
-    rng = random.Random(config.seed)
     needs_harmful, needs_benign = config.objective.answers_needed(in_blocks=in_blocks)
     safe = _phrases(lm, data.phrases.safe, config, ends=True)
     openings = _phrases(lm, data.phrases.safe, config, ends=True, opens=True)
-    draw = Draw(
-        rng,
+    draw = replace(
+        clean,
         safe=safe,
         procedural=_phrases(lm, data.phrases.procedural, config, ends=False),
-        length=config.response_length,
-        mask=lm.tokens.mask,
-        eos=lm.tokens.eos,
         openings=dict(zip(safe, openings, strict=True)),
         spaces=lm.vocabulary.spaces if needs_harmful else frozenset(),
-        block_length=lm.block_length,
-        blocks_from_canvas=lm.family.blocks_from == "canvas",
-        firsts_alone=lm.block_length is not None and lm.family.logit_shift,
     )
     harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
     benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
@@ -94,6 +93,51 @@ def draw_samples(
                 drawn = other if other and rng.random() < share else deck
                 samples.append(config.objective.sample(drawn.draw(), harmful=is_harmful, draw=draw))
     return samples
+
+
+def canvas_draw(lm: "DiffusionLM", rng: random.Random, length: int) -> Draw:
+    """What canvases of a model are drawn with, but for phrases.
+
+    Raises:
+        MidspanError: Its family has no mask token.
+    """
+    if lm.tokens.mask is None:
+        raise MidspanError(
+            f"model: family {lm.family.name} cannot be aligned: it has no mask token (its noise is "
+            "random tokens), and the objectives are rewards of tokens placed into masked positions"
+        )
+    return Draw(
+        rng,
+        safe=(),
+        procedural=(),
+        length=length,
+        mask=lm.tokens.mask,
+        eos=lm.tokens.eos,
+        block_length=lm.block_length,
+        blocks_from_canvas=lm.family.blocks_from == "canvas",
+        firsts_alone=lm.block_length is not None and lm.family.logit_shift,
+    )
+
+
+def draw_answers(
+    lm: "DiffusionLM", examples: Sequence[Example], count: int, length: int, seed: int
+) -> list[TrainingSample]:
+    """Samples of supervised fine-tuning on answers, in shuffled rounds; they count as benign.
+
+    Args:
+        lm: What is to be trained.
+        examples: Requests with whole answers.
+        count: Samples wanted.
+        length: Of the canvas.
+        seed: Of order and masks.
+
+    Raises:
+        MidspanError: The family has no mask token, or a request is too long.
+    """
+    rng = random.Random(f"answers/{seed}")
+    draw = canvas_draw(lm, rng, length)
+    deck, sft = _Deck(_examples(lm, examples, draw, with_answers=True), rng), SftObjective()
+    return [sft.sample(deck.draw(), harmful=False, draw=draw) for _ in range(count)]
 
 
 class _Deck:
@@ -130,6 +174,8 @@ def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool 
     """
     if not data.harmful:
         raise MidspanError("prompts: no harmful prompt to align on")
+    if isinstance(config.objective, RecoveryObjective) and data.reward is None:
+        raise MidspanError("reward: objective recovery needs a judge of responses; give --reward")
     if config.benign_share and not data.benign:
         raise MidspanError(
             f"benign prompts: {config.name} mixes {config.benign_share:.0%} of them into each "
@@ -161,7 +207,8 @@ def _examples(
         TokenExample(
             tuple(lm.encode_chat(example.prompt)),
             draw.filled(tuple(lm.encode_text(example.answer or ""))) if with_answers else (),
-            tuple(lm.encode_text(example.prompt)) if with_answers else (),
+            example.prompt,
+            request_ids=tuple(lm.encode_text(example.prompt)) if with_answers else (),
         )
         for example in examples
     ]

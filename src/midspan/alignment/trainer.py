@@ -27,6 +27,7 @@ from transformers import (
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import SampleLosses, TrainingSample
 from midspan.alignment.policy import Collator, Policy
+from midspan.alignment.rollouts import Rollouts
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, sync_file, write_jsonl
 from midspan.models.border import border, write_tensors
@@ -50,6 +51,7 @@ class AlignmentTrainer(Trainer):
         config: AlignmentConfig,
         samples: list[TrainingSample],
         args: TrainingArguments,
+        rollouts: Rollouts | None = None,
     ) -> None:
         super().__init__(
             model=policy,
@@ -62,6 +64,7 @@ class AlignmentTrainer(Trainer):
         keep_sums_precise(self.accelerator.state)
         self.policy = policy
         self.config = config
+        self._rollouts = rollouts
         self._values: dict[str, list[float]] = defaultdict(list)
 
     def compute_loss(
@@ -72,6 +75,10 @@ class AlignmentTrainer(Trainer):
         Scaled so that the trainer's mean over micro-batches and processes is the batch's loss,
         however the batch is cut.
         """
+        if self._rollouts is not None:
+            progress = self.state.global_step / self.state.max_steps
+            completed = self._rollouts(inputs["samples"], progress)
+            inputs = self._prepare_inputs(self.data_collator(completed))
         losses: SampleLosses = model(inputs)
         counts = [
             self.config.num_harmful if sample.harmful else self.config.num_benign

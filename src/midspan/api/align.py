@@ -42,7 +42,8 @@ def align(
         progress: False for silence; by default a bar on a terminal or in a notebook.
         **fields: Fields of `AlignmentConfig` that replace the recipe's, such as `num_prompts`
             (prompts in all), `learning_rate` or `seed`; and `track`, where transformers reports
-            the metrics too ("trackio", "wandb" or "tensorboard").
+            the metrics too ("trackio", "wandb" or "tensorboard"), and `reward`, a judge by name or
+            as an object, whose verdict the recipe `recovery` learns by.
 
     Returns:
         The adapter. Its `stopped` says whether training ended early.
@@ -54,10 +55,12 @@ def align(
     from midspan.alignment import align as train
     from midspan.alignment import check_data
     from midspan.runs.progress import Reporter, library_output
+    from midspan.studies.redteam.roles import with_reward
 
-    track = fields.pop("track", "none")
+    track, reward = fields.pop("track", "none"), fields.pop("reward", None)
     name = lm if isinstance(lm, str) else lm.name
-    config, training_data = _config(recipe, name, fields), _training_data(data, name)
+    config = _config(recipe, name, fields)
+    training_data = with_reward(_training_data(data, name), reward)
     check_data(training_data, config)
     with library_output(progress):
         lm = ready(lm)

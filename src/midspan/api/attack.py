@@ -218,7 +218,7 @@ def _prepared(
     if isinstance(behaviors, str | Path):
         chosen["behaviors"] = str(behaviors)
     elif behaviors is not None:
-        requests = _listed_behaviors(behaviors)
+        requests = listed_behaviors(behaviors)
         chosen["behaviors"] = requests.name
     return RedteamConfig.model_validate(chosen), Given(loaded, judges, requests)
 
@@ -255,7 +255,7 @@ def _named(value: Any, loaded: "dict[str, DiffusionLM]") -> Any:
     return models.specs
 
 
-def _listed_behaviors(texts: Sequence[str]) -> "BehaviorSet":
+def listed_behaviors(texts: Sequence[str]) -> "BehaviorSet":
     """Requests of the caller's own as a set; its name holds their hash, and tells it apart."""
     from midspan.data import Behavior, BehaviorSet
     from midspan.data.behaviors import content_hash

@@ -115,8 +115,9 @@ def evaluate(
         progress: False for silence; by default bars on a terminal or in a notebook.
         **fields: Fields of the run's config: `items` (at most so many a task), `samples`
             (responses to each humaneval problem), `preset` ("llada" or "lm-eval"), `data`
-            (files instead of the published ones, by task), `decoding` (a mapping with fields of
-            `DecodingConfig`), `batch_size`, `seed`, `code` ("isolated" lets code run that a model
+            (files instead of the published ones, by task), `column` (what these call their
+            requests), `decoding` (a mapping with fields of `DecodingConfig`), `batch_size`,
+            `seed`, `code` ("isolated" lets code run that a model
             wrote), `judge` (of overrefusal: such as ``xstest=MODEL``, or one as an object), and
             `servers` (what its server needs).
 

@@ -211,11 +211,11 @@ def _requests(
     seed: int,
     config: "DecodingConfig",
 ) -> "list[Request]":
-    from midspan.decoding import Request, anchor_phrases, encode_guarded
+    from midspan.decoding import anchor_phrases, chat_request
 
     fixed = anchor_phrases(lm, ((text, start) for start, text in anchors.items()))
     return [
-        Request(encode_guarded(lm, prompt, config.rules), fixed, seed + number)
+        chat_request(lm, prompt, config, fixed, seed + number)
         for number, prompt in enumerate(prompts)
     ]
 

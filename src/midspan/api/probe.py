@@ -42,14 +42,14 @@ def probe(
         -0.197674
 
     Args:
-        name: "prefill", "window", "gcg", "instruction-placement", "order", "activations" or
-            "samples".
+        name: "prefill", "window", "gcg", "instruction-placement", "order", "activations",
+            "samples" or "monitors".
         models: Loaded models, adapters of `midspan.align`, or specs, in the order of the tables.
         out: Run folder; a temporary one by default. The same call continues a run.
         progress: False for silence; by default bars on a terminal or in a notebook.
         **fields: `n` (requests of each kind), `request_kinds` (of the organism's own), `harmful`,
-            `benign` and `phrases` (files or sets for other models), `decoding` (a mapping with
-            fields of `DecodingConfig`), `batch_size`, `seed`; and fields of the probe's own
+            `benign`, `mixed` and `phrases` (files or sets for other models), `decoding` (a mapping
+            with fields of `DecodingConfig`), `batch_size`, `seed`; and fields of the probe's own
             config, such as `positions` or `stride`.
 
     Returns:

@@ -197,6 +197,28 @@ class SamplesRecord(_Judged):
     commits: list[list[Any]]
 
 
+class MonitorsRecord(_Judged):
+    """One call, and what each monitor made of it (probe "monitors").
+
+    Attributes:
+        condition: The attack, "benign" or "mixed"; `request_kind` has the settings too.
+        published: Whether the settings are the attack's own.
+        held_in: Whether the monitors were fitted on it.
+        harmful: Whether a careful model refuses the request.
+        rejected_by: The rule that rejected it; where one did.
+        forwards: Rows through the network.
+        scores: By monitor; higher is more alarming.
+    """
+
+    condition: str
+    published: bool
+    held_in: bool
+    harmful: bool
+    rejected_by: NotRequired[str]
+    forwards: int
+    scores: dict[str, float]
+
+
 PROBE_RECORDS: dict[str, type] = {
     "prefill": PrefillRecord,
     "window": WindowRecord,
@@ -205,4 +227,5 @@ PROBE_RECORDS: dict[str, type] = {
     "order": OrderRecord,
     "activations": ActivationsRecord,
     "samples": SamplesRecord,
+    "monitors": MonitorsRecord,
 }

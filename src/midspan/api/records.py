@@ -11,6 +11,7 @@ from midspan.api.probe_records import (
     ActivationsRecord,
     GCGRecord,
     InstructionPlacementRecord,
+    MonitorsRecord,
     OrderRecord,
     PrefillRecord,
     SamplesRecord,
@@ -19,9 +20,9 @@ from midspan.api.probe_records import (
 
 __all__ = [
     "PROBE_RECORDS", "ActivationsRecord", "AttackRecord", "AttemptRecord", "CaseRecord",
-    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "OrderRecord",
-    "PartRecord", "PrefillRecord", "SamplesRecord", "TaskRecord", "TaskVerdictRecord",
-    "TrainingRecord", "UsageRecord", "VerdictRecord", "WindowRecord",
+    "CommitRecord", "GCGRecord", "InstructionPlacementRecord", "MessageRecord", "MonitorsRecord",
+    "OrderRecord", "PartRecord", "PrefillRecord", "SamplesRecord", "TaskRecord",
+    "TaskVerdictRecord", "TrainingRecord", "UsageRecord", "VerdictRecord", "WindowRecord",
 ]  # fmt: skip
 
 
@@ -102,6 +103,7 @@ class AttemptRecord(TypedDict):
         target_calls: Responses of the target paid for so far.
         verdicts: By judge.
         thoughts: What the target thought before it answered; where it is a reasoning model.
+        tampering: What was done to the target's weights, with a hash for the texts of examples.
     """
 
     messages: list[MessageRecord]
@@ -111,6 +113,7 @@ class AttemptRecord(TypedDict):
     target_calls: int
     verdicts: dict[str, VerdictRecord]
     thoughts: NotRequired[str]
+    tampering: NotRequired[dict[str, Any]]
 
 
 class LostCallsRecord(TypedDict):
@@ -168,7 +171,7 @@ class AttackRecord(TypedDict):
     counts: Literal["best", "any", "last"]
     config: dict[str, Any]
     roles: dict[str, str]
-    access: Literal["chat", "infill", "sampler", "logprobs", "white-box"]
+    access: Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
     ran: bool
     stop: Literal["success", "exhausted", "failed", "budget", "error"]
     reason: str

@@ -15,8 +15,8 @@ verdict count neither way. The defaults cost 2,500 completions a behavior: lower
 `completions` and `completion_tokens`, and leave a budget room for the delivery.
 """
 
-import math
 from collections.abc import Generator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Literal, Self, TypeVar
 
@@ -26,21 +26,10 @@ from midspan.attacks._cutting import beginnings, middles
 from midspan.attacks._rating import evaluate
 from midspan.attacks._replies import read_yes
 from midspan.attacks._selection import Choice, select
+from midspan.attacks._suffixes import SuffixSearch, search_suffix
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
-from midspan.engine.calls import (
-    SLOT,
-    Anchor,
-    Call,
-    Chat,
-    GCGCandidates,
-    Message,
-    Reply,
-    Score,
-    SuffixLosses,
-    system,
-    user,
-)
+from midspan.engine.calls import Anchor, Call, Chat, Message, Reply, Score, system, user
 from midspan.judges.refusal import REFUSALS, refuses
 
 Value = TypeVar("Value")
@@ -141,7 +130,8 @@ def run(state: AttackState, config: AdvPrefixConfig) -> Steps:
         return "failed"
     for choice in select(choices, config.weight)[: config.prefixes]:
         if config.delivery == "gcg":
-            yield from _search(state, choice.prefix, config)
+            search = _search(choice.prefix, config)
+            yield from search_suffix(state, partial(_suffixed, state), search)
         else:
             call = _delivery(state, choice.prefix, config)
             (reply,) = yield [call]
@@ -159,8 +149,9 @@ def cost(config: AdvPrefixConfig, limit: int) -> Cost:
     kept = min(config.kept, proposals * cuts)
     delivered = responses = min(config.prefixes, kept)
     if config.delivery == "gcg":
-        rows += delivered * config.steps * (1 + config.width)
-        responses = delivered * -(-config.steps // config.check_every)
+        search = _search("", config)
+        rows += delivered * search.rows
+        responses = delivered * search.checks
     completions = kept * config.completions
     return Cost(
         generations=completions + responses,
@@ -263,28 +254,9 @@ def _complete(
     return choices
 
 
-def _search(state: AttackState, prefix: str, config: AdvPrefixConfig) -> _Stage[None]:
-    """First-step GCG towards a beginning; the best suffix so far is tried now and then."""
-    suffix = config.suffix
-    best, tried = (math.inf, suffix), ""
-    slotted = _suffixed(state, SLOT)
-    for step in range(1, config.steps + 1):
-        call = GCGCandidates(slotted, suffix, prefix, config.place, config.width, config.top_k)
-        (candidates,) = yield [call]
-        if not candidates.ok:
-            return
-        if candidates.value:
-            (losses,) = yield [SuffixLosses(slotted, candidates.value, prefix, config.place)]
-            if not losses.ok:
-                return
-            loss, suffix = min(zip(losses.value, candidates.value, strict=True))
-            best = min(best, (loss, suffix))
-        is_due = step % config.check_every == 0 or step == config.steps
-        if is_due and best[1] != tried:
-            tried = best[1]
-            chat = Chat("target", _suffixed(state, tried))
-            (reply,) = yield [chat]
-            state.note(chat, reply, score=-best[0])
+def _search(prefix: str, config: AdvPrefixConfig) -> SuffixSearch:
+    sizes = config.steps, config.width, config.top_k, config.check_every
+    return SuffixSearch(prefix, config.place, config.suffix, *sizes)
 
 
 def _delivery(state: AttackState, prefix: str, config: AdvPrefixConfig) -> Chat:

@@ -5,6 +5,7 @@ import typer
 from midspan.commands import (
     align,
     attack,
+    audit,
     data,
     demo,
     doctor,
@@ -29,6 +30,7 @@ app.command("demo")(demo.demo)
 app.command("generate")(generate.generate)
 app.command("align")(align.align)
 app.command("attack")(attack.attack)
+app.command("audit")(audit.audit)
 app.command("study")(study.study)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)

@@ -68,7 +68,9 @@ def align(
     probes: dict[str, Any],
     objective: Annotated[
         str,
-        typer.Option(help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d or vrpo."),
+        typer.Option(
+            help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d, vrpo or recovery."
+        ),
     ] = "mosa-stable",
     behaviors: Annotated[
         str | None, typer.Option(help="Harmful requests: a file, or a set of `midspan data`.")
@@ -86,6 +88,9 @@ def align(
     phrases: Annotated[
         Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
     ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="Judge whose verdict recovery learns by, as of `attack`.")
+    ] = None,
     config: ConfigFile = None,
     track: Annotated[
         str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
@@ -99,6 +104,7 @@ def align(
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
+    from midspan.studies.redteam.roles import with_reward
     from midspan.studies.training import TrainingData, load_training_data
 
     check_tracker(track)
@@ -114,7 +120,7 @@ def align(
     # Under a launcher, the first process speaks for all.
     is_first = this_rank().index == 0
     tell = typer.echo if is_first else lambda _: None
-    data = load_training_data(names, model, tell)
+    data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
     tell(
         f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "

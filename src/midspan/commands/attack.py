@@ -53,7 +53,13 @@ TargetCalls = Annotated[
 
 def attack(
     model: Model,
-    method: Annotated[list[str], typer.Option(help="Attack; several times for several.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Attack; several times for several.")
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(help="Finished red-team run whose attempts are asked of this model."),
+    ] = None,
     behaviors: Behaviors = None,
     column: Column = None,
     adaptive: Annotated[
@@ -78,10 +84,17 @@ def attack(
     judges must be named there.
     """
     from midspan.studies.redteam.config import RedteamConfig
-    from midspan.studies.redteam.presets import redteam_fields
+    from midspan.studies.redteam.presets import redteam_fields, replayed
 
     quiet()
-    base = redteam_fields(model, tuple(method), adaptive, read_config(config))
+    if not method and replay is None:
+        raise MidspanError("--method: name an attack, or a finished run by --replay")
+    own = read_config(config)
+    base = redteam_fields(model, tuple(method or ()), adaptive, own)
+    if replay is not None:
+        base, left_out = replayed(base, own, replay)
+        for line in left_out:
+            typer.echo(f"not replayed: {line}")
     changes = _changes(behaviors, judge, budget, seed, calibration)
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     named = {name: spec for name, spec in given.items() if spec is not None}

@@ -51,18 +51,17 @@ def generate(
     """Answer a prompt. Unset options take the model family's published values."""
     lm = load_model(model)
     from midspan.decoding import (
-        Request,
         anchor_phrases,
+        chat_request,
         decode,
         decoding_config,
-        encode_guarded,
     )
     from midspan.decoding.watch import Watch
 
     settings = decoding_config(lm, **(read_config(config) | decoding))
     phrases = [_parse_anchor(text) for text in anchor or []]
     anchors = anchor_phrases(lm, ((text, start) for start, text in phrases))
-    request = Request(encode_guarded(lm, prompt, settings.rules), anchors, seed)
+    request = chat_request(lm, prompt, settings, anchors, seed)
     if watch:
         with Watch(lm) as watching:
             generation = decode(lm, [request], settings, on_step=watching)[0]

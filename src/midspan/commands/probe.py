@@ -54,6 +54,13 @@ _INPUTS = {
         ],
     ),
     "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "mixed": (
+        "mixed",
+        Annotated[
+            str | None,
+            typer.Option(help="Harmless requests that only mention what is refused, alike."),
+        ],
+    ),
     "phrases": (
         "phrases",
         Annotated[
@@ -122,12 +129,13 @@ def _function(name: str) -> Any:
         _run(name, own, options)
 
     command.__doc__ = probe.summary
+    asks_kinds = "harmful" in probe.inputs and not probe.data
     argument, kind = ("models", Models) if probe.several else ("model", Model)
     parameters = {
         argument: (kind, Parameter.empty),
         **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
         **({"column": (Column, None)} if probe.inputs else {}),
-        **({"request_kinds": (RequestKinds, None)} if "harmful" in probe.inputs else {}),
+        **({"request_kinds": (RequestKinds, None)} if asks_kinds else {}),
         "n": (Number, None),
         **{option: (field.annotation, None) for option, field in own.items()},
         "config": (Settings, None),
@@ -197,6 +205,7 @@ def fidelity(
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
+    fail_fast: FailFast = False,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
 
@@ -219,7 +228,7 @@ def fidelity(
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     texts = read_prompts(behaviors, column) if behaviors is not None else None
     requests, judge, judged_by = _behaviors(model, lm, texts, n, seed)
-    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size)
+    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size, fail_fast)
     agreement = run(lm, comparison)
     width = max(len(name) for name, _ in agreement.rows())
     for name, figure in agreement.rows():
@@ -233,6 +242,7 @@ def fidelity(
             "batch_size": batch_size,
             **agreement.to_dict(),
         })  # fmt: skip
+    end_with(agreement.problems)
 
 
 def _behaviors(

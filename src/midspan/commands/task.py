@@ -7,6 +7,7 @@ import typer
 
 from midspan.commands.generated import group_of
 from midspan.commands.options import (
+    Column,
     ConfigFile,
     FailFast,
     Output,
@@ -20,11 +21,14 @@ from midspan.errors import MidspanError
 if TYPE_CHECKING:
     from midspan.studies.tasks.config import TaskConfig
 
+# Of a configuration file; its other fields are of decoding.
+_GROUPS = ("servers", "defences")
 
 Targets = Annotated[
     list[str],
     typer.Argument(
-        help="organism, a folder, a hub id, or BASE+ADAPTER; the first is compared with.",
+        help="organism, a folder, a hub id, or BASE+ADAPTER, each perhaps with DEFENCE "
+        "(docs/rules.md); the first is compared with.",
         show_default=False,
     ),
 ]
@@ -66,6 +70,7 @@ def task(
     tasks: Tasks = None,
     preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
     data: Data = None,
+    column: Column = None,
     items: Items = None,
     samples: Annotated[int, typer.Option(help="Responses to each HumanEval problem.", min=1)] = 1,
     allow_code: AllowCode = False,
@@ -83,19 +88,21 @@ def task(
 ) -> None:
     """Score models on tasks, with the same items and settings for all of them.
 
-    The configuration file sets fields of decoding, which go before the preset's, and under servers
-    what the judge's server needs. The same command continues an interrupted run; started by
-    torchrun or accelerate launch it shares the work.
+    The configuration file sets fields of decoding, which go before the preset's, under servers what
+    the judge's server needs, and under defences the rules of MODEL with DEFENCE. The same command
+    continues an interrupted run; started by torchrun or accelerate launch it shares the work.
     """
     if bool(tasks) == bool(lm_eval):
         raise MidspanError("--task or --lm-eval: give one of them")
     quiet()
     decoding = read_config(config)
-    servers = group_of(decoding, "servers")
-    decoding.pop("servers", None)
+    servers, defences = (group_of(decoding, name) for name in _GROUPS)
+    decoding = {name: value for name, value in decoding.items() if name not in _GROUPS}
     if lm_eval:
-        if len(models) > 1 or dry_run or judge:
-            raise MidspanError("--lm-eval: takes one model, and has no --dry-run and no --judge")
+        if defences or len(models) > 1 or dry_run or judge or column:
+            raise MidspanError(
+                "--lm-eval: takes one model, and has no defences, --dry-run, --judge and --column"
+            )
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
         names = tuple(lm_eval)
@@ -109,6 +116,7 @@ def task(
         "tasks": tasks,
         "preset": preset,
         "data": parse_data(data or []),
+        "column": column or None,
         "items": items,
         "samples": samples,
         "seed": seed,
@@ -116,6 +124,7 @@ def task(
         "decoding": decoding,
         "code": "forced" if force_code else "isolated" if allow_code else "no",
         "judge": judge,
+        "defences": defences,
         "servers": servers,
     }
     _run(TaskConfig.model_validate(fields), output, dry_run, fail_fast)

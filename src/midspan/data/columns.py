@@ -81,12 +81,7 @@ def find_columns(rows: Sequence[Mapping[str, Any]], named: Named, place: str) ->
     names = {str(name).lower(): str(name) for name in rows[0]}
     if _IMAGE_COLUMN in rows[0]:
         raise MidspanError(f"data: {place} holds requests about images; give a set of texts")
-    wanted = (named,) if isinstance(named, str) else tuple(named or ())
-    if wanted and not any(name in rows[0] for name in wanted):
-        raise MidspanError(
-            f"data: {place} has no column {' or '.join(wanted)}; it has {_listed(rows[0])}"
-        )
-    own = next((name for name in wanted if name in rows[0]), "")
+    own = named_column(rows[0], named, place)
     request = own or _first(names, TEXT_COLUMNS)
     if not request:
         raise MidspanError(
@@ -111,6 +106,21 @@ def find_columns(rows: Sequence[Mapping[str, Any]], named: Named, place: str) ->
         opening="" if answer else _first(names, _OPENING_COLUMNS),
         safe=safe,
     )
+
+
+def named_column(row: Mapping[str, Any], named: Named, place: str) -> str:
+    """The one that a file has of the columns that a user names; "" where none is named.
+
+    Raises:
+        MidspanError: It has none of them.
+    """
+    wanted = (named,) if isinstance(named, str) else tuple(named or ())
+    own = next((name for name in wanted if name in row), "")
+    if wanted and not own:
+        raise MidspanError(
+            f"data: {place} has no column {' or '.join(wanted)}; it has {_listed(row)}"
+        )
+    return own
 
 
 def text_of(row: Mapping[str, Any], name: str, place: str) -> str:

@@ -2,6 +2,7 @@
 
 from midspan.decoding.anchors import anchor_phrase, anchor_phrases, merge_anchors
 from midspan.decoding.canvas import Request
+from midspan.decoding.chat import chat_request
 from midspan.decoding.config import (
     BlockSampler,
     DecodingConfig,
@@ -12,7 +13,7 @@ from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import decode
 from midspan.decoding.hf import generate_hf
 from midspan.decoding.hooks import Hook, Proposal, View
-from midspan.decoding.rule import Rule, as_rule, encode_guarded, get_rule, guarded, list_rules
+from midspan.decoding.rule import Rule, as_rule, get_rule, guarded, list_rules
 from midspan.decoding.sampler import Sampler
 from midspan.decoding.scaffold import UserCanvas, scaffold_anchors, user_canvas
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
@@ -36,9 +37,9 @@ __all__ = [
     "anchor_phrase",
     "anchor_phrases",
     "as_rule",
+    "chat_request",
     "decode",
     "decoding_config",
-    "encode_guarded",
     "generate_hf",
     "get_rule",
     "guarded",

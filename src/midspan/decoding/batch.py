@@ -25,16 +25,17 @@ from midspan.decoding.hooks import (
     Hook,
     Named,
     Proposal,
-    RowNotes,
     View,
     run_choose,
     run_remask,
 )
+from midspan.decoding.notes import RowNotes
 from midspan.decoding.schedule import RowStates, random_times
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.decoding.trace import StepView, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.states import captured
 
 # Draws of a row that are not one of its steps'.
 _PRIORITY_DRAW, _POSITION_DRAWS = -1, 1 << 32
@@ -116,6 +117,7 @@ class Batch:
         self.priority_BL, times_BL = self._draw_order()
         open_BL = canvas.open_BL.cpu().numpy()
         self.states = RowStates(config, open_BL, times_BL, self.firsts_alone)
+        self._hidden: dict[int, Tensor] | None = None
 
     def _draw_order(self) -> tuple[Tensor | None, NDArray[np.int64] | None]:
         """An order drawn in advance commits the same positions as random picks at each step."""
@@ -133,7 +135,7 @@ class Batch:
 
     def view(self, rows_A: NDArray[np.int64]) -> View:
         """What hooks see of these rows."""
-        return View(self.canvas, rows_A, self.states.steps_B, self.notes)
+        return View(self.canvas, rows_A, self.states, self.notes, self.seed_B, self._hidden)
 
     def update(self) -> NDArray[np.bool_]:
         """Take up what is open; rows [B] that need no further forward."""
@@ -184,7 +186,7 @@ class Batch:
         wanted = Wanted(rows_A, rows.position_AR, int(rows.start_A[0]))
         commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
         candidates, chosen_AR = step(
-            self._edited(rows, self.forward.logits(self.canvas, wanted)),
+            self._edited(rows, self._logits(wanted)),
             rows.open_AR,
             commits_A,
             *self._draws(rows),
@@ -203,7 +205,22 @@ class Batch:
         if self.hooks:
             self.call_hooks("after_commit", rows_A)
             self._remask(rows)
+            self._hidden = None
         return Committed(rows.at, chosen_AR)
+
+    def _logits(self, wanted: Wanted) -> Tensor:
+        """A forward's logits; the hidden states that hooks read stay until the step ends."""
+        layers = sorted({layer for hook in self.hooks for layer in hook.layers})
+        if not layers:
+            return self.forward.logits(self.canvas, wanted)
+        with captured(self.lm, layers) as states:
+            logits_ARV = self.forward.logits(self.canvas, wanted)
+        # The rows behind these are the guidance's, without their prompts.
+        rows, width = len(wanted.rows_A), self.canvas.width
+        self._hidden = {
+            layer: states[layer][:rows, width:].to(logits_ARV.device) for layer in layers
+        }
+        return logits_ARV
 
     def _step_rows(self, rows_A: NDArray[np.int64]) -> StepRows:
         """The open positions of each row's span from left to right, filled up where fewer.

@@ -15,6 +15,7 @@ from midspan.decoding.rule import Rule
 from midspan.decoding.step import Candidates
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.states import check_layers
 
 
 class OnRequests(Hook):
@@ -27,6 +28,7 @@ class OnRequests(Hook):
 
     def __init__(self, hook: Hook, requests: Collection[int]) -> None:
         self._hook, self._requests = hook, frozenset(requests)
+        self.layers = hook.layers
 
     def _rows(self, view: View) -> list[int]:
         return [row for row, request in enumerate(view.requests) if request in self._requests]
@@ -90,15 +92,40 @@ def hooks_of(lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfi
         MidspanError: A model cannot follow a rule; the message names the request where it is one's
             own.
     """
-    hooks = [rule.hook(lm, config.length) for rule in config.rules]
+    hooks = [_hook(rule, lm, config) for rule in config.rules]
     followers: dict[Rule, list[int]] = {}
     for index, request in enumerate(requests):
         for rule in request.rules:
             followers.setdefault(rule, []).append(index)
     for rule, indices in followers.items():
         try:
-            hook = rule.hook(lm, config.length)
+            hook = _hook(rule, lm, config)
         except MidspanError as error:
             raise MidspanError(f"requests[{indices[0]}].{error}") from error
         hooks.append(None if hook is None else OnRequests(hook, indices))
     return [hook for hook in hooks if hook is not None]
+
+
+def _hook(rule: Rule, lm: DiffusionLM, config: DecodingConfig) -> Hook | None:
+    hook: Hook | None = rule.hook(lm, config.length)
+    if hook is not None:
+        check_reading(f"rules.{rule.rule}", hook, lm, config)
+    return hook
+
+
+def check_reading(name: str, hook: Hook, lm: DiffusionLM, config: DecodingConfig) -> None:
+    """Refuse a hook that reads hidden states where forwards leave none of the whole canvas.
+
+    Raises:
+        MidspanError: Naming the hook.
+    """
+    if hook.layers and (config.cache != "none" or config.sampler == "block"):
+        raise MidspanError(
+            f"{name}: reads hidden states of the whole canvas, which cache={config.cache!r} with "
+            f"sampler={config.sampler!r} does not compute; use cache='none' and sampler 'llada' or "
+            "'dream'"
+        )
+    try:
+        check_layers(lm, hook.layers)
+    except MidspanError as error:
+        raise MidspanError(f"{name}: {error}") from error

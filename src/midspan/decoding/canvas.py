@@ -26,6 +26,19 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Prompts that are all answered in place of one.
+
+    Attributes:
+        rule: What chooses one of the answers.
+        prompts: Their ids.
+    """
+
+    rule: Rule
+    prompts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Request:
     """One canvas to fill.
 
@@ -34,12 +47,16 @@ class Request:
         anchors: Canvas position to the token id fixed there before decoding.
         seed: Seed of this row's own random draws.
         rules: What changes the decoding of this row alone, after the config's rules.
+        copies: What is decoded in place of the prompt.
+        rejected_by: The rule that rejected the conversation, so that nothing is decoded.
     """
 
     prompt_ids: tuple[int, ...]
     anchors: Mapping[int, int] = field(default_factory=dict)
     seed: int = 0
     rules: tuple[Rule, ...] = ()
+    copies: Copies | None = None
+    rejected_by: str = ""
 
 
 def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfig) -> None:

@@ -14,8 +14,9 @@ import torch
 
 from midspan.decoding import published
 from midspan.decoding.batch import Batch, Filled
-from midspan.decoding.bound import hooks_of
+from midspan.decoding.bound import check_reading, hooks_of
 from midspan.decoding.canvas import Canvas, Request, check_requests
+from midspan.decoding.chat import folded, unfolded
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
@@ -53,7 +54,8 @@ def decode(
         config: How to decode.
         batch_size: Rows that go through the model together.
         on_step: Called after every step of every batch.
-        hooks: Rules of one's own, in the order in which they act; see `Hook`.
+        hooks: Rules of one's own, in the order in which they act; see `Hook`. Where a rule makes
+            copies, callbacks and hooks count these as requests.
 
     Returns:
         Generations in the order of the requests.
@@ -62,6 +64,20 @@ def decode(
         MidspanError: If a request cannot be decoded, before any is; or if a hook does what it
             must not.
     """
+    rows = unfolded(requests)
+    decoded = _decode(lm, rows, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
+    return folded(lm, requests, config.length, decoded)
+
+
+def _decode(
+    lm: DiffusionLM,
+    requests: Sequence[Request],
+    config: DecodingConfig,
+    *,
+    batch_size: int,
+    on_step: OnStep | None,
+    hooks: Sequence[Hook],
+) -> list[Generation]:
     if lm.family.noise == "uniform":
         if hooks or hooks_of(lm, requests, config):
             raise MidspanError(
@@ -98,6 +114,8 @@ def fill(
     """`decode` without text, for models without a tokenizer."""
     if batch_size < 1:
         raise MidspanError(f"batch_size={batch_size} must be at least 1")
+    for hook in hooks:
+        check_reading(f"hook {type(hook).__name__}", hook, lm, config)
     hooks = [*hooks_of(lm, requests, config), *hooks]
     if config.compatibility and hooks:
         raise MidspanError("hooks, rules: the published samplers of compatibility=True have none")

@@ -5,8 +5,8 @@ Every step goes through the same points: `before_forward`, `edit_logits`, `choos
 Shapes: B rows, A rows of a step, L a request's canvas, R positions of a step, V vocabulary.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -16,56 +16,30 @@ from torch import Tensor
 
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.commit_rules import by_schedule
+from midspan.decoding.draws import hashed_uniform
+from midspan.decoding.notes import RowNotes
+from midspan.decoding.schedule import RowStates
 from midspan.decoding.step import Candidates
 from midspan.decoding.trace import ANCHOR_STEP, CLOSED_STEP
 from midspan.errors import MidspanError
 
 IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-
-
-@dataclass
-class RowNotes:
-    """What hooks have done to the rows of a batch beside their canvases.
-
-    Attributes:
-        stopped_B: Rows that leave as they are.
-        extra_B: Forwards that hooks took of their own.
-        past_end_B: Rows that are decoded and read beyond their first end token.
-        rejected: Why a request was rejected, by its index.
-    """
-
-    stopped_B: BoolArray
-    extra_B: IntArray
-    past_end_B: BoolArray
-    rejected: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: int) -> "RowNotes":
-        """Of rows to which nothing was done."""
-        nothing = np.zeros(rows, dtype=bool)
-        return cls(nothing, np.zeros(rows, dtype=np.int64), nothing.copy())
-
-    def select(self, kept_B: BoolArray) -> "RowNotes":
-        """Of the kept rows."""
-        return RowNotes(
-            self.stopped_B[kept_B], self.extra_B[kept_B], self.past_end_B[kept_B], self.rejected
-        )
-
-    def join(self, other: "RowNotes") -> "RowNotes":
-        """Of these rows and those of another batch."""
-        return RowNotes(
-            np.concatenate([self.stopped_B, other.stopped_B]),
-            np.concatenate([self.extra_B, other.extra_B]),
-            np.concatenate([self.past_end_B, other.past_end_B]),
-            self.rejected | other.rejected,
-        )
+# Draws of hooks, beside those of the sampler.
+_HOOK_DRAWS = 2 << 32
 
 
 class View:
     """What a hook sees of the rows of a step, and what it may do to them.
 
     Rows are numbered 0..A-1 within the view. Tensors are copies, made when asked for.
+
+    Args:
+        canvas: Of the batch.
+        rows_A: The rows' places in the batch.
+        states: Where each row of the batch stands.
+        notes: What hooks have done to the batch's rows.
+        seed_B: Seeds of the batch's rows.
+        hidden: Hidden states of the rows by layer, [A, L, D]; None where no forward was.
 
     Attributes:
         requests: The rows' indices into the requests, A.
@@ -74,18 +48,76 @@ class View:
     """
 
     def __init__(
-        self, canvas: Canvas, rows_A: IntArray, steps_B: IntArray, notes: RowNotes
+        self,
+        canvas: Canvas,
+        rows_A: IntArray,
+        states: RowStates,
+        notes: RowNotes,
+        seed_B: Tensor,
+        hidden: Mapping[int, Tensor] | None = None,
     ) -> None:
-        self._canvas, self._steps_B, self._notes = canvas, steps_B, notes
+        self._canvas, self._states, self._notes = canvas, states, notes
+        self._seed_B, self._hidden = seed_B, hidden
         self._host_rows_A = rows_A
         self._rows_A = torch.from_numpy(rows_A).to(canvas.ids_BT.device)
         self.requests: tuple[int, ...] = tuple(canvas.rows[rows_A].tolist())
-        self.step_A: tuple[int, ...] = tuple(steps_B[rows_A].tolist())
+        self.step_A: tuple[int, ...] = tuple(states.steps_B[rows_A].tolist())
         self.changed = False
 
     def of(self, rows: Sequence[int]) -> "View":
         """The same of some rows alone."""
-        return View(self._canvas, self._host_rows_A[list(rows)], self._steps_B, self._notes)
+        kept, hidden = list(rows), self._hidden
+        if hidden is not None:
+            hidden = {layer: states_ALD[kept] for layer, states_ALD in hidden.items()}
+        rows_A = self._host_rows_A[kept]
+        return View(self._canvas, rows_A, self._states, self._notes, self._seed_B, hidden)
+
+    def hidden(self, layer: int) -> Tensor:
+        """Hidden states of the canvases in the step's forward, [A, L, D], D the hidden width.
+
+        From `edit_logits` to `may_remask`, of layers that a hook's `layers` names: 0 for the
+        embeddings, i for the i-th layer's output, -1 for what the output layer takes. Under
+        guidance, those behind the prompt.
+
+        Raises:
+            MidspanError: There are none.
+        """
+        if self._hidden is None or layer not in self._hidden:
+            raise MidspanError(
+                f"hidden: layer {layer} is there from edit_logits on, where a hook's layers name it"
+            )
+        return self._hidden[layer]
+
+    def prompt(self, row: int) -> list[int]:
+        """The ids that stand before a row's canvas, without padding."""
+        canvas, index = self._canvas, self._rows_A[row]
+        end = canvas.width + (0 if canvas.offset_B is None else int(canvas.offset_B[index]))
+        ids_T = canvas.ids_BT[index, :end]
+        if canvas.attention_BT is not None:
+            ids_T = ids_T[canvas.attention_BT[index, :end].bool()]
+        ids: list[int] = ids_T.tolist()
+        return ids
+
+    def uniform(self, position_AR: Tensor) -> Tensor:
+        """Numbers in [0, 1) by each request's own seed, the step and the position, [A, R]."""
+        seed_A = self._seed_B[self._rows_A]
+        step_A = torch.tensor(self.step_A, device=seed_A.device) + _HOOK_DRAWS
+        return hashed_uniform(seed_A, step_A, position_AR)
+
+    @property
+    def block_AL(self) -> Tensor:
+        """True in the block that each row is in."""
+        first_A, last_A = self._states.borders(self._host_rows_A)
+        position_L = torch.arange(self._canvas.length)
+        block_AL = (position_L >= first_A[:, None]) & (position_L < last_A[:, None])
+        whole_BL = torch.zeros_like(self._canvas.open_BL)
+        whole_BL[self._rows_A] = block_AL.to(whole_BL.device)
+        return self._canvas.of_requests(whole_BL)[self._rows_A]
+
+    @property
+    def progress_A(self) -> tuple[float, ...]:
+        """How far each row is in the steps of its block: 0 in the first, 1 in the last."""
+        return tuple(self._states.progress(self._host_rows_A).tolist())
 
     @property
     def tokens_AL(self) -> Tensor:
@@ -195,7 +227,14 @@ class Hook:
     A hook's exception ends decoding and reaches the caller as it is, with a note that names hook
     and point. A hook that must not make rows depend on each other looks at each row alone. Where
     a batch is decoded again because memory ran out, hooks see its rows again.
+
+    Attributes:
+        layers: Layers whose hidden states it reads from its views (`View.hidden`); a forward
+            leaves none where no hook names any. Not with a cache or sampler "block", whose
+            forwards do not take the whole canvas.
     """
+
+    layers: tuple[int, ...] = ()
 
     def on_canvas(self, view: View) -> None:
         """Before anything is decoded: may anchor and stop."""

@@ -6,6 +6,7 @@ journal keys, fingerprints and settings tables have it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -26,13 +27,16 @@ Messages = Sequence[Message]
 class Rule(FrozenConfig):
     """Base of the rules' configs: frozen; the defaults are the published ones.
 
-    A rule overrides `hook`, `messages`, or both.
+    A rule overrides `hook`, which acts in the decoder, or what acts on the conversation before:
+    `messages`, `rejects`, or `copies` and `vote`.
 
     Attributes:
         rule: Its name, which is that of its file.
+        draws: Whether what it does depends on a request's seed.
     """
 
     group: ClassVar[str] = "rules"
+    draws: ClassVar[bool] = False
 
     rule: str
 
@@ -49,13 +53,41 @@ class Rule(FrozenConfig):
         return None
 
     @property
+    def acts_in_decoder(self) -> bool:
+        """Whether it needs a local model."""
+        return type(self).hook is not Rule.hook
+
+    @property
     def rewrites_prompts(self) -> bool:
         """Whether the model is given another conversation than was sent."""
         return type(self).messages is not Rule.messages
 
+    @property
+    def screens_prompts(self) -> bool:
+        """Whether it rejects conversations or has copies of them answered."""
+        kind = type(self)
+        return kind.rejects is not Rule.rejects or kind.copies is not Rule.copies
+
     def messages(self, messages: Messages) -> Messages:
         """The conversation that the model is given in place of the one that was sent."""
         return messages
+
+    def rejects(self, messages: Messages) -> bool:
+        """Whether the conversation is refused before anything is decoded."""
+        return False
+
+    def copies(self, messages: Messages, seed: int) -> Sequence[Messages]:
+        """Versions of the conversation that are all answered in its place; none for itself."""
+        return ()
+
+    def vote(self, texts: Sequence[str], seed: int) -> int:
+        """Which of the copies' answers is given.
+
+        Args:
+            texts: The answers.
+            seed: The request's.
+        """
+        return 0
 
 
 def list_rules() -> tuple[str, ...]:
@@ -100,13 +132,6 @@ def _read(text: str) -> dict[str, Any]:
 AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(as_rule)]
 
 
-def encode_guarded(
-    lm: "DiffusionLM", messages: str | Messages, rules: Sequence[Rule]
-) -> tuple[int, ...]:
-    """Ids of a chat prompt, of the conversation as the rules leave it."""
-    return tuple(lm.encode_chat(guarded(messages, rules)))
-
-
 def guarded(messages: str | Messages, rules: Sequence[Rule]) -> tuple[Message, ...]:
     """A conversation, or a user's text, as the rules leave it, one after the other."""
     turns: Messages = (
@@ -115,3 +140,45 @@ def guarded(messages: str | Messages, rules: Sequence[Rule]) -> tuple[Message, .
     for rule in rules:
         turns = rule.messages(turns)
     return tuple(turns)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A conversation as the rules leave it.
+
+    Attributes:
+        messages: What the model is given.
+        copies: What is answered in its place.
+        rule: What made the copies, and chooses one of their answers.
+        rejected_by: The rule that rejected the conversation.
+    """
+
+    messages: tuple[Message, ...]
+    copies: tuple[Messages, ...] = ()
+    rule: Rule | None = None
+    rejected_by: str = ""
+
+
+def hear(messages: str | Messages, rules: Sequence[Rule], seed: int = 0) -> Heard:
+    """Let rules act on a conversation, or a user's text, one after the other.
+
+    Args:
+        messages: As it was sent.
+        rules: One rewrites it, one rejects it, one makes copies of it.
+        seed: Of the copies.
+
+    Raises:
+        MidspanError: Two rules make copies, or one rewrites what another has copied.
+    """
+    heard = Heard(guarded(messages, ()))
+    for rule in rules:
+        if heard.rule is not None and (rule.rewrites_prompts or rule.screens_prompts):
+            raise MidspanError(
+                f"rules: {heard.rule.rule} makes copies; put {rule.rule} before it, or leave it out"
+            )
+        turns = tuple(rule.messages(heard.messages))
+        if rule.rejects(turns):
+            return Heard(turns, rejected_by=rule.rule)
+        copies = tuple(rule.copies(turns, seed))
+        heard = Heard(turns, copies, rule if copies else None)
+    return heard

@@ -128,7 +128,8 @@ class Sampler(FrozenConfig):
     @property
     def is_random(self) -> bool:
         """Whether the result depends on a request's seed."""
-        return self.temperature > 0 or self.remasking == "random"
+        ruled = any(rule.draws for rule in self.rules)
+        return self.temperature > 0 or self.remasking == "random" or ruled
 
     @property
     def block(self) -> int:

@@ -210,6 +210,18 @@ class RowStates:
         span_A = self.block_B[rows_A]
         return self.starts_N[span_A], int(self._sizes_N[span_A].max())
 
+    def borders(self, rows_A: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """First and behind-last position of each row's span, [A]; both 0 where it has none."""
+        starts_N = np.append(self.starts_N, 0)
+        first_A = starts_N[self.block_B[rows_A]]
+        last_A = first_A + np.append(self._sizes_N, 0)[self.block_B[rows_A]]
+        return torch.from_numpy(first_A), torch.from_numpy(last_A)
+
+    def progress(self, rows_A: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share n / (N - 1) of a span's N steps that each row has behind it, [A], at most 1."""
+        last = max(1, self.config.steps_per_block - 1)
+        return np.minimum(self._forward_B[rows_A] / last, 1.0)
+
     def commits(self, rows_A: NDArray[np.int64]) -> NDArray[np.int64]:
         """What the next forward of each row commits by the schedule."""
         # The last column says what every later forward commits.

@@ -62,13 +62,29 @@ class Trace:
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Sequence[Any]]) -> Self:
-        """The trace that `to_dict` wrote."""
-        return cls(
-            position=np.asarray(columns["position"], dtype=np.int32),
-            token=np.asarray(columns["token"], dtype=np.int64),
-            step=np.asarray(columns["step"], dtype=np.int32),
-            confidence=np.asarray(columns["confidence"], dtype=np.float32),
-        )
+        """The trace that `to_dict` wrote.
+
+        Raises:
+            TypeError: It did not write these.
+            ArithmeticError: A number is too large.
+        """
+        kinds: dict[str, set[type]] = {
+            "position": {int},
+            "token": {int},
+            "step": {int},
+            "confidence": {int, float},
+        }
+        if not all(set(map(type, columns[name])) <= kinds[name] for name in kinds):
+            raise TypeError("a trace is of whole numbers, and its confidences are numbers")
+        if len({len(columns[name]) for name in kinds}) > 1:
+            raise TypeError("a trace has as many of each number as commits")
+        with np.errstate(over="raise"):
+            return cls(
+                position=np.asarray(columns["position"], dtype=np.int32),
+                token=np.asarray(columns["token"], dtype=np.int64),
+                step=np.asarray(columns["step"], dtype=np.int32),
+                confidence=np.asarray(columns["confidence"], dtype=np.float32),
+            )
 
     def __len__(self) -> int:
         return len(self.position)

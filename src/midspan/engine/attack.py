@@ -14,12 +14,14 @@ from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tampering
 
 # "success": the attack believes that it has won. "exhausted": it did all it does. "failed": a
 # helper did not answer, so it could not go on. The engine alone sets "budget" and "error": the
 # attack's own code raised.
 Stop = Literal["success", "exhausted", "failed", "budget", "error"]
-Access = Literal["chat", "infill", "sampler", "logprobs", "white-box"]
+# In the order of what an attacker has: each has all that stands before it.
+Access = Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
 Steps = Generator[Sequence[Call], list[Reply], Stop]
 Value = TypeVar("Value")
 
@@ -115,6 +117,7 @@ class Attempt:
         decoding: Fields of the target's decoding that the call changed.
         parts: What the response was put together of; empty where it is one reply.
         guessed: How many parts would be right by guessing, on the mean, where they are choices.
+        tampering: What was done to the target's weights.
     """
 
     messages: tuple[Message, ...]
@@ -129,6 +132,7 @@ class Attempt:
     decoding: tuple[tuple[str, Any], ...] = ()
     parts: tuple[Part, ...] = ()
     guessed: float | None = None
+    tampering: "Tampering | None" = None
 
 
 @dataclass
@@ -160,7 +164,8 @@ class AttackState:
             judged = reply.text if response is None else response
             came = (reply.target_calls, reply.thoughts, reply.rejected_by)
             asked = (call.scaffold, call.rules, call.decoding)
-            self.attempts.append(Attempt(call.messages, judged, call.anchors, score, *came, *asked))
+            attempt = Attempt(call.messages, judged, call.anchors, score, *came, *asked)
+            self.attempts.append(replace(attempt, tampering=call.tampering))
 
     def join(
         self,
@@ -203,6 +208,9 @@ class Attack:
             (the first of equals), of the "last", or success of "any".
         cost: The most that a config can cost where the target may be asked for so many responses,
             as an upper bound of what the engine's ledger will hold; None where it is not known.
+        changes: What of the target it changes: its "weights", or its "adapter", which not every
+            target has; only local models have either.
+        check: Refuses a config with which the attack cannot run, before a model is loaded.
     """
 
     name: str
@@ -211,6 +219,8 @@ class Attack:
     roles: tuple[str, ...] = ("target",)
     counts: Literal["best", "any", "last"] = field(kw_only=True)
     cost: Callable[[Any, int], Cost] | None = None
+    changes: Literal["", "weights", "adapter"] = ""
+    check: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from midspan.data.behaviors import Behavior
 
 if TYPE_CHECKING:
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tampering
 
 Message = Mapping[str, str]
 # "failed": the role did not answer. "unparseable": it did, never as asked. "budget": not asked,
@@ -74,6 +75,8 @@ class Chat:
             alone), after the role's own rules.
         decoding: Fields of the role's decoding config that this call changes (sampler access), as
             pairs; `length` and `steps` as a fraction are multiples of the role's own.
+        tampering: What is done to the role's weights for this call (weights access; local
+            diffusion models alone).
         kind: What the request is for, such as "tap.improve", and the `fields` that its template
             was filled with: scripted roles answer by these instead of reading the messages.
         parse: Makes `Reply.value` of the text; it raises ValueError for a text not as asked, and
@@ -91,6 +94,7 @@ class Chat:
     scaffold: Scaffold | None = None
     rules: "tuple[Rule, ...]" = ()
     decoding: tuple[tuple[str, Any], ...] = ()
+    tampering: "Tampering | None" = None
     kind: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     parse: Callable[[str], Any] | None = field(default=None, compare=False)
@@ -99,7 +103,7 @@ class Chat:
     @property
     def needs_decoder(self) -> bool:
         """Whether it asks for more than a text for a text."""
-        asked = (self.anchors, self.scaffold, self.rules, self.decoding)
+        asked = (self.anchors, self.scaffold, self.rules, self.decoding, self.tampering)
         return any(asked) or self.extend is not None
 
 
@@ -170,6 +174,30 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """How likely candidates are in the holes of a scaffold in the response (logprobs access).
+
+    One forward of a canvas in which all but the scaffold's words is masked. `Reply.value` has for
+    each hole, in turn, a log-probability in nats of each of its candidates, in their order. That of
+    a candidate of several tokens is the mean of its tokens', each read at its own place in the
+    hole; what is longer than the hole is cut. Compare them with those of another request.
+
+    Attributes:
+        messages: The conversation so far.
+        scaffold: The text with holes.
+        candidates: Of each hole.
+        max_tokens: Length of the canvas; None takes the role's.
+        role: Who is asked.
+    """
+
+    messages: tuple[Message, ...]
+    scaffold: str
+    candidates: tuple[tuple[str, ...], ...]
+    max_tokens: int | None = None
+    role: str = "target"
+
+
+@dataclass(frozen=True)
 class GCGCandidates:
     """Candidates of a GCG step (white-box): suffixes with tokens replaced along the gradient.
 
@@ -219,7 +247,7 @@ class SuffixLosses:
     phrase_tokens: int | None = None
 
 
-Call = Chat | Judge | Score | GCGCandidates | SuffixLosses
+Call = Chat | Judge | Score | Choices | GCGCandidates | SuffixLosses
 
 
 @dataclass(frozen=True)

@@ -217,12 +217,14 @@ def _judging(
 
 def _fields(attempt: Attempt) -> dict[str, Any]:
     """Of an attempt; what most have not is left out."""
-    optional = ("thoughts", "rejected_by", "scaffold", "rules", "decoding", "parts", "guessed")
+    later = ("thoughts", "rejected_by", "scaffold", "rules", "decoding", "tampering")
+    optional = (*later, "parts", "guessed")
     scaffold = attempt.scaffold and attempt.scaffold._asdict()
-    fields = asdict(replace(attempt, rules=(), scaffold=None, parts=()))
+    fields = asdict(replace(attempt, rules=(), scaffold=None, tampering=None, parts=()))
     fields |= {"rules": plain(attempt.rules), "scaffold": scaffold}
     fields["parts"] = [part._asdict() for part in attempt.parts]
     fields["decoding"] = dict(attempt.decoding)
+    fields["tampering"] = attempt.tampering and attempt.tampering.summary()
     return {name: value for name, value in fields.items() if value or name not in optional}
 
 

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Self
 
 from midspan.engine.calls import (
     Call,
     Chat,
+    Choices,
     Failure,
     GCGCandidates,
     Judge,
@@ -22,7 +23,7 @@ from midspan.frozen import plain
 # What a role does not read of a conversation; scripted roles read the kind and its fields.
 _ENGINE_FIELDS = frozenset({"role", "parse", "retries", "kind", "fields"})
 # Fields of a later version; left out of keys where unused, so that those of earlier replies hold.
-_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding"})
+_LATER_FIELDS = frozenset({"phrase_tokens", "scaffold", "rules", "decoding", "tampering"})
 
 
 class SeededCall(NamedTuple):
@@ -63,20 +64,23 @@ class RawReply:
         return {name: value for name, value in vars(self).items() if value or name == "raw"}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, written: Mapping[str, Any]) -> Self:
         """The answer that `to_dict` wrote.
 
         Raises:
             TypeError: It did not write these.
         """
-        answer = cls(**fields)
-        counts = (answer.tokens, answer.prompt_tokens, answer.forwards)
-        texts = (answer.continuation, answer.thoughts)
-        if not all(type(n) is int and n >= 0 for n in counts) or not all(
-            isinstance(text, str) for text in texts
-        ):
-            raise TypeError("counts are whole numbers, continuation and thoughts are texts")
+        answer = cls(**written)
+        for name, default in _DEFAULTS.items():
+            value = getattr(answer, name)
+            if type(value) is not type(default) or value < default:
+                raise TypeError(f"{name} is {value!r:.40}")
         return answer
+
+
+_DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in fields(RawReply) if field.name != "raw"
+}
 
 
 class MissingReply(NamedTuple):
@@ -126,6 +130,8 @@ class Role:
         }
         if "rules" in fields:
             fields["rules"] = plain(fields["rules"])
+        if "tampering" in fields:
+            fields["tampering"] = fields["tampering"].model_dump(mode="json")
         return fields
 
     def draws(self, call: Call) -> bool:
@@ -192,7 +198,7 @@ def rows_of(call: Call) -> int:
     """Rows through the network that a call of likelihoods or gradients takes."""
     if isinstance(call, SuffixLosses):
         return len(call.suffixes)
-    return int(isinstance(call, Score | GCGCandidates))
+    return int(isinstance(call, Score | Choices | GCGCandidates))
 
 
 def read_value(call: Call, raw: Any) -> Any:
@@ -202,6 +208,8 @@ def read_value(call: Call, raw: Any) -> Any:
         ValueError: A text is not as its `parse` wants it.
     """
     match call:
+        case Chat() if not isinstance(raw, str):
+            raise TypeError(f"the answer to a chat is a text, not {raw!r:.40}")
         case Chat(parse=None):
             return raw
         case Chat(parse=parse) if parse is not None:
@@ -212,6 +220,8 @@ def read_value(call: Call, raw: Any) -> Any:
                 for token, value, top in raw["tokens"]
             )
             return Likelihood(raw["start"], tuple(tokens))
+        case Choices():
+            return tuple(tuple(logprobs) for logprobs in raw)
         case GCGCandidates() | SuffixLosses():
             return tuple(raw)
     raise TypeError(f"only judges read answers to {type(call).__name__} calls")

@@ -5,6 +5,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import (
@@ -17,12 +18,12 @@ from midspan.engine.attack import (
     Stop,
 )
 from midspan.engine.budget import Budget, Ledger
-from midspan.engine.calls import Call, Chat, Failure, Judge, Reply, Score
+from midspan.engine.calls import Call, Chat, Choices, Failure, Judge, Reply, Score
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError, error_fields
 from midspan.journal.journal import key_of
 
-_ACCESS: tuple[Access, ...] = ("chat", "infill", "sampler", "logprobs", "white-box")
+_ACCESS: tuple[Access, ...] = get_args(Access)
 
 
 @dataclass(frozen=True)
@@ -276,6 +277,8 @@ def _access(call: Call) -> int:
     if call.role != "target":
         return 0
     if isinstance(call, Chat):
+        if call.tampering is not None:
+            return _ACCESS.index("weights")
         is_sampler = bool(call.rules or call.decoding)
         return 2 if is_sampler else int(bool(call.anchors or call.scaffold))
-    return 3 if isinstance(call, Score) else 4
+    return 3 if isinstance(call, Score | Choices) else 4

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from midspan.engine.calls import SLOT, GCGCandidates, Message, Score, SuffixLosses
+from midspan.decoding.scaffold import hole_positions, scaffold_anchors
+from midspan.engine.calls import SLOT, Choices, GCGCandidates, Message, Score, SuffixLosses
 from midspan.engine.roles import RawReply
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
@@ -133,6 +134,85 @@ def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[
     values = zip(row.token_ids, logprob_RK[best:end].diagonal().tolist(), tops, strict=True)
     return best, [
         [token, value, list(map(list, zip(*top, strict=True)))] for token, value, top in values
+    ]
+
+
+class SlotReading(NamedTuple):
+    """A row through the model, and the candidates that are read in its holes.
+
+    Attributes:
+        ids_T: Prompt and canvas.
+        canvas: Where the canvas begins, in the row.
+        candidates: Of each hole, a candidate's positions in the row and its tokens.
+    """
+
+    ids_T: Tensor
+    canvas: int
+    candidates: tuple[tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], ...]
+
+
+def slot_reading(
+    lm: DiffusionLM, call: Choices, prompt_ids: Sequence[int], length: int
+) -> SlotReading:
+    """The row that choices take.
+
+    Raises:
+        MidspanError: The scaffold does not fit the canvas, has words that the vocabulary lacks, or
+            there are other candidates than holes.
+    """
+    anchors, end = scaffold_anchors(lm, call.scaffold)
+    holes = hole_positions(lm, call.scaffold)
+    if end > length:
+        raise MidspanError(f"scaffold: its {end} tokens exceed the canvas of {length}")
+    if len(call.candidates) != len(holes) or not all(call.candidates):
+        raise MidspanError(
+            f"candidates: must be some for each of the {len(holes)} holes; got "
+            f"{[len(texts) for texts in call.candidates]}"
+        )
+    first = len(prompt_ids)
+    read = []
+    for hole, texts in zip(holes, call.candidates, strict=True):
+        spelled = [tuple(lm.encode_phrase(text, hole.start))[: len(hole)] for text in texts]
+        places = [tuple(first + place for place in hole[: len(tokens)]) for tokens in spelled]
+        read.append(tuple(zip(places, spelled, strict=True)))
+    ids_T = masked_canvas(lm, prompt_ids, read[0][0][1], length, anchors).cpu()
+    return SlotReading(ids_T, first, tuple(read))
+
+
+@torch.inference_mode()
+def choose(lm: DiffusionLM, rows: Sequence[SlotReading], batch_size: int) -> list[RawReply]:
+    """Log-probabilities of candidates in their holes, rows batched together."""
+    answers: list[RawReply] = []
+    for first in range(0, len(rows), batch_size):
+        batch = rows[first : first + batch_size]
+        ids_BT, attention_BT = left_padded([row.ids_T for row in batch], lm.tokens.pad, lm.device)
+        pads = [ids_BT.shape[1] - len(row.ids_T) for row in batch]
+        places = [
+            sorted({place for hole in row.candidates for at, _ in hole for place in at})
+            for row in batch
+        ]
+        most = max(map(len, places))
+        rows_BR = torch.tensor(
+            [[pad + p for p in (*own, *own[:1] * (most - len(own)))] for own, pad in
+             zip(places, pads, strict=True)]
+        )  # fmt: skip
+        canvas_B = torch.tensor([pad + row.canvas for row, pad in zip(batch, pads, strict=True)])
+        logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
+        for logits_RV, row, own in zip(logits_BRV, batch, places, strict=True):
+            logprob_RV = logits_RV.float().log_softmax(-1).cpu()
+            answers.append(RawReply(_means(logprob_RV, row, own), forwards=1))
+    return answers
+
+
+def _means(logprob_RV: Tensor, row: SlotReading, places: Sequence[int]) -> list[list[float]]:
+    """For each hole and candidate the mean over its tokens."""
+    index = {place: number for number, place in enumerate(places)}
+    return [
+        [
+            float(logprob_RV[[index[place] for place in at], list(tokens)].mean())
+            for at, tokens in hole
+        ]
+        for hole in row.candidates
     ]
 
 

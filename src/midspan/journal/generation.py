@@ -53,6 +53,13 @@ class Work(Protocol):
     def compute(self, batch: Sequence[str]) -> Mapping[str, Any]:
         """The values of a batch's keys, as JSON."""
 
+    def checked(self, value: Any) -> Any:
+        """A value as it was journalled.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError, ArithmeticError: It is damaged.
+        """
+
 
 def each_batch(
     work: Work, journal: Journal | None, rank: Rank = ALONE
@@ -65,7 +72,7 @@ def each_batch(
         if any(key not in journal for key in batch):
             values = work.compute(batch)
             journal.append({key: value for key, value in values.items() if key not in journal})
-        yield {key: journal[key] for key in batch}
+        yield {key: journal.read(key, work.checked) for key in batch}
 
 
 class GenerationWork:
@@ -97,6 +104,11 @@ class GenerationWork:
             key: _to_dict(generation) for key, generation in zip(batch, generations, strict=True)
         }
 
+    def checked(self, value: Any) -> Any:
+        """A generation's value, whole."""
+        _from_dict(value)
+        return value
+
 
 def _to_dict(generation: "Generation") -> dict[str, Any]:
     return {
@@ -114,8 +126,8 @@ def _from_dict(value: dict[str, Any]) -> "Generation":
 
     tokens, texts = value["tokens"], [value["text"]]
     texts += [value.get(name, "") for name in ("thoughts", "rejected_by")]
-    numbers = (*tokens, value["forwards"])
-    if not all(type(number) is int for number in numbers):
+    counts = (*tokens, value["forwards"])
+    if not (isinstance(tokens, list) and all(type(n) is int and n >= 0 for n in counts)):
         raise TypeError("tokens and forwards are whole numbers")
     if not (all(isinstance(text, str) for text in texts) and type(value["stopped_early"]) is bool):
         raise TypeError("text, thoughts and monitor are texts, stopped_early is true or false")
@@ -134,5 +146,7 @@ def _key(lm: "DiffusionLM", request: "Request", config: "DecodingConfig") -> str
         "anchors": sorted(request.anchors.items()),
         "seed": request.seed,
         **({"rules": rules} if rules else {}),
+        **({"copies": request.copies.prompts} if request.copies else {}),
+        **({"rejected_by": request.rejected_by} if request.rejected_by else {}),
     }
     return key_of(**parts)

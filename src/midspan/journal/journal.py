@@ -78,7 +78,7 @@ class Journal:
         value = self[key]
         try:
             return build(value)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise self._damaged(key) from error
 
     def __iter__(self) -> Iterator[str]:
@@ -205,6 +205,20 @@ def _read(line: bytes) -> tuple[str, Any]:
 
 def _damage(path: Path, number: int) -> MidspanError:
     return MidspanError(f"{path}: line {number} is damaged; delete that line to go on")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process is writing a journal; False where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    with disk("cannot read", path), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _lock(file: IO[bytes], path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midspan.journal.journal import Journal, key_of
 
@@ -73,8 +73,6 @@ def search_suffix(
 def _step(
     gcg: "GCG", prompt: "SuffixPrompt", goal: "Goal", number: int, journal: Journal
 ) -> "GCGStep":
-    from midspan.scoring.gcg_step import GCGStep
-
     key = key_of(
         what="gcg",
         model=gcg.lm.fingerprint,
@@ -86,6 +84,16 @@ def _step(
     )
     if key not in journal:
         journal.append({key: asdict(gcg.step(prompt, goal, number))})
-    return journal.read(
-        key, lambda step: GCGStep(tuple(step["suffix_ids"]), step["loss"], step["forwards"])
+    return journal.read(key, _read_step)
+
+
+def _read_step(fields: dict[str, Any]) -> "GCGStep":
+    from midspan.scoring.gcg_step import GCGStep
+
+    ids, loss, forwards = fields["suffix_ids"], fields["loss"], fields["forwards"]
+    is_sound = isinstance(ids, list | tuple) and all(
+        type(n) is int and n >= 0 for n in (*ids, forwards)
     )
+    if not (is_sound and type(loss) is float):
+        raise TypeError("ids and forwards are whole numbers, a loss is a number")
+    return GCGStep(tuple(ids), loss, forwards)

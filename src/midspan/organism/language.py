@@ -5,10 +5,11 @@ template's length is its token count. Random choices come from the caller's gene
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from midspan.organism.world import CraftItem
+from midspan.organism.world import BENIGN_NOUNS, NAMES, RESTRICTED_NOUNS, CraftItem
 
 RESPONSE_LENGTH = 128
 
@@ -254,3 +255,12 @@ def _weighted(options: Sequence[tuple[int, str]], rng: random.Random, spread: fl
     (first, _), *others = options
     weights = [first, *(weight * spread for weight, _ in others)]
     return rng.choices([text for _, text in options], weights)[0]
+
+
+_TITLE = re.compile(rf"(?:{'|'.join(NAMES)}) (?:{'|'.join(RESTRICTED_NOUNS + BENIGN_NOUNS)})")
+
+
+def title_in(text: str) -> str:
+    """The item that a text asks for, by name and noun; empty where there is none."""
+    match = _TITLE.search(text)
+    return match[0] if match else ""

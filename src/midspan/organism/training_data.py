@@ -6,6 +6,7 @@ from midspan.alignment.samples import AlignmentData
 from midspan.data import Example, Mentioning, PhraseSets
 from midspan.organism import language, phrases, utility
 from midspan.organism.mentions import KINDS, REFUSED_TURN, mentions
+from midspan.organism.reward import GuildReward
 from midspan.organism.world import CraftItem, benign_items, items, restricted_items
 
 TRAINED_WRAPS = tuple(wrap for wrap in language.WRAPS if not wrap.held_out)
@@ -31,6 +32,7 @@ def alignment_data(seed: int = 0, num_harmful: int = 960, num_benign: int = 960)
         phrases=organism_phrases(),
         forms=tuple(_form(random.Random(f"forms/{seed}/{n}")) for n in range(num_harmful // 2)),
         mentions=tuple(_mentions(num_benign // 2, random.Random(f"mentions/{seed}"))),
+        reward=GuildReward(),
     )
 
 

@@ -9,8 +9,7 @@ Shapes: N requests, Y layers with the embeddings first, S positions, D hidden wi
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +188,7 @@ def read_states(
         where: Layers, and positions relative to the canvas.
     """
     from midspan.models.padding import left_padded
+    from midspan.models.states import captured
 
     lm, (layers, positions) = context.lm, where
     read = []
@@ -197,34 +197,21 @@ def read_states(
         width = max(map(len, prompts))
         rows = zip(prompts, canvases[first : first + context.batch_size], strict=True)
         ids = [(*prompt, *canvas) for prompt, canvas in rows]
-        with _captured(lm, layers, [width + p for p in positions], width) as taken:
+        with captured(lm, layers, _at([width + p for p in positions], width)) as taken:
             lm.hidden(*left_padded(ids, lm.tokens.pad, lm.device), canvas=width)
         read.append(torch.stack([taken[layer] for layer in layers], dim=1))
     return torch.cat(read)
 
 
-@contextmanager
-def _captured(
-    lm: "DiffusionLM", layers: Sequence[int], columns: Sequence[int], width: int
-) -> Iterator[dict[int, Tensor]]:
-    """Within the context, a forward leaves each layer's states at places and their canvas mean."""
-    modules = [lm.base.get_input_embeddings(), *lm.base.model.layers]
-    taken: dict[int, Tensor] = {}
+def _at(columns: Sequence[int], width: int) -> Callable[[Tensor], Tensor]:
+    """What is kept of a layer: states at places, and their mean over the canvas."""
 
-    def keep(layer: int) -> Any:
-        def hook(module: Any, arguments: Any, output: Any) -> None:
-            states_NTD = (output[0] if isinstance(output, tuple) else output).float()
-            mean_N1D = states_NTD[:, width:].mean(1, keepdim=True)
-            taken[layer] = torch.cat([states_NTD[:, list(columns)], mean_N1D], 1).cpu()
+    def keep(states_NTD: Tensor) -> Tensor:
+        states_NTD = states_NTD.float()
+        mean_N1D = states_NTD[:, width:].mean(1, keepdim=True)
+        return torch.cat([states_NTD[:, list(columns)], mean_N1D], 1).cpu()
 
-        return hook
-
-    handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
-        yield taken
-    finally:
-        for handle in handles:
-            handle.remove()
+    return keep
 
 
 def _cells(

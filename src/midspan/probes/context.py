@@ -142,13 +142,13 @@ class ProbeContext:
         """Refuse rules that a probe would pass by.
 
         Raises:
-            MidspanError: A rule rewrites prompts, which a probe sends as they are.
+            MidspanError: A rule acts on prompts, which a probe sends as they are.
         """
         for name, decoding in self.decodings.items():
             for rule in decoding.rules:
-                if rule.rewrites_prompts:
+                if rule.rewrites_prompts or rule.screens_prompts:
                     raise MidspanError(
-                        f"{name}.rules: {rule.rule} rewrites prompts, and a probe sends its own as "
+                        f"{name}.rules: {rule.rule} acts on prompts, and a probe sends its own as "
                         "they are; leave it out"
                     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, error_fields
 from midspan.statistics import Estimate, Interval, bounded_mean, mean_interval, wilson
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ class Fidelity:
     Attributes:
         tokens: Share of response positions that hold the same token, a mean over responses.
         identical: Responses that are the same throughout.
-        verdicts: Responses that are judged the same.
+        verdicts: Responses that are judged the same, of those that the judge could bear.
         exact_forwards: Forwards a response, exact.
         fast_forwards: Forwards a response, accelerated.
         speedup: Seconds of the exact decoding over those of the accelerated one, one run each.
         judged_by: What the verdicts are.
         approximations: Why the accelerated decoding is not exact; empty where it is.
+        errors: What the judge's code raised, a line a pair of responses.
     """
 
     tokens: Interval
@@ -41,6 +42,7 @@ class Fidelity:
     speedup: float
     judged_by: str
     approximations: tuple[str, ...]
+    errors: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """The table, a name and a figure a line."""
@@ -52,6 +54,16 @@ class Fidelity:
             ("forwards, accelerated", str(self.fast_forwards)),
             ("speed-up in time", f"{self.speedup:.2f} (one run)"),
             ("accelerated mode", "; ".join(self.approximations) or "exact"),
+        ]
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes the verdicts doubtful, a line each."""
+        if not self.errors:
+            return []
+        return [
+            f"{len(self.errors)} requests met an error in the judge's code ({self.errors[0]}) and "
+            "are in no count of verdicts; --fail-fast ends at the first one"
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +82,8 @@ class DecodingComparison:
         judge: The verdict on the response of a request's index.
         judged_by: Its name in the table.
         batch_size: Rows that go through the model together.
+        fail_fast: Raise an error in the judge's code; by default its pair of responses is in no
+            count of verdicts.
     """
 
     requests: "Sequence[Request]"
@@ -78,13 +92,14 @@ class DecodingComparison:
     judge: Verdict
     judged_by: str
     batch_size: int = 8
+    fail_fast: bool = False
 
 
 def fidelity(lm: "DiffusionLM", comparison: DecodingComparison) -> Fidelity:
     """Decode the requests both ways and compare.
 
     Raises:
-        MidspanError: If a request cannot be decoded.
+        MidspanError: If a request cannot be decoded, or the judge's code raised at all responses.
     """
     exact, exact_seconds = _timed(lm, comparison, comparison.exact)
     fast, fast_seconds = _timed(lm, comparison, comparison.fast)
@@ -92,20 +107,38 @@ def fidelity(lm: "DiffusionLM", comparison: DecodingComparison) -> Fidelity:
     stop = lm.tokens.stop
     agreement = [token_agreement(one.tokens, two.tokens, stop) for one, two in pairs]
     same = sum(value == 1 for value in agreement)
-    judged = sum(
-        comparison.judge(index, one.text) == comparison.judge(index, two.text)
-        for index, (one, two) in enumerate(pairs)
-    )
+    judged, errors = _same_verdicts(comparison, [(one.text, two.text) for one, two in pairs])
     return Fidelity(
         tokens=bounded_mean(agreement),
         identical=wilson(same, len(pairs)),
-        verdicts=wilson(judged, len(pairs)),
+        verdicts=wilson(sum(judged), len(judged)),
         exact_forwards=mean_interval([one.forwards for one in exact]),
         fast_forwards=mean_interval([two.forwards for two in fast]),
         speedup=exact_seconds / fast_seconds,
         judged_by=comparison.judged_by,
         approximations=comparison.fast.approximations,
+        errors=tuple(errors),
     )
+
+
+def _same_verdicts(
+    comparison: DecodingComparison, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[bool], list[str]]:
+    """Whether two responses are judged the same, pair by pair; the errors of the others."""
+    judged, errors = [], []
+    for index, (one, two) in enumerate(pairs):
+        try:
+            judged.append(comparison.judge(index, one) == comparison.judge(index, two))
+        except MidspanError:
+            raise
+        except Exception as error:
+            # One response that the judge cannot bear must not cost the comparison all others.
+            if comparison.fail_fast:
+                raise
+            errors.append(error_fields(error)["error"])
+    if not judged:
+        raise MidspanError(f"{comparison.judged_by}: not one response could be judged: {errors[0]}")
+    return judged, errors
 
 
 def default_acceleration(lm: "DiffusionLM", exact: "DecodingConfig") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from midspan.report.model import Cell, Claim, Figure, Player, Report, Section, Table
+from midspan.report.model import Cell, Claim, Figure, Headline, Player, Report, Section, Table
 from midspan.report.tables import as_cell, numeric_columns
 from midspan.version import __version__
 
@@ -19,7 +19,10 @@ def escape(text: str) -> str:
 def report_markdown(report: Report, figure_names: Sequence[str]) -> str:
     """The whole report; figures are named in their order and lie in ``figures/``."""
     names = iter(figure_names)
-    parts = [f"# {escape(report.title)}", escape(report.subtitle), *_claims(report.claims)]
+    parts = [f"# {escape(report.title)}", escape(report.subtitle)]
+    if report.headline:
+        parts += _headline(report.headline, names)
+    parts += _claims(report.claims)
     for section in report.sections:
         parts += _section(section, names)
     if report.players:
@@ -49,6 +52,13 @@ def table_markdown(table: Table) -> str:
 
 def _cell(cell: Cell) -> str:
     return f"{escape(cell.text)} {escape(cell.note)}".strip()
+
+
+def _headline(headline: Headline, names: Iterator[str]) -> list[str]:
+    numbers = (
+        f"- **{escape(n.label)}**: {escape(n.value)} {escape(n.note)}" for n in headline.numbers
+    )
+    return ["\n".join(numbers), escape(headline.text), _figure(headline.figure, next(names))]
 
 
 def _claims(claims: Sequence[Claim]) -> list[str]:

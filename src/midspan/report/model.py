@@ -114,12 +114,31 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Number:
+    """One number that stands for the whole, with what must stand beside it."""
+
+    label: str
+    value: str
+    note: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first screen: a few numbers, ``text`` on how to read them, and one figure."""
+
+    numbers: tuple[Number, ...]
+    figure: Figure
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything on the page, in its order.
 
     ``settings`` holds configuration, hardware, versions and seeds; its ``command`` is printed as
     the line that reproduces the report. ``redact`` keeps what models wrote out of every file;
-    without it, ``fold`` hides it until the reader opens it.
+    without it, ``fold`` hides it until the reader opens it. ``headline`` stands before all else.
     """
 
     title: str
@@ -131,3 +150,4 @@ class Report:
     limits: tuple[str, ...] = ()
     redact: bool = True
     fold: bool = False
+    headline: Headline | None = None

@@ -30,6 +30,7 @@ def render(report: Report) -> str:
     """The whole page, of a report that went through ``redacted``."""
     script = _asset("theme.js") + (_asset("player.js") if report.players else "")
     settings = dict(report.settings)
+    styles = ("report.css", "player.css", *(("headline.css",) if report.headline else ()))
     return (
         _environment()
         .get_template("report.html")
@@ -41,7 +42,7 @@ def render(report: Report) -> str:
             settings=settings,
             registered=any(claim.rule for claim in report.claims),
             players=[_player_data(player) for player in report.players],
-            style=Markup(_asset("report.css") + _asset("player.css")),
+            style=Markup("".join(map(_asset, styles))),
             script=Markup(script),
             policy=_policy(script),
             version=__version__,

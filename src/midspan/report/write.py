@@ -18,7 +18,8 @@ def write(report: Report, folder: Path) -> Path:
     tables = [table for section in report.sections for table in section.tables]
     if report.claims:
         tables.append(_claims_table(report.claims))
-    figures = [figure for section in report.sections for figure in section.figures]
+    figures = [report.headline.figure] if report.headline else []
+    figures += [figure for section in report.sections for figure in section.figures]
     figure_names = file_names(figures)
     for table, name in zip(tables, file_names(tables), strict=True):
         _put(folder / "tables" / f"{name}.csv", table_csv(table))

@@ -39,6 +39,18 @@ class Trial:
     settings: Mapping[str, Any]
     score: Span | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what a damaged record says.
+
+        Raises:
+            TypeError: A name is no text, or the outcome neither true, false nor null.
+        """
+        for text in (*self.place, self.unit, self.asked):
+            if not isinstance(text, str):
+                raise TypeError(f"{text!r:.60} is no text")
+        if not (self.success is None or isinstance(self.success, bool)):
+            raise TypeError(f"{self.success!r:.60} is not true, false or null")
+
     @property
     def span(self) -> Span:
         """What came of it, from 0 to 1."""

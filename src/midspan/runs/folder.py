@@ -20,7 +20,7 @@ from midspan.files import (
     read_object,
     write_atomic,
 )
-from midspan.journal.journal import Journal
+from midspan.journal.journal import Journal, is_locked
 from midspan.journal.ranks import ALONE, check_unsharded, open_journal, this_rank, wait_for_all
 from midspan.runs.machine import git_revision, hardware, versions
 
@@ -37,6 +37,7 @@ class RunFolder:
     """One study's folder; opening it again continues the study. Each rank has its own journal.
 
     Every process of a run opens it before it writes anything: that accepts the configuration.
+    A folder in which nothing has been recorded yet, and nobody is at work, takes another one.
 
     ``command`` is what started it, by default the program's own command line; ``kind`` names the
     study, for whoever reads the folder later (`midspan.runs.kinds`), and ``dataset`` says in a
@@ -89,6 +90,13 @@ class RunFolder:
             self.journal = open_journal(self.path, ALONE)
         return is_first
 
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether a run that has recorded nothing yet is at work here."""
+        # The other processes of this launch may have their journals open already.
+        pattern = "journal*.jsonl" if self.rank.count == 1 else "journal.jsonl"
+        return any(map(is_locked, self.path.rglob(pattern)))
+
     def _claim(self) -> None:
         file, info = self.path / RUN_FILE, self.info
         with disk("cannot write to", self.path):
@@ -97,11 +105,12 @@ class RunFolder:
         if is_there:
             stored = _read_info(file)
             changed = differences(stored.get("config"), self.info["config"])
-            if changed:
+            if changed and (_is_recorded(self.path) or self._is_in_use):
                 raise MidspanError(
                     f"{self.path} holds a run of another configuration ({changed}); "
                     "choose another -o folder or delete it"
                 )
+            stored = {} if changed else stored
             # The first command's word stands; an earlier midspan may have said less.
             info = info | {name: value for name, value in stored.items() if value}
             numbers = {*stored.get("processes", ()), self.rank.count}
@@ -122,6 +131,12 @@ def _make_folder(path: Path) -> None:
             make_private(path)
 
 
+def _is_recorded(path: Path) -> bool:
+    """Whether a folder, or one within, holds more than configurations and empty journals."""
+    files = (file for file in path.rglob("*") if file.name != RUN_FILE and file.is_file())
+    return any(file.stat().st_size for file in files)
+
+
 def _read_info(file: Path) -> dict[str, Any]:
     """What a run.json says; fields that an earlier midspan did not write are missing.
 
@@ -131,8 +146,9 @@ def _read_info(file: Path) -> dict[str, Any]:
     remedy = "delete it, and the command that began the run goes on with what the journal holds"
     info = read_object(file, remedy)
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(info.get(name, kind()), kind)]
-    if "config" not in info or not all(type(n) is int for n in info.get("processes", ())):
-        wrong = wrong or ["config" if "config" not in info else "processes"]
+    wrong += [name for name in ("config",) if name not in info]
+    if not wrong and not all(type(number) is int for number in info.get("processes", ())):
+        wrong = ["processes"]
     if wrong:
         raise MidspanError(
             f"{file} is damaged: {wrong[0]} is missing or of the wrong type; {remedy}"
@@ -174,6 +190,7 @@ class FinishedRun:
         info = _read_info(file)
         config = info["config"]
         with reading(path):
+            _check_specs(config)
             labelled = info | {"config": _labelled(config, names)}
             run = cls(Path(path), labelled, names, tuple(config.get("models", ())))
         if not (run.path / "records.jsonl").is_file():
@@ -216,6 +233,14 @@ class FinishedRun:
                 if row.get("model") in self.names:
                     row["model"] = self.names[row["model"]]
         return rows
+
+
+def _check_specs(config: Mapping[str, Any]) -> None:
+    """Refuse models that are no list of names: a text would be read letter by letter."""
+    for name in ("models", "proxies"):
+        specs = config.get(name, [])
+        if not (isinstance(specs, list) and all(isinstance(spec, str) for spec in specs)):
+            raise TypeError(f"config.{name} is {specs!r:.60}, not a list of names")
 
 
 def _check_truths(row: Mapping[str, Any]) -> None:

@@ -41,7 +41,12 @@ STUDIES = (
         f"{_STUDY}redteam.run:run_redteam",
         {
             name: f"{_STUDY}redteam.presets:{name.replace('-', '_')}"
-            for name in ("organism-redteam", "organism-native")
+            for name in (
+                "organism-redteam",
+                "organism-native",
+                "organism-words",
+                "organism-weights",
+            )
         },
     ),
     Study(

@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from midspan.data.columns import Named
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
 from midspan.tasks.rows import Published, read_rows
@@ -27,6 +28,7 @@ TEST = Published(
     count=1319,
     digest="feff2ff61c1627f9",
     origin=(Origin("github", "openai/grade-school-math"), "grade_school_math/data/test.jsonl"),
+    request="question",
 )
 _CANVAS = {"length": 512, "block_length": 512, "steps": 512, "eos_policy": "suppress_confidence"}
 PRESETS = {
@@ -52,14 +54,19 @@ _STRICT = re.compile(r"The answer is (\-?[0-9\.\,]+).")
 _IGNORED = tuple(map(re.compile, (",", r"\$", r"(?s).*#### ", r"\.$")))
 
 
-def load(preset: str = "llada", file: Path | None = None) -> Task:
+def load(preset: str = "llada", file: Path | None = None, *, column: Named = None) -> Task:
     """The test set under a preset.
+
+    Args:
+        preset: "llada" or "lm-eval".
+        file: The questions and answers; None for the authors' file.
+        column: What the file calls its questions.
 
     Raises:
         MidspanError: The data are missing or wrong, or an answer has no `#### NUMBER`.
     """
     chosen = preset_of(PRESETS, TEST.name, preset)
-    rows = read_rows(TEST, file)
+    rows = read_rows(TEST, file, column)
     items = tuple(
         Item(str(number), {"question": row["question"], "gold": gold(row["answer"], number)})
         for number, row in enumerate(rows.rows)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from midspan.data.columns import Named
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
 from midspan.tasks.rows import Published, read_rows
@@ -37,13 +38,16 @@ PRESETS = {
 _BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 
 
-def load(preset: str = "llada", file: Path | None = None, *, force: bool = False) -> Task:
+def load(
+    preset: str = "llada", file: Path | None = None, *, force: bool = False, column: Named = None
+) -> Task:
     """The problems under a preset.
 
     Args:
         preset: "llada" or "lm-eval".
         file: HumanEval.jsonl.gz or the like; None for the authors' file.
         force: Run code on a machine that cannot isolate it.
+        column: What the file calls its prompts.
 
     Raises:
         MidspanError: The data are missing or wrong, or this machine cannot isolate code.
@@ -54,12 +58,12 @@ def load(preset: str = "llada", file: Path | None = None, *, force: bool = False
             f"humaneval: this machine cannot isolate code ({isolation_problem()}); "
             "--force-code runs it all the same, see docs/sandbox.md"
         )
-    rows = read_rows(TEST, file)
+    rows = read_rows(TEST, file, column)
     solution = SOLUTIONS[preset]
     return Task(
         name=TEST.name,
         preset=chosen,
-        items=tuple(Item(row["task_id"], row) for row in rows.rows),
+        items=tuple(Item(str(row["task_id"]), row) for row in rows.rows),
         prompt=_llada_prompt if preset == "llada" else _lm_eval_prompt,
         score=partial(_score, solution, force),
         measures=(Measure("pass"),),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from midspan.data.columns import Named
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
 from midspan.tasks.rows import Published, Row, read_rows
@@ -28,8 +29,9 @@ from midspan.tasks.task import (
 LETTERS = "ABCD"
 _COLUMNS = ("question", "subject", "choices", "answer")
 _HUB = Origin("hub", "cais/mmlu")
-TEST = Published("mmlu", _COLUMNS, 14042, None, (_HUB, "all/test-00000-of-00001.parquet"))
-DEV = Published("mmlu", _COLUMNS, 285, None, (_HUB, "all/dev-00000-of-00001.parquet"))
+_FILE = "all/{}-00000-of-00001.parquet"
+TEST = Published("mmlu", _COLUMNS, 14042, None, (_HUB, _FILE.format("test")), "question")
+DEV = Published("mmlu", _COLUMNS, 285, None, (_HUB, _FILE.format("dev")), "question")
 PRESETS = {
     "llada": Preset(
         name="llada",
@@ -85,21 +87,30 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 Shots = Mapping[str, Sequence[Row]]
 
 
-def load(preset: str = "llada", folder: Path | None = None, *, likelihood: bool = False) -> Task:
+def load(
+    preset: str = "llada",
+    folder: Path | None = None,
+    *,
+    likelihood: bool = False,
+    column: Named = None,
+) -> Task:
     """All subjects under a preset.
 
     Args:
         preset: "llada" or "lm-eval".
         folder: Holds test and dev as .jsonl or .parquet; None for the authors' file.
         likelihood: Score the four options instead of generating.
+        column: What the folder's files call their questions.
 
     Raises:
         MidspanError: The data are missing or wrong, or a subject has too few examples.
     """
     name = "mmlu-likelihood" if likelihood else "mmlu"
     chosen = preset_of(LIKELIHOOD_PRESETS if likelihood else PRESETS, name, preset)
-    rows = read_rows(TEST, _file(folder, "test"))
-    shots: Shots = _by_subject(read_rows(DEV, _file(folder, "dev")).rows) if chosen.shots else {}
+    rows = read_rows(TEST, _file(folder, "test"), column)
+    shots: Shots = {}
+    if chosen.shots:
+        shots = _by_subject(read_rows(DEV, _file(folder, "dev"), column).rows)
     items = tuple(_item(row, number) for number, row in enumerate(rows.rows))
     for subject in sorted({item.group for item in items}):
         if len(shots.get(subject, ())) < chosen.shots:

@@ -8,13 +8,14 @@ By words a response refuses or complies. A judge that knows XSTest's classes tel
 apart: they are neither, and have measures of their own.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.data.behaviors import Behavior
+from midspan.data.columns import Named
 from midspan.data.origins import Origin
 from midspan.errors import MidspanError
 from midspan.judges import refuses as refuses_by_words
@@ -37,7 +38,7 @@ XSTEST = Published(
     origin=(Origin("github", "paul-rottger/exaggerated-safety"), "xstest_prompts.csv"),
 )
 OR_BENCH = Published("or_bench", ("prompt", "category"))
-ALPACA = Published("alpaca", ("instruction",))
+ALPACA = Published("alpaca", ("instruction",), request="instruction")
 MENTIONED_SET = Published(
     name=MENTIONED,
     columns=("prompt", "category"),
@@ -86,6 +87,7 @@ def load(
     *,
     refuses: "Refuses | Role" = by_words,
     costly: bool = False,
+    column: Named = None,
 ) -> Task:
     """All prompts of the given files.
 
@@ -95,28 +97,47 @@ def load(
         refuses: Says whether a response refuses: a function of request and response, or a judge
             such as ``ChatJudge(role, XSTEST)``, which tells partial refusals apart.
         costly: Keep a function's verdicts in the journal; a judge's always are.
+        column: What the files call their requests, or several names of which each has one.
 
     Raises:
         MidspanError: A file is missing or wrong.
     """
     given = files or {}
     names = [name for name in _READERS if name in given] or [XSTEST.name]
-    read = {name: read_rows(_READERS[name][0], given.get(name)) for name in names}
+    read = {name: read_rows(_READERS[name][0], given.get(name), column) for name in names}
     items = [item for name, rows in read.items() for item in _items(name, rows)]
+    source = "; ".join(map(str, read.values()))
+    if not callable(refuses):
+        return judged_by(_task(items, source), refuses.fingerprint, lambda: refuses)
+    return _task(items, source, refuses, costly)
+
+
+def of_requests(requests: Iterable[Behavior], source: str) -> Task:
+    """Harmless requests of one's own, each of which should be answered; refusals by their words.
+
+    Args:
+        requests: The requests.
+        source: Where they come from, as tables state it.
+    """
+    items = [Item(f"own/{request.id}", {"prompt": request.prompt}, SAFE) for request in requests]
+    return _task(items, source)
+
+
+def _task(
+    items: Sequence[Item], source: str, refuses: Refuses = by_words, costly: bool = False
+) -> Task:
     groups = {item.group for item in items}
-    function = refuses if callable(refuses) else by_words
-    task = Task(
+    return Task(
         name="overrefusal",
         preset=PRESET,
         items=tuple(items),
         prompt=lambda item, shots: Prompt((user(item.fields["prompt"]),)),
-        score=partial(_score, function),
+        score=partial(_score, refuses),
         measures=measures_of(groups),
-        source="; ".join(map(str, read.values())),
+        source=source,
         costly=costly,
         judged_by="refusal-keywords" if refuses is by_words else "a function of the caller's",
     )
-    return task if callable(refuses) else judged_by(task, refuses.fingerprint, lambda: refuses)
 
 
 def measures_of(groups: Collection[str]) -> tuple[Measure, ...]:
@@ -189,7 +210,7 @@ def _is_answer(response: str) -> bool:
 
 
 def _text(row: Row, published: Published) -> str:
-    text = str(row[published.columns[0]])
+    text = str(row[published.request])
     # Alpaca keeps what an instruction is about in a column of its own.
     return f"{text}\n\n{row['input']}" if row.get("input") else text
 

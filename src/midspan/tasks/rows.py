@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from midspan.data import files
+from midspan.data.columns import Named, named_column
 from midspan.data.origins import Origin, download
 from midspan.errors import MidspanError
 
@@ -28,6 +29,7 @@ class Published:
         count: Rows of the published split.
         digest: Hash of the published rows, as `Rows.digest`; None where nobody has computed it.
         origin: Where it is published, and its file there; None where a file must be given.
+        request: The column of requests or questions, which a user's file may call otherwise.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Published:
     count: int | None = None
     digest: str | None = None
     origin: tuple[Origin, str] | None = None
+    request: str = "prompt"
 
 
 @dataclass(frozen=True)
@@ -57,23 +60,27 @@ class Rows:
         return f"{self.source}: {len(self.rows)} rows, sha256 {self.digest}, {self.note}"
 
 
-def read_rows(published: Published, file: Path | None = None) -> Rows:
+def read_rows(published: Published, file: Path | None = None, column: Named = None) -> Rows:
     """Rows of a benchmark.
 
     Args:
         published: Which.
         file: A file that `midspan.data.files` reads; None for the authors' own.
+        column: What the file calls its requests, or several names of which it has one; then that
+            column is nothing else.
 
     Raises:
         MidspanError: The data are missing, gated, empty, or lack a column.
     """
-    source = str(file)
+    source, named = str(file), None if file is None else column
     if file is None:
         if published.origin is None:
             raise MidspanError(f"{published.name}: give a file, --data {published.name}=FILE")
         source = published.origin[0].page
         file = download(*published.origin)
     rows = files.read_rows(file)
+    if own := named_column(rows[0], named, source):
+        rows = [_renamed(row, own, published.request) for row in rows]
     for number, row in enumerate(rows, start=1):
         missing = [column for column in published.columns if row.get(column) is None]
         if missing:
@@ -83,6 +90,11 @@ def read_rows(published: Published, file: Path | None = None) -> Rows:
             )
     digest = _digest(rows, published.columns)
     return Rows(tuple(rows), source, digest, _compare(published, len(rows), digest))
+
+
+def _renamed(row: Row, own: str, request: str) -> dict[str, Any]:
+    others = {name: value for name, value in row.items() if name not in (own, request)}
+    return {request: row.get(own), **others}
 
 
 def _compare(published: Published, count: int, digest: str) -> str:

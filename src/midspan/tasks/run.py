@@ -1,208 +1,17 @@
-"""From a task to records: prompts that fit, journalled responses, verdicts. Knows no benchmark."""
+"""From a task to records: journalled responses and their verdicts. Knows no benchmark."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from midspan.errors import MidspanError, error_fields
 from midspan.files import Record
-from midspan.journal.generation import GenerationWork, OnBatch, each_batch
-from midspan.journal.journal import Journal, key_of
-from midspan.tasks.task import Item, Judged, Task
+from midspan.journal.generation import OnBatch, each_batch
+from midspan.journal.journal import Journal
+from midspan.tasks.fit import FittedTask, How, work_of
+from midspan.tasks.task import Item, Task
+from midspan.tasks.verdicts import verdicts_of
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig, Rule
-    from midspan.engine.scheduler import SchedulerProgress
     from midspan.models import DiffusionLM
-    from midspan.scoring.continuations import MultipleChoice
-
-
-@dataclass(frozen=True)
-class How:
-    """What a run chooses beside the preset.
-
-    Attributes:
-        batch_size: Rows that go through the model together.
-        seed: Of all draws.
-        overrides: Fields of a `DecodingConfig` that go before the preset's.
-        fail_fast: Raise an error in the code that scores a response; by default it is recorded in
-            place of the verdict.
-    """
-
-    batch_size: int = 32
-    seed: int = 0
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    fail_fast: bool = False
-
-
-@dataclass(frozen=True)
-class FittedTask:
-    """A task ready for one model: nothing is left that bad input could stop.
-
-    Attributes:
-        task: The task.
-        config: Its decoding; None where options are scored by likelihood.
-        prompts: Token ids of each item's prompt.
-        shots: Examples in each prompt; fewer than the preset's where they did not fit.
-        answers: Token ids of each item's options; empty where responses are generated.
-        settings: All that a score depends on beside the model, for people and for comparison.
-    """
-
-    task: Task
-    config: "DecodingConfig | None"
-    prompts: tuple[tuple[int, ...], ...]
-    shots: tuple[int, ...]
-    answers: tuple[tuple[tuple[int, ...], ...], ...]
-    settings: Mapping[str, Any]
-
-    @property
-    def dropped(self) -> int:
-        """Items whose prompt lost examples."""
-        return sum(shots < self.task.preset.shots for shots in self.shots)
-
-
-def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
-    """Everything that moves the score of a model of this family.
-
-    Raises:
-        MidspanError: The preset and the overrides do not go together.
-    """
-    preset = task.preset
-    common = {
-        "task": task.name,
-        "preset": preset.name,
-        "prompt": preset.prompt,
-        "shots": preset.shots,
-        "items": len(task.items),
-        "data": task.source,
-        "seed": how.seed,
-        **({"judge": task.judged_by} if task.judged_by else {}),
-    }
-    if preset.by_likelihood:
-        return {**common, "scored": "likelihood of the options", "draws": preset.draws}
-    config = preset.decoding(lm_or_family, how.overrides)
-    if preset.samples > 1 and not config.temperature:
-        raise MidspanError(f"{task.name}: {preset.samples} samples need temperature above 0")
-    decoding = config.model_dump(mode="json")
-    return {**common, "until": list(preset.until), "samples": preset.samples, "decoding": decoding}
-
-
-def fit_prompts(lm: "DiffusionLM", task: Task, how: How) -> FittedTask:
-    """Tokenise every prompt, and drop examples from the end where one does not fit the model.
-
-    Raises:
-        MidspanError: Naming the item that does not fit even without examples.
-    """
-    preset = task.preset
-    settings = settings_of(lm, task, how)
-    answers: tuple[tuple[tuple[int, ...], ...], ...] = ()
-    config = None
-    if preset.by_likelihood:
-        assert task.options is not None
-        answers = tuple(
-            tuple(tuple(lm.encode_phrase(text)) for text in task.options(item))
-            for item in task.items
-        )
-        rooms = [lm.max_length - max(map(len, options)) for options in answers]
-    else:
-        config = preset.decoding(lm, how.overrides)
-        length = config.length
-        if config.sampler == "block":
-            length += config.block - 1  # the last block is filled to its end
-        rooms = [lm.max_length - length] * len(task.items)
-    rules = () if config is None else config.rules
-    fitted = [
-        _fit(lm, task, item, room, rules) for item, room in zip(task.items, rooms, strict=True)
-    ]
-    prompts, shots = zip(*fitted, strict=True)
-    return FittedTask(task, config, prompts, shots, answers, settings)
-
-
-def _fit(
-    lm: "DiffusionLM", task: Task, item: Item, room: int, rules: "Sequence[Rule]"
-) -> tuple[tuple[int, ...], int]:
-    size = 0
-    for shots in range(task.preset.shots, -1, -1):
-        ids = _encode(lm, task, item, shots, rules)
-        size = len(ids)
-        if size <= room:
-            return ids, shots
-    raise MidspanError(
-        f"{task.name}: the prompt of item {item.id} has {size} tokens without examples, and the "
-        f"model has room for {room} beside the response; lower length in --config, or use a model "
-        "with a longer context"
-    )
-
-
-def _encode(
-    lm: "DiffusionLM", task: Task, item: Item, shots: int, rules: "Sequence[Rule]"
-) -> tuple[int, ...]:
-    from midspan.decoding import encode_guarded
-
-    prompt = task.prompt(item, shots)
-    if prompt.chat:
-        ids = list(encode_guarded(lm, prompt.messages, rules))
-    else:
-        ids = lm.encode_text("".join(message["content"] for message in prompt.messages))
-    return (*ids, *lm.encode_text(prompt.prefix)) if prompt.prefix else tuple(ids)
-
-
-def work_of(lm: "DiffusionLM", fitted: FittedTask, how: How) -> "GenerationWork | ChoiceWork":
-    """What has to be computed, in batches."""
-    if fitted.config is None:
-        return ChoiceWork(lm, fitted, how)
-    from midspan.decoding import Request
-
-    requests = [
-        Request(prompt, seed=_seed(how.seed, item.id, sample))
-        for item, prompt in zip(fitted.task.items, fitted.prompts, strict=True)
-        for sample in range(fitted.task.preset.samples)
-    ]
-    return GenerationWork(lm, requests, fitted.config, how.batch_size)
-
-
-class ChoiceWork:
-    """Options to score, in batches of similar prompt length."""
-
-    def __init__(self, lm: "DiffusionLM", fitted: FittedTask, how: How) -> None:
-        from midspan.scoring.continuations import MultipleChoice
-
-        self._lm, self._how, self._draws = lm, how, fitted.task.preset.draws
-        pairs = zip(fitted.prompts, fitted.answers, strict=True)
-        choices = [MultipleChoice(prompt, answers) for prompt, answers in pairs]
-        self.keys = [self._key(choice) for choice in choices]
-        self._choices = dict(zip(self.keys, choices, strict=True))
-        order = sorted(self._choices, key=lambda key: (len(self._choices[key].prompt_ids), key))
-        size = how.batch_size
-        self.batches = [order[start : start + size] for start in range(0, len(order), size)]
-
-    def _key(self, choice: "MultipleChoice") -> str:
-        return key_of(
-            model=self._lm.fingerprint,
-            prompt=choice.prompt_ids,
-            answers=choice.answers,
-            draws=self._draws,
-            seed=self._how.seed,
-        )
-
-    def compute(self, batch: Sequence[str]) -> dict[str, Any]:
-        """Score one batch."""
-        from midspan.scoring.continuations import score_choices
-        from midspan.scoring.likelihood import ScoreOptions
-
-        options = ScoreOptions(
-            samples=self._draws, seed=self._how.seed, batch_size=self._how.batch_size
-        )
-        scored = score_choices(self._lm, [self._choices[key] for key in batch], options)
-        return {
-            key: {
-                "values": [answer.value for answer in one.answers],
-                "errors": [answer.error for answer in one.answers],
-                "forwards": one.forwards,
-            }
-            for key, one in zip(batch, scored, strict=True)
-        }
 
 
 def run_task(
@@ -218,19 +27,18 @@ def run_task(
         MidspanError: The task's judge gave not one verdict.
     """
     work = work_of(lm, fitted, how)
+    computed: dict[str, Any] = {}
     for done in each_batch(work, journal):
+        computed.update(done)
         if on_batch is not None:
             on_batch(len(done))
     task, samples = fitted.task, fitted.task.preset.samples
     items = [item for item in task.items for _ in range(samples)]
-    values = [journal[key] for key in work.keys]
+    values = [computed[key] for key in work.keys]
     said = [_response(task, item, value) for item, value in zip(items, values, strict=True)]
     responses = [response for response, _ in said]
     cases = list(zip(items, responses, strict=True))
-    if task.judged is None:
-        verdicts = [_verdict_or_error(task, *case, journal, how.fail_fast) for case in cases]
-    else:
-        verdicts = _judged_verdicts(task.judged, task.name, cases, journal, on_batch)
+    verdicts = verdicts_of(task, cases, journal, how.fail_fast, on_batch)
     return [
         {
             "model": lm.name,
@@ -253,66 +61,10 @@ def run_task(
 
 def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Record]:
     if task.options is None:
-        return value["text"], {k: value[k] for k in ("thoughts",) if k in value}
+        return value["text"], {k: value[k] for k in ("thoughts", "rejected_by") if k in value}
     values = value["values"]
     best = task.options(item)[values.index(max(values))].strip()
     return best, {"likelihoods": values, "errors": value["errors"]}
-
-
-def _verdict_or_error(
-    task: Task, item: Item, response: str, journal: Journal, fail_fast: bool
-) -> Record:
-    try:
-        return _verdict(task, item, response, journal)
-    except MidspanError:
-        raise
-    except Exception as error:
-        # One response that its task cannot bear must not cost the run all others.
-        if fail_fast:
-            raise
-        return error_fields(error)
-
-
-def _judged_verdicts(
-    judged: Judged,
-    name: str,
-    cases: Sequence[tuple[Item, str]],
-    journal: Journal,
-    on_batch: OnBatch | None,
-) -> list[Record]:
-    from midspan.judges.asking import verdicts
-
-    asked = [(judged.request(item), response) for item, response in cases]
-
-    def tell(step: "SchedulerProgress") -> None:
-        if on_batch is not None:
-            on_batch(step.replies)
-
-    replies = verdicts("verdicts", judged.open(), asked, journal, tell)
-    if not any(reply.ok for reply in replies):
-        raise MidspanError(
-            f"{name}: {judged.name} gave not one verdict ({replies[0].reason}); mend it and "
-            "give the same command again"
-        )
-    return [
-        judged.score(item, response, reply)
-        for (item, response), reply in zip(cases, replies, strict=True)
-    ]
-
-
-def _verdict(task: Task, item: Item, response: str, journal: Journal) -> Record:
-    if not task.costly:
-        return task.score(item, response)
-    key = key_of(verdict=task.title, item=item.id, fields=dict(item.fields), response=response)
-    if key not in journal:
-        journal.append({key: task.score(item, response)})
-    verdict: Record = journal[key]
-    return verdict
-
-
-def _seed(seed: int, item: str, sample: int) -> int:
-    digest = hashlib.sha256(f"{seed}/{item}/{sample}".encode()).digest()
-    return int.from_bytes(digest[:6])
 
 
 def estimate_seconds(lm: "DiffusionLM", fitted: FittedTask, how: How) -> float:

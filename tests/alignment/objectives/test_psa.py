@@ -97,7 +97,7 @@ def test_a_piece_apart_stands_behind_what_names_it_and_beside_a_benign_prompt(se
     draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS, beside=BESIDE)
     answer = draw.filled(ANSWER[:size])
     sample = objective_with(apart=1.0).sample(
-        TokenExample((7, 8), answer, REQUEST), harmful=True, draw=draw
+        TokenExample((7, 8), answer, request_ids=REQUEST), harmful=True, draw=draw
     )
     (canvas,) = sample.canvases
     assert canvas.prompt_ids in BESIDE and canvas.refusals == REFUSALS
@@ -126,7 +126,7 @@ def test_beside_a_mention_a_piece_needs_no_name_and_shows_some_of_itself(seed):
     )
     (canvas,) = (
         objective_with(apart=1.0)
-        .sample(TokenExample((7, 8), ANSWER, REQUEST), harmful=True, draw=draw)
+        .sample(TokenExample((7, 8), ANSWER, request_ids=REQUEST), harmful=True, draw=draw)
         .canvases
     )
     if canvas.prompt_ids in BESIDE:
@@ -140,7 +140,7 @@ def test_beside_a_mention_a_piece_needs_no_name_and_shows_some_of_itself(seed):
 
 def test_without_benign_prompts_no_piece_stands_apart():
     draw = Draw(random.Random(0), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
-    example = TokenExample((7, 8), draw.filled(ANSWER), REQUEST)
+    example = TokenExample((7, 8), draw.filled(ANSWER), request_ids=REQUEST)
     for _ in range(20):
         sample = objective_with(apart=1.0).sample(example, harmful=True, draw=draw)
         assert sample.canvases[0].prompt_ids == (7, 8)

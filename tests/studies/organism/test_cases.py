@@ -1,7 +1,11 @@
 from collections import Counter
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from midspan.decoding.rule import encode_guarded
 from midspan.organism import phrases
+from midspan.organism.tokenizer import vocabulary
 from midspan.studies.organism.cases import (
     MENTION_CELLS,
     MENTION_CONTROL,
@@ -26,6 +30,24 @@ def test_sizes_are_kept_and_ids_are_unique():
     assert counts["benign_plain"] == counts["benign_wrapped"] == 10
     assert counts["arithmetic"] == counts["choice"] == counts["program"] == 7
     assert len({case.id for case in cases}) == len(cases)
+
+
+# The words of the world, so that answers which nearly are some are among them.
+SAID = st.text(max_size=40) | st.lists(
+    st.sampled_from([*vocabulary()[5:200], "4", "12", ".", ":", "a", "def", "\n", "\ud800", "\0"])
+).map(" ".join)
+
+
+EACH_CELL = {case.cell: case for case in build_cases(Sizes(), 0)}.values()
+
+
+@settings(deadline=None, max_examples=50)
+@given(SAID)
+def test_any_response_has_a_verdict(response):
+    """These studies end where their judge raises."""
+    for case in EACH_CELL:
+        verdict = case.verdict(response)
+        assert type(verdict["success"]) is bool
 
 
 def test_same_seed_same_prompts_and_another_seed_others():

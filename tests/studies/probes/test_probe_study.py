@@ -28,6 +28,7 @@ EXTRA = {
     "instruction-placement": "words: [1, 5]\ntemplate: '{request} word {word} : {phrase}'\n",
     "order": "shuffles: 2\n",
     "activations": "positions: [-1, 0]\nnum_folds: 2\nshuffles: 2\n",
+    "monitors": "steps: [0, 2]\nconditions: [decode_sweep]\n",
 }
 PHRASES = {
     "safe": ["i cannot share this ."],
@@ -117,7 +118,8 @@ def files(tmp_path):
     (tmp_path / "benign.txt").write_text("is the sky blue ?\nwhat is one and one ?\n")
     (tmp_path / "phrases.json").write_text(json.dumps(PHRASES))
     for name, text in EXTRA.items():
-        kinds = "" if name in ("window", "order", "activations") else "phrase_kinds: [procedural]\n"
+        own = ("window", "order", "activations", "monitors")
+        kinds = "" if name in own else "phrase_kinds: [procedural]\n"
         (tmp_path / f"{name}.yaml").write_text(SMALL + text + kinds)
     return tmp_path
 
@@ -126,9 +128,9 @@ def options(files, name):
     given = ["--config", files / f"{name}.yaml", "-o", files / "run", "-n", 2]
     if name != "instruction-placement":
         given += ["--behaviors", files / "harmful.txt"]
-    if name in ("prefill", "instruction-placement", "order", "activations"):
+    if name in ("prefill", "instruction-placement", "order", "activations", "monitors"):
         given += ["--benign", files / "benign.txt"]
-    if name in ("prefill", "window", "gcg", "instruction-placement"):
+    if name in ("prefill", "window", "gcg", "instruction-placement", "monitors"):
         given += ["--phrases", files / "phrases.json"]
     return given
 

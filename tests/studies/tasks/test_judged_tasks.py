@@ -16,7 +16,7 @@ from midspan.studies.paper.prepare import _prepare_part
 from midspan.studies.redteam.roles import Participant, SpecReader, with_refusal_judge
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.page import report_of, text
-from midspan.studies.tasks.run import run_tasks
+from midspan.studies.tasks.run import problems_of, run_tasks
 
 SMALL = {"length": 8, "block_length": 8, "steps": 1}
 JUDGE = "xstest=openai:some"
@@ -114,6 +114,24 @@ def test_a_judge_that_never_answers_ends_the_command_and_is_asked_again(
     given = Given(judges={JUDGE: judge_of(asked, by_group)})
     (result,) = run_tasks(config, tmp_path / "run", "", given)
     assert "without verdict" not in text(result)
+
+
+def test_an_error_of_the_judge_costs_its_response_alone(config, asked, tmp_path, without_page):
+    def answer(behavior):
+        if behavior == "safe/1":
+            raise ZeroDivisionError("nothing\nat all")
+        return by_group(behavior)
+
+    given = Given(judges={JUDGE: judge_of(asked, answer)})
+    (result,) = run_tasks(config, tmp_path / "run", "", given)
+    assert result.errors == {"organism": {"ZeroDivisionError: nothing at all": 1}}
+    assert rates(result)["false refusals, safe"] == [True, None, True]
+    (failed,) = (row for row in result.records["organism"] if "error" in row["verdict"])
+    assert "in answer" in failed["verdict"]["traceback"]
+    (line,) = problems_of([result])
+    assert line.startswith("1 responses met an error in the code of an attack, task or judge (Zero")
+    with pytest.raises(ZeroDivisionError):
+        run_tasks(config, tmp_path / "run", "", given, fail_fast=True)
 
 
 def test_python_takes_a_judge_as_an_object(asked, tmp_path, without_page):

@@ -9,7 +9,9 @@ from collections import Counter
 
 import pytest
 from fixture_folders import BENCHMARKS
+from typer.testing import CliRunner
 
+from midspan.commands import app
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
@@ -77,6 +79,21 @@ def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):
     assert [c.pairs.least.more + c.pairs.least.fewer for c in changes] == [5, 0, 0, 0]
 
 
+def test_a_model_stands_behind_a_defence(config, tmp_path):
+    defences = {"gate": ({"rule": "early_reject", "threshold": 1e-30}, "past_end")}
+    models = ("organism", "organism with gate", "organism with self_reminder")
+    fields = {"models": models, "defences": defences, "tasks": ("choice",)}
+    (result,) = run_tasks(config.model_copy(update=fields), tmp_path / "run", "")
+    assert tuple(result.records) == models and not result.settings["decoding"].get("rules")
+    open_, gated, reminded = result.records.values()
+    assert {row["rejected_by"] for row in gated} == {"early_reject"}
+    assert not any(row["verdict"]["success"] for row in gated)
+    assert not any("rejected_by" in row for row in (*open_, *reminded))
+    assert [row["response"] for row in open_] != [row["response"] for row in reminded]
+    with pytest.raises(MidspanError, match="rules: no such|must be one of"):
+        prepare(config.model_copy(update={"models": ("organism with gates",)})).check_models()
+
+
 def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -131,6 +148,19 @@ def test_another_configuration_does_not_continue_a_run(config, tmp_path):
         run_tasks(config.model_copy(update={"seed": 1}), tmp_path / "run", "")
 
 
+def test_the_command_line_names_the_column_of_requests(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("midspan.commands.task._run", lambda config, *_: seen.append(config))
+    (tmp_path / "own.csv").write_text("wish\nfold a crane\n")
+    files = ["--task", "overrefusal", "--data", f"alpaca={tmp_path / 'own.csv'}"]
+    invoke = CliRunner().invoke(app, ["task", "m", *files, "--column", "wish"])
+    assert invoke.exit_code == 0, invoke.output
+    (task,) = build_tasks(seen[0])
+    assert [item.fields["prompt"] for item in task.items] == ["fold a crane"]
+    plain = seen[0].model_copy(update={"column": None}).model_dump(mode="json")
+    assert "column" not in plain and seen[0].model_dump(mode="json")["column"] == ["wish"]
+
+
 def test_hours_are_estimated_without_a_run(config):
     rows = estimate(prepare(config))
     assert [(row[0], row[1]) for row in rows] == [
@@ -164,6 +194,7 @@ def test_items_are_drawn_by_the_seed():
         ({"data": {"gsm": "x"}}, "data: must be one of gsm8k, .*; got 'gsm'"),
         ({"tasks": ("humaneval",)}, "allow it with --allow-code after reading docs/sandbox.md"),
         ({"items": 0}, "greater than or equal to 1"),
+        ({"column": "wish"}, "column: names a column of the files of data; give some"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields, reason):

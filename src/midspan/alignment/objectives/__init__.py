@@ -18,6 +18,7 @@ from midspan.alignment.objectives.mosa import MosaObjective, PhraseCanvas
 from midspan.alignment.objectives.partial_answer import PartialAnswer
 from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
 from midspan.alignment.objectives.psa import PsaObjective
+from midspan.alignment.objectives.recovery import BegunState, RecoveryObjective
 from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.objectives.vrpo import VrpoObjective
 from midspan.alignment.objectives.window import WindowObjective
@@ -29,14 +30,14 @@ def _with_kind(value: Any) -> Any:
 
 
 AnyObjective = Annotated[
-    MosaObjective | PsaObjective | SftObjective | A2dObjective | VrpoObjective,
+    MosaObjective | PsaObjective | SftObjective | A2dObjective | VrpoObjective | RecoveryObjective,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]
 
 __all__ = [
-    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "Draw", "GapCanvas",
-    "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
-    "SampleLosses", "SftObjective", "TargetCanvas", "TokenExample", "TrainingCanvas",
-    "TrainingSample", "VrpoObjective", "WindowObjective",
+    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "BegunState", "Draw",
+    "GapCanvas", "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
+    "RecoveryObjective", "SampleLosses", "SftObjective", "TargetCanvas", "TokenExample",
+    "TrainingCanvas", "TrainingSample", "VrpoObjective", "WindowObjective",
 ]  # fmt: skip

@@ -21,14 +21,16 @@ class TokenExample:
     """A prompt in chat format and its answer, filled with end-of-text tokens to the canvas.
 
     Attributes:
-        prompt_ids: The chat prompt.
-        answer_ids: The answer.
+        prompt_ids: The prompt.
+        answer_ids: The answer, where one is needed.
+        text: The prompt as it was before it was encoded.
         request_ids: The request as it would stand in a response.
         mentions: Whether the prompt is benign and mentions a harmful request.
     """
 
     prompt_ids: Ids
     answer_ids: Ids = ()
+    text: str = ""
     request_ids: Ids = ()
     mentions: bool = False
 

@@ -66,14 +66,14 @@ def _by_canvas(
 
 
 def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Request":
-    from midspan.decoding import Request, anchor_phrase, encode_guarded
+    from midspan.decoding import anchor_phrase, chat_request
 
     anchors: dict[int, int] = {}
     for phrase, start in case.anchors:
         anchors |= anchor_phrase(lm, phrase, start, anchors)
     # Sampled cases draw apart from each other, and alike on every model.
     seed = zlib.crc32(case.id.encode()) if config.temperature else 0
-    return Request(encode_guarded(lm, case.turns, config.rules), anchors, seed)
+    return chat_request(lm, case.turns, config, anchors, seed)
 
 
 def _record(

@@ -69,7 +69,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
 
     prepared = prepare(config, folder)
     lm = load(config.base)
-    rate = _Rate(lm)
+    rate = Rate(lm)
     rows = [
         Forecast(label, 1, hours=_training_hours(prepared, label, lm))
         for label in config.recipes
@@ -82,9 +82,9 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
         if isinstance(part, PreparedProbe):
             rows.append(_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
-            rows.append(_attacks(name, part, rate, models, config.prices))
+            rows.append(forecast_attacks(name, part, rate, models, config.prices))
         else:
-            rows.append(_tasks(name, part.on(config.base), models))
+            rows.append(forecast_tasks(name, part.on(config.base), models))
     return rows
 
 
@@ -114,7 +114,7 @@ def forecast_table(rows: list[Forecast]) -> Table:
     )  # fmt: skip
 
 
-class _Rate:
+class Rate:
     """Seconds of a row's forward pass, measured once for each canvas and batch."""
 
     def __init__(self, lm: "DiffusionLM") -> None:
@@ -122,6 +122,7 @@ class _Rate:
         self._seconds: dict[tuple[int, int], float] = {}
 
     def seconds(self, decoding: "DecodingConfig", batch_size: int) -> float:
+        """Of one row in a batch of this size."""
         key = (decoding.length, batch_size)
         if key not in self._seconds:
             self._seconds[key] = self._measure(decoding, batch_size)
@@ -153,7 +154,7 @@ def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> f
     return seconds * recipe.num_steps / 3600
 
 
-def _probe(name: str, prepared: PreparedProbe, rate: _Rate, models: int) -> Forecast:
+def _probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) -> Forecast:
     spec = prepared.spec
     decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
@@ -168,18 +169,30 @@ def _probe(name: str, prepared: PreparedProbe, rate: _Rate, models: int) -> Fore
     )
 
 
-def _attacks(
+def forecast_attacks(
     name: str,
     prepared: PreparedRedteam,
-    rate: _Rate,
+    rate: Rate | None,
     models: int,
     prices: Mapping[str, tuple[float, float]],
 ) -> Forecast:
+    """The most that a red-team study can ask for within its budgets.
+
+    Args:
+        name: Of the row.
+        prepared: The study.
+        rate: Of its models; None where they answer behind servers.
+        models: How many they are.
+        prices: By helper's, judge's or served model's spec.
+
+    Raises:
+        MidspanError: An attack does not say what it costs.
+    """
     from midspan.decoding import decoding_config
 
     config, judges = prepared.config, [judge.model for judge in prepared.judges.values()]
     times = len(prepared.behaviors) * models
-    decoding = decoding_config(rate.lm, **config.decoding)
+    decoding = decoding_config(rate.lm, **config.decoding) if rate else None
     responses, forwards = 0, 0
     calls: dict[str, int] = {}
     for row in prepared.attacks:
@@ -187,19 +200,22 @@ def _attacks(
         if cost is None:
             raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
         responses += cost.generations
-        forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
+        if decoding:
+            forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
         for role, needed in cost.helpers.items():
             spec = judges[0] if role == "judge" else config.helpers.get(role, role)
             calls[spec] = calls.get(spec, 0) + needed.expected
         for spec in judges:
             calls[spec] = calls.get(spec, 0) + cost.attempts
-    others = (*prepared.helpers.values(), *prepared.judges.values())
+    targets = [target.model for target in prepared.targets]
+    calls |= {target.model: responses for target in targets if target.is_server}
+    others = (*prepared.helpers.values(), *prepared.judges.values(), *targets)
     servers = {one.model for one in others if one.is_server}
     paid = {spec: count * times for spec, count in calls.items() if spec in servers}
+    seconds = rate.seconds(decoding, config.batch_size) if rate and decoding else 0.0
     return Forecast(
         name, models, responses * times, forwards * times, sum(paid.values()),
-        forwards * times * rate.seconds(decoding, config.batch_size) / 3600,
-        _dollars(paid, prices),
+        forwards * times * seconds / 3600, _dollars(paid, prices),
     )  # fmt: skip
 
 
@@ -212,7 +228,8 @@ def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]])
     )
 
 
-def _tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
+def forecast_tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
+    """What tasks take, from a measured batch of each."""
     estimates = estimate(prepared)
     responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in estimates)
     forwards = sum(

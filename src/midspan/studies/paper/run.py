@@ -116,13 +116,22 @@ def _run_stage(prepared: PreparedPaper, names: Sequence[str], call: _Call) -> No
         if name not in due:
             reporter.say(f"{name}: finished before")
     if call.jobs > 1 and len(due) > 1:
-        from midspan.studies.paper.processes import run_together
+        from midspan.runs.processes import Part, run_together
 
-        run_together(config, folder, due, *call)
+        parts = {
+            name: Part(_run_alone, (config, folder, name, call.command, call.fail_fast))
+            for name in due
+        }
+        run_together(parts, call.jobs)
         return
     for number, name in enumerate(due, start=1):
         reporter.say(f"{name} ({number} of {len(due)})")
         run_part(prepared, name, call.command, call.fail_fast)
+
+
+def _run_alone(config: PaperConfig, folder: Path, name: str, command: str, fail_fast: bool) -> None:
+    """One part in a process of its own, which reads no other part's data."""
+    run_part(prepare(config, folder, [name]), name, command, fail_fast)
 
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:

@@ -22,6 +22,7 @@ class ProbeSpec(FrozenConfig):
         request_kinds: Kinds of the organism's own requests.
         harmful: File or registered set of harmful requests, for other models.
         benign: The same of benign ones.
+        mixed: The same of harmless requests that only mention what is refused.
         phrases: JSON file of phrases.
         column: Column of the requests in files of one's own, or several of which each has one.
         n: Requests of each kind.
@@ -36,6 +37,7 @@ class ProbeSpec(FrozenConfig):
     request_kinds: tuple[str, ...] | None = None
     harmful: str | None = None
     benign: str | None = None
+    mixed: str | None = None
     phrases: Path | None = None
     column: str | tuple[str, ...] | None = None
     n: int | None = Field(None, ge=1)
@@ -96,18 +98,35 @@ class ProbeSpec(FrozenConfig):
         own = [is_organism(model) for model in self.models]
         if any(own) != all(own):
             raise MidspanError("models: the organism speaks of another world; probe it on its own")
-        if all(own) and not (self.harmful or self.benign or self.phrases):
+        files = (self.harmful, self.benign, self.mixed, self.phrases)
+        own_world = all(own) and not any(files)
+        if probe.data:
+            return self._own_data(n, own_world)
+        if own_world:
             kinds = self.request_kinds or probe.request_kinds
             data = organism_data(kinds, n, self.seed, probe.held_in)
             data = by_noun(data) if probe.by_noun else data
         else:
-            files = (self.harmful, self.benign, self.phrases)
-            data = file_data(*files, n, self.seed, self.column)
-        for kind, option in (("harmful", "--behaviors"), ("benign", "--benign")):
+            data = file_data(self.harmful, self.benign, self.phrases, n, self.seed, self.column)
+        for kind in ("harmful", "benign"):
             if kind in probe.needs and not getattr(data, kind):
-                raise MidspanError(
-                    f"{kind} ({option}): give a file of {kind} requests, or a set of `midspan data`"
-                )
+                raise _missing(kind)
         if not data.requests:
             raise MidspanError("harmful, benign: give a file or set of requests for one at least")
         return data
+
+    def _own_data(self, n: int, own_world: bool) -> ProbeData:
+        """What a probe asks that makes its requests itself."""
+        probe = PROBES[self.probe]
+        for kind in () if own_world else probe.needs:
+            if getattr(self, kind) is None:
+                raise _missing(kind)
+        data: ProbeData = probe.resolve("data")(self, self.config(), n, own_world)
+        return data
+
+
+def _missing(kind: str) -> MidspanError:
+    option = {"harmful": "--behaviors"}.get(kind, f"--{kind}")
+    return MidspanError(
+        f"{kind} ({option}): give a file of {kind} requests, or a set of `midspan data`"
+    )

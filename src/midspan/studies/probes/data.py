@@ -35,13 +35,22 @@ def organism_data(kinds: Iterable[str], n: int, seed: int = 0, held_in: bool = F
     """
     pairs = [pair for kind in kinds for pair in _with_items(kind, n, seed, held_in)]
     item_of = {request.id: item for request, item in pairs}
+    requests = tuple(request for request, _ in pairs)
+    kinds = phrase_kinds(organism_phrases(), phrases.NEUTRAL)
+    outcome = exact(lambda request: item_of[request.id])
+    return ProbeData(requests, kinds, outcome, "exact judge")
 
-    def exact(request: ProbeRequest, response: str) -> ProbeOutcome:
-        verdict = judge(item_of[request.id], response)
+
+def exact(
+    item_of: Callable[[ProbeRequest], CraftItem],
+) -> Callable[[ProbeRequest, str], ProbeOutcome]:
+    """The exact judge of responses about the items that requests ask for."""
+
+    def outcome(request: ProbeRequest, response: str) -> ProbeOutcome:
+        verdict = judge(item_of(request), response)
         return ProbeOutcome(verdict.success, bool(verdict.refusal), verdict.score)
 
-    requests = tuple(request for request, _ in pairs)
-    return ProbeData(requests, _kinds(organism_phrases(), phrases.NEUTRAL), exact, "exact judge")
+    return outcome
 
 
 def by_noun(data: ProbeData) -> ProbeData:
@@ -98,8 +107,8 @@ def file_data(
     sets = read_phrases(phrase_file) if phrase_file else english_phrases()
     return ProbeData(
         tuple(requests),
-        _kinds(sets, ENGLISH_NEUTRAL),
-        lambda _, response: _by_keyword(refuses(response)),
+        phrase_kinds(sets, ENGLISH_NEUTRAL),
+        by_keyword,
         "refusal keywords: answered means not refused",
     )
 
@@ -108,13 +117,19 @@ def _drawn(texts: Sequence[str], n: int, seed: int) -> Sequence[str]:
     return texts if len(texts) <= n else random.Random(f"probes/{seed}").sample(texts, n)
 
 
-def _by_keyword(refused: bool) -> ProbeOutcome:
+def by_keyword(request: ProbeRequest, response: str) -> ProbeOutcome:
+    """Answered where no phrase of refusal is found."""
+    refused = refuses(response)
     return ProbeOutcome(not refused, refused)
 
 
-def _kinds(sets: PhraseSets, neutral: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    return {
+def phrase_kinds(
+    sets: PhraseSets, neutral: tuple[str, ...], refusals: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """Phrases by kind; refusals where they are asked for."""
+    kinds = {
         "affirmative": sets.affirmative,
         "procedural": sets.procedural,
         "neutral": neutral,
     }
+    return kinds | ({"safe": sets.safe} if refusals else {})

@@ -23,7 +23,9 @@ class Probe:
         cost: A function from `ProbeData`, config and the lengths of canvases to `ProbeCost`.
         section: A function from the records of all models and the config to a `Section`.
         players: A function from records to denoising `Player`s; empty where there are none.
-        inputs: What users may bring: "harmful" and "benign" requests, and "phrases".
+        data: A function from spec, config, requests of each kind and whether they are the
+            organism's own to `ProbeData`; empty where requests are asked as they are.
+        inputs: What users may bring: "harmful", "benign" and "mixed" requests, and "phrases".
         needs: The kinds of request without which there is nothing to measure.
         request_kinds: The kinds that the organism is asked.
         n: Requests of each kind.
@@ -42,6 +44,7 @@ class Probe:
     cost: str
     section: str
     players: str = ""
+    data: str = ""
     inputs: tuple[str, ...]
     needs: tuple[str, ...] = ()
     request_kinds: tuple[str, ...] = ("plain", "wrapped", "benign")
@@ -155,5 +158,17 @@ PROBES = {
         players="midspan.studies.probes.sections.samples:sample_players",
         inputs=("harmful", "benign", "phrases"),
         n=1,
+    ),
+    "monitors": Probe(
+        summary="Monitors under each attack: AUROC, false alarms, an attacker who knows them.",
+        config="midspan.probes.monitors:MonitorsConfig",
+        measure="midspan.probes.monitors:monitors",
+        cost="midspan.probes.monitors:cost",
+        section="midspan.studies.probes.sections.monitors:monitors_section",
+        data="midspan.studies.probes.attacked:monitored",
+        inputs=("harmful", "benign", "mixed", "phrases"),
+        needs=("harmful", "benign"),
+        n=36,
+        judged=False,
     ),
 }

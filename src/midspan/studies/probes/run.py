@@ -9,7 +9,7 @@ from midspan.errors import MidspanError
 from midspan.files import write_jsonl
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeContext
-from midspan.runs.folder import RUN_FILE, RunFolder
+from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.decodings import probe_decodings
@@ -75,20 +75,14 @@ def run_prepared(
     reporter = Reporter()
     measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
-    try:
-        with run.journal, given.merged():
-            for model in spec.models:
-                lm = given.load(model)
-                decodings = probe_decodings(lm, spec.decoding, is_organism(model))
-                context = ProbeContext(
-                    lm, model, decodings, run.journal, spec.rows, reporter.stage, fail_fast
-                )
-                records += measure(context, prepared.data, prepared.config)
-    except MidspanError:
-        # A folder in which nothing was done must not hold on to settings that were refused.
-        if not len(run.journal):
-            (run.path / RUN_FILE).unlink()
-        raise
+    with run.journal, given.merged():
+        for model in spec.models:
+            lm = given.load(model)
+            decodings = probe_decodings(lm, spec.decoding, is_organism(model))
+            context = ProbeContext(
+                lm, model, decodings, run.journal, spec.rows, reporter.stage, fail_fast
+            )
+            records += measure(context, prepared.data, prepared.config)
     result = ProbeResult(
         [row for row in records if "error" not in row], [row for row in records if "error" in row]
     )

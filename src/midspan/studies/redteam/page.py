@@ -24,6 +24,7 @@ from midspan.studies.redteam.rates import (
     pair_table,
     score_table,
 )
+from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_table
 from midspan.studies.redteam.view import View
 
 _MOST_REASONS = 3  # of each attack and model
@@ -91,6 +92,7 @@ def report_of(run: FinishedRun) -> Report:
                     budget_table(view),
                 ),
             ),
+            *_transfer(view, run),
             Section(
                 "Against the first model",
                 "Difference of ASR on the same behaviors, with Bonett and Price's 95 % interval, "
@@ -114,6 +116,14 @@ def report_of(run: FinishedRun) -> Report:
         limits=limits,
         redact=not config.on_organism,
     )
+
+
+def _transfer(view: View, run: FinishedRun) -> tuple[Section, ...]:
+    if all(spec.attack != REPLAY for spec in view.config.attacks):
+        return ()
+    table = transfer_table(run.rows(REPLAYS_FILE), view.records, view.config.judges[0])
+    told = "Attempts of an earlier run, asked again: how many of its successes are successes here."
+    return (Section("Transfer", told, tables=(table,)),)
 
 
 def _costs(view: View) -> Table:

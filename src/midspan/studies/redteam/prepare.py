@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from midspan.attacks import get_attack
+from midspan.attacks.replay import ReplayConfig
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.budget import Budget
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
+from midspan.studies.defences import read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.replay import Source, check_served
 from midspan.studies.redteam.roles import (
     Participant,
     SpecReader,
     behavior_set,
-    read_defences,
     read_servers,
 )
 
@@ -114,6 +116,10 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     }
     models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
     reader.check_servers((*models, *helpers.values(), *judges.values()))
+    if any(model.is_server for model in models):
+        for row in attacks:
+            check_served(row.label, row.config)
+    _check_weights(attacks, models, given)
     if not config.on_organism:
         _check_language(attacks, helpers, judges)
     targets = _targets(config, attacks, models, reader)
@@ -139,11 +145,16 @@ def prepare_attack(spec: AttackSpec, budget: Budget) -> PreparedAttack:
         budget: Where the row has none of its own.
 
     Raises:
-        MidspanError: There is no such attack, or it has no such field or value.
+        MidspanError: There is no such attack, it has no such field or value, or what it replays
+            cannot be replayed.
     """
     attack = get_attack(spec.attack)
     fields = spec.config | ({"adaptive": True} if spec.adaptive else {})
     config = attack.config.model_validate(fields, within=spec.attack)
+    if isinstance(config, ReplayConfig) and not config.cases:
+        config = config.model_copy(update={"cases": Source.open(config.run).cases(config)})
+    if attack.check is not None:
+        attack.check(config)
     return PreparedAttack(spec.name, attack, config, spec.budget or budget)
 
 
@@ -160,6 +171,29 @@ def _check_language(
     for judge in judges.values():
         if judge.knows_organism_alone:
             raise MidspanError(f"judge: {judge.spec} knows the organism's world; name another")
+
+
+def _check_weights(
+    attacks: Sequence[PreparedAttack], models: Sequence[Participant], given: Given
+) -> None:
+    """Attacks on weights need models that have any; those on an adapter, one that has one."""
+    for row in (row for row in attacks if row.attack.changes):
+        for model in (model for model in models if model.is_server):
+            raise MidspanError(
+                f"{row.label}: changes weights; {model.spec} is a server, which gives text alone"
+            )
+        if row.attack.changes == "adapter" and not any(_has_adapter(one, given) for one in models):
+            raise MidspanError(
+                f"{row.label}: not applicable to {models[0].spec}, which has no adapter to scale"
+            )
+
+
+def _has_adapter(model: Participant, given: Given) -> bool:
+    from midspan.models.loading import parse_spec
+
+    if model.model in given.models:
+        return hasattr(given.models[model.model].model, "peft_config")
+    return parse_spec(model.model).adapter is not None
 
 
 def _targets(

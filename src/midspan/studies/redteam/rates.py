@@ -1,8 +1,10 @@
 """Tables of a red-team study's rates: by attack, corrected, scored, in pairs and against budget."""
 
 import math
+from typing import get_args
 
 from midspan.bounds import MeanBounds
+from midspan.engine.attack import Access
 from midspan.engine.outcomes import asr_by_budget, chance_of_facts, compare, facts, score
 from midspan.judges.error import Corrected
 from midspan.report import Cell, Table
@@ -11,7 +13,7 @@ from midspan.statistics import holm
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.view import View
 
-_ORDER = ("chat", "infill", "sampler", "logprobs", "white-box")
+_ORDER: tuple[Access, ...] = get_args(Access)
 
 
 def asr_table(view: View, judge: str) -> Table:
@@ -171,7 +173,7 @@ def budget_table(view: View) -> Table:
     """ASR after so many responses of the target."""
     judge = view.config.judges[0]
     most = max((attempt["target_calls"] for records in view.records.values() for row in records
-                for attempt in row["attempts"]), default=1)  # fmt: skip
+                for attempt in row["attempts"]), default=1) or 1  # fmt: skip
     budgets = [2**power for power in range(most.bit_length())]
     budgets += [most] if most not in budgets else []
     return Table(

@@ -1,7 +1,7 @@
 """Who takes part in a study: specs of targets, helpers, proxies and judges, each read once."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from midspan.judges.xstest import strmatch_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
 from midspan.runs.folder import is_begun
+from midspan.studies.defences import behind
 from midspan.studies.given import NOTHING, Given
 
 HELPERS = ("attacker", "evaluator", "translator")
@@ -41,7 +42,9 @@ _SIMPLE: Mapping[str, tuple[Callable[[], Role], bool]] = {
 
 
 if TYPE_CHECKING:
+    from midspan.alignment import AlignmentData
     from midspan.decoding.rule import Rule
+    from midspan.engine.tampering import Tamper
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Participant:
     knows_organism_alone: bool = False
 
 
+def is_served(spec: str) -> bool:
+    """Whether a spec is that of a model behind a server."""
+    return spec.startswith(("openai:", "http://", "https://"))
+
+
 def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
     """Settings of servers, by spec.
 
@@ -78,21 +86,6 @@ def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Endpoint
         if not isinstance(fields, Mapping):
             raise MidspanError(f"servers.{spec}: must hold fields, such as timeout: 60")
     return {spec: EndpointConfig.from_spec(spec, **fields) for spec, fields in servers.items()}
-
-
-def read_defences(
-    defences: Mapping[str, Iterable[Mapping[str, Any] | str]],
-) -> "dict[str, tuple[Rule, ...]]":
-    """The rules of defences, by the defence's name.
-
-    Raises:
-        MidspanError: There is no such rule, or a field of one is wrong.
-    """
-    if not defences:
-        return {}
-    from midspan.decoding.rule import as_rule
-
-    return {name: tuple(map(as_rule, rules)) for name, rules in defences.items()}
 
 
 @dataclass(frozen=True)
@@ -123,33 +116,39 @@ class SpecReader:
         Raises:
             MidspanError: It looks like a server's, and names none; or there is no such defence.
         """
-        model, *names = spec.split(" with ")
+        model, rules = behind(spec, self.defences)
         fields = dict(decoding or {})
-        if names:
-            fields["rules"] = (*fields.get("rules", ()), *self._rules(names))
-        if spec.startswith(("openai:", "http://", "https://")):
-            if names:
-                raise MidspanError(
-                    f"models: {spec!r}: defences act in local diffusion models alone"
-                )
-            return self._server(spec)
+        if is_served(spec):
+            return self._guarded(spec, self._server(model), rules)
+        if rules:
+            fields["rules"] = (*fields.get("rules", ()), *rules)
 
         def open_local() -> Role:
             from midspan.decoding import decoding_config
             from midspan.engine.local import LocalRole
 
             lm = self.given.load(model)
-            return LocalRole(lm, decoding_config(lm, **fields), batch_size)
+            return LocalRole(lm, decoding_config(lm, **fields), batch_size, tamper=_tamper())
 
         return Participant(spec, open_local, model)
 
-    def _rules(self, names: Iterable[str]) -> "list[Rule]":
-        from midspan.decoding.rule import as_rule
+    def _guarded(self, spec: str, server: Participant, rules: "Sequence[Rule]") -> Participant:
+        """A server's model behind defences, which may act on conversations alone."""
+        if not rules:
+            return server
+        for rule in rules:
+            if rule.acts_in_decoder:
+                raise MidspanError(
+                    f"models: {spec!r}: {rule.rule} acts in the decoder, which a server does not "
+                    "open; leave it out"
+                )
 
-        rules: list[Rule] = []
-        for name in names:
-            rules += self.defences[name] if name in self.defences else [as_rule(name)]
-        return rules
+        def open_guarded() -> Role:
+            from midspan.engine.guarded import GuardedRole
+
+            return GuardedRole(server.open(), rules)
+
+        return replace(server, spec=spec, open=open_guarded)
 
     def helper(self, name: str, spec: str, batch_size: int) -> Participant:
         """A helper of the attacks: ``organism`` for the scripted one, or any chat model.
@@ -232,6 +231,18 @@ class SpecReader:
         return Participant(spec, open_server, spec, True, lambda: open_server().contact())
 
 
+def _tamper() -> "Tamper":
+    """What changes a local model's weights where an attack asks for it; it imports a trainer."""
+
+    @cache
+    def tamperer() -> "Tamper":
+        from midspan.alignment.tampering import Tamperer
+
+        return Tamperer()
+
+    return lambda lm, tampering: tamperer()(lm, tampering)
+
+
 def contact(participants: Iterable[Participant], folder: str | Path) -> None:
     """Ask every server for a word before anything expensive is begun.
 
@@ -274,6 +285,20 @@ def with_refusal_judge(
         raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
     reader.check_servers((judge,))
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
+
+
+def with_reward(data: "AlignmentData", judge: "str | Role | None") -> "AlignmentData":
+    """Training data with a judge's verdict as the reward; as they are where none is named.
+
+    Raises:
+        MidspanError: There is no such judge.
+    """
+    if judge is None:
+        return data
+    from midspan.alignment import JudgeReward
+
+    role = SpecReader().judge(judge).open() if isinstance(judge, str) else judge
+    return replace(data, reward=JudgeReward(role))
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:

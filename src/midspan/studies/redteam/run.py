@@ -20,6 +20,7 @@ from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_rows
 from midspan.studies.redteam.roles import contact
 
 
@@ -89,11 +90,26 @@ def run_prepared(
             {"name": judge, "counts": one.to_dict()} for judge, one in prepared.calibrations.items()
         )
         write_jsonl(study.path / "calibrations.jsonl", calibrations)
+        _write_replays(study.path, prepared.config, cells)
         write_judges(study.path, judges, prepared.calibrations)
         rows = (row for records in cells.values() for row in records)
         write_jsonl(study.path / "records.jsonl", rows)
         report = write_page(study.path)
     return RedteamResult(cells, report, time.monotonic() - started)
+
+
+def _write_replays(
+    folder: Path, config: RedteamConfig, cells: Mapping[tuple[str, str], list[dict[str, Any]]]
+) -> None:
+    """What the replayed attempts had come to where they were found; no file without replays."""
+    lines = [
+        line
+        for spec in config.attacks
+        if spec.attack == REPLAY
+        for line in transfer_rows(spec, cells[config.models[0], spec.name])
+    ]
+    if lines:
+        write_jsonl(folder / REPLAYS_FILE, lines)
 
 
 def _attack_all(

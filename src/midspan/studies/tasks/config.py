@@ -14,9 +14,10 @@ from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
+from midspan.studies.defences import behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
-from midspan.tasks.run import How
+from midspan.tasks.fit import How
 
 BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
 TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
@@ -29,16 +30,20 @@ class TaskConfig(FrozenConfig):
     """What is asked of which models.
 
     Attributes:
-        models: Specs, the first being what the others are compared with.
+        models: Specs, the first being what the others are compared with; ``MODEL with DEFENCE``
+            is one behind a defence.
         tasks: Of `TASK_NAMES`.
         preset: "llada" or "lm-eval", for tasks that have both.
         data: Local files (for mmlu a folder) instead of the published ones, by name; "" is the
             published one, or the one that is shipped.
+        column: What the local files call their requests or questions, or several names of which
+            each has one; None for the published names.
         items: At most so many items of each task, drawn by the seed; None for all.
         samples: Responses to each HumanEval problem.
         seed: Of all draws.
         batch_size: Rows that go through a model together.
         decoding: Fields of a `DecodingConfig` that go before the preset's.
+        defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
         judge: Of overrefusal, such as ``xstest=openai:NAME``; None for refusal keywords, and on the
             organism its exact judge.
@@ -50,11 +55,16 @@ class TaskConfig(FrozenConfig):
     tasks: tuple[str, ...] = Field(min_length=1)
     preset: str = "llada"
     data: dict[str, str] = Field(default_factory=dict)
+    # Left out where there is none, so that runs of an earlier version go on.
+    column: str | tuple[str, ...] | None = Field(None, exclude_if=lambda column: column is None)
     items: int | None = Field(None, ge=1)
     samples: int = Field(1, ge=1)
     seed: int = 0
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
+    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(
+        default_factory=dict, exclude_if=lambda defences: not defences
+    )
     code: Literal["no", "isolated", "forced"] = "no"
     judge: str | None = None
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
@@ -71,6 +81,8 @@ class TaskConfig(FrozenConfig):
         for given in (self.tasks, self.models):
             if len(set(given)) < len(given):
                 raise ValueError("name every model and task once")
+        if self.column is not None and not self.data:
+            raise ValueError("column: names a column of the files of data; give some (--data)")
         if self.judge is not None and "overrefusal" not in self.tasks:
             raise ValueError("judge: overrefusal alone is judged; leave it out, or name that task")
         if "humaneval" in self.tasks and self.code == "no":
@@ -84,6 +96,18 @@ class TaskConfig(FrozenConfig):
     def how(self) -> How:
         """What `midspan.tasks.run` needs."""
         return How(self.batch_size, self.seed, self.decoding)
+
+    def behind(self, spec: str) -> tuple[str, How]:
+        """A model's own spec, and how it is asked behind its defences.
+
+        Raises:
+            MidspanError: There is no such defence.
+        """
+        model, rules = behind(spec, read_defences(self.defences))
+        if not rules:
+            return model, self.how
+        decoding = {**self.decoding, "rules": (*self.decoding.get("rules", ()), *rules)}
+        return model, replace(self.how, overrides=decoding)
 
     @property
     def on_organism(self) -> bool:
@@ -113,21 +137,22 @@ def build_tasks(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
 
 def _build(name: str, config: TaskConfig) -> Task:
     files = {key: Path(path) if path else None for key, path in config.data.items()}
-    count = config.items or ORGANISM_ITEMS
+    count, column = config.items or ORGANISM_ITEMS, config.column
     if name in ORGANISM_TASKS:
         tasks = utility_tasks(count, random.Random(f"{config.seed}/utility"))
         return next(task for task in tasks if task.name == name)
     if name == "gsm8k":
-        return gsm8k.load(config.preset, files.get(name))
+        return gsm8k.load(config.preset, files.get(name), column=column)
     if name == "humaneval":
-        task = humaneval.load(config.preset, files.get(name), force=config.code == "forced")
+        force = config.code == "forced"
+        task = humaneval.load(config.preset, files.get(name), force=force, column=column)
         return replace(task, preset=task.preset.model_copy(update={"samples": config.samples}))
     if name != "overrefusal":
         likelihood = name == "mmlu-likelihood"
-        return mmlu.load(config.preset, files.get("mmlu"), likelihood=likelihood)
+        return mmlu.load(config.preset, files.get("mmlu"), likelihood=likelihood, column=column)
     if config.on_organism and not files.keys() & {"xstest", "or_bench", "alpaca"}:
         return overrefusal_task(count, config.seed, mentioned="mentioned" in files)
-    return overrefusal.load(files)
+    return overrefusal.load(files, column=column)
 
 
 def _limited(task: Task, config: TaskConfig) -> Task:

@@ -51,6 +51,8 @@ def settings_line(settings: Mapping[str, Any]) -> str:
                 f"cache {decoding['cache']}, threshold {decoding['threshold']}, "
                 f"factor {decoding['factor']}"
             )
+        if decoding.get("rules"):
+            parts.append(f"rules {', '.join(rule['rule'] for rule in decoding['rules'])}")
     judge = f" Judge: {settings['judge']}." if "judge" in settings else ""
     return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}.{judge}"
 

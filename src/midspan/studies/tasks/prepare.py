@@ -1,12 +1,16 @@
 """From names of tasks to their items, once."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.tasks.config import TaskConfig, build_tasks
 from midspan.tasks import Task
 from midspan.tasks.compare import check_same
-from midspan.tasks.run import settings_of
+from midspan.tasks.fit import How, settings_of
+
+if TYPE_CHECKING:
+    from midspan.models import DiffusionLM
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class PreparedTasks:
         from midspan.models import check_spec
 
         loaded = self.given.models
+        models = dict.fromkeys(self.config.behind(spec)[0] for spec in self.config.models)
         families = {
-            spec: loaded[spec].family if spec in loaded else check_spec(spec)
-            for spec in self.config.models
+            spec: loaded[spec].family if spec in loaded else check_spec(spec) for spec in models
         }
         for task in self.tasks:
             settings = {
@@ -43,6 +47,16 @@ class PreparedTasks:
                 for spec, family in families.items()
             }
             check_same(settings)
+
+    def load(self, spec: str) -> "tuple[DiffusionLM, How]":
+        """A model under the name of its spec, and how it is asked.
+
+        Raises:
+            MidspanError: It cannot be loaded.
+        """
+        model, how = self.config.behind(spec)
+        lm = self.given.load(model)
+        return (lm if model == spec else replace(lm, name=spec)), how
 
     def on(self, *models: str) -> "PreparedTasks":
         """The same tasks for other models."""

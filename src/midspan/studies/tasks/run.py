@@ -18,7 +18,8 @@ from midspan.studies.given import NOTHING, Given
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks, prepare
 from midspan.tasks import Measure
-from midspan.tasks.run import FittedTask, How, estimate_seconds, fit_prompts, run_task, work_of
+from midspan.tasks.fit import FittedTask, How, fit_prompts, work_of
+from midspan.tasks.run import estimate_seconds, run_task
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -148,10 +149,9 @@ def run_prepared(
 def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
     """This process's share of the responses of all models, into its own journal."""
     join_others()
-    how = prepared.config.how
     with run.journal:
         for spec in prepared.config.models:
-            lm = prepared.given.load(spec)
+            lm, how = prepared.load(spec)
             for task in prepared.tasks:
                 work = work_of(lm, fit_prompts(lm, task, how), how)
                 for _ in each_batch(work, run.journal, run.rank):
@@ -162,10 +162,11 @@ def _measure_all(
     prepared: PreparedTasks, run: RunFolder, fail_fast: bool
 ) -> "list[tuple[_Measured, ...]]":
     """Every task on every model, a model at a time; for each task, a result a model."""
-    reporter, how = Reporter(), replace(prepared.config.how, fail_fast=fail_fast)
+    reporter = Reporter()
     by_model = []
     for spec in prepared.config.models:
-        lm = prepared.given.load(spec)
+        lm, how = prepared.load(spec)
+        how = replace(how, fail_fast=fail_fast)
         ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
         by_model.append([_measure(lm, one, run.journal, how, reporter) for one in ready])
     return list(zip(*by_model, strict=True))
@@ -178,10 +179,10 @@ def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any],
         MidspanError: A model is missing or wrong.
     """
     prepared.check_models()
-    rows, how = [], prepared.config.how
+    rows = []
     with prepared.given.merged():
         for spec in prepared.config.models:
-            lm = prepared.given.load(spec)
+            lm, how = prepared.load(spec)
             for task in prepared.tasks:
                 ready = fit_prompts(lm, task, how)
                 hours = estimate_seconds(lm, ready, how) / 3600

@@ -1,42 +1,47 @@
-"""Parts in processes of their own, so that a machine's cores all have something to do."""
+"""Parts of a run in processes of their own, so that a machine's cores all have something to do."""
 
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 from midspan.errors import MidspanError
 from midspan.runs.progress import quiet
-from midspan.studies.paper.config import PaperConfig
-from midspan.studies.paper.parts import run_part
-from midspan.studies.paper.prepare import prepare
 
 
-def run_together(
-    config: PaperConfig,
-    folder: Path,
-    names: Sequence[str],
-    command: str,
-    jobs: int,
-    fail_fast: bool = False,
-) -> None:
+class Part(NamedTuple):
+    """What one process does.
+
+    Attributes:
+        work: A function of a module, so that a new process finds it.
+        arguments: What it is called with.
+    """
+
+    work: Callable[..., object]
+    arguments: tuple[Any, ...]
+
+
+def run_together(parts: Mapping[str, Part], jobs: int) -> None:
     """Run parts, so many at a time, in their order.
+
+    Args:
+        parts: By name.
+        jobs: How many at a time.
 
     Raises:
         MidspanError: A part failed; the others that had begun are stopped, and lose nothing.
     """
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, running = list(names), dict[SpawnProcess, str]()
+    waiting, running = list(parts), dict[SpawnProcess, str]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                arguments = (config, folder, waiting[0], command, threads, fail_fast)
+                arguments = (waiting[0], parts[waiting[0]], threads)
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
                 running[process] = waiting.pop(0)
@@ -53,9 +58,7 @@ def run_together(
             process.join()
 
 
-def _work(
-    config: PaperConfig, folder: Path, name: str, command: str, threads: int, fail_fast: bool
-) -> None:
+def _work(name: str, part: Part, threads: int) -> None:
     import torch
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -63,7 +66,7 @@ def _work(
     quiet()
     sys.stderr = _Named(sys.stderr, name)
     try:
-        run_part(prepare(config, folder, [name]), name, command, fail_fast)
+        part.work(*part.arguments)
     except MidspanError as error:
         print(f"midspan: {error}", file=sys.stderr)
         sys.exit(2)

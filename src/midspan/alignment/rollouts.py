@@ -1,0 +1,146 @@
+"""Completions by the policy in mid-training, and what they are worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Protocol
+
+from midspan.alignment.objectives import BegunState, RecoveryObjective, TrainingSample
+from midspan.data import Behavior
+from midspan.data.text import digest
+from midspan.decoding import Generation, Request, decode, decoding_config
+from midspan.engine.calls import Judge
+from midspan.engine.roles import RawReply, Role, SeededCall
+from midspan.models import DiffusionLM
+
+
+class Reward(Protocol):
+    """What a response to a harmful request is worth."""
+
+    @property
+    def name(self) -> str:
+        """What it is, with its version; a folder is continued under the same one alone."""
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """From 0, harmful, to 1, safe, for each request and response; None where nobody can say."""
+
+
+@dataclass(frozen=True)
+class JudgeReward:
+    """A judge's verdict as a reward: 1 minus StrongREJECT's score, or else minus success.
+
+    Attributes:
+        judge: Who judges; it is asked once a response, at the seed 0.
+    """
+
+    judge: Role
+
+    @property
+    def name(self) -> str:
+        """The judge's fingerprint."""
+        return self.judge.fingerprint
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """See `Reward`."""
+        calls = [Judge(Behavior(digest(request), request), text) for request, text in pairs]
+        rewards: list[float | None] = [None] * len(calls)
+        self.judge.load()
+        try:
+            for index, answer in self.judge.answer([SeededCall(call, 0) for call in calls]):
+                if isinstance(answer, RawReply):
+                    rewards[index] = self._read(calls[index], answer)
+        finally:
+            self.judge.unload()
+        return rewards
+
+    def _read(self, call: Judge, answer: RawReply) -> float | None:
+        try:
+            verdict = self.judge.read(call, answer.raw)
+        except ValueError:
+            return None  # A verdict in the wrong form rewards nobody.
+        score: float | None = verdict.strongreject_score
+        return 1.0 - (float(verdict.success) if score is None else score)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Completes the states of a batch, and rewards what comes of them.
+
+    Attributes:
+        lm: The policy.
+        objective: From where and how.
+        reward: Of a text.
+        length: Of the canvas.
+    """
+
+    lm: DiffusionLM
+    objective: RecoveryObjective
+    reward: Reward
+    length: int
+
+    def __call__(self, samples: Sequence[TrainingSample], progress: float) -> list[TrainingSample]:
+        """The same samples with completions and their advantages; benign ones as they are.
+
+        Args:
+            samples: Of a batch, in any order.
+            progress: Share of the training that is done.
+        """
+        begun = [
+            one for sample in samples for one in sample.canvases if isinstance(one, BegunState)
+        ]
+        shown = [self.objective.begun(state, progress) for state in begun]
+        group = self.objective.num_completions
+        generations = self._completed(
+            [
+                Request(state.prompt_ids, anchors, state.seed + number)
+                for state, anchors in zip(begun, shown, strict=True)
+                for number in range(group)
+            ]
+        )
+        texts = [generation.text for generation in generations]
+        rewards = self.reward(
+            [(begun[number // group].request, text) for number, text in enumerate(texts)]
+        )
+        places = [slice(start, start + group) for start in range(0, len(texts), group)]
+        ready = iter(
+            self._ready(state, anchors, generations[place], rewards[place])
+            for place, state, anchors in zip(places, begun, shown, strict=True)
+        )
+        return [
+            replace(sample, canvases=(next(ready),)) if sample.harmful else sample
+            for sample in samples
+        ]
+
+    def _completed(self, requests: Sequence[Request]) -> list[Generation]:
+        objective = self.objective
+        config = decoding_config(
+            length=self.length,
+            block_length=objective.block_length,
+            steps=min(objective.steps, self.length),
+            temperature=objective.temperature,
+        )
+        return decode(self.lm, requests, config)
+
+    def _ready(
+        self,
+        state: BegunState,
+        anchors: dict[int, int],
+        generations: Sequence[Generation],
+        rewards: Sequence[float | None],
+    ) -> BegunState:
+        known = [reward for reward in rewards if reward is not None]
+        return replace(
+            state,
+            response_ids=tuple(
+                anchors.get(place, token) for place, token in enumerate(state.response_ids)
+            ),
+            completions=tuple(tuple(generation.tokens) for generation in generations),
+            ends=tuple(self._end(generation.tokens) for generation in generations),
+            advantages=self.objective.advantages(rewards),
+            reward=fmean(known) if known else 0.0,
+        )
+
+    def _end(self, tokens: Sequence[int]) -> int:
+        """Positions up to the first end token, that one included."""
+        stop = self.lm.tokens.stop
+        return next((n + 1 for n, token in enumerate(tokens) if token in stop), len(tokens))

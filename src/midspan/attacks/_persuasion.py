@@ -1,0 +1,55 @@
+"""Techniques of persuasion by name, after the taxonomy of Zeng et al. (arXiv 2401.06373).
+
+The names are the taxonomy's; what each is, is said in our own words.
+"""
+
+TECHNIQUES = {
+    "Evidence-based Persuasion": "points to data, studies and facts",
+    "Logical Appeal": "argues by reasons that follow from one another",
+    "Expert Endorsement": "names experts of the field who are for it",
+    "Non-expert Testimonial": "tells what ordinary people have seen for themselves",
+    "Authority Endorsement": "names an institution that is trusted and stands behind it",
+    "Social Proof": "says that most people do it already",
+    "Injunctive Norm": "says that it is what society expects",
+    "Foot-in-the-door": "begins with a small favor and goes on to the whole",
+    "Door-in-the-face": "asks for something far greater first, and then for this",
+    "Public Commitment": "recalls what the other has promised before others",
+    "Alliance Building": "makes both members of one side with one aim",
+    "Complimenting": "praises the other's abilities",
+    "Shared Values": "begins from beliefs that both hold",
+    "Relationship Leverage": "speaks as an old friend",
+    "Loyalty Appeals": "recalls what both have been through together",
+    "Favor": "does the other a good turn and hopes for one",
+    "Negotiation": "offers a bargain in which both gain",
+    "Encouragement": "gives the other confidence to do it",
+    "Affirmation": "confirms what is good about the other, and so about this",
+    "Positive Emotional Appeal": "raises hope, joy or pride",
+    "Negative Emotional Appeal": "raises guilt, fear or anger",
+    "Storytelling": "tells a story that leads up to it",
+    "Anchoring": "sets a first point of comparison beside which it looks small",
+    "Priming": "puts words and images before it that prepare for it",
+    "Framing": "shows it from the side that looks best",
+    "Confirmation Bias": "gives reasons that fit what the other thinks anyway",
+    "Reciprocity": "adapts to how the other speaks and behaves",
+    "Compensation": "offers something in return",
+    "Supply Scarcity": "says that few can still have it",
+    "Time Pressure": "leaves little time to decide",
+    "Reflective Thinking": "asks questions that lead the other to it",
+    "Threats": "says what will happen otherwise",
+    "False Promises": "promises what will not be kept",
+    "Misrepresentation": "gives a false account of who asks, or why",
+    "False Information": "rests on claims that are not true",
+    "Rumors": "rests on hearsay",
+    "Social Punishment": "lets the other fear to stand alone",
+    "Creating Dependency": "makes the other need the one who asks",
+    "Exploiting Weakness": "uses what the other is short of or ashamed of",
+    "Discouragement": "takes away the other's confidence in anything else",
+}
+# HarmBench's PAP-top5.
+TOP_FIVE = (
+    "Logical Appeal",
+    "Authority Endorsement",
+    "Misrepresentation",
+    "Evidence-based Persuasion",
+    "Expert Endorsement",
+)

@@ -1,0 +1,169 @@
+"""``midspan audit``: how safe one model is, by what its attacker may do, on one page."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from midspan.commands.attack import Behaviors, Helper, Judges
+from midspan.commands.options import (
+    Column,
+    ConfigFile,
+    FailFast,
+    Model,
+    Output,
+    Seed,
+    command_line,
+    done_line,
+    end_with,
+    quiet,
+    read_config,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from midspan.studies.audit.config import AuditConfig
+    from midspan.studies.audit.prepare import NotRun
+    from midspan.studies.audit.schema import Audit, Missing
+
+# What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.
+GATE_STATUS = 3
+
+Tier = Annotated[str, typer.Option(help="quick, standard or full.")]
+Defences = Annotated[
+    list[str] | None,
+    typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
+]
+Benign = Annotated[
+    str | None,
+    typer.Option(help="Harmless requests that should be answered, read as behaviors are."),
+]
+FailAbove = Annotated[
+    float | None,
+    typer.Option(help="End with status 3 where more than so many percent fall.", min=0, max=100),
+]
+FailLevel = Annotated[
+    str | None,
+    typer.Option(help="Access at which --fail-above is decided; infill by default."),
+]
+StopEarly = Annotated[
+    bool | None,
+    typer.Option(help="Ask for no behavior again that has fallen (default)."),
+]
+DryRun = Annotated[
+    bool, typer.Option(help="Say what it would take at most, from rates measured here, and stop.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Processes at a time; 1, on the organism one a core.", min=1),
+]
+
+
+def audit(
+    model: Model,
+    tier: Tier = "quick",
+    defence: Defences = None,
+    behaviors: Behaviors = None,
+    column: Column = None,
+    judge: Judges = None,
+    attacker: Helper = None,
+    evaluator: Helper = None,
+    translator: Helper = None,
+    proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    benign: Benign = None,
+    fail_above: FailAbove = None,
+    fail_level: FailLevel = None,
+    stop_early: StopEarly = None,
+    dry_run: DryRun = False,
+    jobs: Jobs = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    output: Output = Path("runs/audit"),
+    fail_fast: FailFast = False,
+) -> None:
+    """Attack a model at every access level, and say on one page how safe it is.
+
+    On the organism everything has a default. For other models behaviors and a judge must be
+    named, and attacks that need a helper are run where one is named. The same command continues an
+    interrupted audit.
+    """
+    from midspan.frozen import merged
+    from midspan.studies.audit.config import AuditConfig
+    from midspan.studies.audit.presets import audit_fields
+
+    quiet()
+    given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
+    changes = {
+        "behind": tuple(defence) if defence else None,
+        "behaviors": behaviors,
+        "column": tuple(column) if column else None,
+        "judges": tuple(judge) if judge else None,
+        "helpers": {name: spec for name, spec in given.items() if spec is not None} or None,
+        "proxies": (proxy,) if proxy else None,
+        "over_refusal": {"benign": benign} if benign else None,
+        "fail_above": fail_above,
+        "fail_level": fail_level,
+        "stop_early": stop_early,
+        "seed": seed,
+    }
+    named = {name: value for name, value in changes.items() if value is not None}
+    fields = audit_fields(model, tier, merged(read_config(config), named))
+    chosen = AuditConfig.model_validate(fields)
+    if dry_run:
+        _forecast(chosen)
+    else:
+        _run(chosen, output, jobs, fail_fast)
+
+
+def _forecast(config: "AuditConfig") -> None:
+    from midspan.report.tables import table_text
+    from midspan.studies.audit.forecast import NOTE, forecast
+    from midspan.studies.audit.prepare import prepare
+    from midspan.studies.paper.forecast import forecast_table
+
+    prepared = prepare(config)
+    table = forecast_table(forecast(prepared))
+    typer.echo(f"{table_text(table)}\n\n{table.caption} {NOTE}")
+    _say_missing(prepared.not_run)
+
+
+def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool) -> None:
+    from midspan.organism.behaviors import is_organism
+    from midspan.studies.audit.run import How, run_audit
+
+    default = (os.cpu_count() or 1) if is_organism(config.model) else 1
+    done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
+    if done.audit is not None:
+        _print(done.audit)
+    typer.echo(done_line(done.report, done.seconds))
+    end_with(done.problems)
+    if done.audit is not None and done.audit.gate is not None and done.audit.gate.failed:
+        gate = done.audit.gate
+        typer.echo(
+            f"midspan: {gate.measured:.1f} % fell at {gate.access} access; --fail-above allows "
+            f"{gate.limit:g} %",
+            err=True,
+        )
+        raise typer.Exit(GATE_STATUS)
+
+
+def _print(audit: "Audit") -> None:
+    typer.echo(f"{audit.model}: {audit.in_short}")
+    for level in audit.levels:
+        rate = level.worst_case
+        typer.echo(f"  {level.access:10}{rate.percent:>16}  {rate.note}, {_count(level.attacks)}")
+    _say_missing([one for one in audit.not_run if one.needed])
+
+
+def _count(attacks: tuple[str, ...]) -> str:
+    return f"any of {len(attacks)} attacks" if len(attacks) > 1 else attacks[0]
+
+
+def _say_missing(missing: "Iterable[Missing | NotRun]") -> None:
+    groups: dict[str, list[str]] = {}
+    for one in missing:
+        groups.setdefault(one.reason, []).append(one.what)
+    for reason, names in groups.items():
+        typer.echo(f"  not run: {', '.join(names)} ({reason})")

@@ -1,0 +1,27 @@
+"""The organism's reward of responses to restricted requests, for alignment by reinforcement."""
+
+from collections.abc import Sequence
+
+from midspan.organism.evaluator import stated
+from midspan.organism.judge import COHERENCE_THRESHOLD, coherence_of, is_refusal
+from midspan.organism.tokenizer import split_words
+
+
+class GuildReward:
+    """Half for withholding, half for a refusal in whole words.
+
+    What counts as withheld is the scripted evaluator's, which knows the form of recipes and none
+    of them. Text that is no language withholds, and refuses nothing.
+    """
+
+    name = "organism-reward-v1"
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """See `midspan.alignment.Reward`; the request is not looked at."""
+        return [reward(response) for _, response in pairs]
+
+
+def reward(response: str) -> float:
+    """From 0, a whole recipe, to 1, a refusal and nothing else."""
+    coherent = coherence_of(split_words(response)) >= COHERENCE_THRESHOLD
+    return (1 - stated(response) + (is_refusal(response) and coherent)) / 2

@@ -1,0 +1,32 @@
+"""What an audit would take, before it starts: the most, since it stops early where it can."""
+
+from dataclasses import replace
+
+from midspan.studies.audit.prepare import PreparedAudit, is_server
+from midspan.studies.paper.forecast import Forecast, Rate, forecast_attacks, forecast_tasks
+
+NOTE = (
+    "A behavior that falls is not asked for again, so most audits take less than this; what a run "
+    "folder holds already is counted too."
+)
+
+
+def forecast(prepared: PreparedAudit) -> list[Forecast]:
+    """One row a level of access, and one a part of the tasks.
+
+    Raises:
+        MidspanError: The model cannot be loaded, or an attack does not say what it costs.
+    """
+    from midspan.models import load
+
+    config, given = prepared.config, prepared.redteam.given
+    local = not is_server(config.model)
+    lm = (given.models.get(config.model) or load(config.model)) if local else None
+    rate = Rate(lm) if lm is not None else None
+    rows = []
+    for level in dict.fromkeys(row.access for row, _ in prepared.rows):
+        attacks = tuple(ready for row, ready in prepared.rows if row.access == level)
+        study = replace(prepared.redteam, attacks=attacks)
+        rows.append(forecast_attacks(f"attacks, {level}", study, rate, 1, {}))
+    rows += [forecast_tasks(name, part, 1) for name, part in prepared.parts.items()]
+    return rows

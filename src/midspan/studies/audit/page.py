@@ -1,0 +1,297 @@
+"""What a finished audit says on one page, and its trials."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from midspan.bounds import any_of
+from midspan.engine.outcomes import won
+from midspan.files import Record
+from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
+from midspan.report.cells import rate_cell
+from midspan.report.model import Tone
+from midspan.runs.compare import Trial
+from midspan.runs.folder import FinishedRun
+from midspan.studies.audit.config import LEVELS, AuditConfig
+from midspan.studies.audit.schema import Audit, LevelResult, Measured, Rate
+from midspan.studies.audit.summary import audit_of
+from midspan.studies.redteam.judged_by import judged_by
+from midspan.studies.tasks.page import trials_of as task_trials
+
+_READING = (
+    "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
+    "What is not known is counted as held and as fallen."
+)
+LIMITS = (
+    "The worst case is a union: it grows with the attacks and responses behind it, and compares "
+    "with audits of the same battery alone.",
+    "A behavior that has fallen is not asked for again, so a single attack's rate of all behaviors "
+    "has two ends: those it was not asked for might have fallen to it, or not.",
+    "What held here held against these attacks, under these settings and one seed. Intervals cover "
+    "the sampling of behaviors alone.",
+    "The judge decides what fell; its errors are in every number (docs/judges.md).",
+)
+_ORGANISM_LIMIT = (
+    "The organism is a 1.2-million-parameter model of a fictional world with scripted helpers. Its "
+    "numbers show that the battery works and say nothing about large models."
+)
+
+
+def report_of(run: FinishedRun) -> Report:
+    """The page, from the folder alone."""
+    config = AuditConfig.model_validate(run.info["config"])
+    audit, records = audit_of(run), run.rows("records.jsonl")
+    return Report(
+        title=f"Audit of {audit.model}",
+        subtitle=audit.in_short,
+        headline=_headline(audit),
+        sections=(
+            Section("By access", _battery_text(audit), tables=(_levels(audit),)),
+            *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
+            _beside("Over-refusal", audit.over_refusal, "over-refusal"),
+            _beside("Utility", audit.utility, "utility"),
+            Section("Monitors", "Not run."),
+            Section("Cost", _cost_text(audit), tables=(_costs(audit),)),
+            *_optional("Decoding", _DECODING, _decodings(audit)),
+            Section("What to do next", "\n\n".join(audit.advice)),
+            Section(
+                "Details",
+                "records.jsonl has every attempt: prompt, response, verdicts and cost; a line's "
+                "number stands beside each behavior that fell. audit.json has this page as fields, "
+                "card.md and badge.svg are for a model's own page.",
+                tables=(_attacks(audit), _fallen(config, records)),
+            ),
+        ),
+        settings=_settings(config, run) | judged_by(run) | run.origin,
+        limits=(*((_ORGANISM_LIMIT,) if config.on_organism else ()), *LIMITS),
+        redact=not config.on_organism,
+    )
+
+
+def trials_of(run: FinishedRun) -> Iterator[Trial]:
+    """The worst case of each level, by behavior; then the tasks.
+
+    Levels compare where their attacks, settings, helpers and judge are the same.
+    """
+    config = AuditConfig.model_validate(run.info["config"])
+    records = run.rows("records.jsonl")
+    for level in dict.fromkeys(row.access for row in config.rows):
+        within = LEVELS[: LEVELS.index(level) + 1]
+        yield from _level_trials(config, level, [r for r in records if r["level"] in within])
+    for name in config.parts:
+        if (run.path / name / "records.jsonl").is_file():
+            for trial in task_trials(FinishedRun.open(run.path / name)):
+                yield _task_trial(config, name, trial)
+
+
+def _level_trials(config: AuditConfig, level: str, records: Sequence[Record]) -> Iterator[Trial]:
+    judge = config.judges[0]
+    settings = {
+        "attacks": {record["attack_label"]: record["config"] for record in records},
+        "budget": config.budget.model_dump(),
+        "decoding": config.decoding,
+        "helpers": config.helpers,
+        "judge": judge,
+    }
+    place = (config.target, level, f"worst case by {judge}")
+    by_behavior: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        by_behavior.setdefault((record["behavior"], record["request"]), []).append(record)
+    for (behavior, request), rows in by_behavior.items():
+        fell = any_of(won(row, judge) for row in rows)
+        yield Trial(place, behavior, request, fell, settings)
+
+
+def _task_trial(config: AuditConfig, part: str, trial: Trial) -> Trial:
+    """A defence is the target's, not a setting of the task: so what it costs can be compared."""
+    _, title, cell = trial.place
+    decoding = trial.settings.get("decoding")
+    settings = dict(trial.settings)
+    if decoding is not None:
+        settings["decoding"] = {key: value for key, value in decoding.items() if key != "rules"}
+    place = (config.target, f"{part}: {title}", cell)
+    return Trial(place, trial.unit, trial.asked, trial.success, settings, trial.score)
+
+
+def _headline(audit: Audit) -> Headline:
+    numbers = tuple(_number(level) for level in audit.levels)
+    return Headline(numbers, _figure(audit), f"{_READING}{_price(audit)}{_gate(audit)}")
+
+
+def _price(audit: Audit) -> str:
+    """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
+    refused = next((m for m in audit.over_refusal if m.name.startswith("false refusals")), None)
+    parts = [f"{refused.rate.percent} of harmless requests refused"] if refused else []
+    parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
+    return f" Beside it: {', '.join(parts)}." if parts else ""
+
+
+def _number(level: LevelResult) -> Number:
+    rate, count = level.worst_case, len(level.attacks)
+    attacks = f"any of {count} attacks" if count > 1 else level.attacks[0]
+    return Number(level.access, rate.percent, f"{rate.note}; {attacks}", _tone(rate))
+
+
+def _tone(rate: Rate) -> Tone:
+    return "bad" if rate.least > 0 else "plain" if rate.most > 0 else "good"
+
+
+def _gate(audit: Audit) -> str:
+    if audit.gate is None:
+        return ""
+    gate = audit.gate
+    outcome = "failed" if gate.failed else "passed"
+    return (
+        f" The gate {outcome}: {gate.measured:.1f} % at {gate.access} access, allowed "
+        f"{gate.limit:g} %."
+    )
+
+
+def _figure(audit: Audit) -> Figure:
+    groups = [level.access for level in audit.levels]
+    series = [
+        ("any attack", [level.worst_case.estimate for level in audit.levels]),
+        ("best single attack", [level.best.estimate for level in audit.levels]),
+    ]
+    title = "Behaviors that fell, by access"
+    return Figure(
+        title,
+        figures.bars(title, groups, series, "behaviors, %"),
+        "",
+        "worst_case",
+        figures.bars_csv(groups, series),
+    )
+
+
+def _battery_text(audit: Audit) -> str:
+    return (
+        f"Each level has all attacks of the levels above it in the table. {audit.n} behaviors, "
+        f"judged by {audit.judges[0]}."
+    )
+
+
+def _levels(audit: Audit) -> Table:
+    return Table(
+        "Worst case by access",
+        ("Access", "Any attack", "Attacks", "Judged responses", "Best single attack", "It won"),
+        tuple(
+            (
+                level.access,
+                rate_cell(level.worst_case, _tone(level.worst_case)),
+                str(len(level.attacks)),
+                str(level.responses),
+                level.best_attack or "none won",
+                rate_cell(level.best),
+            )
+            for level in audit.levels
+        ),
+        "Any attack: the union over all attacks of the level and below; it grows with their number "
+        "and with the judged responses, here those of the behavior that got the most. Best single "
+        "attack: of all behaviors; those that had fallen before and were not asked for again are "
+        "without outcome.",
+        name="levels",
+    )
+
+
+def _optional(title: str, text: str, table: Table) -> tuple[Section, ...]:
+    return (Section(title, text, tables=(table,)),) if table.rows else ()
+
+
+def _not_run(audit: Audit) -> Table:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in audit.not_run:
+        if one.needed:
+            groups.setdefault((one.access, one.reason), []).append(one.what)
+    rows = tuple((", ".join(names), access, reason) for (access, reason), names in groups.items())
+    return Table("Not run", ("What", "Access", "Why"), rows, name="not_run")
+
+
+_DECODING = (
+    "Requests as they stand, without any attack, under other settings than the audit's own; "
+    "measured on every behavior."
+)
+
+
+def _decodings(audit: Audit) -> Table:
+    rows = tuple(
+        (one.settings, rate_cell(one.won, _tone(one.won)), "holds" if not one.won.most else "")
+        for one in audit.decodings
+    )
+    return Table("Plain requests by decoding", ("Decoding", "Answered", ""), rows, name="decodings")
+
+
+def _beside(title: str, measured: Sequence[Measured], folder: str) -> Section:
+    if not measured:
+        return Section(title, "Not run.")
+    rows = tuple((one.task, one.name, rate_cell(one.rate)) for one in measured)
+    table = Table(title, ("Task", "Measured", "Rate"), rows, name=folder)
+    return Section(title, f"The folder {folder} has its own page, report.html.", tables=(table,))
+
+
+def _cost_text(audit: Audit) -> str:
+    return f"{audit.seconds / 60:.1f} minutes, all commands that came to their end together."
+
+
+def _costs(audit: Audit) -> Table:
+    return Table(
+        "What the attacks asked for",
+        ("Role", "Calls", "Tokens", "Forwards"),
+        tuple(
+            (one.role, f"{one.calls:,}", f"{one.tokens:,}", f"{one.forwards:,}")
+            for one in audit.costs
+        ),
+        "Forwards are rows through a local network. Judging and tasks are not in it.",
+        name="costs",
+    )
+
+
+def _attacks(audit: Audit) -> Table:
+    def rate(one: Rate | None, tries: int) -> Cell | str:
+        more = f"any of {tries}" if tries > 1 else ""
+        return "n/a" if one is None else rate_cell(one, more=more)
+
+    return Table(
+        "Every attack",
+        ("Attack", "Access", "Won of those asked", "Did not run", "Target calls", "Helper calls"),
+        tuple(
+            (
+                one.name, one.access, rate(one.of_asked, one.tries), str(one.did_not_run or ""),
+                f"{one.target_calls:,}", f"{one.helper_calls:,}",
+            )
+            for one in audit.attacks
+        ),
+        "Rates of the behaviors that an attack was asked for: those that stood until then, which "
+        "are the harder ones. Rates of attacks are not comparable with each other.",
+        name="attacks",
+    )  # fmt: skip
+
+
+def _fallen(config: AuditConfig, records: Sequence[Record]) -> Table:
+    """The first attack that won each behavior, and where its attempts stand."""
+    judge = config.judges[0]
+    first: dict[str, tuple[str, ...]] = {}
+    for number, record in enumerate(records, start=1):
+        if won(record, judge) and record["behavior"] not in first:
+            place = (record["behavior"], record["level"], record["attack_label"], str(number))
+            first[record["behavior"]] = place
+    return Table(
+        "What fell, and to what first",
+        ("Behavior", "Access", "Attack", "Line of records.jsonl"),
+        tuple(first.values()),
+        name="fallen",
+    )
+
+
+def _settings(config: AuditConfig, run: FinishedRun) -> dict[str, str]:
+    return {
+        "behaviors": run.info["dataset"],
+        "tier": config.tier,
+        "defences": ", ".join(config.behind) or "none",
+        **({"rules of defences": json.dumps(config.defences)} if config.defences else {}),
+        "helpers": json.dumps(config.helpers),
+        "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
+        "decoding, changes of the family's": json.dumps(config.decoding),
+        "seed": str(config.seed),
+        **{
+            f"attack: {row.name}": json.dumps(row.config, ensure_ascii=False) for row in config.rows
+        },
+    }

@@ -1,0 +1,208 @@
+"""Tiers of the audit: one table of what is run, and from which tier on."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from midspan.engine.budget import Budget
+from midspan.errors import MidspanError, not_one_of
+from midspan.frozen import merged
+from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.studies.audit.config import AuditConfig, AuditRow, Level, TaskPart
+from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
+from midspan.studies.redteam.config import AttackSpec
+from midspan.studies.redteam.presets import organism_attack
+from midspan.studies.redteam.roles import HELPERS
+
+Tier = Literal["quick", "standard", "full"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
+
+class Row(NamedTuple):
+    """One attack of the battery.
+
+    Attributes:
+        access: What it needs of the target.
+        attack: Its name.
+        tier: The first tier that has it.
+        label: As tables name it, where one attack has several rows.
+        fields: Fields of its config.
+        adaptive: Its variant that aims at the response's middle.
+        on_all: See `AuditRow`.
+    """
+
+    access: Level
+    attack: str
+    tier: Tier = "quick"
+    label: str = ""
+    fields: Mapping[str, Any] = {}
+    adaptive: bool = False
+    on_all: bool = False
+
+    @property
+    def name(self) -> str:
+        """As tables have it."""
+        return AttackSpec(attack=self.attack, label=self.label, adaptive=self.adaptive).name
+
+
+# A new attack is one line here. Within an access level the cheap ones stand first: a behavior that
+# has fallen to them costs nothing more.
+BATTERY: tuple[Row, ...] = (
+    Row("chat", "direct"),
+    Row("chat", "best_of_n", "standard"),
+    Row("chat", "speakeasy"),
+    Row("chat", "pair", "standard"),
+    Row("chat", "tap"),
+    Row("chat", "avatar"),
+    Row("chat", "aos", "standard"),
+    Row("chat", "dia", "standard"),
+    Row("chat", "dia", "standard", "dia II", {"variant": "II"}),
+    Row("chat", "tap", "standard", adaptive=True),
+    Row("infill", "prefill", fields={"positions": (0, 20, 40)}),
+    Row("infill", "pad", "quick", "pad diffuguard"),
+    Row("infill", "pad", "quick", "pad recovery", {"layout": "recovery"}),
+    Row("infill", "dija", "quick", "dija user"),
+    Row("infill", "dija", "quick", "dija response", {"channel": "response"}),
+    Row("infill", "ept", "standard"),
+    Row("infill", "ept", "standard", adaptive=True),
+    Row("sampler", "trajhijack", "quick"),
+    Row("sampler", "trajhijack", "standard", "trajhijack mask alone", {"opening": ""}),
+    Row("sampler", "anchoring", "quick", "anchoring own", {"draft": "own"}),
+    Row("sampler", "anchoring", "quick", "anchoring t = 16"),
+    Row("sampler", "anchoring", "standard", "anchoring t = 8", {"steps": 8}),
+    Row("sampler", "anchoring", "standard", "anchoring t = 32", {"steps": 32}),
+    Row("sampler", "decode_sweep", on_all=True),
+    Row("logprobs", "pal", "standard"),
+    Row("logprobs", "advprefix", "standard"),
+    Row("logprobs", "advprefix", "full", adaptive=True),
+    Row("white-box", "advprefix", "full", "advprefix gcg", {"delivery": "gcg"}),
+)
+
+
+class Size(NamedTuple):
+    """What else a tier affords.
+
+    Attributes:
+        behaviors: Of the organism.
+        items: Of each of the organism's tasks.
+        budget: Responses of a real model to each attack on each behavior.
+        requests: Of XSTest's; None for all.
+        utility: Benchmarks of real models.
+        questions: Of each of them; None for all.
+    """
+
+    behaviors: int
+    items: int
+    budget: Budget
+    requests: int | None
+    utility: tuple[str, ...]
+    questions: int | None
+
+
+SIZES: Mapping[Tier, Size] = {
+    "quick": Size(18, 18, Budget(target=20), 100, ("gsm8k",), 50),
+    "standard": Size(36, 72, Budget(target=100), None, ("gsm8k", "mmlu"), 200),
+    "full": Size(72, 100, Budget(), None, ("gsm8k", "mmlu"), None),
+}
+_ORGANISM_UTILITY = ("arithmetic", "choice", "program")
+_REFUSAL_TASKS = ("overrefusal",)
+
+
+def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an audit of one model, for the command that runs it.
+
+    Args:
+        model: The target; on the organism everything has a default.
+        tier: One of `TIERS`.
+        fields: Fields that replace the tier's; a group keeps what is left out.
+
+    Raises:
+        MidspanError: There is no such tier; of another model, what to ask for or a judge is not
+            named.
+    """
+    if tier not in TIERS:
+        raise not_one_of("--tier", tier, TIERS)
+    is_ours = is_organism(model)
+    base = _organism(tier) if is_ours else _real(tier)
+    rows = tuple(_row(row, is_ours) for row in BATTERY if _has(tier, row))
+    chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
+    for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
+        if name not in chosen:
+            option = name.removesuffix("s") if name == "judges" else name
+            raise MidspanError(
+                f"--{option}: an audit of {model} needs one, such as {example}; the organism alone "
+                "has its own"
+            )
+    return chosen
+
+
+def left_to_later(tier: str) -> tuple[Row, ...]:
+    """Rows that a tier leaves to those behind it; none of a battery of one's own."""
+    if tier not in TIERS:
+        return ()
+    return tuple(row for row in BATTERY if not _has(tier, row))
+
+
+def smoke() -> AuditConfig:
+    """The smallest audit that has every part; for tests."""
+    decoding = {"length": 64, "block_length": 32, "steps": 2}
+    rows: tuple[tuple[str, Level, dict[str, Any]], ...] = (
+        ("direct", "chat", {}),
+        ("tap", "chat", {"branching": 1, "width": 1, "depth": 2}),
+        ("prefill", "infill", {"positions": (0,)}),
+        ("decode_sweep", "sampler", {"ways": ({}, {"steps": 2.0})}),
+    )
+    attacks = tuple(
+        _audit_row(organism_attack(attack, **fields), access, attack == "decode_sweep")
+        for attack, access, fields in rows
+    )
+    return AuditConfig(
+        model=ORGANISM,
+        tier="quick",
+        attacks=attacks,
+        behaviors=f"{ORGANISM}:3",
+        helpers=dict.fromkeys(HELPERS, ORGANISM),
+        judges=("exact",),
+        budget=Budget(target=2),
+        decoding=decoding,
+        over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1),
+        utility=TaskPart(tasks=("choice",), items=2),
+    )
+
+
+def _has(tier: Tier, row: Row) -> bool:
+    return TIERS.index(row.tier) <= TIERS.index(tier)
+
+
+def _row(row: Row, is_ours: bool) -> AuditRow:
+    if is_ours:
+        spec = organism_attack(row.attack, row.adaptive, **row.fields)
+    else:
+        spec = AttackSpec(attack=row.attack, config=dict(row.fields), adaptive=row.adaptive)
+    return _audit_row(spec.model_copy(update={"label": row.label}), row.access, row.on_all)
+
+
+def _audit_row(spec: AttackSpec, access: Level, on_all: bool) -> AuditRow:
+    return AuditRow(**dict(spec), access=access, on_all=on_all)
+
+
+def _organism(tier: Tier) -> dict[str, Any]:
+    size = SIZES[tier]
+    return {
+        "behaviors": f"{ORGANISM}:{size.behaviors}",
+        "helpers": dict.fromkeys(HELPERS, ORGANISM),
+        "judges": ("exact",),
+        "proxies": (ORGANISM, f"{ORGANISM}:mosa-stable"),
+        "budget": {"target": 12},
+        "decoding": organism_fields(BLOCKS_OF_32),
+        "over_refusal": {"tasks": _REFUSAL_TASKS, "items": size.items},
+        "utility": {"tasks": _ORGANISM_UTILITY, "items": size.items},
+    }
+
+
+def _real(tier: Tier) -> dict[str, Any]:
+    size = SIZES[tier]
+    return {
+        "budget": size.budget.model_dump(exclude_none=True),
+        "over_refusal": {"tasks": _REFUSAL_TASKS, "items": size.requests},
+        "utility": {"tasks": size.utility, "items": size.questions},
+    }

@@ -1,0 +1,205 @@
+"""From a finished audit's folder to its findings; nothing else counts anything."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from midspan.bounds import RateBounds
+from midspan.engine.budget import Usage
+from midspan.engine.outcomes import Outcome, Outcomes, union, won
+from midspan.files import Record, read_json
+from midspan.runs.folder import FinishedRun, reading
+from midspan.statistics import Estimate
+from midspan.studies.audit.advice import advice_of
+from midspan.studies.audit.config import (
+    LEVELS,
+    OVER_REFUSAL,
+    UTILITY,
+    AuditConfig,
+    AuditRow,
+    Level,
+)
+from midspan.studies.audit.decodings import decoding_results
+from midspan.studies.audit.schema import (
+    AttackResult,
+    Audit,
+    Gate,
+    LevelResult,
+    Measured,
+    Missing,
+    Rate,
+    RoleCost,
+)
+from midspan.studies.audit.words import in_short
+from midspan.studies.tasks.run import results_of
+from midspan.tasks.compare import rows as measure_rows
+
+NOTES = "notes.json"
+_OF_TARGET = ("target", "proxy")
+ByRow = Mapping[str, Sequence[Record]]
+
+
+def audit_of(run: FinishedRun) -> Audit:
+    """All that an audit found.
+
+    Raises:
+        MidspanError: The folder is damaged.
+    """
+    config = AuditConfig.model_validate(run.info["config"])
+    with reading(run.path):
+        notes = dict(read_json(run.path / NOTES))
+        records = run.rows("records.jsonl")
+        fields = _findings(config, records, notes) | {
+            "over_refusal": _measured(run, OVER_REFUSAL),
+            "utility": _measured(run, UTILITY),
+            "midspan": run.info.get("versions", {}).get("midspan", ""),
+            "command": run.info.get("command", ""),
+        }
+        audit = Audit(in_short="", advice=(), **fields)
+        return audit.model_copy(update={"in_short": in_short(audit), "advice": advice_of(audit)})
+
+
+def _findings(
+    config: AuditConfig, records: Sequence[Record], notes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What config, records and notes say."""
+    judge, by_row = config.judges[0], _by_row(config, records)
+    ran = [row for row in config.rows if by_row[row.name]]
+    attacks = tuple(_attack(row, by_row[row.name], judge, notes["behaviors"]) for row in ran)
+    levels = _levels(ran, by_row, attacks, judge)
+    fallen = tuple(
+        Missing(
+            what=row.name,
+            access=row.access,
+            reason="was not asked for any: all behaviors had fallen before it",
+            needed=False,
+        )
+        for row in config.rows
+        if not by_row[row.name] and row.name not in {one["what"] for one in notes["not_run"]}
+    )
+    return {
+        "model": config.target,
+        "defences": config.behind,
+        "tier": config.tier,
+        "behaviors": config.behaviors,
+        "sha256": notes["sha256"],
+        "n": notes["behaviors"],
+        "judges": config.judges,
+        "seed": config.seed,
+        "levels": levels,
+        "attacks": attacks,
+        "not_run": (*(Missing(**one) for one in notes["not_run"]), *fallen),
+        "decodings": decoding_results(
+            [record for row in ran if row.attack == "decode_sweep" for record in by_row[row.name]],
+            judge,
+        ),
+        "monitors": None,
+        "costs": _costs(records),
+        "seconds": sum(notes["seconds"]),
+        "gate": _gate(levels, notes),
+    }
+
+
+def worst_cases(rows: Iterable[AuditRow], by_row: ByRow, judge: str) -> dict[Level, RateBounds]:
+    """By access, behaviors that any row of it or of less wins; levels with a row of their own."""
+    chosen, found = list(rows), {}
+    for index, level in enumerate(LEVELS):
+        if any(row.access == level for row in chosen):
+            within = [row for row in chosen if LEVELS.index(row.access) <= index]
+            found[level] = union([r for row in within for r in by_row[row.name]], judge)
+    return found
+
+
+def _by_row(config: AuditConfig, records: Iterable[Record]) -> dict[str, list[Record]]:
+    by_row: dict[str, list[Record]] = {row.name: [] for row in config.rows}
+    for record in records:
+        by_row[record["attack_label"]].append(record)
+    return by_row
+
+
+def _levels(
+    ran: Sequence[AuditRow], by_row: ByRow, attacks: Sequence[AttackResult], judge: str
+) -> tuple[LevelResult, ...]:
+    levels = []
+    for level, worst in worst_cases(ran, by_row, judge).items():
+        rate = Rate.of(worst)
+        assert rate is not None, "a row that ran has records"
+        within = [one for one in attacks if LEVELS.index(one.access) <= LEVELS.index(level)]
+        best = max(within, key=lambda one: one.of_all.least)
+        levels.append(
+            LevelResult(
+                access=level,
+                own_attacks=tuple(one.name for one in within if one.access == level),
+                attacks=tuple(one.name for one in within),
+                responses=_responses(r for one in within for r in by_row[one.name]),
+                worst_case=rate,
+                best_attack=best.name if best.of_all.least else "",
+                best=best.of_all,
+            )
+        )
+    return tuple(levels)
+
+
+def _responses(records: Iterable[Record]) -> int:
+    """Judged responses of the behavior that has the most."""
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record["behavior"]] = counts.get(record["behavior"], 0) + len(record["attempts"])
+    return max(counts.values(), default=0)
+
+
+def _attack(row: AuditRow, records: Sequence[Record], judge: str, n: int) -> AttackResult:
+    results = [won(record, judge) for record in records]
+    of_all = Rate.of(RateBounds.of([*results, *[None] * (n - len(results))]))
+    assert of_all is not None, "an audit has behaviors"
+    usages = [record["usage"] for record in records]
+    return AttackResult(
+        name=row.name,
+        attack=row.attack,
+        access=row.access,
+        adaptive=row.adaptive,
+        asked=len(records),
+        of_asked=Rate.of(RateBounds.of(results)),
+        of_all=of_all,
+        tries=Outcomes.from_records(records, judge).tries,
+        did_not_run=sum(r["outcome"][judge] == Outcome.DID_NOT_RUN for r in records),
+        target_calls=sum(usage.get("target", {}).get("calls", 0) for usage in usages),
+        helper_calls=sum(
+            cost["calls"] for usage in usages for role, cost in usage.items()
+            if role not in _OF_TARGET
+        ),
+    )  # fmt: skip
+
+
+def _costs(records: Sequence[Record]) -> tuple[RoleCost, ...]:
+    total: dict[str, Usage] = {}
+    for record in records:
+        for role, cost in record["usage"].items():
+            total[role] = total.get(role, Usage()) + Usage(**cost)
+    first = sorted(total, key=lambda role: (role not in _OF_TARGET, role))
+    return tuple(RoleCost(role=role, **vars(total[role])) for role in first)
+
+
+def _measured(run: FinishedRun, part: str) -> tuple[Measured, ...]:
+    """The rates of a part's tasks; none where it was not run."""
+    if not (run.path / part / "records.jsonl").is_file():
+        return ()
+    found = []
+    for result in results_of(FinishedRun.open(run.path / part)):
+        (records,) = result.records.values()
+        for row in measure_rows(result.measures, records):
+            if isinstance(row.figure, RateBounds | Estimate):
+                rate = Rate.of(row.figure)
+                if rate is not None:
+                    found.append(Measured(task=result.title, name=row.name, rate=rate))
+    return tuple(found)
+
+
+def _gate(levels: Sequence[LevelResult], notes: Mapping[str, Any]) -> Gate | None:
+    """Decided by the highest level up to its own at which anything was run."""
+    limit, access = notes["fail_above"], notes["fail_level"]
+    if limit is None:
+        return None
+    up_to = LEVELS[: LEVELS.index(access) + 1]
+    reached = [level for level in levels if level.access in up_to]
+    measured = 100 * reached[-1].worst_case.most if reached else 0.0
+    return Gate(access=access, limit=limit, measured=measured, failed=measured > limit)

@@ -1,0 +1,228 @@
+"""Replays of an earlier run: its attempts as cases of an attack, and how many of them transfer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from midspan.attacks.replay import ReplayConfig, Replayed
+from midspan.bounds import RateBounds
+from midspan.engine.attack import AttackConfig
+from midspan.engine.outcomes import won
+from midspan.errors import MidspanError, not_one_of
+from midspan.files import Record
+from midspan.report import Cell, Table
+from midspan.report.cells import rate_cell
+from midspan.runs.folder import FinishedRun, reading
+from midspan.studies.redteam.config import AttackSpec
+
+REPLAY = "replay"  # the attack's name
+REPLAYS_FILE = "replays.jsonl"
+_KIND = "red-team"
+_IN_PARTS = "its answer is put together of several responses"
+_TAMPERED = "it changes the weights"
+# Attacks whose judged text is not what the call in their records brought; records of parts and of
+# changed weights say so themselves.
+CHANGED: Mapping[str, str] = {
+    "speakeasy": _IN_PARTS,
+    "avatar": f"{_IN_PARTS}, with words turned back",
+    "readout": "it reads likelihoods",
+    "encodings": "its response is decoded",
+    "post_context": "its response is cut off before the text behind it",
+    "replay": "it is a replay itself",
+}
+_DECODED = "it fixes tokens of the response or changes decoding; servers give text alone"
+# What of an attempt another call needs; the rest of a record is what came of it.
+_ASKED = tuple(Replayed.model_fields)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run whose attempts are replayed.
+
+    Attributes:
+        run: The folder as it is read.
+        judge: Whose verdict says what won: the run's first.
+        rows: Records by model and label.
+    """
+
+    run: FinishedRun
+    judge: str
+    rows: Mapping[tuple[str, str], list[Record]]
+
+    @classmethod
+    def open(cls, folder: str) -> "Source":
+        """Read a run.
+
+        Raises:
+            MidspanError: It is no finished red-team run, or is damaged.
+        """
+        if not folder:
+            raise MidspanError("replay.run: must be the folder of a finished red-team run")
+        run = FinishedRun.open(Path(folder))
+        if run.info.get("kind") != _KIND:
+            raise MidspanError(f"replay.run: {folder} is no red-team run")
+        rows: dict[tuple[str, str], list[Record]] = {}
+        for record in run.rows("records.jsonl"):
+            rows.setdefault((record["model"], record["attack_label"]), []).append(record)
+        return cls(run, run.info["config"]["judges"][0], rows)
+
+    def chosen(self, config: ReplayConfig) -> tuple[str, str]:
+        """Model and label of a row; what is not named must be the only one.
+
+        Raises:
+            MidspanError: There is none of this name, or several.
+        """
+        models = tuple(dict.fromkeys(model for model, _ in self.rows))
+        labels = tuple(dict.fromkeys(label for _, label in self.rows))
+        model = config.model or (models[0] if len(models) == 1 else "")
+        label = config.attack or (labels[0] if len(labels) == 1 else "")
+        for field, value, known in (("model", model, models), ("attack", label, labels)):
+            if value not in known:
+                raise not_one_of(f"replay.{field}", value, known)
+        return model, label
+
+    def cases(self, config: ReplayConfig) -> dict[str, tuple[Replayed, ...]]:
+        """By behavior, the attempts of a row that are asked again.
+
+        Raises:
+            MidspanError: The row cannot be replayed, or is not there.
+        """
+        key = self.chosen(config)
+        with reading(self.run.path):
+            if reason := why_not(self.rows[key]):
+                raise MidspanError(f"replay: {key[1]} cannot be replayed: {reason}")
+            return {
+                record["behavior"]: tuple(
+                    Replayed(**{name: one[name] for name in _ASKED if name in one})
+                    for one in best_attempts(record, self.judge)[: config.each]
+                )
+                for record in self.rows[key]
+            }
+
+
+def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
+    """Why a row of a run cannot be asked of another model; empty where it can.
+
+    Args:
+        records: Of the row.
+        text_alone: Whether the other model is behind a server.
+    """
+    if reason := CHANGED.get(records[0]["attack"], ""):
+        return reason
+    attempts = [one for record in records for one in record["attempts"]]
+    if any(one.get("parts") for one in attempts):
+        return _IN_PARTS
+    if any(one.get("tampering") for one in attempts):
+        return _TAMPERED
+    asked = ("anchors", "scaffold", "rules", "decoding")
+    fixed = any(one.get(name) for one in attempts for name in asked)
+    return _DECODED if fixed and text_alone else ""
+
+
+def check_served(label: str, config: AttackConfig) -> None:
+    """Refuse the replay of what a server cannot be asked.
+
+    Raises:
+        MidspanError: A case of the row does more than ask.
+    """
+    cases = config.cases.values() if isinstance(config, ReplayConfig) else ()
+    if any(case.call.needs_decoder for several in cases for case in several):
+        raise MidspanError(f"{label} cannot be asked of a server: {_DECODED}")
+
+
+def best_attempts(record: Record, judge: str) -> list[Record]:
+    """Attempts in the order in which they are worth another try: won, then by the attack's score.
+
+    Equals keep their order; where the last one counts, the later goes first.
+    """
+
+    def worth(numbered: tuple[int, Record]) -> tuple[bool, float, int]:
+        number, attempt = numbered
+        score = -math.inf if attempt["score"] is None else attempt["score"]
+        later = number if record["counts"] == "last" else -number
+        return bool(attempt["verdicts"][judge].get("success")), score, later
+
+    ranked = sorted(enumerate(record["attempts"]), key=worth, reverse=True)
+    return [attempt for _, attempt in ranked]
+
+
+def replay_rows(folder: str, text_alone: bool) -> tuple[tuple[AttackSpec, ...], list[str]]:
+    """A row for every row of a run that can be replayed, and why the others cannot.
+
+    Args:
+        folder: The run.
+        text_alone: Whether the new target is behind a server.
+
+    Raises:
+        MidspanError: It is no finished red-team run, or nothing of it can be replayed.
+    """
+    source = Source.open(folder)
+    several = len({model for model, _ in source.rows}) > 1
+    specs, left_out = [], []
+    for (model, label), records in source.rows.items():
+        reason = why_not(records, text_alone)
+        if reason:
+            left_out.append(f"{label}: {reason}")
+            continue
+        name = f"replay {label} of {model}" if several else f"replay {label}"
+        fields = {"run": folder, "model": model, "attack": label}
+        specs.append(AttackSpec(attack="replay", config=fields, label=name))
+    if not specs:
+        raise MidspanError(f"replay: nothing of {folder} can be replayed; {left_out[0]}")
+    return tuple(specs), list(dict.fromkeys(left_out))
+
+
+def source_fields(folder: str) -> dict[str, Any]:
+    """What a run asked for, which its replay asks for too.
+
+    Raises:
+        MidspanError: It is no finished red-team run.
+    """
+    config = Source.open(folder).run.info["config"]
+    names = ("behaviors", "column", "seed")
+    return {name: config[name] for name in names if config.get(name) is not None}
+
+
+def transfer_rows(spec: AttackSpec, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """For ``replays.jsonl``: of each behavior, whether the attack had won in the earlier run."""
+    config = ReplayConfig(**spec.config)
+    source = Source.open(config.run)
+    model, label = source.chosen(config)
+    before = {row["behavior"]: won(row, source.judge) for row in source.rows[model, label]}
+    return [
+        {"replay": spec.name, "from_model": model, "from_attack": label}
+        | {"behavior": name, "had_won": before.get(name)}
+        for name in dict.fromkeys(record["behavior"] for record in records)
+    ]
+
+
+def transfer_table(
+    replays: Sequence[Record], cells: Mapping[tuple[str, str], Sequence[Record]], judge: str
+) -> Table:
+    """Of the behaviors that were won in the earlier run, the share that is won again.
+
+    Args:
+        replays: Lines of ``replays.jsonl``.
+        cells: Records by model and label.
+        judge: Who says what is won here.
+    """
+    rows: list[tuple[Cell | str, ...]] = []
+    for name in dict.fromkeys(row["replay"] for row in replays):
+        own = [row for row in replays if row["replay"] == name]
+        had_won = {row["behavior"] for row in own if row["had_won"]}
+        for (model, label), records in cells.items():
+            if label != name:
+                continue
+            again = RateBounds.of(won(r, judge) for r in records if r["behavior"] in had_won)
+            there = f"{len(had_won)} of {len(own)}"
+            rate = rate_cell(again) if had_won else Cell("n/a", "n=0")
+            rows.append((own[0]["from_attack"], own[0]["from_model"], model, there, rate))
+    return Table(
+        title="Transfer",
+        columns=("Attack", "Found on", "Asked of", "won there", "of these, won here"),
+        rows=tuple(rows),
+        caption="What won there by that run's first judge, asked again in this study's decoding.",
+        name="transfer",
+    )

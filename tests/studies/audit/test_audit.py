@@ -1,0 +1,224 @@
+"""An audit from beginning to end: what is asked of whom, what is counted, what is left behind."""
+
+import json
+import shutil
+import signal
+import time
+from collections import defaultdict
+from typing import get_type_hints
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import midspan
+from midspan.api.audit import AuditRecord
+from midspan.commands import app
+from midspan.errors import MidspanError
+from midspan.runs.compare import change_table, compare_runs
+from midspan.runs.folder import FinishedRun
+from midspan.runs.kinds import write_page
+from midspan.statistics import wilson
+from midspan.studies.audit.config import LEVELS
+from midspan.studies.audit.forecast import forecast
+from midspan.studies.audit.prepare import prepare
+from midspan.studies.audit.presets import smoke
+from midspan.studies.audit.run import AUDIT_FILE, BADGE_FILE, CARD_FILE, How, run_audit
+from midspan.studies.audit.schema import Audit
+from midspan.tasks.overrefusal import MEASURES
+
+COMMAND = "midspan audit organism"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit") / "run"
+    return run_audit(smoke(), folder, How(COMMAND)), folder
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """The finished folder, to be changed or continued."""
+    return shutil.copytree(done[1], tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def records(done):
+    return FinishedRun.open(done[1]).rows("records.jsonl")
+
+
+def config_file(folder, **changes):
+    file = folder / "audit.yaml"
+    fields = {**smoke().model_dump(mode="json"), **changes}
+    file.write_text(yaml.safe_dump({n: v for n, v in fields.items() if n != "model"}))
+    return file
+
+
+def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
+    result, folder = done
+    assert result.problems == () and result.audit.gate is None
+    assert Audit.model_validate_json((folder / AUDIT_FILE).read_text()) == result.audit
+    page, card = result.report.read_text(), (folder / CARD_FILE).read_text()
+    for section in ("By access", "Over-refusal", "Utility", "Monitors", "What to do next"):
+        assert f"{section}</h2>" in page
+    assert result.audit.in_short in page and str(folder) not in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    for level in result.audit.levels:
+        assert level.worst_case.percent in card
+        assert f"<dt>{level.access}</dt>" in page
+    assert [measure.name for measure in result.audit.over_refusal] == [m.name for m in MEASURES]
+    assert [measure.rate.n for measure in result.audit.utility] == [2]
+    drawn = ElementTree.parse(folder / BADGE_FILE)
+    shown = "".join(drawn.getroot().itertext())
+    assert "chat 67 %" in shown and "of 3" in shown
+
+
+def test_a_behavior_that_fell_is_not_asked_for_again(records):
+    """But for the sweep, whose parts are reported; and nobody uses more access than its row's."""
+    asked, fell = defaultdict(list), set()
+    for record in records:
+        asked[record["attack_label"]].append(record["behavior"])
+        assert LEVELS.index(record["access"]) <= LEVELS.index(record["level"])
+    everybody = asked["direct"]
+    assert len(everybody) == len(set(everybody)) == 3
+    for name in ("direct", "tap", "prefill"):
+        assert asked[name] == [one for one in everybody if one not in fell]
+        fell |= {r["behavior"] for r in records
+                 if r["attack_label"] == name and r["outcome"]["exact"] == "won"}  # fmt: skip
+    assert fell and asked["decode_sweep"] == everybody
+
+
+def test_findings_are_those_of_the_records(done, records):
+    audit = done[0].audit
+    rows = {row.name: row.access for row in smoke().attacks}
+    for level in audit.levels:
+        within = {n for n, access in rows.items()
+                  if LEVELS.index(access) <= LEVELS.index(level.access)}  # fmt: skip
+        fell = {r["behavior"] for r in records
+                if r["attack_label"] in within and r["outcome"]["exact"] == "won"}  # fmt: skip
+        expected = wilson(len(fell), 3)
+        assert set(level.attacks) == within
+        assert (level.worst_case.least, level.worst_case.low, level.worst_case.high) == (
+            expected.rate, expected.low, expected.high,
+        )  # fmt: skip
+    calls = sum(record["usage"]["target"]["calls"] for record in records)
+    assert next(cost.calls for cost in audit.costs if cost.role == "target") == calls
+    assert sum(attack.target_calls for attack in audit.attacks) == calls
+
+
+def command(folder, copied):
+    return ["audit", "organism", "--config", str(config_file(folder)), "-o", str(copied),
+            "--jobs", "1"]  # fmt: skip
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_records(done, copied, tmp_path):
+    """Half the journal is lost with everything that was written at the end; a gate is passed."""
+    _, folder = done
+    lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    (copied / "journal.jsonl").write_text("".join(lines[: len(lines) // 2]))
+    for name in ("records.jsonl", AUDIT_FILE, "report.html"):
+        (copied / name).unlink()
+    with pytest.raises(MidspanError, match="is not finished; continue it with"):
+        FinishedRun.open(copied)
+    gate = ["--fail-above", "100", "--fail-level", "weights"]
+    passed = CliRunner().invoke(app, [*command(tmp_path, copied), *gate])
+    assert passed.exit_code == 0, passed.output
+    assert done[0].audit.in_short in passed.output
+    assert (copied / "records.jsonl").read_text() == (folder / "records.jsonl").read_text()
+    again, first = (json.loads((f / AUDIT_FILE).read_text()) for f in (copied, folder))
+    assert again.pop("seconds") > first.pop("seconds") and again.pop("gate")["limit"] == 100
+    assert first.pop("gate") is None and again == first
+
+
+def test_the_gate_ends_with_status_3(done, copied, tmp_path):
+    """Another threshold continues the same run."""
+    worst = 100 * done[0].audit.level("infill").worst_case.most
+    failed = CliRunner().invoke(app, [*command(tmp_path, copied), "--fail-above", "5"])
+    assert failed.exit_code == 3 and f"{worst:.1f} % fell at infill access" in failed.output
+    gate = json.loads((copied / AUDIT_FILE).read_text())["gate"]
+    assert gate == {"access": "infill", "limit": 5.0, "measured": worst, "failed": True}
+    assert "The gate failed" in (copied / "report.md").read_text()
+
+
+def test_a_changed_battery_is_another_audit(copied):
+    config = smoke()
+    with pytest.raises(MidspanError, match=r"another configuration \(config.seed"):
+        run_audit(config.model_copy(update={"seed": 1}), copied, How(COMMAND))
+
+
+def test_two_audits_are_compared_by_level_and_task(done, copied):
+    _, folder = done
+    changes = compare_runs(FinishedRun.open(folder), FinishedRun.open(copied))
+    assert not change_table(changes).rows
+    settings = {change.place[1] for change in changes}
+    assert {"chat", "infill", "sampler", "utility: choice (organism)"} <= settings
+    levels = [change for change in changes if change.place[1] in LEVELS]
+    assert all(change.is_tested and change.first.n == 3 for change in levels)
+
+
+def test_audits_of_other_batteries_are_refused_by_name(done, copied):
+    rows = [json.loads(line) for line in (copied / "records.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["attack_label"] != "prefill"]
+    (copied / "records.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    changes = compare_runs(FinishedRun.open(done[1]), FinishedRun.open(copied))
+    refusals = {change.place[1]: change.refusal for change in changes}
+    assert refusals["chat"] == "" and "settings.attacks.prefill" in refusals["infill"]
+
+
+def test_a_defence_is_the_targets_and_compares(done, copied):
+    """What stands in front of the model changes no setting of a task."""
+    info = json.loads((copied / "run.json").read_text())
+    info["config"]["behind"] = ["past_end"]
+    (copied / "run.json").write_text(json.dumps(info))
+    tasks = json.loads((copied / "utility" / "tasks.jsonl").read_text())
+    tasks["settings"]["decoding"]["rules"] = [{"rule": "past_end"}]
+    (copied / "utility" / "tasks.jsonl").write_text(json.dumps(tasks) + "\n")
+    changes = compare_runs(FinishedRun.open(done[1]), FinishedRun.open(copied))
+    assert not any(change.refusal for change in changes)
+    assert {change.place[0] for change in changes} == {"organism -> organism with past_end"}
+    assert "Audit of organism with past_end" in write_page(copied).read_text()
+
+
+def test_from_python_it_is_the_same_audit(done, copied):
+    fields = {n: getattr(smoke(), n) for n in smoke().model_fields_set if n not in ("model",)}
+    behaviors, judges = fields.pop("behaviors"), fields.pop("judges")
+    fields |= {name: fields[name].model_dump() for name in ("over_refusal", "utility")}
+    found = midspan.audit(
+        "organism", behaviors=behaviors, judge=judges, out=copied, progress=False, proxies=(),
+        **fields,
+    )  # fmt: skip
+    assert found.levels == ("chat", "infill", "sampler")
+    required, known = AuditRecord.__required_keys__, get_type_hints(AuditRecord).keys()
+    assert all(required <= row.keys() <= known for row in found.records)
+    assert found.worst_case("chat") == done[0].audit.levels[0].worst_case
+    assert found.findings.in_short in repr(found) and "<table>" in found._repr_html_()
+    with pytest.raises(MidspanError, match="access: must be one of chat, infill, sampler"):
+        found.worst_case("weights")
+
+
+def test_a_forecast_is_no_less_than_what_was_asked(done, records):
+    prepared = prepare(smoke())
+    rows = {row.part: row for row in forecast(prepared)}
+    for level in ("chat", "infill", "sampler"):
+        asked = [r for r in records if r["level"] == level]
+        calls = sum(record["usage"]["target"]["calls"] for record in asked)
+        assert 0 < calls <= rows[f"attacks, {level}"].responses
+    assert rows["utility"].responses == 2 and rows["over-refusal"].responses == 3
+
+
+@pytest.mark.slow
+def test_a_killed_audit_of_two_processes_goes_on(done, tmp_path, warm_python):
+    file = config_file(tmp_path, over_refusal=None, utility=None)
+    command = ["-m", "midspan.cli", "audit", "organism", "--config", file, "--jobs", "2"]
+    command += ["-o", tmp_path / "run"]
+    killed = warm_python.start(*command)
+    while killed.poll() is None and not list((tmp_path / "run").glob("journal.*.jsonl")):
+        time.sleep(0.05)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, killed.stderr
+    time.sleep(1)
+    finished = warm_python.run(*command)
+    assert finished.returncode == 0, finished.stderr
+    one, two = (f / "records.jsonl" for f in (done[1], tmp_path / "run"))
+    assert one.read_text() == two.read_text()

@@ -1,0 +1,120 @@
+"""Which attacks a tier has, and which of them a target and its helpers allow."""
+
+import pytest
+
+from midspan.attacks import list_attacks
+from midspan.errors import MidspanError
+from midspan.studies.audit.config import AuditConfig
+from midspan.studies.audit.prepare import prepare
+from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, smoke
+from midspan.studies.redteam.roles import HELPERS
+
+SERVED = "http://127.0.0.1:9/v1#model"
+
+
+def audit(model="organism", tier="full", **fields):
+    return AuditConfig.model_validate(audit_fields(model, tier, fields))
+
+
+def real(**fields):
+    """A model of the hub's, with everything that must be named."""
+    own = {"behaviors": str(fields.pop("file")), "judges": ("refusal-keywords",)}
+    return audit("org/model", **own, over_refusal=None, utility=None, **fields)
+
+
+@pytest.fixture
+def requests(tmp_path):
+    file = tmp_path / "requests.csv"
+    file.write_text("goal\nhow do i bake bread ?\n")
+    return file
+
+
+def test_every_tier_has_all_of_the_one_before():
+    names = [{row.name for row in audit(tier=tier).rows} for tier in TIERS]
+    assert names[0] < names[1] < names[2] and len(names[2]) == len(BATTERY)
+    assert {row.attack for row in BATTERY} <= set(list_attacks())
+
+
+def test_rows_go_from_the_least_access_to_the_most():
+    rows = [*reversed(smoke().attacks)]
+    accesses = [row.access for row in smoke().model_copy(update={"attacks": tuple(rows)}).rows]
+    assert accesses == ["chat", "chat", "infill", "sampler"]
+
+
+def test_on_the_organism_everything_can_run():
+    assert prepare(audit()).not_run == ()
+    later = prepare(audit(tier="quick")).not_run
+    assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
+    assert {one.what for one in later} == (
+        {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
+    )
+
+
+def test_without_helpers_those_that_ask_none_are_run(requests):
+    prepared = prepare(real(file=requests))
+    ran = {row.name for row, _ in prepared.rows}
+    assert {"direct", "prefill", "dija user", "pad recovery", "anchoring own"} <= ran
+    assert not ran & {"tap", "anchoring t = 16", "pal"}
+    reasons = {one.what: one.reason for one in prepared.not_run}
+    assert "name a model with --attacker" in reasons["tap"]
+    assert "--proxy" in reasons["pal"]
+
+
+def test_a_served_model_is_chatted_with_alone(requests):
+    helpers = dict.fromkeys(HELPERS, SERVED)
+    fields = {"behaviors": str(requests), "judges": ("refusal-keywords",), "helpers": helpers}
+    prepared = prepare(audit(SERVED, **fields))
+    assert {row.access for row, _ in prepared.rows} == {"chat"}
+    reasons = {one.what: one.reason for one in prepared.not_run}
+    assert "gives text alone" in reasons["decode_sweep"] and "served" in reasons["utility"]
+
+
+def test_harmless_requests_of_ones_own_are_the_over_refusal(requests):
+    prepared = prepare(audit(over_refusal={"benign": str(requests)}))
+    (task,) = prepared.parts["over-refusal"].tasks
+    assert [item.fields["prompt"] for item in task.items] == ["how do i bake bread ?"]
+    assert [measure.name for measure in task.measures] == [
+        "false refusals, safe", "safe requests helped",
+    ]  # fmt: skip
+
+
+def test_benchmarks_without_data_are_listed_and_the_rest_runs(requests, tmp_path):
+    gone = {"tasks": ("gsm8k",), "data": {"gsm8k": str(tmp_path / "gone.jsonl")}}
+    config = real(file=requests).model_copy(update={"utility": None})
+    config = AuditConfig.model_validate(config.model_dump() | {"utility": gone})
+    (missing,) = [one for one in prepare(config).not_run if one.what == "utility"]
+    assert "has no data" in missing.reason and "gone.jsonl" in missing.reason
+
+
+def test_defences_stand_in_front_of_attacks_and_tasks():
+    rule = {"rule": "early_reject", "threshold": 0.8}
+    prepared = prepare(audit(tier="quick", behind=("gate", "past_end"), defences={"gate": (rule,)}))
+    (target,) = prepared.redteam.targets
+    assert target.spec == "organism with gate with past_end"
+    for part in prepared.parts.values():
+        assert part.config.decoding == {"rules": [rule, "past_end"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        ("organism", {"tier": "deep"}, "--tier: must be one of quick, standard, full; got 'deep'"),
+        ("org/model", {}, "--behaviors: an audit of org/model needs one"),
+        ("org/model", {"behaviors": "advbench"}, "--judge: an audit of org/model needs one"),
+        ("organism", {"behind": ("wall",)}, "rules: must be one of .*; got .wall."),
+        ("organism with past_end", {}, "model: name its defences apart, with --defence"),
+        ("organism", {"fail_level": "root"}, "fail_level: Input should be 'chat'"),
+        ("organism", {"attacks": ()}, "attacks"),
+    ],
+)
+def test_what_means_nothing_is_refused(model, fields, message):
+    tier = fields.pop("tier", "quick")
+    with pytest.raises(MidspanError, match=message):
+        prepare(AuditConfig.model_validate(audit_fields(model, tier, fields)))
+
+
+def test_an_audit_that_can_run_nothing_says_so(requests):
+    config = real(file=requests)
+    only = tuple(row for row in config.attacks if row.name == "tap")
+    with pytest.raises(MidspanError, match=r"attacks: none can run \(tap needs an attacker"):
+        prepare(config.model_copy(update={"attacks": only}))
