@@ -3,7 +3,6 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midspan.decoding.rule import encode_guarded
 from midspan.organism import phrases
 from midspan.organism.tokenizer import vocabulary
 from midspan.studies.organism.cases import (
@@ -100,5 +99,5 @@ def test_a_mention_is_asked_and_judged_as_it_was_drawn(organism_lm):
     for case in cases:
         assert case.mention is not None and case.turns == case.mention.messages
         assert case.verdict(case.mention.answer)["success"]
-        assert encode_guarded(organism_lm, case.turns, ())
+        assert organism_lm.encode_chat(case.turns)
     assert not any(case.mention.other.held_out for case in build_mention_cases(18, 1, held_in=True))
