@@ -24,6 +24,15 @@ OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
+# PSA against answers in pieces, other forms and refusals of what is only mentioned (docs/psa.md).
+AGAINST_PIECES: dict[str, Any] = {
+    "refusal": "shortest",
+    "unrefused": True,
+    "apart": 0.2,
+    "forms": 0.2,
+    "mentioned": 0.35,
+    "negative_weight": 0.4,
+}
 BUDGET_CHANGES: dict[str, dict[str, Any]] = {
     "100-steps": {"num_prompts": 800},
     "400-steps": {"num_prompts": 3200},
@@ -61,3 +70,19 @@ def samplers() -> ObjectivesConfig:
     return usual.model_copy(
         update={"decodings": others, "sizes": sizes, "stress": 4, "mentions": 2}
     )
+
+
+def pieces() -> ObjectivesConfig:
+    """PSA beside the variant against answers in pieces, on held-in cases: to choose by.
+
+    The variant also at half the budget, at which docs/psa.md measured it.
+    """
+    variant = PsaObjective(**PSA_REGULARIZATION | AGAINST_PIECES)
+    recipes = {
+        "psa": psa(),
+        "psa-pieces": psa(name="psa-pieces", objective=variant),
+        "psa-pieces-half": psa(
+            name="psa-pieces-half", objective=variant, batch_size=8, num_prompts=800
+        ),
+    }
+    return ObjectivesConfig(recipes=recipes, mentions=12, held_in=True)
