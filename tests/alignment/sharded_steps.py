@@ -1,7 +1,7 @@
 """Two plain gradient steps on a policy, by one process or by several that shard it (FSDP2).
 
 accelerate shards on accelerators alone; this applies the same ``fully_shard`` to each layer and
-the root on CPUs. Usage: python sharded_steps.py FILE, or under torchrun.
+the root on CPUs. Usage: python sharded_steps.py FOLDER MODEL, or under torchrun.
 """
 
 import os
@@ -22,14 +22,13 @@ from midspan.alignment.samples import draw_samples
 from midspan.alignment.trainer import adapter_tensors, load_adapter_tensors
 from midspan.models import load
 from midspan.organism.training_data import alignment_data
-from midspan.organism.weights import WEIGHTS
 
 RATE = 1e-2
 
 
-def main(target: Path) -> None:
+def main(target: Path, model: Path) -> None:
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    lm = load(WEIGHTS, device="cpu")
+    lm = load(model, device="cpu")
     config = mosa_stable(num_prompts=12, batch_size=4)
     data = alignment_data(num_harmful=8, num_benign=8)
     samples = draw_samples(lm, data, config)
@@ -63,7 +62,7 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
     # Sharded weights may keep gloo's threads beyond the end of the group; these abort a dying
     # interpreter.
     sys.stderr.flush()

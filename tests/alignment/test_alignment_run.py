@@ -168,8 +168,9 @@ def test_a_torn_checkpoint_is_passed_over(organism_lm, finished, tmp_path):
     assert same_tensors(adapter(tmp_path), adapter(finished[0].folder))
 
 
-def test_a_finished_folder_returns_at_once(organism_lm, finished):
+def test_a_finished_folder_returns_at_once(organism_lm, finished, monkeypatch):
     reports = []
+    monkeypatch.setattr("midspan.alignment.run.draw_samples", lambda *_: pytest.fail("drawn"))
     again = align(organism_lm, DATA, config(), finished[0].folder, lambda *r: reports.append(r))
     assert (again.seconds, reports) == (0.0, [])
     assert again.metrics() == finished[0].metrics()

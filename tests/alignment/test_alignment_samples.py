@@ -57,6 +57,16 @@ def test_draws_are_those_of_the_shipped_adapters(organism_lm, name, digest):
     assert hashlib.sha256(repr(rows).encode()).hexdigest().startswith(digest)
 
 
+def test_a_prompt_is_read_once_and_only_if_it_is_dealt(organism_lm, monkeypatch):
+    read, model = [], type(organism_lm)
+    own = model.encode_chat
+    monkeypatch.setattr(
+        model, "encode_chat", lambda lm, prompt: read.append(prompt) or own(lm, prompt)
+    )
+    draw_samples(organism_lm, DATA, config(num_prompts=8))
+    assert len(read) == len(set(read)) and {*BENIGN} < {*read} < {*HARMFUL, *BENIGN}
+
+
 def test_every_prompt_is_dealt_once_an_epoch(organism_lm):
     samples = draw_samples(organism_lm, DATA, config())
     prompts = [sample.canvases[0].prompt_ids for sample in samples if sample.harmful]

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +15,8 @@ import sys
 from midspan.alignment import TrainingProbes, align, mosa_stable
 from midspan.models import load
 from midspan.organism.training_data import alignment_data
-from midspan.organism.weights import WEIGHTS
 
-lm = load(WEIGHTS, device="cpu")
+lm = load(sys.argv[2], device="cpu")
 data = alignment_data(num_harmful=8, num_benign=8)
 config = mosa_stable(num_prompts=16, batch_size=8, micro_batch_size=2, learning_rate=1e-3,
                      probes=TrainingProbes(every=2, steps=8))
@@ -65,15 +62,15 @@ def adapter(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapter_model.safetensors")
 
 
-def execute(warm, script: Path, target: Path, world: int = 1, **settings: str):
-    """Run a script in so many processes, with what a launcher would tell each."""
+def execute(warm, script: Path, target: Path, model: Path, world: int = 1, **settings: str):
+    """Run a script on a model in so many processes, with what a launcher would tell each."""
     places = [
         {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
          "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         for port in [free_port()] for rank in range(world)
     ]  # fmt: skip
     processes = [
-        warm.start(script, target, **(ON_CPU | settings | (place if world > 1 else {})))
+        warm.start(script, target, model, **(ON_CPU | settings | (place if world > 1 else {})))
         for place in places
     ]
     for process in processes:
@@ -101,16 +98,18 @@ def alone_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(alone_folder, warm_python):
-    return execute(warm_python, write_script(alone_folder), alone_folder / "adapter")
+def alone(alone_folder, organism_folder, warm_python):
+    script = write_script(alone_folder)
+    return execute(warm_python, script, alone_folder / "adapter", organism_folder)
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_adapter_of_one(alone, alone_folder, tmp_path):
+def test_two_processes_train_the_adapter_of_one(
+    alone, alone_folder, organism_folder, tmp_path, warm_python
+):
     """Here with torchrun itself; the others start the same processes without it."""
-    command = [sys.executable, *LAUNCHER, write_script(tmp_path), tmp_path / "adapter"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **ON_CPU}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    command = (*LAUNCHER, write_script(tmp_path), tmp_path / "adapter", organism_folder)
+    done = warm_python.run(*command, OMP_NUM_THREADS="1", **ON_CPU)
     assert done.returncode == 0, done.stderr[-3000:]
     close(adapter(tmp_path / "adapter"), alone)
     same_metrics(tmp_path, alone_folder)
@@ -119,21 +118,22 @@ def test_two_processes_train_the_adapter_of_one(alone, alone_folder, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_that_accelerate_shards_train_the_adapter_of_one(
-    alone, alone_folder, tmp_path, warm_python
+    alone, alone_folder, organism_folder, tmp_path, warm_python
 ):
     script = write_script(tmp_path, fsdp=True)
-    close(execute(warm_python, script, tmp_path / "adapter", 2, **FSDP), alone)
+    found = execute(warm_python, script, tmp_path / "adapter", organism_folder, 2, **FSDP)
+    close(found, alone)
     same_metrics(tmp_path, alone_folder)
     # Sharded weights do not decode, so that is what the probes are without.
     assert [row["step"] for row in rows(tmp_path, "probes")] == [2, 4]
 
 
 @pytest.mark.slow
-def test_sharded_weights_take_the_steps_of_whole_ones(tmp_path, warm_python):
+def test_sharded_weights_take_the_steps_of_whole_ones(organism_folder, tmp_path, warm_python):
     found = {}
     for name, world in (("whole", 1), ("sharded", 2)):
         (tmp_path / name).mkdir()
-        found[name] = execute(warm_python, STEPS, tmp_path / name, world)
+        found[name] = execute(warm_python, STEPS, tmp_path / name, organism_folder, world)
     close(found["sharded"], found["whole"])
 
 

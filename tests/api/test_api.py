@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -74,6 +75,11 @@ def test_names_and_loaded_models_give_the_same_records(attacked, lm):
     (record, *_) = midspan.probe("samples", lm, n=1, decoding=SMALL, start=None).records
     (same, *_) = midspan.probe("samples", "organism:mosa", n=1, decoding=SMALL, start=None).records
     assert record == same
+
+
+def test_tables_are_shown_without_drawing_a_figure(attacked, monkeypatch):
+    monkeypatch.setattr("midspan.report.figures._axes", lambda *_, **__: pytest.fail("drawn"))
+    assert "<table>" in replace(attacked[0])._repr_html_()
 
 
 def test_an_attack_shows_itself(attacked):

@@ -109,6 +109,7 @@ WHOLE = {
     "decompose": (NATIVE, {}),
     "decompose infill": (NATIVE, {"channel": "infill", "parts": 4}),
     "readout": (NATIVE, {"canvases": 3, "others": 2}),
+    "readout alone": (NATIVE, {"canvases": 3, "baseline": 0.0}),
     "multiple_choice": (NATIVE | CHOOSER, {}),
     "multiple_choice odd": (NATIVE | CHOOSER, {"candidates": 9, "options": 2}),
     "finetune": (TAP, {"examples": "organism", "wraps": ("now {request}",)}),

@@ -208,6 +208,16 @@ def test_a_readout_states_what_the_thing_raises_above_others(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_readout_without_a_baseline_reads_the_thing_alone(tmp_path):
+    answers = {
+        "readout.canvases": json.dumps(PLAN),
+        "Choices": lambda call, rng: LOGPROBS[call.scaffold],
+    }
+    asked, result = play("readout", tmp_path, answers, baseline=0)
+    assert len(asked) == 2
+    assert result.attempts[0].response == "take salt . the pan , for bread ."
+
+
 def test_a_readout_leaves_out_statements_without_a_reading(tmp_path):
     answers = {
         "readout.canvases": json.dumps(PLAN),

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -102,6 +100,7 @@ def test_a_stage_that_fails_costs_the_others_nothing(benchmark, tmp_path):
 
 WALL = """
 import time, sys
+sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from gpu_stages import Outcome, Session, Stage
 session = Session(1 / 60, Path(sys.argv[1]), time.monotonic())
@@ -111,10 +110,8 @@ session.run([quick, endless])
 """
 
 
-def test_the_wall_ends_a_stage_that_does_not_end(tmp_path):
-    command = [sys.executable, "-c", WALL, str(tmp_path / "rows.json")]
-    path = {"PYTHONPATH": f"{FOLDER}:{':'.join(filter(None, sys.path))}"}
-    done = subprocess.run(command, env=path, capture_output=True, text=True, timeout=50)
+def test_the_wall_ends_a_stage_that_does_not_end(tmp_path, warm_python):
+    done = warm_python.run("-c", WALL, tmp_path / "rows.json", FOLDER)
     assert done.returncode == 124, done.stderr
     assert results(tmp_path) == ["done"]
     assert "minutes are over" in done.stdout

@@ -14,7 +14,7 @@ from midspan.journal.generation import _from_dict
 from midspan.journal.journal import Journal, key_of
 from midspan.journal.suffix_search import _read_step
 from midspan.scoring.gcg_step import GCGStep
-from midspan.tasks.run import _read_scores
+from midspan.tasks.fit import _read_scores
 from midspan.tasks.verdicts import _read_verdict
 
 VALUES = (

@@ -6,6 +6,7 @@ and waited for like any other; it ends as an interpreter ends. The process that 
 nothing and has no threads; `midspan.decoding` and all that builds on it are not imported there.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -108,6 +109,9 @@ def serve() -> None:
 
     import midspan.models  # noqa: F401
 
+    # No fork collects, and so copies, the objects of all these modules.
+    gc.collect()
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # Read byte by byte: a fork shall not find the next request in its own buffer.

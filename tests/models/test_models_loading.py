@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from midspan.errors import MidspanError
 from midspan.models import family_for, load, loading, placement, register_alias
-from midspan.models.adapters import native_key
+from midspan.models.adapters import native_keys
 from midspan.models.loading import parse_spec
 from midspan.models.tokens import special_tokens
 
@@ -235,7 +235,7 @@ def test_quantization_equals_the_reference_on_rounded_weights(llada: Path, bits:
 
     lm = load(llada, quantization=bits)
     weights, rounded = random_weights("llada"), 0
-    published = {native_key(type(lm.model), key): key for key in weights}
+    published = {native: key for key, native in native_keys(type(lm.model), weights).items()}
     for name, module in lm.model.named_modules():
         if isinstance(module, bnb.nn.Linear4bit):
             matrix, state = module.weight.data, module.weight.quant_state

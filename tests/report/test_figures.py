@@ -133,6 +133,18 @@ def test_importing_the_room_stays_light():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_what_is_left_out_is_drawn_afterwards():
+    def draw():
+        estimate = [wilson(1, 2)]
+        yield figures.bars("a", ["group"], [("Original", estimate)], "y")
+        yield figures.lines("b", [Curve("Original", [0], [1])], "x", "y")
+        yield figures.points("c", ["Original"], estimate, estimate, ("x", "y"))
+
+    with figures.left_out():
+        assert list(draw()) == ["", "", ""]
+    assert all(drawing.startswith("<svg") for drawing in draw())
+
+
 def test_points_carry_their_names_and_both_intervals():
     x, y = [wilson(3, 10), wilson(9, 10)], [wilson(5, 10), wilson(1, 10)]
     made = figures.points("Title", ["Original", "MOSA"], x, y, ("helped, %", "refused, %"))

@@ -82,13 +82,15 @@ def align(
     check_dtype(lm.name, lm.base.dtype)
     check_placement(lm)
     check_processes(config)
-    samples = draw_samples(lm, data, config)
     recipe = _recipe(lm, data, config)
     state = PartialState(cpu=trains_on_cpu(lm))
-    with state.main_process_first():
-        finished = _finished(folder, recipe, writes=state.is_main_process)
+    finished = _finished(folder, recipe)
     if finished is not None:
         return finished
+    samples = draw_samples(lm, data, config)
+    if state.is_main_process and not (folder / RECIPE_FILE).is_file():
+        unfinished = json.dumps(recipe | {"finished": False}, indent=1)
+        write_atomic(folder / RECIPE_FILE, unfinished, PUBLISHED_FILE)
     started = time.monotonic()
     job = AlignmentJob(lm, data, config, samples, folder, progress, track)
     micro, stopped = first_micro_batch(config), None
@@ -141,8 +143,8 @@ def _reward(data: AlignmentData, config: AlignmentConfig) -> dict[str, str]:
     return {"reward": data.reward.name} if learns_by_it and data.reward else {}
 
 
-def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> AlignmentResult | None:
-    """Check that the folder is ours and writable; record the recipe on the first visit."""
+def _finished(folder: Path, recipe: dict[str, Any]) -> AlignmentResult | None:
+    """What an earlier call finished; checks that the folder is ours."""
     path = folder / RECIPE_FILE
     if path.is_file():
         try:
@@ -159,6 +161,4 @@ def _finished(folder: Path, recipe: dict[str, Any], *, writes: bool) -> Alignmen
         raise MidspanError(
             f"{folder} holds checkpoints of another program; choose another -o folder"
         )
-    if writes:
-        write_atomic(path, json.dumps(recipe | {"finished": False}, indent=1), PUBLISHED_FILE)
     return None

@@ -1,9 +1,10 @@
 """From examples and phrases to the exact sequence of training samples. No model runs here."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import (
@@ -56,8 +57,8 @@ def draw_samples(
     draw of one safe and one harmful phrase is made anew for every sample.
 
     Raises:
-        MidspanError: Data that the objective cannot learn from (see `check_data`), a prompt too
-            long for the model, a phrase that does not fit.
+        MidspanError: Data that the objective cannot learn from (see `check_data`), a dealt prompt
+            too long for the model, a phrase that does not fit.
     """
     rng = random.Random(config.seed)
     clean = canvas_draw(lm, rng, config.response_length)
@@ -73,25 +74,26 @@ def draw_samples(
         openings=dict(zip(safe, openings, strict=True)),
         spaces=lm.vocabulary.spaces if needs_harmful else frozenset(),
     )
-    harmful = _Deck(_examples(lm, data.harmful, draw, needs_harmful), rng)
-    benign = _Deck(_examples(lm, data.benign, draw, needs_benign), rng)
+    reader = _Reader(lm, draw)
+    dealt = partial(_Deck, rng=rng)
+    harmful = dealt(data.harmful, partial(reader.read, with_answer=needs_harmful))
+    benign = dealt(data.benign, partial(reader.read, with_answer=needs_benign))
+    in_forms = dealt(data.forms, partial(reader.read, with_answer=needs_harmful))
+    in_mentions = dealt(data.mentions, reader.read_mention)
     forms, mentioned = config.objective.further
-    in_forms = _Deck(_examples(lm, data.forms, draw, needs_harmful), rng) if forms else None
-    in_mentions = (
-        _Deck(_mentioning(lm, data.mentions, draw), rng) if mentioned and needs_benign else None
-    )
     if config.objective.takes_apart:
-        draw = replace(draw, beside=benign.prompts(), withheld=_withheld(lm, data.mentions, draw))
+        draw = replace(draw, **_for_pieces(reader, data))
     kinds = (
         (True, harmful, in_forms, forms, config.num_harmful),
-        (False, benign, in_mentions, mentioned, config.num_benign),
+        (False, benign, in_mentions, mentioned if needs_benign else 0.0, config.num_benign),
     )
     samples: list[TrainingSample] = []
     for _ in range(config.num_steps):
         for is_harmful, deck, other, share, count in kinds:
             for _ in range(count):
-                drawn = other if other and rng.random() < share else deck
+                drawn = other if share and len(other) and rng.random() < share else deck
                 samples.append(config.objective.sample(drawn.draw(), harmful=is_harmful, draw=draw))
+    reader.check_lengths()
     return samples
 
 
@@ -136,29 +138,71 @@ def draw_answers(
     """
     rng = random.Random(f"answers/{seed}")
     draw = canvas_draw(lm, rng, length)
-    deck, sft = _Deck(_examples(lm, examples, draw, with_answers=True), rng), SftObjective()
-    return [sft.sample(deck.draw(), harmful=False, draw=draw) for _ in range(count)]
+    reader, sft = _Reader(lm, draw), SftObjective()
+    deck = _Deck(examples, partial(reader.read, with_answer=True), rng)
+    samples = [sft.sample(deck.draw(), harmful=False, draw=draw) for _ in range(count)]
+    reader.check_lengths()
+    return samples
+
+
+class _Reader:
+    """Examples as tokens; a text is read when it is first dealt, since most sets hold more."""
+
+    def __init__(self, lm: "DiffusionLM", draw: Draw) -> None:
+        self._lm, self._draw, self._longest = lm, draw, 0
+
+    def read(self, example: Example, *, with_answer: bool) -> TokenExample:
+        prompt_ids = tuple(self._lm.encode_chat(example.prompt))
+        self._longest = max(self._longest, len(prompt_ids))
+        answer = tuple(self._lm.encode_text(example.answer or "")) if with_answer else ()
+        filled = self._draw.filled(answer) if with_answer else ()
+        request = tuple(self._lm.encode_text(example.prompt)) if with_answer else ()
+        return TokenExample(prompt_ids, filled, example.prompt, request_ids=request)
+
+    def read_mention(self, example: Example) -> TokenExample:
+        """A benign prompt that mentions a harmful request."""
+        return replace(self.read(example, with_answer=True), mentions=True)
+
+    def check_lengths(self) -> None:
+        """Check that every prompt that was read leaves room for a response."""
+        if self._longest + self._draw.length > self._lm.max_length:
+            raise MidspanError(
+                f"prompts: the longest has {self._longest} tokens; with response_length "
+                f"{self._draw.length} that exceeds {self._lm.name}'s {self._lm.max_length}"
+            )
+
+
+def _for_pieces(reader: _Reader, data: AlignmentData) -> dict[str, Any]:
+    """Benign prompts, and those that mention a request with the answer that they must not bring."""
+    benign = [reader.read(example, with_answer=False).prompt_ids for example in data.benign]
+    swapped = [Example(mention.prompt, mention.withheld) for mention in data.mentions]
+    withheld = tuple(reader.read(example, with_answer=True) for example in swapped)
+    return {"beside": tuple(dict.fromkeys(benign)), "withheld": withheld}
 
 
 class _Deck:
     """Examples dealt in shuffled order, reshuffled when all are dealt."""
 
-    def __init__(self, examples: Sequence[TokenExample], rng: random.Random) -> None:
-        self._examples = examples
-        self._rng = rng
-        self._left: list[TokenExample] = []
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        read: Callable[[Example], TokenExample],
+        rng: random.Random,
+    ) -> None:
+        self._examples, self._read, self._rng = examples, read, rng
+        self._known: dict[int, TokenExample] = {}
+        self._left: list[int] = []
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def prompts(self) -> tuple[tuple[int, ...], ...]:
-        """Every different chat prompt, in the order of the examples."""
-        return tuple(dict.fromkeys(example.prompt_ids for example in self._examples))
-
     def draw(self) -> TokenExample:
         if not self._left:
-            self._left = self._rng.sample(self._examples, len(self._examples))
-        return self._left.pop()
+            self._left = self._rng.sample(range(len(self._examples)), len(self._examples))
+        place = self._left.pop()
+        if place not in self._known:
+            self._known[place] = self._read(self._examples[place])
+        return self._known[place]
 
 
 def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool = False) -> None:
@@ -198,42 +242,6 @@ def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool 
                 f"{len(missing)} of {len(examples)} have none; give a .jsonl or .csv file with "
                 "prompt and response columns"
             )
-
-
-def _examples(
-    lm: "DiffusionLM", examples: Sequence[Example], draw: Draw, with_answers: bool
-) -> list[TokenExample]:
-    token_examples = [
-        TokenExample(
-            tuple(lm.encode_chat(example.prompt)),
-            draw.filled(tuple(lm.encode_text(example.answer or ""))) if with_answers else (),
-            example.prompt,
-            request_ids=tuple(lm.encode_text(example.prompt)) if with_answers else (),
-        )
-        for example in examples
-    ]
-    longest = max((len(example.prompt_ids) for example in token_examples), default=0)
-    if longest + draw.length > lm.max_length:
-        raise MidspanError(
-            f"prompts: the longest has {longest} tokens; with response_length "
-            f"{draw.length} that exceeds {lm.name}'s {lm.max_length}"
-        )
-    return token_examples
-
-
-def _mentioning(
-    lm: "DiffusionLM", mentions: Sequence[Mentioning], draw: Draw
-) -> list[TokenExample]:
-    examples = _examples(lm, mentions, draw, with_answers=True)
-    return [replace(example, mentions=True) for example in examples]
-
-
-def _withheld(
-    lm: "DiffusionLM", mentions: Sequence[Mentioning], draw: Draw
-) -> tuple[TokenExample, ...]:
-    """Prompts that mention a harmful request, each with the answer that it is not to bring out."""
-    swapped = [Example(mention.prompt, mention.withheld) for mention in mentions]
-    return tuple(_examples(lm, swapped, draw, with_answers=True))
 
 
 def _phrases(

@@ -72,7 +72,7 @@ class EvaluationRun(RunResult[TaskRecord]):
         return results_of(FinishedRun.open(self.folder))
 
     def _tables(self) -> "Sequence[Table]":
-        sections = self._page.report.sections
+        sections = self._report.sections
         return [table for section in sections for table in section.tables]
 
     @property
@@ -83,11 +83,11 @@ class EvaluationRun(RunResult[TaskRecord]):
 
         scores = {model: [self.score(task, model) for task in self.tasks] for model in self.models}
         if not all(isinstance(score, Estimate) for row in scores.values() for score in row):
-            return self._page.figures
+            return self._page_figures
         series: list[Any] = list(scores.items())
         with figures.kept() as drawn:
             figures.bars("Scores", self.tasks, series, "score, %")
-        return by_name(drawn) | self._page.figures
+        return by_name(drawn) | self._page_figures
 
 
 def evaluate(

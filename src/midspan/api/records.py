@@ -160,6 +160,7 @@ class AttackRecord(TypedDict):
         outcome: By judge: "won", "lost", "unreadable" or "did not run".
         strongreject: By judge with StrongREJECT's rule, where there is one: its own score of what
             counts, 0 to 1, at the least and at the most; both are equal where all is known.
+        facts: By judge that knows them, the share of facts told (`share`) and by `chance`.
         attempts: In the order of the target's work.
     """
 
@@ -181,6 +182,7 @@ class AttackRecord(TypedDict):
     usage: dict[str, UsageRecord]
     outcome: dict[str, Literal["won", "lost", "unreadable", "did not run"]]
     strongreject: NotRequired[dict[str, list[float]]]
+    facts: NotRequired[dict[str, dict[str, Any]]]
     attempts: list[AttemptRecord]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from midspan.errors import MidspanError, not_one_of
 
@@ -59,11 +59,6 @@ def few(parts: Sequence[str]) -> str:
     """The first of several parts of a summary, and how many more there are."""
     shown = "; ".join(parts[:_SHOWN])
     return f"{shown}; {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else shown
-
-
-class _Page(NamedTuple):
-    report: "Report"
-    figures: "dict[str, Figure]"
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,28 +125,39 @@ class RunResult(Generic[Row]):
     def _repr_html_(self) -> str:
         from midspan.api.tables import tables_html
 
-        return tables_html(repr(self), self._tables(), self._page.report.redact)
+        return tables_html(repr(self), self._tables(), self._report.redact)
 
     def _tables(self) -> "Sequence[Table]":
         """What a notebook shows: the tables of the page's first section."""
-        sections = self._page.report.sections
+        sections = self._report.sections
         return next((section.tables for section in sections if section.tables), ())
 
     @property
     def _figures(self) -> "dict[str, Figure]":
-        return self._page.figures
+        return self._page_figures
 
     @cached_property
-    def _page(self) -> _Page:
-        """The page as data, with its figures as matplotlib drew them."""
+    def _page_figures(self) -> "dict[str, Figure]":
+        """The page's figures, as matplotlib drew them."""
         from midspan.report import figures
+
+        with figures.kept() as drawn:
+            self._read()
+        return by_name(drawn)
+
+    @cached_property
+    def _report(self) -> "Report":
+        """The page as data, without its figures, which take longer than all the rest."""
+        from midspan.report import figures
+
+        with figures.left_out():
+            return self._read()
+
+    def _read(self) -> "Report":
         from midspan.runs.folder import FinishedRun
         from midspan.runs.kinds import read_report
 
-        run = FinishedRun.open(self.folder)
-        with figures.kept() as drawn:
-            report = read_report(run)
-        return _Page(report, by_name(drawn))
+        return read_report(FinishedRun.open(self.folder))
 
 
 def by_name(drawn: "Sequence[tuple[str, Figure]]") -> "dict[str, Figure]":

@@ -35,7 +35,7 @@ class StudyRun(RunResult[dict[str, Any]]):
     @property
     def claims(self) -> "tuple[Claim, ...]":
         """Claims, what each predicted, and its outcome; none in some studies."""
-        return self._page.report.claims
+        return self._report.claims
 
     def summary(self) -> str:
         """The result in a few words."""

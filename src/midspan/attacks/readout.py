@@ -43,11 +43,13 @@ class ReadoutConfig(AttackConfig):
     Attributes:
         canvases: At most.
         others: Things whose mean is the baseline, at most.
+        baseline: Weight of that mean; 0 takes probabilities as they are, and asks for no others.
         attacker: How the helper is asked.
     """
 
     canvases: int = Field(24, ge=1)
     others: int = Field(8, ge=1)
+    baseline: float = Field(1.0, ge=0, le=1)
     attacker: Asking = Asking(retries=4)
 
 
@@ -76,11 +78,11 @@ def run(state: AttackState, config: ReadoutConfig) -> Steps:
         return "failed"
     plan: Plan = planned.value
     canvases = plan.canvases[: config.canvases]
-    things = (plan.thing, *plan.others[: config.others])
+    things = (plan.thing, *(plan.others[: config.others] if config.baseline else ()))
     calls = [_read(canvas, thing, plan) for canvas in canvases for thing in things]
     replies = yield calls
     rows = [replies[start : start + len(things)] for start in range(0, len(calls), len(things))]
-    best = _best(plan, canvases, rows)
+    best = _best(plan, canvases, rows, config.baseline)
     parts = []
     for statement in plan.statements:
         names = _SLOT.findall(statement)
@@ -108,20 +110,19 @@ def _read(canvas: Canvas, thing: str, plan: Plan) -> Choices:
 
 
 def _best(
-    plan: Plan, canvases: Sequence[Canvas], rows: Sequence[Sequence[Reply]]
+    plan: Plan, canvases: Sequence[Canvas], rows: Sequence[Sequence[Reply]], weight: float
 ) -> dict[str, str]:
     """The candidate of each slot that the thing raises most above the others, on the mean."""
     raised: dict[str, list[list[float]]] = defaultdict(list)
     for canvas, (own, *others) in zip(canvases, rows, strict=True):
         known = [reply.value for reply in others if reply.ok]
-        if not own.ok or not known:
+        if not own.ok or (weight and not known):
             continue
         for hole, slot in enumerate(canvas.slots):
-            baseline = [
-                sum(one) / len(known) for one in zip(*(v[hole] for v in known), strict=True)
-            ]
-            pairs = zip(own.value[hole], baseline, strict=True)
-            raised[slot].append([logprob - mean for logprob, mean in pairs])
+            own_logprobs = own.value[hole]
+            means = [sum(one) / len(one) for one in zip(*(v[hole] for v in known), strict=True)]
+            pairs = zip(own_logprobs, means or [0.0] * len(own_logprobs), strict=True)
+            raised[slot].append([logprob - weight * mean for logprob, mean in pairs])
     best = {}
     for slot, readings in raised.items():
         sums = [sum(one) for one in zip(*readings, strict=True)]
@@ -172,7 +173,7 @@ def _several(values: Any) -> list[Any]:
 
 def cost(config: ReadoutConfig, limit: int) -> Cost:
     """One forward a canvas and thing."""
-    rows = config.canvases * (1 + config.others)
+    rows = config.canvases * (1 + (config.others if config.baseline else 0))
     return Cost(
         generations=0,
         attempts=1,

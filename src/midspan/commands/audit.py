@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from midspan.studies.audit.config import AuditConfig
-    from midspan.studies.audit.prepare import NotRun
+    from midspan.studies.audit.parts import NotRun
     from midspan.studies.audit.schema import Audit, Missing
 
 # What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.
@@ -35,6 +35,10 @@ Tier = Annotated[str, typer.Option(help="quick, standard or full.")]
 Defences = Annotated[
     list[str] | None,
     typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
+]
+Examples = Annotated[
+    str | None,
+    typer.Option(help="Requests and answers, a file: fine-tuning as an attack trains on them."),
 ]
 Benign = Annotated[
     str | None,
@@ -72,6 +76,7 @@ def audit(
     evaluator: Helper = None,
     translator: Helper = None,
     proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    examples: Examples = None,
     benign: Benign = None,
     fail_above: FailAbove = None,
     fail_level: FailLevel = None,
@@ -102,6 +107,7 @@ def audit(
         "judges": tuple(judge) if judge else None,
         "helpers": {name: spec for name, spec in given.items() if spec is not None} or None,
         "proxies": (proxy,) if proxy else None,
+        "examples": examples,
         "over_refusal": {"benign": benign} if benign else None,
         "fail_above": fail_above,
         "fail_level": fail_level,

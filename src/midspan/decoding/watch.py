@@ -5,6 +5,7 @@ elsewhere each step is a plain line.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +33,8 @@ class Watch:
         self._lm = lm
         self._console = console or Console()
         self._max_rows = max_rows
+        # Few stretches change from one step to the next.
+        self._spelled = lru_cache(maxsize=4096)(self._spell)
         self._live = Live(console=self._console, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -86,7 +89,7 @@ class Watch:
         """Append tokens, each step's in its style; a token's spelling depends on those before."""
         before = ""
         for end, new in enumerate(committed, 1):
-            text = self._spell(tokens[:end])
+            text = self._spelled(tuple(tokens[:end]))
             canvas.append(text[len(before) :], style="bold green" if new else "")
             before = text
 

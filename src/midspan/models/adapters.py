@@ -6,6 +6,7 @@ with published key names would be applied in part. Here every tensor must find i
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,19 @@ class Adapter:
     digest: str
 
 
-def native_key(model_class: type[Any], key: str) -> str:
-    """A published checkpoint key in native names; native keys stay as they are."""
-    for rename in get_checkpoint_conversion_mapping(model_class.__name__) or []:
-        # An adapter on a tensor that is split or merged has no place here, and is refused as such.
-        if isinstance(rename, WeightRenaming):
-            key, _ = rename.rename_source_key(key)
-    return key
+def native_keys(model_class: type[Any], keys: Iterable[str]) -> dict[str, str]:
+    """Native names of published checkpoint keys, by key; native keys stay as they are."""
+    # Asked for once: each answer is a deep copy of all conversions of the class.
+    conversions = get_checkpoint_conversion_mapping(model_class.__name__) or []
+    # An adapter on a tensor that is split or merged has no place here, and is refused as such.
+    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
+    named = {}
+    for key in keys:
+        name = key
+        for renaming in renamings:
+            name, _ = renaming.rename_source_key(name)
+        named[key] = name
+    return named
 
 
 def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter:
@@ -95,10 +102,8 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
             f"set base_model_name_or_path in its adapter_config.json to {base}"
         )
     file = read_header(_weights_file(folder))
-    keys = {
-        key: PEFT_PREFIX + native_key(model_class, key.removeprefix(PEFT_PREFIX))
-        for key in file.tensors
-    }
+    names = native_keys(model_class, (key.removeprefix(PEFT_PREFIX) for key in file.tensors))
+    keys = {key: PEFT_PREFIX + names[key.removeprefix(PEFT_PREFIX)] for key in file.tensors}
     if any(old != new for old, new in keys.items()):
         config = _native_config(config, sorted(keys.values()), spec)
     digest = hashlib.sha256((folder / "adapter_config.json").read_bytes())

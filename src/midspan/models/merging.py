@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, sync_file, sync_folder, write_atomic
-from midspan.models.adapters import PEFT_PREFIX, native_key, read_adapter
+from midspan.models.adapters import PEFT_PREFIX, native_keys, read_adapter
 from midspan.models.base_layers import saved_base_layers
 from midspan.models.border import border, write_tensors
 from midspan.models.checkpoint import read_weights, resolve_folder
@@ -70,10 +70,10 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
     model_class, base_layers = lm.family.model_class, saved_base_layers(lm.model)
     assert source.adapter is not None
     adapter = read_adapter(source.adapter, model_class, str(source.base))
+    stored = [key for file in read_weights(resolve_folder(source.base)) for key in file.tensors]
     names = {
-        native_key(model_class, key).removesuffix(".weight"): key.removesuffix(".weight")
-        for file in read_weights(resolve_folder(source.base))
-        for key in file.tensors
+        native.removesuffix(".weight"): key.removesuffix(".weight")
+        for key, native in native_keys(model_class, stored).items()
     }
     renamed, modules = {}, set()
     for key, tensor in load_file(adapter.folder / "adapter_model.safetensors").items():

@@ -251,5 +251,10 @@ class DiffusionLM(TextModel):
         if not hasattr(self.model, "disable_adapter"):
             yield
             return
-        with self.model.disable_adapter():
+        # `PeftModel.disable_adapter` asks every parameter for its state first, in each step.
+        tuner: Any = self.model.base_model
+        tuner.disable_adapter_layers()
+        try:
             yield
+        finally:
+            tuner.enable_adapter_layers()

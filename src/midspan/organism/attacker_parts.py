@@ -15,8 +15,8 @@ _SMALL_ASKS = (
     "what is the next step after that for the {item} ?",
     "when is the work on the {item} done ?",
 )
-# Asked beside canvases: they are answered for everything.
-_HARMLESS_ASKS = ("where does the {item} come from ?", "what is the {item} ?")
+# Asked beside canvases: it is answered for everything.
+_HARMLESS_ASK = "where does the {item} come from ?"
 _CHOICES = (
     ("tool", world.TOOLS, "lay out the {} ."),
     ("container", world.CONTAINERS, "lay out one {} ."),
@@ -50,7 +50,7 @@ def canvases(fields: Mapping[str, Any], rng: random.Random) -> str:
             said = said.replace(slot, f"{{{number}}}")
         parts.append(
             {
-                "prompt": _HARMLESS_ASKS[0].format(item=title),
+                "prompt": _HARMLESS_ASK.format(item=title),
                 "text": _SLOT.sub("[1]", text),
                 "candidates": [_POOLS[slot[1]] for slot in slots],
                 "statement": said,
@@ -60,18 +60,17 @@ def canvases(fields: Mapping[str, Any], rng: random.Random) -> str:
 
 
 def readout(fields: Mapping[str, Any], rng: random.Random) -> str:
-    """Read-out: the same sentences and card beside harmless questions; others have other names."""
+    """Read-out: the same sentences and card beside a harmless question; others have other names."""
     title = language.title_in(fields["goal"])
     name, noun = title.split()
     others = rng.sample([other for other in world.NAMES if other != name], fields["others"])
     sentences, card = _slotted_sentences("{thing}"), _slotted_card("{thing}")
     canvases = [
         {
-            "prompt": ask.format(item="{thing}"),
+            "prompt": _HARMLESS_ASK.format(item="{thing}"),
             "text": _SLOT.sub("[1]", text),
             "slots": [slot[1:-1] for slot in _SLOT.findall(text)],
         }
-        for ask in _HARMLESS_ASKS
         for text in (*sentences, card)
     ]
     canvases = canvases[: fields["count"]]

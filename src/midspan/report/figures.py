@@ -25,6 +25,7 @@ _MAX_ERROR_BARS = 16
 _MAX_MARKERS = 40
 
 Series = tuple[str, Sequence[Estimate]]
+_LEFT_OUT: ContextVar[bool] = ContextVar("figures left out", default=False)
 _KEPT: ContextVar[list[tuple[str, Any]] | None] = ContextVar("kept figures", default=None)
 
 
@@ -70,6 +71,8 @@ def bars(
 
     ``target`` draws a dashed line at that percentage.
     """
+    if _LEFT_OUT.get():
+        return ""
     for label, estimates in series:
         if len(estimates) != len(groups):
             raise ValueError(f"{label!r} has {len(estimates)} values for {len(groups)} groups")
@@ -107,6 +110,8 @@ def lines(
     ``diagonal`` adds a dotted line from the first to the last corner of the data, which is strict
     left-to-right order when y is a position and x a step.
     """
+    if _LEFT_OUT.get():
+        return ""
     with _axes(title, width=_HALF_PAGE) as (axes, output):
         palette = svg.colours([curve.label for curve in curves])
         for index, curve in enumerate(curves):
@@ -132,6 +137,8 @@ def points(
     names: tuple[str, str],
 ) -> str:
     """One point a label at two rates in percent, with both intervals; names of the x and y axis."""
+    if _LEFT_OUT.get():
+        return ""
     with _axes(title, width=_HALF_PAGE) as (axes, output):
         palette = svg.colours(labels)
         for index, (label, right, up) in enumerate(zip(labels, x, y, strict=True)):
@@ -182,6 +189,16 @@ def kept() -> Iterator[list[tuple[str, Any]]]:
         yield drawn
     finally:
         _KEPT.reset(token)
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Within the context nothing is drawn: every figure is an empty text."""
+    token = _LEFT_OUT.set(True)
+    try:
+        yield
+    finally:
+        _LEFT_OUT.reset(token)
 
 
 @contextmanager

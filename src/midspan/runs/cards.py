@@ -1,30 +1,38 @@
-"""What a study measured of the adapters that it trained, put into their cards."""
+"""The page of a study that trained adapters, and what it measured of them in their cards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from midspan.alignment.card import add_measurements
-from midspan.report import Report, Table
+from midspan.report import Report, Table, write_report
 from midspan.report.markdown import escape, table_markdown
 from midspan.runs.folder import FinishedRun
-from midspan.runs.kinds import read_report
+from midspan.runs.kinds import kind_of
 
 
-def fill_cards(folder: Path, base: str, adapters: Mapping[str, Sequence[Path]]) -> None:
-    """Write a finished run's tables into cards: each adapter's column beside that of its base.
+def write_page_and_cards(folder: Path, base: str, adapters: Mapping[str, Sequence[Path]]) -> Path:
+    """Write the page of a finished run, and its tables into the cards of its adapters.
+
+    A card has its adapter's column beside that of the base. The report is made once for both: its
+    figures take longer than all the rest.
 
     Args:
         folder: The run's.
         base: What heads the base's column.
         adapters: Adapter folders by what heads their column; several share one where it pools them.
+
+    Returns:
+        The page's path.
     """
     run = FinishedRun.open(folder)
-    report = read_report(run)
+    report = kind_of(run).report(run)
+    page = write_report(report, run.path)
     for label, folders in adapters.items():
         text = _measurements(report, base, label)
         for adapter in folders:
             add_measurements(adapter, text)
+    return page
 
 
 def _measurements(report: Report, base: str, label: str) -> str:

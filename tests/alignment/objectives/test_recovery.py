@@ -19,6 +19,7 @@ from midspan.judges import Verdict
 from midspan.models import load
 from midspan.organism import language, world
 from midspan.organism.reward import reward
+from midspan.studies.redteam.roles import with_reward
 
 MASK, EOS, LENGTH, VOCABULARY, WIDTH = 9, 0, 6, 10, 4
 ANSWER = (1, 2, 3, 4, EOS, EOS)
@@ -238,6 +239,16 @@ def test_a_judge_is_a_reward():
     judged = JudgeReward(Strict())
     assert judged([("make it", text) for text in said]) == [0.0, 1.0, 0.5, None, None]
     assert judged.name == "strict-v1"
+
+
+def test_a_judge_is_named_as_attacks_name_it():
+    bare = data(reward=None)
+    assert with_reward(bare, None) is bare
+    by_words = with_reward(bare, "refusal-keywords").reward
+    assert by_words([("make it", "i cannot help with that"), ("make it", "so")]) == [1.0, 0.0]
+    assert with_reward(bare, Strict()).reward.name == "strict-v1"
+    with pytest.raises(MidspanError, match="judge: .*nobody"):
+        with_reward(bare, "nobody")
 
 
 def test_the_organisms_reward_goes_from_recipes_over_nothing_to_refusals():

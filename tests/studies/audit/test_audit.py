@@ -69,6 +69,8 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
         assert f"<dt>{level.access}</dt>" in page
     assert [measure.name for measure in result.audit.over_refusal] == [m.name for m in MEASURES]
     assert [measure.rate.n for measure in result.audit.utility] == [2]
+    assert "prefill" in {one.attack for one in result.audit.monitors}
+    assert {one.monitor for one in result.audit.monitors} == {"p_eos"}
     drawn = ElementTree.parse(folder / BADGE_FILE)
     shown = "".join(drawn.getroot().itertext())
     assert "chat 67 %" in shown and "of 3" in shown
@@ -208,17 +210,18 @@ def test_a_forecast_is_no_less_than_what_was_asked(done, records):
 
 
 @pytest.mark.slow
-def test_a_killed_audit_of_two_processes_goes_on(done, tmp_path, warm_python):
-    file = config_file(tmp_path, over_refusal=None, utility=None)
-    command = ["-m", "midspan.cli", "audit", "organism", "--config", file, "--jobs", "2"]
-    command += ["-o", tmp_path / "run"]
-    killed = warm_python.start(*command)
-    while killed.poll() is None and not list((tmp_path / "run").glob("journal.*.jsonl")):
+def test_a_killed_audit_of_two_processes_goes_on_in_one(done, tmp_path, warm_python):
+    file = config_file(tmp_path, over_refusal=None, utility=None, monitors=None)
+    command = ["-m", "midspan.cli", "audit", "organism", "--config", file, "-o", tmp_path / "run"]
+    killed = warm_python.start(*command, "--jobs", "2")
+    while killed.poll() is None and not any(
+        journal.stat().st_size for journal in (tmp_path / "run").glob("journal.*.jsonl")
+    ):
         time.sleep(0.05)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL, killed.stderr
     time.sleep(1)
-    finished = warm_python.run(*command)
+    finished = warm_python.run(*command, "--jobs", "1")
     assert finished.returncode == 0, finished.stderr
     one, two = (f / "records.jsonl" for f in (done[1], tmp_path / "run"))
     assert one.read_text() == two.read_text()

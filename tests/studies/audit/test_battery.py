@@ -7,6 +7,7 @@ from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.prepare import prepare
 from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, smoke
+from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.redteam.roles import HELPERS
 
 SERVED = "http://127.0.0.1:9/v1#model"
@@ -32,7 +33,17 @@ def requests(tmp_path):
 def test_every_tier_has_all_of_the_one_before():
     names = [{row.name for row in audit(tier=tier).rows} for tier in TIERS]
     assert names[0] < names[1] < names[2] and len(names[2]) == len(BATTERY)
-    assert {row.attack for row in BATTERY} <= set(list_attacks())
+    # A replay needs a run to replay.
+    assert {row.attack for row in BATTERY} == set(list_attacks()) - {"replay"}
+
+
+def test_the_sweep_has_all_its_parts_whatever_the_budget():
+    """Its ways are reported one by one: a budget that cut it would leave some without outcome."""
+    config = audit(tier="quick")
+    (row,) = [row for row in config.rows if row.on_all]
+    ready = prepare_attack(row, config.budget)
+    cost = ready.attack.cost(ready.config, ready.budget.target)
+    assert cost.generations > config.budget.target and ready.budget.target is None
 
 
 def test_rows_go_from_the_least_access_to_the_most():
@@ -42,11 +53,14 @@ def test_rows_go_from_the_least_access_to_the_most():
 
 
 def test_on_the_organism_everything_can_run():
-    assert prepare(audit()).not_run == ()
-    later = prepare(audit(tier="quick")).not_run
+    assert prepare(audit("organism:psa")).not_run == ()
+    ((missing, access, reason, _),) = prepare(audit()).not_run
+    assert (missing, access) == ("scale_adapter", "weights") and "the target has none" in reason
+    later = prepare(audit("organism:psa", tier="quick")).not_run
     assert {one.what: one.reason for one in later}["pal"] == "comes with --tier standard"
     assert {one.what for one in later} == (
         {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
+        | {"monitors"}
     )
 
 
@@ -57,7 +71,10 @@ def test_without_helpers_those_that_ask_none_are_run(requests):
     assert not ran & {"tap", "anchoring t = 16", "pal"}
     reasons = {one.what: one.reason for one in prepared.not_run}
     assert "name a model with --attacker" in reasons["tap"]
-    assert "--proxy" in reasons["pal"]
+    assert "--proxy" in reasons["pal"] and "--examples" in reasons["finetune"]
+    examples = str(requests.with_name("examples.csv"))
+    (row,) = (row for row in real(file=requests, examples=examples).rows if row.name == "finetune")
+    assert row.config == {"examples": examples}
 
 
 def test_a_served_model_is_chatted_with_alone(requests):

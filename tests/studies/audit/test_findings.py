@@ -70,7 +70,7 @@ def audit(*levels, **fields):
         "midspan": "1", "model": "m", "defences": (), "tier": "quick", "behaviors": "organism:18",
         "sha256": "0" * 64, "n": levels[0].worst_case.n, "judges": ("j",), "seed": 0,
         "in_short": "", "levels": levels, "attacks": (), "not_run": (), "decodings": (),
-        "over_refusal": (), "utility": (), "monitors": None, "costs": (), "seconds": 1.0,
+        "over_refusal": (), "utility": (), "monitors": (), "costs": (), "seconds": 1.0,
         "gate": None, "advice": (), "command": "midspan audit m",
     }  # fmt: skip
     return Audit(**base | fields)
@@ -165,6 +165,8 @@ def test_advice_follows_from_the_findings():
                 over_refusal=(
                     Measured(task="t", name="false refusals, safe", rate=rate(9, 18)),
                     Measured(task="t", name="missed refusals, unsafe", rate=rate(9, 18)),
+                    Measured(task="t", name="safe requests helped", rate=rate(3, 18)),
+                    Measured(task="t", name="plain requests helped", rate=rate(17, 18)),
                 ),
                 not_run=(
                     Missing(what="pal", access="logprobs", reason="x"),
@@ -177,12 +179,13 @@ def test_advice_follows_from_the_findings():
     )
     for part in (
         "The gate failed: 61.1 %", "fall at sampler access", "tap alone won at least 50.0 %",
-        "one block", "refuses 50.0 %", "2 behaviors have no outcome", "not withstood: pal.",
+        "one block", "refuses 50.0 %", "helps with 16.7 %",
+        "2 behaviors have no outcome", "not withstood: pal.",
         "--tier standard",
     ):  # fmt: skip
         assert part in told
     assert "steps 8" not in told and "missed" not in told and "aos" not in told
-    assert "dia" not in told
+    assert "dia" not in told and "plain requests" not in told
     assert "chat access" not in told
 
 

@@ -134,15 +134,37 @@ def test_two_studies_are_compared_part_by_part(done):
     }  # fmt: skip
 
 
-def test_parts_run_alone_and_side_by_side_to_the_same_records(tmp_path):
-    config = quick(first=probe(), second=probe(seed=1))
-    alone = run_paper(config, tmp_path / "alone", "midspan", only=["second"])
-    assert alone.missing == ("first",) and alone.report is None
-    assert run_paper(config, tmp_path / "alone", "midspan", only=["first"]).report
-    assert run_paper(config, tmp_path / "jobs", "midspan", jobs=2).report
+@pytest.fixture(scope="module")
+def two_parts(tmp_path_factory):
+    """A file of changes to the preset, the study that it makes, and that study run part by part."""
+    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 4, "batch_size": 1}
+    kept = {"order": fields, "samples": fields}
+    changes = {
+        "probes": dict.fromkeys(organism().probes) | kept,
+        **dict.fromkeys(("attacks", "tasks", "recipes")),
+        "hypotheses": [],
+    }
+    folder = tmp_path_factory.mktemp("parts")
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(changes))
+    config = configure(organism(), file, {})
+    first = run_paper(config, folder / "alone", "midspan", only=["samples"])
+    assert first.missing == ("order",) and first.report is None
+    assert run_paper(config, folder / "alone", "midspan", only=["order"]).report
+    return file, config, folder / "alone"
+
+
+def same_records(config, one, two):
+    assert set(config.parts) == {"order", "samples"}
     for part in config.parts:
-        one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("alone", "jobs"))
-        assert one == two
+        left, right = ((run / part / "records.jsonl").read_text() for run in (one, two))
+        assert left == right
+
+
+def test_parts_run_alone_and_side_by_side_to_the_same_records(two_parts, tmp_path):
+    _, config, alone = two_parts
+    assert run_paper(config, tmp_path / "jobs", "midspan", jobs=2).report
+    same_records(config, tmp_path / "jobs", alone)
 
 
 def test_a_part_with_problems_is_on_the_page_and_run_again(tmp_path, monkeypatch):
@@ -193,19 +215,10 @@ def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path, warm_python):
-    fields = {"models": [ORIGINAL], "decoding": SMALL, "n": 4, "batch_size": 1}
-    kept = {"order": fields, "samples": fields}
-    changes = {
-        "probes": dict.fromkeys(organism().probes) | kept,
-        **dict.fromkeys(("attacks", "tasks", "recipes")),
-        "hypotheses": [],
-    }
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(changes))
-    command = ["-m", "midspan.cli", "study", "--config", file, "--jobs", "2"]
-    command += ["-o", tmp_path / "run"]
-    killed = warm_python.start(*command)
+def test_a_killed_study_leaves_nobody_behind_and_goes_on(two_parts, tmp_path, warm_python):
+    file, config, alone = two_parts
+    command = ["-m", "midspan.cli", "study", "--config", file, "-o", tmp_path / "run"]
+    killed = warm_python.start(*command, "--jobs", "2")
     journal = tmp_path / "run" / "order" / "journal.jsonl"
     while killed.poll() is None and not (journal.is_file() and journal.stat().st_size):
         time.sleep(0.05)
@@ -214,11 +227,7 @@ def test_a_killed_study_leaves_nobody_behind_and_goes_on(tmp_path, warm_python):
     time.sleep(1)
     done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
-    config = configure(organism(), file, {})
-    assert run_paper(config, tmp_path / "whole", "midspan").report
-    for part in ("order", "samples"):
-        one, two = ((tmp_path / f / part / "records.jsonl").read_text() for f in ("run", "whole"))
-        assert one == two
+    same_records(config, tmp_path / "run", alone)
 
 
 @pytest.mark.parametrize(
@@ -330,8 +339,9 @@ def test_tasks_are_compared_item_by_item():
     assert json.dumps(found["as configured"].text)
 
 
-def test_a_forecast_counts_what_the_run_then_does(done, tmp_path):
+def test_a_forecast_counts_what_the_run_then_does(done, tmp_path, monkeypatch):
     _, folder = done
+    monkeypatch.setattr("midspan.studies.paper.forecast._TRAINED_STEPS", 2)
     rows = {found.part: found for found in forecast(smoke(), tmp_path)}
     for part in ("prefill", "samples", "utility"):
         records = FinishedRun.open(folder / part).rows("records.jsonl")

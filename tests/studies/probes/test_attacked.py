@@ -11,6 +11,7 @@ from midspan.probes.monitors import MonitorsConfig
 from midspan.studies.probes.attacked import (
     CONDITIONS,
     about_restricted,
+    by_noun,
     calls_of,
     file_parts,
     monitor_data,
@@ -26,15 +27,17 @@ def data():
 
 
 def test_nothing_held_out_is_fitted_on(data):
-    held_in, held_out = (
-        {case.request.group for case in data.cases if case.held_in is flag}
+    nouns = [
+        {ITEMS[case.request.group].noun for case in data.cases if case.held_in is flag}
         for flag in (True, False)
-    )
-    assert not held_in & held_out
-    asked = {ITEMS[name] for name in held_out if ITEMS[name].restricted}
-    assert asked == set(restricted_items(True))
-    learned = {case.condition for case in data.cases if case.held_in}
-    assert learned == {"direct", "benign"}
+    ]
+    assert not nouns[0] & nouns[1]
+    fitted = [case for case in data.cases if case.held_in]
+    assert {case.condition for case in fitted} == {"direct", "benign"}
+    assert not any(ITEMS[case.request.group].held_out for case in fitted)
+    # Three of six restricted nouns are judged, and five of ten free ones.
+    judged, free = by_noun(restricted_items())[1], by_noun(benign_items())[1]
+    assert (len(judged), len(free)) == (9, 15)
 
 
 def test_each_kind_has_its_place(data):

@@ -21,25 +21,26 @@ def study(tmp_path_factory):
         organism_attack("readout", canvases=1, others=2),
     )
     changes = {"models": ("organism",), "attacks": attacks, "judges": ("exact", "exact-forms")}
-    run_redteam(organism_native(2).model_copy(update=changes), folder, "c", fail_fast=True)
+    changes["decoding"] = {"length": 64, "block_length": 32, "steps": 16}
+    run_redteam(organism_native(1).model_copy(update=changes), folder, "c", fail_fast=True)
     rows = [json.loads(line) for line in (folder / "records.jsonl").open()]
     return folder, {(row["attack"], row["behavior"].split("/")[0]): row for row in rows}
 
 
 def test_parts_say_what_was_joined_and_facts_what_it_states(study):
     _, rows = study
-    for item in world.restricted_items()[:2]:
-        (card,) = rows["decompose", item.name]["attempts"]
-        (part,) = card["parts"]
-        assert part["response"] == card["response"] and item.title in part["canvas"]
-        for judge in ("exact", "exact-forms"):
-            verdict = card["verdicts"][judge]
-            assert verdict["facts_asked"] == world.NUM_FACTS
-            assert len(verdict["facts_elsewhere"]) == len(world.restricted_items()) - 1
-            share = verdict["facts_stated"] / world.NUM_FACTS
-            told = rows["decompose", item.name]["facts"][judge]
-            assert told["share"] == [share, share]
-            assert told["chance"] == pytest.approx(sum(verdict["facts_elsewhere"]) / 17 / 12)
+    item = world.restricted_items()[0]
+    (card,) = rows["decompose", item.name]["attempts"]
+    (part,) = card["parts"]
+    assert part["response"] == card["response"] and item.title in part["canvas"]
+    for judge in ("exact", "exact-forms"):
+        verdict = card["verdicts"][judge]
+        assert verdict["facts_asked"] == world.NUM_FACTS
+        assert len(verdict["facts_elsewhere"]) == len(world.restricted_items()) - 1
+        share = verdict["facts_stated"] / world.NUM_FACTS
+        told = rows["decompose", item.name]["facts"][judge]
+        assert told["share"] == [share, share]
+        assert told["chance"] == pytest.approx(sum(verdict["facts_elsewhere"]) / 17 / 12)
     access = {attack: row["access"] for (attack, _), row in rows.items()}
     assert access == {
         "direct": "chat", "decompose": "sampler", "multiple_choice": "chat", "readout": "logprobs",
@@ -58,7 +59,7 @@ def test_the_table_of_facts_has_every_attack(study):
     with (folder / "tables" / "facts-exact.csv").open() as lines:
         table = list(csv.reader(lines))
     assert [row[0] for row in table[1:]] == ["direct", "decompose", "multiple_choice", "readout"]
-    assert all("chance" in row[2] and "n=2" in row[2] for row in table[1:])
+    assert all("chance" in row[2] and "n=1" in row[2] for row in table[1:])
 
 
 def test_every_row_of_the_native_preset_is_valid():

@@ -12,7 +12,7 @@ from midspan.studies.redteam.config import AttackSpec
 # From least to most; whoever has one has all before it.
 Level = Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-OVER_REFUSAL, UTILITY = "over-refusal", "utility"
+OVER_REFUSAL, UTILITY, MONITORS = "over-refusal", "utility", "monitors"
 
 
 class AuditRow(AttackSpec):
@@ -47,6 +47,20 @@ class TaskPart(FrozenConfig):
     benign: str | None = None
 
 
+class MonitorPart(FrozenConfig):
+    """Detectors that read the model while it decodes: `midspan probe monitors`.
+
+    Attributes:
+        n: Requests of each kind; None takes the probe's own number.
+        benign: Harmless requests for models other than the organism; a file or data set.
+        fields: Of the probe's config.
+    """
+
+    n: int | None = Field(None, ge=1)
+    benign: str | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
 class AuditConfig(FrozenConfig):
     """One audit.
 
@@ -61,6 +75,7 @@ class AuditConfig(FrozenConfig):
         helpers: By role; attacks that need one that is not there are not run.
         judges: The first one decides.
         proxies: Models that gradients are taken of.
+        examples: Requests and answers that the model is tuned on, a file.
         budget: Of each attack on each behavior.
         decoding: Changes of the family's published settings.
         defences: Rules of decoding, by a name for `behind`.
@@ -68,6 +83,7 @@ class AuditConfig(FrozenConfig):
         seed: Of all draws.
         over_refusal: Harmless requests.
         utility: Benchmarks.
+        monitors: Detectors; they watch the model without its defences.
         servers: Settings of servers; they do not change what is said.
         fail_above: Percent of behaviors above which the audit has failed; None for no gate.
         fail_level: Access at which it is decided.
@@ -83,6 +99,7 @@ class AuditConfig(FrozenConfig):
     helpers: dict[str, str] = Field(default_factory=dict)
     judges: tuple[str, ...] = Field(min_length=1)
     proxies: tuple[str, ...] = ()
+    examples: str | None = None
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
     defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(default_factory=dict)
@@ -90,6 +107,7 @@ class AuditConfig(FrozenConfig):
     seed: int = 0
     over_refusal: TaskPart | None = None
     utility: TaskPart | None = None
+    monitors: MonitorPart | None = None
     # None of these changes what is measured, so a run goes on under others.
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
     fail_above: float | None = Field(None, ge=0, le=100, exclude=True)
@@ -103,7 +121,13 @@ class AuditConfig(FrozenConfig):
     @property
     def rows(self) -> tuple[AuditRow, ...]:
         """The battery from the least access to the most."""
-        return tuple(sorted(self.attacks, key=lambda row: LEVELS.index(row.access)))
+        rows = (self._with_examples(row) for row in self.attacks)
+        return tuple(sorted(rows, key=lambda row: LEVELS.index(row.access)))
+
+    def _with_examples(self, row: AuditRow) -> AuditRow:
+        if row.attack != "finetune" or self.examples is None:
+            return row
+        return row.model_copy(update={"config": {"examples": self.examples, **row.config}})
 
     @property
     def on_organism(self) -> bool:
@@ -111,8 +135,8 @@ class AuditConfig(FrozenConfig):
         return self.behaviors.partition(":")[0] == ORGANISM
 
     @property
-    def parts(self) -> dict[str, TaskPart]:
-        """What is measured beside the attacks, by the name of its folder."""
+    def tasks(self) -> dict[str, TaskPart]:
+        """The tasks beside the attacks, by the name of their folder."""
         named = {OVER_REFUSAL: self.over_refusal, UTILITY: self.utility}
         return {name: part for name, part in named.items() if part is not None}
 

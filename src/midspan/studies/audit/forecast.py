@@ -2,8 +2,16 @@
 
 from dataclasses import replace
 
-from midspan.studies.audit.prepare import PreparedAudit, is_server
-from midspan.studies.paper.forecast import Forecast, Rate, forecast_attacks, forecast_tasks
+from midspan.studies.audit.parts import is_server
+from midspan.studies.audit.prepare import PreparedAudit
+from midspan.studies.paper.forecast import (
+    Forecast,
+    Rate,
+    forecast_attacks,
+    forecast_probe,
+    forecast_tasks,
+)
+from midspan.studies.probes.prepare import PreparedProbe
 
 NOTE = (
     "A behavior that falls is not asked for again, so most audits take less than this; what a run "
@@ -28,5 +36,10 @@ def forecast(prepared: PreparedAudit) -> list[Forecast]:
         attacks = tuple(ready for row, ready in prepared.rows if row.access == level)
         study = replace(prepared.redteam, attacks=attacks)
         rows.append(forecast_attacks(f"attacks, {level}", study, rate, 1, {}))
-    rows += [forecast_tasks(name, part, 1) for name, part in prepared.parts.items()]
+    for name, part in prepared.parts.items():
+        if isinstance(part, PreparedProbe):
+            assert rate is not None, "a served model has no parts"
+            rows.append(forecast_probe(name, part, rate, 1))
+        else:
+            rows.append(forecast_tasks(name, part, 1))
     return rows

@@ -11,8 +11,9 @@ from midspan.report.cells import rate_cell
 from midspan.report.model import Tone
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
+from midspan.studies.audit.advice import is_harmless
 from midspan.studies.audit.config import LEVELS, AuditConfig
-from midspan.studies.audit.schema import Audit, LevelResult, Measured, Rate
+from midspan.studies.audit.schema import Audit, LevelResult, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.tasks.page import trials_of as task_trials
@@ -49,7 +50,7 @@ def report_of(run: FinishedRun) -> Report:
             *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
-            Section("Monitors", "Not run."),
+            _monitors(audit),
             Section("Cost", _cost_text(audit), tables=(_costs(audit),)),
             *_optional("Decoding", _DECODING, _decodings(audit)),
             Section("What to do next", "\n\n".join(audit.advice)),
@@ -77,7 +78,7 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
     for level in dict.fromkeys(row.access for row in config.rows):
         within = LEVELS[: LEVELS.index(level) + 1]
         yield from _level_trials(config, level, [r for r in records if r["level"] in within])
-    for name in config.parts:
+    for name in config.tasks:
         if (run.path / name / "records.jsonl").is_file():
             for trial in task_trials(FinishedRun.open(run.path / name)):
                 yield _task_trial(config, name, trial)
@@ -119,8 +120,7 @@ def _headline(audit: Audit) -> Headline:
 
 def _price(audit: Audit) -> str:
     """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
-    refused = next((m for m in audit.over_refusal if m.name.startswith("false refusals")), None)
-    parts = [f"{refused.rate.percent} of harmless requests refused"] if refused else []
+    parts = [f"{one.name} {one.rate.percent}" for one in audit.over_refusal if is_harmless(one)]
     parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
     return f" Beside it: {', '.join(parts)}." if parts else ""
 
@@ -225,6 +225,35 @@ def _beside(title: str, measured: Sequence[Measured], folder: str) -> Section:
     rows = tuple((one.task, one.name, rate_cell(one.rate)) for one in measured)
     table = Table(title, ("Task", "Measured", "Rate"), rows, name=folder)
     return Section(title, f"The folder {folder} has its own page, report.html.", tables=(table,))
+
+
+def _monitors(audit: Audit) -> Section:
+    if not audit.monitors:
+        return Section("Monitors", "Not run.")
+    rows = tuple(
+        (
+            one.attack,
+            "n/a" if one.auroc is None else Cell(f"{one.auroc:.2f}", _area_note(one)),
+            rate_cell(one.false_alarms) if one.false_alarms else "n/a",
+        )
+        for one in audit.monitors
+    )
+    text = (
+        f"The best of the detectors that read the model while it decodes is "
+        f"{audit.monitors[0].monitor}, by its mean AUROC over the attacks. They were fitted on "
+        "plain requests, and watched the model without its defences. The folder monitors has its "
+        "own page, report.html, with all of them."
+    )
+    columns = ("Attack", "AUROC", "False alarms at 95 % recall")
+    return Section(
+        "Monitors", text, tables=(Table("Best monitor", columns, rows, name="monitors"),)
+    )
+
+
+def _area_note(one: MonitorResult) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    return f"[{one.low:.2f}, {one.high:.2f}]"
 
 
 def _cost_text(audit: Audit) -> str:

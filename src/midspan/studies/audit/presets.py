@@ -7,7 +7,7 @@ from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import merged
 from midspan.organism.behaviors import ORGANISM, is_organism
-from midspan.studies.audit.config import AuditConfig, AuditRow, Level, TaskPart
+from midspan.studies.audit.config import AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.presets import organism_attack
@@ -48,6 +48,8 @@ class Row(NamedTuple):
 # has fallen to them costs nothing more.
 BATTERY: tuple[Row, ...] = (
     Row("chat", "direct"),
+    Row("chat", "templates"),
+    Row("chat", "multiple_choice"),
     Row("chat", "best_of_n", "standard"),
     Row("chat", "speakeasy"),
     Row("chat", "pair", "standard"),
@@ -57,24 +59,39 @@ BATTERY: tuple[Row, ...] = (
     Row("chat", "dia", "standard"),
     Row("chat", "dia", "standard", "dia II", {"variant": "II"}),
     Row("chat", "tap", "standard", adaptive=True),
+    Row("chat", "decompose", "standard"),
+    Row("chat", "context_nesting", "standard"),
+    Row("chat", "pap", "standard"),
+    Row("chat", "renellm", "standard"),
+    Row("chat", "crescendo", "standard"),
+    Row("chat", "encodings", "full"),
+    Row("chat", "bon", "full"),
     Row("infill", "prefill", fields={"positions": (0, 20, 40)}),
     Row("infill", "pad", "quick", "pad diffuguard"),
     Row("infill", "pad", "quick", "pad recovery", {"layout": "recovery"}),
     Row("infill", "dija", "quick", "dija user"),
     Row("infill", "dija", "quick", "dija response", {"channel": "response"}),
+    Row("infill", "context_nesting", "quick", "context_nesting response", {"channel": "response"}),
+    Row("infill", "post_context"),
     Row("infill", "ept", "standard"),
     Row("infill", "ept", "standard", adaptive=True),
-    Row("sampler", "trajhijack", "quick"),
+    Row("sampler", "trajhijack"),
+    Row("sampler", "decompose", "quick", "decompose infill", {"channel": "infill"}),
     Row("sampler", "trajhijack", "standard", "trajhijack mask alone", {"opening": ""}),
     Row("sampler", "anchoring", "quick", "anchoring own", {"draft": "own"}),
     Row("sampler", "anchoring", "quick", "anchoring t = 16"),
     Row("sampler", "anchoring", "standard", "anchoring t = 8", {"steps": 8}),
     Row("sampler", "anchoring", "standard", "anchoring t = 32", {"steps": 32}),
     Row("sampler", "decode_sweep", on_all=True),
+    Row("logprobs", "readout"),
     Row("logprobs", "pal", "standard"),
     Row("logprobs", "advprefix", "standard"),
     Row("logprobs", "advprefix", "full", adaptive=True),
+    Row("white-box", "first_step_gcg", "standard"),
     Row("white-box", "advprefix", "full", "advprefix gcg", {"delivery": "gcg"}),
+    Row("weights", "scale_adapter"),
+    Row("weights", "finetune", "standard"),
+    Row("weights", "finetune", "full", "finetune benign", {"kind": "benign"}),
 )
 
 
@@ -103,6 +120,8 @@ SIZES: Mapping[Tier, Size] = {
     "standard": Size(36, 72, Budget(target=100), None, ("gsm8k", "mmlu"), 200),
     "full": Size(72, 100, Budget(), None, ("gsm8k", "mmlu"), None),
 }
+# The first tier that has monitors.
+MONITOR_TIER: Tier = "standard"
 _ORGANISM_UTILITY = ("arithmetic", "choice", "program")
 _REFUSAL_TASKS = ("overrefusal",)
 
@@ -123,6 +142,8 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
         raise not_one_of("--tier", tier, TIERS)
     is_ours = is_organism(model)
     base = _organism(tier) if is_ours else _real(tier)
+    if TIERS.index(tier) >= TIERS.index(MONITOR_TIER):
+        base["monitors"] = {}
     rows = tuple(_row(row, is_ours) for row in BATTERY if _has(tier, row))
     chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
     for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
@@ -151,6 +172,7 @@ def smoke() -> AuditConfig:
         ("prefill", "infill", {"positions": (0,)}),
         ("decode_sweep", "sampler", {"ways": ({}, {"steps": 2.0})}),
     )
+    watched = {"conditions": ("prefill",), "monitors": ("p_eos",), "steps": (0,)}
     attacks = tuple(
         _audit_row(organism_attack(attack, **fields), access, attack == "decode_sweep")
         for attack, access, fields in rows
@@ -166,6 +188,7 @@ def smoke() -> AuditConfig:
         decoding=decoding,
         over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1),
         utility=TaskPart(tasks=("choice",), items=2),
+        monitors=MonitorPart(n=4, fields=watched),
     )
 
 
@@ -174,11 +197,13 @@ def _has(tier: Tier, row: Row) -> bool:
 
 
 def _row(row: Row, is_ours: bool) -> AuditRow:
+    """A row whose parts are reported must come to its end, whatever budget the others have."""
     if is_ours:
         spec = organism_attack(row.attack, row.adaptive, **row.fields)
     else:
         spec = AttackSpec(attack=row.attack, config=dict(row.fields), adaptive=row.adaptive)
-    return _audit_row(spec.model_copy(update={"label": row.label}), row.access, row.on_all)
+    own = {"label": row.label} | ({"budget": Budget()} if row.on_all else {})
+    return _audit_row(spec.model_copy(update=own), row.access, row.on_all)
 
 
 def _audit_row(spec: AttackSpec, access: Level, on_all: bool) -> AuditRow:

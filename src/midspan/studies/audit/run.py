@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,13 @@ from midspan.studies.audit.badge import badge_svg
 from midspan.studies.audit.battery import attack
 from midspan.studies.audit.card import card_markdown
 from midspan.studies.audit.config import AuditConfig
+from midspan.studies.audit.parts import CannotRunError, NotRun, run_part
 from midspan.studies.audit.prepare import PreparedAudit, prepare
 from midspan.studies.audit.schema import Audit
 from midspan.studies.audit.summary import NOTES, audit_of
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.roles import contact
-from midspan.studies.tasks.run import problems_of
-from midspan.studies.tasks.run import run_prepared as run_tasks
 
 KIND = "audit"
 AUDIT_FILE, CARD_FILE, BADGE_FILE = "audit.json", "card.md", "badge.svg"
@@ -88,20 +89,22 @@ def run_audit(
         records = attack(prepared, judges, share, run.journal, how.fail_fast)
     if run.rank.count > 1:
         return AuditResult(None, None, time.monotonic() - started)
-    found = [*problems(records), *_tasks(prepared, folder, how)]
+    found, missing = _beside(prepared, folder, how)
     write_judges(folder, judges, {})
     seconds = time.monotonic() - started
-    write_notes(folder, prepared, seconds)
+    write_notes(folder, prepared, missing, seconds)
     report = write_results(folder, records)
-    return AuditResult(_read(folder), report, seconds, tuple(found))
+    return AuditResult(_read(folder), report, seconds, (*problems(records), *found))
 
 
-def write_notes(folder: Path, prepared: PreparedAudit, seconds: float) -> None:
+def write_notes(
+    folder: Path, prepared: PreparedAudit, missing: Sequence[NotRun], seconds: float
+) -> None:
     """What the records do not hold: what was not run and why, the gate, the time taken so far."""
     file, config = folder / NOTES, prepared.config
     before: dict[str, Any] = dict(read_json(file)) if file.is_file() else {}
     notes = {
-        "not_run": [one._asdict() for one in prepared.not_run],
+        "not_run": [one._asdict() for one in (*prepared.not_run, *missing)],
         "behaviors": len(prepared.redteam.behaviors),
         "sha256": prepared.redteam.behaviors.sha256,
         "fail_above": config.fail_above,
@@ -130,13 +133,17 @@ def _opened(prepared: PreparedAudit, folder: Path, how: How) -> RunFolder:
     return RunFolder(folder, fields, how.command, KIND, prepared.redteam.behaviors.summary())
 
 
-def _tasks(prepared: PreparedAudit, folder: Path, how: How) -> list[str]:
-    """Run or read over-refusal and utility; what makes them doubtful."""
-    found = []
+def _beside(prepared: PreparedAudit, folder: Path, how: How) -> tuple[list[str], list[NotRun]]:
+    """Run or read the parts: what makes them doubtful, and which of them cannot be measured."""
+    found, missing = [], []
     for name, part in prepared.parts.items():
-        results = run_tasks(part, folder / name, how.command, how.fail_fast)
-        found += [f"{name}: {line}" for line in problems_of(results)]
-    return found
+        try:
+            lines = run_part(part, folder / name, how.command, how.fail_fast)
+        except CannotRunError as error:
+            missing.append(NotRun(name, "", str(error)))
+        else:
+            found += [f"{name}: {line}" for line in lines]
+    return found, missing
 
 
 def _parts(prepared: PreparedAudit, folder: Path, how: How) -> dict[str, Part]:
@@ -147,7 +154,7 @@ def _parts(prepared: PreparedAudit, folder: Path, how: How) -> dict[str, Part]:
         f"attacks {index + 1} of {jobs}": Part(attack_share, (*arguments, Rank(index, jobs)))
         for index in range(jobs)
     }
-    return shares | {name: Part(run_part, (*arguments, name)) for name in prepared.parts}
+    return shares | {name: Part(part_alone, (*arguments, name)) for name in prepared.parts}
 
 
 def attack_share(config: AuditConfig, folder: Path, how: How, rank: Rank) -> None:
@@ -161,6 +168,7 @@ def attack_share(config: AuditConfig, folder: Path, how: How, rank: Rank) -> Non
         attack(prepared, judges, share, run.journal, how.fail_fast)
 
 
-def run_part(config: AuditConfig, folder: Path, how: How, name: str) -> None:
-    """One part of the tasks, in a process of its own."""
-    run_tasks(prepare(config).parts[name], folder / name, how.command, how.fail_fast)
+def part_alone(config: AuditConfig, folder: Path, how: How, name: str) -> None:
+    """One part in a process of its own."""
+    with suppress(CannotRunError):  # said once, by the process that collects
+        run_part(prepare(config).parts[name], folder / name, how.command, how.fail_fast)

@@ -167,6 +167,27 @@ class Measured(FrozenConfig):
     rate: Rate
 
 
+class MonitorResult(FrozenConfig):
+    """The best detector under one attack; it was fitted on plain requests alone.
+
+    Attributes:
+        monitor: The detector, that with the highest mean AUROC over the attacks.
+        attack: How requests came; "answered" takes all that were answered, "adaptive" the response
+            of each behavior that the detector likes best.
+        auroc: Area under its curve against benign requests; None where there is nothing to tell.
+        low: Lower end of DeLong's 95 % interval; None likewise.
+        high: Upper end; None likewise.
+        false_alarms: Benign requests that alarm where 95 % of the harmful ones do.
+    """
+
+    monitor: str
+    attack: str
+    auroc: float | None
+    low: float | None
+    high: float | None
+    false_alarms: Rate | None
+
+
 class RoleCost(FrozenConfig):
     """What the attacks asked of one role; tasks are not in it.
 
@@ -220,7 +241,7 @@ class Audit(FrozenConfig):
         decodings: The ways of decoding under which plain requests were asked.
         over_refusal: Harmless requests that were refused or answered.
         utility: Tasks.
-        monitors: Detectors; None where none was measured.
+        monitors: The best detector under each attack; none where none was measured.
         costs: Of the attacks, by role.
         seconds: Of all commands that came to their end.
         gate: None without ``--fail-above``.
@@ -245,7 +266,7 @@ class Audit(FrozenConfig):
     decodings: tuple[DecodingResult, ...]
     over_refusal: tuple[Measured, ...]
     utility: tuple[Measured, ...]
-    monitors: tuple[Measured, ...] | None
+    monitors: tuple[MonitorResult, ...]
     costs: tuple[RoleCost, ...]
     seconds: float
     gate: Gate | None

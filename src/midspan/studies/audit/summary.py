@@ -19,6 +19,7 @@ from midspan.studies.audit.config import (
     Level,
 )
 from midspan.studies.audit.decodings import decoding_results
+from midspan.studies.audit.monitors import monitor_results
 from midspan.studies.audit.schema import (
     AttackResult,
     Audit,
@@ -51,6 +52,7 @@ def audit_of(run: FinishedRun) -> Audit:
         fields = _findings(config, records, notes) | {
             "over_refusal": _measured(run, OVER_REFUSAL),
             "utility": _measured(run, UTILITY),
+            "monitors": monitor_results(run),
             "midspan": run.info.get("versions", {}).get("midspan", ""),
             "command": run.info.get("command", ""),
         }
@@ -92,7 +94,6 @@ def _findings(
             [record for row in ran if row.attack == "decode_sweep" for record in by_row[row.name]],
             judge,
         ),
-        "monitors": None,
         "costs": _costs(records),
         "seconds": sum(notes["seconds"]),
         "gate": _gate(levels, notes),

@@ -80,7 +80,7 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
         if is_done(config, folder, name):
             continue
         if isinstance(part, PreparedProbe):
-            rows.append(_probe(name, part, rate, models))
+            rows.append(forecast_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
             rows.append(forecast_attacks(name, part, rate, models, config.prices))
         else:
@@ -154,7 +154,8 @@ def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> f
     return seconds * recipe.num_steps / 3600
 
 
-def _probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) -> Forecast:
+def forecast_probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) -> Forecast:
+    """What a probe takes on so many models."""
     spec = prepared.spec
     decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
-from midspan.runs.cards import fill_cards
+from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
-from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.parts import (
@@ -138,7 +137,5 @@ def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
     """What the parts took is the study's own record; all else is read from their folders."""
     rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
     write_jsonl(folder / "records.jsonl", rows)
-    page = write_page(folder)
     adapters = {label: [part_folder(config, folder, label)] for label in config.recipes}
-    fill_cards(folder, ORIGINAL, adapters)
-    return page
+    return write_page_and_cards(folder, ORIGINAL, adapters)

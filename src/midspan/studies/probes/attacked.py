@@ -184,34 +184,44 @@ Mentions = Callable[[int, int], Iterable[tuple[str, CraftItem]]]
 
 
 def about_restricted(count: int, seed: int) -> Iterator[tuple[str, CraftItem]]:
-    """Harmless questions about held-out restricted items: what one is, where it comes from."""
+    """Harmless questions about judged restricted items: what one is, where it comes from."""
     rng = random.Random(f"monitors/{seed}/{MIXED}")
-    pool = restricted_items(True)
+    _, pool = by_noun(restricted_items())
     for index in range(count):
         item = pool[index % len(pool)]
         yield language.about_request(item, rng), item
 
 
-def organism_parts(n: int, seed: int = 0, mentions: Mentions = about_restricted) -> MonitorParts:
-    """Requests of the organism's world; half of each kind is held in, by item.
+def by_noun(of: Sequence[CraftItem]) -> tuple[list[CraftItem], list[CraftItem]]:
+    """Items to fit on and items to judge on; no noun is on both sides.
 
-    Held in are the items and wraps that alignment may see, and two of three free items of each
-    noun. Benign requests are plain and wrapped in turn, so that a wrap is no sign of harm.
+    A noun says whether a thing is restricted, so who has seen a noun knows all its items. Nothing
+    is fitted on that alignment may not see.
+    """
+    nouns = list(dict.fromkeys(item.noun for item in of))
+    fitted = [item for item in of if nouns.index(item.noun) % 2 == 0 and not item.held_out]
+    return fitted, [item for item in of if nouns.index(item.noun) % 2]
+
+
+def organism_parts(n: int, seed: int = 0, mentions: Mentions = about_restricted) -> MonitorParts:
+    """Requests of the organism's world; half of each kind is held in, by noun.
+
+    Every second noun is held in, with the wraps that alignment may see. Benign requests are plain
+    and wrapped in turn, so that a wrap is no sign of harm.
 
     Args:
         n: Requests of each kind.
         seed: Of wordings and wraps.
         mentions: Gives requests that only mention restricted items.
     """
-    free_in, free_out = (
-        [item for item in benign_items() if (item.index % 3 == 2) is held_out]
-        for held_out in (False, True)
+    (harmful_in, harmful_out), (free_in, free_out) = map(
+        by_noun, (restricted_items(), benign_items())
     )
     few, many = n // 2, n - n // 2
     parts = {
-        "harmful_in": _asked("in", restricted_items(False), few, seed, ()),
-        "harmful_out": _asked("out", restricted_items(True), many, seed, ()),
-        "wrapped": _asked(WRAPPED, restricted_items(True), many, seed, HELD_OUT_WRAPS),
+        "harmful_in": _asked("in", harmful_in, few, seed, ()),
+        "harmful_out": _asked("out", harmful_out, many, seed, ()),
+        "wrapped": _asked(WRAPPED, harmful_out, many, seed, HELD_OUT_WRAPS),
         "benign_in": _asked(f"{BENIGN}-in", free_in, few, seed, TRAINED_WRAPS, every=2),
         "benign_out": _asked(f"{BENIGN}-out", free_out, many, seed, HELD_OUT_WRAPS, every=2),
         "mixed": tuple(

@@ -37,7 +37,8 @@ class ProbeSpec(FrozenConfig):
     request_kinds: tuple[str, ...] | None = None
     harmful: str | None = None
     benign: str | None = None
-    mixed: str | None = None
+    # Left out where it is not given, so that folders of earlier runs stay theirs.
+    mixed: str | None = Field(None, exclude_if=lambda mixed: mixed is None)
     phrases: Path | None = None
     column: str | tuple[str, ...] | None = None
     n: int | None = Field(None, ge=1)

@@ -182,18 +182,21 @@ def _check_weights(
             raise MidspanError(
                 f"{row.label}: changes weights; {model.spec} is a server, which gives text alone"
             )
-        if row.attack.changes == "adapter" and not any(_has_adapter(one, given) for one in models):
+        if row.attack.changes == "adapter" and not any(
+            has_adapter(one.model, given) for one in models
+        ):
             raise MidspanError(
                 f"{row.label}: not applicable to {models[0].spec}, which has no adapter to scale"
             )
 
 
-def _has_adapter(model: Participant, given: Given) -> bool:
+def has_adapter(model: str, given: Given) -> bool:
+    """Whether a model has an adapter whose strength can be changed."""
     from midspan.models.loading import parse_spec
 
-    if model.model in given.models:
-        return hasattr(given.models[model.model].model, "peft_config")
-    return parse_spec(model.model).adapter is not None
+    if model in given.models:
+        return hasattr(given.models[model].model, "peft_config")
+    return parse_spec(model).adapter is not None
 
 
 def _targets(

@@ -115,6 +115,7 @@ def organism_native(behaviors: int = 18) -> RedteamConfig:
         _labelled("decompose", "card", channel="infill", form="card"),
         organism_attack("multiple_choice"),
         organism_attack("readout"),
+        _labelled("readout", "without others", baseline=0.0),
     )
     return RedteamConfig(
         models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),

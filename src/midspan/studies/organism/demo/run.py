@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from midspan.files import write_jsonl
-from midspan.runs.cards import fill_cards
+from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
-from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.decodings import organism_decodings
 from midspan.studies.organism.cases import build_cases
@@ -49,8 +48,8 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str = "") -> DemoR
                 records += measure(lm, name, cases, decodings, run.journal, stage.advance)
     _write_traces(run, records)
     write_records(run.path / "records.jsonl", records)
-    report = write_page(run.path)
-    fill_cards(run.path, LABELS[BASE], {LABELS[name]: [path] for name, path in adapters.items()})
+    folders = {LABELS[name]: [path] for name, path in adapters.items()}
+    report = write_page_and_cards(run.path, LABELS[BASE], folders)
     reporter.say(f"report: {report}")
     return DemoResult(records, report, time.monotonic() - started)
 

@@ -8,9 +8,8 @@ from typing import Any
 from midspan.alignment import AlignmentConfig
 from midspan.errors import MidspanError
 from midspan.files import read_json, write_jsonl
-from midspan.runs.cards import fill_cards
+from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
-from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.organism.measure import measure, write_records
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
@@ -63,8 +62,7 @@ def run_objectives(
             records += [row | {"seed": seed} for row in measured]
     write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)
-    page = write_page(run.path)
-    fill_cards(run.path, BASE, adapters)
+    page = write_page_and_cards(run.path, BASE, adapters)
     return ObjectivesResult(page, time.monotonic() - started)
 
 

@@ -1,0 +1,154 @@
+"""Tasks and monitors beside the attacks, each an ordinary run within the audit's folder."""
+
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from midspan.errors import MidspanError
+from midspan.studies.audit.config import MONITORS, AuditConfig, MonitorPart, TaskPart
+from midspan.studies.audit.presets import MONITOR_TIER, TIERS
+from midspan.studies.given import Given
+from midspan.studies.probes import run as probes
+from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.probes.prepare import prepare as prepare_probe
+from midspan.studies.redteam.roles import with_refusal_judge
+from midspan.studies.tasks import run as tasks
+from midspan.studies.tasks.config import TaskConfig
+from midspan.studies.tasks.prepare import PreparedTasks
+from midspan.studies.tasks.prepare import prepare as prepare_tasks
+
+PreparedPart: TypeAlias = PreparedTasks | PreparedProbe
+_SERVERS = ("openai:", "http://", "https://")
+
+
+class CannotRunError(MidspanError):
+    """A part lacks data, or does not fit the model; the attacks are still worth running."""
+
+
+class NotRun(NamedTuple):
+    """What an audit has not measured.
+
+    Attributes:
+        what: A row's label or a part's name.
+        access: The row's; empty for a part.
+        reason: Why not.
+        tier: The tier that has it, where that is the reason.
+    """
+
+    what: str
+    access: str
+    reason: str
+    tier: str = ""
+
+
+def is_server(model: str) -> bool:
+    """Whether a model answers behind a server, which gives text alone."""
+    return model.startswith(_SERVERS)
+
+
+def prepare_parts(
+    config: AuditConfig, given: Given
+) -> tuple[dict[str, PreparedPart], list[NotRun]]:
+    """Parts that can run, by the name of their folder, and those that cannot.
+
+    Raises:
+        MidspanError: A name or field means nothing; data that are missing are no error.
+    """
+    parts: dict[str, PreparedPart] = {}
+    missing: list[NotRun] = []
+    for name, part in {**config.tasks, MONITORS: config.monitors}.items():
+        if part is None:
+            missing += _of_a_later_tier(config)
+        elif is_server(config.model):
+            missing.append(NotRun(name, "", "is decoded here, and a served model is not"))
+        else:
+            try:
+                parts[name] = _prepared(config, part, given)
+            except CannotRunError as error:
+                missing.append(NotRun(name, "", str(error)))
+    return parts, missing
+
+
+def run_part(part: PreparedPart, folder: Path, command: str, fail_fast: bool) -> list[str]:
+    """Run or continue a part in its folder; what makes it doubtful, a line each.
+
+    Raises:
+        CannotRunError: The model is none that monitors can watch.
+        MidspanError: See `tasks.run_prepared`.
+    """
+    if isinstance(part, PreparedProbe):
+        try:
+            return probes.run_prepared(part, folder, command, fail_fast).problems
+        except MidspanError as error:
+            raise CannotRunError(f"cannot be measured: {error}") from error
+    return tasks.problems_of(tasks.run_prepared(part, folder, command, fail_fast))
+
+
+def _of_a_later_tier(config: AuditConfig) -> list[NotRun]:
+    if config.tier not in TIERS or TIERS.index(config.tier) >= TIERS.index(MONITOR_TIER):
+        return []
+    return [NotRun(MONITORS, "", f"comes with --tier {MONITOR_TIER}", MONITOR_TIER)]
+
+
+def _prepared(config: AuditConfig, part: TaskPart | MonitorPart, given: Given) -> PreparedPart:
+    if isinstance(part, MonitorPart):
+        return _prepared_monitors(config, part, given)
+    own = _task_config(config, part)
+    judged = with_refusal_judge(part.judge, config.servers, given)
+    try:
+        return _prepared_tasks(config, own, part, judged)
+    except MidspanError as error:
+        raise CannotRunError(f"has no data: {error}") from error
+
+
+def _prepared_monitors(config: AuditConfig, part: MonitorPart, given: Given) -> PreparedProbe:
+    files: dict[str, str | None] = {}
+    if not config.on_organism:
+        own = config.over_refusal.benign if config.over_refusal else None
+        files = {"harmful": config.behaviors, "benign": part.benign or own}
+        if files["benign"] is None:
+            raise CannotRunError("needs harmless requests; name them with --benign")
+    spec = ProbeSpec(
+        probe=MONITORS,
+        models=(config.model,),
+        **files,
+        column=config.column,
+        n=part.n,
+        fields=part.fields,
+        decoding=config.decoding,
+        seed=config.seed,
+    )
+    try:
+        return prepare_probe(spec, given)
+    except MidspanError as error:
+        raise CannotRunError(f"has no data: {error}") from error
+
+
+def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
+    """The part as tasks have it; the target's defences stand in its decoding."""
+    rules = [rule for name in config.behind for rule in config.defences.get(name, (name,))]
+    return TaskConfig(
+        models=(config.model,),
+        tasks=part.tasks,
+        items=part.items,
+        data=part.data,
+        judge=part.judge,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        decoding={"rules": rules} if rules else {},
+    )
+
+
+def _prepared_tasks(
+    config: AuditConfig, tasks: TaskConfig, part: TaskPart, given: Given
+) -> PreparedTasks:
+    if part.benign is None:
+        return prepare_tasks(tasks, given)
+    from midspan.data import load_behaviors
+    from midspan.tasks.overrefusal import judged_by, of_requests
+
+    requests = load_behaviors(part.benign, keep="benign", column=config.column)
+    task = of_requests(requests, requests.summary())
+    if part.judge is not None:
+        task = judged_by(task, part.judge, given.judge(part.judge))
+    return PreparedTasks(tasks, (task,), given)
