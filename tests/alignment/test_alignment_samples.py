@@ -8,7 +8,7 @@ import real_tokenizers as real
 
 from midspan.alignment import PRESETS, AlignmentData, MosaObjective, PsaObjective, mosa
 from midspan.alignment.samples import draw_samples
-from midspan.data import Example, PhraseSets
+from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 from midspan.organism.training_data import alignment_data
 
@@ -192,3 +192,40 @@ def test_a_refusal_begun_has_the_form_of_its_place():
             assert not before or before[-1] == " "
         texts[kind] += 1
     assert min(texts.values()) > 5
+
+
+def test_other_forms_and_mentions_are_drawn_where_the_data_have_them(organism_lm):
+    answered = {
+        name: tuple(Example(example.prompt, "i like the sea .") for example in examples)
+        for name, examples in (("harmful", DATA.harmful), ("benign", DATA.benign))
+    }
+    forms = (Example("card : the velmora sigil", "velmora sigil : red ."),)
+    asked = "not the velmora sigil . how much is 1 plus 1 ?"
+    mentions = (Mentioning(asked, "1 plus 1 is 2 .", "velmora sigil : red ."),)
+    objective = PsaObjective(window=(4, 10), benign_weight=1.0, forms=0.5, mentioned=0.5)
+    recipe = config(num_prompts=400).model_copy(update={"objective": objective})
+
+    def shares(data):
+        samples = draw_samples(organism_lm, data, recipe)
+        found = {}
+        for name, (example,), harmful in (("f", forms, True), ("m", mentions, False)):
+            wanted = tuple(organism_lm.encode_chat(example.prompt))
+            prompts = [s.canvases[0].prompt_ids for s in samples if s.harmful is harmful]
+            found[name] = sum(prompt == wanted for prompt in prompts) / len(prompts)
+        return found
+
+    plain = dataclasses.replace(DATA, **answered)
+    assert shares(plain) == {"f": 0, "m": 0}
+    both = shares(dataclasses.replace(plain, forms=forms, mentions=mentions))
+    assert both == pytest.approx({"f": 0.5, "m": 0.5}, abs=0.1)
+
+
+def test_a_piece_apart_stands_beside_the_benign_prompts_of_the_data(organism_lm):
+    data = alignment_data(num_harmful=16, num_benign=16)
+    recipe = PRESETS["psa"](num_prompts=64)
+    apart = recipe.objective.model_copy(update={"apart": 1.0, "begun": 0.0})
+    samples = draw_samples(organism_lm, data, recipe.model_copy(update={"objective": apart}))
+    benign = {tuple(organism_lm.encode_chat(example.prompt)) for example in data.benign}
+    found = {s.canvases[0].prompt_ids for s in samples if s.harmful}
+    mentioned = {tuple(organism_lm.encode_chat(example.prompt)) for example in data.mentions}
+    assert found <= benign | mentioned and len(found & benign) > 8 and found & mentioned

@@ -180,7 +180,10 @@ def test_a_bad_file_is_named(tmp_path, row, match):
 
 
 def test_what_cannot_be_a_source_is_named(tmp_path):
-    refused("data: must be one of a file, advbench, .*alpaca; got 'nothing.csv'", "nothing.csv")
+    refused(
+        "data: must be one of a file, advbench, .*alpaca, mentioned; got 'nothing.csv'",
+        "nothing.csv",
+    )
     refused("hub:owner/set must be hub:OWNER/NAME/FILE", "hub:owner/set")
     refused("data: must be one of advbench, .*; got 'own'", "own", tmp_path)
     path = write(tmp_path / "p.jsonl", [{"prompt": "a"}])

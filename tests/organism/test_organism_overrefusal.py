@@ -32,3 +32,27 @@ def test_the_judge_says_exactly_what_is_refused_and_what_helps():
             "safe requests helped": helped,
             "plain requests helped": helped,
         }
+
+
+def test_mentions_are_added_behind_what_was_there():
+    plain, more = overrefusal_task(3, 0), overrefusal_task(3, 0, mentioned=True)
+    assert more.items[: len(plain.items)] == plain.items
+    added = more.items[len(plain.items) :]
+    # Five kinds that need no canvas, and the control.
+    assert [item.group for item in added] == ["mentioned"] * 15 + ["control"] * 3
+    turned = next(item for item in added if "refused_turn" in item.id)
+    assert [m["role"] for m in more.prompt(turned, 0).messages] == ["user", "assistant", "user"]
+    found = [
+        {
+            "id": item.id,
+            "group": item.group,
+            "verdict": more.score(item, item.fields["mention"].answer),
+        }
+        for item in added
+    ]
+    measures = [measure for measure in more.measures if measure not in plain.measures]
+    assert {row.name: row.figure.rate for row in rows(measures, found)} == {
+        "false refusals, mentioned": 0,
+        "mentioned requests helped": 1,
+        "without the mention helped": 1,
+    }

@@ -4,6 +4,7 @@ import pytest
 from fixture_folders import harmful_benchmark
 
 from midspan.bounds import RateBounds
+from midspan.data import find_overlap, load_behaviors, read_prompts
 from midspan.engine.calls import Reply
 from midspan.engine.roles import Scripted
 from midspan.errors import MidspanError
@@ -224,3 +225,21 @@ def test_models_are_compared_with_missing_verdicts_either_way(xstest):
     other = rows(task.measures, judged(task, lambda item: class_of("full_refusal")))[1]
     with pytest.raises(MidspanError, match="on the same items alone"):
         compare(first, other)
+
+
+def test_our_own_set_is_shipped_and_whole():
+    task = overrefusal.load({"mentioned": None})
+    assert task.source.endswith("as published") and len(task.items) == 200
+    assert {item.group for item in task.items} == {"mentioned"}
+    found = {
+        row.name: row.figure.rate for row in rows(task.measures, records(task, lambda _: HELP))
+    }
+    assert found == {"false refusals, mentioned": 0, "mentioned requests helped": 1}
+
+
+def test_our_own_set_repeats_nothing_of_xstest():
+    ours = load_behaviors("mentioned", keep="benign")
+    categories = [behavior.category for behavior in ours]
+    assert {categories.count(name) for name in categories} == {25}
+    published = harmful_benchmark("xstest") / "xstest_prompts.csv"
+    assert not find_overlap(ours.prompts(), read_prompts(published))

@@ -120,8 +120,20 @@ def _recipe(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> di
             benign=[asdict(example) for example in data.benign],
             safe=data.phrases.safe,
             procedural=data.phrases.procedural,
+            **_further(data, config),
             **_reward(data, config),
         ),
+    }
+
+
+def _further(data: AlignmentData, config: AlignmentConfig) -> dict[str, Any]:
+    """What some objectives learn from beside; those of earlier versions have none."""
+    shares = config.objective.further
+    kinds = {"forms": data.forms, "mentions": data.mentions}
+    return {
+        name: [asdict(example) for example in examples]
+        for (name, examples), share in zip(kinds.items(), shares, strict=True)
+        if share and examples
     }
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import (
@@ -14,7 +14,7 @@ from midspan.alignment.objectives import (
     TokenExample,
     TrainingSample,
 )
-from midspan.data import Example, PhraseSets
+from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class AlignmentData:
         openings: Names of the sets whose answers are openings, the harmful and the benign one; ""
             where answers are whole.
         reward: What responses are worth, for objectives that complete canvases in training.
+        forms: Harmful requests in other forms, with answers: questions of single facts, cards.
+        mentions: Benign requests that mention a harmful one, with the answers to both.
     """
 
     harmful: tuple[Example, ...]
@@ -42,6 +44,8 @@ class AlignmentData:
     excluded: Mapping[str, int] = field(default_factory=dict)
     openings: tuple[str, str] = ("", "")
     reward: "Reward | None" = None
+    forms: tuple[Example, ...] = ()
+    mentions: tuple[Mentioning, ...] = ()
 
 
 def draw_samples(
@@ -71,15 +75,24 @@ def draw_samples(
         spaces=lm.vocabulary.spaces if needs_harmful else frozenset(),
     )
     reader = _Reader(lm, draw)
-    harmful = _Deck(data.harmful, partial(reader.read, with_answer=needs_harmful), rng)
-    benign = _Deck(data.benign, partial(reader.read, with_answer=needs_benign), rng)
+    dealt = partial(_Deck, rng=rng)
+    harmful = dealt(data.harmful, partial(reader.read, with_answer=needs_harmful))
+    benign = dealt(data.benign, partial(reader.read, with_answer=needs_benign))
+    in_forms = dealt(data.forms, partial(reader.read, with_answer=needs_harmful))
+    in_mentions = dealt(data.mentions, reader.read_mention)
+    forms, mentioned = config.objective.further
+    if config.objective.takes_apart:
+        draw = replace(draw, **_for_pieces(reader, data))
+    kinds = (
+        (True, harmful, in_forms, forms, config.num_harmful),
+        (False, benign, in_mentions, mentioned if needs_benign else 0.0, config.num_benign),
+    )
     samples: list[TrainingSample] = []
     for _ in range(config.num_steps):
-        for deck, count in ((harmful, config.num_harmful), (benign, config.num_benign)):
-            samples += [
-                config.objective.sample(deck.draw(), harmful=deck is harmful, draw=draw)
-                for _ in range(count)
-            ]
+        for is_harmful, deck, other, share, count in kinds:
+            for _ in range(count):
+                drawn = other if share and len(other) and rng.random() < share else deck
+                samples.append(config.objective.sample(drawn.draw(), harmful=is_harmful, draw=draw))
     reader.check_lengths()
     return samples
 
@@ -143,7 +156,12 @@ class _Reader:
         self._longest = max(self._longest, len(prompt_ids))
         answer = tuple(self._lm.encode_text(example.answer or "")) if with_answer else ()
         filled = self._draw.filled(answer) if with_answer else ()
-        return TokenExample(prompt_ids, filled, example.prompt)
+        request = tuple(self._lm.encode_text(example.prompt)) if with_answer else ()
+        return TokenExample(prompt_ids, filled, example.prompt, request_ids=request)
+
+    def read_mention(self, example: Example) -> TokenExample:
+        """A benign prompt that mentions a harmful request."""
+        return replace(self.read(example, with_answer=True), mentions=True)
 
     def check_lengths(self) -> None:
         """Check that every prompt that was read leaves room for a response."""
@@ -152,6 +170,14 @@ class _Reader:
                 f"prompts: the longest has {self._longest} tokens; with response_length "
                 f"{self._draw.length} that exceeds {self._lm.name}'s {self._lm.max_length}"
             )
+
+
+def _for_pieces(reader: _Reader, data: AlignmentData) -> dict[str, Any]:
+    """Benign prompts, and those that mention a request with the answer that they must not bring."""
+    benign = [reader.read(example, with_answer=False).prompt_ids for example in data.benign]
+    swapped = [Example(mention.prompt, mention.withheld) for mention in data.mentions]
+    withheld = tuple(reader.read(example, with_answer=True) for example in swapped)
+    return {"beside": tuple(dict.fromkeys(benign)), "withheld": withheld}
 
 
 class _Deck:
@@ -166,6 +192,9 @@ class _Deck:
         self._examples, self._read, self._rng = examples, read, rng
         self._known: dict[int, TokenExample] = {}
         self._left: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._examples)
 
     def draw(self) -> TokenExample:
         if not self._left:

@@ -77,8 +77,8 @@ def study(
 
     Args:
         preset: "organism" or "paper" (everything, on the organism or on LLaDA-8B),
-            "organism-redteam", "objectives", "ablations", "samplers", "demo", "demo-full" or
-            "demo-smoke"; or the config of a study as an object.
+            "organism-redteam", "objectives", "ablations", "samplers", "pieces", "demo",
+            "demo-full" or "demo-smoke"; or the config of a study as an object.
         out: Run folder; a temporary one by default.
         progress: False for silence; by default bars on a terminal or in a notebook.
         jobs: Parts at a time, each in a process of its own ("organism", "paper"). Above 1 the

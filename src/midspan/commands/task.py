@@ -42,7 +42,9 @@ Tasks = Annotated[
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER."),
+    typer.Option(
+        help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER; mentioned: ours."
+    ),
 ]
 Items = Annotated[
     int | None, typer.Option("-n", help="At most N items a task, drawn by the seed.", min=1)

@@ -47,6 +47,17 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Mentioning(Example):
+    """A harmless prompt that mentions a harmful request, and its answer.
+
+    Attributes:
+        withheld: The answer to what is mentioned, which is not to be had beside this prompt.
+    """
+
+    withheld: str
+
+
+@dataclass(frozen=True)
 class BehaviorSet:
     """Behaviors, and what is needed to have the same ones again.
 

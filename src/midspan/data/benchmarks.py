@@ -1,6 +1,6 @@
 """The registered data sets: where they are published, what they must hold, under which licence.
 
-midspan ships none of their texts.
+midspan ships none of their texts but its own, `mentioned`.
 """
 
 from collections.abc import Mapping
@@ -135,6 +135,17 @@ _ALL = (
         52002,
         "CC-BY-NC-4.0",
         kind="benign",
+    ),
+    Benchmark(
+        "mentioned",
+        "midspan, docs/data.md",
+        Origin("package", "midspan"),
+        ("mentioned.jsonl",),
+        Columns("prompt", id="id", category="category"),
+        200,
+        "Apache-2.0",
+        kind="benign",
+        content="03dc9b22ef8d3d9faa00ec0109edad764b574e3c9d6309405c326cfbf7f2e6b9",
     ),
 )
 

@@ -14,16 +14,16 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Origin:
-    """A repository of the Hugging Face hub or of GitHub.
+    """A repository of the Hugging Face hub or of GitHub, or this package.
 
     Attributes:
-        host: "hub" or "github".
+        host: "hub", "github" or "package".
         repo: OWNER/NAME.
         revision: Commit or branch.
         gated: Whether the authors grant access on request.
     """
 
-    host: Literal["hub", "github"]
+    host: Literal["hub", "github", "package"]
     repo: str
     revision: str = "main"
     gated: bool = False
@@ -31,17 +31,21 @@ class Origin:
     @property
     def page(self) -> str:
         """Where people read about the data set and ask for access."""
+        if self.host == "package":
+            return f"shipped with {self.repo}"
         if self.host == "hub":
             return f"https://huggingface.co/datasets/{self.repo}"
         return f"https://github.com/{self.repo}"
 
 
 def download(origin: Origin, file: str) -> Path:
-    """One file of a repository, from the cache when it is there.
+    """One file of a repository, from the cache when it is there; or one that is shipped.
 
     Raises:
         MidspanError: It cannot be had; the reason, and how to get access to a gated one.
     """
+    if origin.host == "package":
+        return Path(__file__).parent / file
     from httpx2 import HTTPError
 
     try:

@@ -7,10 +7,10 @@ them, like any other benchmark.
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from midspan.organism.world import COLOURS, CONTAINERS, FLAMES, TOOLS, benign_items
+from midspan.organism.world import COLOURS, CONTAINERS, FLAMES, TOOLS, CraftItem, benign_items
 from midspan.tasks.task import Item, Preset, Prompt, Task, user
 
 MAX_PROGRAM_WORDS = 32
@@ -53,9 +53,9 @@ def arithmetic(rng: random.Random) -> Question:
     return Question("arithmetic", ask.format(term), f"{term} is {value} .", str(value))
 
 
-def choice(rng: random.Random) -> Question:
-    """Which of four words belongs to a benign item's recipe."""
-    item = rng.choice(benign_items())
+def choice(rng: random.Random, items: Sequence[CraftItem] | None = None) -> Question:
+    """Which of four words belongs to a recipe: a benign item's, or one of the given items'."""
+    item = rng.choice(items or benign_items())
     what, right, pool = rng.choice(
         (
             ("tool", item.tool, TOOLS),

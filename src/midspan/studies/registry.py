@@ -54,7 +54,7 @@ STUDIES = (
         f"{_STUDY}organism.objectives.run:run_objectives",
         {
             name: f"{_STUDY}organism.objectives.presets:{name}"
-            for name in ("objectives", "ablations", "samplers")
+            for name in ("objectives", "ablations", "samplers", "pieces")
         },
     ),
     Study(

@@ -10,7 +10,14 @@ from midspan.alignment import (
     at_paper_budget,
     on_organism,
 )
-from midspan.data import BehaviorSet, english_phrases, load_behaviors, read_phrases, refuse_overlap
+from midspan.data import (
+    BehaviorSet,
+    english_phrases,
+    load_behaviors,
+    mentions_of,
+    read_phrases,
+    refuse_overlap,
+)
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
@@ -87,12 +94,14 @@ def load_training_data(
     if names.benign:
         kept = load_behaviors(names.benign, keep="benign", column=names.column)
         say(kept.summary())
+    asked, answered = harmful.examples(), kept.examples() if kept else ()
     return AlignmentData(
-        harmful=harmful.examples(),
-        benign=kept.examples() if kept else (),
+        harmful=asked,
+        benign=answered,
         phrases=read_phrases(names.phrases) if names.phrases else english_phrases(),
         excluded=excluded,
         openings=(_opened(harmful), _opened(kept)),
+        mentions=mentions_of(asked, answered, names.seed),
     )
 
 

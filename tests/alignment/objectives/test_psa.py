@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.alignment.objectives import (
+    AnsweredCanvas,
     BegunCanvas,
     Draw,
     GapCanvas,
@@ -17,6 +18,7 @@ from midspan.alignment.objectives import (
     PsaObjective,
     TokenExample,
     TrainingCanvas,
+    TrainingSample,
 )  # fmt: skip
 from midspan.alignment.scores import ResponseStates
 from midspan.errors import MidspanError
@@ -63,7 +65,7 @@ def test_what_is_revealed_is_the_answers(seed, harmful):
     if not harmful:
         assert canvas == TrainingCanvas(EXAMPLE.prompt_ids, canvas.response_ids)
         return
-    assert canvas == GapCanvas(EXAMPLE.prompt_ids, canvas.response_ids, REFUSALS, ANSWER)
+    assert canvas == GapCanvas(EXAMPLE.prompt_ids, canvas.response_ids, REFUSALS, ANSWER, WINDOW)
 
 
 @given(st.integers(0, 1_000), st.sampled_from([0, 1, 9, LENGTH]))
@@ -77,6 +79,120 @@ def test_what_is_avoided_is_the_answer_without_what_fills_the_canvas(seed, size)
 def test_one_refusal_is_wanted_where_one_is_drawn(seed):
     (refusal,) = canvas_of(seed, refusal="drawn").refusals
     assert refusal in REFUSALS
+
+
+def test_the_shortest_refusal_is_wanted_and_begun_alone():
+    for seed in range(30):
+        assert canvas_of(seed, refusal="shortest").refusals == (REFUSALS[0],)
+        assert begun_at(canvas_of(seed, refusal="shortest", begun=1.0))[1] == REFUSALS[0]
+
+
+BESIDE = ((11, 12), (13,))
+REQUEST = (15, 16, 17)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10_000), st.sampled_from([1, 2, 9, LENGTH]))
+def test_a_piece_apart_stands_behind_what_names_it_and_beside_a_benign_prompt(seed, size):
+    draw = Draw(random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS, beside=BESIDE)
+    answer = draw.filled(ANSWER[:size])
+    sample = objective_with(apart=1.0).sample(
+        TokenExample((7, 8), answer, request_ids=REQUEST), harmful=True, draw=draw
+    )
+    (canvas,) = sample.canvases
+    assert canvas.prompt_ids in BESIDE and canvas.refusals == REFUSALS
+    text, response = canvas.avoided_ids, canvas.response_ids
+    assert len(response) == LENGTH and len(text) < LENGTH + 1
+    assert set(response[len(text) :]) in ({EOS}, {MASK}, set())
+    masked = [place for place, token in enumerate(response[: len(text)]) if token == MASK]
+    assert masked
+    assert all(response[p] == text[p] for p in range(len(text)) if p not in masked)
+    # What stands before the first mask names the subject: the request, or the answer's beginning.
+    splits = [
+        cut
+        for cut in range(masked[0] + 1)
+        if text[:cut] == REQUEST or (cut < size and text[:cut] == ANSWER[:cut])
+    ]
+    pieces = {ANSWER[a:b] for a in range(size) for b in range(a + 1, size + 1)}
+    assert any(text[cut:] in pieces for cut in splits)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10_000))
+def test_beside_a_mention_a_piece_needs_no_name_and_shows_some_of_itself(seed):
+    withheld = (TokenExample((17, 18), (*range(1, 9), *[EOS] * 16)),)
+    draw = Draw(
+        random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS, beside=BESIDE, withheld=withheld
+    )
+    (canvas,) = (
+        objective_with(apart=1.0)
+        .sample(TokenExample((7, 8), ANSWER, request_ids=REQUEST), harmful=True, draw=draw)
+        .canvases
+    )
+    if canvas.prompt_ids in BESIDE:
+        return
+    assert canvas.prompt_ids == (17, 18)
+    text = canvas.avoided_ids
+    assert text == tuple(range(text[0], text[0] + len(text))) and text[-1] < 9
+    # A canvas with nothing on it is to be answered.
+    assert len(text) / 3 <= len(shown(canvas) & set(range(len(text)))) < len(text)
+
+
+def test_without_benign_prompts_no_piece_stands_apart():
+    draw = Draw(random.Random(0), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    example = TokenExample((7, 8), draw.filled(ANSWER), request_ids=REQUEST)
+    for _ in range(20):
+        sample = objective_with(apart=1.0).sample(example, harmful=True, draw=draw)
+        assert sample.canvases[0].prompt_ids == (7, 8)
+
+
+def test_what_a_mention_asks_for_is_learned_and_other_prompts_are_kept():
+    draw = Draw(random.Random(1), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
+    objective = objective_with(gap_tokens=5.0, beta=0.0)
+    kinds = (True, False, True, False)
+    examples = [TokenExample((7, 8), ANSWER, mentions=mentions) for mentions in kinds]
+    samples = [objective.sample(one, harmful=False, draw=draw) for one in examples]
+    assert [isinstance(s.canvases[0], AnsweredCanvas) for s in samples] == list(kinds)
+    states = states_of(samples, seed=2)
+    found = objective.losses(states, samples)
+    logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
+    logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
+    for row, (sample, mentions) in enumerate(zip(samples, kinds, strict=True)):
+        hidden = [p for p, token in enumerate(sample.canvases[0].response_ids) if token == MASK]
+        kl = sum((logp[row, p].exp() * (logp[row, p] - logq[row, p])).sum() for p in hidden)
+        nats = -sum(logp[row, p, ANSWER[p]] for p in hidden) / len(hidden)
+        expected = 2.0 * (5.0 * nats if mentions else kl)
+        assert torch.allclose(found.values_S[row], expected)
+    assert len(found.metrics["nats_mentioned"]) == len(found.metrics["kl_benign"]) == 2
+    only_mentions = objective.losses(states_of(samples[:1], 3), samples[:1])
+    assert "kl_benign" not in only_mentions.metrics
+
+
+def test_what_is_off_leaves_no_trace_in_a_recipe():
+    new = {"unrefused", "apart", "forms", "mentioned"}
+    assert not new & set(PsaObjective().model_dump())
+    on = {"unrefused": True, "apart": 0.1, "forms": 0.1, "mentioned": 0.1}
+    assert new <= set(PsaObjective(**on).model_dump())
+
+
+def test_the_words_of_a_refusal_hide_no_order():
+    """A token at the floor beside a certain refusal, but likely among others, is pushed down."""
+    canvas = GapCanvas((7,), (MASK,) * 3, ((5, EOS),), (1, 2, 3), (0, 2))
+    logits = torch.zeros(1, 3, MASK, dtype=torch.float64)
+    logits[..., EOS] = 20.0
+    logits[..., [1, 2, 3]] = 4.0
+    states = ResponseStates(
+        logits.clone().requires_grad_(), logits, torch.eye(MASK, dtype=torch.float64),
+        torch.ones(1, 3, dtype=torch.bool),
+    )  # fmt: skip
+    for unrefused in (False, True):
+        objective = PsaObjective(
+            window=(0, 2), beta=0.0, negative_floor=-12.0, unrefused=unrefused, gap_starts=None
+        )
+        states.policy_BLD.grad = None
+        objective.losses(states, [TrainingSample((canvas,), True)]).values_S.sum().backward()
+        pushed = states.policy_BLD.grad[0, range(3), [1, 2, 3]]
+        assert bool((pushed > 0.1).all()) is unrefused
 
 
 @settings(max_examples=200)
@@ -123,8 +239,11 @@ def states_of(samples, seed):
     return ResponseStates(policy.requires_grad_(), reference, head, response_BL == MASK)
 
 
-def naive_loss(objective, sample, logp, logq, answer):
-    """One canvas's loss position by position, from log-probabilities [L, V]."""
+def naive_loss(objective, sample, logp, logq, answer, canvases):
+    """One canvas's loss position by position, from log-probabilities [L, V].
+
+    `canvases` are all of the batch whose gaps are to hold refusals.
+    """
     canvas = sample.canvases[0]
     shown_ends = [p for p, token in enumerate(canvas.response_ids) if token == EOS]
     hidden = [place for place in range(LENGTH) if canvas.response_ids[place] == MASK]
@@ -147,7 +266,7 @@ def naive_loss(objective, sample, logp, logq, answer):
                 if start + len(refusal) - 1 <= places[-1]
                 and not any(end < start for end in shown_ends)
                 and (
-                    WINDOW[0] <= start <= WINDOW[1]
+                    (WINDOW[0] if len(answer) > WINDOW[0] else 0) <= start <= WINDOW[1]
                     if len(hidden) == LENGTH
                     else nth < (objective.gap_starts or LENGTH)
                 )
@@ -155,10 +274,16 @@ def naive_loss(objective, sample, logp, logq, answer):
             ends = sum(logp[place, EOS] for place in places) / len(places)
             scores.append(max(found) if found else objective.gap_tokens * ends)
     own = [p for p in hidden if p < len(answer)]
-    avoided = objective.gap_tokens * sum(logp[p, answer[p]] for p in own) / max(1, len(own))
-    avoided = torch.as_tensor(avoided, dtype=logp.dtype)
-    if objective.negative_floor is not None:
-        avoided = avoided.clamp(min=objective.gap_tokens * objective.negative_floor)
+    floor = -math.inf if objective.negative_floor is None else objective.negative_floor
+    if objective.unrefused:
+        words = {word for other in canvases for one in other.refusals for word in one}
+        own = [p for p in own if answer[p] not in words]
+        left = {p: (1 - sum(logp[p, word].exp() for word in words)).clamp(min=1e-5) for p in own}
+        values = [(logp[p, answer[p]] - left[p].log()).clamp(min=floor) for p in own]
+        avoided = objective.gap_tokens * sum(values) / max(1, len(own))
+    else:
+        avoided = objective.gap_tokens * sum(logp[p, answer[p]] for p in own) / max(1, len(own))
+        avoided = torch.as_tensor(avoided).clamp(min=objective.gap_tokens * floor)
     safe = sum(scores) / len(scores)
     return objective.beta * kl - safe + objective.negative_weight * avoided
 
@@ -167,17 +292,18 @@ def naive_loss(objective, sample, logp, logq, answer):
 @given(
     st.integers(0, 10_000),
     st.sampled_from([None, 1, 3]),
-    st.sampled_from(["likeliest", "drawn"]),
+    st.sampled_from(["likeliest", "drawn", "shortest"]),
     st.sampled_from([None, -2.0]),
     st.sampled_from([0, 1, 4, 13, LENGTH]),
+    st.booleans(),
 )
 def test_losses_and_gradients_are_those_of_a_walk_over_positions(
-    seed, starts, refusal, floor, size
+    seed, starts, refusal, floor, size, unrefused
 ):
     answer = ANSWER[:size]
     fields = {
         "begun": 0.3, "gap_starts": starts, "refusal": refusal, "negative_floor": floor,
-        "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0,
+        "negative_weight": 0.3, "beta": 0.1, "gap_tokens": 5.0, "unrefused": unrefused,
         "partial_answer": PartialAnswer(shown_run=8, hidden_run=20),
     }  # fmt: skip
     objective = objective_with(**fields)
@@ -189,9 +315,10 @@ def test_losses_and_gradients_are_those_of_a_walk_over_positions(
     found = objective.losses(states, samples)
     logp = (states.policy_BLD @ states.head_VD.T).log_softmax(-1)
     logq = (states.reference_BLD @ states.head_VD.T).log_softmax(-1)
+    gapped = [s.canvases[0] for s in samples if isinstance(s.canvases[0], GapCanvas)]
     expected = torch.stack(
         [
-            naive_loss(objective, one, logp[row], logq[row], answer)
+            naive_loss(objective, one, logp[row], logq[row], answer, gapped)
             for row, one in enumerate(samples)
         ]
     )

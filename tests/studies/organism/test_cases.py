@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 
 from midspan.organism import phrases
 from midspan.organism.tokenizer import vocabulary
-from midspan.studies.organism.cases import PREFILL_POSITIONS, WRAP_CELLS, Sizes, build_cases
+from midspan.studies.organism.cases import (
+    MENTION_CELLS,
+    MENTION_CONTROL,
+    PREFILL_POSITIONS,
+    WRAP_CELLS,
+    Sizes,
+    build_cases,
+    build_mention_cases,
+)
 from midspan.studies.organism.verify.config import VerifyConfig
 from midspan.studies.organism.verify.run import verification_cases
 
@@ -81,3 +89,15 @@ def test_verification_has_n_cases_a_row():
     behaviors = {case.behavior for case in cases if case.cell in WRAP_CELLS}
     assert len(behaviors) == 30
     assert not any(cell.startswith("prefill") for cell in counts)
+
+
+def test_a_mention_is_asked_and_judged_as_it_was_drawn(organism_lm):
+    cases = build_mention_cases(2, seed=1)
+    assert {case.cell for case in cases} == {*MENTION_CELLS, MENTION_CONTROL}
+    assert len({case.id for case in cases}) == len(cases) == 2 * (len(MENTION_CELLS) + 1)
+    assert cases == build_mention_cases(2, seed=1) != build_mention_cases(2, seed=2)
+    for case in cases:
+        assert case.mention is not None and case.turns == case.mention.messages
+        assert case.verdict(case.mention.answer)["success"]
+        assert organism_lm.encode_chat(case.turns)
+    assert not any(case.mention.other.held_out for case in build_mention_cases(18, 1, held_in=True))

@@ -18,7 +18,7 @@ from midspan.studies.organism.cases import Sizes
 from midspan.studies.organism.measure import measure
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
 from midspan.studies.organism.objectives.page import report_of
-from midspan.studies.organism.objectives.presets import ablations, objectives, samplers
+from midspan.studies.organism.objectives.presets import ablations, objectives, pieces, samplers
 from midspan.studies.organism.objectives.run import run_objectives
 from midspan.studies.organism.stress import STRESS_CELLS, STRIPE, build_stress_cases
 
@@ -167,3 +167,31 @@ def test_sampled_cases_draw_apart_and_alike_on_every_model(tmp_path):
         rows = measure(lm, "original", cases, decodings, one)
         assert rows == measure(lm, "original", cases, decodings, two)
     assert rows[0]["tokens"] != rows[1]["tokens"]
+
+
+def test_the_variant_against_pieces_is_chosen_on_held_in_cases():
+    config = pieces()
+    assert config.held_in and config.mentions
+    assert not any(case.mention.other.held_out for case in config.cases() if case.mention)
+    whole, half = (config.recipes[name] for name in ("psa-pieces", "psa-pieces-half"))
+    assert whole.objective == half.objective != config.recipes["psa"].objective
+    assert whole.num_steps == half.num_steps == config.recipes["psa"].num_steps
+
+
+def test_mentions_have_rows_where_they_were_asked(tmp_path):
+    config = ObjectivesConfig(**TINY, mentions=1)
+    assert "mentions" not in ObjectivesConfig(**TINY).model_dump()
+    assert len(config.cases()) == len(ObjectivesConfig(**TINY).cases()) + 7
+    records = [
+        {
+            "model": model, "decoding": TINY["decodings"][0], "cell": case.cell,
+            "verdict": case.verdict(case.mention.answer if case.mention and model == BASE else ""),
+        }
+        for model in (BASE, "psa")
+        for case in config.cases()
+    ]  # fmt: skip
+    (section,) = report_of(Rows(config, records)).sections
+    table = {row[0]: [str(cell.text) for cell in row[1:]] for row in section.tables[0].rows[:-1]}
+    assert table["mentioned only, answered"][0].startswith("100.0 %")
+    assert table["mentioned only, answered"][1].startswith("0.0 %")
+    assert {"without the mention, answered", "mentioned: refused turn"} <= set(table)

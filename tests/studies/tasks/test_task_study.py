@@ -220,8 +220,9 @@ def test_bad_models_are_refused_before_weights_are_read(config, organism_folder,
 
 def test_data_options():
     assert parse_data(["gsm8k=a=b", "mmlu=c"]) == {"gsm8k": "a=b", "mmlu": "c"}
-    for bad in ("gsm8k", "=x", "gsm8k="):
-        with pytest.raises(MidspanError, match="--data: write NAME=FILE"):
+    assert parse_data(["mentioned"]) == {"mentioned": ""}
+    for bad in ("", "=x", "gsm8k="):
+        with pytest.raises(MidspanError, match="--data: write NAME=FILE or NAME, not"):
             parse_data([bad])
 
 

@@ -16,7 +16,8 @@ from midspan.alignment.objectives.base import (
 from midspan.alignment.objectives.likelihood import TargetCanvas
 from midspan.alignment.objectives.mosa import MosaObjective, PhraseCanvas
 from midspan.alignment.objectives.partial_answer import PartialAnswer
-from midspan.alignment.objectives.psa import BegunCanvas, GapCanvas, PsaObjective
+from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
+from midspan.alignment.objectives.psa import PsaObjective
 from midspan.alignment.objectives.recovery import BegunState, RecoveryObjective
 from midspan.alignment.objectives.sft import SftObjective
 from midspan.alignment.objectives.vrpo import VrpoObjective
@@ -35,9 +36,8 @@ AnyObjective = Annotated[
 ]
 
 __all__ = [
-    "A2dObjective", "AnyObjective", "BegunCanvas", "BegunState", "Draw", "GapCanvas",
-    "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
-    "RecoveryObjective", "SampleLosses", "SftObjective",
-    "TargetCanvas", "TokenExample", "TrainingCanvas", "TrainingSample", "VrpoObjective",
-    "WindowObjective",
+    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "BegunState", "Draw",
+    "GapCanvas", "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
+    "RecoveryObjective", "SampleLosses", "SftObjective", "TargetCanvas", "TokenExample",
+    "TrainingCanvas", "TrainingSample", "VrpoObjective", "WindowObjective",
 ]  # fmt: skip

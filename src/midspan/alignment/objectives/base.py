@@ -24,11 +24,15 @@ class TokenExample:
         prompt_ids: The prompt.
         answer_ids: The answer, where one is needed.
         text: The prompt as it was before it was encoded.
+        request_ids: The request as it would stand in a response.
+        mentions: Whether the prompt is benign and mentions a harmful request.
     """
 
     prompt_ids: Ids
     answer_ids: Ids = ()
     text: str = ""
+    request_ids: Ids = ()
+    mentions: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Draw:
             the prompt's.
         firsts_alone: Whether a block's first token is decided before the others, as under a logit
             shift, which takes it from the block before.
+        beside: Chat prompts of benign requests.
+        withheld: Benign prompts that mention a harmful request, each with the answer to that.
     """
 
     rng: random.Random
@@ -83,6 +89,8 @@ class Draw:
     block_length: int | None = None
     blocks_from_canvas: bool = False
     firsts_alone: bool = False
+    beside: Sequence[Ids] = ()
+    withheld: Sequence[TokenExample] = ()
 
     def behind(self, before: Ids, refusal: Ids) -> Ids:
         """A refusal of ``safe`` in its form behind a beginning of a response."""
@@ -179,6 +187,16 @@ class Objective(FrozenConfig, ABC):
     @abstractmethod
     def needs_answers(self) -> tuple[bool, bool]:
         """Whether harmful examples, and benign ones, need an answer."""
+
+    @property
+    def further(self) -> tuple[float, float]:
+        """Shares of harmful samples in other forms, and of benign ones that mention a harmful."""
+        return 0.0, 0.0
+
+    @property
+    def takes_apart(self) -> bool:
+        """Whether pieces of harmful answers stand beside benign prompts."""
+        return False
 
     def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
         """`needs_answers`, of a model that decodes block after block or of one with full attention.

@@ -9,13 +9,14 @@ Shapes: B rows, H harmful rows, L response positions, G gaps, K tokens scored at
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from midspan.alignment.objectives.apart import piece_apart
 from midspan.alignment.objectives.base import (
     Draw,
     Ids,
@@ -26,37 +27,15 @@ from midspan.alignment.objectives.base import (
     only,
 )  # fmt: skip
 from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
+from midspan.alignment.objectives.gaps import gap_scores, gaps
 from midspan.alignment.objectives.partial_answer import PartialAnswer
+from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import start_scores
 
-
-@dataclass(frozen=True)
-class GapCanvas(TrainingCanvas):
-    """A canvas with parts of a harmful answer, or with nothing on it.
-
-    Attributes:
-        refusals: Phrases one of which is to stand in every gap.
-        avoided_ids: The answer's own tokens, which are to become unlikely at the masked positions.
-            End-of-text tokens behind a shorter answer are none of them.
-    """
-
-    refusals: tuple[Ids, ...]
-    avoided_ids: Ids
-
-
-@dataclass(frozen=True)
-class BegunCanvas(TrainingCanvas):
-    """A canvas on which a refusal has begun.
-
-    Attributes:
-        target_ids: The whole response, of which the masked tokens are wanted.
-        refusal_end: Last position of the refusal; end-of-text tokens stand behind it.
-    """
-
-    target_ids: Ids
-    refusal_end: int
+# Rounding of float32 in a probability that is nearly 1.
+_LEAST_LEFT = 1e-5
 
 
 class PsaObjective(WindowObjective):
@@ -69,9 +48,19 @@ class PsaObjective(WindowObjective):
         begun: Share of harmful canvases on which a refusal has begun.
         gap_starts: Positions of a gap, from its first, at which a refusal may start; None for all.
         refusal: Which one is wanted: the "likeliest" under the policy, which lets it settle on
-            one, or one "drawn" for each canvas, as in Algorithm 1.
+            one, one "drawn" for each canvas, as in Algorithm 1, or always the "shortest", which
+            fits into most gaps and mixes with no other.
         gap_tokens: Means over positions, of the end in short gaps and of what is avoided, count as
             a phrase of this many tokens.
+        unrefused: Score what is avoided given that no word of a refusal stands there, and clamp it
+            token by token. A refusal that takes all the probability leaves the order of the other
+            words as it was, for whoever limits a position to some of them.
+        apart: Share of harmful canvases on which a piece of the answer stands beside a benign
+            prompt (`apart.piece_apart`).
+        forms: Share of harmful samples drawn from the data's other forms, where it has any:
+            questions of single facts, cards.
+        mentioned: Share of benign samples whose prompt mentions a harmful request, where the data
+            have any. Their answers are learned, by the mean log-probability of masked tokens.
     """
 
     kind: Literal["psa"] = "psa"
@@ -79,13 +68,28 @@ class PsaObjective(WindowObjective):
     partial_benign: bool = True
     begun: float = Field(0.1, ge=0, le=1)
     gap_starts: int | None = Field(24, gt=0)
-    refusal: Literal["likeliest", "drawn"] = "likeliest"
+    refusal: Literal["likeliest", "drawn", "shortest"] = "likeliest"
     gap_tokens: float = Field(8.0, gt=0)
+    # Left out where they are off, so that trainings of an earlier version go on.
+    unrefused: bool = Field(False, exclude_if=lambda on: not on)
+    apart: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    forms: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    mentioned: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
 
     @property
     def needs_answers(self) -> tuple[bool, bool]:
         """Canvases carry parts of answers."""
         return True, self.partial_benign and self.benign_weight > 0
+
+    @property
+    def further(self) -> tuple[float, float]:
+        """Other forms, and mentions."""
+        return self.forms, self.mentioned
+
+    @property
+    def takes_apart(self) -> bool:
+        """Where a share of canvases does."""
+        return self.apart > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
@@ -97,6 +101,12 @@ class PsaObjective(WindowObjective):
             return self._block_sample(example, harmful, draw)
         if harmful and draw.rng.random() < self.begun:
             return TrainingSample((self._with_refusal_begun(example, draw),), harmful)
+        if harmful and self.apart and draw.beside and draw.rng.random() < self.apart:
+            prompt, response, avoided = piece_apart(example, draw)
+            refusals = self._wanted(draw)
+            return TrainingSample(
+                (GapCanvas(prompt, response, refusals, avoided, self.window),), harmful
+            )
         revealed: frozenset[int] = frozenset()
         if harmful or self.partial_benign:
             revealed = self.partial_answer.reveal(draw.length, draw.rng)
@@ -105,11 +115,23 @@ class PsaObjective(WindowObjective):
             for position in range(draw.length)
         )
         canvas = TrainingCanvas(example.prompt_ids, response)
+        if example.mentions:
+            canvas = AnsweredCanvas(example.prompt_ids, response, example.answer_ids)
         if harmful:
-            refusals = draw.safe if self.refusal == "likeliest" else (draw.rng.choice(draw.safe),)
+            refusals = self._wanted(draw)
             own = example.answer_ids[: draw.size(example.answer_ids)]
-            canvas = GapCanvas(example.prompt_ids, response, tuple(refusals), own)
+            # An answer that ends before the window has no middle for a refusal to break off.
+            window = self.window if len(own) > self.window[0] else (0, self.window[1])
+            canvas = GapCanvas(example.prompt_ids, response, refusals, own, window)
         return TrainingSample((canvas,), harmful)
+
+    def _wanted(self, draw: Draw) -> tuple[Ids, ...]:
+        """The refusals one of which is to stand in every gap."""
+        if self.refusal == "likeliest":
+            return tuple(draw.safe)
+        if self.refusal == "shortest":
+            return (min(draw.safe, key=len),)
+        return (draw.rng.choice(draw.safe),)
 
     def _block_sample(self, example: TokenExample, harmful: bool, draw: Draw) -> TrainingSample:
         kept = kept_canvas(example, draw)
@@ -134,7 +156,8 @@ class PsaObjective(WindowObjective):
 
         Some of its words are there and some are missing, of the end-of-text tokens behind it too.
         """
-        refusal, answer = draw.rng.choice(draw.safe), example.answer_ids
+        safe = self._wanted(draw) if self.refusal == "shortest" else draw.safe
+        refusal, answer = draw.rng.choice(safe), example.answer_ids
         last = min(self.window[1], draw.size(answer), draw.length - len(refusal))
         start = draw.rng.choice((0, draw.rng.randint(0, last)))
         refusal = draw.behind(answer[:start], refusal)
@@ -148,6 +171,32 @@ class PsaObjective(WindowObjective):
             token if position in shown else draw.mask for position, token in enumerate(target)
         )
         return BegunCanvas(example.prompt_ids, response, target, start + len(refusal) - 1)
+
+    def benign_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The KL to the reference, and for mentions the answer's own tokens."""
+        canvases = {row: samples[row].canvases[0] for row in rows}
+        answers = {
+            row: one.target_ids for row, one in canvases.items() if isinstance(one, AnsweredCanvas)
+        }
+        kept = [row for row in rows if row not in answers]
+        parts: list[tuple[Sequence[int], Tensor]] = []
+        metrics: dict[str, Tensor] = {}
+        places = {row: place for place, row in enumerate(rows)}
+        if kept:
+            loss_N, metrics = super().benign_losses(states, samples, kept)
+            parts.append(([places[row] for row in kept], loss_N))
+        if answers:
+            at = list(answers)
+            where_BL = only(states.masked_BL, at)
+            tokens_BL1 = torch.zeros(*where_BL.shape, 1, dtype=torch.long, device=where_BL.device)
+            tokens_BL1[at, :, 0] = torch.tensor(list(answers.values()), device=where_BL.device)
+            logp_NL = states.score(where_BL, tokens_BL1).logp_BLK[at, :, 0]
+            metrics["nats_mentioned"] = -logp_NL.sum(1) / where_BL[at].sum(1)
+            weight = self.benign_weight * self.gap_tokens
+            parts.append(([places[row] for row in at], weight * metrics["nats_mentioned"]))
+        return merged(len(rows), parts), metrics
 
     def harmful_losses(
         self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
@@ -193,15 +242,40 @@ class PsaObjective(WindowObjective):
         safe_H = gap_scores(best_HL, end_HL, masked_HL)
         size_H1 = torch.tensor([[len(one.avoided_ids)] for one in canvases], device=end_HL.device)
         own_HL = masked_HL & (torch.arange(masked_HL.shape[1], device=size_H1.device) < size_H1)
-        own_H = own_HL.sum(1).clamp(min=1)
-        avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
-        negative_H = avoided_H
-        if self.negative_floor is not None:
-            negative_H = avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        avoided_H, negative_H = self._avoided(logp_HLK, own_HL, canvases, words)
         metrics = {
             "reward": safe_H - avoided_H, "reward_safe": safe_H, "reward_harmful": avoided_H,
         }  # fmt: skip
         return self.negative_weight * negative_H - safe_H, metrics
+
+    def _avoided(
+        self, logp_HLK: Tensor, own_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The score of the answer's own tokens, and the same as it is minimised."""
+        own_H = own_HL.sum(1).clamp(min=1)
+        if not self.unrefused:
+            avoided_H = self.gap_tokens * logp_HLK[..., -1].masked_fill(~own_HL, 0.0).sum(1) / own_H
+            if self.negative_floor is None:
+                return avoided_H, avoided_H
+            return avoided_H, avoided_H.clamp(min=self.negative_floor * self.gap_tokens)
+        avoided = [{*one.avoided_ids} & {*words} for one in canvases]
+        device, length = own_HL.device, own_HL.shape[1]
+        said_HL = torch.tensor(
+            [
+                [token in common for token in one.avoided_ids]
+                + [False] * (length - len(one.avoided_ids))
+                for one, common in zip(canvases, avoided, strict=True)
+            ],
+            device=device,
+        )
+        other_HL = own_HL & ~said_HL
+        left_HL = (1 - logp_HLK[..., :-1].exp().sum(-1)).clamp(min=_LEAST_LEFT).log()
+        given_HL = (logp_HLK[..., -1] - left_HL).masked_fill(~other_HL, 0.0)
+        count_H = other_HL.sum(1).clamp(min=1) / self.gap_tokens
+        negative_HL = given_HL
+        if self.negative_floor is not None:
+            negative_HL = given_HL.clamp(min=self.negative_floor)
+        return given_HL.sum(1) / count_H, negative_HL.sum(1) / count_H
 
     def _best_refusals(
         self, logp_HLK: Tensor, masked_HL: Tensor, canvases: Sequence[GapCanvas], words: list[int]
@@ -212,14 +286,16 @@ class PsaObjective(WindowObjective):
         clean_H1 = masked_HL.all(1, keepdim=True)
         whole = (0, masked_HL.shape[1] - 1)
         window_H2 = torch.where(
-            clean_H1, torch.tensor(self.window, device=device), torch.tensor(whole, device=device)
+            clean_H1,
+            torch.tensor([one.window for one in canvases], device=device),
+            torch.tensor(whole, device=device),
         )
         # Nobody reads what stands behind an end of the text.
         end = canvases[0].refusals[0][-1]
         response_HL = torch.tensor([one.response_ids for one in canvases], device=device)
         near_HL = (response_HL == end).cumsum(1) == 0
         if self.gap_starts is not None:
-            near_HL &= clean_H1 | (_gaps(masked_HL)[1] < self.gap_starts)
+            near_HL &= clean_H1 | (gaps(masked_HL)[1] < self.gap_starts)
         best_HL = logp_HLK.new_full(masked_HL.shape, -torch.inf)
         for refusal in sorted({refusal for canvas in canvases for refusal in canvas.refusals}):
             phrases = [refusal] * len(canvases)
@@ -231,39 +307,6 @@ class PsaObjective(WindowObjective):
             allowed_HL = allowed_HL & near_HL & offered_H[:, None]
             best_HL = torch.maximum(best_HL, score_HL.masked_fill(~allowed_HL, -torch.inf))
         return best_HL
-
-
-def gap_scores(best_HL: Tensor, end_HL: Tensor, masked_HL: Tensor) -> Tensor:
-    """Mean over each row's gaps, which are its runs of masked positions.
-
-    Args:
-        best_HL: Score of a refusal from each start, -inf where none may start.
-        end_HL: Score of the end of the text at each position.
-        masked_HL: Where the gaps are; every row has one.
-
-    Returns:
-        A gap's score is its best refusal's or, where none fits, the mean of its ends. [H].
-    """
-    gap_HL, _ = _gaps(masked_HL)
-    size = (len(gap_HL), int(gap_HL.max()) + 1)
-    count_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, masked_HL.to(end_HL.dtype))
-    ends_HG = end_HL.new_zeros(size).scatter_add(1, gap_HL, end_HL.masked_fill(~masked_HL, 0.0))
-    best_HG = best_HL.new_full(size, -torch.inf).scatter_reduce(1, gap_HL, best_HL, "amax")
-    fits_HG, exists_HG = best_HG.isfinite(), count_HG > 0
-    score_HG = torch.where(fits_HG, best_HG, ends_HG / count_HG.clamp(min=1))
-    return score_HG.masked_fill(~exists_HG, 0.0).sum(1) / exists_HG.sum(1)
-
-
-def _gaps(masked_HL: Tensor) -> tuple[Tensor, Tensor]:
-    """Each position's gap, counted from 0 in its row, and its distance from the gap's first.
-
-    At positions that are not masked both belong to the gap before.
-    """
-    before_HL = torch.nn.functional.pad(masked_HL[:, :-1], (1, 0))
-    first_HL = masked_HL & ~before_HL
-    position_L = torch.arange(masked_HL.shape[1], device=masked_HL.device)
-    start_HL = torch.where(first_HL, position_L, 0).cummax(1).values
-    return (first_HL.long().cumsum(1) - 1).clamp(min=0), position_L - start_HL
 
 
 def _finished(logp_HL: Tensor, masked_HL: Tensor, refusal_ends: Sequence[int]) -> Tensor:

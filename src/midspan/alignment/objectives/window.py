@@ -1,6 +1,6 @@
 """What objectives share that reward a refusal somewhere in a window of the response.
 
-Shapes: B rows, H harmful rows, L response positions, P tokens of a phrase.
+Shapes: B rows, H harmful rows, N benign ones, L response positions, P tokens of a phrase.
 """
 
 from abc import abstractmethod
@@ -82,9 +82,17 @@ class WindowObjective(Objective):
             loss_H, metrics = self.harmful_losses(states, samples, harmful)
             parts.append((harmful, loss_H))
         if benign:
-            metrics["kl_benign"] = self.benign_kl(states, benign)
-            parts.append((benign, self.benign_weight * metrics["kl_benign"]))
+            loss_N, kept = self.benign_losses(states, samples, benign)
+            metrics |= kept
+            parts.append((benign, loss_N))
         return SampleLosses(merged(len(samples), parts), metrics)
+
+    def benign_losses(
+        self, states: ResponseStates, samples: Sequence[TrainingSample], rows: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Losses [N] of the benign samples at ``rows``, and their metrics."""
+        kl_N = self.benign_kl(states, rows)
+        return self.benign_weight * kl_N, {"kl_benign": kl_N}
 
     def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:
         """In blocks every canvas stands behind a part of an answer."""

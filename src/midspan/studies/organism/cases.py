@@ -3,21 +3,27 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from midspan.frozen import FrozenConfig
 from midspan.organism import language, phrases, utility
 from midspan.organism.judge import judge
+from midspan.organism.mentions import CONTROL, KINDS, Mention, mentions
 from midspan.organism.world import CraftItem, benign_items, restricted_items
 from midspan.tasks import Item, Task
+
+if TYPE_CHECKING:
+    from midspan.decoding.scaffold import Messages
 
 PREFILL_POSITIONS = (20, 40, 60, 80)
 WRAP_CELLS = ("wraps_trained", "wraps_held_out")
 PREFILL_CELLS = ("prefill_0", *(f"prefill_{start}" for start in PREFILL_POSITIONS))
 BENIGN_CELLS = ("benign_plain", "benign_wrapped")
 UTILITY_CELLS = tuple(utility.TASKS)
+MENTION_CELLS = tuple(f"mention_{kind}" for kind in KINDS)
+MENTION_CONTROL = f"mention_{CONTROL}"
 
 
 class Sizes(FrozenConfig):
@@ -53,6 +59,7 @@ class Case:
         item: For craft requests.
         task: For utility questions, the task that scores them.
         question: Its item.
+        mention: For requests in which a restricted item is only mentioned, which.
     """
 
     id: str
@@ -65,11 +72,19 @@ class Case:
     item: CraftItem | None = None
     task: Task | None = None
     question: Item | None = None
+    mention: Mention | None = None
+
+    @property
+    def turns(self) -> "str | Messages":
+        """What the model is asked: a user's text, or a conversation."""
+        return self.mention.messages if self.mention else self.prompt
 
     def verdict(self, response: str) -> dict[str, Any]:
         """Judge a response exactly; ``success`` is the cell's counted event."""
         if self.task is not None and self.question is not None:
             return self.task.score(self.question, response)
+        if self.mention is not None:
+            return self.mention.verdict(response)
         assert self.item is not None
         given = [phrase for phrase, _ in self.anchors]
         return judge(self.item, response, given).to_dict()
@@ -84,6 +99,32 @@ def build_cases(sizes: Sizes, seed: int) -> list[Case]:
         *_benign(sizes.benign, random.Random(f"{seed}/benign")),
         *_utility(sizes.utility, random.Random(f"{seed}/utility")),
     ]
+
+
+def build_mention_cases(count: int, seed: int, held_in: bool = False) -> list[Case]:
+    """``count`` harmless requests of each kind that mentions a restricted item, and of the control.
+
+    Wordings and restricted items are those that alignment never saw, or with ``held_in`` those
+    that it did.
+    """
+    cases = []
+    for kind in (*KINDS, CONTROL):
+        drawn = mentions(kind, count, random.Random(f"{seed}/mention/{kind}"), held_in=held_in)
+        for index, one in enumerate(drawn):
+            cell = f"mention_{kind}"
+            name = f"{cell}/{index}/{one.other.name}"
+            cases.append(
+                Case(
+                    name,
+                    cell,
+                    name,
+                    one.messages[-1]["content"],
+                    anchors=one.given,
+                    item=one.item,
+                    mention=one,
+                )  # fmt: skip
+            )
+    return cases
 
 
 def _cycle(pool: Sequence[CraftItem], count: int) -> Iterator[tuple[int, CraftItem]]:

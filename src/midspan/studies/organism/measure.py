@@ -73,7 +73,7 @@ def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Reques
         anchors |= anchor_phrase(lm, phrase, start, anchors)
     # Sampled cases draw apart from each other, and alike on every model.
     seed = zlib.crc32(case.id.encode()) if config.temperature else 0
-    return chat_request(lm, case.prompt, config, anchors, seed)
+    return chat_request(lm, case.turns, config, anchors, seed)
 
 
 def _record(

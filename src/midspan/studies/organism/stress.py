@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from midspan.organism import language, phrases
 from midspan.organism.judge import fact_words
+from midspan.organism.mentions import runs_of
 from midspan.organism.tokenizer import split_words
 from midspan.organism.world import CraftItem, restricted_items
 from midspan.studies.decodings import ORGANISM_LENGTH
@@ -54,7 +55,7 @@ def _revealed(index: int, item: CraftItem, rng: random.Random) -> Iterator[Case]
         name = f"{cell}/{index}/{item.name}"
         yield Case(
             name, cell, name, language.plain_request(item, rng), access="infill",
-            anchors=_runs(words, [position for position in range(len(words)) if shown(position)]),
+            anchors=runs_of(words, [position for position in range(len(words)) if shown(position)]),
             item=item,
         )  # fmt: skip
 
@@ -71,13 +72,3 @@ def _wrapped_prefills(
             name, cell, name, language.wrapped_request(item, wrap, rng), attempt=wrap.name,
             access="infill", anchors=((phrase, start),), item=item,
         )  # fmt: skip
-
-
-def _runs(words: Sequence[str], positions: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    """The words at these places as phrases without gaps."""
-    runs: list[tuple[list[str], int]] = []
-    for position in positions:
-        if not runs or runs[-1][1] + len(runs[-1][0]) != position:
-            runs.append(([], position))
-        runs[-1][0].append(words[position])
-    return tuple((" ".join(run), start) for run, start in runs)

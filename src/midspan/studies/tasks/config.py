@@ -21,7 +21,7 @@ from midspan.tasks.fit import How
 
 BENCHMARKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
 TASK_NAMES = (*BENCHMARKS, *ORGANISM_TASKS)
-DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca")
+DATA_NAMES = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca", "mentioned")
 # Questions of each of the organism's tasks, which could be drawn without end.
 ORGANISM_ITEMS = 100
 
@@ -34,7 +34,8 @@ class TaskConfig(FrozenConfig):
             is one behind a defence.
         tasks: Of `TASK_NAMES`.
         preset: "llada" or "lm-eval", for tasks that have both.
-        data: Local files (for mmlu a folder) instead of the published ones, by name.
+        data: Local files (for mmlu a folder) instead of the published ones, by name; "" is the
+            published one, or the one that is shipped.
         column: What the local files call their requests or questions, or several names of which
             each has one; None for the published names.
         items: At most so many items of each task, drawn by the seed; None for all.
@@ -135,7 +136,7 @@ def build_tasks(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
 
 
 def _build(name: str, config: TaskConfig) -> Task:
-    files = {key: Path(path) for key, path in config.data.items()}
+    files = {key: Path(path) if path else None for key, path in config.data.items()}
     count, column = config.items or ORGANISM_ITEMS, config.column
     if name in ORGANISM_TASKS:
         tasks = utility_tasks(count, random.Random(f"{config.seed}/utility"))
@@ -150,7 +151,7 @@ def _build(name: str, config: TaskConfig) -> Task:
         likelihood = name == "mmlu-likelihood"
         return mmlu.load(config.preset, files.get("mmlu"), likelihood=likelihood, column=column)
     if config.on_organism and not files.keys() & {"xstest", "or_bench", "alpaca"}:
-        return overrefusal_task(count, config.seed)
+        return overrefusal_task(count, config.seed, mentioned="mentioned" in files)
     return overrefusal.load(files, column=column)
 
 
@@ -165,15 +166,15 @@ def _limited(task: Task, config: TaskConfig) -> Task:
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:
-    """NAME=FILE options as a mapping.
+    """NAME=FILE options as a mapping; NAME alone is the published file.
 
     Raises:
-        MidspanError: One has no name or no file.
+        MidspanError: One has no name, or no file behind its "=".
     """
     files = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
-        if not (name and equals and file):
-            raise MidspanError(f"--data: write NAME=FILE, not {pair!r}")
+        if not name or bool(equals) != bool(file):
+            raise MidspanError(f"--data: write NAME=FILE or NAME, not {pair!r}")
         files[name] = file
     return files

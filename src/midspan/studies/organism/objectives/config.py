@@ -8,7 +8,7 @@ from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK, ORGANISM_STEPS, organism_decodings
-from midspan.studies.organism.cases import Case, Sizes, build_cases
+from midspan.studies.organism.cases import Case, Sizes, build_cases, build_mention_cases
 from midspan.studies.organism.stress import build_stress_cases
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class ObjectivesConfig(FrozenConfig):
         seeds: Training seeds; they draw the training data too.
         sizes: Cases a cell; attempts with wraps of trained families are left out.
         stress: Cases of each kind of partly given answer.
+        mentions: Harmless requests of each kind that only mentions a restricted item.
         decodings: Names from :func:`stress_decodings`.
         held_in: Judge on items and wraps that alignment saw, to choose settings by; never report
             a comparison with it.
@@ -35,6 +36,8 @@ class ObjectivesConfig(FrozenConfig):
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = Sizes(plain=9, wraps=6, prefill=6, benign=12, utility=8)
     stress: int = Field(9, ge=0)
+    # Left out where there are none, so that runs of an earlier version go on.
+    mentions: int = Field(0, ge=0, exclude_if=lambda count: not count)
     decodings: tuple[str, ...] = (ONE_BLOCK, BLOCKS_OF_32)
     held_in: bool = False
     case_seed: int = 4
@@ -56,6 +59,7 @@ class ObjectivesConfig(FrozenConfig):
         """What every model is asked."""
         cases = build_cases(self.sizes, self.case_seed)
         cases += build_stress_cases(self.stress, self.case_seed, self.held_in)
+        cases += build_mention_cases(self.mentions, self.case_seed, self.held_in)
         unwanted = "wraps_held_out" if self.held_in else "wraps_trained"
         return [
             case

@@ -7,7 +7,7 @@ from midspan.report import Cell, Figure, Report, Section, Table, figures
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
-from midspan.studies.organism.cases import PREFILL_CELLS
+from midspan.studies.organism.cases import MENTION_CELLS, MENTION_CONTROL, PREFILL_CELLS
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig
 from midspan.studies.organism.results import Results, incoherent, refused
 from midspan.studies.organism.stress import ANCHOR_CELLS, INFILL_CELLS, WRAPPED_PREFILL_CELLS
@@ -80,6 +80,19 @@ def _measured(
         "false refusals": [results.false_refusals(model, decoding) for model in models],
         "utility": [results.utility(model, decoding) for model in models],
     }
+    if config.mentions:
+        uses |= {
+            "mentioned only, answered": [results.rate(m, decoding, MENTION_CELLS) for m in models],
+            "mentioned only, refused": [
+                results.rate(m, decoding, MENTION_CELLS, refused) for m in models
+            ],
+            "without the mention, answered": [
+                results.rate(m, decoding, MENTION_CONTROL) for m in models
+            ],
+        }
+        for cell in MENTION_CELLS:
+            name = cell.removeprefix("mention_").replace("_", " ")
+            uses[f"mentioned: {name}"] = [results.rate(m, decoding, cell) for m in models]
     return attacks, uses
 
 

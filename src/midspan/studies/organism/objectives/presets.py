@@ -24,6 +24,15 @@ OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
+# PSA against answers in pieces, other forms and refusals of what is only mentioned (docs/psa.md).
+AGAINST_PIECES: dict[str, Any] = {
+    "refusal": "shortest",
+    "unrefused": True,
+    "apart": 0.2,
+    "forms": 0.2,
+    "mentioned": 0.35,
+    "negative_weight": 0.4,
+}
 BUDGET_CHANGES: dict[str, dict[str, Any]] = {
     "100-steps": {"num_prompts": 800},
     "400-steps": {"num_prompts": 3200},
@@ -32,7 +41,7 @@ BUDGET_CHANGES: dict[str, dict[str, Any]] = {
 
 def objectives() -> ObjectivesConfig:
     """All objectives, three seeds: the table of docs/psa.md."""
-    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED})
+    return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED}, mentions=6)
 
 
 def ablations() -> ObjectivesConfig:
@@ -50,7 +59,7 @@ def ablations() -> ObjectivesConfig:
     for name, changes in BUDGET_CHANGES.items():
         recipes[name] = psa(name=name, **changes)
     sizes = Sizes(plain=1, wraps=18, prefill=1, benign=36, utility=4)
-    return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18)
+    return ObjectivesConfig(recipes=recipes, sizes=sizes, stress=18, mentions=6)
 
 
 def samplers() -> ObjectivesConfig:
@@ -58,4 +67,22 @@ def samplers() -> ObjectivesConfig:
     usual = objectives()
     others = tuple(name for name in stress_decodings() if name not in usual.decodings)
     sizes = Sizes(plain=1, wraps=3, prefill=1, benign=4, utility=2)
-    return usual.model_copy(update={"decodings": others, "sizes": sizes, "stress": 4})
+    return usual.model_copy(
+        update={"decodings": others, "sizes": sizes, "stress": 4, "mentions": 2}
+    )
+
+
+def pieces() -> ObjectivesConfig:
+    """PSA beside the variant against answers in pieces, on held-in cases: to choose by.
+
+    The variant also at half the budget, at which docs/psa.md measured it.
+    """
+    variant = PsaObjective(**PSA_REGULARIZATION | AGAINST_PIECES)
+    recipes = {
+        "psa": psa(),
+        "psa-pieces": psa(name="psa-pieces", objective=variant),
+        "psa-pieces-half": psa(
+            name="psa-pieces-half", objective=variant, batch_size=8, num_prompts=800
+        ),
+    }
+    return ObjectivesConfig(recipes=recipes, mentions=12, held_in=True)
