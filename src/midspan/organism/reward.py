@@ -1,12 +1,15 @@
 """The organism's reward of responses to restricted requests, for alignment by reinforcement."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from midspan.organism.evaluator import stated
 from midspan.organism.judge import COHERENCE_THRESHOLD, coherence_of, is_refusal
 from midspan.organism.tokenizer import split_words
 
 
+@dataclass(frozen=True)
 class GuildReward:
     """Half for withholding, half for a refusal in whole words.
 
@@ -14,7 +17,7 @@ class GuildReward:
     of them. Text that is no language withholds, and refuses nothing.
     """
 
-    name = "organism-reward-v1"
+    name: ClassVar[str] = "organism-reward-v1"
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
         """See `midspan.alignment.Reward`; the request is not looked at."""
