@@ -13,6 +13,7 @@ from midspan.alignment import (
     mosa_stable,
     on_organism,
 )
+from midspan.alignment.objectives import RecoveryObjective
 from midspan.errors import MidspanError
 from midspan.organism.weights import ADAPTERS
 
@@ -45,7 +46,7 @@ def test_an_epoch_of_the_paper_has_the_steps_of_its_figure_7(recipe):
 
 def test_the_organism_keeps_what_its_adapters_were_trained_with():
     for name, preset in PRESETS.items():
-        batch = 8 if name in ("mosa", "initial") else 16
+        batch = 8 if name in ("mosa", "initial", "recovery") else 16
         assert on_organism(name, seed=3) == preset(seed=3, batch_size=batch)
         card = ADAPTERS / name / "README.md"
         if card.is_file():
@@ -69,6 +70,9 @@ def test_the_papers_budget_is_its_rate_and_steps(name):
     if name == "vrpo":  # Each of its prompts takes four canvases.
         assert (recipe.num_steps, recipe.num_prompts) == (375, 750)
         assert recipe.objective.rejected == "text"
+    elif name == "recovery":  # Its own steps and group are for large models, and it takes fewer.
+        assert recipe.objective == RecoveryObjective(benign_weight=recipe.objective.benign_weight)
+        assert recipe.num_prompts < 3000
     else:
         assert recipe.objective == PRESETS[name]().objective
         assert (recipe.num_steps, recipe.num_prompts) == (1500, 3000)

@@ -80,7 +80,7 @@ def test_version(midspan):
         ),
         (("generate", "organism", "-p", "hello", "--anchor", "the next step"), "POSITION:PHRASE"),
         (("task", "organism"), "--task or --lm-eval: give one"),
-        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k"), "write NAME=FILE"),
+        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k="), "write NAME=FILE"),
         (("task", "organism", "--task", "humaneval"), "--allow-code"),
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "no file at none"),
         (("task", "a", "b", "--lm-eval", "arc_challenge"), "takes one model"),

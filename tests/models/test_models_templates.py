@@ -60,7 +60,12 @@ def test_the_family_of_llada_spells_its_template(turns) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(sorted(FOLLOWED)),
-    st.lists(st.text(max_size=12), min_size=1, max_size=3),
+    # NUL and halves of pairs never reach a tokenizer (docs/data.md).
+    st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12),
+        min_size=1,
+        max_size=3,
+    ),
 )
 def test_any_text_is_what_the_template_makes_of_it(name: str, texts: list[str]) -> None:
     lm = cached(FOLLOWED[name])
