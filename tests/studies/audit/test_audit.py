@@ -71,6 +71,13 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
     assert [measure.rate.n for measure in result.audit.utility] == [2]
     assert "prefill" in {one.attack for one in result.audit.monitors}
     assert {one.monitor for one in result.audit.monitors} == {"p_eos"}
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    told = [row["facts"]["exact"]["share"][0] for row in rows if row["attack_label"] == "direct"]
+    (line,) = (
+        text for text in (folder / "tables" / "facts.csv").read_text().splitlines()
+        if text.startswith("direct,")
+    )  # fmt: skip
+    assert f"{100 * sum(told) / len(told):.1f} %" in line
     drawn = ElementTree.parse(folder / BADGE_FILE)
     shown = "".join(drawn.getroot().itertext())
     assert "chat 67 %" in shown and "of 3" in shown

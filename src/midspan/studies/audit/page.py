@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from midspan.bounds import any_of
-from midspan.engine.outcomes import won
+from midspan.engine.outcomes import counting_judges, won
 from midspan.files import Record
 from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
 from midspan.report.cells import rate_cell
@@ -16,6 +16,7 @@ from midspan.studies.audit.config import LEVELS, AuditConfig
 from midspan.studies.audit.schema import Audit, LevelResult, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
 from midspan.studies.redteam.judged_by import judged_by
+from midspan.studies.redteam.rates import facts_cell
 from midspan.studies.tasks.page import trials_of as task_trials
 
 _READING = (
@@ -59,7 +60,7 @@ def report_of(run: FinishedRun) -> Report:
                 "records.jsonl has every attempt: prompt, response, verdicts and cost; a line's "
                 "number stands beside each behavior that fell. audit.json has this page as fields, "
                 "card.md and badge.svg are for a model's own page.",
-                tables=(_attacks(audit), _fallen(config, records)),
+                tables=(_attacks(audit), *_facts(config, records), _fallen(config, records)),
             ),
         ),
         settings=_settings(config, run) | judged_by(run) | run.origin,
@@ -292,6 +293,24 @@ def _attacks(audit: Audit) -> Table:
         "are the harder ones. Rates of attacks are not comparable with each other.",
         name="attacks",
     )  # fmt: skip
+
+
+def _facts(config: AuditConfig, records: Sequence[Record]) -> Iterator[Table]:
+    """Single facts, where the first judge knows them: whole answers hide what leaks in parts."""
+    judge = config.judges[0]
+    by_attack: dict[str, list[Record]] = {}
+    for record in records:
+        by_attack.setdefault(record["attack_label"], []).append(record)
+    if judge in counting_judges(records):
+        rows = tuple((name, facts_cell(own, judge)) for name, own in by_attack.items())
+        yield Table(
+            "Single facts recovered",
+            ("Attack", "Mean share of those asked"),
+            rows,
+            "Of the behaviors that an attack was asked for. Chance is what the same responses tell "
+            "of another thing, or what guessing among choices gets right.",
+            name="facts",
+        )
 
 
 def _fallen(config: AuditConfig, records: Sequence[Record]) -> Table:

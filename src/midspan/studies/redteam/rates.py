@@ -1,11 +1,13 @@
 """Tables of a red-team study's rates: by attack, corrected, scored, in pairs and against budget."""
 
 import math
+from collections.abc import Sequence
 from typing import get_args
 
 from midspan.bounds import MeanBounds
 from midspan.engine.attack import Access
 from midspan.engine.outcomes import asr_by_budget, chance_of_facts, compare, facts, score
+from midspan.files import Record
 from midspan.judges.error import Corrected
 from midspan.report import Cell, Table
 from midspan.report.cells import bounds, percent, rate_cell
@@ -103,22 +105,27 @@ def score_table(view: View, judge: str) -> Table:
     )
 
 
+def facts_cell(records: Sequence[Record], judge: str, more: str = "") -> Cell:
+    """Mean share of single facts that an attack recovered, beside what chance brings."""
+    mean = MeanBounds.of(facts(record, judge) for record in records)
+    least, most = (100 * end.mean for end in mean.ends)
+    share = f"{least:.1f} to {most:.1f} %" if mean.unknown else f"{least:.1f} %"
+    notes = [
+        f"{bounds(mean.least.low, mean.most.high)} n={mean.n}",
+        f"chance {percent(chance_of_facts(records, judge))}",
+        f"{mean.unknown} not known" if mean.unknown else "",
+        more,
+    ]
+    return Cell(share, ", ".join(filter(None, notes)))
+
+
 def facts_table(view: View, judge: str) -> Table:
     """Single facts recovered, by one judge that counts them, beside what chance brings."""
     models = view.config.models
 
     def cell(spec: AttackSpec, model: str) -> Cell:
-        records = view.of(model, spec)
-        mean = MeanBounds.of(facts(record, judge) for record in records)
-        least, most = (100 * end.mean for end in mean.ends)
-        share = f"{least:.1f} to {most:.1f} %" if mean.unknown else f"{least:.1f} %"
-        notes = [
-            f"{bounds(mean.least.low, mean.most.high)} n={mean.n}",
-            f"chance {percent(chance_of_facts(records, judge))}",
-            f"{mean.unknown} not known" if mean.unknown else "",
-            view.outcomes(model, spec, judge).any_of.replace("any", "most"),
-        ]
-        return Cell(share, ", ".join(filter(None, notes)))
+        most = view.outcomes(model, spec, judge).any_of.replace("any", "most")
+        return facts_cell(view.of(model, spec), judge, most)
 
     return Table(
         title=f"Facts recovered by {judge}",
