@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"[-+−]?\d[\d,.  ]*(e[-+]?\d+)?\s?(%|s|x|×|GB|MB|h|min|m
 # With the full-width forms, which some spreadsheets take for the same.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 _SIGNED_NUMBER = re.compile(
-    r"[-+](\d[\d,. ]*|\.\d+)(e[-+]?\d+)?\s?(%|s|x|h|min|ms)?|-", re.IGNORECASE
+    r"[-+](\d[\d,. ]*|\.\d+)(e[-+]?\d+)?[^\S\n]?(%|s|x|h|min|ms)?|-", re.IGNORECASE
 )
 _BLANK = frozenset({"", "-", "–", "—", "n/a"})
 
