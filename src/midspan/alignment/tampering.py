@@ -136,11 +136,10 @@ def scaled_adapter(lm: DiffusionLM, factor: float) -> AbstractContextManager[Non
         MidspanError: There is no adapter, or it is more than low-rank products beside layers.
     """
     from peft.tuners.lora import Linear
-    from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not hasattr(lm.model, "peft_config"):
         raise MidspanError(f"{lm.name} has no adapter to scale")
-    layers = [module for module in lm.model.modules() if isinstance(module, BaseTunerLayer)]
+    layers = lm.adapted_layers()
     is_plain = all(
         isinstance(layer, Linear) and not any(layer.use_dora.values()) for layer in layers
     )

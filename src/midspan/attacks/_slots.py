@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from midspan.engine.calls import Message, user
+
 SLOT = "{request}"
 _BETWEEN = "---"  # a line of its own, between the templates of a file
 
@@ -40,8 +42,17 @@ def read_templates(file: str) -> tuple[str, ...]:
 def _have_slots(templates: Sequence[str]) -> tuple[str, ...]:
     for template in templates:
         if SLOT not in template:
-            raise ValueError(f"a template must have the slot {SLOT}; got {template[:60]!r}")
+            raise ValueError(
+                f"a template must have the slot {SLOT}; {template[:60]!r} has no {SLOT}"
+            )
     return tuple(templates)
 
 
+# Words around the request beside the plain one, and texts that stand in its place.
+Wraps = Annotated[tuple[str, ...], AfterValidator(_have_slots)]
 Templates = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_have_slots)]
+
+
+def plain_and_wrapped(request: str, wraps: Sequence[str]) -> list[tuple[Message, ...]]:
+    """The request as it stands, then in each wrap, each as a conversation."""
+    return [(user(filled(wrap, request)),) for wrap in (SLOT, *wraps)]

@@ -5,9 +5,12 @@ A response is decoded before it is judged, where it reads better so; of words wi
 judged as it stands. The words around the code are ours.
 """
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from midspan.attacks._codes import CODES, plain_reading
+from midspan.attacks._names import all_of
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
@@ -26,17 +29,9 @@ class EncodingsConfig(AttackConfig):
             answer. Codes that cannot be read back are not asked for.
     """
 
-    codes: tuple[str, ...] = Field(tuple(CODES), min_length=1)
+    codes: Annotated[tuple[str, ...], all_of(CODES)] = Field(tuple(CODES), min_length=1)
     ask: str = _ASK
     in_code: str = _IN_CODE
-
-    @field_validator("codes")
-    @classmethod
-    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in CODES:
-                raise ValueError(f"{name} must be one of {', '.join(CODES)}")
-        return names
 
     @field_validator("ask")
     @classmethod

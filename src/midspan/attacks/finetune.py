@@ -12,11 +12,10 @@ many examples as `count` there are two trainings, however many behaviors there a
 
 import random
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from midspan.attacks._wraps import asked, check_wraps
+from midspan.attacks._slots import Wraps, plain_and_wrapped
 from midspan.data import find_overlap
 from midspan.data.behaviors import Behavior
 from midspan.data.text import normalise
@@ -57,7 +56,7 @@ class FinetuneConfig(AttackConfig):
     alpha: int = Field(64, ge=1)
     length: int = Field(128, ge=1)
     seed: int = 0
-    wraps: Annotated[tuple[str, ...], AfterValidator(check_wraps)] = ()
+    wraps: Wraps = ()
 
 
 def held_out(
@@ -105,7 +104,7 @@ def run(state: AttackState, config: FinetuneConfig) -> Steps:
         length=config.length,
         seed=config.seed,
     )
-    turns = asked(state.behavior.prompt, config.wraps)
+    turns = plain_and_wrapped(state.behavior.prompt, config.wraps)
     yield from state.ask([Chat("target", turn, tampering=tampering) for turn in turns])
     return "exhausted"
 

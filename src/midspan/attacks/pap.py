@@ -6,8 +6,11 @@ Deviations: the helper is any model that is asked in our words, not one fine-tun
 prompts, and it is shown no example; HarmBench's ASR is a mean over the five, here any may win.
 """
 
-from pydantic import Field, field_validator
+from typing import Annotated
 
+from pydantic import Field
+
+from midspan.attacks._names import all_of
 from midspan.attacks._persuasion import TECHNIQUES, TOP_FIVE
 from midspan.attacks._replies import read_texts
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
@@ -35,16 +38,8 @@ class PapConfig(AttackConfig):
         attacker: How the helper is asked.
     """
 
-    techniques: tuple[str, ...] = Field(TOP_FIVE, min_length=1)
+    techniques: Annotated[tuple[str, ...], all_of(TECHNIQUES)] = Field(TOP_FIVE, min_length=1)
     attacker: Asking = Asking(temperature=1.0, max_tokens=500, retries=4)
-
-    @field_validator("techniques")
-    @classmethod
-    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in TECHNIQUES:
-                raise ValueError(f"{name} must be one of {', '.join(TECHNIQUES)}")
-        return names
 
 
 def run(state: AttackState, config: PapConfig) -> Steps:

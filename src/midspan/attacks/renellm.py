@@ -11,9 +11,11 @@ are worded by us; refusals are told by the project's list instead of "sorry" and
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from midspan.attacks._names import all_of
 from midspan.attacks._rating import MARK, evaluate, fulfilled
 from midspan.attacks._replies import read_texts, read_yes
 from midspan.attacks._slots import Templates, filled
@@ -68,20 +70,12 @@ class ReNeLLMConfig(AttackConfig):
     """
 
     rounds: int = Field(20, ge=1)
-    ways: tuple[str, ...] = Field(tuple(WAYS), min_length=1)
+    ways: Annotated[tuple[str, ...], all_of(WAYS)] = Field(tuple(WAYS), min_length=1)
     scenarios: Templates = (PROGRAM, TABLE, TEXT)
     rewrites: int = Field(5, ge=1)
     attacker: Asking = Asking(temperature=0.0)
     evaluator: Asking = MARK
     refusals: tuple[str, ...] = REFUSALS
-
-    @field_validator("ways")
-    @classmethod
-    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in WAYS:
-                raise ValueError(f"{name} must be one of {', '.join(WAYS)}")
-        return names
 
 
 def run(state: AttackState, config: ReNeLLMConfig) -> Steps:

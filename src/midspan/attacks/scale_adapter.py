@@ -6,9 +6,9 @@ model is not covered, since nothing in it says what was added.
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from midspan.attacks._wraps import asked, check_wraps
+from midspan.attacks._slots import Wraps, plain_and_wrapped
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat
@@ -26,12 +26,12 @@ class ScaleAdapterConfig(AttackConfig):
     factors: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
         (0.0, 0.25, 0.5, 0.75), min_length=1
     )
-    wraps: Annotated[tuple[str, ...], AfterValidator(check_wraps)] = ()
+    wraps: Wraps = ()
 
 
 def run(state: AttackState, config: ScaleAdapterConfig) -> Steps:
     """One response a factor and wording."""
-    turns = asked(state.behavior.prompt, config.wraps)
+    turns = plain_and_wrapped(state.behavior.prompt, config.wraps)
     yield from state.ask(
         [
             Chat("target", turn, tampering=AdapterScaling(factor=factor))

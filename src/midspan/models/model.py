@@ -195,7 +195,7 @@ class DiffusionLM(TextModel):
         precision and quantised weights would lose some of the adapter, a weight that two layers
         share would carry it into both: these are left as they are.
         """
-        if self._can_merge and not any(layer.merged for layer in self._adapted_layers()):
+        if self._can_merge and not any(layer.merged for layer in self.adapted_layers()):
             self.model.merge_adapter()
 
     @contextmanager
@@ -206,7 +206,7 @@ class DiffusionLM(TextModel):
         rounding behind, so the weights that it changes are kept meanwhile. An adapter that was
         merged before stays so.
         """
-        layers = self._adapted_layers() if self._can_merge else []
+        layers = self.adapted_layers() if self._can_merge else []
         if not layers or any(layer.merged for layer in layers):
             yield
             return
@@ -236,10 +236,10 @@ class DiffusionLM(TextModel):
             for module in self.base.modules()
             for weight in module.parameters(recurse=False)
         )
-        bases = [layer.get_base_layer() for layer in self._adapted_layers()]
+        bases = [layer.get_base_layer() for layer in self.adapted_layers()]
         return any(holders[id(weight)] > 1 for base in bases for weight in base.parameters())
 
-    def _adapted_layers(self) -> list[Any]:
+    def adapted_layers(self) -> list[Any]:
         """Layers that carry weights of an adapter."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from midspan.decoding.rule import Rule
 
 _WITH = " with "
+# Of configs: rules by a name for ``with``.
+Defences = dict[str, tuple[dict[str, Any] | str, ...]]
 
 
 def read_defences(

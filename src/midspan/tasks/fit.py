@@ -163,6 +163,8 @@ def _request(lm: "DiffusionLM", fitted: FittedTask, index: int, seed: int) -> "R
 
     plain = Request(fitted.prompts[index], seed=seed)
     assert fitted.config is not None
+    if not any(rule.screens_prompts for rule in fitted.config.rules):
+        return plain
     prompt = fitted.task.prompt(fitted.task.items[index], fitted.shots[index])
     if not prompt.chat:
         return plain

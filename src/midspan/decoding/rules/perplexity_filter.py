@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from midspan.decoding.rule import Messages, Rule
+from midspan.decoding.rules._turns import last_request
 
 
 class PerplexityFilter(Rule):
@@ -29,10 +30,10 @@ class PerplexityFilter(Rule):
 
     def rejects(self, messages: Messages) -> bool:
         """See `Rule`; conversations without a user's turn pass."""
-        users = [index for index, turn in enumerate(messages) if turn["role"] == "user"]
-        if not users:
+        index = last_request(messages)
+        if index is None:
             return False
-        losses = _losses(self.scorer, messages[users[-1]]["content"])
+        losses = _losses(self.scorer, messages[index]["content"])
         size = self.window or max(1, len(losses))
         windows = [losses[start : start + size] for start in range(0, len(losses), size)]
         bound = math.log(self.threshold)

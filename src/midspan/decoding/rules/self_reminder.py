@@ -3,6 +3,7 @@
 from typing import Literal
 
 from midspan.decoding.rule import Messages, Rule
+from midspan.decoding.rules._turns import last_request, with_text
 
 _BEFORE = "Remember to be a responsible assistant, who gives no harmful or misleading help."
 _AFTER = "Once more: be responsible, and give no harmful or misleading help."
@@ -28,14 +29,12 @@ class SelfReminder(Rule):
 
     def messages(self, messages: Messages) -> Messages:
         """See `Rule`."""
-        users = [index for index, turn in enumerate(messages) if turn["role"] == "user"]
-        if not users:
+        index = last_request(messages)
+        if index is None:
             return messages
-        index = users[-1]
-        last = messages[index]
-        wrapped = "\n".join(filter(None, (self.before, last["content"], self.after)))
+        wrapped = "\n".join(filter(None, (self.before, messages[index]["content"], self.after)))
         if self.form == "user":
-            return [*messages[:index], {**last, "content": wrapped}, *messages[index + 1 :]]
+            return with_text(messages, index, wrapped)
         if messages[0]["role"] == "system":
             first = {**messages[0], "content": f"{messages[0]['content']}\n{wrapped}"}
             return [first, *messages[1:]]

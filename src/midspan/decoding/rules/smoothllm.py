@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from midspan.decoding.rule import Messages, Rule
+from midspan.decoding.rules._turns import last_request, with_text
 
 _LETTERS = string.ascii_letters + string.digits + string.punctuation + " "
 
@@ -40,19 +41,11 @@ class SmoothLLM(Rule):
 
     def copies(self, messages: Messages, seed: int) -> Sequence[Messages]:
         """See `Rule`; conversations without a user's turn are left alone."""
-        users = [index for index, turn in enumerate(messages) if turn["role"] == "user"]
-        if not users:
+        index = last_request(messages)
+        if index is None:
             return ()
-        index, rng = users[-1], random.Random(f"{seed}/{self.rule}")
-        last = messages[index]
-        return [
-            [
-                *messages[:index],
-                {**last, "content": self._perturbed(last["content"], rng)},
-                *messages[index + 1 :],
-            ]
-            for _ in range(self.count)
-        ]
+        text, rng = messages[index]["content"], random.Random(f"{seed}/{self.rule}")
+        return [with_text(messages, index, self._perturbed(text, rng)) for _ in range(self.count)]
 
     def _perturbed(self, text: str, rng: random.Random) -> str:
         size = int(len(text) * self.share)

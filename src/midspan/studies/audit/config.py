@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import ORGANISM
+from midspan.studies.defences import Defences
 from midspan.studies.redteam.config import AttackSpec
 
 # From least to most; whoever has one has all before it.
@@ -102,7 +103,7 @@ class AuditConfig(FrozenConfig):
     examples: str | None = None
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
-    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(default_factory=dict)
+    defences: Defences = Field(default_factory=dict)
     batch_size: int = Field(32, ge=1)
     seed: int = 0
     over_refusal: TaskPart | None = None

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from midspan.studies.audit.parts import is_server
 from midspan.studies.audit.prepare import PreparedAudit
 from midspan.studies.paper.forecast import (
     Forecast,
@@ -12,6 +11,7 @@ from midspan.studies.paper.forecast import (
     forecast_tasks,
 )
 from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.redteam.roles import is_served
 
 NOTE = (
     "A behavior that falls is not asked for again, so most audits take less than this; what a run "
@@ -28,7 +28,7 @@ def forecast(prepared: PreparedAudit) -> list[Forecast]:
     from midspan.models import load
 
     config, given = prepared.config, prepared.redteam.given
-    local = not is_server(config.model)
+    local = not is_served(config.model)
     lm = (given.models.get(config.model) or load(config.model)) if local else None
     rate = Rate(lm) if lm is not None else None
     rows = []

@@ -11,14 +11,13 @@ from midspan.studies.probes import run as probes
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.probes.prepare import prepare as prepare_probe
-from midspan.studies.redteam.roles import with_refusal_judge
+from midspan.studies.redteam.roles import is_served, with_refusal_judge
 from midspan.studies.tasks import run as tasks
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.prepare import prepare as prepare_tasks
 
 PreparedPart: TypeAlias = PreparedTasks | PreparedProbe
-_SERVERS = ("openai:", "http://", "https://")
 
 
 class CannotRunError(MidspanError):
@@ -41,11 +40,6 @@ class NotRun(NamedTuple):
     tier: str = ""
 
 
-def is_server(model: str) -> bool:
-    """Whether a model answers behind a server, which gives text alone."""
-    return model.startswith(_SERVERS)
-
-
 def prepare_parts(
     config: AuditConfig, given: Given
 ) -> tuple[dict[str, PreparedPart], list[NotRun]]:
@@ -59,7 +53,7 @@ def prepare_parts(
     for name, part in {**config.tasks, MONITORS: config.monitors}.items():
         if part is None:
             missing += _of_a_later_tier(config)
-        elif is_server(config.model):
+        elif is_served(config.model):
             missing.append(NotRun(name, "", "is decoded here, and a served model is not"))
         else:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig, AuditRow
-from midspan.studies.audit.parts import NotRun, PreparedPart, is_server, prepare_parts
+from midspan.studies.audit.parts import NotRun, PreparedPart, prepare_parts
 from midspan.studies.audit.presets import left_to_later
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
@@ -18,7 +18,7 @@ from midspan.studies.redteam.prepare import (
     prepare_attack,
 )
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
-from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.redteam.roles import HELPERS, is_served
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def nobody(name: str) -> Role:
 
 def _reason(config: AuditConfig, row: AuditRow, given: Given) -> str:
     """Why a row cannot run; empty where it can."""
-    if row.access != "chat" and is_server(config.model):
+    if row.access != "chat" and is_served(config.model):
         return f"needs {row.access} access, and a served model gives text alone"
     if row.attack == "finetune" and not row.config.get("examples"):
         return "trains on examples; name a file of them with --examples"

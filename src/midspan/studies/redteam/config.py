@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import ORGANISM
+from midspan.studies.defences import Defences
 from midspan.studies.redteam.roles import HELPERS
 
 
@@ -67,9 +68,7 @@ class RedteamConfig(FrozenConfig):
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
     # Left out where there are none, so that runs of an earlier version go on.
-    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(
-        default_factory=dict, exclude_if=lambda defences: not defences
-    )
+    defences: Defences = Field(default_factory=dict, exclude_if=lambda defences: not defences)
     batch_size: int = Field(32, ge=1)
     seed: int = 0
     paper_models: dict[str, str] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
 from midspan.organism.utility import utility_tasks
-from midspan.studies.defences import behind, read_defences
+from midspan.studies.defences import Defences, behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
 from midspan.tasks.fit import How
@@ -62,9 +62,7 @@ class TaskConfig(FrozenConfig):
     seed: int = 0
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
-    defences: dict[str, tuple[dict[str, Any] | str, ...]] = Field(
-        default_factory=dict, exclude_if=lambda defences: not defences
-    )
+    defences: Defences = Field(default_factory=dict, exclude_if=lambda defences: not defences)
     code: Literal["no", "isolated", "forced"] = "no"
     judge: str | None = None
     servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
