@@ -19,7 +19,7 @@ from midspan.organism import behaviors, world
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.prepare import prepare
 
-TOPICS = [f"topic{number}" for number in range(12)]
+TOPICS = [f"topic{number:02}" for number in range(12)]  # none begins another
 
 
 def asked(topic):
