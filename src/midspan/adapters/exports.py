@@ -29,7 +29,7 @@ FORMATS = {
 }
 
 
-def export(run: str | Path, to: str, output: Path, choice: Choice = Choice()) -> Iterator[str]:
+def export(run: str | Path, to: str, output: Path, choice: Choice) -> Iterator[str]:
     """Write a finished run in another tool's format; yields lines that say what became of it.
 
     Args:
