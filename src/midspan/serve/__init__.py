@@ -1,0 +1,1 @@
+"""The server: OpenAI's API in front of models that decode by diffusion."""
