@@ -15,6 +15,7 @@ from midspan.commands import (
     merge,
     organism,
     probe,
+    push,
     report,
     serve,
     study,
@@ -44,6 +45,7 @@ app.add_typer(judge.app, name="judge")
 app.command("report")(report.report)
 app.command("compare")(report.compare)
 app.command("export")(export.export)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 
 
