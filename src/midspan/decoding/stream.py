@@ -53,7 +53,9 @@ class Stream:
             return self.size
         return 0 if self._batch.together else self.size - len(self._batch.canvas.rows)
 
-    def enter(self, requests: Mapping[int, Request] | Sequence[Request], rows: Sequence[int]) -> None:
+    def enter(
+        self, requests: Mapping[int, Request] | Sequence[Request], rows: Sequence[int]
+    ) -> None:
         """Let the requests at `rows` in; hooks see their canvases first."""
         started = self._started(requests, rows)
         if self._batch is None:
@@ -94,7 +96,7 @@ class Stream:
         return filled
 
     def advance(self) -> Committed | None:
-        """One step of the rows that go next; None where a hook acted before, so that rows may end."""
+        """One step of the rows that go next; None where a hook acted first, and rows may end."""
         batch = self.batch
         rows_A = batch.states.active(batch.together)
         if batch.call_hooks("before_forward", rows_A):
