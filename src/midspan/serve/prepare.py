@@ -103,9 +103,7 @@ def _anchors(lm: DiffusionLM, own: MidspanOptions) -> tuple[dict[int, int], int 
     """What is fixed, and the tokens of the text with holes where there is one."""
     phrases = [(one.text, one.position) for one in own.anchors if one.text is not None]
     parts = [anchor_phrases(lm, phrases)]
-    parts += [
-        dict(enumerate(one.ids, one.position)) for one in own.anchors if one.ids is not None
-    ]
+    parts += [dict(enumerate(one.ids, one.position)) for one in own.anchors if one.ids is not None]
     scaffold = None
     if own.canvas is not None:
         holes, scaffold = scaffold_anchors(lm, own.canvas)
