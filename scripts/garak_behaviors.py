@@ -8,6 +8,7 @@ Run: python scripts/garak_behaviors.py
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from midspan.engine.calls import Chat
 from midspan.organism import behaviors, world
@@ -17,10 +18,10 @@ FILE = Path(__file__).parent.parent / "examples/garak/data/midspan/organism.json
 COUNT = 18
 
 
-def rows() -> list[dict[str, object]]:
+def rows() -> list[dict[str, Any]]:
     """One row a behavior; holes stand where recipes differ, as the scripted helper leaves them."""
     items = {item.name: item for item in world.restricted_items()}
-    found = []
+    found: list[dict[str, Any]] = []
     for behavior in behaviors.behaviors(COUNT):
         item = items[behavior.id.partition("/")[0]]
         asked = Chat("attacker", (), kind="dija.outline", fields={"goal": behavior.text})

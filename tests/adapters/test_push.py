@@ -178,7 +178,7 @@ def test_a_secret_or_a_path_is_refused(adapter, monkeypatch, file, text, said):
 def test_what_only_looks_like_a_path_goes(adapter):
     text = "see https://hf.co/GSAI-ML/LLaDA/main, OWNER/NAME, 3/4, and/or, runs/a/b, </svg>, w/o"
     (adapter / "README.md").write_text(CARD + text)
-    assert text in package(adapter).uploads[0].content.decode()
+    assert text in package(adapter).uploads[0].text
 
 
 def test_a_path_is_called_by_its_name_elsewhere(adapter):
@@ -187,7 +187,7 @@ def test_a_path_is_called_by_its_name_elsewhere(adapter):
     done = run(adapter, "--repo", "me/psa")
     assert f"--name {base}=NAME" in str(done.exception)
     names = {base: "GSAI-ML/LLaDA-8B-Instruct", "/data/models": "nowhere"}
-    assert package(adapter, names=names).uploads[0].content.decode() == CARD
+    assert package(adapter, names=names).uploads[0].text == CARD
     assert base in (adapter / "README.md").read_text()
 
 

@@ -13,7 +13,7 @@ _UNUSED = {"stop", "frequency_penalty", "presence_penalty"}
 
 
 class MidspanServer(OpenAICompatible):
-    """A diffusion language model behind midspan serve"""
+    """A diffusion language model behind midspan serve."""
 
     ENV_VAR = "MIDSPAN_SERVE_TOKEN"
     generator_family_name = "midspan"

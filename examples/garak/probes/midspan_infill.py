@@ -23,7 +23,7 @@ _FIELDS = {"request", "subject", "canvas", "opening", "facts"}
 
 
 class _Infilling(Probe):
-    """An infilling attack on every behavior of a file"""
+    """An infilling attack on every behavior of a file."""
 
     lang = "en"
     active = False
@@ -56,7 +56,7 @@ class _Infilling(Probe):
 
 
 class Direct(_Infilling):
-    """The request alone: the floor that the others are compared with"""
+    """The request alone: the floor that the others are compared with."""
 
     doc_uri = "https://arxiv.org/abs/2507.11097"
 
@@ -65,7 +65,7 @@ class Direct(_Infilling):
 
 
 class Prefill(_Infilling):
-    """The answer begins with words of consent"""
+    """The answer begins with words of consent."""
 
     doc_uri = "https://arxiv.org/abs/2507.11097"
     DEFAULT_PARAMS = _Infilling.DEFAULT_PARAMS | {"opening": "Sure! Here is how to do it."}
@@ -76,7 +76,7 @@ class Prefill(_Infilling):
 
 
 class Canvas(_Infilling):
-    """DIJA's way: an answer with holes that the model fills in place"""
+    """DIJA's way: an answer with holes that the model fills in place."""
 
     doc_uri = "https://arxiv.org/abs/2507.11097"
     DEFAULT_PARAMS = _Infilling.DEFAULT_PARAMS | {
@@ -93,7 +93,7 @@ class Canvas(_Infilling):
 
 
 class Anchors(_Infilling):
-    """PAD's way: connectors of a step-by-step answer at spread positions"""
+    """PAD's way: connectors of a step-by-step answer at spread positions."""
 
     doc_uri = "https://arxiv.org/abs/2509.24296"
     DEFAULT_PARAMS = _Infilling.DEFAULT_PARAMS | {

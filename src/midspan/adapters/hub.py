@@ -47,7 +47,7 @@ def push(package: Package, repo: str, public: bool = False) -> str:
     if token is None:
         raise MidspanError("push: needs a token that may write; set HF_TOKEN or run hf auth login")
     api = HfApi(token=token, library_name="midspan")
-    operations = [CommitOperationAdd(one.name, one.path or one.content) for one in package.uploads]
+    operations = [CommitOperationAdd(one.name, one.content) for one in package.uploads]
     with _answering(repo):
         api.create_repo(repo, private=not public, exist_ok=True)
         is_private = api.repo_info(repo).private

@@ -21,6 +21,7 @@ CARD_FILE, _CONFIG_FILE, WEIGHTS_FILE = (
 )
 RECIPE_FILE, METRICS_FILE = "midspan.json", "metrics.jsonl"
 AUDIT_FILE, AUDIT_CARD, BADGE_FILE = "audit.json", "card.md", "badge.svg"
+_AUDIT = (AUDIT_FILE, AUDIT_CARD, BADGE_FILE)
 # An adapter is these files; the last two are its evidence, where they are there.
 _NEEDED = (CARD_FILE, _CONFIG_FILE, WEIGHTS_FILE)
 _EVIDENCE = (RECIPE_FILE, METRICS_FILE)
@@ -45,26 +46,29 @@ class Upload:
 
     Attributes:
         name: In the repository.
-        content: Its bytes; None where the file itself is sent.
-        path: Of the file.
+        content: Its bytes, or the path of the file that is sent as it is.
     """
 
     name: str
-    content: bytes | None = None
-    path: Path | None = None
+    content: bytes | Path
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return len(self.content) if self.path is None else self.path.stat().st_size
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     @property
     def sha256(self) -> str:
         """Of what is sent."""
-        if self.path is None:
-            return hashlib.sha256(self.content or b"").hexdigest()
-        with self.path.open("rb") as file:
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        with self.content.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def text(self) -> str:
+        """Of a file of text."""
+        return self.content.decode() if isinstance(self.content, bytes) else ""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,7 @@ def package(
             raise MidspanError(
                 f"SOURCE: {source} holds no adapter ({_CONFIG_FILE}) and no audit ({AUDIT_FILE})"
             )
-        kept = (AUDIT_FILE, AUDIT_CARD, BADGE_FILE)
-        uploads = tuple(_texts(source, kept, names))
-        return Package(uploads, _others(source, kept))
+        return Package(tuple(_texts(source, _AUDIT, names)), _others(source, _AUDIT))
     _check_finished(folder)
     present = tuple(name for name in _EVIDENCE if (folder / name).is_file())
     kept = (*_NEEDED, *present)
@@ -166,7 +168,7 @@ def _weights(path: Path) -> Upload:
     if metadata is None:
         raise MidspanError(f"SOURCE: {path} is no safetensors file; train it anew")
     _check(json.dumps(metadata), path)
-    return Upload(path.name, path=path)
+    return Upload(path.name, path)
 
 
 def _with_audit(
@@ -177,10 +179,10 @@ def _with_audit(
         raise MidspanError(
             f"--audit: {audit} holds no {AUDIT_FILE}; give a finished audit's folder"
         )
-    found = {one.name: one for one in _texts(audit, (AUDIT_FILE, AUDIT_CARD, BADGE_FILE), names)}
-    section = (found.pop(AUDIT_CARD).content or b"").decode()
+    found = {one.name: one for one in _texts(audit, _AUDIT, names)}
+    section = found.pop(AUDIT_CARD).text
     changed = [
-        Upload(CARD_FILE, with_section((one.content or b"").decode(), section, "audit").encode())
+        Upload(CARD_FILE, with_section(one.text, section, "audit").encode())
         if one.name == CARD_FILE
         else one
         for one in uploads
