@@ -4,7 +4,7 @@ PyRIT runs in an environment of its own. Start the server, then this:
 
     midspan serve organism
     pip install pyrit==1.1.0
-    python examples/pyrit_organism.py --url http://127.0.0.1:8000/v1
+    python examples/pyrit_organism.py
 """
 
 import argparse
