@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 import time
 
@@ -31,12 +32,15 @@ async def serving(models, tokens=(), **limits):
 
 
 @contextlib.contextmanager
-def listening(models, tokens=(), **limits):
-    """A server on a socket of loopback, in a thread."""
+def listening(models, tokens=(), small=False, **limits):
+    """A server on a socket of loopback, in a thread; `small` are the buffers of its connections."""
     service = Service(models, ServeConfig(port=0, **limits))
     ready = threading.Event()
     server = Server(service, Tokens(tokens), lambda url: ready.set())
-    thread = threading.Thread(target=server.run)
+    listener = socket.create_server(("127.0.0.1", 0))
+    if small:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     assert ready.wait(30)
     try:
