@@ -5,8 +5,9 @@ RUN ?= runs/demo
 N ?= 50
 SEED ?= 1
 INPUTS ?= 10000
+EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-clients test mutate fuzz docs demo clean
+.PHONY: install setup check check-real check-serve check-clients test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -82,6 +83,14 @@ $(CLIENTS)/.pyrit:
 $(CLIENTS)/.promptfoo:
 	npm install --silent --no-audit --no-fund --prefix $(CLIENTS)/promptfoo promptfoo@0.123.1 node@22
 	touch $@
+
+# Requests that schemathesis makes of the server's OpenAPI document; its pins are not ours.
+build/schemathesis:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet schemathesis
+
+check-serve: setup build/schemathesis
+	$(BIN)/python scripts/check_serve.py build/schemathesis/bin/schemathesis --examples $(EXAMPLES)
 
 clean:
 	rm -rf .venv build dist

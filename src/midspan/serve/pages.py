@@ -46,4 +46,4 @@ def add_pages(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(PLAYGROUND / "index.html", headers=_HEADERS)
 
-    app.mount("/assets", _Assets(directory=PLAYGROUND / "assets", check_dir=False), name="assets")
+    app.mount("/assets", _Assets(directory=PLAYGROUND / "assets"), name="assets")
