@@ -15,10 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LONGEST = 45
 LONG = 30
-NUMBERS = 6
+NUMBERS = 8
+# Pages of results: their captions state settings.
+RESULTS = {"benchmarks.md", "psa.md", "redteam.md", "probes.md", "organism.md"}
 AVOIDED = {
     r"\bless (?:the|that|its|those)\b": "minus",
-    r"\bbehaviour(s?)\b": "behavior",
+    r"\bbehaviours?\b": "behavior",
     r"\bis none of\b": "must be one of",
     r"\bof then\b": "at that time",
     r"\bthe which\b": "which",
@@ -61,11 +63,11 @@ def faults(page: Path) -> Iterator[str]:
         start = f"{page.relative_to(ROOT)}: {sentence[:70]!r}"
         if words(sentence) > LONGEST:
             yield f"{start}: {words(sentence)} words; at most {LONGEST}"
-        if len(_NUMBER.findall(sentence)) > NUMBERS:
+        if page.name not in RESULTS and len(_NUMBER.findall(sentence)) > NUMBERS:
             yield f"{start}: more than {NUMBERS} numbers; make a table of them"
         for pattern, better in AVOIDED.items():
-            if re.search(pattern, sentence):
-                yield f"{start}: {re.search(pattern, sentence)[0]!r}; write {better}"  # type: ignore[index]
+            for found in re.findall(pattern, sentence):
+                yield f"{start}: {found!r}; write {better}"
 
 
 def row(name: str, lengths: list[int]) -> str:

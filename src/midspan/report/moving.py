@@ -5,7 +5,7 @@ motion it shows the full canvases.
 """
 
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_markup
 from itertools import groupby
 
 from midspan.report.model import Commit, Lane, Player
@@ -49,7 +49,7 @@ def moving_picture(player: Player) -> str:
     steps = 1 + max((commit.step for lane in player.lanes for commit in lane.commits), default=0)
     seconds = steps * _STEP_SECONDS + _HOLD_SECONDS
     parts = [_text(_MARGIN, 26, "title ink", _cut(player.prompt))]
-    top = 44
+    top = 44.0
     for lane in player.lanes:
         drawn, top = _lane(lane, top)
         parts += drawn
@@ -60,12 +60,12 @@ def moving_picture(player: Player) -> str:
     )
     style = _STYLE.replace("DURATION", f"{seconds:.2f}") + moments
     told = "; ".join(f"{lane.model}: {lane.text or 'an empty answer'}" for lane in player.lanes)
-    title, description = escape(f"{player.title}: {player.prompt}"), escape(told)
+    title, description = _escape(f"{player.title}: {player.prompt}"), _escape(told)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top:.0f}" role="img" '
         f'aria-labelledby="title told"><title id="title">{title}</title>'
         f'<desc id="told">{description}</desc><style>{style}</style>'
-        f'<rect class="page" width="{_WIDTH}" height="{top}" rx="8"/>{"".join(parts)}</svg>\n'
+        f'<rect class="page" width="{_WIDTH}" height="{top:.0f}" rx="8"/>{"".join(parts)}</svg>\n'
     )
 
 
@@ -74,7 +74,7 @@ def _lane(lane: Lane, top: float) -> tuple[list[str], float]:
     parts = [
         _text(_MARGIN, top + 16, "title ink", lane.model),
         f'<text class="note soft" x="{_WIDTH - _MARGIN}" y="{top + 16}" text-anchor="end">'
-        f"{escape(lane.verdict)}</text>",
+        f"{_escape(lane.verdict)}</text>",
     ]
     x, y = float(_MARGIN), top + 26
     for commit in _last_commits(lane):
@@ -103,14 +103,11 @@ def _cell(commit: Commit | None, word: str, place: tuple[float, float, float]) -
     mask = f'<rect class="mask" {box}/>'
     if commit is None:
         return mask
-    kind = "text" if commit.confidence >= 0.5 else "low"
-    if commit.is_end:
-        kind = "end"
+    text = _text(x + 4, y + 16, "ink", word)
     if commit.step < 0:
-        kind = "anchor"
-    filled = f'<rect class="{kind}" {box}/>' + _text(x + 4, y + 16, "ink", word)
-    if commit.step < 0:
-        return filled
+        return f'<rect class="anchor" {box}/>{text}'
+    kind = "end" if commit.is_end else "text" if commit.confidence >= 0.5 else "low"
+    filled = f'<rect class="{kind}" {box}/>{text}'
     return f'{mask}<g class="w" style="--s:s{commit.step}">{filled}</g>'
 
 
@@ -128,4 +125,9 @@ def _cut(text: str) -> str:
 
 
 def _text(x: float, y: float, kind: str, text: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_escape(text)}</text>'
+
+
+def _escape(text: str) -> str:
+    # Control characters and lone surrogates are no XML, even escaped.
+    return escape_markup("".join(letter if letter.isprintable() else "·" for letter in text))
