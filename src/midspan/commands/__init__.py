@@ -15,6 +15,7 @@ from midspan.commands import (
     organism,
     probe,
     report,
+    serve,
     study,
     task,
 )
@@ -32,6 +33,7 @@ app.command("align")(align.align)
 app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("study")(study.study)
+app.command("serve")(serve.serve)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)
 app.add_typer(organism.app, name="organism")
