@@ -49,9 +49,11 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def open(self, path):
+    def open(self, page):
+        """Go to a file, or to an address."""
         self._loaded = False
-        self.call("Page.navigate", url=Path(path).as_uri())
+        url = page if isinstance(page, str) else page.as_uri()
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._read()
 
