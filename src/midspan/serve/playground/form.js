@@ -1,6 +1,7 @@
 // What is asked: the conversation, the settings, and one or two models with their rules.
 
 import { make } from "./lane.js";
+import { RuleList } from "./rules.js";
 
 const NUMBERS = ["max_tokens", "steps", "block_length", "temperature", "seed"];
 const ROLES = ["user", "assistant", "system"];
@@ -12,7 +13,10 @@ export class Form {
     this.turns = root.querySelector("#turns");
     this.compare = root.querySelector("#compare");
     this.second = root.querySelector("#side-2");
-    this.sides = [root.querySelector("#side-1"), this.second];
+    this.sides = [root.querySelector("#side-1"), this.second].map((side) => ({
+      pick: side.querySelector("select"),
+      rules: new RuleList(side.querySelector("details"), () => {}),
+    }));
     this.addTurn("user", "");
     root.querySelector("#add-turn").addEventListener("click", () => this.addTurn(this.#nextRole(), "").focus());
     this.compare.addEventListener("change", () => this.#changed());
@@ -21,22 +25,15 @@ export class Form {
 
   offer(models, rules) {
     this.sides.forEach((side, index) => {
-      const pick = side.querySelector("select");
-      const chosen = pick.value;
-      pick.replaceChildren(...models.map((name) => new Option(name)));
-      pick.value = models.includes(chosen) ? chosen : models[Math.min(index, models.length - 1)];
-      side.querySelector(".rules").replaceChildren(...rules.map((name) => {
-        const label = make("label");
-        const box = make("input");
-        Object.assign(box, { type: "checkbox", value: name });
-        label.append(box, name);
-        return label;
-      }));
+      const chosen = side.pick.value;
+      side.pick.replaceChildren(...models.map((name) => new Option(name)));
+      side.pick.value = models.includes(chosen) ? chosen : models[Math.min(index, models.length - 1)];
+      side.rules.offer(rules);
     });
     this.#changed();
   }
 
-  // What stands in the form; an empty number is null.
+  // What stands in the form; an empty number is null. An Error says what cannot be understood.
   read() {
     const numbers = Object.fromEntries(NUMBERS.map((name) => {
       const value = this.root.elements[name].value;
@@ -47,11 +44,16 @@ export class Form {
       content: turn.querySelector("textarea").value,
     }));
     const messages = turns.filter(({ content }) => content.trim());
-    const sides = this.sides.slice(0, this.compare.checked ? 2 : 1).map((side) => ({
-      model: side.querySelector("select").value,
-      rules: [...side.querySelectorAll("input:checked")].map((box) => box.value),
-    }));
+    const sides = this.sides.slice(0, this.compare.checked ? 2 : 1)
+      .map(({ pick, rules }) => ({ model: pick.value, rules: rules.read() }));
     return { messages, ...numbers, canvas: this.root.elements.canvas.value, sides };
+  }
+
+  // What is known of the canvases before a run.
+  empty() {
+    const sides = this.sides.slice(0, this.compare.checked ? 2 : 1)
+      .map(({ pick }) => ({ model: pick.value, rules: [] }));
+    return { sides, max_tokens: Number(this.root.elements.max_tokens.value) };
   }
 
   write(request) {
@@ -61,9 +63,9 @@ export class Form {
     this.root.elements.canvas.value = request.canvas ?? "";
     this.compare.checked = request.sides.length > 1;
     request.sides.forEach((side, index) => {
-      const pick = this.sides[index].querySelector("select");
+      const { pick, rules } = this.sides[index];
       if ([...pick.options].some((option) => option.value === side.model)) pick.value = side.model;
-      for (const box of this.sides[index].querySelectorAll("input")) box.checked = side.rules.includes(box.value);
+      rules.write(side.rules);
     });
     this.#changed();
   }
@@ -111,10 +113,6 @@ export class Form {
   #changed() {
     this.second.hidden = !this.compare.checked;
     this.second.disabled = !this.compare.checked;
-    for (const side of this.sides) {
-      const on = side.querySelectorAll("input:checked").length;
-      side.querySelector("summary").textContent = `Defence rules: ${on || "none"} on`;
-    }
     this.onChange();
   }
 }

@@ -22,12 +22,18 @@ export const meanConfidence = (frame) => {
 // Steps that a run has taken; anchors stand before the first.
 export const stepsOf = (run) => run.frames.reduce((most, frame) => Math.max(most, frame.step + 1), 0);
 
-// Every position's changes in their order; `token` null where a rule masked it again.
+const ruleText = (rule) => {
+  if (typeof rule === "string") return rule;
+  const { rule: name, ...fields } = rule;
+  return `${name} (${Object.entries(fields).map(([field, value]) => `${field} ${JSON.stringify(value)}`).join(", ")})`;
+};
+
+// Every position's changes in their order; `reopened` where a rule masked it again.
 const changesOf = (run) => {
   const changes = Array.from({ length: run.length }, () => []);
   for (const frame of run.frames) {
     for (const commit of frame.commits) changes[commit.position]?.push({ ...commit, at: frame.step });
-    for (const position of frame.reopened ?? []) changes[position]?.push({ position, token: null, at: frame.step });
+    for (const position of frame.reopened ?? []) changes[position]?.push({ at: frame.step, reopened: true });
   }
   return changes;
 };
@@ -59,7 +65,8 @@ export class Lane {
     this.changes = changesOf(run);
     this.verdict.textContent = run.verdict;
     this.verdict.hidden = !run.verdict;
-    this.rules.textContent = run.rules.length ? `rules: ${run.rules.join(", ")}` : "no rules";
+    this.rules.textContent = run.rules.length ? `rules: ${run.rules.map(ruleText).join(", ")}` : "";
+    this.rules.hidden = !run.rules.length;
     this.text.textContent = run.text;
     this.text.hidden = !run.text;
     this.#fit(run.length);
@@ -71,7 +78,7 @@ export class Lane {
     const end = now.findIndex((change) => change?.end);
     let filled = 0;
     this.cells.forEach((cell, position) => {
-      const change = now[position]?.token == null ? null : now[position];
+      const change = now[position]?.reopened ? null : now[position];
       if (change) filled += 1;
       this.#drawCell(cell, position, change, { step, end, plan: planned.get(position) });
     });
@@ -86,7 +93,7 @@ export class Lane {
   // What is known of widths, so that a canvas does not move while it is played again.
   settle() {
     this.changes.forEach((list, position) => {
-      const widest = Math.max(0, ...list.map((c) => (c.token == null || c.end ? 1 : spelled(c.text).length)));
+      const widest = Math.max(0, ...list.map((c) => (c.reopened || c.end ? 1 : spelled(c.text).length)));
       this.cells[position].style.setProperty("--widest", `${Math.min(14, widest) + 1}ch`);
     });
   }

@@ -35,7 +35,7 @@ const complain = (messages) => {
 
 // Canvases of what the form asks for, before it is run.
 const showEmpty = () => {
-  const request = form.read();
+  const request = form.empty();
   runs = request.sides.map((side) => newRun(side, request));
   player.load(runs);
 };
@@ -44,7 +44,7 @@ const connect = async () => {
   try {
     const [models, rules] = await Promise.all([listModels(), listRules()]);
     tokenBox.hidden = true;
-    form.offer(models.map((model) => model.id), rules.map((one) => one.rule));
+    form.offer(models.map((model) => model.id), rules);
     byId("example-box").hidden = !models.some((model) => model.id.startsWith("organism"));
     complain([]);
     say(`${models.length} ${models.length === 1 ? "model" : "models"} ready`);
@@ -81,7 +81,12 @@ const refresh = (() => {
 })();
 
 const run = async () => {
-  const request = { ...form.read(), anchors: anchors.read() };
+  let request;
+  try {
+    request = { ...form.read(), anchors: anchors.read() };
+  } catch (error) {
+    return complain([error.message]);
+  }
   complain([]);
   if (!request.messages.length) return complain(["Write a prompt first."]);
   asked = request;

@@ -23,21 +23,18 @@ export const sharedPage = async (data) => {
   for (const node of page.querySelectorAll("[data-live], link, script")) node.remove();
   for (const node of page.querySelectorAll("[data-shared]")) node.hidden = false;
   const nonce = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const add = (parent, tag, attributes, text = "") => {
-    const node = page.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.textContent = text;
-    parent.append(node);
-    return node;
-  };
   const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; base-uri 'none'; form-action 'none'`;
-  page.querySelector("meta[charset]").after(add(page.head, "meta", { "http-equiv": "Content-Security-Policy", content: policy }));
-  add(page.head, "link", { rel: "icon", href: "data:," });
-  add(page.head, "style", { nonce }, style);
-  // Within a script element no text may look like its end.
-  add(page.body, "script", { type: "application/json", id: "shared-data" }, JSON.stringify(data).replaceAll("<", "\\u003c"));
-  add(page.body, "script", { type: "module", nonce }, `${code}\nshowShared();\n`);
-  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+  // As text: elements of a parsed page would be refused by the policy of this one.
+  return [
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+    `<meta http-equiv="Content-Security-Policy" content="${policy}">`,
+    '<link rel="icon" href="data:,">',
+    page.head.innerHTML.replace('<meta charset="utf-8">', "").trim(),
+    `<style nonce="${nonce}">\n${style}</style>\n</head>\n<body>${page.body.innerHTML}`,
+    // Within a script element no text may look like its end.
+    `<script type="application/json" id="shared-data">${JSON.stringify(data).replaceAll("<", "\\u003c")}</script>`,
+    `<script type="module" nonce="${nonce}">\n${code}\nshowShared();\n</script>\n</body>\n</html>\n`,
+  ].join("\n");
 };
 
 const ownText = (name) => textOf(new URL(name, import.meta.url));
@@ -72,7 +69,7 @@ const isCommit = (commit) => isCount(commit?.position) && isText(commit.text) &&
 const isFrame = (frame) => Number.isInteger(frame?.step) && frame.step >= -1 && frame.step <= MOST_POSITIONS
   && isList(frame.commits, isCommit) && isList(frame.reopened ?? [], isCount)
   && (frame.p_eos == null || isNumber(frame.p_eos));
-const isSide = (side) => isText(side?.model) && isList(side.rules, isText);
+const isSide = (side) => isText(side?.model) && isList(side.rules, (rule) => isText(rule) || isText(rule?.rule));
 const isRun = (run) => isSide(run) && isCount(run.length) && isList(run.frames, isFrame)
   && isText(run.text) && isText(run.verdict);
 const isRequest = (request) => isList(request?.messages, (turn) => isText(turn?.role) && isText(turn.content))
