@@ -12,9 +12,11 @@ from midspan.commands import (
     generate,
     judge,
     merge,
+    play,
     organism,
     probe,
     report,
+    serve,
     study,
     task,
 )
@@ -32,6 +34,8 @@ app.command("align")(align.align)
 app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("study")(study.study)
+app.command("serve")(serve.serve)
+app.command("play")(play.play)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)
 app.add_typer(organism.app, name="organism")

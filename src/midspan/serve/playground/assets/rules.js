@@ -29,16 +29,17 @@ export class RuleList {
     });
   }
 
-  // `rules` are [{rule, fields: {name: standard value}}].
+  // `rules` are the server's: [{id, summary, fields: {name: JSON schema}}].
   offer(rules) {
     const kept = this.rules.length ? this.read() : [];
-    this.rules = rules.map(({ rule, fields }) => {
+    this.rules = rules.map(({ id: rule, summary, fields }) => {
       const box = make("input");
       Object.assign(box, { type: "checkbox", value: rule });
       const label = make("label", "rule");
       label.append(box, rule);
+      label.title = summary;
       const settings = make("div", "fields");
-      const inputs = Object.entries(fields ?? {}).map(([name, standard]) => {
+      const inputs = Object.entries(fields).map(([name, { default: standard }]) => {
         const row = make("label", "", name);
         const input = make("input");
         Object.assign(input, { type: "text", value: written(standard), spellcheck: false });
