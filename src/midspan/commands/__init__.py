@@ -9,12 +9,14 @@ from midspan.commands import (
     data,
     demo,
     doctor,
+    export,
     generate,
     judge,
     merge,
     play,
     organism,
     probe,
+    push,
     report,
     serve,
     study,
@@ -44,6 +46,8 @@ app.command("task")(task.task)
 app.add_typer(judge.app, name="judge")
 app.command("report")(report.report)
 app.command("compare")(report.compare)
+app.command("export")(export.export)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 
 
