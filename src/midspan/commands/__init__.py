@@ -9,6 +9,7 @@ from midspan.commands import (
     data,
     demo,
     doctor,
+    export,
     generate,
     judge,
     merge,
@@ -42,6 +43,7 @@ app.command("task")(task.task)
 app.add_typer(judge.app, name="judge")
 app.command("report")(report.report)
 app.command("compare")(report.compare)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 
 

@@ -9,7 +9,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from midspan.adapters.inspect.judges import judge_role
 from midspan.adapters.inspect.judging import Record, behavior_of, run_one, to_record
-from midspan.adapters.inspect.roles import ModelRole, in_thread, turns
+from midspan.adapters.inspect.roles import ModelRole, in_thread
+from midspan.adapters.inspect.turns import turns
 from midspan.engine.attack import AttackResult
 from midspan.engine.budget import Budget
 from midspan.engine.roles import Role
@@ -69,9 +70,7 @@ def midspan_attack(
     return solve
 
 
-def _prepared(
-    attack: str, is_ours: bool, adaptive: bool, budget: int | None, **config: Any
-) -> Any:
+def _prepared(attack: str, is_ours: bool, adaptive: bool, budget: int | None, **config: Any) -> Any:
     from midspan.studies.redteam.config import AttackSpec
     from midspan.studies.redteam.prepare import prepare_attack
     from midspan.studies.redteam.presets import organism_attack

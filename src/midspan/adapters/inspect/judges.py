@@ -121,7 +121,9 @@ def score_of(judged: JudgedResult) -> Score:
         "outcome": outcome.value,
         "attempts": len(attempts),
         "verdicts": [
-            reply.value.to_dict() if reply.ok else {"failure": reply.failure, "reason": reply.reason}
+            reply.value.to_dict()
+            if reply.ok
+            else {"failure": reply.failure, "reason": reply.reason}
             for reply in replies
         ],
     }

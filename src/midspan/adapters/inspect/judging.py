@@ -112,7 +112,9 @@ def _judged_job(name: str, counts: Any, behavior: Behavior) -> AttackJob:
         yield []
         return "exhausted"
 
-    return AttackJob(Attack(name, never, AttackConfig, (), counts=counts), AttackConfig(), behavior, {})
+    return AttackJob(
+        Attack(name, never, AttackConfig, (), counts=counts), AttackConfig(), behavior, {}
+    )
 
 
 def of_answer(behavior: Behavior) -> AttackJob:

@@ -10,25 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
-    ContentReasoning,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-)
+from inspect_ai.model import ContentReasoning, GenerateConfig, Model, ModelOutput
 
 from midspan.adapters.inspect.provider import CALL_FIELD, MidspanAPI
-from midspan.engine.calls import Call, Chat, Message
+from midspan.adapters.inspect.turns import turns
+from midspan.engine.calls import Call, Chat
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.errors import MidspanError
 
 Value = TypeVar("Value")
 
-_TURNS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 # More than samples run at once, so that none waits for a thread that another one holds.
 _THREADS = 10_000
 
@@ -37,11 +28,6 @@ async def in_thread(function: Callable[[], Value]) -> Value:
     """Run code that asks `ModelRole`s, beside inspect's event loop."""
     limit = anyio.CapacityLimiter(_THREADS)
     return await anyio.to_thread.run_sync(function, limiter=limit)
-
-
-def turns(messages: Sequence[Message]) -> list[ChatMessage]:
-    """A conversation as inspect has it."""
-    return [_TURNS[message["role"]](content=message["content"]) for message in messages]
 
 
 class ModelRole(Role):
@@ -90,8 +76,8 @@ class ModelRole(Role):
         else:
             return
         raise MidspanError(
-            f"{self._name}: the attack asks for {needed} ({type(call).__name__}), which {self._model} "
-            "does not give; use a model of midspan's provider (midspan/MODEL)"
+            f"{self._name}: the attack asks for {needed} ({type(call).__name__}), which "
+            f"{self._model} does not give; use a model of midspan's provider (midspan/MODEL)"
         )
 
     async def _ask_all(self, tasks: Sequence[SeededCall]) -> list[RawReply | MissingReply]:

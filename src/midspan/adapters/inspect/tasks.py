@@ -12,7 +12,8 @@ from inspect_ai.solver import TaskState, generate
 from midspan.adapters.inspect.attack import midspan_attack
 from midspan.adapters.inspect.judges import METRICS, asr, judge_role, midspan_judge
 from midspan.adapters.inspect.judging import answered, behavior_of, judge_one, of_answer
-from midspan.adapters.inspect.roles import in_thread, turns
+from midspan.adapters.inspect.roles import in_thread
+from midspan.adapters.inspect.turns import turns
 from midspan.data.behaviors import Behavior, BehaviorSet
 from midspan.errors import MidspanError, not_one_of
 from midspan.organism.behaviors import ORGANISM
@@ -25,9 +26,7 @@ _TIERS = ("quick", "standard", "full")
 def sample_of(behavior: Behavior, **metadata: Any) -> Sample:
     """A behavior as inspect's sample."""
     told = {name: value for name, value in asdict(behavior).items() if value}
-    return Sample(
-        id=behavior.id, input=behavior.prompt, metadata={**metadata, "behavior": told}
-    )
+    return Sample(id=behavior.id, input=behavior.prompt, metadata={**metadata, "behavior": told})
 
 
 @task
@@ -94,7 +93,8 @@ def _battery(
     return {
         name: {
             "attack": known[name].attack,
-            "config": dict(known[name].fields) | ({"adaptive": True} if known[name].adaptive else {}),
+            "config": dict(known[name].fields)
+            | ({"adaptive": True} if known[name].adaptive else {}),
         }
         for name in names
     }
@@ -151,7 +151,9 @@ def _overrefusal(data: str, files: Mapping[str, str]) -> OwnTask:
 
 def _refusal_scorer(own: OwnTask, items: Mapping[str, Item], judge: str | None) -> Scorer:
     names = ("refused", "helped", *(("partial",) if judge is not None else ()))
-    metrics: dict[str, Any] = {name: [mean(), stderr(), grouped(mean(), "group", all=False)] for name in names}
+    metrics: dict[str, Any] = {
+        name: [mean(), stderr(), grouped(mean(), "group", all=False)] for name in names
+    }
 
     @scorer(metrics=metrics, name="refusal")
     def refusal() -> Scorer:
