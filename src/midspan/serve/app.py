@@ -1,87 +1,76 @@
-"""The routes."""
+"""The application: routes, and errors in OpenAI's shape."""
 
-import asyncio
-import time
-import uuid
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
-from starlette.requests import Request as HttpRequest
+from starlette.exceptions import HTTPException
 
-from midspan.decoding import decode
-from midspan.errors import MidspanError
-from midspan.models import DiffusionLM
-from midspan.serve.answers import choice_of, summary, traced, usage
-from midspan.serve.errors import ApiError, wrong
-from midspan.serve.prepare import prepare
-from midspan.serve.wire import ChatRequest
+from midspan.serve.body import AsciiResponse
+from midspan.serve.completions import completions
+from midspan.serve.config import Tokens
+from midspan.serve.document import document
+from midspan.serve.errors import ApiError, error_body, wrong
+from midspan.serve.facts import facts
+from midspan.serve.guard import Guard, refusal
+from midspan.serve.pages import add_pages
+from midspan.serve.service import Service
+from midspan.version import __version__
 
 
-def create_app(models: Mapping[str, DiffusionLM]) -> FastAPI:
-    """The server's application."""
-    app = FastAPI(title="midspan", docs_url=None, redoc_url=None)
-    lock = asyncio.Lock()
+def create_app(service: Service, tokens: Tokens | None = None) -> Guard:
+    """The application of a service.
 
-    @app.exception_handler(ApiError)
-    async def told(request: HttpRequest, error: ApiError) -> JSONResponse:
-        return JSONResponse(error.body, error.status_code, error.headers)
+    Args:
+        service: The models and the requests on their way; it is started and stopped with the
+            application.
+        tokens: By which clients are known; none lets everybody in.
+    """
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: HttpRequest, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        names = ".".join(map(str, first["loc"][1:]))
-        return JSONResponse(wrong(f"{names}: {first['msg']}", names).body, 400)
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.stop()
 
-    @app.get("/v1/models")
-    async def list_models() -> dict[str, Any]:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "midspan"} for name in models]
-        return {"object": "list", "data": data}
+    app = FastAPI(
+        title="midspan", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.include_router(completions(service))
+    app.include_router(facts(service))
+    add_pages(app)
+    app.openapi = document(app, list(service.models))  # type: ignore[method-assign]
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(Exception)(_failed)
+    return Guard(app, service.config, tokens or Tokens(), service.metrics)
 
-    @app.post("/v1/chat/completions")
-    async def chat(body: ChatRequest) -> dict[str, Any]:
-        if body.model not in models:
-            raise ApiError(404, f"model: there is no {body.model!r} here", "model_not_found", "model")
-        lm = models[body.model]
-        async with lock:
-            try:
-                prepared = prepare(lm, body)
-                decoded = await asyncio.to_thread(decode, lm, prepared.requests, prepared.config)
-            except MidspanError as error:
-                raise wrong(str(error)) from error
-        choices = [
-            choice_of(lm, request, one, prepared.limit, body.stops)
-            for request, one in zip(prepared.requests, decoded, strict=True)
-        ]
-        return {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": body.model,
-            "system_fingerprint": lm.fingerprint,
-            "choices": [
-                {
-                    "index": index,
-                    "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                    "finish_reason": choice.finish,
-                    "logprobs": None,
-                    **({"midspan": traced(lm, choice)} if body.midspan.trace else {}),
-                }
-                for index, choice in enumerate(choices)
-            ],
-            "usage": usage(len(prepared.requests[0].prompt_ids), choices),
-            "midspan": summary(choices, prepared.config),
-        }
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+async def _refused(request: Request, error: Any) -> Response:
+    if isinstance(error, ApiError):
+        return refusal(error)
+    body = error_body(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+    return AsciiResponse(body, error.status_code, error.headers)
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(Path(__file__).parent / "playground" / "index.html")
 
-    return app
+async def _failed(request: Request, error: Any) -> Response:
+    message = "the server failed at this request; its log says why"
+    return AsciiResponse(error_body(500, message, "internal_error"), 500)
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    return refusal(first_fault(error))
+
+
+def first_fault(error: RequestValidationError) -> ApiError:
+    """The first wrong field, in one line."""
+    first = error.errors()[0]
+    names = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "extra_forbidden":
+        return wrong(f"{names}: there is no such field", names)
+    if first["type"] == "missing" and not names:
+        return wrong("the body must be a JSON object")
+    message = first["msg"].removeprefix("Value error, ")
+    return wrong(": ".join(filter(None, (names, message))), names or None)

@@ -19,6 +19,7 @@ from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
 from midspan.serve.wire import ChatRequest, CompletionRequest, MidspanOptions
 
+_MAX_COPIES = 32
 # Fields of a sampler that have a place of their own, or that a server does not take.
 _ELSEWHERE = {
     "length": "max_tokens",
@@ -88,9 +89,11 @@ def prepare(
 
 
 def _client_rules(own: MidspanOptions) -> tuple[Rule, ...]:
-    """The client's rules, but for fields that would load what a client names."""
+    """The client's rules, but for what would load a model or answer without end."""
     rules = tuple(map(as_rule, own.rules))
     for rule in rules:
+        if getattr(rule, "count", 0) > _MAX_COPIES:
+            raise MidspanError(f"midspan.rules.{rule.rule}.count: must be at most {_MAX_COPIES}")
         scorer = type(rule).model_fields.get("scorer")
         if scorer is not None and getattr(rule, "scorer", None) != scorer.default:
             raise MidspanError(
@@ -103,9 +106,7 @@ def _anchors(lm: DiffusionLM, own: MidspanOptions) -> tuple[dict[int, int], int 
     """What is fixed, and the tokens of the text with holes where there is one."""
     phrases = [(one.text, one.position) for one in own.anchors if one.text is not None]
     parts = [anchor_phrases(lm, phrases)]
-    parts += [
-        dict(enumerate(one.ids, one.position)) for one in own.anchors if one.ids is not None
-    ]
+    parts += [dict(enumerate(one.ids, one.position)) for one in own.anchors if one.ids is not None]
     scaffold = None
     if own.canvas is not None:
         holes, scaffold = scaffold_anchors(lm, own.canvas)

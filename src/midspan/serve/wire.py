@@ -282,5 +282,3 @@ class TokenizeRequest(Wire):
         if (self.text is None) == (self.messages is None):
             raise ValueError("give text or messages, one of both")
         return self
-
-
