@@ -77,7 +77,9 @@ class Endpoint(Role):
         with Client(config, threading.Event(), self._habits, self._dialect) as client:
             client.contact()
         if missing := lacks(self.capabilities, needs):
-            raise refusal("target", missing, self.config.name, self.capabilities)
+            error = refusal("target", missing, self.config.name, self.capabilities)
+            denied = ", ".join(f"{name}: false" for name in sorted(self._habits.denied))
+            raise MidspanError(f"{error}; say so (servers: capabilities: {{{denied}}})")
         if self._dialect.by_token & set(needs):
             self._dialect.load()
 

@@ -85,17 +85,16 @@ def _read(
         reply = response.json()
         said, meta = reply["text"], reply["meta_info"]
         ids = reply.get("output_ids")
-        counts = [meta.get(name, 0) for name in ("completion_tokens", "prompt_tokens")]
-        if not isinstance(said, str) or not all(type(n) is int and n >= 0 for n in counts):
+        tokens, asked = meta.get("completion_tokens", 0), meta.get("prompt_tokens", 0)
+        if not isinstance(said, str) or not all(type(n) is int and n >= 0 for n in (tokens, asked)):
             raise TypeError("text and counts")
         ids = None if ids is None else [int(token) for token in ids]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("a malformed reply") from error
     if ids is None:
         begun = text.decode_text(prefix)
-        return RawReply(
-            whole_text(begun + said), *counts, continuation=whole_text(said) if prefix else ""
-        )
+        rest = whole_text(said) if prefix else ""
+        return RawReply(whole_text(begun + said), tokens, asked, continuation=rest)
     whole = text.decode_response([*prefix, *ids], prompt)
     rest = text.decode_response(ids, [*prompt, *prefix]).answer if prefix else ""
-    return RawReply(whole.answer, *counts, continuation=rest, thoughts=whole.thoughts)
+    return RawReply(whole.answer, tokens, asked, continuation=rest, thoughts=whole.thoughts)

@@ -109,8 +109,8 @@ class Client:
                 gone.append(error)
         if len(gone) == len(self._config.urls):
             raise gone[0]
-        for error in gone:
-            _log.warning("%s; the run goes on with the other replicas", error)
+        for absent in gone:
+            _log.warning("%s; the run goes on with the other replicas", absent)
 
     def _contact(self, url: str) -> None:
         query = self._dialect.first()

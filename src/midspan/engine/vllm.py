@@ -135,7 +135,7 @@ class VllmDialect(Dialect):
             anchors = merge_anchors(words, anchors)
         end = max(end, *(place + 1 for place in anchors))
         limit = call.max_tokens if call.extend is None else end + call.extend
-        if end > (limit or self.canvas_length):
+        if limit is not None and end > limit:
             raise TooLong(f"an anchor ends behind the answer's {limit} tokens")
         xargs = {
             "diffusion_seed_canvas": self._canvas(text, anchors, seed),
@@ -215,10 +215,10 @@ def _numbers(response: httpx2.Response, places: range) -> RawReply:
             for place in places
         ]
         usage = reply.get("usage") or {}
-        counts = [int(usage.get(name) or 0) for name in ("completion_tokens", "prompt_tokens")]
+        tokens, asked = (int(usage.get(f"{part}_tokens") or 0) for part in ("completion", "prompt"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("a reply without the log-probabilities that were asked for") from error
-    return RawReply(found, *counts)
+    return RawReply(found, tokens, asked)
 
 
 def _id(name: str) -> int:

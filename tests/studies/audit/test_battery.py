@@ -83,7 +83,10 @@ def test_a_served_model_is_chatted_with_alone(requests):
     prepared = prepare(audit(SERVED, **fields))
     assert {row.access for row, _ in prepared.rows} == {"chat"}
     reasons = {one.what: one.reason for one in prepared.not_run}
-    assert "gives text alone" in reasons["decode_sweep"] and "served" in reasons["utility"]
+    assert (
+        "needs rules, decoding; the server gives chat" in reasons["decode_sweep"]
+        and "served" in reasons["utility"]
+    )
 
 
 def test_harmless_requests_of_ones_own_are_the_over_refusal(requests):

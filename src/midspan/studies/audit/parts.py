@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from midspan.errors import MidspanError
+from midspan.served import is_served
 from midspan.studies.audit.config import MONITORS, AuditConfig, MonitorPart, TaskPart
 from midspan.studies.audit.presets import MONITOR_TIER, TIERS
 from midspan.studies.given import Given
@@ -11,7 +12,7 @@ from midspan.studies.probes import run as probes
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.probes.prepare import prepare as prepare_probe
-from midspan.studies.redteam.roles import is_served, with_refusal_judge
+from midspan.studies.redteam.roles import with_refusal_judge
 from midspan.studies.tasks import run as tasks
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks
