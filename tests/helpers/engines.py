@@ -54,6 +54,8 @@ class EngineServer(ThreadingHTTPServer):
         self.bodies, self.paths, self.lock = [], [], threading.Lock()
         self.under_way = self.most_under_way = self.answered = 0
         self.dies_after = None
+        # Nobody is answered before so many are under way at once.
+        self.waits_for = 0
         self.is_dead = False
 
     @property
@@ -301,6 +303,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.is_dead |= dies
         try:
             time.sleep(server.delay)
+            end = time.monotonic() + 20
+            while server.most_under_way < server.waits_for and time.monotonic() < end:
+                time.sleep(0.005)
             if server.is_dead:
                 self.close_connection = True
                 return

@@ -96,7 +96,7 @@ def test_what_cannot_be_replayed_is_said_by_name(source):
     ]
     rows, left_out = replay_rows(str(source), OF_ENGINE["openai"])
     assert [row.label for row in rows] == ["replay tap"]
-    assert "pad wide: it needs anchors" in left_out[0] and len(left_out) == 4
+    assert "pad wide: it needs prefix" in left_out[0] and len(left_out) == 4
     with pytest.raises(MidspanError, match="speakeasy cannot be replayed"):
         config_of(source, attack="speakeasy")
     with pytest.raises(MidspanError, match=r"replay\.attack: must be one of tap, pad wide"):
@@ -116,7 +116,7 @@ def test_a_server_is_not_asked_to_fix_tokens(source):
     study = RedteamConfig(
         models=("openai:some",), attacks=(row,), behaviors="organism:1", judges=("exact",)
     )
-    with pytest.raises(MidspanError, match="again: needs anchors; openai:some gives chat alone"):
+    with pytest.raises(MidspanError, match="again: needs prefix; openai:some gives chat alone"):
         prepare(study)
 
 
