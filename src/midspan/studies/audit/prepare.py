@@ -21,7 +21,7 @@ from midspan.studies.redteam.prepare import (
 )
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
 from midspan.studies.redteam.roles import HELPERS
-from midspan.studies.redteam.servers import record_of
+from midspan.studies.servers import record_of
 
 
 @dataclass(frozen=True)

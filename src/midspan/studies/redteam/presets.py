@@ -10,7 +10,7 @@ from midspan.organism.behaviors import ORGANISM, is_organism
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
-from midspan.studies.redteam.servers import record_of
+from midspan.studies.servers import record_of
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
 _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {

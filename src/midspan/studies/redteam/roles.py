@@ -256,7 +256,10 @@ SEE_REFUSALS = ("refusal-keywords", "xstest-strmatch", "xstest", "strongreject")
 
 
 def with_refusal_judge(
-    spec: str | None, servers: Mapping[str, Mapping[str, Any]], given: Given = NOTHING
+    spec: str | None,
+    servers: Mapping[str, Mapping[str, Any]],
+    given: Given = NOTHING,
+    others: Iterable[str] = (),
 ) -> Given:
     """What is given, and the judge of refusals that a config names, made when it is first asked.
 
@@ -264,19 +267,22 @@ def with_refusal_judge(
         spec: The judge, or None where the config names none.
         servers: Settings of servers, by spec.
         given: Models and judges that the caller has in hand.
+        others: Models that are asked beside it.
 
     Raises:
         MidspanError: There is no such judge, it says nothing of refusals, or a server's settings
             are wrong.
     """
-    if spec is None or spec in given.judges:
-        return given
     reader = SpecReader(read_servers(servers), given)
+    asked = [reader.model(model, 1) for model in others if is_served(model)]
+    if spec is None or spec in given.judges:
+        reader.check_servers(asked)
+        return given
     judge = reader.judge(spec)
     if spec.partition("=")[0] not in SEE_REFUSALS:
         models = {"xstest": "xstest=MODEL", "strongreject": "strongreject=MODEL"}
         raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
-    reader.check_servers((judge,))
+    reader.check_servers((*asked, judge))
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
 
 
