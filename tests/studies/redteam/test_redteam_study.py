@@ -189,7 +189,7 @@ def test_a_key_goes_to_one_host(monkeypatch):
         ({"behaviors": "organism:"}, "must be organism:N"),
         ({"behaviors": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),
-        ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
+        ({"models": ("openai:gpt-4.1",)}, "needs log-probs; openai:gpt-4.1 gives chat alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
         ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers.openai:gpt-4.1.price: Extra"),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
