@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.generated import group_of, with_options
+from midspan.commands.generated import with_options
 from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
@@ -15,6 +15,7 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 Asked = Annotated[
     str,

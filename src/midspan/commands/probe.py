@@ -12,7 +12,6 @@ from typer.core import TyperCommand, TyperGroup
 from midspan.commands.generated import (
     FieldOption,
     field_options,
-    group_of,
     set_field,
     signed,
     with_options,
@@ -35,6 +34,7 @@ from midspan.commands.options import (
 )
 from midspan.errors import MidspanError
 from midspan.studies.probes.registry import PROBES
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request

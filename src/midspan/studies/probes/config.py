@@ -11,6 +11,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeConfig, ProbeData
 from midspan.studies.probes.data import by_noun, file_data, organism_data
 from midspan.studies.probes.registry import PROBES
+from midspan.yaml_file import group_of
 
 
 class ProbeSpec(FrozenConfig):
@@ -85,7 +86,7 @@ class ProbeSpec(FrozenConfig):
         if self.probe == "gcg":
             search = {"steps": 100, **own.get("search", {})}
             search |= {"seed": self.seed, "batch_size": self.rows}
-            fields["search"] = search | self.fields.get("search", {})
+            fields["search"] = search | group_of(self.fields, "search")
         return config_class.model_validate(fields)
 
     def data(self) -> ProbeData:
