@@ -1,6 +1,9 @@
-"""One request to a model behind a server, named as the studies name theirs."""
+"""Served models and judges, named as red-team studies name them, for what attacks nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -9,7 +12,8 @@ from midspan.engine.calls import Chat
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
-from midspan.studies.redteam.roles import SpecReader, read_servers
+from midspan.studies.given import NOTHING, Given
+from midspan.studies.redteam.roles import SpecReader, contact, read_servers
 
 
 class ServedDecoding(FrozenConfig):
@@ -50,3 +54,35 @@ def ask_server(
     if isinstance(reply, MissingReply):
         raise MidspanError(f"{spec}: no answer came: {reply.reason}")
     return reply
+
+
+def with_harm_judge(
+    spec: str | None,
+    servers: Mapping[str, Mapping[str, Any]],
+    folder: str | Path,
+    given: Given = NOTHING,
+) -> Given:
+    """What is given, and the judge of harm that a probe names; its server is asked for a word.
+
+    Args:
+        spec: The judge, or None where the probe names none.
+        servers: Settings of servers, by spec.
+        folder: The probe's run folder.
+        given: Models and judges that the caller has in hand.
+
+    Raises:
+        MidspanError: There is no such judge, it knows another world, or its server cannot be asked.
+    """
+    if spec is None:
+        if servers:
+            raise MidspanError("servers: nobody is asked but a judge; name one")
+        return given
+    if spec in given.judges:
+        return given
+    reader = SpecReader(read_servers(servers), given)
+    judge = reader.judge(spec)
+    if judge.knows_organism_alone:
+        raise MidspanError(f"judge: {spec} knows the organism's world alone")
+    reader.check_servers((judge,))
+    contact((judge,), folder)
+    return replace(given, openers={**given.openers, spec: cache(judge.open)})
