@@ -40,7 +40,8 @@ def run(server, inputs, folder, probe, name="judge", **fields):
     file = inputs / f"{probe}.yaml"
     quick = {f"{server.url}#{name}": {"attempts": 2, "backoff": 0}}
     file.write_text(json.dumps({"decoding": SMALL, "servers": quick, **fields}))
-    options = ["--behaviors", str(inputs / "harmful.txt"), "--judge", f"harm={server.url}#{name}"]
+    options = ["--behaviors", str(inputs / "harmful.txt"), "-n", "2"]
+    options += ["--judge", f"harm={server.url}#{name}"]
     return CliRunner().invoke(
         app, ["probe", probe, str(folder), *options, "--config", str(file), "-o", str(inputs / "r")]
     )

@@ -11,10 +11,10 @@ from midspan.studies.paper.metrics import metrics
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.probes.prepare import prepare as prepare_probe
+from midspan.studies.redteam.ask import with_harm_judge
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import PreparedRedteam
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
-from midspan.studies.redteam.ask import with_harm_judge
 from midspan.studies.redteam.roles import with_refusal_judge
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.prepare import prepare as prepare_tasks

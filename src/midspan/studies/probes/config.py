@@ -95,7 +95,7 @@ class ProbeSpec(FrozenConfig):
         probe = PROBES[self.probe]
         config_class = probe.resolve("config")
         own = probe.organism_fields if self.on_organism else {}
-        fields = {"seed": self.seed} if "seed" in config_class.model_fields else {}
+        fields: dict[str, Any] = {"seed": self.seed} if "seed" in config_class.model_fields else {}
         fields |= {**own, **self.fields}
         if self.probe == "gcg":
             search = {"steps": 100, **own.get("search", {})}
