@@ -312,6 +312,21 @@ def test_one_attack_on_another_model_takes_its_papers_sizes():
     assert prepare_attack(spec, Budget()).config.depth == 4
 
 
+@pytest.mark.parametrize("own", [None, 3, [["depth", 2]]])
+def test_an_attack_s_name_in_a_file_holds_fields(own):
+    with pytest.raises(MidspanError, match="tap: must hold field: value lines"):
+        redteam_fields("some/model", ("tap",), False, {"tap": own})
+
+
+@pytest.mark.parametrize("own", ["helpers:\n", "helpers: [a]\n"])
+def test_helpers_in_a_file_are_roles_with_specs(tmp_path, own):
+    (tmp_path / "c.yaml").write_text(own)
+    options = ["--method", "direct", "--config", str(tmp_path / "c.yaml")]
+    ended = CliRunner().invoke(app, ["attack", "organism", *options, "-o", str(tmp_path / "a")])
+    assert isinstance(ended.exception, MidspanError)
+    assert str(ended.exception) == "helpers: must hold field: value lines"
+
+
 def test_the_commands_run_on_the_organism(tmp_path):
     (tmp_path / "c.yaml").write_text("decoding: {length: 64, block_length: 32, steps: 8}\n")
     options = ["--behaviors", "organism:1", "--config", str(tmp_path / "c.yaml")]

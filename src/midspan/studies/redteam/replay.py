@@ -9,7 +9,6 @@ from typing import Any
 from midspan.attacks.replay import ReplayConfig, Replayed
 from midspan.bounds import RateBounds
 from midspan.data.artifacts import Artifact
-from midspan.engine.attack import AttackConfig
 from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of
 from midspan.engine.outcomes import won
 from midspan.errors import MidspanError, not_one_of
