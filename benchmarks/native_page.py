@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from midspan.bounds import MeanBounds
+from midspan.engine.attack import Access
 from midspan.engine.outcomes import Outcomes, chance_of_facts, facts, union
 from midspan.errors import MidspanError
 from midspan.runs.folder import FinishedRun
@@ -112,12 +113,14 @@ class Grid(NamedTuple):
         cells: dict[tuple[str, str], dict[int, list[Record]]] = {}
         access: dict[str, str] = {}
         for run in runs:
+            own: dict[str, list[Record]] = {}
             for record in run.records:
-                name = record["attack_label"]
-                if name not in attacks:
-                    continue
-                cells.setdefault((name, run.model), {}).setdefault(run.seed, []).append(record)
-                access[name] = record["access"]
+                own.setdefault(record["attack_label"], []).append(record)
+            for name in own.keys() & set(attacks):
+                cells.setdefault((name, run.model), {})[run.seed] = own[name]
+                access[name] = max(
+                    (record["access"] for record in own[name]), key=get_args(Access).index
+                )
         found = [name for name in attacks if name in access]
         kept = [model for model in models if any((name, model) in cells for name in found)]
         return cls(found, kept, cells, access)
