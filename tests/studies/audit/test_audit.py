@@ -193,8 +193,9 @@ def test_the_most_facts_of_a_level_are_compared_and_unknown_where_a_row_was_not_
         least, most = (sum(end) / 3 for end in zip(*ends, strict=True))
         assert told[level].least.mean == pytest.approx(least)
         assert told[level].most.mean == pytest.approx(most)
-    assert told["chat"].unknown == 2 and not any(change.is_tested for change in changes
-                                                 if change.place[2].startswith("most"))  # fmt: skip
+    assert (told["chat"].unknown, told["infill"].unknown) == (0, 2)
+    facts = [change for change in changes if change.place[2].startswith("most facts")]
+    assert not any(change.is_tested for change in facts)
 
 
 def test_audits_of_other_batteries_are_refused_by_name(done, copied):
