@@ -101,6 +101,7 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
     cells = ["ASR by exact", "mean score by exact-strongreject"]
+    cells += [f"mean share of facts by {judge}" for judge in ("exact", "exact-strongreject")]
     assert [change.place[2] for change in changes] == cells * 6
     assert all(c.pairs and not c.is_tested or not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
