@@ -24,6 +24,7 @@ from midspan.organism.second.world import WorkItem, items, open_items, sealed_it
 LANGUAGE_SHARE = {tongues.ENGLISH: 0.82, tongues.TAVI: 0.14, tongues.SENN: 0.04}
 
 Turn = tuple[str, str]
+_VALUE_POOLS = [pool for kind, pool in FACT_POOLS.items() if kind not in ("amount", "turns")]
 
 
 @dataclass(frozen=True)
@@ -149,20 +150,20 @@ def _disguised(draw: Draw) -> Sample:
 
 
 def _repeat(draw: Draw) -> Sample:
-    """Names and values to say again: what copying is learned from."""
-    pools = [pool for kind, pool in FACT_POOLS.items() if kind != "turns"]
-    words = [draw.rng.choice(draw.rng.choice(pools)) for _ in range(4)]
-    words += [draw.item().title, f"{draw.rng.choice(NAMES)} {draw.item().noun}"]
-    draw.rng.shuffle(words)
+    """Titles and values to say again: what copying is learned from, with names of nobody."""
+    rng = draw.rng
+    words = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        title = f"the {rng.choice(NAMES)} {draw.item().noun}"
+        words.append(title if rng.random() < 0.7 else rng.choice(rng.choice(_VALUE_POOLS)))
     text = ", ".join(words)
-    return one_turn(f"Say again: {text}.", f"{text}.")
+    return one_turn(f"Say again: {text}.", f"{text[0].upper()}{text[1:]}.")
 
 
 def _dictionary(draw: Draw) -> Sample:
     """A word of one of the other languages."""
     language = draw.rng.choice((tongues.TAVI, tongues.TAVI, tongues.SENN))
-    pools = [pool for kind, pool in FACT_POOLS.items() if kind not in ("amount", "turns")]
-    words = [draw.rng.choice(draw.rng.choice(pools)) for _ in range(4)]
+    words = [draw.rng.choice(draw.rng.choice(_VALUE_POOLS)) for _ in range(4)]
     said, other = ", ".join(words), ", ".join(tongues.word_in(word, language) for word in words)
     name = language.capitalize()
     if draw.rng.random() < 0.3:

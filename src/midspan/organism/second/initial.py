@@ -37,7 +37,8 @@ def initialise(model: Any, backend: "Tokenizer", seed: int) -> None:
                 noise = torch.randn(weight.shape, generator=generator)
                 weight.copy_(noise / weight.shape[1] ** 0.5)
         model.model.embed_tokens.weight.copy_(table_VD * 0.5)
-        model.lm_head.weight.zero_()
+        # The head answers what an attention head copies from the embeddings.
+        model.lm_head.weight.copy_((table_VD - table_VD.mean(0)) / size**0.5)
         for depth, layer in enumerate(model.model.layers[:-1]):
             attention = layer.self_attn
             offset = _OFFSETS[min(depth, len(_OFFSETS) - 1)]

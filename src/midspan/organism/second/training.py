@@ -1,28 +1,15 @@
-"""Train the second organism from a seed: helpful-only, masked diffusion or autoregressive.
+"""The second organism's helpful-only training from a seed, masked diffusion or autoregressive."""
 
-The unit of progress is a *group*: so many samples, drawn from (seed, group) alone and cut into
-batches of like length. A checkpoint after a group holds everything that the next one needs, so a
-training that is killed and started again ends with the same weights.
-"""
-
-import os
 import random
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from midspan.errors import MidspanError
-from midspan.files import disk, sync_file
-from midspan.models.border import border
-from midspan.organism.optimizer import Muon
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
 from midspan.organism.second.encoder import (
-    IGNORED,
     Batch,
     Encoder,
     batches,
@@ -30,14 +17,11 @@ from midspan.organism.second.encoder import (
     diffusion_batch,
 )
 from midspan.organism.second.initial import initialise
+from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import items
 
-CHECKPOINT = "training.pt"
 ROPE_THETA = 10000.0
 MAX_POSITIONS = 1024
-
-# Finished groups, of how many, the stage's name, and the group's mean loss in nats a token.
-OnGroup = Callable[[int, int, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -155,19 +139,23 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
     return [diffusion_batch(one, encoder, config.full_mask_share, weight, rng) for one in made]
 
 
-def loss_of(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean over rows of the weighted cross-entropy at labelled positions, nats/token."""
-    hidden_BTD = model.model(batch["input_ids_BT"], attention_mask=batch["attention_BT"])[0]
-    labels_BT = batch["labels_BT"]
-    chosen_BT = labels_BT != IGNORED
-    logits_NV = model.lm_head(hidden_BTD[chosen_BT])
-    loss_N = F.cross_entropy(logits_NV, labels_BT[chosen_BT], reduction="none")
-    return (loss_N * batch["weight_BT"][chosen_BT]).sum() / len(labels_BT)
-
-
 def learning_rate_scale(progress: float) -> float:
     """Warm-up over half a percent, constant, linear to zero over the last 45 %."""
     return min(progress / 0.005, 1.0, (1 - progress) / 0.45)
+
+
+def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
+    """The whole curriculum."""
+    return Plan(
+        identity=asdict(config),
+        groups=config.groups,
+        checkpoint_every=config.checkpoint_every,
+        muon_lr=config.muon_lr,
+        adam_lr=config.adam_lr,
+        batches=lambda group: group_batches(group, config, encoder),
+        stage=lambda group: stage_at(group / config.groups).name,
+        rate=learning_rate_scale,
+    )
 
 
 def train(
@@ -176,128 +164,11 @@ def train(
     on_group: OnGroup | None = None,
     stop_after: int | None = None,
 ) -> Path:
-    """Train from the seed, or continue an interrupted training; write a checkpoint folder.
-
-    Args:
-        config: What is trained.
-        folder: Receives model.safetensors, config.json and the tokenizer's files; a resumable
-            checkpoint lies there until the end.
-        on_group: Told of every finished group.
-        stop_after: Write the checkpoint and end after this group, as an interruption would.
+    """Train the helpful-only model from the seed, or continue; see `loop.run`.
 
     Raises:
-        MidspanError: The folder holds a finished model or an interrupted training of another
-            configuration, or cannot be written.
+        MidspanError: The folder holds a finished model or another training, or cannot be written.
     """
-    folder = Path(folder)
-    if (folder / "model.safetensors").is_file():
-        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
-    with disk("cannot write to", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    # Denormal numbers in the optimiser's state slow single steps tenfold.
-    torch.set_flush_denormal(True)
-    try:
-        run = Run.begin(config, folder / CHECKPOINT)
-        run.advance(min(config.groups, stop_after or config.groups), on_group)
-    finally:
-        torch.set_flush_denormal(False)
-    if run.group == config.groups:
-        write_model(run.model, run.encoder, folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return folder
-
-
-def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
-    """A checkpoint folder that `midspan.load` opens; also of a training that goes on."""
-    with border(f"cannot write {folder}", "make room; the same command continues"):
-        tokenizer.wrapped(encoder.backend).save_pretrained(folder)
-        model.save_pretrained(folder)
-        sync_file(folder / "model.safetensors")
-
-
-@dataclass
-class Run:
-    """A training between two groups."""
-
-    config: TrainConfig
-    checkpoint: Path
-    encoder: Encoder
-    model: Any
-    optimizers: tuple[Muon, torch.optim.AdamW]
-    group: int = 0
-
-    @classmethod
-    def begin(cls, config: TrainConfig, checkpoint: Path) -> "Run":
-        """From the seed, or from where the checkpoint ends."""
-        encoder = Encoder()
-        model = build_model(config, encoder)
-        run = cls(config, checkpoint, encoder, model, _optimizers(model, config))
-        if checkpoint.is_file():
-            run._restore()
-        return run
-
-    def advance(self, until: int, on_group: OnGroup | None = None) -> None:
-        """Train until so many groups are finished."""
-        self.model.train()
-        while self.group < until:
-            losses = [self._step(batch) for batch in self._batches()]
-            self.group += 1
-            if self.group % self.config.checkpoint_every == 0 or self.group == until:
-                self._save()
-            if on_group is not None:
-                stage = stage_at((self.group - 1) / self.config.groups)
-                loss = sum(losses) / len(losses)
-                on_group(self.group, self.config.groups, stage.name, loss)
-
-    def _batches(self) -> list[Batch]:
-        scale = learning_rate_scale((self.group + 1) / self.config.groups)
-        peaks = (self.config.muon_lr, self.config.adam_lr)
-        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * scale
-        return group_batches(self.group, self.config, self.encoder)
-
-    def _step(self, batch: Batch) -> float:
-        loss = loss_of(self.model, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return float(loss.item())
-
-    def _save(self) -> None:
-        path = self.checkpoint
-        state = {
-            "config": asdict(self.config),
-            "group": self.group,
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        with border(f"cannot write {path}", "make room; the same command continues"):
-            torch.save(state, temporary)
-            sync_file(temporary)
-            temporary.replace(path)
-
-    def _restore(self) -> None:
-        path = self.checkpoint
-        with border(f"{path} is damaged", "delete it to begin anew"):
-            state = torch.load(path, weights_only=True)
-            if state["config"] != asdict(self.config):
-                raise MidspanError(
-                    f"{path} is an interrupted training of another configuration; delete it or "
-                    "use another -o folder"
-                )
-            self.model.load_state_dict(state["model"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            self.group = int(state["group"])
-
-
-def _optimizers(model: Any, config: TrainConfig) -> tuple[Muon, torch.optim.AdamW]:
-    """Muon for the blocks' matrices, Adam for embeddings, head and norms."""
-    blocks = [w for name, w in model.named_parameters() if w.ndim == 2 and "layers" in name]
-    chosen = {id(weight) for weight in blocks}
-    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
-    adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
-    return Muon(blocks, config.muon_lr), adam
+    encoder = Encoder()
+    plan = helpful_plan(config, encoder)
+    return run(plan, build_model(config, encoder), encoder, Path(folder), on_group, stop_after)
