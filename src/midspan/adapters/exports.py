@@ -26,6 +26,7 @@ Write = Callable[[FinishedRun, Path, Choice], Iterator[str]]
 # Functions as ``module:name``, imported when they are asked for.
 FORMATS = {
     "jailbreakbench": "midspan.adapters.jailbreakbench:write",
+    "inspect": "midspan.adapters.inspect.export:write",
 }
 
 

@@ -13,6 +13,7 @@ from midspan.commands import (
     generate,
     judge,
     merge,
+    play,
     organism,
     probe,
     push,
@@ -36,6 +37,7 @@ app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("study")(study.study)
 app.command("serve")(serve.serve)
+app.command("play")(play.play)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)
 app.add_typer(organism.app, name="organism")

@@ -8,7 +8,12 @@ import typer
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
-    to: Annotated[str, typer.Option(help="jailbreakbench: prompts found, as its artifacts.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A file, or a folder for several.")
     ],

@@ -9,7 +9,7 @@ from typing import Any
 from midspan.attacks.replay import ReplayConfig, Replayed
 from midspan.bounds import RateBounds
 from midspan.data.artifacts import Artifact
-from midspan.engine.attack import AttackConfig
+from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of
 from midspan.engine.outcomes import won
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import Record, user_path
@@ -34,7 +34,6 @@ CHANGED: Mapping[str, str] = {
     "post_context": "its response is cut off before the text behind it",
     "replay": "it is a replay itself",
 }
-_DECODED = "it fixes tokens of the response or changes decoding; servers give text alone"
 # What of an attempt another call needs; the rest of a record is what came of it.
 _ASKED = tuple(Replayed.model_fields)
 
@@ -118,8 +117,7 @@ class Source:
                 raise MidspanError(f"replay: {key[1]} cannot be replayed: {reason}")
             return {
                 record["behavior"]: tuple(
-                    Replayed(**asked_fields(one))
-                    for one in best_attempts(record, self.judge)[: config.each]
+                    _replayed(one) for one in best_attempts(record, self.judge)[: config.each]
                 )
                 for record in self.rows[key]
             }
@@ -151,12 +149,12 @@ def artifact_records(artifact: Artifact) -> list[Record]:
     ]
 
 
-def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
+def why_not(records: Sequence[Record], server: Capabilities | None = None) -> str:
     """Why a row of a run cannot be asked of another model; empty where it can.
 
     Args:
         records: Of the row.
-        text_alone: Whether the other model is behind a server.
+        server: What the other model can be asked, where it is behind a server.
     """
     if reason := CHANGED.get(records[0]["attack"], ""):
         return reason
@@ -165,20 +163,15 @@ def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
         return _IN_PARTS
     if any(one.get("tampering") for one in attempts):
         return _TAMPERED
-    asked = ("anchors", "scaffold", "rules", "decoding")
-    fixed = any(one.get(name) for one in attempts for name in asked)
-    return _DECODED if fixed and text_alone else ""
+    if server is None:
+        return ""
+    needs = frozenset[Need]().union(*(needs_of(_replayed(one).call) for one in attempts))
+    missing = lacks(server, needs)
+    return f"it needs {', '.join(missing)}, which the server does not give" if missing else ""
 
 
-def check_served(label: str, config: AttackConfig) -> None:
-    """Refuse the replay of what a server cannot be asked.
-
-    Raises:
-        MidspanError: A case of the row does more than ask.
-    """
-    cases = config.cases.values() if isinstance(config, ReplayConfig) else ()
-    if any(case.call.needs_decoder for several in cases for case in several):
-        raise MidspanError(f"{label} cannot be asked of a server: {_DECODED}")
+def _replayed(attempt: Record) -> Replayed:
+    return Replayed(**asked_fields(attempt))
 
 
 def best_attempts(record: Record, judge: str) -> list[Record]:
@@ -197,12 +190,14 @@ def best_attempts(record: Record, judge: str) -> list[Record]:
     return [attempt for _, attempt in ranked]
 
 
-def replay_rows(folder: str, text_alone: bool) -> tuple[tuple[AttackSpec, ...], list[str]]:
+def replay_rows(
+    folder: str, server: Capabilities | None = None
+) -> tuple[tuple[AttackSpec, ...], list[str]]:
     """A row for every row of a run that can be replayed, and why the others cannot.
 
     Args:
         folder: The run.
-        text_alone: Whether the new target is behind a server.
+        server: What the new target can be asked, where it is behind a server.
 
     Raises:
         MidspanError: It is no finished red-team run, or nothing of it can be replayed.
@@ -211,7 +206,7 @@ def replay_rows(folder: str, text_alone: bool) -> tuple[tuple[AttackSpec, ...], 
     several = len({model for model, _ in source.rows}) > 1
     specs, left_out = [], []
     for (model, label), records in source.rows.items():
-        reason = why_not(records, text_alone)
+        reason = why_not(records, server)
         if reason:
             left_out.append(f"{label}: {reason}")
             continue
