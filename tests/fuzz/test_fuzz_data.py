@@ -13,14 +13,30 @@ from mutants import damaged, json_files, json_lines, put
 from pyarrow import parquet
 
 from midspan.data import load_behaviors
+from midspan.data.artifacts import Artifact
 from midspan.data.phrases import read_phrases
 from midspan.judges.calibration import Calibration, read_items
+from midspan.studies.redteam.replay import replay_rows
 
 ROWS = [
     {"prompt": "Fold a crane", "target": "Sure", "category": "paper", "id": 1},
     {"prompt": "Bake \U0001f600 bread,\n twice", "target": "", "category": None, "id": "b"},
     {"prompt": "Say \u2028 it", "target": "Well", "category": {"a": True}, "id": 3},
 ]
+ARTIFACT = {
+    "parameters": {
+        "method": "PAIR", "model": "m", "defense": None,
+        "midspan": {"judge": "exact", "attack": "pair", "behaviors": "organism:2", "seed": 0},
+    },
+    "jailbreaks": [
+        {"index": 0, "goal": "Fold it", "behavior": "Fold", "category": "c",
+         "prompt": "How \u2028?", "response": "No", "number_of_queries": 3,
+         "queries_to_jailbreak": None, "jailbroken": True,
+         "midspan": {"anchors": [["then", 4]], "scaffold": None}},
+        {"index": "1", "goal": "Bake", "behavior": "B", "category": "", "prompt": None,
+         "response": None, "number_of_queries": None, "jailbroken": False},
+    ],
+}  # fmt: skip
 LABELLED = [
     {"request": "a", "response": "b", "success": True, "kind": "compliant"},
     {"request": "c", "response": "d", "success": False, "kind": "refusing"},
@@ -186,3 +202,19 @@ def test_calibrations(tmp_path_factory, content):
         names = ("hits", "misses", "false_alarms", "rejections")
         assert all(type(raw[name]) is int and raw[name] >= 0 for name in names)
         assert read[0].confusion.sensitivity.successes == raw["hits"]
+
+
+@fuzzed(30)
+@given(content=json_files(ARTIFACT))
+def test_artifacts(tmp_path_factory, content):
+    path = put(tmp_path_factory.getbasetemp(), "artifact.json", content)
+    read, taken = tried("artifacts", lambda: Artifact.read(path))
+    if taken:
+        rows = json.loads(content)["jailbreaks"]
+        assert [one.jailbroken for one in read.jailbreaks] == [row["jailbroken"] for row in rows]
+        assert [one.goal for one in read.jailbreaks] == [whole(row["goal"]) for row in rows]
+        # What a replay asks for is what the same file has as behaviors.
+        ids = [one.behavior for one in read.jailbreaks]
+        known, told = tried("goals of artifacts", lambda: load_behaviors(path, keep="all"))
+        assert not told or [behavior.id for behavior in known] == ids
+        tried("replays of artifacts", lambda: replay_rows(str(path), None))

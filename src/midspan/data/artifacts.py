@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from midspan.data.text import whole_values
 from midspan.errors import MidspanError
 from midspan.files import read_object
 
@@ -90,7 +91,8 @@ class Artifact:
     def own(self) -> Mapping[str, Any]:
         """What midspan wrote of the run beside their parameters; empty for artifacts of others."""
         own = self.parameters.get(OWN)
-        return own if isinstance(own, dict) else {}
+        fields = own.items() if isinstance(own, dict) else ()
+        return {name: value for name, value in fields if isinstance(value, str | int)}
 
     def to_dict(self) -> dict[str, Any]:
         """As their format has it."""
@@ -104,7 +106,7 @@ class Artifact:
         Raises:
             MidspanError: It is missing, damaged or something else.
         """
-        value = read_object(path, _REMEDY)
+        value = whole_values(read_object(path, _REMEDY))
         parameters, rows = value.get("parameters"), value.get("jailbreaks")
         if not isinstance(parameters, dict) or not isinstance(rows, list) or not rows:
             raise MidspanError(f"{path}: has no parameters or no jailbreaks; {_REMEDY}")
@@ -122,6 +124,8 @@ def _jailbreak(row: Any, place: str) -> Jailbreak:
     """One row; fields that others add to theirs are skipped."""
     if not isinstance(row, dict):
         raise MidspanError(f"{place} must be a JSON object; {_REMEDY}")
+    if "prompt" not in row:
+        raise MidspanError(f"{place}.prompt is missing; {_REMEDY}")
     texts = {name: row.get(name) for name in ("goal", "behavior", "category")}
     for name, value in (*texts.items(), ("prompt", row.get("prompt") or "")):
         if not isinstance(value, str) or (name in ("goal", "behavior") and not value.strip()):
@@ -133,8 +137,8 @@ def _jailbreak(row: Any, place: str) -> Jailbreak:
     return Jailbreak(
         # Some of theirs have it as a text.
         index=_number(row.get("index"), f"{place}.index") or 0,
-        goal=str(texts["goal"]).strip(),
-        behavior=str(texts["behavior"]).strip(),
+        goal=_line(texts["goal"]),
+        behavior=_line(texts["behavior"]),
         category=str(texts["category"]),
         prompt=row.get("prompt"),
         response=response if isinstance(response, str) else None,
@@ -145,6 +149,11 @@ def _jailbreak(row: Any, place: str) -> Jailbreak:
         jailbroken=row["jailbroken"],
         own=own if isinstance(own, dict) else {},
     )
+
+
+def _line(text: Any) -> str:
+    """A text as `midspan.data` reads it from the same file."""
+    return str(text).replace("\r\n", "\n").strip()
 
 
 def _number(value: Any, place: str) -> int | None:

@@ -139,7 +139,7 @@ def artifact_records(artifact: Artifact) -> list[Record]:
             "lost": [],
             "outcome": {judge: "won" if one.jailbroken else "lost"},
             "attempts": []
-            if one.prompt is None
+            if not one.prompt
             else [
                 {"messages": [{"role": "user", "content": one.prompt}], **one.own}
                 | {"score": None, "verdicts": {judge: {"success": one.jailbroken}}}
