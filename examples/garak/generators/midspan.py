@@ -7,6 +7,7 @@ has no use for, such as stop texts of "#" and ";" that cut a canvas, is left out
 
 import contextlib
 
+from garak.exception import APIKeyMissingError
 from garak.generators.openai import OpenAICompatible
 
 _UNUSED = {"stop", "frequency_penalty", "presence_penalty"}
@@ -27,7 +28,7 @@ class MidspanServer(OpenAICompatible):
 
     def _validate_env_var(self):
         """A server on this machine asks for no token."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(APIKeyMissingError):
             super()._validate_env_var()
         self.api_key = getattr(self, "api_key", None) or "none"
 
