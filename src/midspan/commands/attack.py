@@ -60,8 +60,8 @@ def attack(
     replay: Annotated[
         str | None,
         typer.Option(
-            help="Finished red-team run, or JailbreakBench artifact (.json), whose attempts are asked "
-            "of this model."
+            help="Finished red-team run, or JailbreakBench artifact (.json), whose attempts are "
+            "asked of this model."
         ),
     ] = None,
     behaviors: Behaviors = None,
