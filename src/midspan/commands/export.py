@@ -1,31 +1,31 @@
-"""``midspan export``: finished runs as files of other tools."""
+"""``midspan export``: a finished run in another tool's format."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from midspan.errors import not_one_of
-
-FORMATS = ("inspect",)
-
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
-    to: Annotated[str, typer.Option(help="The other tool: inspect.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file: FILE.eval.", show_default=False)
+    to: Annotated[
+        str,
+        typer.Option(
+            help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer."
+        ),
     ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A file, or a folder for several.")
+    ],
+    model: Annotated[str, typer.Option(help="One of the run's models alone.")] = "",
+    attack: Annotated[str, typer.Option(help="One of the run's attacks alone.")] = "",
 ) -> None:
-    """Write a finished run of attacks, tasks or an audit as another tool reads it.
+    """Write what a finished run found for another tool to read.
 
-    For inspect it is a log that its viewer opens, one for each model of the run. It holds every
-    prompt and response; its owner alone can read it.
+    The files hold what models wrote, whole: they are their owner's alone, like the run folder.
     """
-    if to not in FORMATS:
-        raise not_one_of("--to", to, FORMATS)
-    from midspan.adapters.inspect.export import export as write
-    from midspan.runs.folder import FinishedRun
+    from midspan.adapters.exports import Choice
+    from midspan.adapters.exports import export as export_run
 
-    for path in write(FinishedRun.open(run), output):
-        typer.echo(path)
+    for line in export_run(run, to, output, Choice(model, attack)):
+        typer.echo(line)

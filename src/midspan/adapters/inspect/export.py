@@ -1,15 +1,16 @@
 """Finished runs as inspect's logs, for its viewer and its data frames."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from midspan.adapters.exports import Choice
 from midspan.adapters.inspect.exported import Part, attacks_part, task_part
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.files import disk, make_private
-from midspan.runs.folder import FinishedRun, reading
+from midspan.runs.folder import FinishedRun
 
 try:
     from inspect_ai.log import (
@@ -27,37 +28,44 @@ except ImportError as error:
 KINDS = ("red-team", "audit", "task")
 
 
-def export(run: FinishedRun, file: Path) -> list[Path]:
+def write(run: FinishedRun, file: Path, choice: Choice) -> Iterator[str]:
     """Write a run as inspect's logs, one for each of its models.
+
+    Only their owner can read them, as with the run folder.
 
     Args:
         run: An attack's, an audit's or a task's.
         file: Ends in ``.eval`` or ``.json``. With several models their names stand before that.
+        choice: A model of the run; a log holds all attacks.
 
-    Returns:
-        What was written; only its owner can read it, as with the run folder.
+    Yields:
+        The path of every file written.
 
     Raises:
-        MidspanError: The run is of another kind or damaged, or the file cannot be written.
+        MidspanError: The run is of another kind or damaged, it has no such model, or the file
+            cannot be written.
     """
     kind = run.info.get("kind", "")
     if kind not in KINDS:
         raise MidspanError(f"{run.path}: must be a run of one of {', '.join(KINDS)}; got {kind!r}")
     if file.suffix not in (".eval", ".json"):
         raise MidspanError(f"-o: must end in .eval or .json; got {file.name!r}")
-    with reading(run.path):
-        logs = {model: _log(run, model, parts) for model, parts in _parts(run).items()}
-    written = []
-    for model, log in logs.items():
-        path = (
-            file if len(logs) == 1 else file.with_name(f"{file.stem}-{_slug(model)}{file.suffix}")
-        )
+    if choice.attack:
+        raise MidspanError("--attack: inspect's log holds all attacks of a model; leave it out")
+    by_model = _parts(run)
+    if choice.model and choice.model not in by_model:
+        raise not_one_of("--model", choice.model, by_model)
+    chosen = [choice.model] if choice.model else list(by_model)
+    for model in chosen:
+        path = file
+        if len(chosen) > 1:
+            path = file.with_name(f"{file.stem}-{_slug(model)}{file.suffix}")
+        log = _log(run, model, by_model[model])
         with disk("cannot write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_eval_log(log, str(path))
             make_private(path)
-        written.append(path)
-    return written
+        yield str(path)
 
 
 def _slug(model: str) -> str:
