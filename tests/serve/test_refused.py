@@ -59,7 +59,7 @@ BODIES = {
     "an anchor of two kinds": (
         fields(midspan={"anchors": [{"position": 1, "ids": [7], "text": "a"}]}), 400, "one of both"),
     "a canvas without holes": (fields(midspan={"canvas": "no hole here"}), 400, "holes"),
-    "a hole too large": (fields(midspan={"canvas": f"[{9**99}]"}), 400, "canvas"),
+    "a hole that ends behind the canvas": (fields(midspan={"canvas": f"[{9**99}]"}), 400, "canvas"),
     "an unknown rule": (fields(midspan={"rules": ["defend"]}), 400, "rules"),
     "a rule with a model of the client's": (
         fields(midspan={"rules": [{"rule": "perplexity_filter", "scorer": "/etc"}]}), 400, "scorer"),
@@ -69,7 +69,7 @@ BODIES = {
         fields(midspan={"decoding": {"compatibility": True}}), 400, "compatibility"),
     "frames of no stream": (fields(midspan={"frames": True}), 400, "stream"),
     "another model": (fields(model="gpt-4"), 404, "gpt-4"),
-    "a model that cannot be written": (fields(model="\ud800"), 404, "model"),
+    "a model that cannot be written": (fields(model="\ud800"), 400, "unicode"),
 }  # fmt: skip
 
 

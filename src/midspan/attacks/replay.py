@@ -53,7 +53,7 @@ class ReplayConfig(AttackConfig):
     """Ours.
 
     Attributes:
-        run: Folder of a finished red-team run.
+        run: Folder of a finished red-team run, or a JailbreakBench artifact (.json).
         model: Of the run, whose attempts are replayed; needed where it has several.
         attack: Of the run, as its tables name it; needed where it has several.
         each: Attempts of each behavior at most: those that won, then the best others.

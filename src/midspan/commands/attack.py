@@ -59,7 +59,10 @@ def attack(
     ] = None,
     replay: Annotated[
         str | None,
-        typer.Option(help="Finished red-team run whose attempts are asked of this model."),
+        typer.Option(
+            help="Finished red-team run, or JailbreakBench artifact (.json), whose attempts are asked "
+            "of this model."
+        ),
     ] = None,
     behaviors: Behaviors = None,
     column: Column = None,
