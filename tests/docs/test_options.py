@@ -41,6 +41,23 @@ OTHERS = {
     "pytest": set(
         OPTION.findall((ROOT / "tests" / "goldens" / "conftest.py").read_text(encoding="utf-8"))
     ),
+    **dict.fromkeys(
+        ("lm-eval", "lm_eval"),
+        {"--batch_size", "--device", "--include_path", "--log_samples", "--model_args"}
+        | {"--output_path"},
+    ),
+    "inspect": {
+        "--epochs",
+        "--extra-body",
+        "--max-connections",
+        "--max-tokens",
+        "--model-role",
+        "--num-choices",
+        "--stop-seqs",
+        "--temperature",
+        "--top-p",
+        "--seed",
+    },  # fmt: skip
     **{
         f"{folder}/": {
             option

@@ -70,7 +70,7 @@ def _rows(batch_size: int | str | None) -> int:
     if batch_size is None:
         return _DEFAULT_BATCH
     if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise MidspanError(f"--batch_size: must be a number of rows; got {batch_size!r}")
+        raise MidspanError(f"lm-eval's --batch_size: must be a number of rows; got {batch_size!r}")
     return int(batch_size)
 
 

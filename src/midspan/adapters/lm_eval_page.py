@@ -10,10 +10,10 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.files import Record, read_jsonl, read_object
 from midspan.report import Cell, Report, Section, Table
-from midspan.runs.folder import reading
+from midspan.runs.folder import RUN_FILE, reading
 
 _REMEDY = "run lm_eval again with --output_path"
-_RESULTS, _SAMPLES = "results_*.json", "samples_*.jsonl"
+_RESULTS = "results_*.json"
 # The file of `midspan task --lm-eval`.
 _OWN = "results.json"
 _SHOWN_SAMPLES = 20  # of a task
@@ -36,12 +36,14 @@ class _Output:
 
     model: str
     results: Mapping[str, Any]
-    samples: Mapping[str, list[Record]]
+    samples: Mapping[str, Sequence[Record]]
 
 
 def is_lm_eval(folder: Path) -> bool:
     """Whether lm-eval wrote here, or in a folder of a model below."""
-    return (folder / _OWN).is_file() or any(folder.rglob(_RESULTS))
+    if (folder / RUN_FILE).exists() or (folder / _OWN).is_file():
+        return (folder / _OWN).is_file()
+    return any(folder.rglob(_RESULTS))
 
 
 def report_of(folder: Path) -> Report:
@@ -108,7 +110,7 @@ def _figures(output: _Output) -> dict[tuple[str, str, str], Cell]:
 def _scores(outputs: Sequence[_Output]) -> Table:
     by_output = [_figures(output) for output in outputs]
     places = dict.fromkeys(place for figures in by_output for place in figures)
-    rows = []
+    rows: list[tuple[Cell | str, ...]] = []
     for place in places:
         task, metric, kind = place
         shots = next(
@@ -142,7 +144,7 @@ def _describe(outputs: Sequence[_Output], task: str) -> str:
 def _samples(output: _Output, task: str) -> Table:
     rows = output.samples[task]
     metrics = list(dict.fromkeys(name for row in rows for name in row.get("metrics", ())))
-    lines = []
+    lines: list[tuple[Cell | str, ...]] = []
     for row in rows[:_SHOWN_SAMPLES]:
         answer = Cell(_short(row.get("filtered_resps", "")), generated=True)
         values = (_short(row[name]) if name in row else "" for name in metrics)

@@ -29,10 +29,7 @@ def report(
     from midspan.runs.folder import FinishedRun
     from midspan.runs.kinds import read_report
 
-    if is_lm_eval(run):
-        page = report_of(run)
-    else:
-        page = read_report(FinishedRun.open(run))
+    page = report_of(run) if is_lm_eval(run) else read_report(FinishedRun.open(run))
     if include_generations and page.redact:
         page = replace(page, redact=False, fold=True)
     typer.echo(write_report(page, run))

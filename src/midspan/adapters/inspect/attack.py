@@ -122,7 +122,8 @@ class _Missing(Role):
             MidspanError: Always.
         """
         raise MidspanError(
-            f"{self._name}: the attack asks one; name it with --model-role {self._name}=MODEL"
+            f"{self._name}: the attack asks one; name it with inspect's --model-role "
+            f"{self._name}=MODEL"
         )
 
 

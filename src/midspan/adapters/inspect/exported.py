@@ -168,7 +168,7 @@ def task_part(
     """A sample a response, with the fields of its verdict that the measures read."""
     fields = list(dict.fromkeys(measure.field for measure in result.measures))
     samples = tuple(_task_sample(result.title, record, fields, prompts) for record in records)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for row in figures_of(result.measures, records):
         metrics |= _figure(row.name, row.figure)
     name = result.title

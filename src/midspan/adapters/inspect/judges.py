@@ -42,7 +42,8 @@ def judge_role(judge: str) -> Role:
     if judge in RUBRICS:
         if GRADER not in model_roles():
             raise MidspanError(
-                f"judge: {judge} is a rubric over a model; name it with --model-role {GRADER}=MODEL"
+                f"judge: {judge} is a rubric over a model; name it with inspect's --model-role "
+                f"{GRADER}=MODEL"
             )
         return ChatJudge(ModelRole(GRADER, get_model(role=GRADER)), RUBRICS[judge])
     from midspan.studies.redteam.roles import SpecReader

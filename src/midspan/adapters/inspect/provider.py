@@ -131,6 +131,10 @@ class MidspanAPI(ModelAPI):
         """One queue a model."""
         return self.model_name
 
+    async def count_text_tokens(self, text: str) -> int:
+        """Of the model's own tokenizer; inspect's needs a file from the network."""
+        return len(self.lm.encode_text(text))
+
     async def generate(
         self,
         input: list[ChatMessage],
