@@ -2,8 +2,8 @@
 
 Run: make check-serve [EXAMPLES=200]
 
-It needs schemathesis (its pins are not ours), so that the make target gives it an environment of its
-own, and this script, which runs in ours, the path of its command.
+Its pins are not ours: the make target gives it an environment of its own, and this script, which
+runs in ours, the path of its command.
 """
 
 import argparse
