@@ -71,7 +71,7 @@ def make_requests(count: int, length: int, steps: int) -> list[Asked]:
     names = [item.title for item in items()]
     bodies: dict[str, list[dict[str, Any]]] = {model: [] for model in MODELS}
     for number in range(count):
-        model = MODELS[number % 3 == 2]
+        model = MODELS[number % 2]
         text = f"how do i make the {rng.choice(names)} ?" + " please" * rng.randrange(4)
         bodies[model].append({
             "model": model, "messages": [{"role": "user", "content": text}], "seed": number,
@@ -256,7 +256,7 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     lm = load_sharing(MODELS[:1], device="cpu")[MODELS[0]]
     plain = [
-        one for one in make_requests(3 * options.rows, 32, 32) if one.body["model"] == MODELS[0]
+        one for one in make_requests(2 * options.rows, 32, 32) if one.body["model"] == MODELS[0]
     ]
     plain = plain[: options.rows]
     config = decoding_config(lm, length=32, steps=32, temperature=1.0)

@@ -124,7 +124,7 @@ def test_frames_add_up_to_the_canvas(models):
             )  # fmt: skip
             return [events(answer.text) for answer in await asyncio.gather(*sent)]
 
-    reopened = 0
+    reopened, texts = 0, []
     for objects in asyncio.run(ask_all()):
         finals = {c["index"]: c for one in objects for c in one["choices"] if c["finish_reason"]}
         assert sorted(finals) == [0, 1]
@@ -145,6 +145,11 @@ def test_frames_add_up_to_the_canvas(models):
                 for commit in frame["commits"]:
                     canvas[commit["position"]] = commit["token"]
             assert canvas == final["midspan"]["tokens"]
+        texts.append([told(objects, index) for index in (0, 1)])
+    assert texts[0] == [
+        midspan.generate(models["tiny"], ASK, anchors={2: "lantern"}, seed=seed, **plain).text
+        for seed in (0, 1)
+    ]
     assert reopened
 
 

@@ -22,24 +22,37 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        where = {"registry": self.registry}
-        self.responses = Counter("midspan_responses", "Responses by status.", ["status"], **where)
-        self.requests = Counter(
-            "midspan_requests", "Completions by route and outcome.", ["route", "outcome"], **where
+        self.registry = registry = CollectorRegistry()
+        self.responses = Counter(
+            "midspan_responses", "Responses by status.", ["status"], registry=registry
         )
-        self.queue = Gauge("midspan_queue_rows", "Rows that wait for a place.", **where)
-        self.rows = Gauge("midspan_batch_rows", "Rows in batches.", **where)
-        self._forwards = Counter("midspan_forwards", "Forward passes of batches.", **where)
-        self._filled = Counter("midspan_forward_rows", "Rows of all forward passes.", **where)
-        self._places = Counter("midspan_forward_places", "Places of all forward passes.", **where)
+        self.requests = Counter(
+            "midspan_requests",
+            "Completions by route and outcome.",
+            ["route", "outcome"],
+            registry=registry,
+        )
+        self.queue = Gauge("midspan_queue_rows", "Rows that wait for a place.", registry=registry)
+        self.rows = Gauge("midspan_batch_rows", "Rows in batches.", registry=registry)
+        self._forwards = Counter(
+            "midspan_forwards", "Forward passes of batches.", registry=registry
+        )
+        self._filled = Counter(
+            "midspan_forward_rows", "Rows of all forward passes.", registry=registry
+        )
+        self._places = Counter(
+            "midspan_forward_places", "Places of all forward passes.", registry=registry
+        )
         self.waited = Histogram(
-            "midspan_queue_seconds", "Seconds until a first place.", buckets=_SECONDS, **where
+            "midspan_queue_seconds",
+            "Seconds until a first place.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.latency = Histogram(
-            "midspan_request_seconds", "Seconds of an answer.", buckets=_SECONDS, **where
+            "midspan_request_seconds", "Seconds of an answer.", buckets=_SECONDS, registry=registry
         )
-        self.tokens = Counter("midspan_tokens", "Tokens by kind.", ["kind"], **where)
+        self.tokens = Counter("midspan_tokens", "Tokens by kind.", ["kind"], registry=registry)
         self._lock = threading.Lock()
         self._row_seconds = 0.0
 
