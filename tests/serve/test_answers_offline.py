@@ -29,7 +29,8 @@ def models(organism_lm, organism_folder):
 # Fields of a request, and of `midspan.generate`.
 CASES = [
     ({"max_tokens": 16}, {"length": 16}),
-    ({"max_tokens": 16, "seed": 5, "temperature": 1.0}, {"length": 16, "seed": 5, "temperature": 1.0}),
+    ({"max_tokens": 16, "seed": 5, "temperature": 1.0},
+     {"length": 16, "seed": 5, "temperature": 1.0}),
     ({"max_tokens": 16, "midspan": {"steps": 4}}, {"length": 16, "steps": 4}),
     (
         {"max_tokens": 16, "midspan": {"steps": 8, "block_length": 4}},
@@ -119,7 +120,8 @@ def test_frames_add_up_to_the_canvas(models):
             rewrite = [{"rule": "rewrite", "markers": [said.text.split()[0]], "everything": True}]
             sent = (
                 client.post("/v1/chat/completions", json=chat(
-                    midspan={**own, "rules": rules}, max_tokens=16, stream=True, n=2, temperature=1))
+                    midspan={**own, "rules": rules},
+                    max_tokens=16, stream=True, n=2, temperature=1))
                 for rules in ([], rewrite)
             )  # fmt: skip
             return [events(answer.text) for answer in await asyncio.gather(*sent)]
