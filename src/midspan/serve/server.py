@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -20,6 +21,7 @@ from midspan.serve.service import Service
 LOG = logging.getLogger("midspan.serve")
 _MAX_HEADER = 16 << 10
 _IDLE_SECONDS = 30
+_SWITCH_SECONDS = 0.0005
 
 
 def limited_protocol(config: ServeConfig) -> type[H11Protocol]:
@@ -171,6 +173,8 @@ def run(
         MidspanError: A model is not served here, or the address is not free.
     """
     server = Server(Service(models, config), tokens, started)
+    # After every system call the loop's thread waits so long for the worker's to let go.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server.run([_socket(config)])
 
 
