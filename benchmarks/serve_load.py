@@ -11,6 +11,7 @@ with one thread each, in turn in one run. Linux alone has all of 127.0.0.0/8.
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -71,7 +72,7 @@ def make_requests(count: int, length: int, steps: int) -> list[Asked]:
     names = [item.title for item in items()]
     bodies: dict[str, list[dict[str, Any]]] = {model: [] for model in MODELS}
     for number in range(count):
-        model = MODELS[number % 3 == 2]
+        model = MODELS[number % 2]
         text = f"how do i make the {rng.choice(names)} ?" + " please" * rng.randrange(4)
         bodies[model].append({
             "model": model, "messages": [{"role": "user", "content": text}], "seed": number,
@@ -194,13 +195,17 @@ def read_stream(content: bytes) -> tuple[str, str]:
     return "".join(deltas), objects[0]["id"]
 
 
-async def ask_all(url: str, asked: list[Asked], order: list[int], clients: int) -> Counts:
-    """Let clients ask until the order is done."""
-    counts, left = Counts(), iter(order)
+async def ask_all(
+    url: str, asked: list[Asked], order: list[int], clients: int, seconds: float = math.inf
+) -> Counts:
+    """Let clients ask until the order is done, or the time is over."""
+    counts, left, end = Counts(), iter(order), time.perf_counter() + seconds
 
     async def work(number: int) -> None:
         client = Client(url, number, counts)
         for index in left:
+            if time.perf_counter() > end:
+                break
             try:
                 await asyncio.wait_for(client.do(asked[index]), 300)
             except (OSError, EOFError, TimeoutError) as error:
@@ -230,13 +235,13 @@ def load(options: argparse.Namespace) -> dict[str, Any]:
     order = [rng.randrange(len(asked)) for _ in range(options.requests)]
     with serving(options.batch) as url:
         began = time.perf_counter()
-        counts = asyncio.run(ask_all(url, asked, order, options.clients))
+        counts = asyncio.run(ask_all(url, asked, order, options.clients, options.seconds))
         seconds = time.perf_counter() - began
         counted = counters(url)
     cuts = statistics.quantiles(counts.seconds, n=100)
     filled = counted["midspan_forward_rows_total"] / counted["midspan_forward_places_total"]
     return {
-        "requests": options.requests,
+        "requests": counts.outcomes.total(),
         "clients": options.clients,
         "distinct answers": len({one.answer for one in asked}),
         "outcomes": dict(counts.outcomes),
@@ -256,7 +261,7 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     lm = load_sharing(MODELS[:1], device="cpu")[MODELS[0]]
     plain = [
-        one for one in make_requests(3 * options.rows, 32, 32) if one.body["model"] == MODELS[0]
+        one for one in make_requests(2 * options.rows, 32, 32) if one.body["model"] == MODELS[0]
     ]
     plain = plain[: options.rows]
     config = decoding_config(lm, length=32, steps=32, temperature=1.0)
@@ -288,6 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", default=["load", "throughput"])
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="The longest load.")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--distinct", type=int, default=256)

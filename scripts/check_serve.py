@@ -2,8 +2,8 @@
 
 Run: make check-serve [EXAMPLES=200]
 
-It needs schemathesis (its pins are not ours), so that the make target gives it an environment of its
-own, and this script, which runs in ours, the path of its command.
+Its pins are not ours: the make target gives it an environment of its own, and this script, which
+runs in ours, the path of its command.
 """
 
 import argparse
@@ -17,6 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("schemathesis", help="Its command.")
     parser.add_argument("--examples", type=int, default=200, help="Requests a route, about.")
+    parser.add_argument("--seconds", type=int, default=600, help="The longest run.")
     options = parser.parse_args()
     command = [sys.executable, "-m", "midspan.cli", "serve", "organism", "--port", "0"]
     command += ["--timeout", "60"]
@@ -30,6 +31,7 @@ def main() -> int:
             check = [options.schemathesis, "run", f"{url}/openapi.json", "--url", url]
             check += ["--checks", "not_a_server_error", "--request-timeout", "90"]
             check += ["--max-examples", str(options.examples), "--seed", "0", "--no-color"]
+            check += ["--max-time", str(options.seconds)]
             status = subprocess.run(check, check=False).returncode
             with urlopen(f"{url}/metrics", timeout=10) as answer:
                 counted = answer.read().decode()

@@ -29,7 +29,8 @@ def models(organism_lm, organism_folder):
 # Fields of a request, and of `midspan.generate`.
 CASES = [
     ({"max_tokens": 16}, {"length": 16}),
-    ({"max_tokens": 16, "seed": 5, "temperature": 1.0}, {"length": 16, "seed": 5, "temperature": 1.0}),
+    ({"max_tokens": 16, "seed": 5, "temperature": 1.0},
+     {"length": 16, "seed": 5, "temperature": 1.0}),
     ({"max_tokens": 16, "midspan": {"steps": 4}}, {"length": 16, "steps": 4}),
     (
         {"max_tokens": 16, "midspan": {"steps": 8, "block_length": 4}},
@@ -119,12 +120,13 @@ def test_frames_add_up_to_the_canvas(models):
             rewrite = [{"rule": "rewrite", "markers": [said.text.split()[0]], "everything": True}]
             sent = (
                 client.post("/v1/chat/completions", json=chat(
-                    midspan={**own, "rules": rules}, max_tokens=16, stream=True, n=2, temperature=1))
+                    midspan={**own, "rules": rules},
+                    max_tokens=16, stream=True, n=2, temperature=1))
                 for rules in ([], rewrite)
             )  # fmt: skip
             return [events(answer.text) for answer in await asyncio.gather(*sent)]
 
-    reopened = 0
+    reopened, texts = 0, []
     for objects in asyncio.run(ask_all()):
         finals = {c["index"]: c for one in objects for c in one["choices"] if c["finish_reason"]}
         assert sorted(finals) == [0, 1]
@@ -145,6 +147,11 @@ def test_frames_add_up_to_the_canvas(models):
                 for commit in frame["commits"]:
                     canvas[commit["position"]] = commit["token"]
             assert canvas == final["midspan"]["tokens"]
+        texts.append([told(objects, index) for index in (0, 1)])
+    assert texts[0] == [
+        midspan.generate(models["tiny"], ASK, anchors={2: "lantern"}, seed=seed, **plain).text
+        for seed in (0, 1)
+    ]
     assert reopened
 
 

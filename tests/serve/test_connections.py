@@ -129,7 +129,7 @@ def test_an_answer_that_nobody_reads_ends(organism_lm, connect):
     own = {"steps": 64, "frames": True}
     sent = chat(max_tokens=64, midspan=own, stream=True, n=16, temperature=1)
     with listening({"tiny": organism_lm}, write_seconds=0.3, small=True) as (server, service):
-        connection = connect(server, raw_post(json.dumps(sent).encode()), small=True)
+        connect(server, raw_post(json.dumps(sent).encode()), small=True)
         wait_until(lambda: not service.is_idle)
         wait_until(lambda: service.is_idle)
         counted = httpx2.get(server.url + "/metrics").text

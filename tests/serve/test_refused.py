@@ -44,7 +44,8 @@ BODIES = {
     "too many choices": (fields(n=1000), 400, "n:"),
     "no message": (fields(messages=[]), 400, "messages"),
     "another role": (fields(messages=[{"role": "tool", "content": "x"}]), 400, "role"),
-    "an image": (fields(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), 400, "mes"),
+    "an image": (
+        fields(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), 400, "messages"),
     "tools": (fields(tools=[{"type": "function"}]), 400, "tools"),
     "log-probs": (fields(logprobs=True), 400, "logprobs"),
     "an anchor behind the canvas": (
@@ -57,12 +58,12 @@ BODIES = {
     "an anchor of no token": (
         fields(midspan={"anchors": [{"position": 1, "ids": [10**6]}]}), 400, "vocabulary"),
     "an anchor of two kinds": (
-        fields(midspan={"anchors": [{"position": 1, "ids": [7], "text": "a"}]}), 400, "one of both"),
+        fields(midspan={"anchors": [{"position": 1, "ids": [7], "text": "a"}]}), 400, "of both"),
     "a canvas without holes": (fields(midspan={"canvas": "no hole here"}), 400, "holes"),
     "a hole that ends behind the canvas": (fields(midspan={"canvas": f"[{9**99}]"}), 400, "canvas"),
     "an unknown rule": (fields(midspan={"rules": ["defend"]}), 400, "rules"),
     "a rule with a model of the client's": (
-        fields(midspan={"rules": [{"rule": "perplexity_filter", "scorer": "/etc"}]}), 400, "scorer"),
+        fields(midspan={"rules": [{"rule": "perplexity_filter", "scorer": "/etc"}]}), 400, "score"),
     "copies without end": (
         fields(midspan={"rules": [{"rule": "smoothllm", "count": 10**9}]}), 400, "count"),
     "draws of the process": (
@@ -120,7 +121,8 @@ def test_bodies_are_refused_and_the_server_goes_on(organism_lm):
         ({"authorization": f"Bearer {TOKEN}", "origin": "https://evil.example"}, 403),
         ({"authorization": f"Bearer {TOKEN}", "origin": "null"}, 403),
         ({"authorization": f"Bearer {TOKEN}"}, 200),
-        ({"authorization": f"bearer {TOKEN}", "host": "localhost:9", "origin": "http://localhost:9"}, 200),
+        ({"authorization": f"bearer {TOKEN}", "host": "localhost:9",
+          "origin": "http://localhost:9"}, 200),
         ({"authorization": f"Bearer {TOKEN}", "host": "[::1]:8000"}, 200),
     ],
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from midspan.decoding import DecodingConfig
+from midspan.decoding import DecodingConfig, Hook
 from midspan.decoding.stream import Stream
 from midspan.serve.progress import EndWatch
 
@@ -17,13 +17,11 @@ class Lane:
     Attributes:
         model: The model's name.
         config: How they are decoded.
-        frames: Whether the probability of an end is watched.
         alone: The row that is decoded by itself, since a batch with it failed.
     """
 
     model: str
     config: DecodingConfig
-    frames: bool
     alone: int | None = None
 
 
@@ -33,18 +31,29 @@ class LaneBatch:
 
     Attributes:
         stream: They.
-        watch: What notes how likely an end is; None without frames.
+        watch: What notes how likely an end is, while rows with frames are among them.
+        hooks: What acts on all rows, the stream's own list.
         entered: How many there were so far.
         is_closing: Whether no more may enter.
     """
 
     stream: Stream
-    watch: EndWatch | None
+    watch: EndWatch
+    hooks: list[Hook]
     entered: int = 0
     is_closing: bool = False
+
+    def watch_ends(self, is_wanted: bool) -> None:
+        """Watch them from the next step on, or do not."""
+        if is_wanted and self.watch not in self.hooks:
+            self.hooks.insert(0, self.watch)
+        elif not is_wanted and self.watch in self.hooks:
+            self.hooks.remove(self.watch)
 
     @property
     def free(self) -> int:
         """How many rows may enter."""
-        is_full = bool(self.stream.hooks) and self.entered >= _ROWS_OF_HOOKS
+        is_full = (
+            any(hook is not self.watch for hook in self.hooks) and self.entered >= _ROWS_OF_HOOKS
+        )
         return 0 if self.is_closing or is_full else self.stream.free

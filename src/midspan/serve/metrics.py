@@ -22,26 +22,26 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        where = {"registry": self.registry}
-        self.responses = Counter("midspan_responses", "Responses by status.", ["status"], **where)
-        self.requests = Counter(
-            "midspan_requests", "Completions by route and outcome.", ["route", "outcome"], **where
-        )
-        self.queue = Gauge("midspan_queue_rows", "Rows that wait for a place.", **where)
-        self.rows = Gauge("midspan_batch_rows", "Rows in batches.", **where)
-        self._forwards = Counter("midspan_forwards", "Forward passes of batches.", **where)
-        self._filled = Counter("midspan_forward_rows", "Rows of all forward passes.", **where)
-        self._places = Counter("midspan_forward_places", "Places of all forward passes.", **where)
-        self.waited = Histogram(
-            "midspan_queue_seconds", "Seconds until a first place.", buckets=_SECONDS, **where
-        )
-        self.latency = Histogram(
-            "midspan_request_seconds", "Seconds of an answer.", buckets=_SECONDS, **where
-        )
-        self.tokens = Counter("midspan_tokens", "Tokens by kind.", ["kind"], **where)
+        self.registry = registry = CollectorRegistry()
+        self.responses = self._counter("responses", "Responses by status.", "status")
+        what = "Completions by route and outcome."
+        self.requests = self._counter("requests", what, "route", "outcome")
+        self.queue = Gauge("midspan_queue_rows", "Rows that wait for a place.", registry=registry)
+        self.rows = Gauge("midspan_batch_rows", "Rows in batches.", registry=registry)
+        self._forwards = self._counter("forwards", "Forward passes of batches.")
+        self._filled = self._counter("forward_rows", "Rows of all forward passes.")
+        self._places = self._counter("forward_places", "Places of all forward passes.")
+        self.waited = self._histogram("queue_seconds", "Seconds until a first place.")
+        self.latency = self._histogram("request_seconds", "Seconds of an answer.")
+        self.tokens = self._counter("tokens", "Tokens by kind.", "kind")
         self._lock = threading.Lock()
         self._row_seconds = 0.0
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"midspan_{name}", what, labels, registry=self.registry)
+
+    def _histogram(self, name: str, what: str) -> Histogram:
+        return Histogram(f"midspan_{name}", what, buckets=_SECONDS, registry=self.registry)
 
     def forward(self, rows: int, places: int, forwards: int) -> None:
         """Count one step of a batch.

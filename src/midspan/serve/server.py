@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -20,37 +21,37 @@ from midspan.serve.service import Service
 LOG = logging.getLogger("midspan.serve")
 _MAX_HEADER = 16 << 10
 _IDLE_SECONDS = 30
+_SWITCH_SECONDS = 0.0005
 
 
 def limited_protocol(config: ServeConfig) -> type[H11Protocol]:
     """HTTP with an end to headers that do not come and answers that are not read."""
 
     class Limited(H11Protocol):
-        _header: asyncio.TimerHandle | None = None
-        _unread: asyncio.TimerHandle | None = None
-
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._header = self.loop.call_later(config.header_seconds, self._end)
+            self._header, self._unread = _Timer(), _Timer()
+            self._header.start(self.loop, config.header_seconds, self._end)
 
         def data_received(self, data: bytes) -> None:
             before = self.cycle
             super().data_received(data)
             if self.cycle is not before:
-                self._header = _cancelled(self._header)
-            elif self._header is None and (before is None or before.response_complete):
-                self._header = self.loop.call_later(config.header_seconds, self._end)
+                self._header.stop()
+            elif not self._header.is_set and (before is None or before.response_complete):
+                self._header.start(self.loop, config.header_seconds, self._end)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._header, self._unread = _cancelled(self._header), _cancelled(self._unread)
+            self._header.stop()
+            self._unread.stop()
             super().connection_lost(exc)
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread = self.loop.call_later(config.write_seconds, self._end)
+            self._unread.start(self.loop, config.write_seconds, self._end)
 
         def resume_writing(self) -> None:
-            self._unread = _cancelled(self._unread)
+            self._unread.stop()
             super().resume_writing()
 
         def _end(self) -> None:
@@ -59,9 +60,26 @@ def limited_protocol(config: ServeConfig) -> type[H11Protocol]:
     return Limited
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+class _Timer:
+    """One call that may be due, of a connection's loop."""
+
+    def __init__(self) -> None:
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self._handle is not None
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, end: Callable[[], None]
+    ) -> None:
+        self.stop()
+        self._handle = loop.call_later(seconds, end)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
 
 class Server(uvicorn.Server):
@@ -155,6 +173,8 @@ def run(
         MidspanError: A model is not served here, or the address is not free.
     """
     server = Server(Service(models, config), tokens, started)
+    # After every system call the loop's thread waits so long for the worker's to let go.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server.run([_socket(config)])
 
 

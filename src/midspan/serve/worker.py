@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 import torch
 
-from midspan.decoding import Hook, Request, Rule
+from midspan.decoding import Request, Rule
 from midspan.decoding.batch import Filled
 from midspan.decoding.bound import hooks_of
 from midspan.decoding.canvas import check_requests
@@ -169,7 +169,7 @@ class Worker:
             return
         running = Running(job, prepared, hooks)
         self._jobs[job.id] = running
-        lane = Lane(job.asked.model, prepared.config, running.has_frames)
+        lane = Lane(job.asked.model, prepared.config)
         for choice, request in enumerate(prepared.requests):
             copies = unfolded([request])
             for copy, row_request in enumerate(copies):
@@ -256,14 +256,14 @@ class Worker:
         except Exception as error:  # As in `_step`.
             self._recover(lane, set(rows) | set(batch.stream.rows), error)
             return
-        if lane.frames:
-            self._tell(batch, set(rows))
+        framed = {number for number in rows if self._places[number].job.has_frames}
+        if framed:
+            self._tell(batch, framed)
 
     def _opened(self, lane: Lane, running: Running) -> LaneBatch:
-        watch = EndWatch(sorted(running.job.lm.tokens.stop)) if lane.frames else None
-        hooks: list[Hook] = [*([watch] if watch else []), *running.hooks]
+        hooks = list(running.hooks)
         stream = Stream(running.job.lm, lane.config, hooks, self._size(lane))
-        return LaneBatch(stream, watch)
+        return LaneBatch(stream, EndWatch(sorted(running.job.lm.tokens.stop)), hooks)
 
     def _step(self, lane: Lane) -> None:
         """One step of a lane's rows."""
@@ -273,6 +273,8 @@ class Worker:
             self._finish(batch.stream.settle())
             if batch.stream.rows:
                 active = len(batch.stream.rows)
+                places = [self._places[number] for number in batch.stream.rows]
+                batch.watch_ends(any(place.job.has_frames for place in places))
                 if batch.stream.advance() is not None:
                     self._metrics.forward(active, self._batch_size, lane.config.forwards_per_step)
                     self._tell(batch, set(batch.stream.rows))
@@ -306,7 +308,7 @@ class Worker:
             added = text.advance(shot)
             frame = None
             if running.has_frames:
-                p_eos = batch.watch.p_eos.get(number) if batch.watch and shot.step >= 0 else None
+                p_eos = batch.watch.p_eos.get(number) if shot.step >= 0 else None
                 frame = running.frames[place.choice].advance(shot, p_eos)
             if running.is_streamed and (added or frame):
                 running.job.tell(Piece(place.choice, added, frame))
@@ -333,5 +335,5 @@ class Worker:
                 continue
             request, running = self._requests[number], place.job
             self._forget(number)
-            alone = Lane(lane.model, lane.config, lane.frames, alone=number)
+            alone = Lane(lane.model, lane.config, alone=number)
             self._add(alone, request, Place(running, place.choice, place.copy))
