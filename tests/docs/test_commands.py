@@ -18,7 +18,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>.*?) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
-MARK = re.compile(r"needs: (gpu|hub|data)|slow: \d+ min")
+MARK = re.compile(r"needs: (gpu|hub|data)|slow: \d+ min|serves until stopped")
 SHELL = {"", "bash", "sh", "shell"}
 
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from midspan.serve.body import AsciiResponse
 from midspan.serve.completions import completions
 from midspan.serve.config import Tokens
+from midspan.serve.document import document
 from midspan.serve.errors import ApiError, error_body, wrong
 from midspan.serve.facts import facts
 from midspan.serve.guard import Guard, refusal
@@ -40,10 +41,11 @@ def create_app(service: Service, tokens: Tokens | None = None) -> Guard:
     app.include_router(completions(service))
     app.include_router(facts(service))
     add_pages(app)
+    app.openapi = document(app, list(service.models))  # type: ignore[method-assign]
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_refused)
     app.exception_handler(Exception)(_failed)
-    return Guard(app, service.config, tokens or Tokens())
+    return Guard(app, service.config, tokens or Tokens(), service.metrics)
 
 
 async def _refused(request: Request, error: Any) -> Response:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from midspan.serve.answers import Choice
 from midspan.serve.body import AsciiResponse, StrictRoute, to_json
@@ -54,10 +55,7 @@ async def _answer(
         # With the first place, so that what cannot be decoded is no stream yet.
         await _unless_left(request, ticket.next())
         is_handed_on = True
-        headers = {"X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            _events(ticket, shape), media_type="text/event-stream", headers=headers
-        )
+        return _Stream(ticket, shape)
     except _ClientLeft:
         return Response(status_code=_CLIENT_LEFT)
     finally:
@@ -95,15 +93,28 @@ async def _gone(request: Request) -> None:
         pass
 
 
+class _Stream(StreamingResponse):
+    """The events of an answer; a client that leaves frees its places."""
+
+    def __init__(self, ticket: Ticket, shape: Shape) -> None:
+        headers = {"X-Accel-Buffering": "no"}
+        events = _events(ticket, shape)
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._ticket = ticket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette."""
+        with self._ticket:
+            await super().__call__(scope, receive, send)
+
+
 async def _events(ticket: Ticket, shape: Shape) -> AsyncIterator[bytes]:
-    """The events of an answer; whoever stops to read frees its places."""
-    with ticket:
-        try:
-            async for event in _objects(ticket, shape):
-                yield b"data: " + to_json(event) + b"\n\n"
-            yield _DONE
-        except ApiError as error:
-            yield b"data: " + to_json(error.body) + b"\n\n"
+    try:
+        async for event in _objects(ticket, shape):
+            yield b"data: " + to_json(event) + b"\n\n"
+        yield _DONE
+    except ApiError as error:
+        yield b"data: " + to_json(error.body) + b"\n\n"
 
 
 async def _objects(ticket: Ticket, shape: Shape) -> AsyncIterator[dict[str, Any]]:

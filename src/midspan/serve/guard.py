@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from midspan.serve.body import AsciiResponse
 from midspan.serve.config import ServeConfig, Tokens, is_loopback
 from midspan.serve.errors import ApiError, error_body
+from midspan.serve.metrics import Metrics
 
 _OPEN_PATHS = ("/", "/health")
 _OPEN_FOLDER = "/assets/"
@@ -34,8 +35,9 @@ class Guard:
         tokens: By which clients are known.
     """
 
-    def __init__(self, app: ASGIApp, config: ServeConfig, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, config: ServeConfig, tokens: Tokens, metrics: Metrics) -> None:
         self._app, self.config, self.tokens = app, config, tokens
+        self._responses = metrics.responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -49,6 +51,7 @@ class Guard:
                 given = {name.lower() for name, _ in message["headers"]}
                 added = [pair for pair in _HEADERS.items() if pair[0] not in given]
                 message = {**message, "headers": [*message["headers"], *added]}
+                self._responses.labels(str(message["status"])).inc()
             await send(message)
 
         try:

@@ -12,7 +12,8 @@ class Metrics:
 
     Attributes:
         registry: All of them.
-        requests: Requests by route and outcome: "ok", "cancelled", or the status of an error.
+        responses: Responses by status, of all routes.
+        requests: Completions by route and outcome: "ok", "cancelled", or the status of an error.
         queue: Rows that wait.
         rows: Rows in batches.
         waited: Seconds until a request's first row had a place.
@@ -23,8 +24,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         where = {"registry": self.registry}
+        self.responses = Counter("midspan_responses", "Responses by status.", ["status"], **where)
         self.requests = Counter(
-            "midspan_requests", "Requests by route and outcome.", ["route", "outcome"], **where
+            "midspan_requests", "Completions by route and outcome.", ["route", "outcome"], **where
         )
         self.queue = Gauge("midspan_queue_rows", "Rows that wait for a place.", **where)
         self.rows = Gauge("midspan_batch_rows", "Rows in batches.", **where)

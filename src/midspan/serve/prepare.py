@@ -19,6 +19,7 @@ from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
 from midspan.serve.wire import ChatRequest, CompletionRequest, MidspanOptions
 
+_MAX_COPIES = 32
 # Fields of a sampler that have a place of their own, or that a server does not take.
 _ELSEWHERE = {
     "length": "max_tokens",
@@ -62,6 +63,10 @@ def prepare(
     own = asked.midspan
     fixed, scaffold = _anchors(lm, own)
     length = asked.canvas_tokens or scaffold
+    if scaffold is not None and length is not None and scaffold > length:
+        raise MidspanError(
+            f"midspan.canvas: takes {scaffold} tokens, more than max_tokens={length}; raise it"
+        )
     config = _config(lm, asked, length, (*rules, *_client_rules(own)))
     if max(fixed, default=-1) >= (length or config.length):
         raise MidspanError(
@@ -88,9 +93,11 @@ def prepare(
 
 
 def _client_rules(own: MidspanOptions) -> tuple[Rule, ...]:
-    """The client's rules, but for fields that would load what a client names."""
+    """The client's rules, but for what would load a model or answer without end."""
     rules = tuple(map(as_rule, own.rules))
     for rule in rules:
+        if getattr(rule, "count", 0) > _MAX_COPIES:
+            raise MidspanError(f"midspan.rules.{rule.rule}.count: must be at most {_MAX_COPIES}")
         scorer = type(rule).model_fields.get("scorer")
         if scorer is not None and getattr(rule, "scorer", None) != scorer.default:
             raise MidspanError(
@@ -131,9 +138,9 @@ def _config(
     }
     fields = {**own.decoding, **{k: v for k, v in given.items() if v is not None}, "rules": rules}
     if length is not None:
-        if own.block_length is None:
-            length = _whole_blocks(lm, fields, length)
         fields["length"] = length
+    if own.block_length is None:
+        fields |= _in_whole_blocks(lm, fields)
     config = decoding_config(lm, **fields)
     if config.compatibility:
         raise MidspanError(
@@ -142,14 +149,18 @@ def _config(
     return config
 
 
-def _whole_blocks(lm: DiffusionLM, fields: dict[str, Any], length: int) -> int:
-    """The length in whole blocks of the family, where its canvases need them."""
+def _in_whole_blocks(lm: DiffusionLM, fields: dict[str, Any]) -> dict[str, int]:
+    """Length and steps as the family's blocks need them, where its canvases are in whole ones."""
     bare = {name: fields[name] for name in ("sampler", "schedule") if name in fields}
     published = decoding_config(lm, **bare)
-    block = published.block_length
+    length, block = fields.get("length", published.length), published.block_length
     if published.sampler != "llada" or block is None or published.rounds or length <= block:
-        return length
-    return -(-length // block) * block
+        return {}
+    num_blocks = -(-length // block)
+    fitted = {"length": num_blocks * block}
+    if "steps" in fields:
+        fitted["steps"] = -(-fields["steps"] // num_blocks) * num_blocks
+    return fitted
 
 
 def _raw_requests(

@@ -100,6 +100,7 @@ class Server(uvicorn.Server):
         )
         self._service, self._started = service, started
         self._end: float | None = None
+        self._has_said_so = False
 
     @property
     def url(self) -> str:
@@ -119,11 +120,13 @@ class Server(uvicorn.Server):
             self.should_exit = True
             return
         self._end = time.monotonic() + self._service.config.grace
-        LOG.info("ending: finishing what runs, at most %g s", self._service.config.grace)
         self._service.drain()
 
     async def on_tick(self, counter: int) -> bool:
         """See uvicorn."""
+        if self._end is not None and not self._has_said_so:  # A signal's handler may not log.
+            self._has_said_so = True
+            LOG.info("ending: finishing what runs, at most %g s", self._service.config.grace)
         if self._end is not None and (self._service.is_idle or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)

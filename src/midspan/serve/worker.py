@@ -82,6 +82,8 @@ class Worker:
         future: Future[Result] = Future()
 
         def called() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(work())
             except Exception as error:  # The caller's, wherever it was raised.
@@ -107,17 +109,29 @@ class Worker:
     @torch.inference_mode()
     def _run(self) -> None:
         while not self._is_stopped:
-            self._take_in()
-            self._expire()
-            if self._is_draining:
-                self._refuse(job for job in self._jobs.values() if not job.has_begun)
-            self._admit()
-            for lane in list(self._batches):
-                self._step(lane)
-            self._metrics.queue.set(len(self._waiting))
-            self._metrics.rows.set(len(self._rows) - len(self._waiting))
+            try:
+                self._turn()
+            except Exception:  # A fault in what is under way must not end the server.
+                LOG.exception("what was under way is given up")
+                self._batches.clear()
+                for running in list(self._jobs.values()):
+                    self._fail(running, fault())
         self._take_in()
         self._refuse(self._jobs.values())
+
+    def _turn(self) -> None:
+        """Take in what came, fill free places, and one step of every batch."""
+        self._take_in()
+        now = time.monotonic()
+        for running in [one for one in self._jobs.values() if now > one.job.deadline]:
+            self._fail(running, too_late())
+        if self._is_draining:
+            self._refuse(one for one in self._jobs.values() if not one.has_begun)
+        self._admit()
+        for lane in list(self._batches):
+            self._step(lane)
+        self._metrics.queue.set(len(self._waiting))
+        self._metrics.rows.set(len(self._rows) - len(self._waiting))
 
     def _take_in(self) -> None:
         """Take in all commands; wait for one where there is nothing else to do."""
@@ -177,12 +191,6 @@ class Worker:
             running.has_begun = True
             self._metrics.waited.observe(time.monotonic() - running.job.arrived)
             running.job.tell(Began())
-
-    def _expire(self) -> None:
-        now = time.monotonic()
-        late = [job for job in self._jobs.values() if now > job.job.deadline]
-        for running in late:
-            self._fail(running, too_late())
 
     def _refuse(self, jobs: Iterable[Running]) -> None:
         for running in list(jobs):
