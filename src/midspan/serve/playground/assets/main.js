@@ -13,6 +13,7 @@ const [alert, status, tokenBox, results] = ["alert", "status", "token-box", "res
 
 let asked = null; // what the runs on the page were asked
 let runs = [];
+let shownEmpty = ""; // what the empty canvases on the page were made for
 let working = null; // the AbortController of the runs that go on
 
 const player = new Player(byId("player"), (position, cell) => anchors.edit(position, cell));
@@ -36,6 +37,9 @@ const complain = (messages) => {
 // Canvases of what the form asks for, before it is run.
 const showEmpty = () => {
   const request = form.empty();
+  const key = JSON.stringify(request);
+  if (key === shownEmpty) return;
+  shownEmpty = key;
   runs = request.sides.map((side) => newRun(side, request));
   player.load(runs);
 };
