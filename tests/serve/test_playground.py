@@ -16,7 +16,8 @@ TOKEN = "a token of sixteen"
 OWN = {"steps": 8, "block_length": 32}
 CELLS = "[...document.querySelectorAll('.lane:nth-child({}) .canvas .chip')]"
 FILLED = CELLS.format(1) + ".filter(cell => /c[1-5]/.test(cell.className)).length"
-DONE = "document.getElementById('run').textContent === 'Run' && document.getElementById('status').textContent"
+STATUS = "document.getElementById('status').textContent"
+DONE = f"document.getElementById('run').textContent === 'Run' && {STATUS}"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium to run the page's script")
 
@@ -106,9 +107,8 @@ def test_the_canvas_holds_exactly_the_servers_answer(page, url):
     assert text(page, ".lane .progress:not([hidden])").startswith("4 of 32 filled")
     page.press("End")
     assert words(page) == cells
-    assert page.logs == [] and {urlsplit(one).netloc for one in page.requests if "data:" not in one} == {
-        urlsplit(url).netloc
-    }
+    asked = {urlsplit(one).netloc for one in page.requests if not one.startswith("data:")}
+    assert page.logs == [] and asked == {urlsplit(url).netloc}
 
 
 def test_an_anchor_is_placed_by_mouse_and_by_keyboard_and_kept(page, url):
@@ -144,8 +144,8 @@ def test_two_models_and_a_rule_on_one_side(page, url):
     page.click("#compare")
     page.evaluate("document.querySelector('#side-1 details').open = true")
     page.click("#side-1 input[value=self_reminder]")
-    fill(page, "[aria-label=\"self_reminder: before\"]", "please be kind .")
-    fill(page, "[aria-label=\"self_reminder: after\"]", "be kind .")
+    fill(page, '[aria-label="self_reminder: before"]', "please be kind .")
+    fill(page, '[aria-label="self_reminder: after"]', "be kind .")
     run(page)
     rule = {"rule": "self_reminder", "before": "please be kind .", "after": "be kind ."}
     with_rule, other = answered(url, rules=[rule])[0], answered(url, "organism:psa")[0]
@@ -161,7 +161,8 @@ def test_an_answer_becomes_a_turn(page):
     run(page)
     answer = text(page, ".lane-text")
     page.click("[data-answer]")
-    said = "[...document.querySelectorAll('.turn')].map(t => [t.children[0].value, t.children[1].value])"
+    parts = "[...turn.children].slice(0, 2).map(part => part.value)"
+    said = f"[...document.querySelectorAll('.turn')].map(turn => {parts})"
     assert page.evaluate(said) == [["user", ASK], ["assistant", answer], ["user", ""]]
     assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
 
@@ -192,7 +193,7 @@ def test_a_run_is_stopped(page):
 def test_a_page_to_share_opens_alone_and_comes_back(page, tmp_path):
     fill(page, "textarea", HOSTILE)
     run(page)
-    cells, answer = words(page), text(page, ".lane-text")
+    cells = words(page)
     page.evaluate("URL.createObjectURL = blob => { window.saved = blob.text(); return 'blob:' }")
     page.evaluate("HTMLAnchorElement.prototype.click = function () { window.file = this.download }")
     page.click("#share-page")
