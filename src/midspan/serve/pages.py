@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 PLAYGROUND = Path(__file__).parent / "playground"
 _POLICY = "; ".join([
@@ -28,12 +28,10 @@ class _Assets(StaticFiles):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Starlette."""
 
-        async def with_policy(message: dict[str, object]) -> None:
+        async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                headers = message["headers"]
-                assert isinstance(headers, list)
-                message = {**message, "headers": [*headers, *extra]}
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         await super().__call__(scope, receive, with_policy)
