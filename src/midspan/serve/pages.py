@@ -1,4 +1,4 @@
-"""The playground: files of this package and the report's style; they load nothing from elsewhere."""
+"""The playground: its files and the report's style, which load nothing from elsewhere."""
 
 from pathlib import Path
 

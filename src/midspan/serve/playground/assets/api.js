@@ -30,7 +30,7 @@ const words = async (response) => {
   const body = await response.json().catch(() => null);
   const said = body?.error?.message ?? `The server answered with status ${response.status}.`;
   const wait = response.headers.get("Retry-After");
-  return wait ? `${said} Try again in ${wait} s.` : said;
+  return wait ? `${said}; try again in ${wait} s` : said;
 };
 
 const list = async (path) => (await (await call(path)).json()).data;

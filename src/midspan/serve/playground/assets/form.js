@@ -19,8 +19,8 @@ export class Form {
     }));
     this.addTurn("user", "");
     root.querySelector("#add-turn").addEventListener("click", () => this.addTurn(this.#nextRole(), "").focus());
-    this.compare.addEventListener("change", () => this.#changed());
-    root.addEventListener("change", () => this.#changed());
+    // At the change of a value, not when a field is left: a click that leaves it may be one on a cell.
+    root.addEventListener("input", () => this.#changed());
   }
 
   offer(models, rules) {

@@ -134,7 +134,8 @@ export class Lane {
 
   #tell(step) {
     const frame = this.run.frames.find((one) => one.step === step - 1);
-    if (!step) return this.run.frames.length ? "only anchors stand before step 1" : "";
+    if (!step && !this.run.frames.length) return this.run.text ? "this answer came without steps" : "";
+    if (!step) return "only what is fixed stands before step 1";
     if (!frame) return `ended at step ${stepsOf(this.run)}`;
     if (!frame.commits.length) return "nothing new in this step";
     const parts = frame.commits.slice(0, MOST_TOLD).map((commit) =>

@@ -9,10 +9,11 @@ import { newRun, perform } from "./run.js";
 import { download, readShared, sharedData, sharedPage } from "./share.js";
 
 const byId = (id) => document.getElementById(id);
-const [alert, status, runButton, tokenBox, results] = ["alert", "status", "run", "token-box", "results"].map(byId);
+const [alert, status, tokenBox, results] = ["alert", "status", "token-box", "results"].map(byId);
 
 let asked = null; // what the runs on the page were asked
 let runs = [];
+let shownEmpty = ""; // what the empty canvases on the page were made for
 let working = null; // the AbortController of the runs that go on
 
 const player = new Player(byId("player"), (position, cell) => anchors.edit(position, cell));
@@ -36,6 +37,9 @@ const complain = (messages) => {
 // Canvases of what the form asks for, before it is run.
 const showEmpty = () => {
   const request = form.empty();
+  const key = JSON.stringify(request);
+  if (key === shownEmpty) return;
+  shownEmpty = key;
   runs = request.sides.map((side) => newRun(side, request));
   player.load(runs);
 };
@@ -60,12 +64,19 @@ const askForToken = () => {
 };
 
 const showWorking = () => {
-  runButton.textContent = working ? "Stop" : "Run";
+  for (const button of document.querySelectorAll("[data-run]")) button.textContent = working ? "Stop" : "Run";
   results.hidden = !asked || Boolean(working);
   for (const [index, button] of [...document.querySelectorAll("[data-answer]")].entries()) {
     button.hidden = !runs[index]?.text;
     button.textContent = `Go on with the answer of ${runs[index]?.model}`;
   }
+};
+
+// Where a canvas begins below the window's end, nobody would see it fill.
+const showCanvas = () => {
+  if (player.stage.getBoundingClientRect().bottom <= innerHeight) return;
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  byId("player").scrollIntoView({ block: "start", behavior });
 };
 
 const refresh = (() => {
@@ -91,13 +102,16 @@ const run = async () => {
   if (!request.messages.length) return complain(["Write a prompt first."]);
   asked = request;
   working = new AbortController();
-  runs = request.sides.map((side) => newRun(side, request));
-  player.load(runs);
+  const mine = request.sides.map((side) => newRun(side, request));
+  runs = mine;
+  player.load(mine);
   showWorking();
-  say(`Running ${runs.map((one) => one.model).join(" and ")}`);
-  const ended = await Promise.allSettled(runs.map((one) => perform(one, request, working.signal, refresh)));
+  showCanvas();
+  say(`Running ${mine.map((one) => one.model).join(" and ")}`);
+  const ended = await Promise.allSettled(mine.map((one) => perform(one, request, working.signal, refresh)));
+  if (runs !== mine) return; // a file was opened in between
   working = null;
-  const errors = ended.map((one, index) => one.reason && [runs[index].model, one.reason]).filter(Boolean);
+  const errors = ended.map((one, index) => one.reason && [mine[index].model, one.reason]).filter(Boolean);
   player.update();
   player.settle();
   showWorking();
@@ -110,6 +124,7 @@ const open = async (file) => {
   try {
     const data = readShared(await file.text());
     working?.abort();
+    working = null;
     ({ request: asked, runs } = data);
     form.write(asked);
     anchors.write(asked.anchors);

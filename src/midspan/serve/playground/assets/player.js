@@ -61,7 +61,8 @@ export class Player {
     this.slider.max = String(Math.max(1, this.steps));
     this.slider.value = String(this.step);
     for (const control of [this.play, this.back, this.slider, this.next]) control.disabled = this.steps === 0;
-    this.count.textContent = this.steps ? `step ${this.step} of ${this.steps}` : "not run yet";
+    const nothing = this.runs.some((run) => run.verdict) ? "no steps" : "not run yet";
+    this.count.textContent = this.steps ? `step ${this.step} of ${this.steps}` : nothing;
     this.slider.setAttribute("aria-valuetext", this.count.textContent);
     for (const lane of this.lanes) lane.draw(this.step, this.planned);
     for (const { chart, value } of this.figures) {
