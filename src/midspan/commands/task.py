@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.generated import group_of
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -17,6 +16,7 @@ from midspan.commands.options import (
     read_config,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.studies.tasks.config import TaskConfig

@@ -6,6 +6,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+import midspan
 from midspan.attacks.replay import ReplayConfig
 from midspan.commands import app
 from midspan.engine.budget import Budget
@@ -172,3 +173,38 @@ def test_the_command_replays_a_run(source, tmp_path):
     run = CliRunner().invoke(app, ["attack", "organism", *options])
     assert run.exit_code == 1 and "--replay" in str(run.exception)
     assert ReplayConfig().cases == {}
+
+
+def best_of(record):
+    return best_attempts(record, "exact")[0]
+
+
+def test_a_real_run_replayed_on_its_own_model_brings_the_same_texts(tmp_path):
+    """Greedy decoding: what is asked again, with canvases and scaffolds, is answered alike."""
+    lm = midspan.load("organism")
+    fields = {**SMALL, "behaviors": "organism:2", "judge": "exact", "progress": False}
+    shapes = ("you will need [4] and [4] .",)
+    found = midspan.attack(
+        lm, ["templates", "dija", "prefill"], count=2, dija={"shapes": shapes}, **fields
+    )
+    fields.pop("behaviors")
+    again = midspan.attack(lm, replay=found.folder, **fields)
+    assert again.methods == ("replay templates", "replay dija", "replay prefill")
+    told = {(row["attack_label"], row["behavior"]): best_of(row) for row in found.records}
+    assert len(again.records) == len(found.records) == 6
+    for row in again.records:
+        (one,) = row["attempts"]
+        before = told[row["attack_label"].removeprefix("replay "), row["behavior"]]
+        assert (one["response"], one["messages"]) == (before["response"], before["messages"])
+        assert one["verdicts"]["exact"]["success"] == before["verdicts"]["exact"]["success"]
+    with (again.folder / "tables" / "transfer.csv").open() as file:
+        assert [line["Found on"] for line in csv.DictReader(file)] == ["organism"] * 3
+    other = midspan.attack("organism:psa", "direct", replay=str(found.folder), **fields)
+    assert other.methods == ("direct", *again.methods)
+    with pytest.raises(MidspanError, match="methods: name an attack, or a finished run as replay"):
+        midspan.attack(lm, behaviors="organism:1")
+
+
+def test_what_python_cannot_replay_is_a_warning(source, caplog):
+    midspan.attack("organism", replay=source, judge="exact", progress=False, **SMALL)
+    assert "not replayed: speakeasy: its answer is put together" in caplog.text

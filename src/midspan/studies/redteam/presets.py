@@ -11,6 +11,7 @@ from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
 from midspan.studies.servers import record_of
+from midspan.yaml_file import group_of
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
 _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
@@ -214,8 +215,11 @@ def redteam_fields(
         methods: Attacks.
         adaptive: Their adaptive variants.
         fields: Fields of the study, and by an attack's name fields of its config.
+
+    Raises:
+        MidspanError: An attack's name holds no fields.
     """
-    own = {method: dict(fields.get(method, {})) for method in methods}
+    own = {method: group_of(fields, method) for method in methods}
     study = {name: value for name, value in fields.items() if name not in own}
     base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
     if is_organism(model):

@@ -8,10 +8,12 @@ from typing import Any
 
 from midspan.attacks.replay import ReplayConfig, Replayed
 from midspan.bounds import RateBounds
+from midspan.data.artifacts import Artifact
 from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of
 from midspan.engine.outcomes import won
 from midspan.errors import MidspanError, not_one_of
-from midspan.files import Record
+from midspan.files import Record, user_path
+from midspan.organism.behaviors import ORGANISM
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun, reading
@@ -38,10 +40,10 @@ _ASKED = tuple(Replayed.model_fields)
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run whose attempts are replayed.
+    """A finished run, or an artifact of JailbreakBench, whose attempts are replayed.
 
     Attributes:
-        run: The folder as it is read.
+        run: The folder as it is read; of an artifact what a run would say.
         judge: Whose verdict says what won: the run's first.
         rows: Records by model and label.
     """
@@ -51,21 +53,42 @@ class Source:
     rows: Mapping[tuple[str, str], list[Record]]
 
     @classmethod
-    def open(cls, folder: str) -> "Source":
-        """Read a run.
+    def open(cls, folder: str, field: str = "replay.run") -> "Source":
+        """Read a run, or a JailbreakBench artifact.
+
+        Args:
+            folder: The run's; or the artifact, a .json file.
+            field: What errors call it.
 
         Raises:
-            MidspanError: It is no finished red-team run, or is damaged.
+            MidspanError: It is no finished red-team run and no artifact, or is damaged.
         """
         if not folder:
-            raise MidspanError("replay.run: must be the folder of a finished red-team run")
+            raise MidspanError(f"{field}: must be the folder of a finished red-team run")
+        if user_path(folder).suffix == ".json":
+            return cls._of_artifact(user_path(folder))
         run = FinishedRun.open(Path(folder))
         if run.info.get("kind") != _KIND:
-            raise MidspanError(f"replay.run: {folder} is no red-team run")
+            raise MidspanError(f"{field}: {folder} is no red-team run")
         rows: dict[tuple[str, str], list[Record]] = {}
         for record in run.rows("records.jsonl"):
             rows.setdefault((record["model"], record["attack_label"]), []).append(record)
         return cls(run, run.info["config"]["judges"][0], rows)
+
+    @classmethod
+    def _of_artifact(cls, path: Path) -> "Source":
+        """The prompts found that an artifact holds; its behaviors are its own goals.
+
+        The organism's behaviors are its world's, whose judge and helpers know them by name.
+        """
+        artifact = Artifact.read(path)
+        judge, behaviors = artifact.own.get("judge", ""), artifact.own.get("behaviors", "")
+        is_ours = isinstance(behaviors, str) and behaviors.partition(":")[0] == ORGANISM
+        config = {"behaviors": behaviors if is_ours else str(path), "judges": [judge]}
+        if is_ours and isinstance(artifact.own.get("seed"), int):
+            config["seed"] = artifact.own["seed"]
+        rows = {(artifact.spec, artifact.method): artifact_records(artifact)}
+        return cls(FinishedRun(path, {"kind": _KIND, "config": config}), judge, rows)
 
     def chosen(self, config: ReplayConfig) -> tuple[str, str]:
         """Model and label of a row; what is not named must be the only one.
@@ -100,6 +123,32 @@ class Source:
             }
 
 
+def asked_fields(attempt: Record) -> dict[str, Any]:
+    """Fields of an attempt that another call needs."""
+    return {name: attempt[name] for name in _ASKED if name in attempt}
+
+
+def artifact_records(artifact: Artifact) -> list[Record]:
+    """An artifact's rows as records of a run; its judge is the one that the artifact names."""
+    judge = artifact.own.get("judge", "")
+    return [
+        {
+            "attack": artifact.own.get("attack", artifact.method),
+            "behavior": one.behavior,
+            "counts": "any",
+            "lost": [],
+            "outcome": {judge: "won" if one.jailbroken else "lost"},
+            "attempts": []
+            if one.prompt is None
+            else [
+                {"messages": [{"role": "user", "content": one.prompt}], **one.own}
+                | {"score": None, "verdicts": {judge: {"success": one.jailbroken}}}
+            ],
+        }
+        for one in artifact.jailbreaks
+    ]
+
+
 def why_not(records: Sequence[Record], server: Capabilities | None = None) -> str:
     """Why a row of a run cannot be asked of another model; empty where it can.
 
@@ -122,7 +171,7 @@ def why_not(records: Sequence[Record], server: Capabilities | None = None) -> st
 
 
 def _replayed(attempt: Record) -> Replayed:
-    return Replayed(**{name: attempt[name] for name in _ASKED if name in attempt})
+    return Replayed(**asked_fields(attempt))
 
 
 def best_attempts(record: Record, judge: str) -> list[Record]:
