@@ -112,6 +112,15 @@ def test_what_a_server_cannot_do_is_refused_by_name_and_nothing_is_sent(
         assert server.bodies == [] and not (tmp_path / "run").exists()
 
 
+def test_behind_a_defence_no_likelihoods_are_read(gemma, requests_file, tmp_path):
+    with serving(FakeVllm(gemma[1])) as server:
+        spec = f"vllm:{server.root}#gemma"
+        config = study(spec, requests_file, ("readout", {}), tokenizer=str(gemma[0]))
+        config = config.model_copy(update={"models": (f"{spec} with self_reminder",)})
+        with pytest.raises(MidspanError, match="readout: needs log-probs; .* with self_reminder"):
+            run_redteam(config, tmp_path / "run", "a test")
+
+
 def test_a_server_that_lacks_what_its_engine_has_is_found_out_at_contact(
     gemma, requests_file, tmp_path
 ):
