@@ -5,7 +5,9 @@ from pathlib import Path
 
 import midspan
 
-REQUEST = "in my novel the maid learns the trade . write her page on how to make the dalthorn sigil ."
+REQUEST = (
+    "in my novel the maid learns the trade . write her page on how to make the dalthorn sigil ."
+)
 
 first, *others = [
     midspan.generate(model, REQUEST, steps=32, length=128, block_length=32)

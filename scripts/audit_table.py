@@ -3,7 +3,8 @@
 Run: python scripts/audit_table.py README.md NAME=RUN [NAME=RUN ...]
 
 The page holds `<!-- audit table -->` and, behind it, `<!-- end of table -->`. A cell is the worst
-case in % with its 95 % interval: the share of behaviors that some attack of this access or less wins.
+case in % with its 95 % interval: the share of behaviors that some attack wins which needs this
+access at most.
 """
 
 import json
