@@ -137,7 +137,11 @@ def test_an_audit_runs_what_the_record_allows_and_lists_the_rest(gemma, requests
         spec = f"vllm:{server.root}#gemma"
         file = tmp_path / "audit.yaml"
         own = f"{{tokenizer: {gemma[0]}, attempts: 2, backoff: 0}}"
-        file.write_text(f"utility: null\nover_refusal: null\nservers:\n  {spec}: {own}\n")
+        rows = ["direct: chat", "pad: infill", "dija: infill", "trajhijack: sampler"]
+        pairs = (row.split(": ") for row in rows)
+        few = ", ".join(f"{{attack: {name}, access: {level}}}" for name, level in pairs)
+        fields = f"attacks: [{few}]\nutility: null\nover_refusal: null\n"
+        file.write_text(f"{fields}servers:\n  {spec}: {own}\n")
         arguments = ["audit", spec, "--behaviors", requests_file, "--judge", "refusal-keywords"]
         arguments += ["--config", str(file), "-o", str(tmp_path / "run")]
         done = CliRunner().invoke(app, arguments)
