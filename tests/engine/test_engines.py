@@ -105,6 +105,7 @@ def test_holes_of_a_response_are_filled_to_their_end(vllm, gemma):
     (body,) = vllm.bodies
     assert body["max_tokens"] == 7 and body["vllm_xargs"]["diffusion_pinned"] == [0, 3]
     assert reply.raw == f"w60 {words(1, 3)} w61 {words(4, 7)}"
+    assert reply.continuation == words(4, 7)
 
 
 def test_what_does_not_fit_the_canvas_is_this_calls_fault_and_is_not_sent(vllm, gemma):

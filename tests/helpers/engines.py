@@ -1,7 +1,7 @@
 """Engines on the loopback that hold to their rules to the letter, over a model that is a formula.
 
 What they accept, refuse and answer follows vLLM 0.32, SGLang 0.5 and ``midspan serve``; nothing of
-`midspan.engine` is used here.
+`midspan.engine` is used here. The vLLM was held against a real one of that version.
 """
 
 import contextlib
@@ -117,12 +117,12 @@ class FakeVllm(EngineServer):
     def post(self, path, body):
         check(path == "/v1/chat/completions", "Not Found", 404)
         name = body.get("model")
-        check(name == "gemma", f"The model `{name}` does not exist.", 404)
+        check(name == "gemma", f"The model `{name}` does not exist. Valid aliases: gemma.", 404)
         messages = _messages(body)
         xargs = body.get("vllm_xargs") or {}
         for value in xargs.values():
             for one in value if isinstance(value, list) else [value]:
-                check(isinstance(one, str | int | float), "vllm_xargs: string or number", 422)
+                check(isinstance(one, str | int | float), "vllm_xargs: string or number")
         self._check_logprobs(body)
         if not self.diffusion:
             return _chat("a plain answer", "stop", 9, 3)
@@ -195,8 +195,10 @@ class FakeVllm(EngineServer):
         for place, token in enumerate(ids):
             values = logprobs(canvas, place)
             shown = asked or sorted(range(ROWS), key=lambda t: -values[t])[:top]
+            # The token that was taken comes first, whether it was asked for or not.
+            shown = [token, *(t for t in shown if t != token)]
             tops = [{"token": named.format(t), "logprob": values[t]} for t in shown]
-            own = {"token": named.format(token), "logprob": values[token]}
+            own = tops[0]
             content.append({**own, "top_logprobs": tops})
         return {"content": content}
 

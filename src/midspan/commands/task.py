@@ -57,7 +57,8 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
-        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a diffusion model."
+        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a "
+        "diffusion model."
     ),
 ]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]

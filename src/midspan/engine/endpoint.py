@@ -78,6 +78,8 @@ class Endpoint(Role):
             client.contact()
         if missing := lacks(self.capabilities, needs):
             error = refusal("target", missing, self.config.name, self.capabilities)
+            if not self._habits.denied:
+                raise error
             denied = ", ".join(f"{name}: false" for name in sorted(self._habits.denied))
             raise MidspanError(f"{error}; say so (servers: capabilities: {{{denied}}})")
         if self._dialect.by_token & set(needs):

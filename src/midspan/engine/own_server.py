@@ -96,10 +96,18 @@ def _read(response: httpx2.Response, call: Chat) -> RawReply | MissingReply:
 
 
 def _behind_anchors(text: str, call: Chat) -> str:
-    """What of a text follows the last phrase that was fixed in it, wherever white space stands."""
-    if not call.anchors:
+    """What of a text follows the last words that were fixed in it, wherever white space stands."""
+    fixed = ""
+    if call.anchors:
+        fixed = max(call.anchors, key=lambda anchor: anchor.start).text
+    elif call.scaffold is not None:
+        fixed = next((part for part in reversed(_texts(call.scaffold.text)) if part.strip()), "")
+    if not fixed.strip():
         return ""
-    last = max(call.anchors, key=lambda anchor: anchor.start)
-    phrase = r"\s*".join(map(re.escape, last.text.split()))
-    found = re.search(phrase, text)
+    found = re.search(r"\s*".join(map(re.escape, fixed.split())), text)
     return text[found.end() :].strip() if found else ""
+
+
+def _texts(scaffold: str) -> list[str]:
+    """What of a scaffold is no hole."""
+    return re.split(r"\[\d+(?: words?)?\]", scaffold)

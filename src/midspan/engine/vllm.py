@@ -133,7 +133,8 @@ class VllmDialect(Dialect):
         if call.scaffold is not None:
             words, end = scaffold_anchors(text, call.scaffold.text)
             anchors = merge_anchors(words, anchors)
-        end = max(end, *(place + 1 for place in anchors))
+        fixed_end = max(anchors) + 1
+        end = max(end, fixed_end)
         limit = call.max_tokens if call.extend is None else end + call.extend
         if limit is not None and end > limit:
             raise TooLong(f"an anchor ends behind the answer's {limit} tokens")
@@ -146,7 +147,11 @@ class VllmDialect(Dialect):
 
         def read(response: httpx2.Response) -> RawReply | MissingReply:
             reply = read_completion(response)
-            return reply if isinstance(reply, MissingReply) else self._whole(reply, response, end)
+            return (
+                reply
+                if isinstance(reply, MissingReply)
+                else self._whole(reply, response, fixed_end)
+            )
 
         return Query(CHAT, query.body, read, prompt_tokens=query.prompt_tokens, limit=limit or 0)
 

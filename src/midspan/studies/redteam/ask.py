@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from midspan.engine.calls import Chat
-from midspan.engine.capabilities import needs_of
+from midspan.engine.capabilities import lacks, needs_of, refusal
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
@@ -50,8 +50,11 @@ def ask_server(
     reader = SpecReader(read_servers(servers))
     model = reader.model(spec, batch_size=1)
     reader.check_servers((model,))
+    needs = needs_of(call)
+    if model.record is not None and (missing := lacks(model.record, needs)):
+        raise refusal(call.role, missing, spec, model.record)
     if model.contact is not None:
-        model.contact(needs_of(call))
+        model.contact(needs)
     ((_, reply),) = model.open().answer([SeededCall(call, seed)])
     if isinstance(reply, MissingReply):
         raise MidspanError(f"{spec}: no answer came: {reply.reason}")

@@ -149,7 +149,10 @@ class SpecReader:
 
             return GuardedRole(server.open(), rules)
 
-        return replace(server, spec=spec, open=open_guarded)
+        assert server.record is not None
+        # What stands in front reads conversations, and no canvas is one.
+        record = server.record.model_copy(update={"logprobs": False})
+        return replace(server, spec=spec, open=open_guarded, record=record)
 
     def helper(self, name: str, spec: str, batch_size: int) -> Participant:
         """A helper of the attacks: ``organism`` for the scripted one, or any chat model.

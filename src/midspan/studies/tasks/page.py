@@ -117,7 +117,8 @@ def _extras(result: TaskResult) -> list[tuple[str, list[Cell | str]]]:
         cells: list[Cell | str] = [_between(*mean[name]) for mean in means]
         extras.append((f"{name}, mean of groups", cells))
     forwards = [sum(row["forwards"] for row in rows) / len(rows) for rows in records]
-    extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
+    if "served" not in result.settings:
+        extras.append(("forwards a response", [f"{count:.1f}" for count in forwards]))
     seconds = ["n/a" if one is None else f"{one:.3g}" for one in result.seconds]
     extras.append(("seconds a response, this run", list(seconds)))
     if any("failure" in row["verdict"] for rows in records for row in rows):
