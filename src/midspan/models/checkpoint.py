@@ -32,6 +32,10 @@ _NUMBER_BYTES = {
     **{"F8_E4M3": 1, "F8_E5M2": 1},
 }
 
+# Of what a model has many of: one of more would be built for hours before its weights are compared.
+_MOST_PARTS = 10_000
+_PARTS = ("num_hidden_layers", "n_layers", "num_experts")
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -136,6 +140,20 @@ class TensorFile:
         return {key: tuple(entry["shape"]) for key, entry in self.tensors.items()}
 
 
+def check_parts(file: Path, fields: Mapping[str, Any]) -> None:
+    """Refuse a config.json with more layers or experts than any model has.
+
+    Raises:
+        MidspanError: Naming the field.
+    """
+    groups = (fields, *(value for value in fields.values() if isinstance(value, dict)))
+    for group in groups:
+        for name in _PARTS:
+            count = group.get(name)
+            if isinstance(count, int) and count > _MOST_PARTS:
+                raise MidspanError(f"{file}: {name} must be at most {_MOST_PARTS}; correct it")
+
+
 def read_header(path: Path) -> TensorFile:
     """Read a safetensors header and check that all the bytes it promises are there.
 
@@ -169,10 +187,11 @@ def _checked_bytes(header: Mapping[str, Mapping[str, Any]]) -> int:
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
         numbers = (start, end, *shape)
-        if not all(type(number) is int and number >= 0 for number in numbers) or start != position:
+        is_whole = all(type(number) is int and number >= 0 for number in numbers)
+        if not is_whole or not isinstance(shape, list) or start != position:
             raise ValueError(f"the shape or place of {name} is wrong")
-        size = math.prod(shape) * _NUMBER_BYTES.get(dtype, 0)
-        if end < start or (size and size != end - start):
+        width = _NUMBER_BYTES.get(dtype)
+        if end < start or (width is not None and math.prod(shape) * width != end - start):
             raise ValueError(f"the bytes of {name} are not those of its shape")
         position = end
     return position
