@@ -114,6 +114,7 @@ HEADERS = [
     b'{"a": 5}', b'{"a": {"shape": 5, "data_offsets": [0, 0]}}', b'{"a": {"shape": []}}',
     b'{"a": {"dtype": "U8", "shape": [0, 1], "data_offsets": [0, 1]}}',
     b'{"a": {"dtype": "U8", "shape": {}, "data_offsets": [0, 1]}}',
+    b'{"a": {"dtype": "x", "shape": [], "data_offsets": [0, 1]}}',
 ]  # fmt: skip
 
 

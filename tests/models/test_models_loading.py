@@ -88,7 +88,7 @@ def test_config_with_a_wrong_type_is_refused(llada: Path) -> None:
 @pytest.mark.parametrize("change", [{"n_layers": 10**40}, {"text_config": {"num_experts": 10**9}}])
 def test_more_layers_than_any_model_has_are_refused_before_they_are_built(llada, change):
     edit_config(llada, **change)
-    refused(llada, "config.json: num?_?[a-z]+ must be at most 10000")
+    refused(llada, "config.json: (n_layers|num_experts) must be at most 10000")
 
 
 def test_unknown_family_is_refused(llada: Path) -> None:
