@@ -61,7 +61,7 @@ def generate(
     A served model takes what its server does, and shows no steps; its settings stand under
     servers: in the configuration file.
     """
-    from midspan.studies.redteam.roles import is_served
+    from midspan.served import is_served
 
     fields = read_config(config) | decoding
     phrases = [_parse_anchor(text) for text in anchor or []]

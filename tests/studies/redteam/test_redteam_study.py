@@ -101,6 +101,7 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
     cells = ["ASR by exact", "mean score by exact-strongreject"]
+    cells += [f"mean share of facts by {judge}" for judge in ("exact", "exact-strongreject")]
     assert [change.place[2] for change in changes] == cells * 6
     assert all(c.pairs and not c.is_tested or not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
@@ -189,7 +190,7 @@ def test_a_key_goes_to_one_host(monkeypatch):
         ({"behaviors": "organism:"}, "must be organism:N"),
         ({"behaviors": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),
-        ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
+        ({"models": ("openai:gpt-4.1",)}, "needs log-probs; openai:gpt-4.1 gives chat alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
         ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers.openai:gpt-4.1.price: Extra"),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),

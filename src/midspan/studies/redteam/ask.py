@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import Field
 
 from midspan.engine.calls import Chat
+from midspan.engine.capabilities import needs_of
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 from midspan.studies.given import NOTHING, Given
-from midspan.studies.redteam.roles import SpecReader, contact, read_servers
+from midspan.studies.redteam.roles import SpecReader, read_servers
+from midspan.studies.redteam.servers import contact
 
 
 class ServedDecoding(FrozenConfig):
@@ -49,7 +51,7 @@ def ask_server(
     model = reader.model(spec, batch_size=1)
     reader.check_servers((model,))
     if model.contact is not None:
-        model.contact()
+        model.contact(needs_of(call))
     ((_, reply),) = model.open().answer([SeededCall(call, seed)])
     if isinstance(reply, MissingReply):
         raise MidspanError(f"{spec}: no answer came: {reply.reason}")
