@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import socket
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,18 @@ FSDP = {
     "FSDP_RESHARD_AFTER_FORWARD": "true",
 }
 STEPS = Path(__file__).parent / "sharded_steps.py"
-LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python")
+# What the launcher starts: it hands on what it was told, and ends as who was started so.
+STAND_IN = """
+import json, os, sys, time
+place = os.path.join(sys.argv[1], os.environ["RANK"])
+with open(place + ".new", "w") as file:
+    json.dump(dict(os.environ), file)
+os.rename(place + ".new", place + ".json")
+while not os.path.exists(place + ".ended"):
+    time.sleep(0.05)
+sys.exit(int(open(place + ".ended").read()))
+"""
 ON_CPU = {"ACCELERATE_USE_CPU": "true"}
 
 
@@ -107,10 +120,20 @@ def alone(alone_folder, organism_folder, warm_python):
 def test_two_processes_train_the_adapter_of_one(
     alone, alone_folder, organism_folder, tmp_path, warm_python
 ):
-    """Here with torchrun itself; the others start the same processes without it."""
-    command = (*LAUNCHER, write_script(tmp_path), tmp_path / "adapter", organism_folder)
-    done = warm_python.run(*command, OMP_NUM_THREADS="1", **ON_CPU)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Here torchrun itself starts both and says what each is; the others go without it."""
+    stand_in = (sys.executable, "-S", "-c", STAND_IN, tmp_path)
+    launcher = warm_python.start(*LAUNCHER, *stand_in, OMP_NUM_THREADS="1", **ON_CPU)
+    told = [tmp_path / f"{rank}.json" for rank in range(2)]
+    while not all(map(Path.exists, told)):
+        assert launcher.poll() is None, launcher.stderr[-3000:]
+        time.sleep(0.05)
+    given = (write_script(tmp_path), tmp_path / "adapter", organism_folder)
+    processes = [warm_python.start(*given, **json.loads(file.read_text())) for file in told]
+    for file, process in zip(told, processes, strict=True):
+        status = process.wait()
+        file.with_suffix(".ended").write_text(str(status))
+        assert status == 0, process.stderr[-3000:]
+    assert launcher.wait() == 0, launcher.stderr[-3000:]
     close(adapter(tmp_path / "adapter"), alone)
     same_metrics(tmp_path, alone_folder)
     assert len(rows(tmp_path, "probes")) == 2

@@ -172,8 +172,10 @@ def test_checkpoints(lm, checkpoint, organism_folder, name):
         text = loaded.tokenizer.decode(loaded.encode_chat("make a red bowl"))
         assert isinstance(text, str)
 
-    try_one()
-    put(checkpoint, name, whole)
+    try:
+        try_one()
+    finally:
+        put(checkpoint, name, whole)
 
 
 CARD = b"""---

@@ -110,7 +110,12 @@ def test_a_template_that_the_family_does_not_use_is_not_checked(llada: Path) -> 
     assert load(llada).encode_chat("poem")
 
 
-HEADERS = [b'{"a": 5}', b'{"a": {"shape": 5, "data_offsets": [0, 0]}}', b'{"a": {"shape": []}}']
+HEADERS = [
+    b'{"a": 5}', b'{"a": {"shape": 5, "data_offsets": [0, 0]}}', b'{"a": {"shape": []}}',
+    b'{"a": {"dtype": "U8", "shape": [0, 1], "data_offsets": [0, 1]}}',
+    b'{"a": {"dtype": "U8", "shape": {}, "data_offsets": [0, 1]}}',
+    b'{"a": {"dtype": "x", "shape": [], "data_offsets": [0, 1]}}',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("header", HEADERS)

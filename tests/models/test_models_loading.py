@@ -85,6 +85,12 @@ def test_config_with_a_wrong_type_is_refused(llada: Path) -> None:
     refused(llada, "config.json: .*hidden_size.*expected int")
 
 
+@pytest.mark.parametrize("change", [{"n_layers": 10**40}, {"text_config": {"num_experts": 10**9}}])
+def test_more_layers_than_any_model_has_are_refused_before_they_are_built(llada, change):
+    edit_config(llada, **change)
+    refused(llada, "config.json: (n_layers|num_experts) must be at most 10000")
+
+
 def test_unknown_family_is_refused(llada: Path) -> None:
     edit_config(llada, model_type="gpt2")
     refused(llada, "'gpt2' belongs to no known family")

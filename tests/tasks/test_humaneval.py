@@ -1,3 +1,4 @@
+import os
 from itertools import combinations
 
 import pytest
@@ -46,7 +47,9 @@ def test_programs_of_responses(preset, response, program):
     assert SOLUTIONS[preset](HEAD, response) == HEAD.fields["prompt"] + program
 
 
-@pytest.mark.skipif(bool(isolation_problem()), reason="no namespaces for this user here")
+@pytest.mark.skipif(
+    bool(isolation_problem()) and "CI" not in os.environ, reason="no namespaces for this user here"
+)
 def test_published_solutions_pass_and_empty_ones_do_not():
     task = humaneval.load("lm-eval", BENCHMARKS / "humaneval" / "HumanEval.jsonl.gz")
     assert len(task.items) == 164 and task.source.endswith("as published")

@@ -27,12 +27,18 @@ _QUANTIZED_KEYS = ("quantization_config", "compression_config", "quantization")
 # What older tools wrote beside a config.json that says nothing.
 _QUANTIZED_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 
-# Of one number; the formats of fewer than eight bits are not here.
+# Formats of fewer than eight bits, several numbers a byte.
+_SMALL_NUMBERS = ("F4", "F6_E2M3", "F6_E3M2")
+# Of one number of the others.
 _NUMBER_BYTES = {
     **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
     **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
-    **{"F8_E4M3": 1, "F8_E5M2": 1},
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
 }
+
+# Of what a model has many of: one of more would be built for hours before its weights are compared.
+_MOST_PARTS = 10_000
+_PARTS = ("num_hidden_layers", "n_layers", "num_experts")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -144,6 +150,20 @@ class TensorFile:
         return {key: tuple(entry["shape"]) for key, entry in self.tensors.items()}
 
 
+def check_parts(file: Path, fields: Mapping[str, Any]) -> None:
+    """Refuse a config.json with more layers or experts than any model has.
+
+    Raises:
+        MidspanError: Naming the field.
+    """
+    groups = (fields, *(value for value in fields.values() if isinstance(value, dict)))
+    for group in groups:
+        for name in _PARTS:
+            count = group.get(name)
+            if isinstance(count, int) and count > _MOST_PARTS:
+                raise MidspanError(f"{file}: {name} must be at most {_MOST_PARTS}; correct it")
+
+
 def read_header(path: Path) -> TensorFile:
     """Read a safetensors header and check that all the bytes it promises are there.
 
@@ -177,10 +197,13 @@ def _checked_bytes(header: Mapping[str, Mapping[str, Any]]) -> int:
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
         numbers = (start, end, *shape)
-        if not all(type(number) is int and number >= 0 for number in numbers) or start != position:
+        is_whole = all(type(number) is int and number >= 0 for number in numbers)
+        if not is_whole or not isinstance(shape, list) or start != position:
             raise ValueError(f"the shape or place of {name} is wrong")
-        size = math.prod(shape) * _NUMBER_BYTES.get(dtype, 0)
-        if end < start or (size and size != end - start):
+        width = _NUMBER_BYTES.get(dtype)
+        if width is None and dtype not in _SMALL_NUMBERS:
+            raise ValueError(f"{dtype!r:.20} of {name} is no number format")
+        if end < start or (width is not None and math.prod(shape) * width != end - start):
             raise ValueError(f"the bytes of {name} are not those of its shape")
         position = end
     return position

@@ -24,6 +24,7 @@ from midspan.models.checkpoint import (
     HUB_ID,
     TensorFile,
     check_not_quantized,
+    check_parts,
     compare_shapes,
     read_json,
     read_weights,
@@ -210,6 +211,7 @@ def load_config(folder: Path, weights: bool = True) -> Any:
     fields = read_json(folder / "config.json")
     if weights:
         check_not_quantized(folder, fields)
+    check_parts(folder / "config.json", fields)
     family = family_for(str(fields.get("model_type")))
     with border(folder / "config.json", "correct or remove that field"):
         return family.config_class.from_pretrained(folder)
