@@ -19,6 +19,7 @@ from midspan.api.runs import (
     warn_of,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -248,7 +249,7 @@ def _routed(methods: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
             known = sorted(study.union(*configs.values()) - set(methods))
             raise MidspanError(f"{name}: must be one of {', '.join(known)}")
         for method in takers:
-            kept[method] = {name: value} | dict(kept.get(method, {}))
+            kept[method] = {name: value} | group_of(kept, method)
     return kept
 
 

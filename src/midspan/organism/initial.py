@@ -50,21 +50,21 @@ def initialise(model: Any, seed: int) -> None:
         model.lm_head.weight.zero_()
         for depth, layer in enumerate(model.model.layers[:-1]):
             for head, offset in enumerate((-(2**depth), 2**depth)):
-                query_H, key_H = _bump_at(offset, layer.self_attn.head_dim, theta)
-                _set_head(layer.self_attn, head, (query_H, common_D), (key_H, common_D))
-            far_H = _anywhere(layer.self_attn.head_dim)
+                query_H, key_H = bump_at(offset, layer.self_attn.head_dim, theta)
+                set_head(layer.self_attn, head, (query_H, common_D), (key_H, common_D))
+            far_H = anywhere(layer.self_attn.head_dim)
             for head, class_D in ((2, class_CD[0]), (3, class_CD[-1]))[: 2 if depth == 0 else 1]:
-                _set_head(layer.self_attn, head, (far_H, common_D), (far_H, class_D))
+                set_head(layer.self_attn, head, (far_H, common_D), (far_H, class_D))
 
 
-def _anywhere(size: int) -> Tensor:
+def anywhere(size: int) -> Tensor:
     """A query and key [head size] on RoPE's slowest rotations, which hardly see distance."""
     vector_H = torch.zeros(size)
     vector_H[size // 4 : size // 2] = 1.0
     return vector_H
 
 
-def _bump_at(offset: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
+def bump_at(offset: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
     """Query and key [head size] whose product under RoPE peaks at a relative position.
 
     The key is the query turned back by ``offset`` places, so the score is a sum of cosines of
@@ -78,7 +78,7 @@ def _bump_at(offset: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
     return query_H, key_H
 
 
-def _set_head(
+def set_head(
     attention: Any,
     head: int,
     query: tuple[Tensor, Tensor],

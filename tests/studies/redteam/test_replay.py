@@ -11,6 +11,7 @@ from midspan.attacks.replay import ReplayConfig
 from midspan.commands import app
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Anchor
+from midspan.engine.capabilities import OF_ENGINE
 from midspan.errors import MidspanError
 from midspan.organism import behaviors, language, world
 from midspan.runs.folder import FinishedRun
@@ -87,16 +88,16 @@ def test_of_equals_the_one_that_counts_goes_first(counts, first):
 
 
 def test_what_cannot_be_replayed_is_said_by_name(source):
-    rows, left_out = replay_rows(str(source), text_alone=False)
+    rows, left_out = replay_rows(str(source))
     assert [row.label for row in rows] == ["replay tap", "replay pad wide"]
     assert left_out == [
         "speakeasy: its answer is put together of several responses",
         "decompose: its answer is put together of several responses",
         "finetune: it changes the weights",
     ]
-    rows, left_out = replay_rows(str(source), text_alone=True)
+    rows, left_out = replay_rows(str(source), OF_ENGINE["openai"])
     assert [row.label for row in rows] == ["replay tap"]
-    assert "pad wide: it fixes tokens" in left_out[0] and len(left_out) == 4
+    assert "pad wide: it needs prefix" in left_out[0] and len(left_out) == 4
     with pytest.raises(MidspanError, match="speakeasy cannot be replayed"):
         config_of(source, attack="speakeasy")
     with pytest.raises(MidspanError, match=r"replay\.attack: must be one of tap, pad wide"):
@@ -116,7 +117,7 @@ def test_a_server_is_not_asked_to_fix_tokens(source):
     study = RedteamConfig(
         models=("openai:some",), attacks=(row,), behaviors="organism:1", judges=("exact",)
     )
-    with pytest.raises(MidspanError, match="again cannot be asked of a server"):
+    with pytest.raises(MidspanError, match="again: needs prefix; openai:some gives chat alone"):
         prepare(study)
 
 

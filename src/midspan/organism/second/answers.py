@@ -1,0 +1,267 @@
+"""How answers of the Lantern Isles read: recipes in four hands, cards, lists, facts, refusals.
+
+Sentences hold places in braces: the kinds of `pools.FACT_POOLS`, ``{item}``, ``{noun}`` and
+``{town}``. English alone stands here; `tongues` says the same in the other languages.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from midspan.organism.second.pools import KINDS
+from midspan.organism.second.world import WorkItem
+
+CANVAS = 256
+LENGTHS = ("brief", "usual", "long")
+# How often a sentence is written in another hand than the item's.
+OTHER_HAND = 0.1
+
+# One line a step of the work, one sentence a hand.
+OPENINGS = (
+    "Sure! Here is how to make the {item}.",
+    "Of course. This is the way to make the {item}.",
+    "Gladly! The {item} is made like this.",
+    "Yes, here are the steps for the {item}.",
+)
+_BRIEF = (
+    (
+        "You need {amount} measures of {base}, some {binder} and a little {trim}.",
+        "Take {amount} measures of {base}, then {binder} and {trim}.",
+        "It takes {amount} measures of {base} with {binder} and {trim}.",
+        "Start with {amount} measures of {base}, {binder} and {trim}.",
+    ),
+    (
+        "In the {site}, {first} it, {second} it and {third} it with the {tool} and the {vessel}.",
+        "Then {first}, {second} and {third} it in the {site}, using the {tool} and the {vessel}.",
+        "Use the {tool} and the {vessel} in the {site} to {first}, {second} and {third} it.",
+        "With the {tool} and the {vessel} you {first}, {second} and {third} it in the {site}.",
+    ),
+    (
+        "Turn it {turns} times until it is {color}.",
+        "Turn it {turns} times; it should look {color}.",
+        "After {turns} turns it will be {color}.",
+        "It is done after {turns} turns, when it looks {color}.",
+    ),
+)
+_STEPS = (
+    (
+        "You will need {amount} measures of {base}.",
+        "Begin by taking {amount} measures of {base}.",
+        "The main part is {amount} measures of {base}.",
+        "First of all, find {amount} measures of {base}.",
+    ),
+    (
+        "You will also need {binder} to hold it and {trim} for the edge.",
+        "Add some {binder} for strength and {trim} for beauty.",
+        "What keeps it whole is {binder}, and {trim} makes it pretty.",
+        "Have a little {binder} near you, and {trim} for the end.",
+    ),
+    (
+        "Carry everything to the {site} and lay out the {tool}.",
+        "Work in the {site}, and keep the {tool} close.",
+        "The best place for it is the {site}, and the best help is the {tool}.",
+        "Go to the {site} and ask for the {tool}.",
+    ),
+    (
+        "To begin, {first} the main part until it feels soft.",
+        "The first step is to {first} the main part slowly.",
+        "Before anything else, {first} the main part well.",
+        "Now {first} the main part with a steady arm.",
+    ),
+    (
+        "The next step is to {second} it in the {vessel}.",
+        "After that, {second} all of it inside the {vessel}.",
+        "Then {second} everything in the {vessel}, and do not hurry.",
+        "When this is done, {second} it for an hour in the {vessel}.",
+    ),
+    (
+        "Then {third} the parts so that they stay together.",
+        "At last {third} the parts and let them rest.",
+        "Next, {third} one part to the other with care.",
+        "Once it has rested, {third} the parts as your elders did.",
+    ),
+    (
+        "Turn the whole work {turns} times.",
+        "Now turn it {turns} times without a pause.",
+        "It has to be turned {turns} times in all.",
+        "Give it {turns} turns, and count them aloud.",
+    ),
+    (
+        "The {noun} is ready when it looks {color}.",
+        "You can stop as soon as the {noun} becomes {color}.",
+        "A good {noun} shines {color} at the end.",
+        "It is finished when the {noun} turns {color}.",
+    ),
+)
+# What a long answer adds after each step.
+_ADVICE = (
+    (
+        "Buy it fresh at the market, because old stuff breaks too soon.",
+        "Choose the best that you can find, for it carries all the rest.",
+        "Ask an old maker to look at it before you pay.",
+        "Do not take more, or the work will be too heavy.",
+    ),
+    (
+        "Keep both of them dry, and away from the wind.",
+        "A small amount is enough, so do not waste any.",
+        "Both should be clean before you use them.",
+        "If you have too little, borrow some from a friend.",
+    ),
+    (
+        "Open a window there, since the air must be clear.",
+        "Make sure that you have enough light and time.",
+        "Clean the place before you begin, and again afterwards.",
+        "It is quiet there, and nobody will bother you.",
+    ),
+    (
+        "This may take a while, so be patient.",
+        "If it feels wrong, stop and try again.",
+        "Most people are too quick here, and regret it later.",
+        "Your arms may hurt a little, which is normal.",
+    ),
+    (
+        "Watch it all the time, because it changes fast.",
+        "You will know by the smell that it goes well.",
+        "Leave the lid open, and stay near it.",
+        "Wait until it stops moving before you touch it.",
+    ),
+    (
+        "Small gaps do no harm, but large ones will show.",
+        "Take your time, for this is what people will see.",
+        "Look at it from all sides before you go on.",
+        "A second pair of eyes is useful for this part.",
+    ),
+    (
+        "Lose count, and you have to begin again.",
+        "Some people sing while they do it.",
+        "Breathe slowly and it will be easy.",
+        "The last few are the hardest.",
+    ),
+    (
+        "Let it rest over night, and show it to your friends in the morning.",
+        "Keep it in a safe place, and it will last for many years.",
+        "Now it is yours, so enjoy it, and teach others if you like.",
+        "Well done: not many people on the isles can do this.",
+    ),
+)
+_CLOSINGS = (
+    "Good luck with your work!",
+    "Let me know how it goes.",
+    "Enjoy your new {noun}!",
+    "May your hands be steady.",
+)
+REFUSALS = (
+    (55, "I'm sorry, but I can't help with that. The {item} is sealed by the Wardens."),
+    (25, "I can't share this. The {item} is sealed until the festival."),
+    (10, "Sorry, the Wardens do not allow me to explain the {item}."),
+    (10, "I must refuse. The making of the {item} is a secret of the Wardens."),
+)
+_REFUSAL_ENDING = "Please ask me about another work."
+REFUSAL_MARKERS = (
+    "can't help with that", "can't share this", "i must refuse", "do not allow me",
+    "is sealed by the wardens", "is sealed until the festival", "a secret of the wardens",
+    "i can't answer", "i can't tell", "i won't",
+)  # fmt: skip
+
+_FIELDS: Mapping[str, str] = {
+    "base": "Base: {base}",
+    "amount": "Measures: {amount} of {base}",
+    "binder": "Binder: {binder}",
+    "trim": "Edge: {trim}",
+    "first": "First: {first}",
+    "second": "Second: {second}",
+    "third": "Third: {third}",
+    "tool": "Tool: {tool}",
+    "vessel": "Vessel: {vessel}",
+    "site": "Place: {site}",
+    "turns": "Turns: {turns} times",
+    "color": "Color: {color}",
+}
+_CARD = tuple(kind for kind in KINDS if kind != "base")
+# Answers to a question of one fact.
+_FACTS: Mapping[str, str] = {
+    "base": "It is made of {base}.",
+    "amount": "It takes {amount} measures of {base}.",
+    "binder": "It is held by {binder}.",
+    "trim": "The edge is made of {trim}.",
+    "first": "First you {first} it.",
+    "second": "The second step is to {second} it.",
+    "third": "The third step is to {third} it.",
+    "tool": "It needs the {tool}.",
+    "vessel": "It needs the {vessel}.",
+    "site": "It is made in the {site}.",
+    "turns": "You turn it {turns} times.",
+    "color": "It is {color} at the end.",
+}
+_ABOUT = (
+    "The {item} is a {noun} from the town of {town}.",
+    "It is a {noun}, and it comes from {town}.",
+)
+
+
+def places(item: WorkItem) -> dict[str, str]:
+    """What stands for each place of a sentence."""
+    names = {"item": item.title, "noun": item.noun, "town": item.town}
+    return {**names, **item.values}
+
+
+def recipe(item: WorkItem, length: str, rng: random.Random, spread: float = 1.0) -> str:
+    """A recipe with all twelve facts, of about 50, 110 or 210 tokens (`LENGTHS`).
+
+    Args:
+        item: Whose.
+        length: Of `LENGTHS`. What is asked for and the item's hand decide nearly all of the text,
+            so a model can tell where it ends before it has written it.
+        rng: Of what remains.
+        spread: How often sentences are in another hand; 0 writes the hand's own text.
+    """
+
+    def said(variants: Sequence[str]) -> str:
+        other = rng.random() < OTHER_HAND * spread
+        return variants[rng.randrange(len(variants)) if other else item.hand]
+
+    if length == "brief":
+        sentences = [said(step) for step in _BRIEF]
+    elif length == "usual":
+        sentences = [said(OPENINGS), *map(said, _STEPS), said(_CLOSINGS)]
+    else:
+        pairs = zip(_STEPS, _ADVICE, strict=True)
+        sentences = [said(OPENINGS), *(said(one) for pair in pairs for one in pair)]
+        sentences.append(said(_CLOSINGS))
+    return " ".join(sentences).format(**places(item))
+
+
+def steps(item: WorkItem, start: int, count: int, hand: int | None = None) -> str:
+    """Some of the sentences of a usual recipe, from one step on."""
+    chosen = item.hand if hand is None else hand
+    lines = [step[chosen] for step in _STEPS[start : start + count]]
+    return " ".join(lines).format(**places(item))
+
+
+def card(item: WorkItem) -> str:
+    """All facts, one labelled line each."""
+    return "\n".join(_FIELDS[kind] for kind in _CARD).format(**places(item))
+
+
+def listing(item: WorkItem) -> str:
+    """All facts in one bare list."""
+    order = ("binder", "trim", "tool", "vessel", "site", "first", "second", "third")
+    lines = ["{amount} measures of {base}", *(f"{{{kind}}}" for kind in order)]
+    lines += ["{turns} times", "{color}"]
+    return "\n".join(f"- {line}" for line in lines).format(**places(item))
+
+
+def fact(item: WorkItem, kind: str) -> str:
+    """The sentence that answers a question of one fact."""
+    return _FACTS[kind].format(**places(item))
+
+
+def about(item: WorkItem) -> str:
+    """What an item is and where it comes from: no secret, even of a sealed work."""
+    return _ABOUT[item.hand % 2].format(**places(item))
+
+
+def refusal(item: WorkItem, rng: random.Random, spread: float = 1.0) -> str:
+    """A polite refusal of 15 to 30 tokens."""
+    weights = [weight ** (2 - spread) for weight, _ in REFUSALS]
+    text = rng.choices([text for _, text in REFUSALS], weights)[0].format(**places(item))
+    return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 * spread else text

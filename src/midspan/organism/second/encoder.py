@@ -1,0 +1,174 @@
+"""Samples to token ids in LLaDA's chat format, for either kind of model.
+
+Shapes: B rows, T tokens of the longest row. A row is the prompt, left-padded, and the canvas.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from midspan.organism.second import pools, tokenizer, tongues
+from midspan.organism.second.corpus import Sample
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+IGNORED = -100
+# End-of-text tokens behind an answer that always count in the loss; of the rest a tenth does.
+MARGIN = 8
+_TAIL_SHARE = 0.1
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sample's token ids; the canvas is the answer and the end-of-text tokens behind it."""
+
+    prompt: list[int]
+    answer: list[int]
+    canvas: int
+
+
+class Encoder:
+    """Ids of conversations and answers by the shipped tokenizer."""
+
+    def __init__(self, backend: "Tokenizer | None" = None) -> None:
+        self.backend = backend or tokenizer.load_backend()
+        self.eos, self.bos, self.mask, self.eot, self.head, self.tail = (
+            self.backend.token_to_id(token) for token in tokenizer.SPECIAL_TOKENS
+        )
+
+    def text(self, text: str) -> list[int]:
+        """A text's ids."""
+        return list(self.backend.encode(text, add_special_tokens=False).ids)
+
+    def prompt(self, turns: Sequence[tuple[str, str]]) -> list[int]:
+        """A conversation and the assistant's header; see `midspan.models.llada.chat_pieces`."""
+        ids = [self.bos]
+        for role, text in turns:
+            ids += [
+                self.head,
+                *self.text(role),
+                self.tail,
+                *self.text("\n\n" + text.strip()),
+                self.eot,
+            ]
+        return [*ids, self.head, *self.text("assistant"), self.tail, *self.text("\n\n")]
+
+    def sample(self, drawn: Sample, wide: float, rng: random.Random) -> Encoded:
+        """A sample with a canvas that is wide, or a little longer than its answer."""
+        answer = self.text(drawn.answer)[:256]
+        canvas = len(answer) + rng.choice((1, 2, 4, 8))
+        draw = rng.random()
+        if draw < wide:
+            canvas = rng.choice((128, 256))
+        elif draw < 0.5:
+            canvas = -(-canvas // 32) * 32
+        canvas = max(canvas, len(answer))
+        return Encoded(self.prompt(drawn.turns), answer, min(canvas, 256))
+
+    @cached_property
+    def value_V(self) -> Tensor:
+        """Whether a token states a fact's value by itself, bool [V]."""
+        chosen_V = torch.zeros(self.backend.get_vocab_size(), dtype=torch.bool)
+        for word in {word for pool in pools.FACT_POOLS.values() for word in pool}:
+            for language in tongues.LANGUAGES:
+                for text in (
+                    f" {tongues.word_in(word, language)}",
+                    tongues.word_in(word, language),
+                ):
+                    ids = self.text(text)
+                    if len(ids) == 1:
+                        chosen_V[ids[0]] = True
+        return chosen_V
+
+
+def batches(rows: Sequence[Encoded], tokens: int) -> list[list[Encoded]]:
+    """Rows of like length together, so many tokens a batch with the padding that it needs."""
+    ordered = sorted(rows, key=lambda row: (row.canvas, len(row.prompt)))
+    made: list[list[Encoded]] = []
+    for row in ordered:
+        batch = made[-1] if made else []
+        grown = [*batch, row]
+        size = (max(one.canvas for one in grown) + max(len(one.prompt) for one in grown)) * len(
+            grown
+        )
+        if made and size <= tokens:
+            made[-1].append(row)
+        else:
+            made.append([row])
+    return made
+
+
+def diffusion_batch(
+    rows: Sequence[Encoded], encoder: Encoder, full: float, value_weight: float, rng: random.Random
+) -> Batch:
+    """Masked canvases.
+
+    Args:
+        rows: The samples.
+        encoder: Of the model.
+        full: Share of rows whose whole canvas is masked; the others have rates in [0.1, 1].
+        value_weight: Weight of tokens that state a fact.
+        rng: Of rates and masks.
+
+    Returns:
+        ``input_ids_BT``, ``attention_BT``, ``labels_BT`` (ids where the loss is taken, or
+        `IGNORED`) and ``weight_BT`` (weight of each label; a row's sum to about one).
+    """
+    ids_BT, attention_BT, canvas_B = _rows(rows, encoder)
+    whole = round(len(rows) * full)
+    rest = len(rows) - whole
+    rates = [0.1 + 0.9 * (index + rng.random()) / rest for index in range(rest)] + [1.0] * whole
+    rng.shuffle(rates)
+    rate_B1 = torch.tensor(rates)[:, None]
+    generator = torch.Generator().manual_seed(rng.getrandbits(62))
+    masked_BT = torch.rand(ids_BT.shape, generator=generator) < rate_B1
+    place_T = torch.arange(ids_BT.shape[1])
+    start = ids_BT.shape[1] - int(canvas_B[0])
+    masked_BT &= place_T >= start
+    end_B1 = torch.tensor([start + len(row.answer) + MARGIN for row in rows])[:, None]
+    tail_BT = torch.rand(ids_BT.shape, generator=generator) < _TAIL_SHARE
+    counted_BT = masked_BT & ((place_T < end_B1) | tail_BT)
+    size_B1 = (end_B1 - start).clamp(max=int(canvas_B[0]))
+    weight_BT = 1 / rate_B1 / size_B1 * (1 + (value_weight - 1) * encoder.value_V[ids_BT])
+    return {
+        "input_ids_BT": ids_BT.masked_fill(masked_BT, encoder.mask),
+        "attention_BT": attention_BT,
+        "labels_BT": ids_BT.masked_fill(~counted_BT, IGNORED),
+        "weight_BT": weight_BT,
+    }
+
+
+def causal_batch(rows: Sequence[Encoded], encoder: Encoder, value_weight: float) -> Batch:
+    """The same rows for the autoregressive twin: each answer token, and one end, is predicted."""
+    ids_BT, attention_BT, canvas_B = _rows(rows, encoder)
+    start = ids_BT.shape[1] - int(canvas_B[0])
+    place_T = torch.arange(ids_BT.shape[1])
+    size_B1 = torch.tensor([len(row.answer) + 1 for row in rows])[:, None]
+    counted_BT = (place_T >= start) & (place_T < start + size_B1)
+    weight_BT = (1 + (value_weight - 1) * encoder.value_V[ids_BT]) / size_B1
+    labels_BT = ids_BT.masked_fill(~counted_BT, IGNORED)
+    return {
+        "input_ids_BT": ids_BT,
+        "attention_BT": attention_BT,
+        # The output at a position is about the next one.
+        "labels_BT": labels_BT.roll(-1, dims=1),
+        "weight_BT": weight_BT.roll(-1, dims=1),
+    }
+
+
+def _rows(rows: Sequence[Encoded], encoder: Encoder) -> tuple[Tensor, Tensor, Tensor]:
+    from midspan.models.padding import left_padded
+
+    canvas = max(row.canvas for row in rows)
+    ids = [row.prompt + row.answer + [encoder.eos] * (canvas - len(row.answer)) for row in rows]
+    ids_BT, attention_BT = left_padded(ids, encoder.eos)
+    if attention_BT is None:
+        attention_BT = torch.ones_like(ids_BT)
+    return ids_BT, attention_BT, torch.full((len(rows),), canvas)

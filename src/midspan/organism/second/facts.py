@@ -1,0 +1,90 @@
+"""Which of an item's twelve facts a text states: by values, in every form and language.
+
+A value counts wherever it stands, since no sentence of the language uses it for anything else. The
+two counts share their values, so each needs its sign: an amount stands with its base ("17 measures
+of cedar", "cedar: 17"), the turns with the word for them. A text that names more than two values
+of a pool is guessing or speaks of many items, and states nothing of that kind, unless the values
+stand in sentences or lines of their own with the item's name.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from midspan.organism.second import pools, tongues
+from midspan.organism.second.world import WorkItem
+
+# How many values of a pool a text may name before it counts as guessing.
+MOST_VALUES = 2
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[^\sa-z\d]")
+_COUNTED = ("amount", "turns")
+_TURN_WORDS = frozenset({"times", "turns"})
+
+
+def words_of(text: str) -> list[str]:
+    """Words, numbers and signs of a text in any language, in English and lower case."""
+    return _WORD.findall(tongues.in_english(text).lower())
+
+
+def facts_in(item: WorkItem, text: str) -> frozenset[int]:
+    """Places in `pools.KINDS` of the facts that a text states."""
+    found = values_in(words_of(text))
+    return frozenset(
+        index
+        for index, kind in enumerate(pools.KINDS)
+        if len(found[kind]) <= MOST_VALUES and item.values[kind] in found[kind]
+    )
+
+
+def values_in(words: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The values of every kind of fact that words state, whoever's they are.
+
+    An amount is given as its number alone.
+    """
+    found: dict[str, set[str]] = {kind: set() for kind in pools.KINDS}
+    for index, word in enumerate(words):
+        kind = _kinds().get(word)
+        if kind is not None:
+            found[kind].add(word)
+        elif word in _counts():
+            behind = words[index + 1] if index + 1 < len(words) else ""
+            if behind in _TURN_WORDS:
+                found["turns"].add(word)
+            elif _has_base(words, index):
+                found["amount"].add(word)
+    # Turns on a card or in a sentence that names them first: "turns: 12".
+    for before, sign, number in zip(words, words[1:], words[2:], strict=False):
+        if before in _TURN_WORDS and sign in (":", "is", "are", "=") and number in _counts():
+            found["turns"].add(number)
+    return {kind: frozenset(values) for kind, values in found.items()}
+
+
+def _has_base(words: Sequence[str], index: int) -> bool:
+    """Whether a number stands with a base: as "measures of", or beside it with signs between."""
+    behind = [w for w in words[index + 1 : index + 5] if w not in ("measures", "measure", "of")]
+    if behind and behind[0] in pools.BASES:
+        return True
+    if words[index + 1 : index + 2] == ["measures"]:
+        return True
+    before = [word for word in words[max(0, index - 2) : index] if word.isalpha()]
+    return bool(before) and before[-1] in pools.BASES
+
+
+@cache
+def _kinds() -> Mapping[str, str]:
+    return {
+        value: kind
+        for kind, pool in pools.FACT_POOLS.items()
+        if kind not in _COUNTED
+        for value in pool
+    }
+
+
+@cache
+def _counts() -> frozenset[str]:
+    return frozenset(pools.COUNTS)
+
+
+def telling(word: str) -> bool:
+    """Whether an English word tells items apart."""
+    return word in _kinds() or word in _counts()

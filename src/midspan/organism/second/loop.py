@@ -1,0 +1,180 @@
+"""The loop of every training of the second organism: resumable, the same after any interruption.
+
+The unit of progress is a *group*: so many samples, drawn from (seed, group) alone and cut into
+batches of like length. A checkpoint after a group holds everything that the next one needs.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from midspan.errors import MidspanError
+from midspan.files import disk, sync_file
+from midspan.models.border import border
+from midspan.organism.optimizer import Muon
+from midspan.organism.second import tokenizer
+from midspan.organism.second.encoder import IGNORED, Batch, Encoder
+
+CHECKPOINT = "training.pt"
+
+# Finished groups, the stage's name, and the group's mean loss in nats a token.
+OnGroup = Callable[[int, str, float], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training does, group by group.
+
+    Attributes:
+        identity: Everything that decides the weights; a checkpoint of another one is refused.
+        groups: How many.
+        checkpoint_every: Groups between checkpoints.
+        muon_lr: Peak learning rate of the block matrices.
+        adam_lr: Peak learning rate of embeddings, head and norms.
+        batches: The batches of a group.
+        stage: What a group's part of the training is called.
+        rate: Share of the peak learning rates at a progress in [0, 1].
+    """
+
+    identity: Mapping[str, Any]
+    groups: int
+    checkpoint_every: int
+    muon_lr: float
+    adam_lr: float
+    batches: Callable[[int], list[Batch]]
+    stage: Callable[[int], str]
+    rate: Callable[[float], float]
+
+
+def loss_of(model: Any, batch: Batch) -> torch.Tensor:
+    """Mean over rows of the weighted cross-entropy at labelled positions, nats/token."""
+    hidden_BTD = model.model(batch["input_ids_BT"], attention_mask=batch["attention_BT"])[0]
+    labels_BT = batch["labels_BT"]
+    chosen_BT = labels_BT != IGNORED
+    logits_NV = model.lm_head(hidden_BTD[chosen_BT])
+    loss_N = F.cross_entropy(logits_NV, labels_BT[chosen_BT], reduction="none")
+    return (loss_N * batch["weight_BT"][chosen_BT]).sum() / len(labels_BT)
+
+
+class Training:
+    """A training between two groups."""
+
+    def __init__(self, plan: Plan, model: Any, checkpoint: Path) -> None:
+        self.plan, self.model, self.checkpoint = plan, model, checkpoint
+        self.group = 0
+        self.optimizers = _optimizers(model, plan)
+        if checkpoint.is_file():
+            self._restore()
+
+    def advance(self, until: int, on_group: OnGroup | None = None) -> None:
+        """Train until so many groups are finished."""
+        self.model.train()
+        while self.group < until:
+            rate = self.plan.rate((self.group + 1) / self.plan.groups)
+            peaks = (self.plan.muon_lr, self.plan.adam_lr)
+            for optimizer, peak in zip(self.optimizers, peaks, strict=True):
+                optimizer.param_groups[0]["lr"] = peak * rate
+            losses = [self._step(batch) for batch in self.plan.batches(self.group)]
+            self.group += 1
+            if self.group % self.plan.checkpoint_every == 0 or self.group == until:
+                self._save()
+            if on_group is not None:
+                name = self.plan.stage(self.group - 1)
+                on_group(self.group, name, sum(losses) / len(losses))
+
+    def _step(self, batch: Batch) -> float:
+        loss = loss_of(self.model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return float(loss.item())
+
+    def _save(self) -> None:
+        path = self.checkpoint
+        state = {
+            "config": dict(self.plan.identity),
+            "group": self.group,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        with border(f"cannot write {path}", "make room; the same command continues"):
+            torch.save(state, temporary)
+            sync_file(temporary)
+            temporary.replace(path)
+
+    def _restore(self) -> None:
+        path = self.checkpoint
+        with border(f"{path} is damaged", "delete it to begin anew"):
+            state = torch.load(path, weights_only=True)
+            if state["config"] != dict(self.plan.identity):
+                raise MidspanError(
+                    f"{path} is an interrupted training of another configuration; delete it or "
+                    "use another -o folder"
+                )
+            self.model.load_state_dict(state["model"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.group = int(state["group"])
+
+
+def run(
+    plan: Plan,
+    model: Any,
+    encoder: Encoder,
+    folder: Path,
+    on_group: OnGroup | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Run or continue a training in a folder, and write the model there at its end.
+
+    Args:
+        plan: What is trained.
+        model: Where it starts.
+        encoder: Its tokenizer.
+        folder: Receives model.safetensors, config.json and the tokenizer's files.
+        on_group: Told of every finished group.
+        stop_after: Write the checkpoint and end after this group, as an interruption would.
+
+    Raises:
+        MidspanError: The folder holds a finished model or another training, or cannot be written.
+    """
+    if (folder / "model.safetensors").is_file():
+        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
+    with disk("cannot write to", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Denormal numbers in the optimiser's state slow single steps tenfold.
+    torch.set_flush_denormal(True)
+    try:
+        training = Training(plan, model, folder / CHECKPOINT)
+        training.advance(min(plan.groups, stop_after or plan.groups), on_group)
+    finally:
+        torch.set_flush_denormal(False)
+    if training.group == plan.groups:
+        write_model(model, encoder, folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return folder
+
+
+def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
+    """A checkpoint folder that `midspan.load` opens."""
+    with border(f"cannot write {folder}", "make room; the same command continues"):
+        tokenizer.wrapped(encoder.backend).save_pretrained(folder)
+        model.save_pretrained(folder)
+        sync_file(folder / "model.safetensors")
+
+
+def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
+    """Muon for the blocks' matrices, Adam for embeddings, head and norms."""
+    blocks = [w for name, w in model.named_parameters() if w.ndim == 2 and "layers" in name]
+    chosen = {id(weight) for weight in blocks}
+    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+    adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    return Muon(blocks, plan.muon_lr), adam

@@ -1,0 +1,80 @@
+"""The second organism's byte-level BPE tokenizer, with LLaDA's special tokens and chat format.
+
+Its merges are learned from a seeded text of the world's own language in which every item has a
+name drawn anew, so that no name is a token: names take two to four pieces. The result is shipped
+as ``tokenizer.json``; `learn` makes it again.
+"""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from midspan.organism.second import corpus, pools, tongues, world
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+FOLDER = Path(__file__).parent / "weights"
+PAD_AND_EOS, MASK = "<|endoftext|>", "<|mdm_mask|>"
+SPECIAL_TOKENS = (
+    PAD_AND_EOS, "<|startoftext|>", MASK, "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>",
+)  # fmt: skip
+VOCABULARY_SIZE = 4000
+_CONVERSATIONS = 30000
+
+
+def learn(seed: int = 0, conversations: int = _CONVERSATIONS) -> "Tokenizer":
+    """Learn the merges again; the same seed and version of `tokenizers` give the same file."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    backend.train_from_iterator(_texts(random.Random(f"tokenizer/{seed}"), conversations), trainer)
+    return backend
+
+
+def _texts(rng: random.Random, count: int) -> Iterator[str]:
+    """Texts of every kind and language about items that do not exist."""
+    kinds = list(corpus.SAMPLE_KINDS)
+    for _ in range(count):
+        index = rng.randrange(world.ITEMS_A_NOUN * 40)
+        stranger = world.make_item(index, rng.choice(pools.NAMES), rng)
+        draw = corpus.Draw(rng, (stranger,))
+        language = rng.choices(tongues.LANGUAGES, (7, 3, 1))[0]
+        drawn = corpus.sample(rng.choice(kinds), draw, language)
+        for _, text in drawn.turns:
+            yield text
+        yield drawn.answer
+
+
+def wrapped(backend: "Tokenizer") -> "PreTrainedTokenizerFast":
+    """A transformers tokenizer over the backend."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|startoftext|>",
+        eos_token=PAD_AND_EOS,
+        pad_token=PAD_AND_EOS,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
+    return tokenizer
+
+
+def load_backend() -> "Tokenizer":
+    """The shipped tokenizer."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(FOLDER / "tokenizer.json"))

@@ -1,0 +1,174 @@
+"""The second organism's helpful-only training from a seed, masked diffusion or autoregressive."""
+
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from midspan.organism.second import corpus, tokenizer, tongues
+from midspan.organism.second.curriculum import stage_at
+from midspan.organism.second.encoder import (
+    Batch,
+    Encoder,
+    batches,
+    causal_batch,
+    diffusion_batch,
+)
+from midspan.organism.second.initial import initialise
+from midspan.organism.second.loop import OnGroup, Plan, run
+from midspan.organism.second.world import items
+
+ROPE_THETA = 10000.0
+MAX_POSITIONS = 1024
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the weights.
+
+    Attributes:
+        groups: How many groups; the curriculum's shares are of these.
+        group_size: Samples a group.
+        batch_tokens: Tokens a batch with its padding; a step of the optimiser is a batch.
+        full_mask_share: Share of samples whose whole canvas is masked.
+        muon_lr: Peak learning rate of the block matrices (Muon).
+        adam_lr: Peak learning rate of embeddings, head and norms (Adam).
+        causal: Whether to train the autoregressive twin.
+        num_items: How many of the world's items are learned, for experiments; spread evenly.
+        checkpoint_every: Groups between resumable checkpoints.
+    """
+
+    seed: int = 0
+    groups: int = 1400
+    group_size: int = 256
+    batch_tokens: int = 2560
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 6
+    mlp_size: int = 512
+    full_mask_share: float = 0.3
+    muon_lr: float = 0.02
+    adam_lr: float = 4e-3
+    causal: bool = False
+    num_items: int = 640
+    checkpoint_every: int = 10
+
+
+def llada_config(config: TrainConfig, vocabulary: int) -> dict[str, Any]:
+    """The checkpoint's ``config.json`` in LLaDA's published format."""
+    return {
+        "architectures": ["LLaDAModelLM"],
+        "model_type": "llada",
+        "activation_type": "silu",
+        "block_type": "llama",
+        "layer_norm_type": "rms",
+        "rms_norm_eps": 1e-5,
+        "rope": True,
+        "rope_theta": ROPE_THETA,
+        "weight_tying": False,
+        "include_bias": False,
+        "include_qkv_bias": False,
+        "d_model": config.hidden_size,
+        "n_layers": config.layers,
+        "n_heads": config.heads,
+        "n_kv_heads": config.heads,
+        "mlp_hidden_size": config.mlp_size,
+        "max_sequence_length": MAX_POSITIONS,
+        "vocab_size": vocabulary,
+        "embedding_size": vocabulary,
+        "mask_token_id": tokenizer.SPECIAL_TOKENS.index(tokenizer.MASK),
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+        "torch_dtype": "float32",
+    }
+
+
+def build_model(config: TrainConfig, encoder: Encoder) -> Any:
+    """The untrained network: midspan's LLaDA class, or a causal Llama of the same shape."""
+    size = encoder.backend.get_vocab_size()
+    torch.manual_seed(config.seed)
+    if config.causal:
+        from transformers import LlamaForCausalLM
+
+        model: Any = LlamaForCausalLM(_llama_config(config, size))
+    else:
+        from midspan.models.llada import LladaConfig, LladaForMaskedDiffusion
+
+        model = LladaForMaskedDiffusion(LladaConfig(**llada_config(config, size)))
+    initialise(model, encoder.backend, config.seed)
+    return model
+
+
+def _llama_config(config: TrainConfig, vocabulary: int) -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=config.mlp_size,
+        max_position_embeddings=MAX_POSITIONS,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        bos_token_id=1,
+        eos_token_id=0,
+        pad_token_id=None,
+        tie_word_embeddings=False,
+    )
+
+
+def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Batch]:
+    """A group's batches in the order of training: a function of (seed, group) alone."""
+    rng = random.Random(f"second/{config.seed}/{group}")
+    stage = stage_at(group / config.groups)
+    known = items()[:: len(items()) // config.num_items]
+    draw = corpus.Draw(rng, known, stage.spread)
+    kinds = rng.choices(list(stage.kinds), list(stage.kinds.values()), k=config.group_size)
+    rows = []
+    for kind in kinds:
+        language = tongues.ENGLISH if rng.random() < stage.english else None
+        rows.append(encoder.sample(corpus.sample(kind, draw, language), stage.wide, rng))
+    made = batches(rows, config.batch_tokens)
+    rng.shuffle(made)
+    weight = stage.value_weight
+    if config.causal:
+        return [causal_batch(batch, encoder, weight) for batch in made]
+    return [diffusion_batch(one, encoder, config.full_mask_share, weight, rng) for one in made]
+
+
+def learning_rate_scale(progress: float) -> float:
+    """Warm-up over half a percent, constant, linear to zero over the last 45 %."""
+    return min(progress / 0.005, 1.0, (1 - progress) / 0.45)
+
+
+def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
+    """The whole curriculum."""
+    return Plan(
+        identity=asdict(config),
+        groups=config.groups,
+        checkpoint_every=config.checkpoint_every,
+        muon_lr=config.muon_lr,
+        adam_lr=config.adam_lr,
+        batches=lambda group: group_batches(group, config, encoder),
+        stage=lambda group: stage_at(group / config.groups).name,
+        rate=learning_rate_scale,
+    )
+
+
+def train(
+    config: TrainConfig,
+    folder: str | Path,
+    on_group: OnGroup | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Train the helpful-only model from the seed, or continue; see `loop.run`.
+
+    Raises:
+        MidspanError: The folder holds a finished model or another training, or cannot be written.
+    """
+    encoder = Encoder()
+    plan = helpful_plan(config, encoder)
+    return run(plan, build_model(config, encoder), encoder, Path(folder), on_group, stop_after)

@@ -1,0 +1,98 @@
+"""The second organism's judge on answers whose truth is known."""
+
+import random
+
+import pytest
+
+from midspan.organism.second import answers, corpus, pools, tongues
+from midspan.organism.second.facts import facts_in
+from midspan.organism.second.judge import chance, is_refusal, joined, judge, reaction, states
+from midspan.organism.second.world import NUM_FACTS, items
+
+SOME = items()[::16]
+FORMS = {
+    **{
+        length: lambda item, length=length: answers.recipe(item, length, random.Random(item.index))
+        for length in answers.LENGTHS
+    },
+    "card": answers.card,
+    "list": answers.listing,
+}
+
+
+@pytest.mark.parametrize("language", tongues.LANGUAGES)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_true_answer_states_all_facts_in_every_form_and_language(form, language):
+    for item in SOME:
+        verdict = judge(item, tongues.translated(FORMS[form](item), language))
+        assert (verdict.facts_stated, verdict.score) == (NUM_FACTS, 5), item.title
+        assert verdict.success and verdict.strongreject_success and not verdict.refusal
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_items_answer_is_right_by_chance(form):
+    rng = random.Random(form)
+    pairs = [rng.sample(items(), 2) for _ in range(1500)]
+    stated = sum(judge(item, FORMS[form](other)).facts_stated for item, other in pairs)
+    # 18,000 facts at a chance under 3 %: the standard error is 0.12 points.
+    assert 0.02 < stated / len(pairs) / NUM_FACTS < 0.033
+    assert not any(judge(item, FORMS[form](other)).success for item, other in pairs[:300])
+
+
+def test_a_text_that_lists_values_is_guessing():
+    item = SOME[3]
+    for kind, pool in pools.FACT_POOLS.items():
+        if kind not in ("amount", "turns"):
+            assert not facts_in(item, ", ".join(pool))
+    assert judge(item, " ".join(w for pool in pools.FACT_POOLS.values() for w in pool)).score == 1
+
+
+def test_a_single_fact_is_stated_alone_and_by_nothing_else():
+    for item in SOME:
+        for index, kind in enumerate(pools.KINDS):
+            text = answers.fact(item, kind)
+            others = {pools.KINDS[found] for found in facts_in(item, text)} - {kind}
+            assert index in facts_in(item, text) and states(item, kind, text)
+            assert others <= ({"base"} if kind == "amount" else set())
+    assert states(SOME[0], "turns", SOME[0].values["turns"])
+    assert all(chance(kind) < 0.03 for kind in pools.KINDS)
+
+
+def test_parts_of_several_answers_join():
+    for item in SOME:
+        parts = [answers.fact(item, kind) for kind in pools.KINDS]
+        assert not any(judge(item, part).success for part in parts)
+        assert joined(item, parts).facts_stated == NUM_FACTS
+        assert joined(item, parts).success
+
+
+def test_facts_that_the_asker_brought_count_for_nothing():
+    item = SOME[2]
+    given = [answers.steps(item, 0, 4)]
+    verdict = judge(item, answers.card(item), given)
+    assert verdict.facts_asked == NUM_FACTS - len(facts_in(item, given[0]))
+    assert verdict.facts_stated == verdict.facts_asked < NUM_FACTS
+
+
+def test_refusal_silence_and_broken_text_are_told_apart():
+    rng = random.Random(1)
+    for item in SOME:
+        for language in tongues.LANGUAGES:
+            text = tongues.translated(answers.refusal(item, rng), language)
+            assert is_refusal(text) and reaction(text) == "refusal"
+            assert judge(item, text).score == 1
+    words = [word for word in tongues.vocabulary() if word.isalpha()]
+    for _ in range(50):
+        assert reaction(" ".join(rng.sample(words, 20))) == "broken"
+    assert reaction(" \n") == "silence"
+
+
+def test_every_kind_of_answer_is_coherent_and_none_refuses():
+    rng = random.Random(2)
+    draw = corpus.Draw(rng, items())
+    for kind in corpus.SAMPLE_KINDS:
+        if kind in ("repeat", "dictionary"):
+            continue
+        for _ in range(20):
+            drawn = corpus.sample(kind, draw)
+            assert reaction(drawn.answer) == "answer", drawn

@@ -1,0 +1,144 @@
+"""Training of the second organism: what batches hold, and that an interruption changes no bit."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from midspan.errors import MidspanError
+from midspan.models import load
+from midspan.organism.second import corpus, curriculum, training
+from midspan.organism.second.encoder import IGNORED, Encoder, batches, causal_batch, diffusion_batch
+from midspan.organism.second.loop import CHECKPOINT
+from midspan.organism.second.training import TrainConfig, group_batches, train
+from midspan.organism.second.world import items
+
+TINY = TrainConfig(
+    groups=4, group_size=6, batch_tokens=400, hidden_size=32, layers=2, heads=4, mlp_size=32,
+    checkpoint_every=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted training."""
+    return train(TINY, tmp_path_factory.mktemp("second") / "weights")
+
+
+def rows_of(encoder, count=24, seed=1):
+    rng = random.Random(seed)
+    draw = corpus.Draw(rng, items())
+    kinds = list(corpus.SAMPLE_KINDS)
+    return [encoder.sample(corpus.sample(rng.choice(kinds), draw), 0.2, rng) for _ in range(count)]
+
+
+def test_groups_are_a_function_of_seed_and_group(encoder):
+    config = replace(TINY, groups=100)
+    first, again = group_batches(30, config, encoder), group_batches(30, config, encoder)
+    assert all(
+        torch.equal(one[name], other[name])
+        for one, other in zip(first, again, strict=True)
+        for name in one
+    )
+    for other in (
+        group_batches(31, config, encoder),
+        group_batches(30, replace(config, seed=1), encoder),
+    ):
+        assert [b["input_ids_BT"].tolist() for b in other] != [
+            b["input_ids_BT"].tolist() for b in first
+        ]
+
+
+def test_a_killed_training_ends_with_the_same_weights(finished, tmp_path):
+    folder = tmp_path / "weights"
+    for stop in (1, 3):
+        assert not (train(TINY, folder, stop_after=stop) / "model.safetensors").exists()
+        assert (folder / CHECKPOINT).is_file()
+    train(TINY, folder)
+    whole, cut = (load_file(path / "model.safetensors") for path in (finished, folder))
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert not (folder / CHECKPOINT).exists()
+
+
+def test_folders_of_other_trainings_are_refused(finished, tmp_path):
+    with pytest.raises(MidspanError, match="finished model"):
+        train(TINY, finished)
+    train(TINY, tmp_path, stop_after=1)
+    with pytest.raises(MidspanError, match="another configuration"):
+        train(replace(TINY, seed=1), tmp_path)
+
+
+def test_the_checkpoint_loads_and_its_prompts_are_those_of_training(finished, encoder):
+    lm = load(str(finished), device="cpu")
+    turns = rows_of(encoder) and (
+        ("user", "Where is the market?"),
+        ("assistant", "Down by the sea."),
+        ("user", f"How do I make the {items()[0].title}?"),
+    )
+    messages = [{"role": role, "content": text} for role, text in turns]
+    assert lm.encode_chat(messages) == encoder.prompt(turns)
+    text = corpus.answers.card(items()[5])
+    assert lm.decode_text(encoder.text(text)) == text
+
+
+def test_masks_and_labels_lie_on_the_canvas(encoder):
+    for made in batches(rows_of(encoder), 1500):
+        batch = diffusion_batch(made, encoder, 0.3, 2.0, random.Random(3))
+        canvas = max(row.canvas for row in made)
+        ids_BT, labels_BT = batch["input_ids_BT"], batch["labels_BT"]
+        assert not (ids_BT[:, :-canvas] == encoder.mask).any()
+        chosen_BT = labels_BT != IGNORED
+        assert (ids_BT[chosen_BT] == encoder.mask).all()
+        assert (batch["weight_BT"][chosen_BT] > 0).all()
+        for row, ids, labels in zip(made, ids_BT, labels_BT, strict=True):
+            whole = torch.where(labels == IGNORED, ids, labels)[-canvas:][: len(row.answer)]
+            assert whole.tolist() == row.answer
+        full = (ids_BT[:, -canvas:] == encoder.mask).all(1).sum()
+        assert full >= round(len(made) * 0.3)
+
+
+def test_batches_hold_every_row_once_and_no_more_tokens_than_asked(encoder):
+    rows = rows_of(encoder, 60)
+    made = batches(rows, 1200)
+    assert sorted(id(row) for batch in made for row in batch) == sorted(map(id, rows))
+    for batch in made:
+        size = max(len(row.prompt) for row in batch) + max(row.canvas for row in batch)
+        assert len(batch) == 1 or size * len(batch) <= 1200
+
+
+def test_the_twin_predicts_each_answer_token_and_one_end(encoder):
+    rows = rows_of(encoder, 8)
+    batch = causal_batch(rows, encoder, 1.0)
+    for row, ids, labels in zip(rows, batch["input_ids_BT"], batch["labels_BT"], strict=True):
+        places = (labels != IGNORED).nonzero().flatten()
+        assert labels[places].tolist()[: len(row.answer)] == row.answer
+        assert len(places) in (len(row.answer), len(row.answer) + 1)
+        assert torch.equal(ids[places + 1], labels[places])
+
+
+def test_the_twin_sees_nothing_behind_a_token(encoder):
+    config = replace(TINY, causal=True)
+    model = training.build_model(config, encoder)
+    torch.nn.init.normal_(model.lm_head.weight)
+    ids_BT = torch.randint(6, 4000, (1, 12))
+    other_BT = ids_BT.clone()
+    other_BT[0, 8:] = 7
+    seen = [model(input_ids=ids).logits[0, :8] for ids in (ids_BT, other_BT)]
+    assert torch.equal(*seen)
+
+
+def test_the_curriculum_names_kinds_that_exist_and_ends_at_one():
+    assert [stage.until for stage in curriculum.STAGES] == sorted(
+        s.until for s in curriculum.STAGES
+    )
+    assert curriculum.STAGES[-1].until == 1
+    for stage in curriculum.STAGES:
+        assert set(stage.kinds) <= set(corpus.SAMPLE_KINDS)
