@@ -137,8 +137,7 @@ def attack(
     defaults, and behaviors and judges must be named.
 
     Examples:
-        >>> lm = midspan.load("organism")
-        >>> result = midspan.attack(lm, "tap", behaviors="organism:18", judge="exact")
+        >>> result = midspan.attack("organism", "tap", behaviors="organism:18", judge="exact")
         >>> print(result.asr())
         77.8 % [54.8, 91.0] n=18
 
@@ -148,20 +147,17 @@ def attack(
         methods: Attacks, one or several: "direct", "best_of_n", "pair", "tap", "avatar",
             "speakeasy", "aos", "pal", "ept", "dia", "advprefix". None where `replay` is given.
         behaviors: ``organism:N``, a data set such as ``advbench:100``, a file, or a list of
-            requests; ``organism:18`` on the organism by default, those of the run that is
-            replayed.
+            requests; by default those of a replayed run, on the organism ``organism:18``.
         judge: Names, such as "exact", "refusal-keywords" or ``strongreject=MODEL``, or judges as
             objects (`midspan.judges`); the first one's rate leads.
-        replay: A finished run, such as the `folder` of a result: what it found is asked of these
-            models, a row "replay NAME" for each of its attacks. What cannot be asked again is told
-            in a warning.
+        replay: Folder of a finished run: what it found is asked of these models, a row "replay
+            NAME" for each attack; a warning tells what cannot be.
         out: Run folder; a temporary one by default. The same call continues a run.
         **fields: `progress` (False for silence; by default bars on a terminal or in a notebook),
             `adaptive` (the variant aimed at the response's middle), `seed`, `budget` (target
-            responses a behavior, or a mapping with fields of `Budget`), `decoding` (a mapping
-            with fields of `DecodingConfig`), `helpers` (models by "attacker", "evaluator",
-            "translator"), `proxies`, `batch_size`, `servers`, `calibrations`; and fields of the
-            attacks' own configs, such as `depth`, or as ``tap={"depth": 3}``.
+            responses a behavior, or fields of `Budget`), `decoding` (fields of `DecodingConfig`),
+            `helpers` (models by "attacker", "evaluator", "translator"), `proxies`, `batch_size`,
+            `servers`, `calibrations`; and fields of the attacks' own, or ``tap={"depth": 3}``.
 
     Returns:
         The records, rates, tables and page of the run.
@@ -172,13 +168,10 @@ def attack(
     from midspan.runs.progress import library_output
     from midspan.studies.redteam.run import run_redteam
 
-    started = time.monotonic()
-    progress = fields.pop("progress", None)
+    started, progress = time.monotonic(), fields.pop("progress", None)
     named_fields = {"behaviors": behaviors, "judge": judge, "replay": replay, "out": out, **fields}
     command = call_text("attack", models, methods, **named_fields)
     targets = named(models)
-    if not methods and replay is None:
-        raise MidspanError("methods: name an attack, or a finished run as replay")
     config, given = _prepared(targets, listed(methods), behaviors, judge, replay, fields)
     folder = run_folder(out, "attack")
     with library_output(progress):
@@ -186,8 +179,8 @@ def attack(
     warn_of(done.problems)
     if done.report is None:
         raise MidspanError("attack: several processes share a run by `midspan attack` alone")
-    rows = tuple(spec.name for spec in config.attacks)
-    return AttackRun(folder, targets.specs, time.monotonic() - started, rows, config.judges)
+    rows, seconds = tuple(spec.name for spec in config.attacks), time.monotonic() - started
+    return AttackRun(folder, targets.specs, seconds, rows, config.judges)
 
 
 def _prepared(
@@ -203,6 +196,8 @@ def _prepared(
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
+    if not methods and replay is None:
+        raise MidspanError("methods: name an attack, or a finished run as replay")
     loaded, judges = dict(targets.loaded), {}
     fields = _routed(methods, dict(fields))
     adaptive = bool(fields.pop("adaptive", False))
