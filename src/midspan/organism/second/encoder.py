@@ -163,6 +163,31 @@ def causal_batch(rows: Sequence[Encoded], encoder: Encoder, value_weight: float)
     }
 
 
+def grouped(
+    rows: Sequence[Encoded],
+    encoder: Encoder,
+    tokens: int,
+    full: float | None,
+    value_weight: float,
+    rng: random.Random,
+) -> list[Batch]:
+    """A group's rows as batches in random order, see `batches` and `diffusion_batch`.
+
+    Args:
+        rows: The group's samples.
+        encoder: Of the model.
+        tokens: Tokens a batch.
+        full: Share of fully masked rows, or None for batches of the autoregressive twin.
+        value_weight: Weight of tokens that state a fact.
+        rng: Of order, rates and masks.
+    """
+    made = batches(rows, tokens)
+    rng.shuffle(made)
+    if full is None:
+        return [causal_batch(batch, encoder, value_weight) for batch in made]
+    return [diffusion_batch(batch, encoder, full, value_weight, rng) for batch in made]
+
+
 def _rows(rows: Sequence[Encoded], encoder: Encoder) -> tuple[Tensor, Tensor, Tensor]:
     from midspan.models.padding import left_padded
 
