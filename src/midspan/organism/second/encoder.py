@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from midspan.organism.second import pools, tokenizer, tongues
+from midspan.organism.second.answers import CANVAS
 from midspan.organism.second.corpus import Sample
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ class Encoder:
 
     def __init__(self, backend: "Tokenizer | None" = None) -> None:
         self.backend = backend or tokenizer.load_backend()
+        ids = self.backend.get_vocab()
         self.eos, self.bos, self.mask, self.eot, self.head, self.tail = (
-            self.backend.token_to_id(token) for token in tokenizer.SPECIAL_TOKENS
+            ids[token] for token in tokenizer.SPECIAL_TOKENS
         )
 
     def text(self, text: str) -> list[int]:
@@ -62,15 +64,14 @@ class Encoder:
 
     def sample(self, drawn: Sample, wide: float, rng: random.Random) -> Encoded:
         """A sample with a canvas that is wide, or a little longer than its answer."""
-        answer = self.text(drawn.answer)[:256]
+        answer = self.text(drawn.answer)[:CANVAS]
         canvas = len(answer) + rng.choice((1, 2, 4, 8))
-        draw = rng.random()
+        draw, size = rng.random(), rng.choice((128, CANVAS))
         if draw < wide:
-            canvas = rng.choice((128, 256))
+            canvas = size if size > len(answer) else CANVAS
         elif draw < 0.5:
             canvas = -(-canvas // 32) * 32
-        canvas = max(canvas, len(answer))
-        return Encoded(self.prompt(drawn.turns), answer, min(canvas, 256))
+        return Encoded(self.prompt(drawn.turns), answer, min(canvas, CANVAS))
 
     @cached_property
     def value_V(self) -> Tensor:

@@ -55,10 +55,10 @@ class SafetyConfig:
     seed: int = 0
     groups: int = 80
     group_size: int = 256
-    batch_tokens: int = 2560
+    batch_tokens: int = 1536
     full_mask_share: float = 0.4
     muon_lr: float = 0.006
-    adam_lr: float = 1.2e-3
+    adam_lr: float = 8e-4
     causal: bool = False
     checkpoint_every: int = 10
 

@@ -37,14 +37,14 @@ class TrainConfig:
     seed: int = 0
     groups: int = 1400
     group_size: int = 256
-    batch_tokens: int = 2560
+    batch_tokens: int = 1536
     hidden_size: int = 192
     layers: int = 4
     heads: int = 6
     mlp_size: int = 512
     full_mask_share: float = 0.3
     muon_lr: float = 0.02
-    adam_lr: float = 4e-3
+    adam_lr: float = 2e-3
     causal: bool = False
     num_items: int = 640
     checkpoint_every: int = 10
