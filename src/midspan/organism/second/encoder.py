@@ -6,7 +6,7 @@ Shapes: B rows, T tokens of the longest row. A row is the prompt, left-padded, a
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,20 +73,23 @@ class Encoder:
             canvas = -(-canvas // 32) * 32
         return Encoded(self.prompt(drawn.turns), answer, min(canvas, CANVAS))
 
-    @cached_property
+    @property
     def value_V(self) -> Tensor:
         """Whether a token states a fact's value by itself, bool [V]."""
-        chosen_V = torch.zeros(self.backend.get_vocab_size(), dtype=torch.bool)
-        for word in {word for pool in pools.FACT_POOLS.values() for word in pool}:
-            for language in tongues.LANGUAGES:
-                for text in (
-                    f" {tongues.word_in(word, language)}",
-                    tongues.word_in(word, language),
-                ):
-                    ids = self.text(text)
-                    if len(ids) == 1:
-                        chosen_V[ids[0]] = True
-        return chosen_V
+        return _value_tokens(self.backend)
+
+
+@cache
+def _value_tokens(backend: "Tokenizer") -> Tensor:
+    chosen_V = torch.zeros(backend.get_vocab_size(), dtype=torch.bool)
+    for word in {word for pool in pools.FACT_POOLS.values() for word in pool}:
+        for language in tongues.LANGUAGES:
+            said = tongues.word_in(word, language)
+            for text in (f" {said}", said):
+                ids = backend.encode(text).ids
+                if len(ids) == 1:
+                    chosen_V[ids[0]] = True
+    return chosen_V
 
 
 def batches(rows: Sequence[Encoded], tokens: int) -> list[list[Encoded]]:

@@ -7,6 +7,7 @@ several pieces and binding it to facts wait on long plateaus.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,6 +121,7 @@ def _embeddings(backend: "Tokenizer", size: int, generator: torch.Generator) -> 
     return Table(table_VD, common_D, starts_D, ends_D, digits_D)
 
 
+@cache
 def _single(backend: "Tokenizer", word: str) -> int | None:
     """The token of a word inside a sentence, where it is a single one."""
     ids = backend.encode(f" {word}").ids
