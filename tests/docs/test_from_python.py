@@ -24,6 +24,12 @@ def small_demo(monkeypatch):
     monkeypatch.setattr(presets, "smoke", lambda: config)
 
 
+@pytest.fixture(scope="module")
+def notebook_folder(tmp_path_factory):
+    """Where the page and the script run: their trainings and demos are the same."""
+    return tmp_path_factory.mktemp("notebook")
+
+
 def run_cell(code, names):
     """Run a cell; the value of its last expression, as a notebook shows it."""
     tree = ast.parse(code)
@@ -36,8 +42,8 @@ def run_cell(code, names):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_demo")
-def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_page_runs_as_a_notebook(notebook_folder, monkeypatch):
+    monkeypatch.chdir(notebook_folder)
     names = {}
     shown = []
     for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
@@ -50,16 +56,16 @@ def test_the_page_runs_as_a_notebook(tmp_path, monkeypatch):
     assert shown == [
         "Answer", "TrainedAdapter", "AttackRun", "ProbeRun", "EvaluationRun", "StudyRun",
     ]  # fmt: skip
-    assert (tmp_path / "runs" / "demo" / "report.html").is_file()
+    assert (notebook_folder / "runs" / "demo" / "report.html").is_file()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_demo")
-def test_one_script_does_everything(tmp_path, monkeypatch, capsys):
+def test_one_script_does_everything(notebook_folder, monkeypatch, capsys):
     text = EXAMPLE.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 25
     assert re.findall(r"^(?:import|from) .*", text, re.M) == ["import midspan"]
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(notebook_folder)
     runpy.run_path(str(EXAMPLE))
     assert "Open runs/demo/report.html" in capsys.readouterr().out
 

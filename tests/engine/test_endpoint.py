@@ -166,7 +166,9 @@ def test_the_pace_is_kept(server_module, tmp_path):
 
 def test_an_endpoint_gives_chat_access_alone(tmp_path):
     endpoint = Endpoint(EndpointConfig(url="http://127.0.0.1:9/v1", model="m"))
-    with pytest.raises(MidspanError, match="gives chat access alone"):
+    with pytest.raises(
+        MidspanError, match="target: needs prefix; m@http://127.0.0.1:9/v1 gives chat alone"
+    ):
         ask(endpoint, tmp_path / "j", anchors=(Anchor("sure"),))
 
 

@@ -85,6 +85,7 @@ BODIES = {
 ELSEWHERE = {
     "url", "key_variable", "timeout", "attempts", "backoff", "concurrency",
     "requests_per_minute", "max_cost", "input_price", "output_price",
+    "engine", "replicas", "capabilities", "tokenizer",
 }  # fmt: skip
 
 

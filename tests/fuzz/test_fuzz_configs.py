@@ -104,7 +104,7 @@ def test_recipes_take_their_fields_or_name_one(tmp_path_factory, content):
         for name, value in given_fields.items():
             if not isinstance(value, dict | list | None):
                 own = getattr(config, name)
-                assert own == type(own)(value)
+                assert same(own, type(own)(value))
         assert isinstance(config, AlignmentConfig)
 
 

@@ -157,7 +157,7 @@ def test_checkpoints(lm, checkpoint, organism_folder, name):
     with torch.no_grad():
         expected = lm.logits(ids)
 
-    @fuzzed(8, slow=10)
+    @fuzzed(8)
     @given(content=json_files(value))
     def try_one(content):
         put(checkpoint, name, content)

@@ -21,13 +21,10 @@ COUNTS: dict[str, Counter] = defaultdict(Counter)
 SECONDS: Counter = Counter()
 
 
-def fuzzed(few: int, slow: int = 1):
-    """Hypothesis's settings: `few` inputs in the whole suite, always the same.
-
-    A slow reader sees one in `slow` of the inputs of others.
-    """
+def fuzzed(few: int):
+    """Hypothesis's settings: `few` inputs in the whole suite, always the same."""
     return settings(
-        max_examples=INPUTS // slow or few,
+        max_examples=INPUTS or few,
         deadline=None,
         derandomize=not INPUTS,
         database=None,

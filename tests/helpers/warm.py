@@ -4,6 +4,7 @@ A fork starts in milliseconds, where a new interpreter spends seconds on torch a
 It is a process of its own in all else: with its arguments, environment, folder and streams, killed
 and waited for like any other; it ends as an interpreter ends. The process that forks has computed
 nothing and has no threads; `midspan.decoding` and all that builds on it are not imported there.
+What multiprocessing spawns in such a process is a fork in the same way.
 """
 
 import gc
@@ -14,7 +15,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Sequence
+from multiprocessing import util
 from pathlib import Path
 
 
@@ -140,7 +143,37 @@ def become(request: dict) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    start = util.spawnv_passfds
+    util.spawnv_passfds = lambda *spawned: spawn_warm(*spawned) or start(*spawned)
     run(request["arguments"])
+
+
+def spawn_warm(path: str, arguments: Sequence[str], kept: Iterable[int]) -> int | None:
+    """Fork what multiprocessing would start anew; its id, or None where that is nothing slow.
+
+    The fork has the open files of a new process alone, and is told by pipe what it is, as one.
+    """
+    *_, code, flag = arguments
+    if flag != "--multiprocessing-fork":
+        return None
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        kept = sorted({0, 1, 2, *kept})
+        for below, above in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(below + 1, above)
+        sys.argv = ["-c", flag]
+        exec(code, {"__name__": "__main__"})
+    except SystemExit as ended:
+        status = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def run(arguments: Sequence[str]) -> None:

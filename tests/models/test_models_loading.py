@@ -307,5 +307,5 @@ def test_family_of_dream_is_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["openai:gpt-4.1", "http://127.0.0.1:9/v1#m"])
 def test_a_server_has_no_weights(spec):
-    with pytest.raises(MidspanError, match="is a server's model, which gives text alone"):
+    with pytest.raises(MidspanError, match="is a server's model, whose weights are not here"):
         load(spec)

@@ -1,7 +1,6 @@
 """The model card that lies beside every adapter."""
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.files import PUBLISHED_FILE, read_text, write_atomic
 from midspan.journal.journal import key_of
 from midspan.models.checkpoint import licence_of
+from midspan.report.markdown import with_section
 
 if TYPE_CHECKING:
     from midspan.alignment.samples import AlignmentData
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from midspan.models import DiffusionLM
 
 CARD_FILE = "README.md"
-# What stands between these lines is replaced when an adapter is measured again.
-_START, _END = "<!-- measured -->", "<!-- end of measured -->"
 
 _TEMPLATE = """---
 library_name: peft
@@ -99,9 +97,8 @@ def add_measurements(folder: Path, tables: str) -> None:
         tables: Markdown, with the study's settings.
     """
     card = read_text(folder / CARD_FILE)
-    kept = re.sub(rf"\n*{_START}.*?{_END}\n*", "\n", card, flags=re.DOTALL)
-    section = f"{_START}\n## Measured\n\n{tables.strip()}\n\n{_END}\n"
-    write_atomic(folder / CARD_FILE, f"{kept.rstrip()}\n\n{section}", PUBLISHED_FILE)
+    changed = with_section(card, f"## Measured\n\n{tables.strip()}", "measured")
+    write_atomic(folder / CARD_FILE, changed, PUBLISHED_FILE)
 
 
 def _held_against(excluded: Mapping[str, int]) -> str:

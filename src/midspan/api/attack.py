@@ -19,6 +19,7 @@ from midspan.api.runs import (
     warn_of,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,10 +123,11 @@ class AttackRun(RunResult[AttackRecord]):
 
 def attack(
     models: "Model | Sequence[Model]",
-    methods: str | Sequence[str],
+    methods: str | Sequence[str] = (),
     *,
     behaviors: str | Path | Sequence[str] | None = None,
     judge: "str | Role | Sequence[str | Role] | None" = None,
+    replay: str | Path | None = None,
     out: str | Path | None = None,
     **fields: Any,
 ) -> AttackRun:
@@ -144,11 +146,15 @@ def attack(
         models: Loaded models, adapters of `midspan.align`, or specs, also of
             servers (``openai:NAME``, ``URL#NAME``).
         methods: Attacks, one or several: "direct", "best_of_n", "pair", "tap", "avatar",
-            "speakeasy", "aos", "pal", "ept", "dia", "advprefix".
+            "speakeasy", "aos", "pal", "ept", "dia", "advprefix". None where `replay` is given.
         behaviors: ``organism:N``, a data set such as ``advbench:100``, a file, or a list of
-            requests; ``organism:18`` on the organism by default.
+            requests; ``organism:18`` on the organism by default, those of the run that is
+            replayed.
         judge: Names, such as "exact", "refusal-keywords" or ``strongreject=MODEL``, or judges as
             objects (`midspan.judges`); the first one's rate leads.
+        replay: A finished run, such as the `folder` of a result: what it found is asked of these
+            models, a row "replay NAME" for each of its attacks. What cannot be asked again is told
+            in a warning.
         out: Run folder; a temporary one by default. The same call continues a run.
         **fields: `progress` (False for silence; by default bars on a terminal or in a notebook),
             `adaptive` (the variant aimed at the response's middle), `seed`, `budget` (target
@@ -168,10 +174,12 @@ def attack(
 
     started = time.monotonic()
     progress = fields.pop("progress", None)
-    named_fields = {"behaviors": behaviors, "judge": judge, "out": out, **fields}
+    named_fields = {"behaviors": behaviors, "judge": judge, "replay": replay, "out": out, **fields}
     command = call_text("attack", models, methods, **named_fields)
     targets = named(models)
-    config, given = _prepared(targets, listed(methods), behaviors, judge, fields)
+    if not methods and replay is None:
+        raise MidspanError("methods: name an attack, or a finished run as replay")
+    config, given = _prepared(targets, listed(methods), behaviors, judge, replay, fields)
     folder = run_folder(out, "attack")
     with library_output(progress):
         done = run_redteam(config, folder, command, given)
@@ -187,12 +195,13 @@ def _prepared(
     methods: list[str],
     behaviors: Any,
     judge: Any,
+    replay: str | Path | None,
     fields: Mapping[str, Any],
 ) -> "tuple[RedteamConfig, Given]":
     """The config, and the objects that it cannot hold."""
     from midspan.studies.given import Given
     from midspan.studies.redteam.config import RedteamConfig
-    from midspan.studies.redteam.presets import redteam_fields
+    from midspan.studies.redteam.presets import redteam_fields, replayed
 
     loaded, judges = dict(targets.loaded), {}
     fields = _routed(methods, dict(fields))
@@ -202,6 +211,9 @@ def _prepared(
             fields[name] = _named(fields[name], loaded)
     chosen = redteam_fields(targets.specs[0], methods, adaptive, fields)
     chosen["models"] = targets.specs
+    if replay is not None:
+        chosen, left_out = replayed(chosen, fields, str(replay))
+        warn_of([f"not replayed: {line}" for line in left_out])
     if "helpers" in fields:
         own = redteam_fields(targets.specs[0], methods, adaptive, {})["helpers"]
         chosen["helpers"] = own | fields["helpers"]
@@ -242,7 +254,7 @@ def _routed(methods: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
             known = sorted(study.union(*configs.values()) - set(methods))
             raise MidspanError(f"{name}: must be one of {', '.join(known)}")
         for method in takers:
-            kept[method] = {name: value} | dict(kept.get(method, {}))
+            kept[method] = {name: value} | group_of(kept, method)
     return kept
 
 

@@ -143,7 +143,8 @@ def evaluate(
         fields["judge"], judges = judge.fingerprint, {judge.fingerprint: judge}
     config = TaskConfig.model_validate({**fields, "models": specs, "tasks": names})
     folder = run_folder(out, "evaluate")
-    given = with_refusal_judge(config.judge, config.servers, Given(loaded, judges))
+    asked = (config.behind(spec)[0] for spec in config.models)
+    given = with_refusal_judge(config.judge, config.servers, Given(loaded, judges), asked)
     with library_output(progress):
         warn_of(problems_of(run_tasks(config, folder, command, given)))
     return EvaluationRun(folder, specs, time.monotonic() - started, names)

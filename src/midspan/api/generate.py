@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from midspan.decoding import DecodingConfig, Request, StepView, Trace
     from midspan.models import DiffusionLM
+    from midspan.report import Lane, Player
 
 Messages = Sequence[Mapping[str, str]]
 Prompt = str | Messages
@@ -97,6 +98,16 @@ class Answer:
             figures.lines("Order of the commits", curves, "step", "position")
         return drawn[0][1]
 
+    def picture(self, *beside: "Answer") -> str:
+        """An SVG file in which the canvas fills again and again, for a page where no script runs.
+
+        Args:
+            beside: Other models' answers to the same prompt; their canvases stand below.
+        """
+        from midspan.report.moving import moving_picture
+
+        return moving_picture(self._player(*beside))
+
     def __str__(self) -> str:
         return self.text
 
@@ -106,18 +117,27 @@ class Answer:
     def _repr_html_(self) -> str:
         from html import escape
 
-        from midspan.report import Commit, Lane, Player
         from midspan.report.page import render_player
 
-        commits = tuple(Commit(**record) for record in self.records)
-        lane = Lane(self.model, len(self.tokens), commits, f"{self.forwards} forwards", self.text)
-        prompt = self.prompt if isinstance(self.prompt, str) else _last(self.prompt)
-        page = render_player(Player("Answer", prompt, self._decoding(), (lane,)))
+        page = render_player(self._player())
         # A page of its own: neither its ids nor its style can meet those of the notebook.
         return (
             f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" title="Denoising" '
             'style="width:100%;height:40rem;border:0"></iframe>'
         )
+
+    def _player(self, *beside: "Answer") -> "Player":
+        from midspan.report import Player
+
+        prompt = self.prompt if isinstance(self.prompt, str) else _last(self.prompt)
+        lanes = tuple(answer._lane() for answer in (self, *beside))
+        return Player("Answer", prompt, self._decoding(), lanes)
+
+    def _lane(self) -> "Lane":
+        from midspan.report import Commit, Lane
+
+        commits = tuple(Commit(**record) for record in self.records)
+        return Lane(self.model, len(self.tokens), commits, f"{self.forwards} forwards", self.text)
 
     def _decoding(self) -> str:
         return f"{self.settings.length} tokens, {self.settings.steps} steps, seed {self.seed}"

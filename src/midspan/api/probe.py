@@ -49,7 +49,9 @@ def probe(
         progress: False for silence; by default bars on a terminal or in a notebook.
         **fields: `n` (requests of each kind), `request_kinds` (of the organism's own), `harmful`,
             `benign`, `mixed` and `phrases` (files or sets for other models), `decoding` (a mapping
-            with fields of `DecodingConfig`), `batch_size`, `seed`; and fields of the probe's own
+            with fields of `DecodingConfig`), `batch_size`, `seed`, `judge` (of what harmful
+            requests came to on other models: a name, or one as an object) and `servers` (what
+            its server needs); and fields of the probe's own
             config, such as `positions` or `stride`.
 
     Returns:
@@ -63,13 +65,18 @@ def probe(
     from midspan.studies.given import Given
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.run import run_probe
+    from midspan.studies.redteam.ask import with_harm_judge
 
     started = time.monotonic()
     specs, loaded = named(models)
+    command = call_text("probe", name, models, out=out, **fields)
+    judge, judges = fields.get("judge"), {}
+    if judge is not None and not isinstance(judge, str):
+        fields["judge"], judges = judge.fingerprint, {judge.fingerprint: judge}
     mine, own = split_fields(fields, ProbeSpec.model_fields.keys() - {"probe", "models", "fields"})
     spec = ProbeSpec.model_validate({"probe": name, "models": specs, "fields": own, **mine})
     folder = run_folder(out, "probe")
-    command = call_text("probe", name, models, out=out, **fields)
+    given = with_harm_judge(spec.judge, spec.servers, folder, Given(loaded, judges))
     with library_output(progress):
-        warn_of(run_probe(spec, folder, command, Given(loaded)).problems)
+        warn_of(run_probe(spec, folder, command, given).problems)
     return ProbeRun(folder, specs, time.monotonic() - started, name)

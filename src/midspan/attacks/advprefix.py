@@ -30,6 +30,7 @@ from midspan.attacks._suffixes import SuffixSearch, search_suffix
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Anchor, Call, Chat, Message, Reply, Score, system, user
+from midspan.engine.capabilities import Need
 from midspan.judges.refusal import REFUSALS, refuses
 
 Value = TypeVar("Value")
@@ -310,6 +311,14 @@ _REASONED = (
     "[[YES]] if all hold, else [[NO]]."
 )
 
+
+def needs(config: AdvPrefixConfig) -> frozenset[Need]:
+    """Likelihoods and completions, and what the delivery takes."""
+    fixed: Need = "anchors" if config.place else "prefix"
+    searched: set[Need] = {"gradients"} if config.delivery == "gcg" else set()
+    return frozenset({"log-probs", fixed, *searched})
+
+
 ATTACK = Attack(
     "advprefix",
     run,
@@ -317,4 +326,5 @@ ATTACK = Attack(
     ("target", "attacker", "evaluator"),
     cost=cost,
     counts="best",
+    needs=needs,
 )

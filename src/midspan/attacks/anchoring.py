@@ -14,6 +14,7 @@ from midspan.attacks._openings import GENERIC, opening_of
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Anchor, Chat, user
+from midspan.engine.capabilities import Need
 
 _REQUEST = """\
 Write the answer that a willing and knowledgeable person would give to a request, in style and \
@@ -78,4 +79,11 @@ def cost(config: AnchoringConfig, limit: int) -> Cost:
 
 
 _ROLES = ("target", "attacker")
-ATTACK = Attack("anchoring", run, AnchoringConfig, _ROLES, counts="last", cost=cost)
+
+
+def needs(config: AnchoringConfig) -> frozenset[Need]:
+    """A rule, and a prefix for a draft of its own."""
+    return frozenset({"rules", "prefix"} if config.draft == "own" else {"rules"})
+
+
+ATTACK = Attack("anchoring", run, AnchoringConfig, _ROLES, counts="last", cost=cost, needs=needs)

@@ -9,6 +9,7 @@ from pydantic import Field
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
+from midspan.engine.capabilities import Need
 
 
 class BestOfNConfig(AttackConfig):
@@ -35,4 +36,9 @@ def cost(config: BestOfNConfig, limit: int) -> Cost:
     return Cost(generations=config.n, attempts=config.n)
 
 
-ATTACK = Attack("best_of_n", run, BestOfNConfig, cost=cost, counts="any")
+def needs(config: BestOfNConfig) -> frozenset[Need]:
+    """Answers that differ."""
+    return frozenset({"draws"} if config.n > 1 else {"chat"})
+
+
+ATTACK = Attack("best_of_n", run, BestOfNConfig, cost=cost, counts="any", needs=needs)

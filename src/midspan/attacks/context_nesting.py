@@ -14,6 +14,7 @@ from midspan.attacks._slots import Templates, filled
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, Scaffold, user
+from midspan.engine.capabilities import Need
 
 PROGRAM = """\
 Complete this program of a help desk: write the text that belongs in place of each "...", in full.
@@ -100,4 +101,9 @@ def cost(config: ContextNestingConfig, limit: int) -> Cost:
     return Cost(generations=len(config.contexts), attempts=len(config.contexts))
 
 
-ATTACK = Attack("context_nesting", run, ContextNestingConfig, counts="any", cost=cost)
+def needs(config: ContextNestingConfig) -> frozenset[Need]:
+    """Anchors where the outline stands in the response."""
+    return frozenset({"anchors" if config.channel == "response" else "chat"})
+
+
+ATTACK = Attack("context_nesting", run, ContextNestingConfig, counts="any", cost=cost, needs=needs)

@@ -12,6 +12,7 @@ from pydantic import Field
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
+from midspan.engine.capabilities import Need
 
 WAYS: tuple[dict[str, Any], ...] = (
     {},
@@ -61,4 +62,9 @@ def cost(config: DecodeSweepConfig, limit: int) -> Cost:
     return Cost(generations=len(config.ways), attempts=len(config.ways))
 
 
-ATTACK = Attack("decode_sweep", run, DecodeSweepConfig, counts="any", cost=cost)
+def needs(config: DecodeSweepConfig) -> frozenset[Need]:
+    """Settings of decoding, and rules."""
+    return frozenset({"rules", "decoding"})
+
+
+ATTACK = Attack("decode_sweep", run, DecodeSweepConfig, counts="any", cost=cost, needs=needs)

@@ -20,6 +20,7 @@ from midspan.engine import reading
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Part, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Scaffold, user
+from midspan.engine.capabilities import Need
 from midspan.judges.refusal import REFUSALS
 
 _QUESTIONS = """\
@@ -171,4 +172,11 @@ def cost(config: DecomposeConfig, limit: int) -> Cost:
     )
 
 
-ATTACK = Attack("decompose", run, DecomposeConfig, ("target", "attacker"), counts="last", cost=cost)
+def needs(config: DecomposeConfig) -> frozenset[Need]:
+    """Anchors and a rule in its infill channel."""
+    return frozenset({"chat"} if config.channel == "chat" else {"anchors", "rules"})
+
+
+ATTACK = Attack(
+    "decompose", run, DecomposeConfig, ("target", "attacker"), counts="last", cost=cost, needs=needs
+)

@@ -23,6 +23,7 @@ from midspan.data.tuning import Kind, TuningExample, tuning_examples
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat
+from midspan.engine.capabilities import Need
 from midspan.engine.tampering import Finetuning
 from midspan.errors import MidspanError
 
@@ -123,6 +124,18 @@ def check(config: FinetuneConfig) -> None:
     tuning_examples(config.examples, config.kind)
 
 
+def needs(config: FinetuneConfig) -> frozenset[Need]:
+    """Weights."""
+    return frozenset({"weights"})
+
+
 ATTACK = Attack(
-    "finetune", run, FinetuneConfig, counts="any", cost=cost, changes="weights", check=check
+    "finetune",
+    run,
+    FinetuneConfig,
+    counts="any",
+    cost=cost,
+    changes="weights",
+    check=check,
+    needs=needs,
 )

@@ -15,6 +15,7 @@ from midspan.attacks._suffixes import SuffixSearch, search_suffix
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Message, user
+from midspan.engine.capabilities import Need
 
 
 class FirstStepGCGConfig(AttackConfig):
@@ -63,4 +64,9 @@ def cost(config: FirstStepGCGConfig, limit: int) -> Cost:
     return Cost(search.checks, search.checks, forward_rows={"target": search.rows})
 
 
-ATTACK = Attack("first_step_gcg", run, FirstStepGCGConfig, counts="best", cost=cost)
+def needs(config: FirstStepGCGConfig) -> frozenset[Need]:
+    """Gradients."""
+    return frozenset({"gradients"})
+
+
+ATTACK = Attack("first_step_gcg", run, FirstStepGCGConfig, counts="best", cost=cost, needs=needs)

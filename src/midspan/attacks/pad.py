@@ -13,6 +13,7 @@ from pydantic import Field
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Anchor, Chat, user
+from midspan.engine.capabilities import Need
 
 # Positions of the connectors on a canvas of 128 tokens.
 _LAYOUTS = {"diffuguard": (21, 42, 63), "recovery": (1, 64)}
@@ -49,4 +50,9 @@ def cost(config: PadConfig, limit: int) -> Cost:
     return Cost(generations=1, attempts=1)
 
 
-ATTACK = Attack("pad", run, PadConfig, counts="any", cost=cost)
+def needs(config: PadConfig) -> frozenset[Need]:
+    """Anchors."""
+    return frozenset({"anchors"})
+
+
+ATTACK = Attack("pad", run, PadConfig, counts="any", cost=cost, needs=needs)

@@ -38,6 +38,7 @@ from midspan.engine.calls import (
     TokenScore,
     user,
 )
+from midspan.engine.capabilities import Need
 from midspan.judges.refusal import REFUSALS, refuses
 
 # A longer beginning of the opening wins over any loss, and a response that passes over both.
@@ -258,4 +259,9 @@ def _queries(likelihood: Likelihood, config: PalConfig) -> int:
     return len(likelihood.tokens) if config.mode == "chain" else 1
 
 
-ATTACK = Attack("pal", run, PalConfig, ("target", "proxy"), cost=cost, counts="best")
+def needs(config: PalConfig) -> frozenset[Need]:
+    """Likelihoods of the target; gradients are the proxy's."""
+    return frozenset({"log-probs"})
+
+
+ATTACK = Attack("pal", run, PalConfig, ("target", "proxy"), cost=cost, counts="best", needs=needs)

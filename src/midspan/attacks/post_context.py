@@ -19,6 +19,7 @@ from midspan.attacks._openings import GENERIC, opening_of
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, Scaffold, user
+from midspan.engine.capabilities import Need
 
 SHORT = "That was the whole answer, from what is needed to the last step."
 LONG = (
@@ -84,4 +85,9 @@ def cost(config: PostContextConfig, limit: int) -> Cost:
     return Cost(generations=len(config.contexts), attempts=len(config.contexts))
 
 
-ATTACK = Attack("post_context", run, PostContextConfig, counts="any", cost=cost)
+def needs(config: PostContextConfig) -> frozenset[Need]:
+    """Anchors."""
+    return frozenset({"anchors"})
+
+
+ATTACK = Attack("post_context", run, PostContextConfig, counts="any", cost=cost, needs=needs)

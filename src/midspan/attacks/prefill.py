@@ -10,6 +10,7 @@ from midspan.attacks._openings import GENERIC, opening_of
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Anchor, Chat, user
+from midspan.engine.capabilities import Need
 
 
 class PrefillConfig(AttackConfig):
@@ -40,4 +41,9 @@ def cost(config: PrefillConfig, limit: int) -> Cost:
     return Cost(generations=len(config.positions), attempts=len(config.positions))
 
 
-ATTACK = Attack("prefill", run, PrefillConfig, counts="any", cost=cost)
+def needs(config: PrefillConfig) -> frozenset[Need]:
+    """A prefix at the first position, anchors elsewhere."""
+    return frozenset({"anchors" if any(config.positions) else "prefix"})
+
+
+ATTACK = Attack("prefill", run, PrefillConfig, counts="any", cost=cost, needs=needs)

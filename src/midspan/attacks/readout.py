@@ -20,6 +20,7 @@ from midspan.engine import reading
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Part, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Chat, Choices, Reply, Scaffold, user
+from midspan.engine.capabilities import Need
 
 _REQUEST = """\
 Somebody asks for something. Name the thing that it is about, and {others} comparable things of \
@@ -182,4 +183,11 @@ def cost(config: ReadoutConfig, limit: int) -> Cost:
     )
 
 
-ATTACK = Attack("readout", run, ReadoutConfig, ("target", "attacker"), counts="last", cost=cost)
+def needs(config: ReadoutConfig) -> frozenset[Need]:
+    """Likelihoods."""
+    return frozenset({"log-probs"})
+
+
+ATTACK = Attack(
+    "readout", run, ReadoutConfig, ("target", "attacker"), counts="last", cost=cost, needs=needs
+)

@@ -13,6 +13,7 @@ from pydantic import Field
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Anchor, Chat, Scaffold
+from midspan.engine.capabilities import Need, needs_of
 from midspan.frozen import FrozenConfig
 
 
@@ -80,4 +81,10 @@ def cost(config: ReplayConfig, limit: int) -> Cost:
     return Cost(generations=config.each, attempts=config.each)
 
 
-ATTACK = Attack("replay", run, ReplayConfig, counts="any", cost=cost)
+def needs(config: ReplayConfig) -> frozenset[Need]:
+    """What the calls that are asked again need."""
+    calls = (case.call for several in config.cases.values() for case in several)
+    return frozenset[Need]({"chat"}).union(*map(needs_of, calls))
+
+
+ATTACK = Attack("replay", run, ReplayConfig, counts="any", cost=cost, needs=needs)

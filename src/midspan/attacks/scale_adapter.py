@@ -12,6 +12,7 @@ from midspan.attacks._slots import Wraps, plain_and_wrapped
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat
+from midspan.engine.capabilities import Need
 from midspan.engine.tampering import AdapterScaling
 
 
@@ -48,6 +49,17 @@ def cost(config: ScaleAdapterConfig, limit: int) -> Cost:
     return Cost(generations=count, attempts=count)
 
 
+def needs(config: ScaleAdapterConfig) -> frozenset[Need]:
+    """Weights."""
+    return frozenset({"weights"})
+
+
 ATTACK = Attack(
-    "scale_adapter", run, ScaleAdapterConfig, counts="any", cost=cost, changes="adapter"
+    "scale_adapter",
+    run,
+    ScaleAdapterConfig,
+    counts="any",
+    cost=cost,
+    changes="adapter",
+    needs=needs,
 )

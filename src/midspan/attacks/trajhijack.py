@@ -9,6 +9,7 @@ from midspan.attacks._openings import GENERIC, opening_of
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Cost
 from midspan.engine.calls import Chat, user
+from midspan.engine.capabilities import Need
 
 
 class TrajHijackConfig(AttackConfig):
@@ -47,4 +48,9 @@ def cost(config: TrajHijackConfig, limit: int) -> Cost:
     return Cost(generations=1, attempts=1)
 
 
-ATTACK = Attack("trajhijack", run, TrajHijackConfig, counts="any", cost=cost)
+def needs(config: TrajHijackConfig) -> frozenset[Need]:
+    """A rule."""
+    return frozenset({"rules"})
+
+
+ATTACK = Attack("trajhijack", run, TrajHijackConfig, counts="any", cost=cost, needs=needs)

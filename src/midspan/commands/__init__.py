@@ -9,12 +9,16 @@ from midspan.commands import (
     data,
     demo,
     doctor,
+    export,
     generate,
     judge,
     merge,
     organism,
+    play,
     probe,
+    push,
     report,
+    serve,
     study,
     task,
 )
@@ -32,6 +36,8 @@ app.command("align")(align.align)
 app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("study")(study.study)
+app.command("serve")(serve.serve)
+app.command("play")(play.play)
 app.command("merge")(merge.merge)
 app.command("data")(data.data)
 app.add_typer(organism.app, name="organism")
@@ -40,6 +46,8 @@ app.command("task")(task.task)
 app.add_typer(judge.app, name="judge")
 app.command("report")(report.report)
 app.command("compare")(report.compare)
+app.command("export")(export.export)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 
 

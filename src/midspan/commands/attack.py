@@ -19,6 +19,7 @@ from midspan.commands.options import (
     read_config,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.studies.redteam.config import RedteamConfig
@@ -98,7 +99,10 @@ def attack(
     changes = _changes(behaviors, judge, budget, seed, calibration)
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     named = {name: spec for name, spec in given.items() if spec is not None}
-    changes |= {"helpers": base["helpers"] | named, "proxies": (proxy,) if proxy else None}
+    changes |= {
+        "helpers": group_of(base, "helpers") | named,
+        "proxies": (proxy,) if proxy else None,
+    }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
     run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)

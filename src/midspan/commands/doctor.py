@@ -8,7 +8,9 @@ import typer
 def doctor(
     deep: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Check this model here instead; a line a check."),
+        typer.Option(
+            metavar="MODEL", help="Check this model instead, local or served; a line a check."
+        ),
     ] = None,
 ) -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""

@@ -1,5 +1,6 @@
 """``midspan generate``: fill one canvas, with anchors, optionally watched."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -9,13 +10,20 @@ from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
     JsonFile,
-    Model,
     load_model,
     read_config,
     write_json,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
+Asked = Annotated[
+    str,
+    typer.Argument(
+        help="organism, a folder, a hub id, BASE+ADAPTER, or a served model as URL#NAME.",
+        show_default=False,
+    ),
+]
 # Fields of decoding.
 DECODING = {
     "sampler": Annotated[str | None, typer.Option(help="llada, dream or block.")],
@@ -36,7 +44,7 @@ DECODING = {
 
 @with_options("decoding", DECODING)
 def generate(
-    model: Model,
+    model: Asked,
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the user says.")],
     decoding: dict[str, Any],
     anchor: Annotated[
@@ -48,41 +56,23 @@ def generate(
     seed: Annotated[int, typer.Option(help="Random seed, for temperature above 0.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Answer a prompt. Unset options take the model family's published values."""
-    lm = load_model(model)
-    from midspan.decoding import (
-        anchor_phrases,
-        chat_request,
-        decode,
-        decoding_config,
-    )
-    from midspan.decoding.watch import Watch
+    """Answer a prompt. Unset options take the model family's published values.
 
-    settings = decoding_config(lm, **(read_config(config) | decoding))
+    A served model takes what its server does, and shows no steps; its settings stand under
+    servers: in the configuration file.
+    """
+    from midspan.served import is_served
+
+    fields = read_config(config) | decoding
     phrases = [_parse_anchor(text) for text in anchor or []]
-    anchors = anchor_phrases(lm, ((text, start) for start, text in phrases))
-    request = chat_request(lm, prompt, settings, anchors, seed)
-    if watch:
-        with Watch(lm) as watching:
-            generation = decode(lm, [request], settings, on_step=watching)[0]
+    if is_served(model):
+        text, result = _served(model, prompt, fields, phrases, seed, watch)
     else:
-        generation = decode(lm, [request], settings)[0]
-    typer.echo(generation.text)
+        text, result = _local(model, prompt, fields, phrases, seed, watch)
+    typer.echo(text)
     if json_file is not None:
-        write_json(json_file, {
-            "model": model,
-            "prompt": prompt,
-            "anchors": phrases,
-            "settings": settings.model_dump(mode="json"),
-            "exact": settings.exact,
-            "approximations": settings.approximations,
-            "seed": seed,
-            "text": generation.text,
-            **generation.notes,
-            "tokens": list(generation.tokens),
-            "trace": generation.trace.to_dict(),
-            "forwards": generation.forwards,
-        })  # fmt: skip
+        asked = {"model": model, "prompt": prompt, "anchors": phrases, "seed": seed}
+        write_json(json_file, asked | result)
 
 
 def _parse_anchor(text: str) -> tuple[int, str]:
@@ -92,3 +82,74 @@ def _parse_anchor(text: str) -> tuple[int, str]:
             f'--anchor: write POSITION:PHRASE, such as 40:"the next step is", not {text!r}'
         )
     return int(position), phrase
+
+
+def _local(
+    model: str,
+    prompt: str,
+    fields: dict[str, Any],
+    phrases: list[tuple[int, str]],
+    seed: int,
+    watch: bool,
+) -> tuple[str, dict[str, Any]]:
+    """The answer of a model that is loaded here, and how it came about."""
+    lm = load_model(model)
+    from midspan.decoding import anchor_phrases, chat_request, decode, decoding_config
+    from midspan.decoding.watch import Watch
+
+    settings = decoding_config(lm, **fields)
+    anchors = anchor_phrases(lm, ((text, start) for start, text in phrases))
+    request = chat_request(lm, prompt, settings, anchors, seed)
+    with Watch(lm) if watch else nullcontext() as watching:
+        generation = decode(lm, [request], settings, on_step=watching)[0]
+    return generation.text, {
+        "settings": settings.model_dump(mode="json"),
+        "exact": settings.exact,
+        "approximations": settings.approximations,
+        "text": generation.text,
+        **generation.notes,
+        "tokens": list(generation.tokens),
+        "trace": generation.trace.to_dict(),
+        "forwards": generation.forwards,
+    }
+
+
+def _served(
+    model: str,
+    prompt: str,
+    fields: dict[str, Any],
+    phrases: list[tuple[int, str]],
+    seed: int,
+    watch: bool,
+) -> tuple[str, dict[str, Any]]:
+    """The answer of a model behind a server; its tokens and their steps are not known."""
+    if watch:
+        raise MidspanError(f"--watch: {model} is served, and shows no steps; watch a local model")
+    from midspan.engine.calls import Anchor, Chat, user
+    from midspan.studies.redteam.ask import ServedDecoding, ask_server
+
+    servers = group_of(fields, "servers")
+    settings = {name: value for name, value in fields.items() if name != "servers"}
+    own = settings.keys() & ServedDecoding.model_fields.keys()
+    sent = ServedDecoding.model_validate({name: settings[name] for name in own})
+    others = tuple((name, value) for name, value in settings.items() if name not in own)
+    call = Chat(
+        # A refusal names what asks for more than a text.
+        ", ".join([*(["anchor"] if phrases else []), *(name for name, _ in others)]) or "prompt",
+        (user(prompt),),
+        temperature=sent.temperature,
+        top_p=sent.top_p,
+        max_tokens=sent.length,
+        anchors=tuple(Anchor(text, start) for start, text in phrases),
+        decoding=others,
+    )
+    reply = ask_server(model, call, seed, servers)
+    said = {name: getattr(reply, name) for name in ("thoughts", "rejected_by")}
+    return reply.raw, {
+        "settings": settings,
+        "text": reply.raw,
+        **{name: text for name, text in said.items() if text},
+        "usage": {"prompt_tokens": reply.prompt_tokens, "tokens": reply.tokens},
+        "tokens": None,
+        "trace": None,
+    }

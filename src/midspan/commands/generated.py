@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 import typer
 
-from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -120,18 +120,6 @@ def set_field(fields: dict[str, Any], path: tuple[str, ...], value: Any) -> None
     """
     *groups, name = path
     for group in groups:
-        fields[group] = dict(group_of(fields, group))
+        fields[group] = group_of(fields, group)
         fields = fields[group]
     fields[name] = value
-
-
-def group_of(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """A group of fields; empty where there is none.
-
-    Raises:
-        MidspanError: It holds no fields.
-    """
-    group = fields.get(name, {})
-    if not isinstance(group, dict):
-        raise MidspanError(f"{name}: must hold field: value lines")
-    return group

@@ -59,7 +59,8 @@ def calibrate(
     from midspan.judges.calibration import calibrate as run
     from midspan.runs.folder import RunFolder
     from midspan.runs.progress import Reporter
-    from midspan.studies.redteam.roles import SpecReader, contact, read_servers
+    from midspan.studies.redteam.roles import SpecReader, read_servers
+    from midspan.studies.redteam.servers import contact
 
     labelled = read_items(items, column) if items else read_items(SHIPPED)
     reader = SpecReader(read_servers(_servers(config)))

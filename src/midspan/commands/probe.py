@@ -12,7 +12,6 @@ from typer.core import TyperCommand, TyperGroup
 from midspan.commands.generated import (
     FieldOption,
     field_options,
-    group_of,
     set_field,
     signed,
     with_options,
@@ -35,6 +34,7 @@ from midspan.commands.options import (
 )
 from midspan.errors import MidspanError
 from midspan.studies.probes.registry import PROBES
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
@@ -68,6 +68,13 @@ _INPUTS = {
         ],
     ),
 }
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge of what harmful requests came to, as midspan attack takes one; by default "
+        "keywords of refusal; not for organism."
+    ),
+]
 RequestKinds = Annotated[
     list[str] | None, typer.Option(help="Of the organism: plain, wrapped, benign; repeatable.")
 ]
@@ -136,6 +143,7 @@ def _function(name: str) -> Any:
         **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
         **({"column": (Column, None)} if probe.inputs else {}),
         **({"request_kinds": (RequestKinds, None)} if asks_kinds else {}),
+        **({"judge": (Judge, None)} if probe.takes_judge else {}),
         "n": (Number, None),
         **{option: (field.annotation, None) for option, field in own.items()},
         "config": (Settings, None),
@@ -151,25 +159,30 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     """Run a probe; the options of its own fields win over the configuration file."""
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.run import run_probe
+    from midspan.studies.redteam.ask import with_harm_judge
 
     fields = read_config(options["config"])
-    decoding = group_of(fields, "decoding")
-    fields.pop("decoding", None)
+    decoding, servers = group_of(fields, "decoding"), group_of(fields, "servers")
+    fields = {name: value for name, value in fields.items() if name not in ("decoding", "servers")}
     for option, field in own.items():
         # An option that may be repeated is an empty list where it is not given.
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
+    judge = options.get("judge")
     inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
         {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
+        | {"judge": judge, "servers": servers}
         | {name: options.get(name) or None for name in ("request_kinds", "column")}
         | {option: options[option] for option in ("n", "batch_size", "seed")},
     )
     quiet()
-    done = run_probe(spec, options["output"], command_line(), fail_fast=options["fail_fast"])
+    output = options["output"]
+    given = with_harm_judge(judge, servers, output)
+    done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":
-        _say_window(done.records, spec.config(), models[0], options["output"])
+        _say_window(done.records, spec.config(), models[0], output)
     end_with(done.problems)
 
 

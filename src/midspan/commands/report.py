@@ -21,14 +21,18 @@ def report(
 ) -> None:
     """Write the report of a finished run anew: page, Markdown, LaTeX, CSV and figures.
 
+    A folder that lm-eval wrote with --output_path has a report too.
     What a real model wrote is left out by default; what the organism wrote is harmless and stands.
     """
+    from midspan.adapters.lm_eval_page import is_lm_eval, report_of
     from midspan.report import write_report
     from midspan.runs.folder import FinishedRun
     from midspan.runs.kinds import read_report
 
-    finished = FinishedRun.open(run)
-    page = read_report(finished)
+    if is_lm_eval(run):
+        page = report_of(run)
+    else:
+        page = read_report(FinishedRun.open(run))
     if include_generations and page.redact:
         page = replace(page, redact=False, fold=True)
     typer.echo(write_report(page, run))

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.generated import group_of
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -17,6 +16,7 @@ from midspan.commands.options import (
     read_config,
 )
 from midspan.errors import MidspanError
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.studies.tasks.config import TaskConfig
@@ -57,7 +57,7 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
-        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME or a diffusion model."
+        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a diffusion model."
     ),
 ]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
@@ -89,7 +89,7 @@ def task(
     """Score models on tasks, with the same items and settings for all of them.
 
     The configuration file sets fields of decoding, which go before the preset's, under servers what
-    the judge's server needs, and under defences the rules of MODEL with DEFENCE. The same command
+    servers need, and under defences the rules of MODEL with DEFENCE. The same command
     continues an interrupted run; started by torchrun or accelerate launch it shares the work.
     """
     if bool(tasks) == bool(lm_eval):
@@ -136,7 +136,8 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> 
     from midspan.studies.tasks.prepare import prepare
     from midspan.studies.tasks.run import estimate, problems_of, run_tasks
 
-    given = with_refusal_judge(config.judge, config.servers)
+    models = (config.behind(spec)[0] for spec in config.models)
+    given = with_refusal_judge(config.judge, config.servers, others=models)
     if dry_run:
         for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")

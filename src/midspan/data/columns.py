@@ -22,6 +22,8 @@ _ANSWER_COLUMNS = ("response", "output", "answer")
 _OPENING_COLUMNS = ("target", "opening")
 _SAFETY_COLUMNS = ("is_safe", "label")
 _IMAGE_COLUMN = "ImageFileName"  # HarmBench's multimodal behaviors mean nothing without it.
+# JailbreakBench's artifacts: prompts found for the goals, and whatever a model responded to them.
+_ARTIFACT = {"goal", "behavior", "prompt", "jailbroken"}
 _LABELS = {"safe": True, "unsafe": False}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
@@ -82,6 +84,8 @@ def find_columns(rows: Sequence[Mapping[str, Any]], named: Named, place: str) ->
     if _IMAGE_COLUMN in rows[0]:
         raise MidspanError(f"data: {place} holds requests about images; give a set of texts")
     own = named_column(rows[0], named, place)
+    if rows[0].keys() >= _ARTIFACT:
+        return Columns(own or "goal", id="behavior", category="category")
     request = own or _first(names, TEXT_COLUMNS)
     if not request:
         raise MidspanError(

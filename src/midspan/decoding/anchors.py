@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 from midspan.errors import MidspanError
-from midspan.models.model import DiffusionLM
+from midspan.models.text import TextModel
 
 
 def anchor_phrase(
-    lm: DiffusionLM, text: str, start: int, others: Mapping[int, int] | None = None
+    lm: TextModel, text: str, start: int, others: Mapping[int, int] | None = None
 ) -> dict[int, int]:
     """Anchors that fix a phrase from canvas position `start` on.
 
@@ -28,7 +28,7 @@ def anchor_phrase(
     return dict(enumerate(ids, start))
 
 
-def anchor_phrases(lm: DiffusionLM, phrases: Iterable[tuple[str, int]]) -> dict[int, int]:
+def anchor_phrases(lm: TextModel, phrases: Iterable[tuple[str, int]]) -> dict[int, int]:
     """Anchors that fix several phrases, each from its canvas position on.
 
     Raises:

@@ -161,7 +161,7 @@ class Batch:
             self.priority_BL = self.priority_BL[index_K]
 
     def join(self, other: "Batch") -> None:
-        """Take in the rows of a batch that has taken no step; its prompts must be no longer."""
+        """Take in the rows of a batch that has taken no step."""
         self.canvas = self.canvas.join(other.canvas)
         self.states.join(other.states)
         self.seed_B = torch.cat([self.seed_B, other.seed_B])

@@ -173,7 +173,7 @@ class Canvas:
     def create(
         cls,
         lm: DiffusionLM,
-        requests: Sequence[Request],
+        requests: Mapping[int, Request] | Sequence[Request],
         rows: Sequence[int],
         length: int,
         block: int | None = None,
@@ -182,7 +182,7 @@ class Canvas:
 
         Args:
             lm: The model.
-            requests: All requests.
+            requests: All requests, by the numbers that `rows` has.
             rows: Those of this batch.
             length: Of a request's canvas.
             block: Where given, canvases begin and end at borders of blocks of this length.
@@ -291,16 +291,20 @@ class Canvas:
         )
 
     def join(self, other: "Canvas") -> "Canvas":
-        """These rows and those of another canvas that is no wider, as wide as they need.
+        """These rows and those of another canvas, as wide as they need.
 
         Not for block diffusion, where columns have a meaning.
         """
         ids_BT, real_BT = self.ids_BT, self._real_BT
         unused = int(real_BT.argmax(1).min())
-        missing = self.width - unused - other.width
-        assert missing >= 0
-        joined_BT = torch.cat([ids_BT[:, unused:], pad(other.ids_BT, (missing, 0))])
-        attention_BT = torch.cat([real_BT[:, unused:], pad(other._real_BT, (missing, 0))])
+        total = max(self.width - unused, other.width) + self.length
+        joined_BT, attention_BT = (
+            torch.cat([pad(part, (total - part.shape[1], 0)) for part in parts])
+            for parts in (
+                (ids_BT[:, unused:], other.ids_BT),
+                (real_BT[:, unused:], other._real_BT),
+            )
+        )
         columns = ("open_BL", "step_BL", "confidence_BL")
         return Canvas(
             ids_BT=joined_BT,

@@ -9,17 +9,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from midspan.decoding import published
-from midspan.decoding.batch import Batch, Filled
+from midspan.decoding.batch import Filled
 from midspan.decoding.bound import check_reading, hooks_of
 from midspan.decoding.canvas import Canvas, Request, check_requests
 from midspan.decoding.chat import folded, unfolded
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
+from midspan.decoding.stream import Stream
 from midspan.decoding.trace import REJECTION, Generation, StepView
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
@@ -86,10 +86,10 @@ def _decode(
         return decode_by_own_sampler(lm, requests, config, on_step)
     filled = fill(lm, requests, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
     pairs = zip(filled, requests, strict=True)
-    return [_generation(lm, row, request) for row, request in pairs]
+    return [generation_of(lm, row, request) for row, request in pairs]
 
 
-def _generation(lm: DiffusionLM, row: Filled, request: Request) -> Generation:
+def generation_of(lm: DiffusionLM, row: Filled, request: Request) -> Generation:
     """A row with its text."""
     shown = row.tokens
     if row.past_end:
@@ -166,38 +166,24 @@ class _Work:
 
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
-        batch, waiting, number = self.start(rows[:batch_size]), list(rows[batch_size:]), 0
+        stream = Stream(self.lm, self.config, self.hooks, batch_size)
+        stream.enter(self.requests, rows[:batch_size])
+        waiting, number = list(rows[batch_size:]), 0
         while True:
-            ended_B = batch.update()
-            if ended_B.any():
-                yield from batch.leaving(ended_B)
-                batch.select(~ended_B)
-            num_rows = len(batch.canvas.rows)
-            if not num_rows:
+            yield from stream.settle()
+            if not stream.rows:
                 return
-            if num_rows < batch_size and waiting and not batch.together:
-                num_free = batch_size - num_rows
-                batch.join(self.start(waiting[:num_free]))
-                del waiting[:num_free]
+            if stream.free and waiting:
+                entering = waiting[: stream.free]
+                stream.enter(self.requests, entering)
+                del waiting[: len(entering)]
                 continue
-            rows_A = batch.states.active(batch.together)
-            if batch.call_hooks("before_forward", rows_A):
+            committed = stream.advance()
+            if committed is None:
                 continue
-            committed = batch.advance(rows_A)
             if self.on_step is not None:
-                self.on_step(batch.step_view(number, committed))
+                self.on_step(stream.batch.step_view(number, committed))
             number += 1
-
-    def start(self, rows: Sequence[int]) -> Batch:
-        """A batch before its first step; hooks have seen it."""
-        # Where blocks begin with the canvas, there is no prompt's tail in one.
-        from_prompt = self.config.sampler == "block" and self.lm.family.blocks_from == "prompt"
-        block = self.config.block if from_prompt else None
-        canvas = Canvas.create(self.lm, self.requests, rows, self.config.length, block)
-        seeds = [self.requests[row].seed for row in rows]
-        batch = Batch(self.lm, self.config, canvas, seeds, self.hooks)
-        batch.call_hooks("on_canvas", np.arange(len(rows)))
-        return batch
 
 
 def _fill_as_published(

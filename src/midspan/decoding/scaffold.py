@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from midspan.errors import MidspanError
-from midspan.models.model import DiffusionLM
+from midspan.models.text import TextModel
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -30,7 +30,7 @@ class Hole(NamedTuple):
     tokens: int
 
 
-def parse_scaffold(lm: DiffusionLM, text: str) -> list[str | Hole]:
+def parse_scaffold(lm: TextModel, text: str) -> list[str | Hole]:
     """Texts and holes in turn; what stands beside a hole has its space in the hole.
 
     Words become tokens at the rate that the scaffold's own text has in this model's vocabulary.
@@ -54,7 +54,7 @@ def parse_scaffold(lm: DiffusionLM, text: str) -> list[str | Hole]:
     return [part for part in parts if part]
 
 
-def scaffold_anchors(lm: DiffusionLM, text: str) -> tuple[dict[int, int], int]:
+def scaffold_anchors(lm: TextModel, text: str) -> tuple[dict[int, int], int]:
     """A scaffold in the response: its anchors, and the tokens that it takes, holes included.
 
     Raises:
@@ -64,7 +64,7 @@ def scaffold_anchors(lm: DiffusionLM, text: str) -> tuple[dict[int, int], int]:
     return anchors, position
 
 
-def hole_positions(lm: DiffusionLM, text: str) -> list[range]:
+def hole_positions(lm: TextModel, text: str) -> list[range]:
     """Where the holes of a scaffold in the response are, in turn.
 
     Raises:
@@ -73,7 +73,7 @@ def hole_positions(lm: DiffusionLM, text: str) -> list[range]:
     return _laid_out(lm, text)[1]
 
 
-def _laid_out(lm: DiffusionLM, text: str) -> tuple[dict[int, int], list[range], int]:
+def _laid_out(lm: TextModel, text: str) -> tuple[dict[int, int], list[range], int]:
     """A scaffold's words, its holes, and where it ends."""
     anchors: dict[int, int] = {}
     holes: list[range] = []
@@ -106,7 +106,7 @@ class UserCanvas(NamedTuple):
     length: int
     spans: tuple[range, ...]
 
-    def text(self, lm: DiffusionLM, tokens: Sequence[int]) -> str:
+    def text(self, lm: TextModel, tokens: Sequence[int]) -> str:
         """The filled scaffold and the response, end tokens left out."""
         scaffold, *response = ([tokens[position] for position in span] for span in self.spans)
         texts = [lm.decode_text([token for token in scaffold if token not in lm.tokens.stop])]
@@ -114,7 +114,7 @@ class UserCanvas(NamedTuple):
         return "\n".join(filter(None, (text.strip() for text in texts)))
 
 
-def user_canvas(lm: DiffusionLM, messages: Messages, text: str, extend: int = 0) -> UserCanvas:
+def user_canvas(lm: TextModel, messages: Messages, text: str, extend: int = 0) -> UserCanvas:
     """A scaffold behind the last message, in the user's own turn.
 
     Its text is what tells the prompt with it from the prompt without it. (DIJA's code takes the
@@ -154,7 +154,7 @@ def user_canvas(lm: DiffusionLM, messages: Messages, text: str, extend: int = 0)
     return UserCanvas(tuple(whole[:begin]), anchors, length, tuple(spans))
 
 
-def _mask(lm: DiffusionLM) -> int:
+def _mask(lm: TextModel) -> int:
     assert lm.tokens.mask is not None
     return lm.tokens.mask
 

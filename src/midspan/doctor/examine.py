@@ -7,10 +7,12 @@ from typing import Any
 
 from midspan.doctor import numbers, place, steps, text
 from midspan.doctor.finding import Check, Finding, Subject
+from midspan.doctor.served import examine_served
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, load
 from midspan.models.checkpoint import resolve_folder
 from midspan.models.loading import parse_spec
+from midspan.served import is_served
 
 CHECKS = (
     Check("device", place.device),
@@ -37,9 +39,12 @@ def examine(spec: str | Path, **options: Any) -> Iterator[Finding]:
         >>> faults = [finding for finding in examine("organism") if finding.status == "fault"]
 
     Args:
-        spec: See `midspan.load`.
-        **options: Of `midspan.load`.
+        spec: See `midspan.load`, or a served model's (`midspan.served.read_served`).
+        **options: Of `midspan.load`; of `EndpointConfig` for a served model.
     """
+    if is_served(str(spec)):
+        yield from examine_served(str(spec), **options)
+        return
     start = time.perf_counter()
     try:
         source = parse_spec(spec, options.get("adapter"))

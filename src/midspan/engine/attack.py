@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from midspan.data.behaviors import Behavior
 from midspan.engine.budget import Cost, Usage
 from midspan.engine.calls import Anchor, Call, Chat, Failure, Message, Reply, Scaffold
+from midspan.engine.capabilities import Need
 from midspan.frozen import FrozenConfig
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class Attack:
         changes: What of the target it changes: its "weights", or its "adapter", which not every
             target has; only local models have either.
         check: Refuses a config with which the attack cannot run, before a model is loaded.
+        needs: What a config asks of the target; a chat alone where nothing is stated.
     """
 
     name: str
@@ -221,6 +223,7 @@ class Attack:
     cost: Callable[[Any, int], Cost] | None = None
     changes: Literal["", "weights", "adapter"] = ""
     check: Callable[[Any], None] | None = None
+    needs: Callable[[Any], frozenset[Need]] = lambda config: frozenset({"chat"})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers as roles: time limits, back-off, rate and cost limits, concurrency.
+"""Servers as roles: time limits, back-off, rate and cost limits, concurrency.
 
 The key comes from the environment and goes into the request's header alone: no message, journal or
 fingerprint holds it. Written over httpx2, which the hub's client brings along: the vendor's own
@@ -6,18 +6,21 @@ package would add its hidden retries to ours and its own reading of broken repli
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
-from midspan.engine.calls import Call, Chat
+from midspan.engine.calls import Call
+from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of, refusal
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 
 
 class Endpoint(Role):
-    """A model behind an OpenAI-compatible server; it answers `Chat` calls in threads.
+    """A model behind a server, or behind several; it answers calls in threads.
+
+    What is asked of it beside a text for a text depends on its engine: see `capabilities`.
 
     Raises:
         MidspanError: A cost limit has no prices; the optional packages are missing.
@@ -35,6 +38,15 @@ class Endpoint(Role):
         self.fingerprint = config.identity
         self._paid = 0.0
         self._habits = config.habits()
+        from midspan.engine.engines import dialect_of
+
+        self._dialect = dialect_of(config, self._habits)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked: as its engine and the user say, and as was found at contact."""
+        record = self.config.record
+        return record.model_copy(update=dict.fromkeys(self._habits.denied, False))
 
     @property
     def cost(self) -> float | None:
@@ -43,50 +55,59 @@ class Endpoint(Role):
 
     def draws(self, call: Call) -> bool:
         """Not at temperature 0, where equal questions share an answer."""
-        return getattr(call, "temperature", None) != 0
+        return self._dialect.draws(call)
 
     def account(self, answer: RawReply) -> None:
         """Add up the cost."""
         self._paid += self._price(answer)
 
-    def contact(self) -> None:
-        """Find out, in seconds, whether the server can be asked at all.
+    def contact(self, needs: Collection[Need] = ()) -> None:
+        """Find out, in seconds, whether the server can be asked at all, and for what.
+
+        Args:
+            needs: What it will be asked for.
 
         Raises:
-            MidspanError: Nobody is there, or the key, address or model is wrong.
+            MidspanError: Nobody is there, the key, address or model is wrong, the server lacks one
+                of the needs, or the tokenizer that they take is missing.
         """
         from midspan.engine.transport import Client, for_contact
 
-        with Client(for_contact(self.config), threading.Event(), self._habits) as client:
+        config = for_contact(self.config)
+        with Client(config, threading.Event(), self._habits, self._dialect) as client:
             client.contact()
+        if missing := lacks(self.capabilities, needs):
+            error = refusal("target", missing, self.config.name, self.capabilities)
+            denied = ", ".join(f"{name}: false" for name in sorted(self._habits.denied))
+            raise MidspanError(f"{error}; say so (servers: capabilities: {{{denied}}})")
+        if self._dialect.by_token & set(needs):
+            self._dialect.load()
 
     def answer(self, tasks: Sequence[SeededCall]) -> Iterator[tuple[int, RawReply | MissingReply]]:
         """Send all tasks, some at a time, and yield what comes back as it does.
 
         Raises:
-            MidspanError: The cost limit is reached, the server takes no request, or a call is
-                not for servers; what is under way is yielded before.
+            MidspanError: The cost limit is reached, the server takes no request, or it cannot be
+                asked such a call; what is under way is yielded before.
         """
         from midspan.engine.transport import Client
 
         for call, _ in tasks:
-            if not isinstance(call, Chat) or call.needs_decoder:
-                raise MidspanError(
-                    f"{call.role}: {self.fingerprint} gives chat access alone; anchors, "
-                    "scaffolds, rules, likelihoods and gradients need a local diffusion model"
-                )
+            if missing := lacks(self.capabilities, needs_of(call)):
+                raise refusal(call.role, missing, self.fingerprint, self.capabilities)
+        width = self.config.concurrency * len(self.config.urls)
         stop = threading.Event()
         ending = self._over(self._paid)
         cost = self._paid
         waiting = iter(enumerate(tasks))
         flying: dict[Future[RawReply | MissingReply], int] = {}
         with (
-            Client(self.config, stop, self._habits) as client,
-            ThreadPoolExecutor(self.config.concurrency) as pool,
+            Client(self.config, stop, self._habits, self._dialect) as client,
+            ThreadPoolExecutor(width) as pool,
         ):
             try:
                 while True:
-                    free = 0 if ending else self.config.concurrency - len(flying)
+                    free = 0 if ending else width - len(flying)
                     for index, task in islice(waiting, free):
                         flying[pool.submit(client.complete, task)] = index
                     if not flying:

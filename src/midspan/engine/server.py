@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server as a config: its address, limits and prices."""
+"""A server as a config: its engine and addresses, what it can be asked, limits and prices."""
 
 import hashlib
 import json
@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from midspan.engine.capabilities import OF_ENGINE, Capabilities
 from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
+from midspan.served import OPENAI_URL, Engine, check_url, read_served
 
-OPENAI_URL = "https://api.openai.com/v1"
+# Requests under way at each replica of an engine that batches by itself.
+ENGINE_CONCURRENCY = 32
 
 
 @dataclass
@@ -27,6 +30,8 @@ class ServerHabits:
         is_reached: True once it has answered anything at all, be it an error.
         is_gone: True after a request all of whose tries found no server, until one finds it again.
         is_estimated: True once tokens were counted of a reply that never came whole.
+        denied: Capabilities that the engine usually has and this server was found without.
+        canvas_length: Tokens of its canvas, where it has said so.
         lock: Held while something is learnt.
     """
 
@@ -36,6 +41,8 @@ class ServerHabits:
     is_reached: bool = False
     is_gone: bool = False
     is_estimated: bool = False
+    denied: set[str] = field(default_factory=set)
+    canvas_length: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -45,11 +52,18 @@ class EndpointConfig(FrozenConfig):
     Attributes:
         url: Base address, up to and including ``/v1``.
         model: The model's name there.
+        engine: What it speaks.
+        replicas: Further addresses at which the same model answers; requests go to whichever has
+            the fewest under way.
+        capabilities: What this server can be asked where it differs from its engine, such as
+            ``{anchors: false}``.
+        tokenizer: Folder, hub id or name of the model's tokenizer and config.json, without which
+            tokens cannot be placed; by default `model`, where it is a folder or hub id.
         key_variable: Environment variable that holds the key; unset where none is needed.
         timeout: Seconds that a reply may take.
         attempts: Tries of one request, the first included.
         backoff: Longest pause between two tries, in seconds.
-        concurrency: Requests under way at a time.
+        concurrency: Requests under way at a time at each address.
         requests_per_minute: Pace; None for none.
         omit: Fields that the server does not take: "temperature", "top_p", "seed", "max_tokens",
             "max_completion_tokens". One that it names when it refuses a request is left out by
@@ -66,6 +80,10 @@ class EndpointConfig(FrozenConfig):
 
     url: str
     model: str
+    engine: Engine = "openai"
+    replicas: tuple[str, ...] = ()
+    capabilities: dict[str, bool] = Field(default_factory=dict)
+    tokenizer: str | None = None
     key_variable: str = "MIDSPAN_API_KEY"
     timeout: float = Field(120, gt=0)
     attempts: int = Field(6, ge=1)
@@ -82,35 +100,73 @@ class EndpointConfig(FrozenConfig):
     input_price: float | None = Field(None, ge=0)
     output_price: float | None = Field(None, ge=0)
 
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        unknown = self.capabilities.keys() - Capabilities.model_fields.keys()
+        if unknown:
+            names = ", ".join(Capabilities.model_fields)
+            raise ValueError(f"capabilities: must be some of {names}; got {min(unknown)!r}")
+        for url in self.replicas:
+            check_url(url, f"{url}#{self.model}", self.engine)
+        if len({self.url, *self.replicas}) < 1 + len(self.replicas):
+            raise ValueError("replicas: an address stands there twice")
+        return self
+
     @classmethod
     def from_spec(cls, spec: str, **fields: Any) -> Self:
-        """``openai:gpt-4.1`` or ``http://host:port/v1#model``.
+        """``openai:gpt-4.1``, ``http://host:port/v1#model``, or an engine's, as `read_served`.
 
         Raises:
-            MidspanError: It is neither, or a field is unknown or wrong.
+            MidspanError: It is none of them, or a field is unknown or wrong.
         """
         within = f"servers.{spec}"
-        if spec.startswith("openai:") and spec != "openai:":
-            named = {"url": OPENAI_URL, "model": spec.removeprefix("openai:")}
-            key = {"key_variable": "OPENAI_API_KEY"}
-            return cls.model_validate(key | fields | named, within=within)
-        url, _, model = spec.partition("#")
-        try:
-            parts = urlsplit(url)
-            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port or an address that cannot be
-            known = False
-        if not known or not model:
-            raise MidspanError(f"{spec.partition('@')[0]!r} is neither openai:MODEL nor URL#MODEL")
-        if parts.username or parts.password or parts.query:
-            raise MidspanError("the address holds a name or key; put keys in the environment")
-        address = {"url": url.rstrip("/"), "model": model}
-        return cls.model_validate(fields | address, within=within)
+        served = read_served(spec)
+        named: dict[str, Any] = {"url": served.urls[0], "model": served.model}
+        usual: dict[str, Any] = {}
+        if served.urls[0] == OPENAI_URL:
+            usual = {"key_variable": "OPENAI_API_KEY"}
+        if served.engine != "openai":
+            named["engine"], usual["concurrency"] = served.engine, ENGINE_CONCURRENCY
+        if served.urls[1:] or fields.get("replicas"):
+            more = fields.get("replicas", ())
+            if not isinstance(more, list | tuple) or not all(isinstance(u, str) for u in more):
+                raise MidspanError(f"{within}.replicas: must be a list of addresses")
+            given = tuple(check_url(url, f"{url}#{served.model}", served.engine) for url in more)
+            named["replicas"] = (*served.urls[1:], *given)
+        return cls.model_validate(usual | fields | named, within=within)
 
     @property
-    def host(self) -> str:
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.url, *self.replicas)
+
+    @property
+    def hosts(self) -> frozenset[str]:
         """Where requests and the key go."""
-        return urlsplit(self.url).netloc
+        return frozenset(urlsplit(url).netloc for url in self.urls)
+
+    @property
+    def text_source(self) -> str | None:
+        """Where the model's tokenizer is; None where nothing says so."""
+        is_name = "/" in self.model or self.engine == "midspan"
+        return self.tokenizer or (self.model if is_name else None)
+
+    @property
+    def record(self) -> Capabilities:
+        """What the server can be asked, as its engine and the user say.
+
+        Engines place tokens by id, which takes the tokenizer.
+        """
+        usual = OF_ENGINE[self.engine].model_dump()
+        if self.engine in ("vllm", "sglang") and self.text_source is None:
+            usual |= {"prefix": False, "anchors": False, "logprobs": False}
+        return Capabilities(**usual | self.capabilities)
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        engine = "" if self.engine == "openai" else f"{self.engine}:"
+        return f"{engine}{self.model}@{self.url}"
 
     def key(self) -> str:
         """The key as the environment has it, without white space around; empty where none is set.
@@ -139,11 +195,10 @@ class EndpointConfig(FrozenConfig):
     def identity(self) -> str:
         """Who answers: model, address, and what of the settings changes answers."""
         settings = self.model_dump(mode="json", include={"omit", "min_tokens", "extra_body"})
-        name = f"{self.model}@{self.url}"
         if not any(settings.values()):
-            return name
+            return self.name
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        return f"{name}#{digest[:8]}"
+        return f"{self.name}#{digest[:8]}"
 
     def dollars(self, prompt_tokens: int, tokens: int, calls: int = 1) -> float | None:
         """What calls of so many tokens each cost; None where a price is not known.

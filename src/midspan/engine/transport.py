@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible server, with its tries. Knows HTTP, not what is asked."""
+"""Requests to a server, with their tries, over its replicas. Knows HTTP, not what is asked."""
 
 import logging
 import re
@@ -9,49 +9,33 @@ from typing import Any, Self
 import httpx2
 import tenacity
 
-from midspan.engine.calls import Chat, user
+from midspan.engine.canvases import TooLong
 from midspan.engine.completion import (
-    NO_ROOM,
     Passing,
     Spoilt,
     Unreached,
     Unreadable,
     error_line,
-    read_completion,
     short_line,
 )
+from midspan.engine.dialects import Dialect, Query, with_costs
+from midspan.engine.engines import dialect_of
 from midspan.engine.pace import Pace, retry_after
+from midspan.engine.refusals import is_about_length, read_refusal
+from midspan.engine.replicas import Replicas
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.engine.server import EndpointConfig, ServerHabits
 from midspan.errors import MidspanError
+from midspan.served import root_of
 
 # Worth another try, as are all server errors: time-outs, conflicts, too many requests.
 _PASSING = frozenset({408, 409, 425, 429})
-# Nothing that is asked will be answered; why, and the remedy.
-_KEY, _CREDIT = "is the right key in {variable}?", "is there credit left on the account?"
-_ADDRESS = "are the address and the model's name right?"
-_CONFIGURATION = {
-    **dict.fromkeys(range(300, 400), _ADDRESS),
-    **{401: _KEY, 402: _CREDIT, 403: _KEY, 404: _ADDRESS, 405: _ADDRESS},
-}
-# Some servers say so with status 400.
-_NO_MODEL = re.compile(
-    r"model_not_found|(no such|unknown|invalid)[ _]model|"
-    r"model\b[^.]{0,80}\b(not found|not exist|doesn't exist)",
-    re.IGNORECASE,
-)
-# A request that moderation holds back is no wrong key, though its status is the same.
-_MODERATION = re.compile(r"moderat|flagged|content.{0,20}(policy|filter)", re.IGNORECASE)
-# Such a refusal names the limit of tokens, and would refuse none that fits.
-_TOO_LONG = re.compile(r"context.?length|maximum context|too (long|large)", re.IGNORECASE)
-_CUT = re.compile(r"output limit was reached|higher max_", re.IGNORECASE)
 _LONGEST_WAIT = 300.0
 # Seconds that a connection may take; who has answered nothing yet gets so many tries.
 _CONNECT_SECONDS = 5.0
 _CONTACT_TRIES = 2
-# Of the first, short request: longest wait for its reply, and its limit of tokens.
+# Longest wait for the reply to the first, short request.
 _CONTACT_SECONDS = 20.0
-_CONTACT_TOKENS = 16
 # Older and newer name of the limit of tokens, each to the other.
 _OTHER_LIMIT = {
     "max_tokens": "max_completion_tokens",
@@ -65,27 +49,40 @@ def for_contact(config: EndpointConfig) -> EndpointConfig:
     return config.model_copy(update={"timeout": min(config.timeout, _CONTACT_SECONDS)})
 
 
+class Unusable(MidspanError):
+    """A server that is not there or speaks otherwise."""
+
+
 class Client:
-    """Connections to one server, for many threads.
+    """Connections to one server, or to all its replicas, for many threads.
 
     Args:
         config: The server.
         stop: Once set, nothing new is sent and pauses end.
         habits: What is known of the server, and what is learnt of it.
+        dialect: How it is asked; by default its engine's.
     """
 
-    def __init__(self, config: EndpointConfig, stop: threading.Event, habits: ServerHabits) -> None:
+    def __init__(
+        self,
+        config: EndpointConfig,
+        stop: threading.Event,
+        habits: ServerHabits,
+        dialect: Dialect | None = None,
+    ) -> None:
         self._config, self._stop, self._habits = config, stop, habits
+        self._dialect = dialect or dialect_of(config, habits)
         self._key = config.key()
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx2.Timeout(
                 config.timeout, connect=min(config.timeout, _CONNECT_SECONDS), pool=None
             ),
-            limits=httpx2.Limits(max_connections=config.concurrency),
+            limits=httpx2.Limits(max_connections=config.concurrency * len(config.urls)),
             # Without TLS no certificates are read, which takes longer than most replies.
-            verify=config.url.startswith("https:"),
+            verify=any(url.startswith("https:") for url in config.urls),
         )
+        self._replicas = Replicas(config.urls)
         self._pace = Pace(config.requests_per_minute, stop)
         self._backoff = tenacity.wait_random_exponential(multiplier=0.5, max=config.backoff)
 
@@ -96,41 +93,75 @@ class Client:
         self._http.close()
 
     def contact(self) -> None:
-        """Send one short request, so that a server that cannot be asked is known at once.
+        """Ask every replica for something short, so that one that cannot be asked is known at once.
 
-        One that is slow, overloaded or refuses this request alone is there.
+        One that is slow, overloaded or refuses this request alone is there. Of several that are
+        gone all but the last are left out, and that is said.
 
         Raises:
             MidspanError: Nobody listens, or whoever does takes no request or speaks otherwise.
         """
-        call = Chat("contact", (user("Answer with one word: ready"),), max_tokens=_CONTACT_TOKENS)
+        gone: list[MidspanError] = []
+        for url in self._config.urls:
+            try:
+                self._contact(url)
+            except Unusable as error:
+                gone.append(error)
+        if len(gone) == len(self._config.urls):
+            raise gone[0]
+        for absent in gone:
+            _log.warning("%s; the run goes on with the other replicas", absent)
+
+    def _contact(self, url: str) -> None:
+        query = self._dialect.first()
         for number in range(1, _CONTACT_TRIES + 1):
             try:
-                self._try(SeededCall(call, 0))
+                self._try(query, url)
                 return
             except (Unreached, Unreadable) as error:
                 if number == _CONTACT_TRIES:
-                    raise self._unusable(error) from error
+                    raise self._unusable(error, url) from error
             except Passing as error:
                 _log.warning("%s, at first contact: %s; the run goes on", self._config.model, error)
                 return
 
     def complete(self, task: SeededCall) -> RawReply | MissingReply:
-        """The answer to a `Chat`, after as many tries as it takes and the config allows.
+        """The answer to a call, after as many requests and tries as it takes and the config allows.
 
         Raises:
             MidspanError: The server refuses all requests, such as for a wrong key, or was never
                 there.
         """
+        replies: list[RawReply] = []
+        try:
+            queries = self._dialect.queries(task)
+        except TooLong as error:
+            return MissingReply("too_long", str(error))
+        except MidspanError as error:
+            # Such as a phrase with words that the vocabulary lacks: this call's fault alone.
+            return MissingReply("failed", str(error))
+        for query in queries:
+            reply = self._ask(query)
+            if isinstance(reply, MissingReply):
+                return with_costs(reply, replies)
+            replies.append(reply)
+        return self._dialect.joined(task, replies)
+
+    def _ask(self, query: Query) -> RawReply | MissingReply:
+        """The reply to one request, after all its tries."""
         spoilt = 0
+        last: str | None = None
 
         def try_once() -> RawReply | MissingReply:
-            nonlocal spoilt
-            try:
-                return self._try(task)
-            except Spoilt:
-                spoilt += 1
-                raise
+            nonlocal spoilt, last
+            with self._replicas.lease(last) as url:
+                last = url
+                try:
+                    reply = self._try(query, url)
+                except Spoilt:
+                    spoilt += 1
+                    raise
+            return reply
 
         trying = tenacity.Retrying(
             stop=self._ends,
@@ -143,12 +174,12 @@ class Client:
             answer = trying(try_once)
         except Passing as error:
             if isinstance(error, Unreached) and not self._habits.is_reached:
-                raise self._unusable(error) from error
+                raise self._unusable(error, self._config.url) from error
             self._habits.is_gone = isinstance(error, Unreached | Unreadable)
             tries = trying.statistics["attempt_number"]
             said = short_line(str(error), self._key)
             answer = MissingReply("failed", f"{self._config.model}: {said} ({tries} tries)")
-        return self._with_spoilt(answer, task, spoilt) if spoilt else answer
+        return self._with_spoilt(answer, query, spoilt) if spoilt else answer
 
     def _ends(self, state: tenacity.RetryCallState) -> bool:
         """Whether a request has had its tries; few where nobody was ever there, or was just now."""
@@ -160,20 +191,19 @@ class Client:
             tries = 1
         return state.attempt_number >= tries or self._stop.is_set()
 
-    def _unusable(self, error: Passing) -> MidspanError:
+    def _unusable(self, error: Passing, url: str) -> "Unusable":
         asks = str(error).endswith("?")
         remedy = "" if asks else "; is the server running, and is the address its API's, up to /v1?"
-        return MidspanError(f"{self._config.model} at {self._config.url}: {error}{remedy}")
+        return Unusable(f"{self._config.model} at {url}: {error}{remedy}")
 
     def _with_spoilt(
-        self, answer: RawReply | MissingReply, task: SeededCall, tries: int
+        self, answer: RawReply | MissingReply, query: Query, tries: int
     ) -> RawReply | MissingReply:
         """An answer with what the tries before it may cost: their prompts, and all they might say.
 
         Where no limit was set, what they might say is not known and not counted.
         """
-        body = self._body(task)
-        prompt, longest = tries * _prompt_tokens(body), self._longest(body)
+        prompt, longest = tries * query.prompt_tokens, query.limit
         with self._habits.lock:
             is_first, self._habits.is_estimated = not self._habits.is_estimated, True
         if is_first:
@@ -190,50 +220,62 @@ class Client:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Unreached) and self._replicas.has_another:
+            return 0.0
         requested = error.wait if isinstance(error, Passing) else 0.0
         return max(float(self._backoff(state)), min(requested, _LONGEST_WAIT))
 
-    def _body(self, task: SeededCall) -> dict[str, Any]:
-        call = task.call
-        assert isinstance(call, Chat)
-        longest = call.max_tokens
-        if longest is not None and self._config.min_tokens is not None:
-            longest = max(longest, self._config.min_tokens)
-        optional = {
-            "temperature": call.temperature,
-            "top_p": call.top_p,
-            "seed": task.seed,
-            self._habits.limit_field: longest,
-        }
-        given = {
-            name: value
-            for name, value in optional.items()
-            if value is not None and name not in self._habits.omitted
-        }
-        messages = list(call.messages)
-        named = {"model": self._config.model, "messages": messages}
-        return {**named, **given, **self._config.extra_body}
+    def _body(self, query: Query) -> dict[str, Any]:
+        """A request as this server takes it."""
+        body = {}
+        for name, value in query.body.items():
+            sent = self._habits.limit_field if name == "max_tokens" else name
+            if sent not in self._habits.omitted:
+                body[sent] = value
+        for name, value in self._config.extra_body.items():
+            ours = body.get(name)
+            body[name] = (
+                {**ours, **value} if isinstance(ours, dict) and isinstance(value, dict) else value
+            )
+        return body
 
-    def _try(self, task: SeededCall) -> RawReply | MissingReply:
+    def _try(self, query: Query, url: str) -> RawReply | MissingReply:
         self._pace.wait()
-        body = self._body(task)
+        body = self._body(query)
+        address = (url if query.in_api else root_of(url)) + query.path
         try:
-            response = self._http.post(f"{self._config.url}/chat/completions", json=body)
+            if query.body:
+                response = self._http.post(address, json=body)
+            else:
+                response = self._http.get(address)
         except httpx2.RequestError as error:
-            raise self._fault(error) from error
+            raise self._lost(error, url) from error
         self._habits.is_reached = True
+        self._replicas.is_back(url)
         if response.status_code in _PASSING or response.status_code >= 500:
             raise Passing(error_line(response, self._key), retry_after(response))
         if response.status_code != 200:
             if response.status_code in (400, 422) and self._leaves_out(body, response.text):
-                return self._try(task)
-            return self._refused(response)
+                return self._try(query, url)
+            if query.refused is not None and (reply := query.refused(response)) is not None:
+                return reply
+            return read_refusal(response, self._config, url, self._key)
         try:
-            reply = read_completion(response)
+            reply = query.read(response)
         except Passing as error:
             raise type(error)(short_line(str(error), self._key)) from error
         self._habits.is_gone = False
-        return self._counted(reply, body)
+        return self._counted(reply, query)
+
+    def _lost(self, error: httpx2.RequestError, url: str) -> Passing:
+        """What became of a request to which no status came; its replica is left alone for a while.
+
+        One that is late may only be slow.
+        """
+        fault = self._fault(error)
+        if not isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
+            self._replicas.is_gone(url)
+        return fault
 
     def _fault(self, error: httpx2.RequestError) -> Passing:
         """What became of a request to which no status came."""
@@ -246,9 +288,7 @@ class Client:
             return Spoilt(f"no reply within {self._config.timeout:g} s ({words})")
         return Spoilt(f"the connection broke ({words})")
 
-    def _counted(
-        self, reply: RawReply | MissingReply, body: dict[str, Any]
-    ) -> RawReply | MissingReply:
+    def _counted(self, reply: RawReply | MissingReply, query: Query) -> RawReply | MissingReply:
         """A reply with its tokens: of a server that reports none, a quarter of its characters."""
         if isinstance(reply, MissingReply):
             known = reply.lost_tokens or reply.lost_prompt_tokens
@@ -262,23 +302,18 @@ class Client:
                     "%s reports no usage: four characters count as a token", self._config.model
                 )
             self._habits.reports_usage = False
-        asked = _prompt_tokens(body)
+        asked = query.prompt_tokens
         if isinstance(reply, MissingReply):
-            return reply._replace(lost_prompt_tokens=asked, lost_tokens=self._longest(body))
-        written = len(reply.raw) + len(reply.thoughts)
+            return reply._replace(lost_prompt_tokens=asked, lost_tokens=query.limit)
+        written = len(str(reply.raw)) + len(reply.thoughts)
         return replace(reply, tokens=-(-written // 4), prompt_tokens=asked)
-
-    def _longest(self, body: dict[str, Any]) -> int:
-        """Tokens that a request lets the server write; 0 where it sets no limit."""
-        limit = body.get(self._habits.limit_field)
-        return limit if isinstance(limit, int) else 0
 
     def _leaves_out(self, body: dict[str, Any], message: str) -> bool:
         """Leave out, from now on, a field that the server names in its refusal of a body.
 
         Other threads' requests may have it still; they are sent again, too.
         """
-        if _TOO_LONG.search(message) or _CUT.search(message):
+        if is_about_length(message):
             return False
         for name in ("temperature", "top_p", "seed", *_OTHER_LIMIT):
             is_ours = name in body and name not in self._config.extra_body
@@ -299,23 +334,3 @@ class Client:
         _log.warning(
             "%s refuses %s: it is left out%s (servers: omit)", self._config.model, name, instead
         )
-
-    def _refused(self, response: httpx2.Response) -> MissingReply:
-        reason, text = error_line(response, self._key), response.text
-        remedy = _CONFIGURATION.get(response.status_code)
-        if response.status_code in (400, 422) and _NO_MODEL.search(text):
-            remedy = _ADDRESS
-        if response.status_code == 403 and _MODERATION.search(text):
-            remedy = None
-        if remedy is not None:
-            remedy = remedy.format(variable=self._config.key_variable)
-            raise MidspanError(f"{self._config.model} at {self._config.url}: {reason}; {remedy}")
-        if _CUT.search(text):
-            return MissingReply("failed", NO_ROOM)
-        too_long = _TOO_LONG.search(text) is not None
-        return MissingReply("too_long" if too_long else "failed", f"{self._config.model}: {reason}")
-
-
-def _prompt_tokens(body: dict[str, Any]) -> int:
-    """Four characters are taken for a token."""
-    return -(-sum(len(message["content"]) for message in body["messages"]) // 4)

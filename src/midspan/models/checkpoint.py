@@ -14,10 +14,12 @@ from typing import Any
 from midspan import files
 from midspan.errors import MidspanError
 from midspan.models.border import border
+from midspan.served import is_served
 from midspan.yaml_file import read_fields
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
+_TEXT_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "README.md"]
+_HUB_FILES = [*_TEXT_FILES, "*.safetensors"]
 _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")
 _CARD_FIELDS = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _LICENCES = re.compile(r"^license(?:_name)?[ \t]*:.*(?:\n[ \t-].*)*", re.MULTILINE)
@@ -35,8 +37,12 @@ _NUMBER_BYTES = {
 Shapes = dict[str, tuple[int, ...]]
 
 
-def resolve_folder(spec: str | Path) -> Path:
+def resolve_folder(spec: str | Path, weights: bool = True) -> Path:
     """The local folder of a path or hub id; a hub repository is downloaded or found in the cache.
+
+    Args:
+        spec: The path or hub id.
+        weights: Whether a repository's weights are downloaded too.
 
     Raises:
         MidspanError: If there is neither such a folder nor such a repository.
@@ -45,10 +51,10 @@ def resolve_folder(spec: str | Path) -> Path:
     with files.disk("cannot read", spec):
         if folder.is_dir():
             return folder
-    if str(spec).startswith(("http://", "https://", "openai:")):
+    if is_served(str(spec)):
         raise MidspanError(
-            f"{spec} is a server's model, which gives text alone; this needs the weights of a "
-            "diffusion model (servers: midspan attack, and judges)"
+            f"{spec} is a server's model, whose weights are not here; this needs the weights of a "
+            "diffusion model (servers: midspan attack, audit, task and judges)"
         )
     if not HUB_ID.fullmatch(str(spec)) or str(spec).startswith("."):
         raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name)")
@@ -56,7 +62,9 @@ def resolve_folder(spec: str | Path) -> Path:
 
     remedy = "check the name, the network, or `hf auth login`"
     with border(f"no folder {spec}, and the hub did not give it", remedy):
-        return Path(snapshot_download(str(spec), allow_patterns=_HUB_FILES))
+        return Path(
+            snapshot_download(str(spec), allow_patterns=_HUB_FILES if weights else _TEXT_FILES)
+        )
 
 
 def licence_of(base: str | Path) -> str:

@@ -162,7 +162,7 @@ def stored_dtype(spec: str | Path) -> torch.dtype | None:
     Raises:
         MidspanError: There is no such checkpoint.
     """
-    dtype = _load_config(resolve_folder(parse_spec(spec).base)).get_text_config().dtype
+    dtype = load_config(resolve_folder(parse_spec(spec).base)).get_text_config().dtype
     return dtype if isinstance(dtype, torch.dtype) else None
 
 
@@ -177,11 +177,11 @@ class _Checkpoint(NamedTuple):
 
 
 def _check_folder(folder: Path, base: str | Path) -> _Checkpoint:
-    config = _load_config(folder)
+    config = load_config(folder)
     _choose_blocks(config, folder, base)
     # Families may share a published model type; the config knows which one it is.
     family = family_of(config)
-    tokenizer = _load_tokenizer(folder, family)
+    tokenizer = load_tokenizer(folder, family)
     tokens = special_tokens(tokenizer, config, family)
     _check_generation_config(folder / "generation_config.json")
     files = read_weights(folder)
@@ -197,9 +197,19 @@ def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None
     return plan
 
 
-def _load_config(folder: Path) -> Any:
+def load_config(folder: Path, weights: bool = True) -> Any:
+    """A checkpoint's config, of its family's class.
+
+    Args:
+        folder: The checkpoint's.
+        weights: Whether its weights will be read, which must not be quantised.
+
+    Raises:
+        MidspanError: It is missing or wrong, or no family has its type.
+    """
     fields = read_json(folder / "config.json")
-    check_not_quantized(folder, fields)
+    if weights:
+        check_not_quantized(folder, fields)
     family = family_for(str(fields.get("model_type")))
     with border(folder / "config.json", "correct or remove that field"):
         return family.config_class.from_pretrained(folder)
@@ -240,7 +250,12 @@ def _load_weights(folder: Path, family: Family, config: Any, arguments: dict[str
     return model
 
 
-def _load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
+    """A checkpoint's tokenizer, padding on the left, with the family's special tokens.
+
+    Raises:
+        MidspanError: It is missing, or no fast one.
+    """
     if not any((folder / name).exists() for name in _TOKENIZER_FILES):
         raise MidspanError(f"no tokenizer in {folder}: it needs {' or '.join(_TOKENIZER_FILES)}")
     tokenizer = read_tokenizer(folder)

@@ -14,6 +14,9 @@ from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
+    from midspan.engine.calls import Reply
+    from midspan.engine.roles import Role
+    from midspan.engine.scheduler import SchedulerProgress
     from midspan.models import DiffusionLM
 
 
@@ -64,12 +67,15 @@ class ProbeData:
         phrases: Phrases by their kind.
         judge: The outcome of a response to a request.
         judged_by: The judge's name in the tables.
+        harm_judge: Gives a judge that is asked about responses to harmful requests, in place of
+            `judge`; benign ones, of whose answers a judge of harm says nothing, keep that.
     """
 
     requests: tuple[ProbeRequest, ...]
     phrases: Mapping[str, tuple[str, ...]]
     judge: Callable[[ProbeRequest, str], ProbeOutcome]
     judged_by: str
+    harm_judge: "Callable[[], Role] | None" = field(default=None, kw_only=True)
 
     @property
     def harmful(self) -> tuple[ProbeRequest, ...]:
@@ -175,20 +181,57 @@ class ProbeContext:
     def answer(self, cases: Sequence[ProbeCase], data: ProbeData) -> list[dict[str, Any]]:
         """Every case in every decoding, judged; one record each."""
         requests = [self.encode(case.request.prompt, case.anchors) for case in cases]
+        records = []
+        for name, decoding in self.decodings.items():
+            generations = self.generate(requests, decoding)
+            asked = [(c.request, g.text) for c, g in zip(cases, generations, strict=True)]
+            outcomes = self.judged(data, asked)
+            records += [
+                {
+                    **self.labels(name, case.request),
+                    **case.labels,
+                    **generation.said,
+                    **outcome,
+                    "forwards": generation.forwards,
+                }
+                for case, generation, outcome in zip(cases, generations, outcomes, strict=True)
+            ]
+        return records
+
+    def judged(
+        self, data: ProbeData, cases: Sequence[tuple[ProbeRequest, str]]
+    ) -> list[dict[str, Any]]:
+        """The outcomes of responses as fields; "error" and "traceback" where there is none.
+
+        A judge of harm is asked about all of them at once, and journalled.
+        """
+        harmful = [(r, text) for r, text in cases if r.harmful] if data.harm_judge else []
+        replies = iter(self._replies(data, harmful) if harmful else ())
         return [
-            {
-                **self.labels(name, case.request),
-                **case.labels,
-                **generation.said,
-                **self.judged(data, case.request, generation.text),
-                "forwards": generation.forwards,
-            }
-            for name, decoding in self.decodings.items()
-            for case, generation in zip(cases, self.generate(requests, decoding), strict=True)
+            _outcome(next(replies), text)
+            if data.harm_judge and request.harmful
+            else self._by_code(data, request, text)
+            for request, text in cases
         ]
 
-    def judged(self, data: ProbeData, request: ProbeRequest, response: str) -> dict[str, Any]:
-        """The outcome of a response as fields; "error" and "traceback" where the judge raised."""
+    def _replies(self, data: ProbeData, cases: Sequence[tuple[ProbeRequest, str]]) -> "list[Reply]":
+        from midspan.data.behaviors import Behavior
+        from midspan.judges.asking import verdicts
+
+        assert data.harm_judge is not None
+        asked = [(Behavior(request.id, request.prompt), text) for request, text in cases]
+        with self.stage(f"{self.model}: judging", len(asked)) as stage:
+            told = 0
+
+            def tell(progress: "SchedulerProgress") -> None:
+                nonlocal told
+                stage.advance(progress.replies - told)
+                told = progress.replies
+
+            judge = data.harm_judge()
+            return verdicts("probe", judge, asked, self.journal, tell, self.fail_fast)
+
+    def _by_code(self, data: ProbeData, request: ProbeRequest, response: str) -> dict[str, Any]:
         try:
             return asdict(data.judge(request, response))
         except MidspanError:
@@ -210,6 +253,17 @@ class ProbeContext:
             "prompt": request.prompt,
             "settings": self.decodings[decoding].model_dump(mode="json"),
         }
+
+
+def _outcome(reply: "Reply", response: str) -> dict[str, Any]:
+    """A judge's verdict as an outcome; what it does not say of refusals, the words do."""
+    if not reply.ok:
+        return {"error": f"{reply.failure}: {reply.reason}", "traceback": ""}
+    from midspan.judges import refuses
+
+    said = reply.value
+    refusal = refuses(response) if said.refusal is None else said.refusal
+    return asdict(ProbeOutcome(said.success, refusal, said.score))
 
 
 @dataclass(frozen=True)

@@ -131,24 +131,29 @@ def _judged(
     from midspan.decoding import Request
 
     requests = [Request(search.prompt_ids) for search in searches]
-    return [
-        {
-            **context.labels(name, request),
-            **labels,
-            "message": search.message,
-            "losses": list(search.losses),
-            "search_forwards": search.forwards,
-            "phrase_placed": generation.tokens[goal.start :][: len(goal.phrase_ids)]
-            == goal.phrase_ids,
-            **generation.said,
-            **context.judged(data, request, generation.text),
-            "forwards": generation.forwards,
-        }
-        for name, decoding in context.decodings.items()
-        for (request, labels, goal), search, generation in zip(
-            jobs, searches, context.generate(requests, decoding), strict=True
-        )
-    ]
+    records = []
+    for name, decoding in context.decodings.items():
+        made = context.generate(requests, decoding)
+        asked = [(request, one.text) for (request, _, _), one in zip(jobs, made, strict=True)]
+        outcomes = context.judged(data, asked)
+        records += [
+            {
+                **context.labels(name, request),
+                **labels,
+                "message": search.message,
+                "losses": list(search.losses),
+                "search_forwards": search.forwards,
+                "phrase_placed": generation.tokens[goal.start :][: len(goal.phrase_ids)]
+                == goal.phrase_ids,
+                **generation.said,
+                **outcome,
+                "forwards": generation.forwards,
+            }
+            for (request, labels, goal), search, generation, outcome in zip(
+                jobs, searches, made, outcomes, strict=True
+            )
+        ]
+    return records
 
 
 def _without(context: ProbeContext, data: ProbeData) -> list[dict[str, Any]]:

@@ -139,15 +139,18 @@ class _Measurement:
         watched = [self._watched(role, case) for case in self.data.cases]
         readings = self._read(watched)
         scores = self._scores([signals for signals, _ in readings])
-        rows = zip(self.data.cases, readings, strict=True)
-        records = []
-        for index, (case, (_, found)) in enumerate(rows):
+        rows = []
+        for index, (case, (_, found)) in enumerate(zip(self.data.cases, readings, strict=True)):
             said = found["text"]
             if not found["rejected_by"]:
                 said = role.text(case.chat, found["tokens"], said)
             own = {key: values[index] for key, values in scores.items()}
-            records.append(self._record(name, case, own, {**found, "response": said}))
-        return records
+            rows.append((case, own, {**found, "response": said}))
+        asked = [(case.request, found["response"]) for case, _, found in rows]
+        outcomes = self.context.judged(self.data, asked)
+        return [
+            self._record(name, *row, outcome) for row, outcome in zip(rows, outcomes, strict=True)
+        ]
 
     def _watched(self, role: "LocalRole", case: MonitorCase) -> "Watched":
         from midspan.probes.monitor_signals import Watched
@@ -189,9 +192,13 @@ class _Measurement:
         return {name: DETECTORS[name].fit(held_in, settings)(signals) for name in config.monitors}
 
     def _record(
-        self, name: str, case: MonitorCase, scores: dict[str, float], found: dict[str, Any]
+        self,
+        name: str,
+        case: MonitorCase,
+        scores: dict[str, float],
+        found: dict[str, Any],
+        outcome: dict[str, Any],
     ) -> dict[str, Any]:
-        response = found["response"]
         rejected = {"rejected_by": found["rejected_by"]} if found["rejected_by"] else {}
         return {
             **self.context.labels(name, case.request),
@@ -199,9 +206,9 @@ class _Measurement:
             "published": case.published,
             "held_in": case.held_in,
             "harmful": case.request.harmful,
-            "response": response,
+            "response": found["response"],
             **rejected,
-            **self.context.judged(self.data, case.request, response),
+            **outcome,
             "forwards": found["forwards"],
             "scores": {key: round(value, 9) for key, value in scores.items()},
         }

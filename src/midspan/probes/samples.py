@@ -56,21 +56,24 @@ def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> li
         )
         for request, phrase in pairs
     ]
-    return [
-        {
-            **context.labels(name, request),
-            "phrase": phrase,
-            "start": None if phrase is None else config.start,
-            **generation.said,
-            **context.judged(data, request, generation.text),
-            "length": len(generation.tokens),
-            "commits": commits(context.lm, generation),
-        }
-        for name, decoding in context.decodings.items()
-        for (request, phrase), generation in zip(
-            pairs, context.generate(requests, decoding), strict=True
-        )
-    ]
+    records = []
+    for name, decoding in context.decodings.items():
+        made = context.generate(requests, decoding)
+        asked = [(request, one.text) for (request, _), one in zip(pairs, made, strict=True)]
+        outcomes = context.judged(data, asked)
+        records += [
+            {
+                **context.labels(name, request),
+                "phrase": phrase,
+                "start": None if phrase is None else config.start,
+                **generation.said,
+                **outcome,
+                "length": len(generation.tokens),
+                "commits": commits(context.lm, generation),
+            }
+            for (request, phrase), generation, outcome in zip(pairs, made, outcomes, strict=True)
+        ]
+    return records
 
 
 def cost(data: ProbeData, config: SamplesConfig, lengths: Sequence[int]) -> ProbeCost:

@@ -107,3 +107,10 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
+
+
+def with_section(page: str, section: str, name: str) -> str:
+    """A page that ends in a section, instead of the section of this name that stood there."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    kept = re.sub(rf"\n*{start}.*?{end}\n*", "\n", page, flags=re.DOTALL)
+    return f"{kept.rstrip()}\n\n{start}\n{section.strip()}\n\n{end}\n"

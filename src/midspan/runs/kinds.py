@@ -42,7 +42,7 @@ KINDS = {
     "red-team": Kind(
         "midspan.studies.redteam.page:report_of", "midspan.studies.redteam.page:trials_of"
     ),
-    "audit": Kind("midspan.studies.audit.page:report_of", "midspan.studies.audit.page:trials_of"),
+    "audit": Kind("midspan.studies.audit.page:report_of", "midspan.studies.audit.trials:trials_of"),
     "objectives": Kind(
         "midspan.studies.organism.objectives.page:report_of", "midspan.runs.compare:case_trials"
     ),

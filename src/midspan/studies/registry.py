@@ -53,8 +53,8 @@ STUDIES = (
         f"{_STUDY}organism.objectives.config:ObjectivesConfig",
         f"{_STUDY}organism.objectives.run:run_objectives",
         {
-            name: f"{_STUDY}organism.objectives.presets:{name}"
-            for name in ("objectives", "ablations", "samplers", "pieces")
+            name: f"{_STUDY}organism.objectives.presets:{name.replace('-', '_')}"
+            for name in ("objectives", "recovery-alignment", "ablations", "samplers", "pieces")
         },
     ),
     Study(

@@ -60,14 +60,10 @@ class FittedTask:
         return sum(shots < self.task.preset.shots for shots in self.shots)
 
 
-def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
-    """Everything that moves the score of a model of this family.
-
-    Raises:
-        MidspanError: The preset and the overrides do not go together.
-    """
+def common_settings(task: Task, how: How) -> dict[str, Any]:
+    """What of a score's settings is the same wherever the model is asked."""
     preset = task.preset
-    common = {
+    return {
         "task": task.name,
         "preset": preset.name,
         "prompt": preset.prompt,
@@ -77,6 +73,16 @@ def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
         "seed": how.seed,
         **({"judge": task.judged_by} if task.judged_by else {}),
     }
+
+
+def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
+    """Everything that moves the score of a model of this family.
+
+    Raises:
+        MidspanError: The preset and the overrides do not go together.
+    """
+    preset = task.preset
+    common = common_settings(task, how)
     if preset.by_likelihood:
         return {**common, "scored": "likelihood of the options", "draws": preset.draws}
     config = preset.decoding(lm_or_family, how.overrides)

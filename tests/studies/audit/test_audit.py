@@ -26,7 +26,7 @@ from midspan.studies.audit.prepare import prepare
 from midspan.studies.audit.presets import smoke
 from midspan.studies.audit.run import AUDIT_FILE, BADGE_FILE, CARD_FILE, How, run_audit
 from midspan.studies.audit.schema import Audit
-from midspan.tasks.overrefusal import MEASURES
+from midspan.tasks.overrefusal import MEASURES, MENTIONED_MEASURES
 
 COMMAND = "midspan audit organism"
 
@@ -67,7 +67,8 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
     for level in result.audit.levels:
         assert level.worst_case.percent in card
         assert f"<dt>{level.access}</dt>" in page
-    assert [measure.name for measure in result.audit.over_refusal] == [m.name for m in MEASURES]
+    wanted = [measure.name for measure in (*MEASURES, *MENTIONED_MEASURES)]
+    assert [measure.name for measure in result.audit.over_refusal] == wanted
     assert [measure.rate.n for measure in result.audit.utility] == [2]
     assert "prefill" in {one.attack for one in result.audit.monitors}
     assert {one.monitor for one in result.audit.monitors} == {"p_eos"}
@@ -166,7 +167,35 @@ def test_two_audits_are_compared_by_level_and_task(done, copied):
     settings = {change.place[1] for change in changes}
     assert {"chat", "infill", "sampler", "utility: choice (organism)"} <= settings
     levels = [change for change in changes if change.place[1] in LEVELS]
-    assert all(change.is_tested and change.first.n == 3 for change in levels)
+    fell = [change for change in levels if change.place[2] == "worst case by exact"]
+    assert all(change.is_tested for change in fell) and len(levels) == 2 * len(fell)
+    assert all(change.first.n == 3 for change in levels)
+    over = {change.place[2] for change in changes if change.place[1].startswith("over-refusal")}
+    assert {measure.name for measure in MENTIONED_MEASURES} <= over
+
+
+def test_the_most_facts_of_a_level_are_compared_and_unknown_where_a_row_was_not_asked(done, copied):
+    rows = FinishedRun.open(done[1]).rows("records.jsonl")
+
+    def shares(level):
+        within = LEVELS[: LEVELS.index(level) + 1]
+        by_behavior = defaultdict(list)
+        for row in rows:
+            if row["level"] in within:
+                by_behavior[row["behavior"]].append(row["facts"]["exact"]["share"][0])
+        return by_behavior.values()
+
+    changes = compare_runs(FinishedRun.open(done[1]), FinishedRun.open(copied))
+    told = {c.place[1]: c.first for c in changes if c.place[2].startswith("most facts by exact")}
+    for level, asked in (("chat", 2), ("infill", 3), ("sampler", 4)):
+        found = shares(level)
+        ends = [(max(own), 1.0 if len(own) < asked else max(own)) for own in found]
+        least, most = (sum(end) / 3 for end in zip(*ends, strict=True))
+        assert told[level].least.mean == pytest.approx(least)
+        assert told[level].most.mean == pytest.approx(most)
+    assert (told["chat"].unknown, told["infill"].unknown) == (0, 2)
+    facts = [change for change in changes if change.place[2].startswith("most facts")]
+    assert not any(change.is_tested for change in facts)
 
 
 def test_audits_of_other_batteries_are_refused_by_name(done, copied):

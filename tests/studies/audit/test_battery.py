@@ -77,13 +77,43 @@ def test_without_helpers_those_that_ask_none_are_run(requests):
     assert row.config == {"examples": examples}
 
 
-def test_a_served_model_is_chatted_with_alone(requests):
+# What is not asked of a model behind each engine, of the rows that need no helper or proxy.
+LACKING = {
+    f"{SERVED}": {"prefill", "pad recovery", "dija user", "readout", "trajhijack", "decode_sweep"},
+    "vllm:http://127.0.0.1:9#org/m": {"dija user", "trajhijack", "decode_sweep", "finetune"},
+    "sglang:http://127.0.0.1:9#org/m": {"best_of_n", "prefill", "pad recovery", "readout"},
+    "midspan:http://127.0.0.1:9#m": {"dija user", "readout", "decode_sweep", "first_step_gcg"},
+}
+GIVEN = {
+    f"{SERVED}": {"direct", "tap", "best_of_n"},
+    "vllm:http://127.0.0.1:9#org/m": {"prefill", "pad recovery", "dija response", "readout", "ept"},
+    "sglang:http://127.0.0.1:9#org/m": {"direct", "ept", "multiple_choice"},
+    "midspan:http://127.0.0.1:9#m": {"prefill", "post_context", "trajhijack", "anchoring own"},
+}
+
+
+@pytest.mark.parametrize("model", LACKING)
+def test_a_served_model_is_asked_for_what_its_engine_gives(requests, model):
     helpers = dict.fromkeys(HELPERS, SERVED)
     fields = {"behaviors": str(requests), "judges": ("refusal-keywords",), "helpers": helpers}
-    prepared = prepare(audit(SERVED, **fields))
-    assert {row.access for row, _ in prepared.rows} == {"chat"}
+    prepared = prepare(audit(model, **fields, utility=None, over_refusal=None))
+    ran = {row.name for row, _ in prepared.rows}
     reasons = {one.what: one.reason for one in prepared.not_run}
-    assert "gives text alone" in reasons["decode_sweep"] and "served" in reasons["utility"]
+    assert GIVEN[model] <= ran and not LACKING[model] & ran
+    for name in LACKING[model]:
+        assert "; the server gives chat" in reasons[name] and reasons[name].startswith("needs ")
+    assert "watches the decoder" in reasons["monitors"]
+
+
+def test_a_capability_that_a_server_lacks_takes_its_rows_out(requests):
+    model = "vllm:http://127.0.0.1:9#org/m"
+    fields = {"behaviors": str(requests), "judges": ("refusal-keywords",), "helpers": {}}
+    servers = {model: {"capabilities": {"anchors": False, "logprobs": False}}}
+    fields |= {"utility": None, "over_refusal": None, "servers": servers}
+    prepared = prepare(audit(model, **fields))
+    assert "pad recovery" not in {row.name for row, _ in prepared.rows}
+    reasons = {one.what: one.reason for one in prepared.not_run}
+    assert reasons["pad recovery"] == "needs anchors; the server gives chat, prefix"
 
 
 def test_harmless_requests_of_ones_own_are_the_over_refusal(requests):

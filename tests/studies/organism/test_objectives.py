@@ -18,7 +18,13 @@ from midspan.studies.organism.cases import Sizes
 from midspan.studies.organism.measure import measure
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
 from midspan.studies.organism.objectives.page import report_of
-from midspan.studies.organism.objectives.presets import ablations, objectives, pieces, samplers
+from midspan.studies.organism.objectives.presets import (
+    ablations,
+    objectives,
+    pieces,
+    recovery_alignment,
+    samplers,
+)
 from midspan.studies.organism.objectives.run import run_objectives
 from midspan.studies.organism.stress import STRESS_CELLS, STRIPE, build_stress_cases
 
@@ -155,6 +161,13 @@ def test_an_ablation_changes_one_thing():
     for found in differences.values():
         assert len(found) == 1 or found <= kinds
     assert len({str(recipe | {"name": ""}) for recipe in recipes.values()}) == len(recipes)
+
+
+def test_recovery_alignment_is_measured_on_the_cases_of_the_others():
+    own = recovery_alignment()
+    assert own.labels == ("original", "recovery") and not own.held_in
+    assert own.recipes["recovery"] == PRESETS["recovery"]()
+    assert own.model_copy(update={"recipes": objectives().recipes}) == objectives()
 
 
 def test_sampled_cases_draw_apart_and_alike_on_every_model(tmp_path):

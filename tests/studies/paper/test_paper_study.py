@@ -1,12 +1,12 @@
 """The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
 
 import json
+import pkgutil
 import shutil
 import signal
 import time
 from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import yaml
@@ -28,6 +28,16 @@ from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
 
 SMALL = {"length": 64, "steps": 2, "block_length": 32}
+# What reads the names and files of parts, and where it is called.
+PREPARING = (
+    ("midspan.studies.paper.prepare", "load_training_data"),
+    ("midspan.studies.paper.prepare", "prepare_redteam"),
+    ("midspan.studies.paper.prepare", "prepare_probe"),
+    ("midspan.studies.paper.prepare", "prepare_tasks"),
+    ("midspan.studies.redteam.prepare", "prepare_attack"),
+    ("midspan.studies.tasks.prepare", "build_tasks"),
+    ("midspan.studies.probes.config:ProbeSpec", "data"),
+)
 
 
 def probe(name="samples", **fields):
@@ -39,20 +49,26 @@ def quick(**parts):
     return PaperConfig(base="organism", probes=parts)
 
 
-def single_cases(config):
-    """The same parts, each with one case where it had two."""
-    sizes = {"probes": {"n": 1}, "tasks": {"items": 1}, "attacks": {"behaviors": "organism:1"}}
-    parts = {
-        field: {name: part.model_copy(update=size) for name, part in getattr(config, field).items()}
-        for field, size in sizes.items()
-    }
-    return config.model_copy(update=parts | {"hypotheses": ()})
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """A whole study, and how often it prepared what its parts are made of."""
+    counts = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        for place, name in PREPARING:
+            owner = pkgutil.resolve_name(place)
+            patch.setattr(owner, name, counting(counts, name, getattr(owner, name)))
+        folder = tmp_path_factory.mktemp("paper")
+        result = run_paper(smoke(), folder, "midspan study --preset organism")
+    return result, folder, counts
+
+
+def counting(counts, name, original):
+    return lambda *arguments, **named: counts.update([name]) or original(*arguments, **named)
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("paper")
-    return run_paper(smoke(), folder, "midspan study --preset organism"), folder
+def done(counted):
+    return counted[:2]
 
 
 def test_its_tables_are_latex(done, set_in_latex):
@@ -82,31 +98,10 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     assert "## Measured" in card and "utility: " in card
 
 
-def test_every_part_is_prepared_once(done, tmp_path, monkeypatch):
+def test_every_part_is_prepared_once(counted):
     """A whole study reads each name and file once: the data of all recipes, every part's own."""
-    counts = Counter()
-
-    def count(place, name):
-        original = getattr(import_module(place), name)
-        monkeypatch.setattr(
-            f"{place}.{name}", lambda *a, **k: counts.update([name]) or original(*a, **k)
-        )
-
-    for name in ("load_training_data", "prepare_redteam", "prepare_probe", "prepare_tasks"):
-        count("midspan.studies.paper.prepare", name)
-    for place, name in (
-        ("midspan.studies.redteam.prepare", "prepare_attack"),
-        ("midspan.studies.tasks.prepare", "build_tasks"),
-    ):
-        count(place, name)
-    monkeypatch.setattr(
-        ProbeSpec, "data", lambda spec, own=ProbeSpec.data: counts.update(["data"]) or own(spec)
-    )  # fmt: skip
-    config = single_cases(smoke())
-    shutil.copytree(done[1] / "adapters", tmp_path / "adapters")
-    (tmp_path / "adapters" / MOSA_STABLE / "time.json").unlink()
-    assert run_paper(config, tmp_path, "midspan").report
-    assert counts == {
+    config = smoke()
+    assert counted[2] == {
         "load_training_data": 1,
         "prepare_redteam": 1,
         "prepare_attack": len(config.attacks["attacks"].attacks),
@@ -161,12 +156,6 @@ def same_records(config, one, two):
         assert left == right
 
 
-def test_parts_run_alone_and_side_by_side_to_the_same_records(two_parts, tmp_path):
-    _, config, alone = two_parts
-    assert run_paper(config, tmp_path / "jobs", "midspan", jobs=2).report
-    same_records(config, tmp_path / "jobs", alone)
-
-
 def test_a_part_with_problems_is_on_the_page_and_run_again(tmp_path, monkeypatch):
     """A judge that raises on one response costs neither the part nor the study."""
     seen, faulty = [], [True]
@@ -215,10 +204,14 @@ def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_study_leaves_nobody_behind_and_goes_on(two_parts, tmp_path, warm_python):
+def test_side_by_side_and_killed_it_leaves_nobody_behind_and_goes_on(
+    two_parts, tmp_path, warm_python
+):
+    """In the end the records are those of parts that ran alone."""
     file, config, alone = two_parts
     command = ["-m", "midspan.cli", "study", "--config", file, "-o", tmp_path / "run"]
-    killed = warm_python.start(*command, "--jobs", "2")
+    command += ["--jobs", "2"]
+    killed = warm_python.start(*command)
     journal = tmp_path / "run" / "order" / "journal.jsonl"
     while killed.poll() is None and not (journal.is_file() and journal.stat().st_size):
         time.sleep(0.05)

@@ -9,6 +9,7 @@ import yaml
 
 from midspan.cli import main
 from midspan.decoding import decoding_config
+from midspan.errors import MidspanError
 from midspan.organism.language import helpful_answer, refusal
 from midspan.organism.world import items
 from midspan.report.tables import table_csv
@@ -266,3 +267,10 @@ def test_a_response_that_the_judge_cannot_bear_is_told(tmp_path, name):
     judged.clear()
     with pytest.raises(RecursionError):
         run_prepared(faulty, tmp_path / "run", "", fail_fast=True)
+
+
+@pytest.mark.parametrize("search", [None, 3])
+def test_a_search_in_a_file_holds_fields(search):
+    spec = ProbeSpec(probe="gcg", models=("organism",), fields={"search": search})
+    with pytest.raises(MidspanError, match="search: must hold field: value lines"):
+        spec.config()

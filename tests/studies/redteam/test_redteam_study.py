@@ -101,6 +101,7 @@ def test_two_studies_are_compared_behavior_by_behavior(done, tmp_path):
     run = FinishedRun.open(folder)
     changes = compare_runs(run, run)
     cells = ["ASR by exact", "mean score by exact-strongreject"]
+    cells += [f"mean share of facts by {judge}" for judge in ("exact", "exact-strongreject")]
     assert [change.place[2] for change in changes] == cells * 6
     assert all(c.pairs and not c.is_tested or not c.p < 1 for c in changes)
     assert changes[0].place == ("organism", "direct", "ASR by exact")
@@ -189,7 +190,7 @@ def test_a_key_goes_to_one_host(monkeypatch):
         ({"behaviors": "organism:"}, "must be organism:N"),
         ({"behaviors": "advbench:5"}, "knows the organism's world"),
         ({"proxies": ("organism",)}, "proxies: pal"),
-        ({"models": ("openai:gpt-4.1",)}, "servers give text alone"),
+        ({"models": ("openai:gpt-4.1",)}, "needs log-probs; openai:gpt-4.1 gives chat alone"),
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
         ({"servers": {"openai:gpt-4.1": {"price": 1}}}, "servers.openai:gpt-4.1.price: Extra"),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
@@ -310,6 +311,21 @@ def test_one_attack_on_another_model_takes_its_papers_sizes():
     assert (spec.config, spec.adaptive, fields["seed"]) == ({"depth": 2}, True, 5)
     (spec,) = redteam_fields("organism:mosa", ("tap",), False, {})["attacks"]
     assert prepare_attack(spec, Budget()).config.depth == 4
+
+
+@pytest.mark.parametrize("own", [None, 3, [["depth", 2]]])
+def test_an_attack_s_name_in_a_file_holds_fields(own):
+    with pytest.raises(MidspanError, match="tap: must hold field: value lines"):
+        redteam_fields("some/model", ("tap",), False, {"tap": own})
+
+
+@pytest.mark.parametrize("own", ["helpers:\n", "helpers: [a]\n"])
+def test_helpers_in_a_file_are_roles_with_specs(tmp_path, own):
+    (tmp_path / "c.yaml").write_text(own)
+    options = ["--method", "direct", "--config", str(tmp_path / "c.yaml")]
+    ended = CliRunner().invoke(app, ["attack", "organism", *options, "-o", str(tmp_path / "a")])
+    assert isinstance(ended.exception, MidspanError)
+    assert str(ended.exception) == "helpers: must hold field: value lines"
 
 
 def test_the_commands_run_on_the_organism(tmp_path):

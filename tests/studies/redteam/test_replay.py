@@ -6,10 +6,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+import midspan
 from midspan.attacks.replay import ReplayConfig
 from midspan.commands import app
 from midspan.engine.budget import Budget
 from midspan.engine.calls import Anchor
+from midspan.engine.capabilities import OF_ENGINE
 from midspan.errors import MidspanError
 from midspan.organism import behaviors, language, world
 from midspan.runs.folder import FinishedRun
@@ -86,16 +88,16 @@ def test_of_equals_the_one_that_counts_goes_first(counts, first):
 
 
 def test_what_cannot_be_replayed_is_said_by_name(source):
-    rows, left_out = replay_rows(str(source), text_alone=False)
+    rows, left_out = replay_rows(str(source))
     assert [row.label for row in rows] == ["replay tap", "replay pad wide"]
     assert left_out == [
         "speakeasy: its answer is put together of several responses",
         "decompose: its answer is put together of several responses",
         "finetune: it changes the weights",
     ]
-    rows, left_out = replay_rows(str(source), text_alone=True)
+    rows, left_out = replay_rows(str(source), OF_ENGINE["openai"])
     assert [row.label for row in rows] == ["replay tap"]
-    assert "pad wide: it fixes tokens" in left_out[0] and len(left_out) == 4
+    assert "pad wide: it needs prefix" in left_out[0] and len(left_out) == 4
     with pytest.raises(MidspanError, match="speakeasy cannot be replayed"):
         config_of(source, attack="speakeasy")
     with pytest.raises(MidspanError, match=r"replay\.attack: must be one of tap, pad wide"):
@@ -115,7 +117,7 @@ def test_a_server_is_not_asked_to_fix_tokens(source):
     study = RedteamConfig(
         models=("openai:some",), attacks=(row,), behaviors="organism:1", judges=("exact",)
     )
-    with pytest.raises(MidspanError, match="again cannot be asked of a server"):
+    with pytest.raises(MidspanError, match="again: needs prefix; openai:some gives chat alone"):
         prepare(study)
 
 
@@ -171,3 +173,38 @@ def test_the_command_replays_a_run(source, tmp_path):
     run = CliRunner().invoke(app, ["attack", "organism", *options])
     assert run.exit_code == 1 and "--replay" in str(run.exception)
     assert ReplayConfig().cases == {}
+
+
+def best_of(record):
+    return best_attempts(record, "exact")[0]
+
+
+def test_a_real_run_replayed_on_its_own_model_brings_the_same_texts(tmp_path):
+    """Greedy decoding: what is asked again, with canvases and scaffolds, is answered alike."""
+    lm = midspan.load("organism")
+    fields = {**SMALL, "behaviors": "organism:2", "judge": "exact", "progress": False}
+    shapes = ("you will need [4] and [4] .",)
+    found = midspan.attack(
+        lm, ["templates", "dija", "prefill"], count=2, dija={"shapes": shapes}, **fields
+    )
+    fields.pop("behaviors")
+    again = midspan.attack(lm, replay=found.folder, **fields)
+    assert again.methods == ("replay templates", "replay dija", "replay prefill")
+    told = {(row["attack_label"], row["behavior"]): best_of(row) for row in found.records}
+    assert len(again.records) == len(found.records) == 6
+    for row in again.records:
+        (one,) = row["attempts"]
+        before = told[row["attack_label"].removeprefix("replay "), row["behavior"]]
+        assert (one["response"], one["messages"]) == (before["response"], before["messages"])
+        assert one["verdicts"]["exact"]["success"] == before["verdicts"]["exact"]["success"]
+    with (again.folder / "tables" / "transfer.csv").open() as file:
+        assert [line["Found on"] for line in csv.DictReader(file)] == ["organism"] * 3
+    other = midspan.attack("organism:psa", "direct", replay=str(found.folder), **fields)
+    assert other.methods == ("direct", *again.methods)
+    with pytest.raises(MidspanError, match="methods: name an attack, or a finished run as replay"):
+        midspan.attack(lm, behaviors="organism:1")
+
+
+def test_what_python_cannot_replay_is_a_warning(source, caplog):
+    midspan.attack("organism", replay=source, judge="exact", progress=False, **SMALL)
+    assert "not replayed: speakeasy: its answer is put together" in caplog.text

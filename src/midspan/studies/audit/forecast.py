@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from midspan.served import is_served
 from midspan.studies.audit.prepare import PreparedAudit
 from midspan.studies.paper.forecast import (
     Forecast,
@@ -11,7 +12,6 @@ from midspan.studies.paper.forecast import (
     forecast_tasks,
 )
 from midspan.studies.probes.prepare import PreparedProbe
-from midspan.studies.redteam.roles import is_served
 
 NOTE = (
     "A behavior that falls is not asked for again, so most audits take less than this; what a run "

@@ -1,23 +1,20 @@
-"""What a finished audit says on one page, and its trials."""
+"""What a finished audit says on one page."""
 
 import json
 from collections.abc import Iterator, Sequence
 
-from midspan.bounds import any_of
 from midspan.engine.outcomes import counting_judges, won
 from midspan.files import Record
 from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
 from midspan.report.cells import rate_cell
 from midspan.report.model import Tone
-from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.studies.audit.advice import is_harmless
-from midspan.studies.audit.config import LEVELS, AuditConfig
+from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.schema import Audit, LevelResult, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.redteam.rates import facts_cell
-from midspan.studies.tasks.page import trials_of as task_trials
 
 _READING = (
     "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
@@ -67,51 +64,6 @@ def report_of(run: FinishedRun) -> Report:
         limits=(*((_ORGANISM_LIMIT,) if config.on_organism else ()), *LIMITS),
         redact=not config.on_organism,
     )
-
-
-def trials_of(run: FinishedRun) -> Iterator[Trial]:
-    """The worst case of each level, by behavior; then the tasks.
-
-    Levels compare where their attacks, settings, helpers and judge are the same.
-    """
-    config = AuditConfig.model_validate(run.info["config"])
-    records = run.rows("records.jsonl")
-    for level in dict.fromkeys(row.access for row in config.rows):
-        within = LEVELS[: LEVELS.index(level) + 1]
-        yield from _level_trials(config, level, [r for r in records if r["level"] in within])
-    for name in config.tasks:
-        if (run.path / name / "records.jsonl").is_file():
-            for trial in task_trials(FinishedRun.open(run.path / name)):
-                yield _task_trial(config, name, trial)
-
-
-def _level_trials(config: AuditConfig, level: str, records: Sequence[Record]) -> Iterator[Trial]:
-    judge = config.judges[0]
-    settings = {
-        "attacks": {record["attack_label"]: record["config"] for record in records},
-        "budget": config.budget.model_dump(),
-        "decoding": config.decoding,
-        "helpers": config.helpers,
-        "judge": judge,
-    }
-    place = (config.target, level, f"worst case by {judge}")
-    by_behavior: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        by_behavior.setdefault((record["behavior"], record["request"]), []).append(record)
-    for (behavior, request), rows in by_behavior.items():
-        fell = any_of(won(row, judge) for row in rows)
-        yield Trial(place, behavior, request, fell, settings)
-
-
-def _task_trial(config: AuditConfig, part: str, trial: Trial) -> Trial:
-    """A defence is the target's, not a setting of the task: so what it costs can be compared."""
-    _, title, cell = trial.place
-    decoding = trial.settings.get("decoding")
-    settings = dict(trial.settings)
-    if decoding is not None:
-        settings["decoding"] = {key: value for key, value in decoding.items() if key != "rules"}
-    place = (config.target, f"{part}: {title}", cell)
-    return Trial(place, trial.unit, trial.asked, trial.success, settings, trial.score)
 
 
 def _headline(audit: Audit) -> Headline:

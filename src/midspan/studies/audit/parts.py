@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from midspan.errors import MidspanError
+from midspan.served import is_served
 from midspan.studies.audit.config import MONITORS, AuditConfig, MonitorPart, TaskPart
 from midspan.studies.audit.presets import MONITOR_TIER, TIERS
 from midspan.studies.given import Given
@@ -11,7 +12,7 @@ from midspan.studies.probes import run as probes
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.probes.prepare import prepare as prepare_probe
-from midspan.studies.redteam.roles import is_served, with_refusal_judge
+from midspan.studies.redteam.roles import with_refusal_judge
 from midspan.studies.tasks import run as tasks
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks
@@ -53,8 +54,8 @@ def prepare_parts(
     for name, part in {**config.tasks, MONITORS: config.monitors}.items():
         if part is None:
             missing += _of_a_later_tier(config)
-        elif is_served(config.model):
-            missing.append(NotRun(name, "", "is decoded here, and a served model is not"))
+        elif isinstance(part, MonitorPart) and is_served(config.model):
+            missing.append(NotRun(name, "", "watches the decoder, which a server does not open"))
         else:
             try:
                 parts[name] = _prepared(config, part, given)
@@ -88,11 +89,18 @@ def _prepared(config: AuditConfig, part: TaskPart | MonitorPart, given: Given) -
     if isinstance(part, MonitorPart):
         return _prepared_monitors(config, part, given)
     own = _task_config(config, part)
-    judged = with_refusal_judge(part.judge, config.servers, given)
+    asked = (config.model, *config.helpers.values(), *map(_asked_by, config.judges))
+    judged = with_refusal_judge(part.judge, config.servers, given, asked)
     try:
-        return _prepared_tasks(config, own, part, judged)
+        prepared = _prepared_tasks(config, own, part, judged)
     except MidspanError as error:
         raise CannotRunError(f"has no data: {error}") from error
+    if is_served(config.model):
+        try:
+            prepared.check_models()
+        except MidspanError as error:
+            raise CannotRunError(f"cannot be asked of the server: {error}") from error
+    return prepared
 
 
 def _prepared_monitors(config: AuditConfig, part: MonitorPart, given: Given) -> PreparedProbe:
@@ -118,6 +126,11 @@ def _prepared_monitors(config: AuditConfig, part: MonitorPart, given: Given) -> 
         raise CannotRunError(f"has no data: {error}") from error
 
 
+def _asked_by(judge: str) -> str:
+    """The model that a judge asks."""
+    return judge.partition("=")[2].partition(":rubric=")[0]
+
+
 def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
     """The part as tasks have it; the target's defences stand in its decoding."""
     rules = [rule for name in config.behind for rule in config.defences.get(name, (name,))]
@@ -130,6 +143,7 @@ def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
         seed=config.seed,
         batch_size=config.batch_size,
         decoding={"rules": rules} if rules else {},
+        servers={spec: own for spec, own in config.servers.items() if spec == config.model},
     )
 
 

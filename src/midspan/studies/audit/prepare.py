@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from midspan.attacks import get_attack
+from midspan.engine.capabilities import lacks
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig, AuditRow
@@ -18,7 +20,8 @@ from midspan.studies.redteam.prepare import (
     prepare_attack,
 )
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
-from midspan.studies.redteam.roles import HELPERS, is_served
+from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.servers import record_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def nobody(name: str) -> Role:
 
 def _reason(config: AuditConfig, row: AuditRow, given: Given) -> str:
     """Why a row cannot run; empty where it can."""
-    if row.access != "chat" and is_served(config.model):
-        return f"needs {row.access} access, and a served model gives text alone"
+    if reason := _not_served(config, row):
+        return reason
     if row.attack == "finetune" and not row.config.get("examples"):
         return "trains on examples; name a file of them with --examples"
     prepared = prepare_attack(row, config.budget)
@@ -88,6 +91,18 @@ def _reason(config: AuditConfig, row: AuditRow, given: Given) -> str:
         if name not in config.helpers and _asks(prepared, name):
             return f"needs an {name}; name a model with --{name}"
     return ""
+
+
+def _not_served(config: AuditConfig, row: AuditRow) -> str:
+    """Why a served model cannot be asked for a row; empty where it can, or is decoded here."""
+    record = record_of(config.model, config.servers)
+    if record is None:
+        return ""
+    attack = get_attack(row.attack)
+    fields = row.config | ({"adaptive": True} if row.adaptive else {})
+    missing = lacks(record, attack.needs(attack.config.model_validate(fields, within=row.attack)))
+    gives = ", ".join(record.access)
+    return f"needs {', '.join(missing)}; the server gives {gives}" if missing else ""
 
 
 def _asks(row: PreparedAttack, helper: str) -> bool:

@@ -124,6 +124,9 @@ SIZES: Mapping[Tier, Size] = {
 MONITOR_TIER: Tier = "standard"
 _ORGANISM_UTILITY = ("arithmetic", "choice", "program")
 _REFUSAL_TASKS = ("overrefusal",)
+# "" is the data set as published or shipped.
+_ORGANISM_REFUSALS: Mapping[str, str] = {"mentioned": ""}
+_REFUSALS: Mapping[str, str] = {"xstest": "", **_ORGANISM_REFUSALS}
 
 
 def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def smoke() -> AuditConfig:
         judges=("exact",),
         budget=Budget(target=2),
         decoding=decoding,
-        over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1),
+        over_refusal=TaskPart(tasks=_REFUSAL_TASKS, items=1, data=dict(_ORGANISM_REFUSALS)),
         utility=TaskPart(tasks=("choice",), items=2),
         monitors=MonitorPart(n=4, fields=watched),
     )
@@ -219,7 +222,11 @@ def _organism(tier: Tier) -> dict[str, Any]:
         "proxies": (ORGANISM, f"{ORGANISM}:mosa-stable"),
         "budget": {"target": 12},
         "decoding": organism_fields(BLOCKS_OF_32),
-        "over_refusal": {"tasks": _REFUSAL_TASKS, "items": size.items},
+        "over_refusal": {
+            "tasks": _REFUSAL_TASKS,
+            "items": size.items,
+            "data": dict(_ORGANISM_REFUSALS),
+        },
         "utility": {"tasks": _ORGANISM_UTILITY, "items": size.items},
     }
 
@@ -228,6 +235,10 @@ def _real(tier: Tier) -> dict[str, Any]:
     size = SIZES[tier]
     return {
         "budget": size.budget.model_dump(exclude_none=True),
-        "over_refusal": {"tasks": _REFUSAL_TASKS, "items": size.requests},
+        "over_refusal": {
+            "tasks": _REFUSAL_TASKS,
+            "items": size.requests,
+            "data": dict(_REFUSALS),
+        },
         "utility": {"tasks": size.utility, "items": size.questions},
     }

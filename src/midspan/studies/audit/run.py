@@ -25,7 +25,7 @@ from midspan.studies.audit.schema import Audit
 from midspan.studies.audit.summary import NOTES, audit_of
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.judged_by import write_judges
-from midspan.studies.redteam.roles import contact
+from midspan.studies.redteam.servers import contact
 
 KIND = "audit"
 AUDIT_FILE, CARD_FILE, BADGE_FILE = "audit.json", "card.md", "badge.svg"
@@ -79,7 +79,7 @@ def run_audit(
     """
     started, folder, how = time.monotonic(), Path(folder), how or How()
     prepared = prepare(config, given)
-    contact(prepared.redteam.participants, folder)
+    contact(prepared.redteam.participants, folder, prepared.redteam.needs)
     run = _opened(prepared, folder, how)
     if how.jobs > 1 and run.rank.count == 1:
         run_together(_parts(prepared, folder, how), how.jobs)

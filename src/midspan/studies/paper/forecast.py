@@ -230,7 +230,10 @@ def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]])
 
 
 def forecast_tasks(name: str, prepared: PreparedTasks, models: int) -> Forecast:
-    """What tasks take, from a measured batch of each."""
+    """What tasks take, from a measured batch of each; hours of servers are not known."""
+    if prepared.servers:
+        answers = sum(len(task.items) * task.preset.samples for task in prepared.tasks)
+        return Forecast(name, models, models * answers, 0)
     estimates = estimate(prepared)
     responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in estimates)
     forwards = sum(

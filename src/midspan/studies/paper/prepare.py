@@ -11,6 +11,7 @@ from midspan.studies.paper.metrics import metrics
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.probes.prepare import prepare as prepare_probe
+from midspan.studies.redteam.ask import with_harm_judge
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import PreparedRedteam
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
@@ -72,15 +73,15 @@ def prepare(
     for name, part in config.parts.items():
         if name in names:
             try:
-                parts[name] = _prepare_part(with_model_paths(part, specs))
+                parts[name] = _prepare_part(with_model_paths(part, specs), folder / name)
             except MidspanError as error:
                 raise MidspanError(f"{name}: {error}") from error
     return PreparedPaper(config, folder, data, parts)
 
 
-def _prepare_part(part: PartConfig) -> PreparedPart:
+def _prepare_part(part: PartConfig, folder: Path) -> PreparedPart:
     if isinstance(part, RedteamConfig):
         return prepare_redteam(part)
     if isinstance(part, ProbeSpec):
-        return prepare_probe(part)
+        return prepare_probe(part, with_harm_judge(part.judge, part.servers, folder))
     return prepare_tasks(part, with_refusal_judge(part.judge, part.servers))

@@ -21,7 +21,7 @@ from midspan.studies.paper.parts import (
 )
 from midspan.studies.paper.prepare import PreparedPaper, prepare
 from midspan.studies.redteam.prepare import PreparedRedteam
-from midspan.studies.redteam.roles import contact
+from midspan.studies.redteam.servers import contact
 
 KIND = "paper"
 

@@ -1,9 +1,9 @@
 """A probe as users ask for it: which one, of which models, with which requests."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
@@ -11,6 +11,7 @@ from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeConfig, ProbeData
 from midspan.studies.probes.data import by_noun, file_data, organism_data
 from midspan.studies.probes.registry import PROBES
+from midspan.yaml_file import group_of
 
 
 class ProbeSpec(FrozenConfig):
@@ -26,6 +27,9 @@ class ProbeSpec(FrozenConfig):
         phrases: JSON file of phrases.
         column: Column of the requests in files of one's own, or several of which each has one.
         n: Requests of each kind.
+        judge: Of responses to harmful requests, on models other than the organism; None for
+            keywords of refusal.
+        servers: Settings of the judge's server, by its spec.
         fields: Of the probe's config.
         decoding: Fields of a `DecodingConfig` that replace the family's.
         batch_size: Rows that go through a model together.
@@ -40,6 +44,8 @@ class ProbeSpec(FrozenConfig):
     # Left out where it is not given, so that folders of earlier runs stay theirs.
     mixed: str | None = Field(None, exclude_if=lambda mixed: mixed is None)
     phrases: Path | None = None
+    judge: str | None = Field(None, exclude_if=lambda judge: judge is None)
+    servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude_if=lambda all: not all)
     column: str | tuple[str, ...] | None = None
     n: int | None = Field(None, ge=1)
     fields: dict[str, Any] = Field(default_factory=dict)
@@ -61,6 +67,15 @@ class ProbeSpec(FrozenConfig):
             raise ValueError("the same model is named twice")
         return models
 
+    @model_validator(mode="after")
+    def _has_use_for_a_judge(self) -> Self:
+        if self.judge is not None and not PROBES[self.probe].takes_judge:
+            names = ", ".join(name for name, probe in PROBES.items() if probe.takes_judge)
+            raise ValueError(f"judge: {self.probe} rates no responses; {names} do")
+        if self.judge is not None and self.on_organism:
+            raise ValueError("judge: the organism has its exact judge; leave it out")
+        return self
+
     @property
     def on_organism(self) -> bool:
         """Whether the models are the organism, which brings its own requests and judge."""
@@ -80,12 +95,12 @@ class ProbeSpec(FrozenConfig):
         probe = PROBES[self.probe]
         config_class = probe.resolve("config")
         own = probe.organism_fields if self.on_organism else {}
-        fields = {"seed": self.seed} if "seed" in config_class.model_fields else {}
+        fields: dict[str, Any] = {"seed": self.seed} if "seed" in config_class.model_fields else {}
         fields |= {**own, **self.fields}
         if self.probe == "gcg":
             search = {"steps": 100, **own.get("search", {})}
             search |= {"seed": self.seed, "batch_size": self.rows}
-            fields["search"] = search | self.fields.get("search", {})
+            fields["search"] = search | group_of(self.fields, "search")
         return config_class.model_validate(fields)
 
     def data(self) -> ProbeData:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData
@@ -57,9 +57,14 @@ def prepare(spec: ProbeSpec, given: Given = NOTHING) -> PreparedProbe:
 
     Args:
         spec: The probe.
-        given: Models that the caller has loaded.
+        given: Models that the caller has loaded, and the judge that the spec names.
 
     Raises:
-        MidspanError: There is no such setting, a file cannot be read, or requests are missing.
+        MidspanError: There is no such setting, a file cannot be read, or requests or the judge are
+            missing.
     """
-    return PreparedProbe(spec, spec.config(), spec.data(), given)
+    config, data = spec.config(), spec.data()
+    if spec.judge is not None:
+        judged_by = f"{spec.judge}; benign requests by keywords of refusal"
+        data = replace(data, harm_judge=given.judge(spec.judge), judged_by=judged_by)
+    return PreparedProbe(spec, config, data, given)

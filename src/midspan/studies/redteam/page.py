@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from itertools import chain
 
 from midspan.engine.budget import Usage
-from midspan.engine.outcomes import Outcomes, reasons, score, scoring_judges, won
+from midspan.engine.outcomes import (
+    Outcomes,
+    counting_judges,
+    facts,
+    reasons,
+    score,
+    scoring_judges,
+    won,
+)
 from midspan.engine.problems import lost_tokens
 from midspan.organism.behaviors import ORGANISM
 from midspan.report import Cell, Report, Section, Table
@@ -45,12 +53,15 @@ _LIMITS = (
 
 
 def trials_of(run: FinishedRun) -> Iterator[Trial]:
-    """What every attack came to by the first judge; under other helpers it is another attack."""
+    """What every attack came to by the first judge, and scores and facts of judges with any.
+
+    Under other helpers it is another attack.
+    """
     config = RedteamConfig.model_validate(run.info["config"])
     leading = config.judges[0]
     budgets = {spec.name: spec.budget or config.budget for spec in config.attacks}
     records = run.rows("records.jsonl")
-    scoring = scoring_judges(records)
+    scoring, counting = scoring_judges(records), counting_judges(records)
     for record in records:
         roles = record["roles"].items()
         settings = {
@@ -65,6 +76,9 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         for judge in scoring:
             place = (*cell, f"mean score by {judge}")
             yield Trial(place, *asked, None, settings, score(record, judge))
+        for judge in counting:
+            place = (*cell, f"mean share of facts by {judge}")
+            yield Trial(place, *asked, None, settings, facts(record, judge))
 
 
 def report_of(run: FinishedRun) -> Report:

@@ -9,13 +9,14 @@ from midspan.attacks.replay import ReplayConfig
 from midspan.data.behaviors import BehaviorSet
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.budget import Budget
+from midspan.engine.capabilities import Need, lacks, refusal
 from midspan.engine.roles import Role
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
 from midspan.studies.defences import read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
-from midspan.studies.redteam.replay import Source, check_served
+from midspan.studies.redteam.replay import Source
 from midspan.studies.redteam.roles import (
     Participant,
     SpecReader,
@@ -39,6 +40,11 @@ class PreparedAttack:
     attack: Attack
     config: AttackConfig
     budget: Budget
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it asks of the target."""
+        return self.attack.needs(self.config)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,12 @@ class PreparedRedteam:
         return (*models, *self.asked_helpers, *self.judges.values())
 
     @property
+    def needs(self) -> dict[str, frozenset[Need]]:
+        """What the attacks ask of the targets, by model."""
+        asked: frozenset[Need] = frozenset[Need]().union(*(row.needs for row in self.attacks))
+        return {target.model.model: asked for target in self.targets}
+
+    @property
     def asked_helpers(self) -> tuple[Participant, ...]:
         """Helpers that some attack asks."""
         roles = {role for row in self.attacks for role in row.attack.roles}
@@ -116,9 +128,8 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     }
     models = [reader.model(spec, config.batch_size, config.decoding) for spec in config.models]
     reader.check_servers((*models, *helpers.values(), *judges.values()))
-    if any(model.is_server for model in models):
-        for row in attacks:
-            check_served(row.label, row.config)
+    for model in models:
+        _check_served(attacks, model)
     _check_weights(attacks, models, given)
     if not config.on_organism:
         _check_language(attacks, helpers, judges)
@@ -173,15 +184,20 @@ def _check_language(
             raise MidspanError(f"judge: {judge.spec} knows the organism's world; name another")
 
 
+def _check_served(attacks: Sequence[PreparedAttack], model: Participant) -> None:
+    """Refuse, before anything is spent, attacks that need what a server does not give."""
+    if model.record is None:
+        return
+    for row in attacks:
+        if missing := lacks(model.record, row.needs):
+            raise refusal(row.label, missing, model.spec, model.record)
+
+
 def _check_weights(
     attacks: Sequence[PreparedAttack], models: Sequence[Participant], given: Given
 ) -> None:
     """Attacks on weights need models that have any; those on an adapter, one that has one."""
     for row in (row for row in attacks if row.attack.changes):
-        for model in (model for model in models if model.is_server):
-            raise MidspanError(
-                f"{row.label}: changes weights; {model.spec} is a server, which gives text alone"
-            )
         if row.attack.changes == "adapter" and not any(
             has_adapter(one.model, given) for one in models
         ):
@@ -218,6 +234,7 @@ def _targets(
                 f"proxies: {takers[0]} takes gradients of one; name one for each target"
             )
         targets.append(Target(model, others[0]))
-    if any(one.is_server for one in (*models, *proxies)):
-        raise MidspanError(f"{takers[0]}: reads likelihoods and gradients; servers give text alone")
+    for proxy in proxies:
+        if proxy.record is not None:
+            raise refusal(f"{takers[0]}: proxy", ("gradients",), proxy.spec, proxy.record)
     return tuple(targets)

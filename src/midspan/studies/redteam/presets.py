@@ -9,7 +9,9 @@ from midspan.organism import attack_texts
 from midspan.organism.behaviors import ORGANISM, is_organism
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
-from midspan.studies.redteam.roles import HELPERS, is_served
+from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.servers import record_of
+from midspan.yaml_file import group_of
 
 # Sizes under which every attack can spend what the budget of twelve responses gives it.
 _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
@@ -196,7 +198,9 @@ def replayed(
     """
     from midspan.studies.redteam.replay import replay_rows, source_fields
 
-    rows, left_out = replay_rows(folder, any(map(is_served, fields["models"])))
+    records = [record_of(spec, fields.get("servers", {})) for spec in fields["models"]]
+    server = next((record for record in records if record is not None), None)
+    rows, left_out = replay_rows(folder, server)
     source = {name: value for name, value in source_fields(folder).items() if name not in given}
     return {**fields, **source, "attacks": (*fields["attacks"], *rows)}, left_out
 
@@ -211,8 +215,11 @@ def redteam_fields(
         methods: Attacks.
         adaptive: Their adaptive variants.
         fields: Fields of the study, and by an attack's name fields of its config.
+
+    Raises:
+        MidspanError: An attack's name holds no fields.
     """
-    own = {method: dict(fields.get(method, {})) for method in methods}
+    own = {method: group_of(fields, method) for method in methods}
     study = {name: value for name, value in fields.items() if name not in own}
     base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
     if is_organism(model):

@@ -8,10 +8,12 @@ from typing import Any
 
 from midspan.attacks.replay import ReplayConfig, Replayed
 from midspan.bounds import RateBounds
-from midspan.engine.attack import AttackConfig
+from midspan.data.artifacts import Artifact
+from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of
 from midspan.engine.outcomes import won
 from midspan.errors import MidspanError, not_one_of
-from midspan.files import Record
+from midspan.files import Record, user_path
+from midspan.organism.behaviors import ORGANISM
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun, reading
@@ -32,17 +34,16 @@ CHANGED: Mapping[str, str] = {
     "post_context": "its response is cut off before the text behind it",
     "replay": "it is a replay itself",
 }
-_DECODED = "it fixes tokens of the response or changes decoding; servers give text alone"
 # What of an attempt another call needs; the rest of a record is what came of it.
 _ASKED = tuple(Replayed.model_fields)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run whose attempts are replayed.
+    """A finished run, or an artifact of JailbreakBench, whose attempts are replayed.
 
     Attributes:
-        run: The folder as it is read.
+        run: The folder as it is read; of an artifact what a run would say.
         judge: Whose verdict says what won: the run's first.
         rows: Records by model and label.
     """
@@ -52,21 +53,42 @@ class Source:
     rows: Mapping[tuple[str, str], list[Record]]
 
     @classmethod
-    def open(cls, folder: str) -> "Source":
-        """Read a run.
+    def open(cls, folder: str, field: str = "replay.run") -> "Source":
+        """Read a run, or a JailbreakBench artifact.
+
+        Args:
+            folder: The run's; or the artifact, a .json file.
+            field: What errors call it.
 
         Raises:
-            MidspanError: It is no finished red-team run, or is damaged.
+            MidspanError: It is no finished red-team run and no artifact, or is damaged.
         """
         if not folder:
-            raise MidspanError("replay.run: must be the folder of a finished red-team run")
+            raise MidspanError(f"{field}: must be the folder of a finished red-team run")
+        if user_path(folder).suffix == ".json":
+            return cls._of_artifact(user_path(folder))
         run = FinishedRun.open(Path(folder))
         if run.info.get("kind") != _KIND:
-            raise MidspanError(f"replay.run: {folder} is no red-team run")
+            raise MidspanError(f"{field}: {folder} is no red-team run")
         rows: dict[tuple[str, str], list[Record]] = {}
         for record in run.rows("records.jsonl"):
             rows.setdefault((record["model"], record["attack_label"]), []).append(record)
         return cls(run, run.info["config"]["judges"][0], rows)
+
+    @classmethod
+    def _of_artifact(cls, path: Path) -> "Source":
+        """The prompts found that an artifact holds; its behaviors are its own goals.
+
+        The organism's behaviors are its world's, whose judge and helpers know them by name.
+        """
+        artifact = Artifact.read(path)
+        judge, behaviors = artifact.own.get("judge", ""), artifact.own.get("behaviors", "")
+        is_ours = isinstance(behaviors, str) and behaviors.partition(":")[0] == ORGANISM
+        config = {"behaviors": behaviors if is_ours else str(path), "judges": [judge]}
+        if is_ours and isinstance(artifact.own.get("seed"), int):
+            config["seed"] = artifact.own["seed"]
+        rows = {(artifact.spec, artifact.method): artifact_records(artifact)}
+        return cls(FinishedRun(path, {"kind": _KIND, "config": config}), judge, rows)
 
     def chosen(self, config: ReplayConfig) -> tuple[str, str]:
         """Model and label of a row; what is not named must be the only one.
@@ -95,19 +117,44 @@ class Source:
                 raise MidspanError(f"replay: {key[1]} cannot be replayed: {reason}")
             return {
                 record["behavior"]: tuple(
-                    Replayed(**{name: one[name] for name in _ASKED if name in one})
-                    for one in best_attempts(record, self.judge)[: config.each]
+                    _replayed(one) for one in best_attempts(record, self.judge)[: config.each]
                 )
                 for record in self.rows[key]
             }
 
 
-def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
+def asked_fields(attempt: Record) -> dict[str, Any]:
+    """Fields of an attempt that another call needs."""
+    return {name: attempt[name] for name in _ASKED if name in attempt}
+
+
+def artifact_records(artifact: Artifact) -> list[Record]:
+    """An artifact's rows as records of a run; its judge is the one that the artifact names."""
+    judge = artifact.own.get("judge", "")
+    return [
+        {
+            "attack": artifact.own.get("attack", artifact.method),
+            "behavior": one.behavior,
+            "counts": "any",
+            "lost": [],
+            "outcome": {judge: "won" if one.jailbroken else "lost"},
+            "attempts": []
+            if one.prompt is None
+            else [
+                {"messages": [{"role": "user", "content": one.prompt}], **one.own}
+                | {"score": None, "verdicts": {judge: {"success": one.jailbroken}}}
+            ],
+        }
+        for one in artifact.jailbreaks
+    ]
+
+
+def why_not(records: Sequence[Record], server: Capabilities | None = None) -> str:
     """Why a row of a run cannot be asked of another model; empty where it can.
 
     Args:
         records: Of the row.
-        text_alone: Whether the other model is behind a server.
+        server: What the other model can be asked, where it is behind a server.
     """
     if reason := CHANGED.get(records[0]["attack"], ""):
         return reason
@@ -116,20 +163,15 @@ def why_not(records: Sequence[Record], text_alone: bool = False) -> str:
         return _IN_PARTS
     if any(one.get("tampering") for one in attempts):
         return _TAMPERED
-    asked = ("anchors", "scaffold", "rules", "decoding")
-    fixed = any(one.get(name) for one in attempts for name in asked)
-    return _DECODED if fixed and text_alone else ""
+    if server is None:
+        return ""
+    needs = frozenset[Need]().union(*(needs_of(_replayed(one).call) for one in attempts))
+    missing = lacks(server, needs)
+    return f"it needs {', '.join(missing)}, which the server does not give" if missing else ""
 
 
-def check_served(label: str, config: AttackConfig) -> None:
-    """Refuse the replay of what a server cannot be asked.
-
-    Raises:
-        MidspanError: A case of the row does more than ask.
-    """
-    cases = config.cases.values() if isinstance(config, ReplayConfig) else ()
-    if any(case.call.needs_decoder for several in cases for case in several):
-        raise MidspanError(f"{label} cannot be asked of a server: {_DECODED}")
+def _replayed(attempt: Record) -> Replayed:
+    return Replayed(**asked_fields(attempt))
 
 
 def best_attempts(record: Record, judge: str) -> list[Record]:
@@ -148,12 +190,14 @@ def best_attempts(record: Record, judge: str) -> list[Record]:
     return [attempt for _, attempt in ranked]
 
 
-def replay_rows(folder: str, text_alone: bool) -> tuple[tuple[AttackSpec, ...], list[str]]:
+def replay_rows(
+    folder: str, server: Capabilities | None = None
+) -> tuple[tuple[AttackSpec, ...], list[str]]:
     """A row for every row of a run that can be replayed, and why the others cannot.
 
     Args:
         folder: The run.
-        text_alone: Whether the new target is behind a server.
+        server: What the new target can be asked, where it is behind a server.
 
     Raises:
         MidspanError: It is no finished red-team run, or nothing of it can be replayed.
@@ -162,7 +206,7 @@ def replay_rows(folder: str, text_alone: bool) -> tuple[tuple[AttackSpec, ...], 
     several = len({model for model, _ in source.rows}) > 1
     specs, left_out = [], []
     for (model, label), records in source.rows.items():
-        reason = why_not(records, text_alone)
+        reason = why_not(records, server)
         if reason:
             left_out.append(f"{label}: {reason}")
             continue

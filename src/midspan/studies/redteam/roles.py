@@ -1,14 +1,14 @@
 """Who takes part in a study: specs of targets, helpers, proxies and judges, each read once."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.data.behaviors import BehaviorSet
 from midspan.data.columns import Named
+from midspan.engine.capabilities import Capabilities, Need
 from midspan.engine.roles import Role
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError, not_one_of
@@ -25,7 +25,7 @@ from midspan.judges import (
 from midspan.judges.xstest import strmatch_judge
 from midspan.organism import attack_texts, behaviors
 from midspan.organism.behaviors import ORGANISM
-from midspan.runs.folder import is_begun
+from midspan.served import is_served
 from midspan.studies.defences import behind
 from midspan.studies.given import NOTHING, Given
 
@@ -55,22 +55,23 @@ class Participant:
         spec: As users name it.
         open: Makes the role; a local model's weights are read then.
         model: The model that is asked; the spec itself where nobody else is.
-        is_server: Whether it answers behind a server, which gives text alone.
-        contact: Of a server: asks it for a word, and raises where it cannot be asked.
+        record: What a server can be asked; None for who is asked here.
+        contact: Of a server: asks it for a word, and raises where it cannot be asked for what is
+            needed; it returns what was found.
         knows_organism_alone: Whether it means nothing outside the organism's world.
     """
 
     spec: str
     open: Callable[[], Role]
     model: str
-    is_server: bool = False
-    contact: Callable[[], None] | None = None
+    record: Capabilities | None = None
+    contact: Callable[[Collection[Need]], Capabilities] | None = None
     knows_organism_alone: bool = False
 
-
-def is_served(spec: str) -> bool:
-    """Whether a spec is that of a model behind a server."""
-    return spec.startswith(("openai:", "http://", "https://"))
+    @property
+    def is_server(self) -> bool:
+        """Whether it answers behind a server."""
+        return self.record is not None
 
 
 def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
@@ -105,7 +106,7 @@ class SpecReader:
     def model(
         self, spec: str, batch_size: int, decoding: Mapping[str, Any] | None = None
     ) -> Participant:
-        """``openai:MODEL``, ``URL#MODEL``, or any diffusion model that loads.
+        """A server's model, as `read_served` has it, or any diffusion model that loads.
 
         Args:
             spec: Which of them; behind it ``with DEFENCE`` for each defence in front of it, a name
@@ -190,7 +191,7 @@ class SpecReader:
         rubric: Rubric = read_rubric(name, file) if from_file else RUBRICS[name]
         asked = self.model(model, batch_size)
         return Participant(
-            spec, lambda: ChatJudge(asked.open(), rubric), model, asked.is_server, asked.contact
+            spec, lambda: ChatJudge(asked.open(), rubric), model, asked.record, asked.contact
         )
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
@@ -212,8 +213,10 @@ class SpecReader:
             if one.is_server
         ]
         for variable in {config.key_variable for config in configs}:
-            hosts = sorted({c.host for c in configs if c.key_variable == variable})
-            if len(hosts) > 1 and os.environ.get(variable):
+            # Replicas of one model are one receiver, which the user has put together.
+            receivers = {c.hosts for c in configs if c.key_variable == variable}
+            if len(receivers) > 1 and os.environ.get(variable):
+                hosts = sorted(frozenset().union(*receivers))
                 raise MidspanError(
                     f"servers: the key in {variable} would go to {' and '.join(hosts)}; give each "
                     "host a key_variable of its own"
@@ -228,7 +231,12 @@ class SpecReader:
         def open_server() -> Endpoint:
             return Endpoint(config)
 
-        return Participant(spec, open_server, spec, True, lambda: open_server().contact())
+        def found(needs: Collection[Need]) -> Capabilities:
+            endpoint = open_server()
+            endpoint.contact(needs)
+            return endpoint.capabilities
+
+        return Participant(spec, open_server, spec, config.record, found)
 
 
 def _tamper() -> "Tamper":
@@ -243,27 +251,15 @@ def _tamper() -> "Tamper":
     return lambda lm, tampering: tamperer()(lm, tampering)
 
 
-def contact(participants: Iterable[Participant], folder: str | Path) -> None:
-    """Ask every server for a word before anything expensive is begun.
-
-    A run folder that holds replies already may hold all of them: then nobody is asked.
-
-    Raises:
-        MidspanError: Naming the first server that cannot be asked.
-    """
-    if is_begun(Path(folder)):
-        return
-    servers = {one.model: one.contact for one in participants if one.contact is not None}
-    for ask in servers.values():
-        ask()
-
-
 # Judges that say whether a response refuses; the others rate what it gives.
 SEE_REFUSALS = ("refusal-keywords", "xstest-strmatch", "xstest", "strongreject")
 
 
 def with_refusal_judge(
-    spec: str | None, servers: Mapping[str, Mapping[str, Any]], given: Given = NOTHING
+    spec: str | None,
+    servers: Mapping[str, Mapping[str, Any]],
+    given: Given = NOTHING,
+    others: Iterable[str] = (),
 ) -> Given:
     """What is given, and the judge of refusals that a config names, made when it is first asked.
 
@@ -271,19 +267,22 @@ def with_refusal_judge(
         spec: The judge, or None where the config names none.
         servers: Settings of servers, by spec.
         given: Models and judges that the caller has in hand.
+        others: Models that are asked beside it.
 
     Raises:
         MidspanError: There is no such judge, it says nothing of refusals, or a server's settings
             are wrong.
     """
-    if spec is None or spec in given.judges:
-        return given
     reader = SpecReader(read_servers(servers), given)
+    asked = [reader.model(model, 1) for model in others if is_served(model)]
+    if spec is None or spec in given.judges:
+        reader.check_servers(asked)
+        return given
     judge = reader.judge(spec)
     if spec.partition("=")[0] not in SEE_REFUSALS:
         models = {"xstest": "xstest=MODEL", "strongreject": "strongreject=MODEL"}
         raise not_one_of("judge", spec, [models.get(name, name) for name in SEE_REFUSALS])
-    reader.check_servers((judge,))
+    reader.check_servers((*asked, judge))
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
 
 

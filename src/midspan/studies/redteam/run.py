@@ -21,7 +21,7 @@ from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_rows
-from midspan.studies.redteam.roles import contact
+from midspan.studies.redteam.servers import contact
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run_prepared(
             asked.
     """
     started = time.monotonic()
-    contact(prepared.participants, folder)
+    contact(prepared.participants, folder, prepared.needs)
     fields, behaviors = prepared.config.model_dump(mode="json"), prepared.behaviors
     study = RunFolder(folder, fields, command, "red-team", behaviors.summary())
     with study.journal, prepared.given.merged():

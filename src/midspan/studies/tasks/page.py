@@ -33,7 +33,15 @@ _FALSE, _MISSED, _SAFE_HELPED, _PLAIN_HELPED = (measure.name for measure in MEAS
 def settings_line(settings: Mapping[str, Any]) -> str:
     """What must stand beside a score, in one line."""
     parts = [f"{settings['items']} items", f"{settings['shots']} shots"]
-    if "decoding" not in settings:
+    if served := settings.get("served"):
+        heat = served["temperature"]
+        parts += [
+            f"answered by a server ({served['engine']}) in its own settings",
+            f"at most {served['max_tokens']} tokens",
+            f"temperature {heat:g}" if heat else "greedy where the server takes a temperature",
+            f"{settings['samples']} samples",
+        ]
+    elif "decoding" not in settings:
         parts += [str(settings["scored"]), f"{settings['draws']} draws for several tokens"]
     else:
         decoding = settings["decoding"]

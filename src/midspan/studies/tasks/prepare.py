@@ -1,13 +1,22 @@
 """From names of tasks to their items, once."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midspan.decoding.rule import as_rule
+from midspan.engine.capabilities import Need
+from midspan.engine.server import EndpointConfig
+from midspan.served import is_served, read_served
 from midspan.studies.given import NOTHING, Given
+from midspan.studies.servers import contact_all
 from midspan.studies.tasks.config import TaskConfig, build_tasks
+from midspan.studies.tasks.servers import ServedModel
 from midspan.tasks import Task
 from midspan.tasks.compare import check_same
 from midspan.tasks.fit import How, settings_of
+from midspan.tasks.served import needs_of_task, served_settings
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -36,17 +45,50 @@ class PreparedTasks:
         """
         from midspan.models import check_spec
 
-        loaded = self.given.models
+        loaded, how = self.given.models, self.config.how
         models = dict.fromkeys(self.config.behind(spec)[0] for spec in self.config.models)
         families = {
-            spec: loaded[spec].family if spec in loaded else check_spec(spec) for spec in models
+            spec: loaded[spec].family if spec in loaded else check_spec(spec)
+            for spec in models
+            if not is_served(spec)
         }
         for task in self.tasks:
             settings = {
-                spec: settings_of(family, task, self.config.how)
-                for spec, family in families.items()
+                spec: settings_of(families[spec], task, how)
+                if spec in families
+                else served_settings(task, how, read_served(spec).engine)
+                for spec in models
             }
             check_same(settings)
+        for one in self.servers.values():
+            one.check(self.tasks)
+
+    @cached_property
+    def servers(self) -> dict[str, ServedModel]:
+        """Models behind servers, by spec.
+
+        Raises:
+            MidspanError: A server's settings are wrong, or there is no such defence.
+        """
+        found = {}
+        for spec in self.config.models:
+            model, how = self.config.behind(spec)
+            if is_served(model):
+                config = EndpointConfig.from_spec(model, **self.config.servers.get(model, {}))
+                rules = tuple(map(as_rule, how.overrides.get("rules", ())))
+                found[spec] = ServedModel(spec, config, rules)
+        return found
+
+    def contact(self, folder: str | Path) -> None:
+        """Ask the servers for a word, where the folder holds no replies yet.
+
+        Raises:
+            MidspanError: See `midspan.studies.servers.contact_all`.
+        """
+        asked = frozenset[Need]().union(*map(needs_of_task, self.tasks))
+        models = {self.config.behind(spec)[0]: one for spec, one in self.servers.items()}
+        contacts = {model: one.contact for model, one in models.items()}
+        contact_all(contacts, folder, dict.fromkeys(models, asked))
 
     def load(self, spec: str) -> "tuple[DiffusionLM, How]":
         """A model under the name of its spec, and how it is asked.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.engine.problems import error_line
+from midspan.errors import MidspanError
 from midspan.files import Record, write_jsonl
 from midspan.journal.generation import each_batch
 from midspan.journal.journal import Journal
@@ -17,9 +18,11 @@ from midspan.runs.progress import Reporter
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks, prepare
-from midspan.tasks import Measure
+from midspan.studies.tasks.servers import ServedModel
+from midspan.tasks import Measure, Task
 from midspan.tasks.fit import FittedTask, How, fit_prompts, work_of
 from midspan.tasks.run import estimate_seconds, run_task
+from midspan.tasks.served import run_served, served_settings
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
@@ -120,6 +123,7 @@ def run_prepared(
         MidspanError: A model is missing or wrong, or the folder belongs to another configuration.
     """
     prepared.check_models()
+    prepared.contact(folder)
     run = RunFolder(folder, prepared.config.model_dump(mode="json"), command, "task")
     with prepared.given.merged():
         if run.rank.count > 1:
@@ -150,7 +154,8 @@ def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
     """This process's share of the responses of all models, into its own journal."""
     join_others()
     with run.journal:
-        for spec in prepared.config.models:
+        # Servers are asked by the first process alone, when it collects.
+        for spec in (spec for spec in prepared.config.models if spec not in prepared.servers):
             lm, how = prepared.load(spec)
             for task in prepared.tasks:
                 work = work_of(lm, fit_prompts(lm, task, how), how)
@@ -165,6 +170,13 @@ def _measure_all(
     reporter = Reporter()
     by_model = []
     for spec in prepared.config.models:
+        if spec in prepared.servers:
+            how = replace(prepared.config.how, fail_fast=fail_fast)
+            served = prepared.servers[spec]
+            by_model.append(
+                [_ask(served, task, run.journal, how, reporter) for task in prepared.tasks]
+            )
+            continue
         lm, how = prepared.load(spec)
         how = replace(how, fail_fast=fail_fast)
         ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
@@ -179,6 +191,10 @@ def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any],
         MidspanError: A model is missing or wrong.
     """
     prepared.check_models()
+    if prepared.servers:
+        raise MidspanError(
+            f"--dry-run: times models that are decoded here; {next(iter(prepared.servers))} is not"
+        )
     rows = []
     with prepared.given.merged():
         for spec in prepared.config.models:
@@ -211,3 +227,14 @@ def _measure(
         records = run_task(lm, ready, journal, how, stage.advance)
     seconds = (time.perf_counter() - start) / fresh if fresh else None
     return _Measured(ready.settings, records, ready.dropped, seconds)
+
+
+def _ask(
+    served: ServedModel, task: Task, journal: Journal, how: How, reporter: Reporter
+) -> _Measured:
+    """One task put to a model behind a server."""
+    total = len(task.items) * task.preset.samples * (2 if task.judged else 1)
+    settings = served_settings(task, how, served.config.engine)
+    with reporter.stage(f"{task.title}, {served.spec}", total) as stage:
+        records = run_served(served.role, served.spec, task, journal, how, stage.advance)
+    return _Measured(settings, records, 0, None)

@@ -1,10 +1,12 @@
 """A headless Chromium on the DevTools protocol over pipes: no driver and no network needed."""
 
 import base64
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +23,9 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 KEYS = {" ": ("Space", 32), "ArrowLeft": ("ArrowLeft", 37), "ArrowRight": ("ArrowRight", 39)}
-KEYS |= {"Home": ("Home", 36), "End": ("End", 35)}
+KEYS |= {"Home": ("Home", 36), "End": ("End", 35), "ArrowDown": ("ArrowDown", 40)}
+KEYS |= {"Enter": ("Enter", 13), "Escape": ("Escape", 27), "Tab": ("Tab", 9)}
+TYPED = {" ": " ", "Enter": "\r"}
 
 
 class Browser:
@@ -49,9 +53,11 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def open(self, path):
+    def open(self, page):
+        """Go to a file, or to an address."""
         self._loaded = False
-        self.call("Page.navigate", url=Path(path).as_uri())
+        url = page if isinstance(page, str) else page.as_uri()
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._read()
 
@@ -65,9 +71,38 @@ class Browser:
     def press(self, key):
         code, number = KEYS[key]
         common = {"key": key, "code": code, "windowsVirtualKeyCode": number}
-        text = {"text": key} if key == " " else {}
+        text = {"text": TYPED[key]} if key in TYPED else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def type(self, text):
+        """Into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def click(self, selector):
+        """With the mouse, where a person would."""
+        place = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{place}.scrollIntoView({{block: 'center'}})")
+        box = self.evaluate(f"{place}.getBoundingClientRect().toJSON()")
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    def wait(self, expression, seconds=20):
+        """Until an expression is true; what it is then."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"not in {seconds} s: {expression}"
+            time.sleep(0.02)
+        return value
+
+    def axe(self):
+        """What axe-core finds against the page as it is: rule and places."""
+        found = importlib.util.find_spec("axe_core_python")
+        script = Path(found.origin).parent / "axe.min.js"
+        self.evaluate(script.read_text(encoding="utf-8") + ";0")
+        faults = self.evaluate("axe.run(document).then(result => result.violations)")
+        return [(one["id"], one["impact"], one["nodes"][0]["target"]) for one in faults]
 
     def look(self, width, dark=False, media="screen"):
         """Set the window's width, the colours and the medium."""

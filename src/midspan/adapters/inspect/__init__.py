@@ -1,0 +1,1 @@
+"""midspan inside inspect-ai, and its runs as inspect's logs."""

@@ -1,0 +1,31 @@
+"""``midspan export``: a finished run in another tool's format."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A file, or a folder for several.")
+    ],
+    model: Annotated[str, typer.Option(help="One of the run's models alone.")] = "",
+    attack: Annotated[str, typer.Option(help="One of the run's attacks alone.")] = "",
+) -> None:
+    """Write what a finished run found for another tool to read.
+
+    The files hold what models wrote, whole: they are their owner's alone, like the run folder.
+    """
+    from midspan.adapters.exports import Choice
+    from midspan.adapters.exports import export as export_run
+
+    for line in export_run(run, to, output, Choice(model, attack)):
+        typer.echo(line)

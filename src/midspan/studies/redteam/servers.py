@@ -1,0 +1,27 @@
+"""Everybody in a study who answers behind a server, asked before it begins."""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from midspan.engine.capabilities import Need
+from midspan.studies.redteam.roles import Participant
+from midspan.studies.servers import contact_all
+
+
+def contact(
+    participants: Iterable[Participant],
+    folder: str | Path,
+    needs: Mapping[str, Collection[Need]] | None = None,
+) -> None:
+    """Ask every server for a word before anything expensive is begun; see `contact_all`.
+
+    Args:
+        participants: Everybody who may be asked something.
+        folder: The run's.
+        needs: What will be asked of them beside a text, by model.
+
+    Raises:
+        MidspanError: Naming the first server that cannot be asked, or not for what is needed.
+    """
+    servers = {one.model: one.contact for one in participants if one.contact is not None}
+    contact_all(servers, folder, needs or {})
