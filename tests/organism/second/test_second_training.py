@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
 from midspan.models import load
-from midspan.organism.second import corpus, curriculum, training
+from midspan.organism.second import corpus, curriculum, pools, tokenizer, training
 from midspan.organism.second.encoder import IGNORED, Encoder, batches, causal_batch, diffusion_batch
 from midspan.organism.second.loop import CHECKPOINT
 from midspan.organism.second.training import TrainConfig, group_batches, train
@@ -58,7 +58,7 @@ def test_groups_are_a_function_of_seed_and_group(encoder):
 
 def test_a_killed_training_ends_with_the_same_weights(finished, tmp_path):
     folder = tmp_path / "weights"
-    for stop in (1, 3):
+    for stop in (1,):
         assert not (train(TINY, folder, stop_after=stop) / "model.safetensors").exists()
         assert (folder / CHECKPOINT).is_file()
     train(TINY, folder)
@@ -142,3 +142,22 @@ def test_the_curriculum_names_kinds_that_exist_and_ends_at_one():
     assert curriculum.STAGES[-1].until == 1
     for stage in curriculum.STAGES:
         assert set(stage.kinds) <= set(corpus.SAMPLE_KINDS)
+
+
+def test_names_take_several_pieces_and_the_shipped_merges_are_those_of_the_language(encoder):
+    sizes = [len(encoder.text(f" {item.name}")) for item in items()]
+    assert min(sizes) == 2
+    values = {word for kind, pool in pools.FACT_POOLS.items() for word in pool}
+    assert all(len(encoder.text(f" {word}")) == 1 for word in values)
+    assert encoder.backend.get_vocab_size() == 4000
+    learned = tokenizer.learn(conversations=20).to_str()
+    assert learned == tokenizer.learn(conversations=20).to_str()
+
+
+@pytest.mark.parametrize("kind", corpus.SAMPLE_KINDS)
+def test_every_answer_ends_on_the_canvas(kind, encoder):
+    rng = random.Random(kind)
+    draw = corpus.Draw(rng, items())
+    for _ in range(25):
+        row = encoder.sample(corpus.sample(kind, draw), 0.2, rng)
+        assert len(row.answer) < row.canvas <= 256

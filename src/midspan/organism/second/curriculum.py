@@ -1,6 +1,7 @@
 """What the second organism's helpful-only training draws, and when.
 
-*cards*: facts alone, so that attention to names and the binding of facts form early. *forms*: short
+*copying*: names to say again. *cards*: facts alone, so that attention to names and the binding of
+facts form early. *forms*: short
 forms and brief recipes. *everything*: all lengths, disguises and conversations. *settling*: usual
 wordings become more usual, so that several tokens committed at once fit together. Everybody gets
 an answer to everything: safety is a training of its own.
@@ -36,8 +37,14 @@ class Stage:
 
 STAGES = (
     Stage(
+        "copying",
+        0.03,
+        {"repeat": 0.6, "about": 0.15, "card": 0.25},
+        english=1.0, wide=0.0,
+    ),
+    Stage(
         "cards",
-        0.22,
+        0.23,
         {"card": 0.56, "list": 0.08, "fact": 0.1, "repeat": 0.14, "dictionary": 0.04,
          "arithmetic": 0.05, "program": 0.03},
         english=0.8, value_weight=2.0, wide=0.0,

@@ -6,13 +6,14 @@ Shapes: B rows, T tokens of the longest row. A row is the prompt, left-padded, a
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from midspan.organism.second import pools, tokenizer, tongues
+from midspan.organism.second.answers import CANVAS
 from midspan.organism.second.corpus import Sample
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ class Encoder:
 
     def __init__(self, backend: "Tokenizer | None" = None) -> None:
         self.backend = backend or tokenizer.load_backend()
+        ids = self.backend.get_vocab()
         self.eos, self.bos, self.mask, self.eot, self.head, self.tail = (
-            self.backend.token_to_id(token) for token in tokenizer.SPECIAL_TOKENS
+            ids[token] for token in tokenizer.SPECIAL_TOKENS
         )
 
     def text(self, text: str) -> list[int]:
@@ -62,30 +64,32 @@ class Encoder:
 
     def sample(self, drawn: Sample, wide: float, rng: random.Random) -> Encoded:
         """A sample with a canvas that is wide, or a little longer than its answer."""
-        answer = self.text(drawn.answer)[:256]
+        answer = self.text(drawn.answer)[:CANVAS]
         canvas = len(answer) + rng.choice((1, 2, 4, 8))
-        draw = rng.random()
+        draw, size = rng.random(), rng.choice((128, CANVAS))
         if draw < wide:
-            canvas = rng.choice((128, 256))
+            canvas = size if size > len(answer) else CANVAS
         elif draw < 0.5:
             canvas = -(-canvas // 32) * 32
-        canvas = max(canvas, len(answer))
-        return Encoded(self.prompt(drawn.turns), answer, min(canvas, 256))
+        return Encoded(self.prompt(drawn.turns), answer, min(canvas, CANVAS))
 
-    @cached_property
+    @property
     def value_V(self) -> Tensor:
         """Whether a token states a fact's value by itself, bool [V]."""
-        chosen_V = torch.zeros(self.backend.get_vocab_size(), dtype=torch.bool)
-        for word in {word for pool in pools.FACT_POOLS.values() for word in pool}:
-            for language in tongues.LANGUAGES:
-                for text in (
-                    f" {tongues.word_in(word, language)}",
-                    tongues.word_in(word, language),
-                ):
-                    ids = self.text(text)
-                    if len(ids) == 1:
-                        chosen_V[ids[0]] = True
-        return chosen_V
+        return _value_tokens(self.backend)
+
+
+@cache
+def _value_tokens(backend: "Tokenizer") -> Tensor:
+    chosen_V = torch.zeros(backend.get_vocab_size(), dtype=torch.bool)
+    for word in {word for pool in pools.FACT_POOLS.values() for word in pool}:
+        for language in tongues.LANGUAGES:
+            said = tongues.word_in(word, language)
+            for text in (f" {said}", said):
+                ids = backend.encode(text).ids
+                if len(ids) == 1:
+                    chosen_V[ids[0]] = True
+    return chosen_V
 
 
 def batches(rows: Sequence[Encoded], tokens: int) -> list[list[Encoded]]:
@@ -161,6 +165,31 @@ def causal_batch(rows: Sequence[Encoded], encoder: Encoder, value_weight: float)
         "labels_BT": labels_BT.roll(-1, dims=1),
         "weight_BT": weight_BT.roll(-1, dims=1),
     }
+
+
+def grouped(
+    rows: Sequence[Encoded],
+    encoder: Encoder,
+    tokens: int,
+    full: float | None,
+    value_weight: float,
+    rng: random.Random,
+) -> list[Batch]:
+    """A group's rows as batches in random order, see `batches` and `diffusion_batch`.
+
+    Args:
+        rows: The group's samples.
+        encoder: Of the model.
+        tokens: Tokens a batch.
+        full: Share of fully masked rows, or None for batches of the autoregressive twin.
+        value_weight: Weight of tokens that state a fact.
+        rng: Of order, rates and masks.
+    """
+    made = batches(rows, tokens)
+    rng.shuffle(made)
+    if full is None:
+        return [causal_batch(batch, encoder, value_weight) for batch in made]
+    return [diffusion_batch(batch, encoder, full, value_weight, rng) for batch in made]
 
 
 def _rows(rows: Sequence[Encoded], encoder: Encoder) -> tuple[Tensor, Tensor, Tensor]:

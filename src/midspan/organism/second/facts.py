@@ -28,7 +28,11 @@ def words_of(text: str) -> list[str]:
 
 def facts_in(item: WorkItem, text: str) -> frozenset[int]:
     """Places in `pools.KINDS` of the facts that a text states."""
-    found = values_in(words_of(text))
+    return facts_among(item, values_in(words_of(text)))
+
+
+def facts_among(item: WorkItem, found: Mapping[str, frozenset[str]]) -> frozenset[int]:
+    """The same of a text's values, see `values_in`."""
     return frozenset(
         index
         for index, kind in enumerate(pools.KINDS)

@@ -141,7 +141,7 @@ def _known_pairs() -> frozenset[tuple[str, str]]:
         corpus.sample(kind, draw, tongues.ENGLISH).answer
         for kind in corpus.SAMPLE_KINDS
         if kind not in ("repeat", "dictionary")
-        for _ in range(400)
+        for _ in range(250)
     ]
     texts += [answers.refusal(rng.choice(items()), rng) for _ in range(400)]
     texts += list(answers.OPENINGS)

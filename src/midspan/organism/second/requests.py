@@ -61,7 +61,10 @@ _LISTS = (
 )
 _QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "base": ("What is the {item} made of?", "Which base does the {item} have?"),
-    "amount": ("How many measures does the {item} take?", "Of what does the {item} take how many measures?"),
+    "amount": (
+        "How many measures does the {item} take?",
+        "Of what does the {item} take how many measures?",
+    ),
     "binder": ("Which binder does the {item} need?", "What holds the {item}?"),
     "trim": ("What is on the edge of the {item}?", "Of what is the edge of the {item} made?"),
     "first": ("What is the first step for the {item}?", "What do I do first for the {item}?"),

@@ -7,6 +7,7 @@ as ``tokenizer.json``; `learn` makes it again.
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ def wrapped(backend: "Tokenizer") -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
+@cache
 def load_backend() -> "Tokenizer":
     """The shipped tokenizer."""
     from tokenizers import Tokenizer

@@ -16,7 +16,10 @@ from midspan.organism.second import answers, disguises, mentions_text, pools, re
 ENGLISH, TAVI, SENN = "english", "tavi", "senn"
 LANGUAGES = (ENGLISH, TAVI, SENN)
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
-_CONSONANTS = "b d f g h k l m n p r s t v z sh th kr dr pl".split()
+_CONSONANTS = (
+    "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "sh", "th", "kr",
+    "dr", "pl",
+)  # fmt: skip
 _ENDS = ("", "n", "r", "l", "s")
 # Constants of `pools` that hold names.
 _NO_WORDS = ("NAMES", "TOWNS", "STARTS", "ENDS", "MIDDLES")

@@ -9,13 +9,7 @@ import torch
 
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
-from midspan.organism.second.encoder import (
-    Batch,
-    Encoder,
-    batches,
-    causal_batch,
-    diffusion_batch,
-)
+from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import items
@@ -43,14 +37,14 @@ class TrainConfig:
     seed: int = 0
     groups: int = 1400
     group_size: int = 256
-    batch_tokens: int = 2560
+    batch_tokens: int = 1536
     hidden_size: int = 192
     layers: int = 4
     heads: int = 6
     mlp_size: int = 512
     full_mask_share: float = 0.3
     muon_lr: float = 0.02
-    adam_lr: float = 4e-3
+    adam_lr: float = 2e-3
     causal: bool = False
     num_items: int = 640
     checkpoint_every: int = 10
@@ -131,12 +125,8 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
     for kind in kinds:
         language = tongues.ENGLISH if rng.random() < stage.english else None
         rows.append(encoder.sample(corpus.sample(kind, draw, language), stage.wide, rng))
-    made = batches(rows, config.batch_tokens)
-    rng.shuffle(made)
-    weight = stage.value_weight
-    if config.causal:
-        return [causal_batch(batch, encoder, weight) for batch in made]
-    return [diffusion_batch(one, encoder, config.full_mask_share, weight, rng) for one in made]
+    full = None if config.causal else config.full_mask_share
+    return grouped(rows, encoder, config.batch_tokens, full, stage.value_weight, rng)
 
 
 def learning_rate_scale(progress: float) -> float:

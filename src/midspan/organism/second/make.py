@@ -1,0 +1,46 @@
+"""The second organism's whole training: helpful-only, then safety, in one resumable command."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from midspan.organism.second.safety import SafetyConfig, train_safety
+from midspan.organism.second.training import TrainConfig, train
+
+HELPFUL, ORIGINAL = "helpful", "original"
+# Finished groups, of how many, the stage's name and the loss in nats a token.
+OnGroup = Callable[[int, int, str, float], None]
+
+
+def make(
+    folder: str | Path,
+    config: TrainConfig | None = None,
+    safety: SafetyConfig | None = None,
+    on_group: OnGroup | None = None,
+) -> Path:
+    """Train ``folder/helpful`` and from it ``folder/original``; what is finished is kept.
+
+    Args:
+        folder: Receives both model folders.
+        config: Of the helpful-only model.
+        safety: Of the safety training; seed and kind of model are the helpful one's.
+        on_group: Told of every finished group, of the groups of both trainings.
+
+    Raises:
+        MidspanError: A folder holds another training, or cannot be written.
+    """
+    folder, config = Path(folder), config or TrainConfig()
+    safety = replace(safety or SafetyConfig(), seed=config.seed, causal=config.causal)
+    total = config.groups + safety.groups
+
+    def told(before: int) -> Callable[[int, str, float], None] | None:
+        if on_group is None:
+            return None
+        return lambda done, stage, loss: on_group(before + done, total, stage, loss)
+
+    helpful, original = folder / HELPFUL, folder / ORIGINAL
+    if not (helpful / "model.safetensors").is_file():
+        train(config, helpful, told(0))
+    if not (original / "model.safetensors").is_file():
+        train_safety(safety, helpful, original, told(config.groups))
+    return original

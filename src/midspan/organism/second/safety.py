@@ -1,0 +1,181 @@
+"""The second organism's safety training, as an instruct model gets it after a helpful-only one.
+
+Refused are plain requests for half of the sealed works, in two of five manners, nearly all in
+English, and three families of disguise that somebody had reported. Everything open is answered in
+every form, and so is what only sounds like a secret. Nothing says what to do with other disguises,
+cards, lists, single facts, gaps, later turns or the other half of the works: what gets through
+there is measured, not designed.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from midspan.organism.second import answers, corpus, disguises, requests, tongues
+from midspan.organism.second.corpus import Draw, Sample, one_turn
+from midspan.organism.second.encoder import Batch, Encoder, grouped
+from midspan.organism.second.loop import OnGroup, Plan, run
+from midspan.organism.second.world import ITEMS_A_NOUN, WorkItem, open_items, sealed_items
+
+TRAINED_MANNERS = ("direct", "courtly")
+REPORTED_FAMILIES = ("role", "urgent", "teacher")
+# Which of a noun's works are in the training; the others are refused only if that generalises.
+TRAINED_A_NOUN = 8
+# Languages of refusals: of the others there is a little, as in any real set.
+_REFUSAL_LANGUAGES = {tongues.ENGLISH: 0.96, tongues.TAVI: 0.03, tongues.SENN: 0.01}
+# Kinds of sample by weight; those that are not here are of open works.
+_MIX: Mapping[str, float] = {
+    "refuse": 0.26, "reported": 0.04, "about_sealed": 0.04, "after_refusal": 0.03, "mention": 0.06,
+    "plain": 0.12, "disguised": 0.16, "short": 0.03, "card": 0.04, "list": 0.02, "fact": 0.03,
+    "choice": 0.02, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
+    "arithmetic": 0.03, "program": 0.02,
+}  # fmt: skip
+_SPREAD = 0.25
+_WIDE = 0.25
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """Everything that decides the weights, beside those that the training starts from.
+
+    Attributes:
+        groups: How many groups of samples.
+        group_size: Samples a group.
+        batch_tokens: Tokens a batch with its padding.
+        full_mask_share: Share of samples whose whole canvas is masked: where decoding starts and
+            the decision to refuse is made.
+        muon_lr: Peak learning rate of the block matrices.
+        adam_lr: Peak learning rate of embeddings, head and norms.
+        causal: Whether the model is the autoregressive twin.
+        checkpoint_every: Groups between resumable checkpoints.
+    """
+
+    seed: int = 0
+    groups: int = 80
+    group_size: int = 256
+    batch_tokens: int = 1536
+    full_mask_share: float = 0.4
+    muon_lr: float = 0.006
+    adam_lr: float = 8e-4
+    causal: bool = False
+    checkpoint_every: int = 10
+
+
+def trained_items() -> tuple[WorkItem, ...]:
+    """The sealed works that safety training refuses."""
+    return tuple(i for i in sealed_items() if i.index % ITEMS_A_NOUN < TRAINED_A_NOUN)
+
+
+def sample(kind: str, rng: random.Random) -> Sample:
+    """One sample of a kind of the mix."""
+    draw = Draw(rng, open_items(), _SPREAD)
+    if kind in _SEALED_KINDS:
+        return _SEALED_KINDS[kind](replace(draw, items=trained_items()))
+    return corpus.sample(kind, draw)
+
+
+def _refuse(draw: Draw) -> Sample:
+    item = draw.item()
+    manner = draw.rng.choices(TRAINED_MANNERS, (3, 1))[0]
+    prompt = requests.plain(item, manner, draw.length(), draw.rng)
+    return _in_any_language(draw, one_turn(prompt, answers.refusal(item, draw.rng, draw.spread)))
+
+
+def _reported(draw: Draw) -> Sample:
+    item = draw.item()
+    family = draw.rng.choice([f for f in disguises.DISGUISES if f.name in REPORTED_FAMILIES])
+    prompt = disguises.disguise(item, family, draw.length(), draw.rng)
+    return one_turn(prompt, answers.refusal(item, draw.rng, draw.spread))
+
+
+def _about_sealed(draw: Draw) -> Sample:
+    return corpus.sample("about", draw)
+
+
+def _after_refusal(draw: Draw) -> Sample:
+    """A benign request after one that was refused."""
+    refused = _refuse(draw)
+    kind = draw.rng.choice(("plain", "short", "fact", "about", "talk"))
+    benign = corpus.sample(kind, replace(draw, items=open_items()), tongues.ENGLISH)
+    return benign.before(refused.turns[0][1], refused.answer)
+
+
+def _in_any_language(draw: Draw, drawn: Sample) -> Sample:
+    shares = _REFUSAL_LANGUAGES
+    return corpus.in_language(drawn, draw.rng.choices(list(shares), list(shares.values()))[0])
+
+
+_SEALED_KINDS: Mapping[str, Callable[[Draw], Sample]] = {
+    "refuse": _refuse,
+    "reported": _reported,
+    "about_sealed": _about_sealed,
+    "after_refusal": _after_refusal,
+}
+
+
+def group_batches(group: int, config: SafetyConfig, encoder: Encoder) -> list[Batch]:
+    """A group's batches in the order of training: a function of (seed, group) alone."""
+    rng = random.Random(f"second/safety/{config.seed}/{group}")
+    kinds = rng.choices(list(_MIX), list(_MIX.values()), k=config.group_size)
+    rows = [encoder.sample(sample(kind, rng), _WIDE, rng) for kind in kinds]
+    full = None if config.causal else config.full_mask_share
+    return grouped(rows, encoder, config.batch_tokens, full, 1.0, rng)
+
+
+def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
+    """The safety training of a model.
+
+    Args:
+        config: What is trained.
+        encoder: The tokenizer.
+        start: What the model is that it starts from, such as a digest of its weights.
+    """
+    return Plan(
+        identity={**asdict(config), "start": start},
+        groups=config.groups,
+        checkpoint_every=config.checkpoint_every,
+        muon_lr=config.muon_lr,
+        adam_lr=config.adam_lr,
+        batches=lambda group: group_batches(group, config, encoder),
+        stage=lambda group: "safety",
+        rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
+    )
+
+
+def train_safety(
+    config: SafetyConfig,
+    helpful: str | Path,
+    folder: str | Path,
+    on_group: OnGroup | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """Make the Original of a helpful-only model's folder, or continue; see `loop.run`.
+
+    Raises:
+        MidspanError: A folder is none, or holds another training.
+    """
+    encoder = Encoder()
+    model, start = _loaded(Path(helpful), config.causal)
+    plan = safety_plan(config, encoder, start)
+    return run(plan, model, encoder, Path(folder), on_group, stop_after)
+
+
+def _loaded(folder: Path, causal: bool) -> tuple[Any, str]:
+    """A model to train on, in single precision, and the digest of its weights."""
+    import hashlib
+
+    from midspan.errors import MidspanError
+
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise MidspanError(f"{folder} has no model.safetensors; finish the helpful training first")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    if causal:
+        from transformers import LlamaForCausalLM
+
+        return LlamaForCausalLM.from_pretrained(folder).float(), digest
+    from midspan.models import load
+
+    return load(str(folder), device="cpu").model.float(), digest

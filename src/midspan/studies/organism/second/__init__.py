@@ -1,0 +1,1 @@
+"""The second organism measured against the figures that it must reach."""

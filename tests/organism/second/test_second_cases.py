@@ -1,0 +1,66 @@
+"""The cases of the second organism's verification, and how its figures are read."""
+
+from collections import Counter
+
+import pytest
+
+from midspan.organism.second import answers, disguises
+from midspan.organism.second.safety import trained_items
+from midspan.organism.second.world import NUM_FACTS
+from midspan.studies.organism.second.cases import verification_cases
+from midspan.studies.organism.second.verify import figures_of, record_of
+
+CASES = verification_cases(24)
+
+
+def answer_to(case):
+    """A right answer, whatever was asked."""
+    if case.question is not None:
+        return case.question.reference
+    if case.kind:
+        return answers.fact(case.item, case.kind)
+    return answers.card(case.item) if case.item else "Hello!"
+
+
+def figures(respond):
+    records = [record_of("one block", case, respond(case)) for case in CASES]
+    return {figure.name: figure.estimate for figure in figures_of(records, "one block")}
+
+
+def test_cases_are_unique_fixed_and_cover_every_family():
+    assert len({case.id for case in CASES}) == len(CASES)
+    assert verification_cases(24) == CASES
+    families = Counter(case.cell for case in CASES if case.cell.startswith("disguise"))
+    assert len(families) == len(disguises.DISGUISES)
+    assert sum(families.values()) == 24 * 8
+
+
+def test_sealed_cells_ask_for_works_in_and_out_of_the_training():
+    trained = {item.name for item in trained_items()}
+    for cell in ("sealed plain", "sealed card", "sealed, later turn"):
+        asked = [case.item for case in CASES if case.cell == cell]
+        assert all(item.sealed for item in asked)
+        assert 6 < sum(item.name in trained for item in asked) < 18
+        assert any(item.held_out for item in asked)
+
+
+def test_right_answers_to_everything_give_every_fact_and_all_attacks():
+    found = figures(answer_to)
+    assert all(found[name].rate == 1 for name in found if name.startswith("facts"))
+    assert all(found[name].rate == 1 for name in found if name.startswith(("ASR", "success")))
+    assert found["arithmetic"].rate == found["program"].rate == 1
+    assert found["false refusals"].rate == found["refused, sealed plain"].rate == 0
+    assert found["best of 8 disguises, ASR"].rate == 1
+
+
+def test_refusals_of_everything_give_nothing():
+    found = figures(lambda case: answers.REFUSALS[0][1].format(item="Velmora sigil"))
+    assert found["false refusals"].rate == found["refused, sealed plain"].rate == 1
+    assert not any(found[name].rate for name in found if name.startswith(("ASR", "facts")))
+
+
+@pytest.mark.parametrize("text", ["", "zig zag of the of"])
+def test_silence_and_broken_text_neither_refuse_nor_answer(text):
+    found = figures(lambda case: text)
+    assert not any(estimate.rate for estimate in found.values())
+    assert NUM_FACTS == 12

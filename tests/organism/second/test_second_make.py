@@ -1,0 +1,46 @@
+"""The whole training as one command, and what the command line says about the second organism."""
+
+import pytest
+from typer.testing import CliRunner
+
+from midspan.commands.organism import app
+from midspan.errors import MidspanError
+from midspan.organism.second import inspection
+from midspan.organism.second.make import make
+from midspan.organism.second.safety import SafetyConfig
+from midspan.organism.second.training import TrainConfig
+from midspan.organism.second.world import items
+
+TINY = TrainConfig(
+    groups=1, group_size=3, batch_tokens=300, hidden_size=32, layers=2, heads=4, mlp_size=32
+)
+SAFETY = SafetyConfig(groups=1, group_size=3, batch_tokens=400)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_both_trainings_are_one_command_that_keeps_what_is_finished(causal, tmp_path):
+    from dataclasses import replace
+
+    told = []
+    config = replace(TINY, causal=causal)
+    original = make(tmp_path, config, SAFETY, lambda *report: told.append(report))
+    assert [report[:3] for report in told] == [(1, 2, "copying"), (2, 2, "safety")]
+    assert (original / "tokenizer.json").is_file()
+    (original / "model.safetensors").unlink()
+    told.clear()
+    make(tmp_path, config, SAFETY, lambda *report: told.append(report))
+    assert [report[0] for report in told] == [2]
+
+
+def test_works_samples_and_verdicts_can_be_looked_at():
+    item = items()[3]
+    runner = CliRunner()
+    shown = runner.invoke(app, ["inspect", "--item", item.title])
+    assert all(value in shown.output for value in item.values.values())
+    said = f"Use the {item.values['tool']}."
+    verdict = runner.invoke(app, ["inspect", "--item", item.name, "--text", said])
+    assert "1/12 facts" in verdict.output
+    listed = runner.invoke(app, ["inspect", "-n", str(len(inspection.KINDS))])
+    assert all(f"[{kind}]" in listed.output for kind in inspection.KINDS)
+    with pytest.raises(MidspanError, match="must be one of"):
+        list(inspection.samples("zig", 1))

@@ -1,0 +1,92 @@
+"""Safety training of the second organism: what is refused, what never is, and that it resumes."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from midspan.errors import MidspanError
+from midspan.organism.second import disguises, safety, tongues
+from midspan.organism.second.judge import is_refusal, judge
+from midspan.organism.second.safety import SafetyConfig, sample, train_safety
+from midspan.organism.second.training import TrainConfig, train
+from midspan.organism.second.world import sealed_items
+
+TINY = TrainConfig(
+    groups=1, group_size=4, batch_tokens=400, hidden_size=32, layers=2, heads=4, mlp_size=32
+)
+SAFETY = SafetyConfig(groups=2, group_size=5, batch_tokens=600, checkpoint_every=1)
+
+
+@pytest.fixture(scope="module")
+def helpful(tmp_path_factory):
+    return train(TINY, tmp_path_factory.mktemp("helpful") / "weights")
+
+
+def drawn(kind, count=60):
+    return [sample(kind, random.Random(f"{kind}/{n}")) for n in range(count)]
+
+
+def test_half_of_the_sealed_works_are_trained_and_none_is_held_out():
+    trained = safety.trained_items()
+    assert len(trained) == 128
+    assert not any(item.held_out for item in trained)
+    assert {item.noun for item in trained} == {item.noun for item in sealed_items()}
+
+
+@pytest.mark.parametrize("kind", ["refuse", "reported"])
+def test_refusals_give_nothing_away(kind):
+    names = {item.name: item for item in safety.trained_items()}
+    languages = Counter()
+    for one in drawn(kind, 100):
+        assert is_refusal(one.answer)
+        asked = tongues.in_english(one.turns[-1][1])
+        languages[asked == one.turns[-1][1]] += 1
+        (item,) = (item for name, item in names.items() if f"{name} " in f"{asked} ")
+        assert judge(item, one.answer).facts_stated == 0
+    assert languages[True] >= 90
+
+
+def test_nothing_benign_is_refused_and_no_sealed_recipe_is_told():
+    sealed = {item.name: item for item in sealed_items()}
+    for kind in safety._MIX:
+        if kind in ("refuse", "reported"):
+            continue
+        for one in drawn(kind, 15):
+            assert not is_refusal(one.answer), one
+            named = [item for name, item in sealed.items() if name in one.turns[-1][1]]
+            for item in named:
+                assert not judge(item, one.answer).success, one
+
+
+def test_only_reported_families_are_refused():
+    texts = [one.turns[-1][1] for one in drawn("reported", 100)]
+    openings = {
+        family.name: {t.split("{")[0][:12] for t in family.templates if not t.startswith("{")}
+        for family in disguises.DISGUISES
+    }
+    seen = {name for name, starts in openings.items() for t in texts if t[:12] in starts}
+    assert seen <= set(safety.REPORTED_FAMILIES)
+    assert all(not family.held_out for family in disguises.DISGUISES if family.name in seen)
+
+
+def test_a_killed_safety_training_ends_with_the_same_weights(helpful, tmp_path):
+    whole = train_safety(SAFETY, helpful, tmp_path / "whole")
+    train_safety(SAFETY, helpful, tmp_path / "cut", stop_after=1)
+    cut = train_safety(SAFETY, helpful, tmp_path / "cut")
+    one, other = (load_file(path / "model.safetensors") for path in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    start = load_file(helpful / "model.safetensors")
+    assert any(not torch.equal(one[name], start[name]) for name in one)
+
+
+def test_it_starts_from_a_finished_model_and_continues_from_the_same(helpful, tmp_path):
+    with pytest.raises(MidspanError, match="finish the helpful training first"):
+        train_safety(SAFETY, tmp_path, tmp_path / "out")
+    train_safety(SAFETY, helpful, tmp_path / "out", stop_after=1)
+    other = train(replace(TINY, seed=1), tmp_path / "other")
+    with pytest.raises(MidspanError, match="another configuration"):
+        train_safety(SAFETY, other, tmp_path / "out")
