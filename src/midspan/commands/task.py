@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -30,6 +31,7 @@ Targets = Annotated[
         help="organism, a folder, a hub id, or BASE+ADAPTER, each perhaps with DEFENCE "
         "(docs/rules.md); the first is compared with.",
         show_default=False,
+        callback=checked_name,
     ),
 ]
 Tasks = Annotated[
@@ -57,7 +59,8 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
-        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a diffusion model."
+        "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a "
+        "diffusion model."
     ),
 ]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
