@@ -9,6 +9,7 @@ from midspan.commands import (
     data,
     demo,
     doctor,
+    env,
     export,
     generate,
     judge,
@@ -27,7 +28,7 @@ app = typer.Typer(
     name="midspan",
     help="The safety workbench for diffusion language models.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
@@ -49,6 +50,7 @@ app.command("compare")(report.compare)
 app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
+app.command("env")(env.env)
 
 
 @app.callback(invoke_without_command=True)

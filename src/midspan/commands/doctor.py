@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.env import env
+
 
 def doctor(
     deep: Annotated[
@@ -14,12 +16,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""
-    from midspan.commands.options import quiet
-    from midspan.runs.machine import hardware, versions
-
-    quiet()
-    for name, value in {**versions(), **hardware()}.items():
-        typer.echo(f"{name:14} {value}")
+    env()
     if deep is None:
         _decode_an_answer()
     else:

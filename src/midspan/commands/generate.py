@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.generated import with_options
+from midspan.commands.names import checked_name
 from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
@@ -22,6 +23,7 @@ Asked = Annotated[
     typer.Argument(
         help="organism, a folder, a hub id, BASE+ADAPTER, or a served model as URL#NAME.",
         show_default=False,
+        callback=checked_name,
     ),
 ]
 # Fields of decoding.

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.commands.options import quiet
 
 
 def merge(
-    model: Annotated[str, typer.Argument(help="BASE+ADAPTER.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="BASE+ADAPTER.", show_default=False, callback=checked_name)
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
     adapter_only: Annotated[
         bool,

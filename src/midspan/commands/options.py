@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    typer.Argument(help="organism, a folder, a hub id, or BASE+ADAPTER.", show_default=False),
+    typer.Argument(
+        help="organism, a folder, a hub id, or BASE+ADAPTER.",
+        show_default=False,
+        callback=checked_name,
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed; the configuration's by default.")]
 ConfigFile = Annotated[
@@ -26,7 +31,9 @@ ConfigFile = Annotated[
 ]
 Models = Annotated[
     list[str],
-    typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER."),
+    typer.Argument(
+        help="One or several: organism, a folder, a hub id, BASE+ADAPTER.", callback=checked_name
+    ),
 ]
 Column = Annotated[
     list[str] | None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.commands.serve import start
 
 _MODELS = ("organism", "organism:psa")
@@ -14,7 +15,10 @@ _MODELS = ("organism", "organism:psa")
 def play(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Models, as elsewhere; by default {' and '.join(_MODELS)}."),
+        typer.Argument(
+            help=f"Models, as elsewhere; by default {' and '.join(_MODELS)}.",
+            callback=checked_name,
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address alone.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -30,6 +31,7 @@ Targets = Annotated[
         help="organism, a folder, a hub id, or BASE+ADAPTER, each perhaps with DEFENCE "
         "(docs/rules.md); the first is compared with.",
         show_default=False,
+        callback=checked_name,
     ),
 ]
 Tasks = Annotated[
