@@ -61,7 +61,7 @@ TARGETS: tuple[tuple[str, str], ...] = (
 )
 SOURCE = ("tap", "dija user")
 # A few of the sweep's ways: as they are, end tokens banned, two orders.
-WAYS = (
+WAYS: tuple[dict[str, Any], ...] = (
     {}, {"rules": [{"rule": "ban", "end": True}]}, {"remasking": "random"},
     {"rules": [{"rule": "order", "by": "left"}]},
 )  # fmt: skip

@@ -25,7 +25,8 @@ def checked_name(given: Given) -> Given:
     Raises:
         MidspanError: There is no such model; it says which name is near.
     """
-    for spec in [given] if isinstance(given, str) else given or ():
+    specs: list[str] = [given] if isinstance(given, str) else list(given or ())
+    for spec in specs:
         _check(spec.partition(_DEFENDED)[0])
     return given
 
