@@ -124,7 +124,7 @@ def test_the_calls_are_wordings_by_tamperings(tmp_path):
     ("attack", "fields", "model", "problem"),
     [
         ("finetune", {}, "organism", "name a file"),
-        ("finetune", {"examples": "organism"}, "openai:some", "is a server"),
+        ("finetune", {"examples": "organism"}, "openai:some", "needs weights; openai:some"),
         ("scale_adapter", {}, "organism", "not applicable to organism"),
         ("scale_adapter", {}, "organism:psa", ""),
         ("finetune", {"examples": "organism"}, "organism", ""),

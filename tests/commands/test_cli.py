@@ -83,7 +83,7 @@ def test_version(midspan):
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k="), "write NAME=FILE"),
         (("task", "organism", "--task", "humaneval"), "--allow-code"),
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "no file at none"),
-        (("task", "a", "b", "--lm-eval", "arc_challenge"), "takes one model"),
+        (("task", "organism", "organism:psa", "--lm-eval", "arc_challenge"), "takes one model"),
         (("generate", "organism", "-p", "hello", "--anchor", "126:the next step is to"), "canvas"),
         (
             ("generate", "organism", "-p", "hello", "--anchor", "4:now hold the",

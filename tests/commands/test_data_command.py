@@ -93,13 +93,14 @@ def test_every_command_that_reads_requests_takes_columns(
     midspan, own, command, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # where the commands' own folders are nobody's
+    (tmp_path / "nowhere").mkdir()
     first, second = own
     code, _, error = midspan(*command, first)
     assert code == 2 and "--column" in error
     # With it, the next fault is that of the model.
     both = () if command[0] == "attack" else ("--benign", second, "--column", "plea")
     code, _, error = midspan(*command, first, "--column", "wish", *both)
-    assert code == 2 and "there is no folder nowhere" in error
+    assert code == 2 and "nowhere" in error and "config.json" in error
 
 
 def test_a_registered_set_needs_no_column_beside_a_file_that_does(own):

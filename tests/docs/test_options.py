@@ -18,7 +18,9 @@ SOURCE = ROOT / "src" / "midspan"
 OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z][\w-]*")
 # A call in a code span ends with the span; one in a sentence ends with its first punctuation.
 CALL = re.compile(
-    r"`midspan(?P<span> [^`]+)`|\bmidspan(?:\.cli)?(?P<words>(?: [^\s`()]*[^\s`().,;:])+)"
+    # Other programs' `--model midspan` is no call.
+    r"`midspan(?P<span> [^`]+)`"
+    r"|(?<!--model )\bmidspan(?:\.cli)?(?P<words>(?: [^\s`()]*[^\s`().,;:])+)"
 )
 
 
@@ -44,8 +46,16 @@ OTHERS = {
     **dict.fromkeys(
         ("lm-eval", "lm_eval"),
         {"--batch_size", "--device", "--include_path", "--log_samples", "--model_args"}
-        | {"--output_path"},
+        | {"--model", "--output_path", "--tasks"},
     ),
+    "vllm": {"--max-num-seqs", "--port"},
+    "sglang": {
+        "--dllm-algorithm",
+        "--max-running-requests",
+        "--model-path",
+        "--port",
+        "--trust-remote-code",
+    },
     "inspect": {
         "--epochs",
         "--extra-body",
@@ -57,6 +67,8 @@ OTHERS = {
         "--temperature",
         "--top-p",
         "--seed",
+        "--log-dir",
+        "--model",
     },  # fmt: skip
     **{
         f"{folder}/": {

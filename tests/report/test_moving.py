@@ -24,7 +24,10 @@ def drawn(*lanes: Lane, prompt: str = "how?") -> ET.Element:
 def words_by_step(root: ET.Element) -> list[tuple[int, str]]:
     """Step and word of every cell that appears."""
     return [
-        (int(re.fullmatch(r"--s:s(\d+)", group.attrib["style"])[1]), group.findtext(f"{SVG}text"))
+        (
+            int(re.fullmatch(r"animation-name:s(\d+)", group.attrib["style"])[1]),
+            group.findtext(f"{SVG}text"),
+        )
         for group in root.findall(f"{SVG}g[@class='w']")
     ]
 

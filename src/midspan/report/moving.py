@@ -25,7 +25,7 @@ svg { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color
 .title { font: 600 14px system-ui, sans-serif } .note { font: 12px system-ui, sans-serif }
 .mask { fill: none; stroke: #d5dce2 } .text { fill: #bbd6ee } .low { fill: #f5c083 }
 .end { fill: #e4ebf1 } .anchor { fill: #f1e4f8; stroke: #7a3f9d }
-.w { animation: var(--s) DURATIONs linear infinite }
+.w { animation: DURATIONs linear infinite }
 @media (prefers-color-scheme: dark) {
   .page { fill: #14191f } .ink { fill: #eef2f6 } .soft { fill: #a4b0ba }
   .mask { stroke: #36424e } .text { fill: #2a567d } .low { fill: #8a5215 }
@@ -108,7 +108,7 @@ def _cell(commit: Commit | None, word: str, place: tuple[float, float, float]) -
         return f'<rect class="anchor" {box}/>{text}'
     kind = "end" if commit.is_end else "text" if commit.confidence >= 0.5 else "low"
     filled = f'<rect class="{kind}" {box}/>{text}'
-    return f'{mask}<g class="w" style="--s:s{commit.step}">{filled}</g>'
+    return f'{mask}<g class="w" style="animation-name:s{commit.step}">{filled}</g>'
 
 
 def _shown(commit: Commit | None) -> str:

@@ -245,7 +245,7 @@ def test_a_forecast_is_no_less_than_what_was_asked(done, records):
         asked = [r for r in records if r["level"] == level]
         calls = sum(record["usage"]["target"]["calls"] for record in asked)
         assert 0 < calls <= rows[f"attacks, {level}"].responses
-    assert rows["utility"].responses == 2 and rows["over-refusal"].responses == 3
+    assert rows["utility"].responses == 2 and rows["over-refusal"].responses == 9
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.studies.given import Given
 from midspan.studies.paper.prepare import _prepare_part
 from midspan.studies.redteam.roles import Participant, SpecReader, with_refusal_judge
+from midspan.studies.servers import record_of
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.page import report_of, text
 from midspan.studies.tasks.run import problems_of, run_tasks
@@ -153,7 +154,7 @@ def test_the_command_line_names_the_judge(tmp_path, monkeypatch, without_page):
             opened.append(spec)
             return Scripted(lambda call, rng: by_group(call.fields["behavior"]), "some")
 
-        return Participant(spec, open_role, spec, is_server=True)
+        return Participant(spec, open_role, spec, record_of(spec, {}))
 
     monkeypatch.setattr(SpecReader, "model", model)
     file = tmp_path / "c.yaml"
@@ -196,15 +197,15 @@ def test_a_judge_without_its_task_and_one_that_was_not_given(config, tmp_path):
         run_tasks(config, tmp_path / "run", "")
 
 
-def test_a_part_of_a_study_names_its_judge_and_opens_it_once(config, monkeypatch):
+def test_a_part_of_a_study_names_its_judge_and_opens_it_once(config, monkeypatch, tmp_path):
     opened = []
 
     def judge(self, spec, batch_size=8):
         return Participant(spec, lambda: opened.append(spec) or Scripted(None, "some"), spec)
 
     monkeypatch.setattr(SpecReader, "judge", judge)
-    (task,) = _prepare_part(config).tasks
+    (task,) = _prepare_part(config, tmp_path).tasks
     assert task.judged_by == JUDGE and not opened  # nothing is loaded before it is asked
     assert task.judged.open() is task.judged.open() and opened == [JUDGE]
-    (plain,) = _prepare_part(config.model_copy(update={"judge": None})).tasks
+    (plain,) = _prepare_part(config.model_copy(update={"judge": None}), tmp_path).tasks
     assert plain.judged is None and plain.judged_by == ""

@@ -153,7 +153,9 @@ def test_the_command_line_names_the_column_of_requests(tmp_path, monkeypatch):
     monkeypatch.setattr("midspan.commands.task._run", lambda config, *_: seen.append(config))
     (tmp_path / "own.csv").write_text("wish\nfold a crane\n")
     files = ["--task", "overrefusal", "--data", f"alpaca={tmp_path / 'own.csv'}"]
-    invoke = CliRunner().invoke(app, ["task", "m", *files, "--column", "wish"])
+    (tmp_path / "m").mkdir()
+    model = str(tmp_path / "m")
+    invoke = CliRunner().invoke(app, ["task", model, *files, "--column", "wish"])
     assert invoke.exit_code == 0, invoke.output
     (task,) = build_tasks(seen[0])
     assert [item.fields["prompt"] for item in task.items] == ["fold a crane"]
