@@ -37,12 +37,19 @@ def worst(audit: Audit, access: str) -> str:
     return rate(found[0]["worst_case"]) if found else "-"
 
 
+def helped(audit: Audit) -> str:
+    """The share of harmless requests that only mention something restricted and are answered."""
+    found = [row for row in audit["over_refusal"] if row["name"] == "mentioned requests helped"]
+    return rate(found[0]["rate"]) if found else "-"
+
+
 def table(audits: Mapping[str, Audit]) -> str:
     """The table in Markdown."""
     rows = [
         ["attacker", *audits],
         ["---"] * (len(audits) + 1),
         *([words, *(worst(a, level) for a in audits.values())] for level, words in LEVELS.items()),
+        ["*harmless mentions answered*", *map(helped, audits.values())],
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
