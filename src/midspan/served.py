@@ -1,5 +1,9 @@
-"""How a model behind a server is named: ``openai:NAME``, ``URL#NAME``, ``ENGINE:URL#NAME``."""
+"""How models are named that are not here: behind a server, or on the hub.
 
+A server's is ``openai:NAME``, ``URL#NAME`` or ``ENGINE:URL#NAME``, the hub's ``OWNER/NAME``.
+"""
+
+import re
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
@@ -11,6 +15,7 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 OPENAI_URL = "https://api.openai.com/v1"
 _PREFIXES = ("http://", "https://", *(f"{engine}:" for engine in ENGINES))
 _API = "/v1"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class Served(NamedTuple):

@@ -7,11 +7,10 @@ from typing import TypeVar
 
 from midspan.errors import MidspanError
 from midspan.files import user_path
-from midspan.served import is_served
+from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _OWN = "organism"
 _OWN_NAME = re.compile(rf"{_OWN}\d*(:[^+]*)?")
 _DEFENDED = " with "
@@ -54,4 +53,4 @@ def _is_there(spec: str) -> bool:
 
 def _is_place(name: str) -> bool:
     """Whether a name is a folder, or has a hub id's form."""
-    return user_path(name).is_dir() or (bool(_HUB_ID.fullmatch(name)) and name[0] != ".")
+    return user_path(name).is_dir() or bool(HUB_ID.fullmatch(name))

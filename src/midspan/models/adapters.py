@@ -24,7 +24,6 @@ from midspan.models.base_layers import (
 )
 from midspan.models.border import border
 from midspan.models.checkpoint import (
-    HUB_ID,
     Shapes,
     compare_shapes,
     read_header,
@@ -34,6 +33,7 @@ from midspan.models.checkpoint import (
 from midspan.models.digest import weights_digest
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
+from midspan.served import HUB_ID
 
 # Owners of the published models of all families, as the hub spells them in lower case.
 _PUBLISHERS = (

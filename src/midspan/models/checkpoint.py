@@ -14,10 +14,9 @@ from typing import Any
 from midspan import files
 from midspan.errors import MidspanError
 from midspan.models.border import border
-from midspan.served import is_served
+from midspan.served import HUB_ID, is_served
 from midspan.yaml_file import read_fields
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TEXT_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "README.md"]
 _HUB_FILES = [*_TEXT_FILES, "*.safetensors"]
 _OTHER_WEIGHTS = (".bin", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")

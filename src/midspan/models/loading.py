@@ -21,7 +21,6 @@ from midspan.models.adapters import (
 )
 from midspan.models.border import border, check_template, read_tokenizer
 from midspan.models.checkpoint import (
-    HUB_ID,
     TensorFile,
     check_not_quantized,
     check_parts,
@@ -36,6 +35,7 @@ from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.placement import WeightFormat, WeightOptions, check_attention, placement
 from midspan.models.tokens import name_special_tokens, special_tokens
+from midspan.served import HUB_ID
 
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
 

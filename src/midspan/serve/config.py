@@ -30,7 +30,6 @@ class ServeConfig(FrozenConfig):
         timeout: Seconds that a request may take, in the queue and decoded.
         grace: Seconds that running requests have when the server ends.
         max_body: Bytes of a request.
-        max_canvas: Tokens of a canvas; None for what a model takes.
         header_seconds: Seconds in which a request's header must have come.
         body_seconds: Seconds in which its body must have come.
         write_seconds: Seconds that a client may leave its answer unread.
@@ -48,7 +47,6 @@ class ServeConfig(FrozenConfig):
     timeout: float = Field(300.0, gt=0, allow_inf_nan=False)
     grace: float = Field(30.0, ge=0, allow_inf_nan=False)
     max_body: int = Field(1 << 20, ge=1024)
-    max_canvas: int | None = Field(None, ge=1)
     header_seconds: float = Field(10.0, gt=0)
     body_seconds: float = Field(20.0, gt=0)
     write_seconds: float = Field(30.0, gt=0)
