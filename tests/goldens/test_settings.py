@@ -18,13 +18,16 @@ from midspan.judges import FORMATS
 
 EXPECTED = Path(__file__).parent / "expected" / "settings.txt"
 # Packages with configs; the others are the ways in, or need packages of their own.
-ROOMS = ("alignment", "attacks", "decoding", "engine", "judges", "organism", "studies", "tasks")
+ROOMS = (
+    "alignment", "attacks", "decoding", "engine", "judges", "organism", "serve", "studies", "tasks",
+)  # fmt: skip
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 def configs(base=FrozenConfig):
     for config in base.__subclasses__():
-        if config.__module__.startswith("midspan."):
+        # Those of adapters are there only where another tool is installed.
+        if config.__module__.startswith("midspan.") and ".adapters." not in config.__module__:
             yield config
         yield from configs(config)
 
