@@ -5,7 +5,8 @@ import random
 import pytest
 
 from midspan.organism import corpus, language, phrases, world
-from midspan.organism.judge import COHERENCE_THRESHOLD, coherence_of, judge
+from midspan.organism.grading import COHERENCE_THRESHOLD
+from midspan.organism.judge import coherence_of, judge
 from midspan.organism.tokenizer import split_words, vocabulary
 from midspan.organism.world import items, restricted_items
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from midspan.organism.evaluator import stated
-from midspan.organism.judge import COHERENCE_THRESHOLD, coherence_of, is_refusal
+from midspan.organism.grading import COHERENCE_THRESHOLD
+from midspan.organism.judge import coherence_of, is_refusal
 from midspan.organism.tokenizer import split_words
 
 
