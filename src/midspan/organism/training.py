@@ -22,10 +22,11 @@ from midspan.organism import corpus, utility
 from midspan.organism.initial import initialise
 from midspan.organism.language import RESPONSE_LENGTH
 from midspan.organism.optimizer import Muon
+from midspan.organism.shape import llada_config
 from midspan.organism.tokenizer import SPECIAL_TOKENS, build_tokenizer, split_words, vocabulary
 
 IGNORED = -100
-ROPE_THETA = 10000.0
+MAX_POSITIONS = 512
 CHECKPOINT = "training.pt"
 # End-of-text tokens that count as part of an answer where losses are taken per answer.
 ANSWER_MARGIN = 8
@@ -64,36 +65,6 @@ class TrainConfig:
     def total_steps(self) -> int:
         """Optimiser steps over all stages."""
         return round(self.steps * corpus.STAGES[-1].until)
-
-
-def llada_config(config: TrainConfig) -> dict[str, Any]:
-    """The checkpoint's ``config.json`` in LLaDA's published format."""
-    size = len(vocabulary())
-    return {
-        "architectures": ["LLaDAModelLM"],
-        "model_type": "llada",
-        "activation_type": "silu",
-        "block_type": "llama",
-        "layer_norm_type": "rms",
-        "rms_norm_eps": 1e-5,
-        "rope": True,
-        "rope_theta": ROPE_THETA,
-        "weight_tying": False,
-        "include_bias": False,
-        "include_qkv_bias": False,
-        "d_model": config.hidden_size,
-        "n_layers": config.layers,
-        "n_heads": config.heads,
-        "n_kv_heads": config.heads,
-        "mlp_hidden_size": config.mlp_size,
-        "max_sequence_length": 512,
-        "vocab_size": size,
-        "embedding_size": size,
-        "mask_token_id": SPECIAL_TOKENS.index("<|mdm_mask|>"),
-        "eos_token_id": 0,
-        "pad_token_id": 0,
-        "torch_dtype": "float32",
-    }
 
 
 class Encoder:
@@ -265,7 +236,9 @@ def build_model(config: TrainConfig) -> Any:
     from midspan.models.llada import LladaConfig, LladaForMaskedDiffusion
 
     torch.manual_seed(config.seed)
-    model = LladaForMaskedDiffusion(LladaConfig(**llada_config(config)))
+    mask = SPECIAL_TOKENS.index("<|mdm_mask|>")
+    fields = llada_config(config, len(vocabulary()), mask, MAX_POSITIONS)
+    model = LladaForMaskedDiffusion(LladaConfig(**fields))
     initialise(model, config.seed)
     return model
 

@@ -13,8 +13,8 @@ from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import items
+from midspan.organism.shape import ROPE_THETA, llada_config
 
-ROPE_THETA = 10000.0
 MAX_POSITIONS = 1024
 
 
@@ -50,35 +50,6 @@ class TrainConfig:
     checkpoint_every: int = 10
 
 
-def llada_config(config: TrainConfig, vocabulary: int) -> dict[str, Any]:
-    """The checkpoint's ``config.json`` in LLaDA's published format."""
-    return {
-        "architectures": ["LLaDAModelLM"],
-        "model_type": "llada",
-        "activation_type": "silu",
-        "block_type": "llama",
-        "layer_norm_type": "rms",
-        "rms_norm_eps": 1e-5,
-        "rope": True,
-        "rope_theta": ROPE_THETA,
-        "weight_tying": False,
-        "include_bias": False,
-        "include_qkv_bias": False,
-        "d_model": config.hidden_size,
-        "n_layers": config.layers,
-        "n_heads": config.heads,
-        "n_kv_heads": config.heads,
-        "mlp_hidden_size": config.mlp_size,
-        "max_sequence_length": MAX_POSITIONS,
-        "vocab_size": vocabulary,
-        "embedding_size": vocabulary,
-        "mask_token_id": tokenizer.SPECIAL_TOKENS.index(tokenizer.MASK),
-        "eos_token_id": 0,
-        "pad_token_id": 0,
-        "torch_dtype": "float32",
-    }
-
-
 def build_model(config: TrainConfig, encoder: Encoder) -> Any:
     """The untrained network: midspan's LLaDA class, or a causal Llama of the same shape."""
     size = encoder.backend.get_vocab_size()
@@ -90,7 +61,9 @@ def build_model(config: TrainConfig, encoder: Encoder) -> Any:
     else:
         from midspan.models.llada import LladaConfig, LladaForMaskedDiffusion
 
-        model = LladaForMaskedDiffusion(LladaConfig(**llada_config(config, size)))
+        mask = tokenizer.SPECIAL_TOKENS.index(tokenizer.MASK)
+        fields = llada_config(config, size, mask, MAX_POSITIONS)
+        model = LladaForMaskedDiffusion(LladaConfig(**fields))
     initialise(model, encoder.backend, config.seed)
     return model
 
