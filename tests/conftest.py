@@ -100,6 +100,9 @@ SKIPS = (
     "no namespaces for this user here",
     "no harmful requests are shipped",
     "memory is read from Linux",
+    # Environments of their own.
+    "needs vLLM",
+    "runs by: make check-clients",
 )
 
 

@@ -4,13 +4,10 @@ import asyncio
 import re
 
 import pytest
-
-pytest.importorskip("inspect_ai")
-
-from inspect_ai import Task  # noqa: E402
+from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
-from inspect_ai.dataset import Sample  # noqa: E402
-from inspect_ai.model import (  # noqa: E402
+from inspect_ai.dataset import Sample
+from inspect_ai.model import (
     ChatMessageUser,
     ContentImage,
     GenerateConfig,
@@ -18,16 +15,16 @@ from inspect_ai.model import (  # noqa: E402
     ModelUsage,
     get_model,
 )
-from inspect_ai.solver import generate  # noqa: E402
+from inspect_ai.solver import generate
 
-import midspan  # noqa: E402
-from midspan.adapters.inspect.attack import midspan_attack  # noqa: E402
-from midspan.adapters.inspect.batches import Batches  # noqa: E402
-from midspan.adapters.inspect.judges import midspan_judge  # noqa: E402
-from midspan.adapters.inspect.provider import MidspanAPI  # noqa: E402
-from midspan.adapters.inspect.tasks import audit, overrefusal, sample_of  # noqa: E402
-from midspan.errors import MidspanError  # noqa: E402
-from midspan.organism.behaviors import behaviors  # noqa: E402
+import midspan
+from midspan.adapters.inspect.attack import midspan_attack
+from midspan.adapters.inspect.batches import Batches
+from midspan.adapters.inspect.judges import midspan_judge
+from midspan.adapters.inspect.provider import MidspanAPI
+from midspan.adapters.inspect.tasks import audit, overrefusal, sample_of
+from midspan.errors import MidspanError
+from midspan.organism.behaviors import behaviors
 
 DECODING = {"steps": 4, "block_length": 16}
 LENGTH = 32

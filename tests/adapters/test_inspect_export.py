@@ -5,15 +5,12 @@ import math
 import stat
 
 import pytest
+from inspect_ai.log import read_eval_log
 
-pytest.importorskip("inspect_ai")
-
-from inspect_ai.log import read_eval_log  # noqa: E402
-
-import midspan  # noqa: E402
-from midspan.adapters.exports import Choice, export  # noqa: E402
-from midspan.errors import MidspanError  # noqa: E402
-from midspan.files import read_jsonl  # noqa: E402
+import midspan
+from midspan.adapters.exports import Choice, export
+from midspan.errors import MidspanError
+from midspan.files import read_jsonl
 
 ALL = Choice()
 DECODING = {"length": 32, "steps": 4, "block_length": 16}

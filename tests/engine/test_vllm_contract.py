@@ -16,7 +16,9 @@ from midspan.engine.roles import SeededCall
 from midspan.engine.server import EndpointConfig
 
 protocol = pytest.importorskip(
-    "vllm.entrypoints.openai.chat_completion.protocol", exc_type=ImportError
+    "vllm.entrypoints.openai.chat_completion.protocol",
+    reason="needs vLLM, whose pins are not ours",
+    exc_type=ImportError,
 )
 ASKED = (user("w40 w41"),)
 CALLS = {
