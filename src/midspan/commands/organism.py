@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.names import checked_name
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
 
@@ -77,7 +78,7 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.")
+        str, typer.Argument(help="organism, or a folder that train made.", callback=checked_name)
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from midspan.commands.choices import REQUEST_KINDS, chosen
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -16,6 +17,7 @@ from midspan.commands.generated import (
     signed,
     with_options,
 )
+from midspan.commands.names import checked_judge, checked_path, checked_set
 from midspan.commands.options import (
     ACCELERATION,
     Column,
@@ -49,22 +51,32 @@ _INPUTS = {
         Annotated[
             str | None,
             typer.Option(
-                help="Harmful requests: a file, or a set of `midspan data`; not for organism."
+                help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
+                callback=checked_set,
             ),
         ],
     ),
-    "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "benign": (
+        "benign",
+        Annotated[str | None, typer.Option(help="Benign requests, alike.", callback=checked_set)],
+    ),
     "mixed": (
         "mixed",
         Annotated[
             str | None,
-            typer.Option(help="Harmless requests that only mention what is refused, alike."),
+            typer.Option(
+                help="Harmless requests that only mention what is refused, alike.",
+                callback=checked_set,
+            ),
         ],
     ),
     "phrases": (
         "phrases",
         Annotated[
-            Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+            Path | None,
+            typer.Option(
+                help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
+            ),
         ],
     ),
 }
@@ -72,18 +84,21 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Judge of what harmful requests came to, as midspan attack takes one; by default "
-        "keywords of refusal; not for organism."
+        "keywords of refusal; not for organism.",
+        callback=checked_judge,
     ),
 ]
-RequestKinds = Annotated[
-    list[str] | None, typer.Option(help="Of the organism: plain, wrapped, benign; repeatable.")
-]
+RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
 Number = Annotated[
     int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
 ]
 Settings = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML with the probe's fields, and decoding: with decoding's."),
+    typer.Option(
+        "--config",
+        help="YAML with the probe's fields, and decoding: with decoding's.",
+        callback=checked_path,
+    ),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
@@ -158,8 +173,6 @@ def _function(name: str) -> Any:
 def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) -> None:
     """Run a probe; the options of its own fields win over the configuration file."""
     from midspan.studies.probes.config import ProbeSpec
-    from midspan.studies.probes.run import run_probe
-    from midspan.studies.redteam.ask import with_harm_judge
 
     fields = read_config(options["config"])
     decoding, servers = group_of(fields, "decoding"), group_of(fields, "servers")
@@ -177,12 +190,17 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         | {name: options.get(name) or None for name in ("request_kinds", "column")}
         | {option: options[option] for option in ("n", "batch_size", "seed")},
     )
+    # A wrong field is refused before torch loads.
+    settings = spec.config()
+    from midspan.studies.probes.run import run_probe
+    from midspan.studies.redteam.ask import with_harm_judge
+
     quiet()
     output = options["output"]
     given = with_harm_judge(judge, servers, output)
     done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":
-        _say_window(done.records, spec.config(), models[0], output)
+        _say_window(done.records, settings, models[0], output)
     end_with(done.problems)
 
 
@@ -210,7 +228,10 @@ def fidelity(
     acceleration: dict[str, Any],
     behaviors: Annotated[
         str | None,
-        typer.Option(help="A file, or a set of `midspan data`; the organism brings its own."),
+        typer.Option(
+            help="A file, or a set of `midspan data`; the organism brings its own.",
+            callback=checked_set,
+        ),
     ] = None,
     column: Column = None,
     n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
