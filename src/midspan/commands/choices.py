@@ -26,6 +26,8 @@ ORGANISM_ADAPTERS = tuple(
     sorted(path.name for path in (_SOURCE / "organism/weights/adapters").glob("*") if path.is_dir())
 )
 ATTACKS = _modules("attacks")
+# What monitors watch: attacks, and the organism's disguised requests.
+CONDITIONS = ("wrapped", *ATTACKS)
 RULES = _modules("decoding/rules")
 OBJECTIVES = (
     "mosa", "mosa-stable", "initial", "initial-stable", "psa", "sft", "a2d", "vrpo", "recovery",
@@ -66,6 +68,11 @@ ATTENTION = (
 )  # fmt: skip
 TRACKERS = ("none", "trackio", "wandb", "tensorboard")
 REQUEST_KINDS = ("plain", "wrapped", "benign")
+SECOND_SAMPLES = (
+    "card", "list", "fact", "choice", "gaps", "about", "talk", "arithmetic", "program", "plain",
+    "short", "disguised", "repeat", "dictionary", "followed", "later", "mixed", "mention", "refuse",
+    "reported", "about_sealed", "after_refusal",
+)  # fmt: skip
 EXPORTS = ("jailbreakbench", "inspect")
 # Judges that need no model, classifiers, rubrics of ours, published rubrics in a user's file.
 PLAIN_JUDGES = (

@@ -109,7 +109,8 @@ def _check(spec: str) -> None:
     if _is_there(spec):
         return
     base, plus, adapter = spec.rpartition("+")
-    if plus and _is_there(base):
+    if plus:
+        _check(base)
         raise MidspanError(
             f"{spec}: there is no adapter folder {adapter}, and it is no hub id (owner/name)"
             f"{_nearest_path(Path(adapter))}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from midspan.commands.choices import REQUEST_KINDS, chosen
+from midspan.commands.choices import CONDITIONS, REQUEST_KINDS, chosen
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -34,7 +34,7 @@ from midspan.commands.options import (
     read_config,
     write_json,
 )
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.studies.probes.registry import PROBES
 from midspan.yaml_file import group_of
 
@@ -172,8 +172,6 @@ def _function(name: str) -> Any:
 
 def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) -> None:
     """Run a probe; the options of its own fields win over the configuration file."""
-    from midspan.studies.probes.config import ProbeSpec
-
     fields = read_config(options["config"])
     decoding, servers = group_of(fields, "decoding"), group_of(fields, "servers")
     fields = {name: value for name, value in fields.items() if name not in ("decoding", "servers")}
@@ -182,6 +180,11 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
+    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
+    from midspan.studies.redteam.ask import with_harm_judge
+
     judge = options.get("judge")
     inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
@@ -190,18 +193,26 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         | {name: options.get(name) or None for name in ("request_kinds", "column")}
         | {option: options[option] for option in ("n", "batch_size", "seed")},
     )
-    # A wrong field is refused before torch loads.
-    settings = spec.config()
-    from midspan.studies.probes.run import run_probe
-    from midspan.studies.redteam.ask import with_harm_judge
-
     quiet()
     output = options["output"]
     given = with_harm_judge(judge, servers, output)
     done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":
-        _say_window(done.records, settings, models[0], output)
+        _say_window(done.records, spec.config(), models[0], output)
     end_with(done.problems)
+
+
+def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
+    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+    from midspan.frozen import merged
+    from midspan.organism.behaviors import is_organism
+
+    probe = PROBES[name]
+    base = dict(probe.organism_fields) if is_organism(model) else {}
+    probe.resolve("config").model_validate(merged(base, fields))
+    for condition in fields.get("conditions") or ():
+        if condition not in CONDITIONS:
+            raise not_one_of("conditions", condition, CONDITIONS)
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
