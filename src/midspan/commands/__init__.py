@@ -23,9 +23,11 @@ from midspan.commands import (
     study,
     task,
 )
+from midspan.commands.ends import Group
 
 app = typer.Typer(
     name="midspan",
+    cls=Group,
     help="The safety workbench for diffusion language models.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

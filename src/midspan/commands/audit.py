@@ -8,6 +8,7 @@ import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
 from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
+from midspan.commands.ends import Run, command_line, next_after
 from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
@@ -16,8 +17,6 @@ from midspan.commands.options import (
     Model,
     Output,
     Seed,
-    command_line,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -152,10 +151,12 @@ def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool)
     from midspan.studies.audit.run import How, run_audit
 
     default = (os.cpu_count() or 1) if is_organism(config.model) else 1
+    tests = f"{len(config.attacks)} rows of attacks on {config.target}, tier {config.tier}"
+    run = Run(tests, output, "--dry-run says the most that it can take")
     done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
     if done.audit is not None:
         _print(done.audit)
-    typer.echo(done_line(done.report, done.seconds))
+    run.end(done.report, *next_after(config.model, audited=True))
     end_with(done.problems)
     if done.audit is not None and done.audit.gate is not None and done.audit.gate.failed:
         gate = done.audit.gate

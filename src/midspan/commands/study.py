@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.choices import STUDIES, check_parts, one_of
+from midspan.commands.ends import Run, command_line
 from midspan.commands.options import (
     ConfigFile,
     FailFast,
     Output,
-    command_line,
     configure,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -85,8 +84,9 @@ def study(
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, fail_fast)
     else:
+        run = Run(f"the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
 
 
 def _forecast(config: Any, output: Path, parts: list[str]) -> None:
@@ -105,9 +105,12 @@ def _run_paper(
 
     cores = os.cpu_count() or 1
     default = cores if is_organism(config.base) else 1
+    names = parts or [*config.recipes, *config.parts]
+    dry = "--dry-run says how long; every stage says the time left"
+    run = Run(f"{len(names)} parts of the study of {config.base}", output, dry)
     done = run_paper(config, output, command_line(), jobs or default, parts, fail_fast)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
     else:
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
     end_with(done.problems)

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TextIO
@@ -43,7 +45,8 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
             while waiting and len(running) < jobs:
                 arguments = (waiting[0], parts[waiting[0]], threads)
                 process = context.Process(target=_work, args=arguments, daemon=True)
-                process.start()
+                with _unstopped():
+                    process.start()
                 running[process] = waiting.pop(0)
             wait([process.sentinel for process in running])
             for process in [one for one in running if not one.is_alive()]:
@@ -56,6 +59,19 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
         for process in running:
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _unstopped() -> Iterator[None]:
+    """What is started within the context leaves Ctrl-C to this process, which then ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(name: str, part: Part, threads: int) -> None:
