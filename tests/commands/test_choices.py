@@ -232,6 +232,7 @@ def test_lists_are_those_of_the_registries():
     assert tuple(FORMATS) == choices.CLASSIFIERS
     assert tuple(RUBRICS) == choices.RUBRICS
     assert tuple(PUBLISHED) == choices.PUBLISHED_RUBRICS
+    assert choices.SECOND_SAMPLES == KINDS
     assert tuple(EXPORTS) == choices.EXPORTS
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.choices import ATTACKS, chosen
-from midspan.commands.ends import Run, command_line, expected_responses, next_after
+from midspan.commands.ends import Run, command_line, expected_responses, next_audit
 from midspan.commands.names import (
     checked_calibration,
     checked_helper,
@@ -191,5 +191,5 @@ def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False
         typer.echo(f"{label:{width}}  {model}  {Outcomes.from_records(records, judge)}")
         for reason, count in reasons(records, judge)[:_MOST_REASONS]:
             typer.echo(f"{'':{width}}  {count} x {reason}")
-    run.end(done.report, *next_after(config.models[0]))
+    run.end(done.report, *next_audit(config.models[0]))
     end_with(done.problems)

@@ -8,7 +8,7 @@ import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
 from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
-from midspan.commands.ends import Run, command_line, next_after
+from midspan.commands.ends import Run, command_line, next_audit
 from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
@@ -156,7 +156,7 @@ def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool)
     done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
     if done.audit is not None:
         _print(done.audit)
-    run.end(done.report, *next_after(config.model, audited=True))
+    run.end(done.report, *next_audit(config.model, aligned=True))
     end_with(done.problems)
     if done.audit is not None and done.audit.gate is not None and done.audit.gate.failed:
         gate = done.audit.gate

@@ -107,11 +107,18 @@ def expected_responses(most: int, models: Sequence[str]) -> str:
     return f"at most {most:,} responses{about}"
 
 
-def next_after(model: str, audited: bool = False) -> tuple[str, ...]:
-    """The command after an attack or an audit of a model, where it needs no more than is known."""
-    if model == _ORGANISM:
-        return ("midspan", "audit" if audited else "attack", f"{_ORGANISM}:mosa-stable")
-    return ()
+def next_audit(model: str, aligned: bool = False) -> tuple[str, ...]:
+    """The audit that follows, of a model that needs nothing else named; nothing for others.
+
+    Args:
+        model: Which has been attacked or audited.
+        aligned: Whether the aligned organism is next.
+    """
+    if model.partition(":")[0] != _ORGANISM or "+" in model:
+        return ()
+    spec = f"{_ORGANISM}:mosa-stable" if aligned else model
+    folder = f"runs/audit-{spec.replace(':', '-')}"
+    return () if aligned and spec == model else ("midspan", "audit", spec, "-o", folder)
 
 
 def say(line: str) -> None:
