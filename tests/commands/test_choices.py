@@ -200,6 +200,7 @@ def test_lists_are_those_of_the_registries():
     from midspan.decoding.sampler import Sampler
     from midspan.judges import FORMATS, PUBLISHED, RUBRICS
     from midspan.models import placement
+    from midspan.organism.second.inspection import KINDS
     from midspan.studies.audit.config import LEVELS
     from midspan.studies.audit.presets import TIERS
     from midspan.studies.probes import attacked

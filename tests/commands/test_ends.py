@@ -100,7 +100,6 @@ def test_one_process_of_several_says_how_its_results_are_collected(tmp_path, cap
     assert capsys.readouterr().out.endswith("Collect with one process: midspan attack organism\n")
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="memory is read from Linux")
 def test_a_process_of_a_run_is_begun_deaf_to_ctrl_c():
     with _unstopped():
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
