@@ -151,7 +151,7 @@ def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool)
     from midspan.studies.audit.run import How, run_audit
 
     default = (os.cpu_count() or 1) if is_organism(config.model) else 1
-    tests = f"{len(config.attacks)} rows of attacks on {config.target}, tier {config.tier}"
+    tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
     run = Run(tests, output, "--dry-run says the most that it can take")
     done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
     if done.audit is not None:

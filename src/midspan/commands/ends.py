@@ -70,7 +70,7 @@ class Run:
         self._was_finished = (output / RECORDS).is_file()
         begun = "continues" if self._before else "goes"
         place = f"{begun} in {shlex.quote(str(output))}"
-        say(f"midspan: {'; '.join(filter(None, (what, takes, place)))}")
+        say("; ".join(filter(None, (what, takes, place))))
 
     @property
     def is_kept(self) -> bool:

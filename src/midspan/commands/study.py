@@ -84,7 +84,7 @@ def study(
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, fail_fast)
     else:
-        run = Run(f"the study {preset}", output, "every stage says the time left")
+        run = Run(f"Runs the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
         run.end(done.report, "midspan", "report", output)
 
@@ -107,7 +107,7 @@ def _run_paper(
     default = cores if is_organism(config.base) else 1
     names = parts or [*config.recipes, *config.parts]
     dry = "--dry-run says how long; every stage says the time left"
-    run = Run(f"{len(names)} parts of the study of {config.base}", output, dry)
+    run = Run(f"Runs {len(names)} parts of the study of {config.base}", output, dry)
     done = run_paper(config, output, command_line(), jobs or default, parts, fail_fast)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
