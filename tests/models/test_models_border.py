@@ -1,6 +1,7 @@
 """Files that other libraries cannot use: one line that names the file, before weights are read."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,11 @@ TOKENIZERS = [
 def test_a_tokenizer_of_a_newer_version_is_refused(dream, file, fields, match) -> None:
     edit(dream / file, **fields)
     refused(dream, f"the tokenizer in {dream} does not load: .*{match}.*upgrade transformers")
+
+
+def test_a_tokenizer_that_encodes_no_text_is_refused(dream) -> None:
+    edit(dream / "tokenizer_config.json", model_max_length=[8192])
+    refused(dream, r"model_max_length must be a number; got \[8192\]")
 
 
 TEMPLATES = [
@@ -222,3 +228,14 @@ def test_a_folder_of_an_older_tool_is_refused_as_quantised(dream, file, method) 
 def test_a_config_that_says_null_is_not_quantised(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "dream", {**DREAM, "quantization_config": None})
     assert load(folder).family.name == "dream"
+
+
+def test_an_unknown_token_that_only_the_tokenizers_model_names_is_none_of_the_special_ones(
+    organism_folder, tmp_path
+) -> None:
+    expected = load(organism_folder, device="cpu").encode_chat("make a red bowl")
+    folder = shutil.copytree(organism_folder, tmp_path / "bare")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["unk_token"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load(folder, device="cpu").encode_chat("make a red bowl") == expected

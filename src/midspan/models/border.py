@@ -78,6 +78,19 @@ def read_tokenizer(source: str | Path, **options: Any) -> Any:
         raise MidspanError(_line(what, error, remedy)) from error
 
 
+def check_encodes(tokenizer: Any, source: str | Path) -> None:
+    """Whether a tokenizer's settings let it encode any text.
+
+    Raises:
+        MidspanError: Its longest length is no number.
+    """
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float):
+        raise MidspanError(
+            f"tokenizer_config.json in {source}: model_max_length must be a number; got {longest!r}"
+        )
+
+
 def check_template(tokenizer: Any, source: str | Path) -> None:
     """Whether a tokenizer's chat template can be compiled; nothing is rendered.
 
