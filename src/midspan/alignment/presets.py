@@ -144,8 +144,8 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     """Preferences with LLaDA 1.5's estimator, at the budget of the others.
 
     That is a quarter of the prompts, each seen on four canvases: 2 draws where LLaDA 1.5 takes 8.
-    What loses counts with the end-of-text tokens behind it, as in what docs/results/psa.md measured; on
-    other models than the organism :func:`at_paper_budget` counts the text alone.
+    What loses counts with the end-of-text tokens behind it, as in what docs/results/psa.md
+    measured; on other models than the organism :func:`at_paper_budget` counts the text alone.
 
     Args:
         changes: Fields of the config that differ.

@@ -24,7 +24,7 @@ OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
-# PSA against answers in pieces, other forms and refusals of what is only mentioned (docs/results/psa.md).
+# PSA against pieces, other forms and refusals of what is only mentioned (docs/results/psa.md).
 AGAINST_PIECES: dict[str, Any] = {
     "refusal": "shortest",
     "unrefused": True,
