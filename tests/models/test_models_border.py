@@ -77,6 +77,8 @@ TOKENIZERS = [
     ("tokenizer.json", {"added_tokens": [{"id": 1}]}, "missing field"),
     ("tokenizer_config.json", {"eos_token": 5}, "eos_token"),
     ("tokenizer_config.json", {"added_tokens_decoder": 5}, "items"),
+    ("tokenizer_config.json", {"model_max_length": [8192]}, "model_max_length must be a number"),
+    ("tokenizer_config.json", {"unk_token": ""}, "recursion"),
 ]
 
 
@@ -84,11 +86,6 @@ TOKENIZERS = [
 def test_a_tokenizer_of_a_newer_version_is_refused(dream, file, fields, match) -> None:
     edit(dream / file, **fields)
     refused(dream, f"the tokenizer in {dream} does not load: .*{match}.*upgrade transformers")
-
-
-def test_a_tokenizer_that_encodes_no_text_is_refused(dream) -> None:
-    edit(dream / "tokenizer_config.json", model_max_length=[8192])
-    refused(dream, r"model_max_length must be a number; got \[8192\]")
 
 
 TEMPLATES = [
@@ -230,12 +227,20 @@ def test_a_config_that_says_null_is_not_quantised(tmp_path: Path) -> None:
     assert load(folder).family.name == "dream"
 
 
+@pytest.mark.parametrize("named", [None, "x"])
 def test_an_unknown_token_that_only_the_tokenizers_model_names_is_none_of_the_special_ones(
-    organism_folder, tmp_path
+    organism_folder, tmp_path, named
 ) -> None:
     expected = load(organism_folder, device="cpu").encode_chat("make a red bowl")
     folder = shutil.copytree(organism_folder, tmp_path / "bare")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
-    del settings["unk_token"]
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "unk_token": named}))
     assert load(folder, device="cpu").encode_chat("make a red bowl") == expected
+
+
+def test_a_vocabulary_that_lacks_its_unknown_token_is_refused(organism_folder, tmp_path) -> None:
+    folder = shutil.copytree(organism_folder, tmp_path / "bare")
+    table = json.loads((folder / "tokenizer.json").read_text())
+    table["model"]["unk_token"] = "<|nothing|>"
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    refused(folder, r"the tokenizer in .* does not load: .*Missing \[UNK\] token")

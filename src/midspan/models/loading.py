@@ -19,7 +19,7 @@ from midspan.models.adapters import (
     combine_fingerprint,
     read_adapter,
 )
-from midspan.models.border import border, check_encodes, check_template, read_tokenizer
+from midspan.models.border import border, check_template, read_tokenizer
 from midspan.models.checkpoint import (
     TensorFile,
     check_not_quantized,
@@ -256,14 +256,13 @@ def load_tokenizer(folder: Path, family: Family) -> PreTrainedTokenizerFast:
     """A checkpoint's tokenizer, padding on the left, with the family's special tokens.
 
     Raises:
-        MidspanError: It is missing, or no fast one, or it encodes no text.
+        MidspanError: It is missing, or no fast one.
     """
     if not any((folder / name).exists() for name in _TOKENIZER_FILES):
         raise MidspanError(f"no tokenizer in {folder}: it needs {' or '.join(_TOKENIZER_FILES)}")
     tokenizer = read_tokenizer(folder)
     if not tokenizer.is_fast:
         raise MidspanError(f"the tokenizer in {folder} is not a fast tokenizer (tokenizer.json)")
-    check_encodes(tokenizer, folder)
     tokenizer.padding_side = "left"
     name_special_tokens(tokenizer, family.special_tokens)
     if family.template_first and tokenizer.chat_template:
