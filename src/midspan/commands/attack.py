@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choices import ATTACKS, chosen
+from midspan.commands.names import (
+    checked_calibration,
+    checked_helper,
+    checked_judge,
+    checked_path,
+    checked_set,
+)
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -34,18 +42,32 @@ Judges = Annotated[
         "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or "
         "strongreject, pair or harmbench=MODEL:rubric=FILE of a published rubric; several times "
         "for several.",
+        callback=checked_judge,
     ),
 ]
 Helper = Annotated[
     str | None,
-    typer.Option(help="organism (scripted), openai:NAME, URL#NAME or a diffusion model."),
+    typer.Option(
+        help="organism (scripted), openai:NAME, URL#NAME or a diffusion model.",
+        callback=checked_helper,
+    ),
+]
+Proxy = Annotated[
+    str | None, typer.Option(help="Model whose gradients PAL takes.", callback=checked_helper)
 ]
 Calibrations = Annotated[
     list[str] | None,
-    typer.Option("--calibration", help="JUDGE=FILE of midspan judge calibrate; corrects its ASR."),
+    typer.Option(
+        "--calibration",
+        help="JUDGE=FILE of midspan judge calibrate; corrects its ASR.",
+        callback=checked_calibration,
+    ),
 ]
 Behaviors = Annotated[
-    str | None, typer.Option(help="organism:N, a data set such as advbench:100, or a file.")
+    str | None,
+    typer.Option(
+        help="organism:N, a data set such as advbench:100, or a file.", callback=checked_set
+    ),
 ]
 TargetCalls = Annotated[
     int | None, typer.Option(help="Target responses an attack may cost a behavior.", min=1)
@@ -54,14 +76,13 @@ TargetCalls = Annotated[
 
 def attack(
     model: Model,
-    method: Annotated[
-        list[str] | None, typer.Option(help="Attack; several times for several.")
-    ] = None,
+    method: Annotated[list[str] | None, chosen(ATTACKS, "Attack, repeatable")] = None,
     replay: Annotated[
         str | None,
         typer.Option(
             help="Finished red-team run, or JailbreakBench artifact (.json), whose attempts are "
-            "asked of this model."
+            "asked of this model.",
+            callback=checked_path,
         ),
     ] = None,
     behaviors: Behaviors = None,
@@ -73,7 +94,7 @@ def attack(
     evaluator: Helper = None,
     translator: Helper = None,
     judge: Judges = None,
-    proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    proxy: Proxy = None,
     budget: TargetCalls = None,
     config: ConfigFile = None,
     calibration: Calibrations = None,
@@ -119,8 +140,6 @@ def _changes(
     calibration: list[str] | None,
 ) -> dict[str, Any]:
     pairs = [entry.rpartition("=") for entry in calibration or ()]
-    if any(not (name and file) for name, _, file in pairs):
-        raise MidspanError("--calibration: must be JUDGE=FILE")
     return {
         "behaviors": behaviors,
         "judges": tuple(judge) if judge else None,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.attack import Behaviors, Helper, Judges
+from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
+from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
+from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -20,6 +22,7 @@ from midspan.commands.options import (
     quiet,
     read_config,
 )
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,18 +34,24 @@ if TYPE_CHECKING:
 # What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.
 GATE_STATUS = 3
 
-Tier = Annotated[str, typer.Option(help="quick, standard or full.")]
+Tier = Annotated[str, chosen(TIERS, "How much is run")]
 Defences = Annotated[
     list[str] | None,
     typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
 ]
 Examples = Annotated[
     str | None,
-    typer.Option(help="Requests and answers, a file: fine-tuning as an attack trains on them."),
+    typer.Option(
+        help="Requests and answers, a file: fine-tuning as an attack trains on them.",
+        callback=checked_set,
+    ),
 ]
 Benign = Annotated[
     str | None,
-    typer.Option(help="Harmless requests that should be answered, read as behaviors are."),
+    typer.Option(
+        help="Harmless requests that should be answered, read as behaviors are.",
+        callback=checked_set,
+    ),
 ]
 FailAbove = Annotated[
     float | None,
@@ -50,7 +59,7 @@ FailAbove = Annotated[
 ]
 FailLevel = Annotated[
     str | None,
-    typer.Option(help="Access at which --fail-above is decided; infill by default."),
+    chosen(LEVELS, "Access at which --fail-above is decided, infill by default"),
 ]
 StopEarly = Annotated[
     bool | None,
@@ -75,7 +84,7 @@ def audit(
     attacker: Helper = None,
     evaluator: Helper = None,
     translator: Helper = None,
-    proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    proxy: Proxy = None,
     examples: Examples = None,
     benign: Benign = None,
     fail_above: FailAbove = None,
@@ -98,6 +107,9 @@ def audit(
     from midspan.studies.audit.config import AuditConfig
     from midspan.studies.audit.presets import audit_fields
 
+    own = read_config(config)
+    for name in defence or ():
+        check_rule(name, "--defence", group_of(own, "defences"))
     quiet()
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     changes = {
@@ -115,7 +127,7 @@ def audit(
         "seed": seed,
     }
     named = {name: value for name, value in changes.items() if value is not None}
-    fields = audit_fields(model, tier, merged(read_config(config), named))
+    fields = audit_fields(model, tier, merged(own, named))
     chosen = AuditConfig.model_validate(fields)
     if dry_run:
         _forecast(chosen)

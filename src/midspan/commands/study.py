@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.choices import STUDIES, check_parts, one_of
 from midspan.commands.options import (
     ConfigFile,
     FailFast,
@@ -16,6 +17,7 @@ from midspan.commands.options import (
     done_line,
     end_with,
     quiet,
+    read_config,
 )
 from midspan.errors import MidspanError
 
@@ -24,7 +26,8 @@ Preset = Annotated[
     typer.Option(
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
         "organism-native, organism-words, organism-weights, objectives, recovery-alignment, "
-        "ablations, samplers, pieces, demo, demo-full or demo-smoke."
+        "ablations, samplers, pieces, demo, demo-full or demo-smoke.",
+        callback=one_of(STUDIES),
     ),
 ]
 
@@ -62,6 +65,7 @@ def study(
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.registry import preset_config, study_of
 
+    check_parts(preset, parts or (), read_config(config))
     quiet()
     chosen = configure(preset_config(preset), config, {})
     kind = study_of(chosen)
@@ -73,11 +77,11 @@ def study(
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     elif kind.has_parts:
         if dry_run:
-            _forecast(chosen, output)
+            _forecast(chosen, output, parts or [])
         else:
             _run_paper(chosen, output, jobs, parts or [], fail_fast)
-    elif parts or jobs or dry_run:
-        raise MidspanError(f"--part, --jobs, --dry-run: {preset} is a study without parts")
+    elif jobs or dry_run:
+        raise MidspanError(f"--jobs, --dry-run: {preset} is a study without parts")
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, fail_fast)
     else:
@@ -85,11 +89,11 @@ def study(
         typer.echo(done_line(done.report, done.seconds))
 
 
-def _forecast(config: Any, output: Path) -> None:
+def _forecast(config: Any, output: Path, parts: list[str]) -> None:
     from midspan.report.tables import table_text
     from midspan.studies.paper.forecast import forecast, forecast_table
 
-    table = forecast_table(forecast(config, output))
+    table = forecast_table(forecast(config, output, parts))
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
 
 
