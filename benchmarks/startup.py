@@ -1,4 +1,4 @@
-"""CPU seconds that the command line and the package take to start, and the heavy packages they load.
+"""CPU seconds that the command line and the package take to start, and what heavy they load.
 
 Run: python benchmarks/startup.py
 """
