@@ -16,6 +16,7 @@ from midspan.commands.names import (
 from midspan.commands.options import (
     Column,
     ConfigFile,
+    Executor,
     FailFast,
     Model,
     Output,
@@ -30,6 +31,7 @@ from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
 
 _MOST_REASONS = 3  # of a cell
@@ -69,6 +71,14 @@ Behaviors = Annotated[
         help="organism:N, a data set such as advbench:100, or a file.", callback=checked_set
     ),
 ]
+AttackJobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; 1, on Ray as many as it has GPUs, or cores for "
+        "the organism.",
+        min=1,
+    ),
+]
 TargetCalls = Annotated[
     int | None, typer.Option(help="Target responses an attack may cost a behavior.", min=1)
 ]
@@ -99,6 +109,8 @@ def attack(
     config: ConfigFile = None,
     calibration: Calibrations = None,
     seed: Seed = None,
+    jobs: AttackJobs = None,
+    executor: Executor = "processes",
     output: Output = Path("runs/attack"),
     fail_fast: FailFast = False,
 ) -> None:
@@ -108,6 +120,7 @@ def attack(
     attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
@@ -129,7 +142,8 @@ def attack(
     }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
+    how = How(command_line(), jobs, fail_fast, executor)
+    run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
 
 
 def _changes(
@@ -149,16 +163,16 @@ def _changes(
     }
 
 
-def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False) -> None:
+def run_and_print(config: "RedteamConfig", output: Path, how: "How") -> None:
     """Run a red-team study, and print every cell.
 
     Raises:
         typer.Exit: With status 1, where a role never answered or an attack's own code raised.
     """
     from midspan.engine.outcomes import Outcomes, reasons
-    from midspan.studies.redteam.run import run_redteam
+    from midspan.studies.redteam.shares import run_shared
 
-    done = run_redteam(config, output, command_line(), fail_fast=fail_fast)
+    done = run_shared(config, output, how)
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():
