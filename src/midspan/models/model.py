@@ -15,6 +15,7 @@ from midspan.models.attention import block_attention
 from midspan.models.family import Family, SpecialTokens
 from midspan.models.native import PredictionHeadMixin
 from midspan.models.text import TextModel
+from midspan.models.trunk import lean_states
 
 
 @dataclass
@@ -104,27 +105,29 @@ class DiffusionLM(TextModel):
             real_BT = input_ids_BQ.new_ones(batch, last) if mask is None else mask[:, :last]
             border = canvas if self.family.blocks_from == "canvas" else None
             mask = block_attention(self.base, real_BT, self.block_length, num_queries, border)
+        position_ids = self._row_positions(attention_mask_BT, first, last)
+        hidden_BQD = lean_states(self.base, input_ids_BQ, mask, position_ids, first, cache)
+        if hidden_BQD is not None:
+            return hidden_BQD
+        if position_ids is None and first:
+            position_ids = torch.arange(first, last, device=input_ids_BQ.device)[None]
         caches = {"past_key_values": cache} if self.family.caches else {}
         output = self.base.model(
-            input_ids=input_ids_BQ,
-            attention_mask=mask,
-            position_ids=self._position_ids(input_ids_BQ, attention_mask_BT, first),
-            **caches,
+            input_ids=input_ids_BQ, attention_mask=mask, position_ids=position_ids, **caches
         )
-        hidden_BQD: Tensor = output.last_hidden_state
+        hidden_BQD = output.last_hidden_state
         if isinstance(self.base, PredictionHeadMixin):
             return self.base.output_states(hidden_BQD)
         return hidden_BQD
 
-    def _position_ids(
-        self, input_ids_BQ: Tensor, attention_mask_BT: Tensor | None, first: int
+    def _row_positions(
+        self, attention_mask_BT: Tensor | None, first: int, last: int
     ) -> Tensor | None:
-        """Position ids of a window, [B or 1, Q], as the family counts; None for 0, 1, 2, ..."""
-        last = first + input_ids_BQ.shape[1]
-        if self.family.cumulative_positions and attention_mask_BT is not None:
-            position_BT = attention_mask_BT.long().cumsum(-1) - 1
-            return position_BT.masked_fill(attention_mask_BT == 0, 1)[:, first:last]
-        return torch.arange(first, last, device=input_ids_BQ.device)[None] if first else None
+        """Position ids of a window, [B, Q], where rows differ; None for those from `first` on."""
+        if not self.family.cumulative_positions or attention_mask_BT is None:
+            return None
+        position_BT = attention_mask_BT.long().cumsum(-1) - 1
+        return position_BT.masked_fill(attention_mask_BT == 0, 1)[:, first:last]
 
     def head(self, hidden_ND: Tensor) -> Tensor:
         """Raw logits of hidden states, [..., D] -> [..., V]; the logit shift is not applied."""
