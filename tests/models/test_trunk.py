@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3MoeConfig
 
-from midspan.decoding.cache import SlotCache
+from midspan.decoding.cache import SlotCache, Window
 from midspan.models.a2d import (
     A2dLlamaConfig,
     A2dLlamaForMaskedDiffusion,
@@ -63,14 +63,11 @@ def adapted(model, dtype: torch.dtype, **fields):
     return wrapped.to(dtype).eval()
 
 
-def assert_same(base, ids, mask=None, positions=None, first=0, caches=(None, None)) -> None:
+def assert_same(base, ids, mask=None, positions=None, caches=(None, None)) -> None:
     """The bare operations know the model, and give the module's bits."""
-    given = positions
-    if given is None and first:
-        given = torch.arange(first, first + ids.shape[1])[None]
     options = {} if caches[0] is None else {"past_key_values": caches[0]}
-    expected = base.model(input_ids=ids, attention_mask=mask, position_ids=given, **options)
-    lean = lean_states(base, ids, mask, positions, first, caches[1])
+    expected = base.model(input_ids=ids, attention_mask=mask, position_ids=positions, **options)
+    lean = lean_states(base, ids, mask, positions, caches[1])
     assert lean is not None
     assert lean.dtype == expected.last_hidden_state.dtype
     assert torch.equal(lean, expected.last_hidden_state)
@@ -106,12 +103,14 @@ def test_windows_over_a_cache(name: str, dtype: torch.dtype) -> None:
     base = made(name, dtype)
     ids, real, positions = ragged(3, 40)
     for mask in (None, real):
-        caches = [SlotCache(2, 3, 40) for _ in range(2)]
+        caches = [SlotCache(2), SlotCache(2)]
         for first, last in ((0, 40), (20, 28), (20, 40), (28, 29)):
             for cache in caches:
-                cache.window.first, cache.window.shown = first, 40
-            assert_same(base, ids[:, first:last], mask, None, first, caches)
-            assert_same(base, ids[:, first:last], mask, positions[:, first:last], first, caches)
+                cache.fit(3, 40)
+                whole = (first, last) == (0, 40)
+                columns = slice(first, last)
+                cache.window = Window(slice(0, 3), columns, None, slice(0, 40), is_fresh=whole)
+            assert_same(base, ids[:, first:last], mask, positions[:, first:last], caches)
         for ours, theirs in zip(caches[1].layers, caches[0].layers, strict=True):
             assert torch.equal(ours.keys, theirs.keys)
             assert torch.equal(ours.values, theirs.values)

@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from midspan.models.trunk_weights import Layer, Norm, Projection, Trunk, read_trunk
 
-# Rotations that are kept: those of the windows that a decode alternates between.
+# Rotations that are kept of a model.
 _KEPT = 4
 
 
@@ -28,7 +28,6 @@ def lean_states(
     input_ids_BQ: Tensor,
     mask: Tensor | None = None,
     position_ids: Tensor | None = None,
-    first: int = 0,
     cache: Any = None,
 ) -> Tensor | None:
     """What ``base.model(...)`` gives as its last hidden state, [B, Q, D]; None where not known.
@@ -37,8 +36,7 @@ def lean_states(
         base: A native model of `midspan.models`.
         input_ids_BQ: Token ids.
         mask: 1 at real keys, [B, K], or True where a query sees a key, [B, 1, Q, K].
-        position_ids: [1 or B, Q]; None for those from `first` on.
-        first: Position of the first id.
+        position_ids: [1 or B, Q]; None for 0, 1, 2, ...
         cache: A transformers `Cache`, where keys and values are kept.
     """
     device = input_ids_BQ.device
@@ -53,7 +51,7 @@ def lean_states(
     if trunk is None:
         return None
     states_BQD = embedding(input_ids_BQ, trunk.embedding)
-    turns = _turns(trunk.rotary, states_BQD, position_ids, first)
+    turns = _turns(trunk.rotary, states_BQD, position_ids)
     return run_layers(trunk, states_BQD, turns, additive(mask, states_BQD), cache)
 
 
@@ -157,25 +155,25 @@ def projected(states: Tensor, layer: Projection | nn.Module) -> Tensor:
     return result
 
 
-# First position, positions, number format and device; the frequencies and what they turn by.
-_Window = tuple[int, int, torch.dtype, torch.device]
+# Positions, number format and device; the frequencies and what they turn by.
+_Length = tuple[int, torch.dtype, torch.device]
 _Rotation = tuple[Tensor | None, tuple[Tensor, Tensor]]
-_rotations: WeakKeyDictionary[nn.Module, dict[_Window, _Rotation]] = WeakKeyDictionary()
+_rotations: WeakKeyDictionary[nn.Module, dict[_Length, _Rotation]] = WeakKeyDictionary()
 
 
 def _turns(
-    rotary: Any, states_BQD: Tensor, position_ids: Tensor | None, first: int
+    rotary: nn.Module, states_BQD: Tensor, position_ids: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines; those of the last windows are kept."""
+    """Cosines and signed sines; those of whole sequences are kept, as steps repeat their lengths."""
     if position_ids is not None:
         return signed(*rotary(states_BQD, position_ids))
     kept = _rotations.setdefault(rotary, {})
     # A module that moved to another device has another buffer.
     frequencies = rotary._buffers["inv_freq"]
-    key = (first, states_BQD.shape[1], states_BQD.dtype, states_BQD.device)
+    key = states_BQD.shape[1], states_BQD.dtype, states_BQD.device
     found = kept.get(key)
     if found is None or found[0] is not frequencies:
-        position_1Q = torch.arange(first, first + key[1], device=states_BQD.device)[None]
+        position_1Q = torch.arange(key[0], device=states_BQD.device)[None]
         found = kept[key] = frequencies, signed(*rotary(states_BQD, position_1Q))
         for oldest in list(kept)[:-_KEPT]:
             kept.pop(oldest, None)
