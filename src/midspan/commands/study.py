@@ -43,6 +43,14 @@ def study(
         bool,
         typer.Option(help="Say what it would take, from rates measured here, and stop."),
     ] = False,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a dry run: attack so many behaviors to see how early attacks stop; 0, on the "
+            "organism 4.",
+            min=0,
+        ),
+    ] = None,
     parts: Annotated[
         list[str] | None,
         typer.Option("--part", help="Of paper and organism: run this part alone; repeatable."),
@@ -74,7 +82,7 @@ def study(
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     elif kind.has_parts:
         if dry_run:
-            _forecast(chosen, output)
+            _forecast(chosen, output, pilot)
         else:
             _run_paper(chosen, output, parts or [], how)
     elif parts or dry_run:
@@ -88,11 +96,11 @@ def study(
         typer.echo(done_line(done.report, done.seconds))
 
 
-def _forecast(config: Any, output: Path) -> None:
+def _forecast(config: Any, output: Path, pilot: int | None) -> None:
     from midspan.report.tables import table_text
     from midspan.studies.paper.forecast import forecast, forecast_table
 
-    table = forecast_table(forecast(config, output))
+    table = forecast_table(forecast(config, output, pilot))
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
 
 
