@@ -46,6 +46,14 @@ def study(
         bool,
         typer.Option(help="Say what it would take, from rates measured here, and stop."),
     ] = False,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a dry run: attack so many behaviors to see how early attacks stop; 0, on the "
+            "organism 4.",
+            min=0,
+        ),
+    ] = None,
     parts: Annotated[
         list[str] | None,
         typer.Option("--part", help="Of paper and organism: run this part alone; repeatable."),
@@ -78,7 +86,7 @@ def study(
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     elif kind.has_parts:
         if dry_run:
-            _forecast(chosen, output, parts or [])
+            _forecast(chosen, output, parts or [], pilot)
         else:
             _run_paper(chosen, output, parts or [], how)
     elif dry_run:
@@ -92,11 +100,11 @@ def study(
         typer.echo(done_line(done.report, done.seconds))
 
 
-def _forecast(config: Any, output: Path, parts: list[str]) -> None:
+def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
     from midspan.report.tables import table_text
     from midspan.studies.paper.forecast import forecast, forecast_table
 
-    table = forecast_table(forecast(config, output, parts))
+    table = forecast_table(forecast(config, output, parts, pilot))
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
 
 
