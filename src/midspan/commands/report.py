@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
+from midspan.commands.names import checked_path
+
+Run = Annotated[
+    Path,
+    typer.Argument(help="Folder of a finished run.", show_default=False, callback=checked_path),
+]
 
 
 def report(

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.choices import checked_rules
 from midspan.commands.generated import with_options
+from midspan.commands.names import checked_path
 from midspan.commands.options import ConfigFile, Models, quiet, read_config
 
 LIMITS = {
@@ -23,7 +25,11 @@ LIMITS = {
     ],
     "rules": Annotated[
         list[str] | None,
-        typer.Option("--rule", help="A rule on every request, as in generate; repeatable."),
+        typer.Option(
+            "--rule",
+            help="A rule on every request, as in generate; repeatable.",
+            callback=checked_rules,
+        ),
     ],
     "log_prompts": Annotated[
         bool | None, typer.Option("--log-prompts", help="Log prompts and answers.")
@@ -37,7 +43,10 @@ def serve(
     limits: dict[str, Any],
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with tokens, one a line; by default MIDSPAN_SERVE_TOKEN."),
+        typer.Option(
+            help="File with tokens, one a line; by default MIDSPAN_SERVE_TOKEN.",
+            callback=checked_path,
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where the models go.")] = None,
     config: ConfigFile = None,

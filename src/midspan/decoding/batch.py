@@ -2,9 +2,9 @@
 
 It follows the published samplers of LLaDA (generate.py, ML-GSAI/LLaDA), Dream (generation_utils.py,
 DreamLM/Dream), Fast-dLLM's parallel rules and LLaDA2's block diffusion, without their faults.
-`step.py` computes a step, `decoder.py` says which requests enter. With a cache or under block
-diffusion rows of the first unfinished block go first and the others wait, so that a batch costs no
-row a forward that it would not cost alone.
+`step.py` computes a step, `decoder.py` says which requests enter. Rows may be in different blocks.
+With a cache or under block diffusion those go together that have similar windows to compute
+(`turns.py`), so that a batch costs no row a forward that it would not cost alone.
 Shapes: B rows, A rows of a step, L canvas, R positions of the current block, V vocabulary.
 """
 
@@ -109,8 +109,8 @@ class Batch:
         self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
         self.settings = StepSettings.of(config, lm.tokens, lm.unspelled)
         self.firsts_alone = config.sampler == "block" and bool(lm.family.logit_shift)
-        self.forward = forward_for(lm, config, canvas)
-        self.together = config.sampler == "block" or config.cache != "none"
+        self.forward = forward_for(lm, config)
+        self.has_blocks = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
         self.notes = RowNotes.of(len(seeds))
         self.budget_B = np.full(len(seeds), config.length)
@@ -170,6 +170,10 @@ class Batch:
         if self.priority_BL is not None and other.priority_BL is not None:
             self.priority_BL = torch.cat([self.priority_BL, other.priority_BL])
 
+    def next_rows(self, limit: int) -> NDArray[np.int64]:
+        """The rows of the next step, at most `limit`."""
+        return self.forward.rows(self.canvas, self.states, limit)
+
     def call_hooks(self, point: str, rows_A: NDArray[np.int64]) -> bool:
         """Call a point of all hooks that returns nothing; whether any of them changed a row."""
         changed = False
@@ -183,7 +187,7 @@ class Batch:
     def advance(self, rows_A: NDArray[np.int64]) -> Committed:
         """One step of these rows: forward, edit logits, choose, commit, re-mask."""
         rows = self._step_rows(rows_A)
-        wanted = Wanted(rows_A, rows.position_AR, int(rows.start_A[0]))
+        wanted = Wanted(rows_A, rows.position_AR, rows.start_A)
         commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
         candidates, chosen_AR = step(
             self._edited(rows, self._logits(wanted)),
@@ -301,7 +305,7 @@ class Batch:
         row = rows.rows_A[index]
         if canvas.offset_B is not None:
             position = position + canvas.offset_B.cpu().numpy()[row]
-        if self.together and (position // block != rows.start_A[index] // block).any():
+        if self.has_blocks and (position // block != rows.start_A[index] // block).any():
             raise MidspanError(
                 "may_remask: with a cache, only the block that a row is in opens again"
             )

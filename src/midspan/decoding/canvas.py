@@ -156,6 +156,7 @@ class Canvas:
         step_BL: The step that committed the token.
         confidence_BL: Its confidence.
         rows: Indices into the requests, [B].
+        real_B: Columns of each row that are not padding, on the host.
         offset_B: Tokens of the prompt's tail in the canvas; None where there are none.
         size: Length of a request's own canvas; None where it is L.
     """
@@ -166,6 +167,7 @@ class Canvas:
     step_BL: Tensor
     confidence_BL: Tensor
     rows: IntArray
+    real_B: IntArray
     offset_B: Tensor | None = None
     size: int | None = None
 
@@ -191,8 +193,10 @@ class Canvas:
         sizes = np.array([len(request.prompt_ids) for request in chosen])
         offset = sizes % block if block else np.zeros_like(sizes)
         ends = -(-(offset + length) // block) * block if block else offset + length
-        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, int(ends.max()))
-        position_L = np.arange(int(ends.max()))
+        # The longest that any prompt makes it, so that canvases can join.
+        longest = -(-(block - 1 + length) // block) * block if block else length
+        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, longest)
+        position_L = np.arange(longest)
         is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
             is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
@@ -204,6 +208,7 @@ class Canvas:
             step_BL=torch.full(shape, ANCHOR_STEP, device=device),
             confidence_BL=torch.ones(shape, device=device),
             rows=np.asarray(rows),
+            real_B=sizes - offset + longest,
             offset_B=torch.from_numpy(offset).to(device) if block else None,
             size=length if block else None,
         )
@@ -212,6 +217,11 @@ class Canvas:
     def length(self) -> int:
         """L."""
         return self.open_BL.shape[1]
+
+    @property
+    def first_B(self) -> IntArray:
+        """Each row's first column that is not padding, on the host."""
+        return self.ids_BT.shape[1] - self.real_B
 
     @property
     def width(self) -> int:
@@ -286,17 +296,15 @@ class Canvas:
             step_BL=self.step_BL[index],
             confidence_BL=self.confidence_BL[index],
             rows=self.rows[kept],
+            real_B=self.real_B[kept],
             offset_B=None if offset is None else offset[index],
             size=self.size,
         )
 
     def join(self, other: "Canvas") -> "Canvas":
-        """These rows and those of another canvas, as wide as they need.
-
-        Not for block diffusion, where columns have a meaning.
-        """
+        """These rows and those of another canvas of the same length, as wide as they need."""
         ids_BT, real_BT = self.ids_BT, self._real_BT
-        unused = int(real_BT.argmax(1).min())
+        unused = int(self.first_B.min())
         total = max(self.width - unused, other.width) + self.length
         joined_BT, attention_BT = (
             torch.cat([pad(part, (total - part.shape[1], 0)) for part in parts])
@@ -306,11 +314,18 @@ class Canvas:
             )
         )
         columns = ("open_BL", "step_BL", "confidence_BL")
+        offset_B = None
+        if self.offset_B is not None and other.offset_B is not None:
+            offset_B = torch.cat([self.offset_B, other.offset_B])
+        real_B = np.concatenate([self.real_B, other.real_B])
         return Canvas(
             ids_BT=joined_BT,
-            attention_BT=None if attention_BT.all() else attention_BT,
+            attention_BT=None if (real_B == total).all() else attention_BT,
             **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in columns},
             rows=np.concatenate([self.rows, other.rows]),
+            real_B=real_B,
+            offset_B=offset_B,
+            size=self.size,
         )
 
     @property

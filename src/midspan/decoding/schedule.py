@@ -144,7 +144,7 @@ class RowStates:
         firsts_alone: bool = False,
     ) -> None:
         rows = len(open_BL)
-        self.config = config
+        self.config, self.firsts_alone = config, firsts_alone
         self.starts_N = span_starts(config, open_BL.shape[1], firsts_alone)
         self._sizes_N = np.diff(self.starts_N, append=open_BL.shape[1])
         self.times_BL = times_BL
@@ -199,11 +199,14 @@ class RowStates:
         """Rows with nothing left to do."""
         return self.block_B >= self.open_BN.shape[1]
 
-    def active(self, together: bool) -> NDArray[np.int64]:
-        """Rows of the next forward: all, or those of the first span where they must share it."""
-        if not together:
-            return np.arange(len(self.block_B))
-        return np.flatnonzero(self.block_B == self.block_B.min())
+    @property
+    def kind_B(self) -> NDArray[np.int64]:
+        """Equal for rows that may share a step, [B]."""
+        if self.config.editing_threshold is not None:  # Steps look at whole spans.
+            return self._sizes_N[self.block_B]
+        if self.firsts_alone:
+            return (self.starts_N[self.block_B] % self.config.block == 0).astype(np.int64)
+        return np.zeros_like(self.block_B)
 
     def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
         """Where the span of each row begins, [A], and the positions of the longest."""

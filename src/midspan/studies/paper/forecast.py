@@ -6,7 +6,7 @@ their budgets. Hours follow from rates that are measured here, on the base model
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +59,13 @@ class Forecast:
     dollars: float | None = 0.0
 
 
-def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
+def forecast(config: PaperConfig, folder: Path, only: Sequence[str] = ()) -> list[Forecast]:
     """Every part that is not finished.
+
+    Args:
+        config: The study.
+        folder: Its run folder.
+        only: Parts or labels that will be run; empty for all.
 
     Raises:
         MidspanError: The study cannot be run as it is.
@@ -73,11 +78,11 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     rows = [
         Forecast(label, 1, hours=_training_hours(prepared, label, lm))
         for label in config.recipes
-        if not is_done(config, folder, label)
+        if _is_due(config, folder, label, only)
     ]
     for name, part in prepared.parts.items():
         models = len(config.parts[name].models)
-        if is_done(config, folder, name):
+        if not _is_due(config, folder, name, only):
             continue
         if isinstance(part, PreparedProbe):
             rows.append(forecast_probe(name, part, rate, models))
@@ -86,6 +91,10 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
         else:
             rows.append(forecast_tasks(name, part.on(config.base), models))
     return rows
+
+
+def _is_due(config: PaperConfig, folder: Path, name: str, only: Sequence[str]) -> bool:
+    return (not only or name in only) and not is_done(config, folder, name)
 
 
 def forecast_table(rows: list[Forecast]) -> Table:

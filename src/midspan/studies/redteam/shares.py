@@ -1,0 +1,48 @@
+"""A red-team study cut into shares of its behaviors: no behavior depends on another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from midspan.journal.ranks import Rank, take_rank
+from midspan.organism.behaviors import is_organism
+from midspan.runs.executors import How
+from midspan.runs.processes import Part
+from midspan.studies.given import NOTHING
+from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.prepare import prepare
+from midspan.studies.redteam.run import RedteamResult, run_redteam
+
+
+def run_shared(config: RedteamConfig, folder: Path, how: How) -> RedteamResult:
+    """Run or continue a study, its behaviors in as many shares as `how` has jobs.
+
+    Raises:
+        MidspanError: See `run_redteam`; a share failed.
+    """
+    small = all(map(is_organism, config.models))
+    jobs = how.width(small)
+    arguments = (config, folder, how.command, NOTHING, how.fail_fast)
+    if jobs == 1 and not how.on_ray:
+        return run_redteam(*arguments)
+    jobs = min(jobs, len(prepare(config).behaviors))
+    shares = {
+        share_name(rank): Part(run_share, (config, folder, how, rank)) for rank in ranks(jobs)
+    }
+    done: RedteamResult = how.run_and_collect(shares, run_redteam, arguments, small)
+    return replace(done, seconds=how.seconds)
+
+
+def ranks(count: int) -> list[Rank]:
+    """So many processes of one run."""
+    return [Rank(index, count) for index in range(count)]
+
+
+def share_name(rank: Rank) -> str:
+    """What a terminal calls a share."""
+    return f"attacks {rank.index + 1} of {rank.count}"
+
+
+def run_share(config: RedteamConfig, folder: Path, how: How, rank: Rank) -> None:
+    """One process's share of the behaviors, into its own journal."""
+    take_rank(rank)
+    run_redteam(config, folder, how.command, fail_fast=how.fail_fast)
