@@ -284,13 +284,14 @@ class Canvas:
     def ended(
         self, stop: Collection[int], tokens_BL: IntArray, open_BL: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Rows [B] in which all up to the first committed stop token is committed; see `on_host`."""
-        end_BL = np.isin(tokens_BL, list(stop)) & ~open_BL
+        """Rows [B] whose text has ended, with nothing open before a stop token; see `on_host`."""
+        end_BL = np.zeros_like(open_BL)
+        for token in stop:
+            end_BL |= tokens_BL == token
         if self.offset_B is not None:
             end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
-        # Behind an end that nothing open stands before.
-        is_open_BL = np.logical_or.accumulate(open_BL, axis=1)
-        return (end_BL & ~is_open_BL).any(1)
+        is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
+        return (end_BL & ~is_behind_open_BL).any(1)
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
