@@ -3,11 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-from test_from_python import run_cell
-
-from midspan.studies.audit import presets
-
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "first-hour.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]

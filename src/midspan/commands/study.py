@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.choices import STUDIES, check_parts, one_of
+from midspan.commands.ends import Run, command_line
 from midspan.commands.options import (
     ConfigFile,
     Executor,
     FailFast,
     Jobs,
     Output,
-    command_line,
     configure,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -96,8 +95,9 @@ def study(
     elif jobs or how.on_ray:
         raise MidspanError(f"--jobs, --executor: {preset} is a study without parts")
     else:
+        run = Run(f"the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
 
 
 def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
@@ -111,9 +111,12 @@ def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) ->
 def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
     from midspan.studies.paper.run import run_parts
 
+    names = parts or [*config.recipes, *config.parts]
+    dry = "--dry-run says how long; every stage says the time left"
+    run = Run(f"{len(names)} parts of the study of {config.base}", output, dry)
     done = run_parts(config, output, how, parts)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
     else:
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
     end_with(done.problems)
