@@ -17,6 +17,7 @@ from midspan.commands.names import (
 from midspan.commands.options import (
     Column,
     ConfigFile,
+    Executor,
     FailFast,
     Model,
     Output,
@@ -29,6 +30,7 @@ from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.prepare import PreparedRedteam
 
@@ -70,6 +72,14 @@ Behaviors = Annotated[
         help="organism:N, a data set such as advbench:100, or a file.", callback=checked_set
     ),
 ]
+AttackJobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; 1, on Ray as many as it has GPUs, or cores for "
+        "the organism.",
+        min=1,
+    ),
+]
 TargetCalls = Annotated[
     int | None, typer.Option(help="Target responses an attack may cost a behavior.", min=1)
 ]
@@ -100,6 +110,8 @@ def attack(
     config: ConfigFile = None,
     calibration: Calibrations = None,
     seed: Seed = None,
+    jobs: AttackJobs = None,
+    executor: Executor = "processes",
     output: Output = Path("runs/attack"),
     fail_fast: FailFast = False,
 ) -> None:
@@ -109,6 +121,7 @@ def attack(
     attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
@@ -130,7 +143,8 @@ def attack(
     }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
+    how = How(command_line(), jobs, fail_fast, executor)
+    run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
 
 
 def _changes(
@@ -172,7 +186,7 @@ def _most(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
     return expected_responses(most, config.models)
 
 
-def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False) -> None:
+def run_and_print(config: "RedteamConfig", output: Path, how: "How") -> None:
     """Run a red-team study, and print every cell.
 
     Raises:
@@ -180,11 +194,11 @@ def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False
     """
     from midspan.engine.outcomes import Outcomes, reasons
     from midspan.studies.redteam.prepare import prepare
-    from midspan.studies.redteam.run import run_prepared
+    from midspan.studies.redteam.shares import run_shared
 
     prepared = prepare(config)
     run = Run(_what(config, prepared), output, _most(config, prepared))
-    done = run_prepared(prepared, output, command_line(), fail_fast)
+    done = run_shared(prepared, output, how)
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():

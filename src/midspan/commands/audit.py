@@ -1,6 +1,5 @@
 """``midspan audit``: how safe one model is, by what its attacker may do, on one page."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,9 @@ from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
     ConfigFile,
+    Executor,
     FailFast,
+    Jobs,
     Model,
     Output,
     Seed,
@@ -26,6 +27,7 @@ from midspan.yaml_file import group_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from midspan.runs.executors import How
     from midspan.studies.audit.config import AuditConfig
     from midspan.studies.audit.parts import NotRun
     from midspan.studies.audit.schema import Audit, Missing
@@ -67,10 +69,6 @@ StopEarly = Annotated[
 DryRun = Annotated[
     bool, typer.Option(help="Say what it would take at most, from rates measured here, and stop.")
 ]
-Jobs = Annotated[
-    int | None,
-    typer.Option(help="Processes at a time; 1, on the organism one a core.", min=1),
-]
 
 
 def audit(
@@ -91,6 +89,7 @@ def audit(
     stop_early: StopEarly = None,
     dry_run: DryRun = False,
     jobs: Jobs = None,
+    executor: Executor = "processes",
     config: ConfigFile = None,
     seed: Seed = None,
     output: Output = Path("runs/audit"),
@@ -103,6 +102,7 @@ def audit(
     interrupted audit.
     """
     from midspan.frozen import merged
+    from midspan.runs.executors import How
     from midspan.studies.audit.config import AuditConfig
     from midspan.studies.audit.presets import audit_fields
 
@@ -131,7 +131,7 @@ def audit(
     if dry_run:
         _forecast(chosen)
     else:
-        _run(chosen, output, jobs, fail_fast)
+        _run(chosen, output, How(command_line(), jobs, fail_fast, executor))
 
 
 def _forecast(config: "AuditConfig") -> None:
@@ -146,14 +146,12 @@ def _forecast(config: "AuditConfig") -> None:
     _say_missing(prepared.not_run)
 
 
-def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool) -> None:
-    from midspan.organism.behaviors import is_organism
-    from midspan.studies.audit.run import How, run_audit
+def _run(config: "AuditConfig", output: Path, how: "How") -> None:
+    from midspan.studies.audit.run import run_audit
 
-    default = (os.cpu_count() or 1) if is_organism(config.model) else 1
     tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
     run = Run(tests, output, "--dry-run says the most that it can take")
-    done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
+    done = run_audit(config, output, how)
     if done.audit is not None:
         _print(done.audit)
     run.end(done.report, *next_audit(config.model, aligned=True))

@@ -72,6 +72,18 @@ ACCELERATION: dict[str, Any] = {
     ],
 }
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; by default one a core for the organism, one a GPU "
+        "for other models.",
+        min=1,
+    ),
+]
+Executor = Annotated[
+    str, typer.Option(help="processes on this machine, or ray: tasks on a Ray cluster.")
+]
+
 Config = TypeVar("Config", bound="FrozenConfig")
 
 
