@@ -97,7 +97,7 @@ def study(
     else:
         run = Run(f"Runs the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
-        run.end(done.report, "midspan", "report", output)
+        run.end(done.report)
 
 
 def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
@@ -118,5 +118,5 @@ def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
     else:
-        run.end(done.report, "midspan", "report", output)
+        run.end(done.report)
     end_with(done.problems)
