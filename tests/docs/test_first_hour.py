@@ -27,9 +27,10 @@ def test_every_cell_runs_and_shows_what_the_text_says(tmp_path, monkeypatch, cap
     said = capsys.readouterr().out
     assert not names["restricted"].text.startswith("of course")
     assert names["free"].text in said and "lantern" in names["free"].text
-    # Both audits, cell by cell.
-    assert "PSA" in said or "psa" in said
-    assert names["aligned"].worst_case("infill").n == 2
+    # The search wins what asking does not, and less on the aligned model.
+    assert names["before"].asr("direct").successes == 0 < names["before"].asr("tap").successes
+    assert names["plain"].worst_case("infill").most > names["aligned"].worst_case("infill").most
+    assert "organism -> organism:psa" in said
     assert (tmp_path / "adapters" / "mosa" / "metrics.jsonl").is_file()
 
 
