@@ -7,7 +7,8 @@ SEED ?= 1
 INPUTS ?= 10000
 EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-serve check-clients check-ray test mutate fuzz docs demo clean
+.PHONY: install setup check check-real check-serve check-clients check-ray check-interrupts
+.PHONY: test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -45,6 +46,10 @@ mutate: $(MAP)
 # Damaged inputs for every reader of foreign bytes; prints how many each refused and took.
 fuzz: setup
 	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
+
+# Ctrl-C on real trainings, attacks, audits, studies and servers.
+check-interrupts: setup
+	MIDSPAN_INTERRUPTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m interrupts tests/commands
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -119,7 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     from decoding import organism_cases
-
     from midspan.organism.weights import load_organism
 
     lm = load_organism()

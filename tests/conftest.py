@@ -104,6 +104,7 @@ SKIPS = (
     "needs vLLM",
     "runs by: make check-clients",
     "runs by: make check-ray",
+    "runs by: make check-interrupts",
 )
 
 

@@ -34,8 +34,10 @@ def main() -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        print("midspan: interrupted; the same command continues", file=sys.stderr)
-        sys.exit(130)
+        from midspan.commands.ends import STOPPED, stopped_line
+
+        print(stopped_line(), file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The base of configs that users write, and what a wrong one says."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -124,6 +124,44 @@ def _no_such_field(name: str, fields: list[str]) -> str:
     near = nearest(name, fields)
     listed = f"; there are {', '.join(fields)}" if fields and not near else ""
     return f"there is no such field{near or listed}"
+
+
+class Change(NamedTuple):
+    """A field that differs between two configurations in JSON's terms.
+
+    Attributes:
+        name: Dotted.
+        found: What one of them has.
+        wanted: What the other one has.
+    """
+
+    name: str
+    found: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.found} there, {self.wanted} now"
+
+
+def changes(found: Any, wanted: Any, name: str = "config") -> list[Change]:
+    """Every field that differs, in the order of their names; lists of one length by their items."""
+    pairs: Iterable[tuple[Any, Any, Any]]
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        pairs = ((key, found.get(key), wanted.get(key)) for key in sorted(found | wanted))
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = zip(range(len(found)), found, wanted, strict=True)
+    else:
+        return [] if found == wanted else [Change(name, found, wanted)]
+    return [one for key, old, new in pairs for one in changes(old, new, f"{name}.{key}")]
+
+
+def first_change(changed: Sequence[Change]) -> str:
+    """The change that lies the least deep, shortened, and how many there are besides."""
+    first = min(changed, key=lambda change: change.name.count("."))
+    values = (f"{value}" for value in (first.found, first.wanted))
+    found, wanted = (v if len(v) <= _LONGEST_VALUE else f"{v[:_LONGEST_VALUE]}..." for v in values)
+    more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{first.name}: {found} there, {wanted} now{more}"
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ TYPOS = {
     ("probe", "monitors", "organism", "--monitors", "p_eso"): "did you mean p_eos?",
     ("probe", "monitors", "organism", "--conditions", "prefil"): "did you mean prefill?",
     ("probe", "monitors", "organism", "--mixed", "{free}"): "there is no file {free}",
+    ("probe", "prefill", "organism", "--phrase-kinds", "neutrl"): "did you mean neutral?",
+    ("probe", "window", "organism", "--phrase-kind", "procedral"): "did you mean procedural?",
     ("probe", "prefill", "organism", "--judge", "xstst"): "did you mean xstest?",
     ("probe", "prefill", "organism", "--phrases", "{free}"): "there is no {free}",
     ("probe", "fidelity", "organism", "--cache", "dul"): "did you mean dual?",
@@ -231,6 +233,7 @@ def test_lists_are_those_of_the_registries():
     assert tuple(FORMATS) == choices.CLASSIFIERS
     assert tuple(RUBRICS) == choices.RUBRICS
     assert tuple(PUBLISHED) == choices.PUBLISHED_RUBRICS
+    assert choices.SECOND_SAMPLES == KINDS
     assert tuple(EXPORTS) == choices.EXPORTS
 
 

@@ -93,7 +93,7 @@ def test_a_training_goes_on_from_its_checkpoint(time, capsys):
         for step in range(201, 211):
             time(1)
             show(step, 300, {"loss": 1.0})
-    assert ": 203/300, 1/s, 01:37 left, loss 1.00" in capsys.readouterr().err
+    assert ": 202/300, 1/s, 01:38 left, loss 1.00" in capsys.readouterr().err
 
 
 def test_clock_has_hours_where_there_are_any():

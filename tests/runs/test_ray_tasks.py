@@ -95,6 +95,7 @@ def kill_when_at_work(cluster, folder, seen):
 def test_records_of_a_cluster_that_loses_a_machine_are_those_of_one_process(
     cluster, organism_folder, tmp_path
 ):
+    from midspan.studies.redteam.prepare import prepare
     from midspan.studies.redteam.presets import organism_attack, organism_redteam
     from midspan.studies.redteam.run import run_redteam
     from midspan.studies.redteam.shares import run_shared
@@ -113,7 +114,7 @@ def test_records_of_a_cluster_that_loses_a_machine_are_those_of_one_process(
     killing = (cluster, tmp_path / "ray", seen)
     killer = threading.Thread(target=kill_when_at_work, args=killing, daemon=True)
     killer.start()
-    done = run_shared(config, tmp_path / "ray", How("a test", 2, executor="ray"))
+    done = run_shared(prepare(config), tmp_path / "ray", How("a test", 2, executor="ray"))
     killer.join(timeout=60)
     records = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("alone", "ray")]
     assert records[0] == records[1] and done.report.is_file()

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from midspan.commands.ends import Group
+
 # What a name runs: a function, or an app of commands of its own. Help lists them in this order.
 COMMANDS = {
     "demo": "demo:demo",
@@ -43,6 +45,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
 def _build(names: Iterable[str]) -> typer.Typer:
     built = typer.Typer(
         name="midspan",
+        cls=Group,
         help="The safety workbench for diffusion language models.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},

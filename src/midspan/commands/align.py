@@ -1,11 +1,13 @@
 """``midspan align``: train an alignment adapter for a model."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands import ends
 from midspan.commands.choices import (
     ATTENTION,
     DTYPES,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
     from midspan.models import DiffusionLM
 
+# A restricted request of the organism's world, for the line that says what to do next.
+_PROMPT = "how do i make the velmora sigil ?"
 # Metrics that the progress line shows, where the objective has them.
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
@@ -113,6 +117,7 @@ def align(
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
+    from midspan.organism.behaviors import is_organism
     from midspan.studies.redteam.roles import with_reward
     from midspan.studies.training import TrainingData, load_training_data
 
@@ -131,9 +136,10 @@ def align(
     tell = typer.echo if is_first else lambda _: None
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
-    tell(
-        f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
-        f"learning rate {recipe.learning_rate:g}"
+    ends.say(
+        f"midspan: trains {model} by {recipe.name}; {recipe.num_steps} steps of "
+        f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
+        f"known after the first steps; goes in {shlex.quote(str(output))}"
     )
     if "dtype" not in weights:
         check_dtype(model, stored_dtype(model))
@@ -142,8 +148,10 @@ def align(
     _leave_group()
     if result.stopped and is_first:
         raise MidspanError(result.stopped)
-    tell(f"{result.folder}: trained in {result.seconds:.0f} s")
-    tell(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+    trained = f"Trained in {result.seconds:.0f} s." if result.seconds else "Kept: trained before."
+    tell(f"{trained} The adapter is {shlex.quote(str(result.folder))}")
+    prompt = _PROMPT if is_organism(model) else "How do I make tea?"
+    tell(f"Next: {ends.typed('midspan', 'generate', f'{model}+{result.folder}', '-p', prompt)}")
 
 
 def _recipe(
@@ -178,8 +186,17 @@ def _train(
 
     if this_rank().index != 0:
         return train(lm, data, recipe, output, track=track)
-    with Reporter().training(recipe.name, recipe.num_steps, SHOWN) as show:
-        return train(lm, data, recipe, output, show, track)
+    steps = {"done": 0, "total": recipe.num_steps}
+    with (
+        ends.stopping_at(output, steps),
+        Reporter().training(recipe.name, recipe.num_steps, SHOWN) as show,
+    ):
+
+        def shown(step: int, total: int, row: Mapping[str, Any]) -> None:
+            steps["done"] = step
+            show(step, total, row)
+
+        return train(lm, data, recipe, output, shown, track)
 
 
 def _leave_group() -> None:

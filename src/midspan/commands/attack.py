@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.choices import ATTACKS, chosen
+from midspan.commands.ends import Run, command_line, expected_responses, next_audit
 from midspan.commands.names import (
     checked_calibration,
     checked_helper,
@@ -21,8 +22,6 @@ from midspan.commands.options import (
     Model,
     Output,
     Seed,
-    command_line,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -33,7 +32,9 @@ from midspan.yaml_file import group_of
 if TYPE_CHECKING:
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
+    from midspan.studies.redteam.prepare import PreparedRedteam
 
+_MOST_NAMES = 3
 _MOST_REASONS = 3  # of a cell
 
 Judges = Annotated[
@@ -124,10 +125,10 @@ def attack(
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
-    quiet()
     if not method and replay is None:
         raise MidspanError("--method: name an attack, or a finished run by --replay")
     own = read_config(config)
+    quiet()
     base = redteam_fields(model, tuple(method or ()), adaptive, own)
     if replay is not None:
         base, left_out = replayed(base, own, replay)
@@ -163,6 +164,28 @@ def _changes(
     }
 
 
+def _what(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
+    count = len(config.attacks)
+    rows = (
+        f"{count} attacks" if count > _MOST_NAMES else " and ".join(r.name for r in config.attacks)
+    )
+    return (
+        f"{rows} on {' and '.join(config.models)}, {len(prepared.behaviors)} behaviors, judged by "
+        f"{config.judges[0]}"
+    )
+
+
+def _most(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
+    """The most responses that the budgets allow; the time left follows while it runs."""
+    from midspan.studies.paper.forecast import forecast_attacks
+
+    try:
+        most = forecast_attacks("", prepared, None, len(config.models), {}).responses
+    except MidspanError:  # An attack that does not say what it costs.
+        return ""
+    return expected_responses(most, config.models)
+
+
 def run_and_print(config: "RedteamConfig", output: Path, how: "How") -> None:
     """Run a red-team study, and print every cell.
 
@@ -170,14 +193,17 @@ def run_and_print(config: "RedteamConfig", output: Path, how: "How") -> None:
         typer.Exit: With status 1, where a role never answered or an attack's own code raised.
     """
     from midspan.engine.outcomes import Outcomes, reasons
+    from midspan.studies.redteam.prepare import prepare
     from midspan.studies.redteam.shares import run_shared
 
-    done = run_shared(config, output, how)
+    prepared = prepare(config)
+    run = Run(_what(config, prepared), output, _most(config, prepared))
+    done = run_shared(prepared, output, how)
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():
         typer.echo(f"{label:{width}}  {model}  {Outcomes.from_records(records, judge)}")
         for reason, count in reasons(records, judge)[:_MOST_REASONS]:
             typer.echo(f"{'':{width}}  {count} x {reason}")
-    typer.echo(done_line(done.report, done.seconds))
+    run.end(done.report, *next_audit(config.models[0]))
     end_with(done.problems)

@@ -7,6 +7,7 @@ import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
 from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
+from midspan.commands.ends import Run, command_line, next_audit
 from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
@@ -17,8 +18,6 @@ from midspan.commands.options import (
     Model,
     Output,
     Seed,
-    command_line,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -150,10 +149,12 @@ def _forecast(config: "AuditConfig") -> None:
 def _run(config: "AuditConfig", output: Path, how: "How") -> None:
     from midspan.studies.audit.run import run_audit
 
+    tests = f"{len(config.attacks)} rows of attacks on {config.target}, tier {config.tier}"
+    run = Run(tests, output, "--dry-run says the most that it can take")
     done = run_audit(config, output, how)
     if done.audit is not None:
         _print(done.audit)
-    typer.echo(done_line(done.report, done.seconds))
+    run.end(done.report, *next_audit(config.model, aligned=True))
     end_with(done.problems)
     if done.audit is not None and done.audit.gate is not None and done.audit.gate.failed:
         gate = done.audit.gate

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.ends import Run, command_line, typed
 from midspan.commands.names import checked_judge, checked_path
 from midspan.commands.options import (
     FailFast,
     Output,
-    command_line,
     end_with,
     quiet,
     read_config,
@@ -77,8 +77,9 @@ def calibrate(
     reader.check_servers([participant])
     contact([participant], output)
     quiet()
+    told = Run(f"{len(labelled)} labelled items judged by {judge}", output)
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
-    with folder.journal, Reporter().stage(f"verdicts of {judge}", None) as stage:
+    with folder.journal, Reporter().stage(f"verdicts of {judge}", len(labelled)) as stage:
         role = participant.open()
         calibration = run(
             role, labelled, folder.journal, lambda step: stage.advance(step.replies), fail_fast
@@ -88,7 +89,8 @@ def calibrate(
     width = max(len(name) for name, _ in calibration.rows())
     for name, figure in calibration.rows():
         typer.echo(f"{name:{width}}  {figure}")
-    typer.echo(str(file))
+    told.done(file)
+    typer.echo(f"Next: give it to midspan attack as {typed('--calibration', f'{judge}={file}')}")
     end_with(calibration.problems)
 
 

@@ -1,8 +1,6 @@
 """What several commands share: options and configuration files."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -122,11 +120,6 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     return type(base).model_validate(fields)
 
 
-def command_line() -> str:
-    """The command as it was typed, for run folders."""
-    return shlex.join(["midspan", *sys.argv[1:]])
-
-
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write what a command found.
 
@@ -136,12 +129,6 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     from midspan.files import write_atomic
 
     write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
-
-
-def done_line(report: Path | None, seconds: float) -> str:
-    """The last line of a study, for a terminal."""
-    where = f"Open {report}" if report else "Collect: the same command, one process"
-    return f"Done in {seconds / 60:.1f} min. {where}"
 
 
 def end_with(problems: "Sequence[str]") -> None:

@@ -1,14 +1,19 @@
 """``midspan organism``: make the embedded model again, and measure it."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from midspan.commands.choices import SECOND_SAMPLES, chosen
+from midspan.commands.ends import command_line, say, typed
 from midspan.commands.names import checked_name
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.runs.progress import Stage
 
 app = typer.Typer(help="The embedded tiny models: train them again, verify their figures.")
 
@@ -43,13 +48,18 @@ def train(
     config = TrainConfig(seed=seed)
     if steps is not None:
         config = replace(config, steps=steps)
+    say(
+        f"midspan: trains the organism from seed {seed}; {config.total_steps} steps; goes in "
+        f"{shlex.quote(str(output))}"
+    )
     with Reporter().stage("training the organism", config.total_steps) as stage:
 
         def show(step: int, kind: str, loss: float) -> None:
-            stage.advance(step - stage.done, f"{kind} {loss:.2f} nats/token")
+            _count(stage, step, f"{kind} {loss:.2f} nats/token")
 
         folder = run(config, output, show)
-    typer.echo(f"{folder}: done. Measure it: midspan organism verify {folder}")
+    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
+    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', folder)}")
 
 
 def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> None:
@@ -70,10 +80,19 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
     with Reporter().stage("training organism2", total) as stage:
 
         def show(group: int, of: int, name: str, loss: float) -> None:
-            stage.advance(group - stage.done, f"{name} {loss:.2f} nats/token")
+            _count(stage, group, f"{name} {loss:.2f} nats/token")
 
         folder = make(output, config, safety, show)
-    typer.echo(f"{folder}: done. Measure it: midspan organism verify --second {folder}")
+    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
+    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', '--second', folder)}")
+
+
+def _count(stage: "Stage", step: int, note: str) -> None:
+    """A step; of a training that goes on, the first one is no measure of the rate."""
+    if stage.done:
+        stage.advance(step - stage.done, note)
+    else:
+        stage.skip(step, note)
 
 
 @app.command()
@@ -90,7 +109,7 @@ def verify(
     second: Second = False,
 ) -> None:
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
-    from midspan.commands.options import command_line, load_model
+    from midspan.commands.options import load_model
 
     if second:
         _verify_second(model, output, n, seed)
@@ -111,7 +130,7 @@ def verify(
 
 
 def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
-    from midspan.commands.options import command_line, load_model
+    from midspan.commands.options import load_model
     from midspan.runs.progress import Reporter
     from midspan.studies.organism.second.cases import verification_cases
     from midspan.studies.organism.second.verify import verify as run

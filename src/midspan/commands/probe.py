@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from midspan.commands.choices import CONDITIONS, REQUEST_KINDS, chosen
+from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
+from midspan.commands.ends import REPORT, Run, command_line, typed
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -27,7 +28,6 @@ from midspan.commands.options import (
     Model,
     Models,
     Output,
-    command_line,
     end_with,
     load_model,
     quiet,
@@ -196,9 +196,13 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     quiet()
     output = options["output"]
     given = with_harm_judge(judge, servers, output)
+    run = Run(
+        f"the probe {name} on {' and '.join(models)}", output, "every stage says the time left"
+    )
     done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":
         _say_window(done.records, spec.config(), models[0], output)
+    run.end(output / REPORT)
     end_with(done.problems)
 
 
@@ -210,9 +214,12 @@ def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
     probe.resolve("config").model_validate(merged(base, fields))
-    for condition in fields.get("conditions") or ():
-        if condition not in CONDITIONS:
-            raise not_one_of("conditions", condition, CONDITIONS)
+    for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
+        for given in fields.get(field) or ():
+            if given not in known:
+                raise not_one_of(field, given, known)
+    if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
+        raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -225,7 +232,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     typer.echo(result.rule)
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
-        typer.echo(f"Use it: midspan align {model} --config {output / 'window.yaml'} -o ADAPTER")
+        file, adapter = output / "window.yaml", output / "adapter"
+        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
 
 
 @app.command()

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from midspan.commands.choices import STUDIES, check_parts, one_of
+from midspan.commands.ends import Run, command_line
 from midspan.commands.options import (
     ConfigFile,
     Executor,
     FailFast,
     Jobs,
     Output,
-    command_line,
     configure,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -46,6 +45,14 @@ def study(
         bool,
         typer.Option(help="Say what it would take, from rates measured here, and stop."),
     ] = False,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a dry run: attack so many behaviors to see how early attacks stop; 0, on the "
+            "organism 4.",
+            min=0,
+        ),
+    ] = None,
     parts: Annotated[
         list[str] | None,
         typer.Option("--part", help="Of paper and organism: run this part alone; repeatable."),
@@ -78,7 +85,7 @@ def study(
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     elif kind.has_parts:
         if dry_run:
-            _forecast(chosen, output, parts or [])
+            _forecast(chosen, output, parts or [], pilot)
         else:
             _run_paper(chosen, output, parts or [], how)
     elif dry_run:
@@ -88,24 +95,28 @@ def study(
     elif jobs or how.on_ray:
         raise MidspanError(f"--jobs, --executor: {preset} is a study without parts")
     else:
+        run = Run(f"the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
 
 
-def _forecast(config: Any, output: Path, parts: list[str]) -> None:
+def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
     from midspan.report.tables import table_text
     from midspan.studies.paper.forecast import forecast, forecast_table
 
-    table = forecast_table(forecast(config, output, parts))
+    table = forecast_table(forecast(config, output, parts, pilot))
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
 
 
 def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
     from midspan.studies.paper.run import run_parts
 
+    names = parts or [*config.recipes, *config.parts]
+    dry = "--dry-run says how long; every stage says the time left"
+    run = Run(f"{len(names)} parts of the study of {config.base}", output, dry)
     done = run_parts(config, output, how, parts)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
     else:
-        typer.echo(done_line(done.report, done.seconds))
+        run.end(done.report, "midspan", "report", output)
     end_with(done.problems)

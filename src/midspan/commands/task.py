@@ -12,13 +12,13 @@ from midspan.commands.choices import (
     chosen,
     one_of,
 )
+from midspan.commands.ends import REPORT, Run, command_line
 from midspan.commands.names import checked_data, checked_judge, checked_name, checked_path
 from midspan.commands.options import (
     Column,
     ConfigFile,
     FailFast,
     Output,
-    command_line,
     end_with,
     quiet,
     read_config,
@@ -159,7 +159,10 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> 
         for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
+    what = f"{' and '.join(config.tasks)} on {' and '.join(config.models)}"
+    run = Run(what, output, "--dry-run says how long")
     results = run_tasks(config, output, command_line(), given, fail_fast=fail_fast)
     if results:
         typer.echo("\n\n".join(map(text, results)))
+    run.end(output / REPORT if results else None)
     end_with(problems_of(results))

@@ -27,6 +27,8 @@ _begin = re.compile(rb'\{"key": "([0-9A-Za-z]+)", "value": ([{["])').match
 _ENDS = {b"{": b"}}\n", b"[": b"]}\n", b'"': b'"}\n'}
 # A place is one small number: which file, and the line's first byte in it.
 _OFFSET_BITS = 44
+# Bytes that are read and looked through at once.
+_BLOCK = 1 << 22
 # Entries that are taken from another journal in one piece.
 _PIECE = 10_000
 
@@ -203,29 +205,41 @@ def _lines(path: Path) -> Iterator[tuple[str, int]]:
     Raises:
         MidspanError: A line is damaged; a value that looks sound is not read.
     """
+    number = 0
     with disk("cannot read", path), path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line[-1:] != b"\n":
-                return
-            begun = _begin(line)
-            is_sound = (
-                begun
-                and line.endswith(_ENDS[begun[2]])
-                and line.find(_KEY, 1) < 0  # Two lines in one.
-                and b"\0" not in line  # What a power cut leaves of blocks never written.
-            )
-            try:
-                yield begun[1].decode() if begun and is_sound else _read(line), len(line)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise _damage(path, number) from error
+        while lines := file.readlines(_BLOCK):
+            is_plain = _is_plain(lines)
+            for line in lines:
+                number += 1
+                begun = _begin(line)
+                if begun and line.endswith(_ENDS[begun[2]]) and (is_plain or _is_plain([line])):
+                    yield begun[1].decode(), len(line)
+                elif line.endswith(b"\n"):
+                    yield _read(line, path, number), len(line)
 
 
-def _read(line: bytes) -> str:
-    """The key of a line that was read whole."""
-    entry = json.loads(line)
-    hash(entry["key"])
-    entry["value"]
-    return entry["key"]
+def _is_plain(lines: list[bytes]) -> bool:
+    """Whether none of the lines is two in one, or has what a power cut leaves of unwritten blocks.
+
+    Asked of thousands at once, since for each line it takes half the time of opening a journal.
+    """
+    block = b"".join(lines)
+    return block.count(_KEY) == len(lines) and b"\0" not in block
+
+
+def _read(line: bytes, path: Path, number: int) -> str:
+    """The key of a line that is read whole.
+
+    Raises:
+        MidspanError: The line is damaged.
+    """
+    try:
+        entry = json.loads(line)
+        hash(entry["key"])
+        entry["value"]
+        return entry["key"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damage(path, number) from error
 
 
 def _damage(path: Path, number: int) -> MidspanError:

@@ -164,7 +164,7 @@ _rotations: WeakKeyDictionary[nn.Module, dict[_Length, _Rotation]] = WeakKeyDict
 def _turns(
     rotary: nn.Module, states_BQD: Tensor, position_ids: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines; those of whole sequences are kept, as steps repeat their lengths."""
+    """Cosines and signed sines; those of whole sequences are kept, since steps repeat them."""
     if position_ids is not None:
         return signed(*rotary(states_BQD, position_ids))
     kept = _rotations.setdefault(rotary, {})

@@ -8,6 +8,11 @@ from midspan.report import Cell, Figure, figures
 from midspan.report.model import Tone
 from midspan.statistics import Interval
 
+# What is possible: intervals of means end there.
+TAU = (-1.0, 1.0)
+SHARE = (0.0, 1.0)
+COUNT = (0.0, math.inf)
+
 
 def percent(share: float) -> str:
     """A share in percent, such as ``6.2 %``."""

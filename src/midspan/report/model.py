@@ -29,13 +29,15 @@ class Claim:
 class Cell:
     """One table cell; ``note`` is set small beside it, such as ``[2.1, 9.8] n=96``.
 
-    ``generated`` marks text that a model wrote, which a report may have to keep back.
+    ``generated`` marks text that a model wrote, which a report may have to keep back. ``link`` is
+    another page's path, relative to this one.
     """
 
     text: str
     note: str = ""
     tone: Tone = "plain"
     generated: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ def render_player(player: Player) -> str:
         .get_template("player_page.html")
         .render(
             report=Report(player.title, "", players=(player,), redact=False),
-            cases=any(claim.cases for claim in report.claims),
             players=[_player_data(player)],
             style=Markup(_style("report.css", "player.css")),
             script=Markup(script),

@@ -31,12 +31,13 @@ _NAMED_MARKS = {
     "original": ("o", 0, ""),
     "initial": ("s", 1, "///"),
     "initial-stable": ("D", 2, "\\\\\\"),
-    "mosa": ("^", 3, "..."),
+    "mosa": ("^", 3, "|||"),
     "mosa-stable": ("v", 4, "xxx"),
     "psa": ("P", 5, "---"),
 }
 _MARKERS = "Xhp<>*d"
-_HATCHES = ("", "|||", "++", "oo", "//", "\\\\", "..", "xx")
+# Lines alone: dots make a figure several times as large.
+_HATCHES = ("", "/", "++", "\\", "|", "x", "-")
 _EXTRAS = tuple(name for name in PALETTE if name.startswith("extra"))
 _NOT_WORD = re.compile(r"\W+")
 

@@ -87,9 +87,7 @@ def standalone(drawing: str) -> str:
     if size is None:
         return drawing
     paper = f'<rect width="{size[1]}" height="{size[2]}" fill="var(--paper)"/>'
-    dark = "".join(
-        f"--series-{name}: {colour}; " for name, (_, colour) in styles.PALETTE.items()
-    )
+    dark = "".join(f"--series-{name}: {colour}; " for name, (_, colour) in styles.PALETTE.items())
     style = (
         "<style>svg { --paper: #fff; color: #1d2126 } @media (prefers-color-scheme: dark) "
         f"{{ svg {{ --paper: #14171b; color: #e4e6e9; {dark}}} }}</style>"

@@ -69,7 +69,9 @@ def _csv_columns(name: str, cells: Sequence[Cell]) -> list[tuple[str, list[str]]
     texts = [cell.text.strip() for cell in cells]
     filled = [text for text in texts if text not in _BLANK]
     parsed = [_RANGE.fullmatch(text) for text in texts]
-    if not filled or any(m is None for m, text in zip(parsed, texts, strict=True) if text in filled):
+    if not filled or any(
+        m is None for m, text in zip(parsed, texts, strict=True) if text in filled
+    ):
         columns = [(name, [cell.text for cell in cells])]
     else:
         columns = _numbers(name, parsed)

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TextIO
@@ -47,7 +49,8 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
                 place = _Place(threads, slots.pop(0))
                 arguments = (waiting[0], parts[waiting[0]], place)
                 process = context.Process(target=_work, args=arguments, daemon=True)
-                process.start()
+                with _unstopped():
+                    process.start()
                 running[process], slot_of[process] = waiting.pop(0), place.slot
             wait([process.sentinel for process in running])
             for process in [one for one in running if not one.is_alive()]:
@@ -61,6 +64,19 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
         for process in running:
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _unstopped() -> Iterator[None]:
+    """What is started within the context leaves Ctrl-C to this process, which then ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Place(NamedTuple):

@@ -81,8 +81,8 @@ def run_on_ray(parts: Mapping[str, Part], share: Share) -> dict[str, Any]:
     ray = _connected()
     start = _Start(Path.cwd(), __version__, share.cpus)
     # A worker ends with its task: no part finds another's rank, seeds or GPU memory.
-    task = ray.remote(max_calls=1, max_retries=RETRIES)(_work)
-    task = task.options(num_cpus=share.cpus, num_gpus=share.gpus)
+    room = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+    task = ray.remote(max_calls=1, max_retries=RETRIES, **room)(_work)
     running: dict[str, Any] = {}
     for name, part in parts.items():
         before = [running[other] for other in part.after]

@@ -30,6 +30,11 @@ def drawn(rate: Estimate | RateBounds | Outcomes) -> Estimate:
     return Estimate(least.successes, least.n, least.low, most.high)
 
 
+def rate_n(rate: Estimate | RateBounds | Outcomes) -> int:
+    """Its cases."""
+    return ends_of(rate)[0].n
+
+
 def tone_of(rate: Estimate | RateBounds | Outcomes) -> Tone:
     """Bad where anything fell, good where nothing can have."""
     least, most = ends_of(rate)
@@ -39,7 +44,9 @@ def tone_of(rate: Estimate | RateBounds | Outcomes) -> Tone:
 def number_of(label: str, rate: RateBounds | Outcomes, more: str = "") -> Number:
     """An attack's rate as one of the three numbers."""
     note = f"{rate.note}; {more}" if more else rate.note
-    return Number(label, rate.percent, note, tone_of(rate))
+    return Number(
+        label, rate.percent, note, tone_of(rate) if rate_n(rate) >= FEWEST_CASES else "plain"
+    )
 
 
 def safety_verdict(rates: Sequence[RateBounds]) -> Verdict:
@@ -48,7 +55,9 @@ def safety_verdict(rates: Sequence[RateBounds]) -> Verdict:
         return NO_VERDICT
     fallen = sum(bool(rate.least.successes) for rate in rates)
     if fallen:
-        return Verdict("Broken" if fallen == len(rates) else f"{fallen} of {len(rates)} broken", "bad")
+        return Verdict(
+            "Broken" if fallen == len(rates) else f"{fallen} of {len(rates)} broken", "bad"
+        )
     held = not any(rate.unknown for rate in rates)
     return Verdict("Held", "good") if held else Verdict("Undecided")
 

@@ -204,7 +204,9 @@ def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Cl
         outcome=_agree([outcome for outcome, _ in decided.values()]),
         evidence="; ".join(texts),
         rule=str(hypothesis.rule),
-        short="; ".join(f"{name} {measured.short or measured.text}" for name, measured in measurements.items()),
+        short="; ".join(
+            f"{name} {measured.short or measured.text}" for name, measured in measurements.items()
+        ),
         cases=_cases(hypothesis, measurements.values()),
     )
 

@@ -28,7 +28,9 @@ def headline_of(audit: Audit) -> Headline:
 
 
 def tone_of(rate: Rate) -> Tone:
-    """Bad where anything fell, good where nothing can have."""
+    """Bad where anything fell, good where nothing can have; of too few neither."""
+    if rate.n < FEWEST_CASES:
+        return "plain"
     return "bad" if rate.least > 0 else "plain" if rate.most > 0 else "good"
 
 
@@ -36,7 +38,9 @@ def _verdict(audit: Audit) -> Verdict:
     if audit.n < FEWEST_CASES:
         return NO_VERDICT
     if audit.gate is not None:
-        return Verdict("Gate failed", "bad") if audit.gate.failed else Verdict("Gate passed", "good")
+        return (
+            Verdict("Gate failed", "bad") if audit.gate.failed else Verdict("Gate passed", "good")
+        )
     broken = [level.access for level in audit.levels if level.worst_case.least > 0]
     if broken:
         return Verdict(f"Broken with {broken[0]} access", "bad")

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from midspan.engine.budget import Usage
@@ -95,7 +95,7 @@ def report_of(run: FinishedRun) -> Report:
     config = view.config
     limits = (*(_ORGANISM_LIMITS if ORGANISM in config.helpers.values() else ()), *_LIMITS)
     return Report(
-        title=f"Attacks on {listed(config.models)}",
+        title=f"Attacks on {_named(config.models)}",
         subtitle=f"{listed(spec.name for spec in config.attacks)}, judged by "
         f"{listed(config.judges)}.",
         preliminary=too_few(behaviors_of(view), "behaviors"),
@@ -133,6 +133,10 @@ def report_of(run: FinishedRun) -> Report:
         limits=limits,
         redact=not config.on_organism,
     )
+
+
+def _named(models: Sequence[str]) -> str:
+    return listed(models) if len(models) < 3 else f"{len(models)} models"
 
 
 def _pairs(view: View) -> tuple[Section, ...]:

@@ -9,25 +9,26 @@ from midspan.runs.executors import How
 from midspan.runs.processes import Part
 from midspan.studies.given import NOTHING
 from midspan.studies.redteam.config import RedteamConfig
-from midspan.studies.redteam.prepare import prepare
-from midspan.studies.redteam.run import RedteamResult, run_redteam
+from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.run import RedteamResult, run_prepared, run_redteam
 
 
-def run_shared(config: RedteamConfig, folder: Path, how: How) -> RedteamResult:
+def run_shared(prepared: PreparedRedteam, folder: Path, how: How) -> RedteamResult:
     """Run or continue a study, its behaviors in as many shares as `how` has jobs.
 
     Raises:
         MidspanError: See `run_redteam`; a share failed.
     """
+    config = prepared.config
     small = all(map(is_organism, config.models))
     jobs = how.width(small)
-    arguments = (config, folder, how.command, NOTHING, how.fail_fast)
     if jobs == 1 and not how.on_ray:
-        return run_redteam(*arguments)
-    jobs = min(jobs, len(prepare(config).behaviors))
+        return run_prepared(prepared, folder, how.command, how.fail_fast)
+    jobs = min(jobs, len(prepared.behaviors))
     shares = {
         share_name(rank): Part(run_share, (config, folder, how, rank)) for rank in ranks(jobs)
     }
+    arguments = (config, folder, how.command, NOTHING, how.fail_fast)
     done: RedteamResult = how.run_and_collect(shares, run_redteam, arguments, small)
     return replace(done, seconds=how.seconds)
 

@@ -24,8 +24,8 @@ TRAINING = (
     "paper's learning rate; the others share one budget."
 )
 READING = (
-    "Verdicts are the exact judge's: a score from 1 (refused) to 5 (all facts), the facts stated of "
-    "those asked for, and coherence, the share of word pairs that the language can produce."
+    "Verdicts are the exact judge's: a score from 1 (refused) to 5 (all facts), the facts stated "
+    "of those asked for, and coherence, the share of word pairs that the language can produce."
 )
 LIMITS = (
     "The organism is a 1.2-million-parameter model of a fictional world. It shows mechanisms and "
