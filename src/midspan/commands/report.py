@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from midspan.commands.names import checked_path
+
 if TYPE_CHECKING:
     from midspan.report import Report
 
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
-
-
+Run = Annotated[
+    Path,
+    typer.Argument(help="Folder of a finished run.", show_default=False, callback=checked_path),
+]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
 
 def report(
     run: Annotated[
         Path,
-        typer.Argument(help="Folder of a finished run, or of several runs.", show_default=False),
+        typer.Argument(
+            help="Folder of a finished run, or of several runs.",
+            show_default=False,
+            callback=checked_path,
+        ),
     ],
     include_generations: Annotated[
         bool,
