@@ -89,7 +89,8 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     assert str(folder) not in (folder / "report.md").read_text()
     assert "1 of 1" not in page and "report.html" not in page
     claims = (folder / "tables" / "claims.csv").read_text()
-    assert claims.count("undecided") + claims.count("supported") + claims.count("refuted") >= 2
+    outcomes = ("undecided", "supported", "refuted", "no verdict")
+    assert sum(map(claims.count, outcomes)) >= 2
     assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
         MOSA_STABLE, "prefill", "samples", "attacks", "utility",
     }  # fmt: skip
