@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from midspan.engine.calls import Chat
 from midspan.engine.records import judge_results
 from midspan.engine.roles import MissingReply, RawReply, Role, Scripted, SeededCall, rows_of
@@ -186,8 +184,9 @@ def measured_rates(target: Any, prompt: str) -> Rates:
             times.append(time.process_time() - began)
             forwards = replies[0].forwards
         points.append((rows, min(times) / forwards))
-    row, forward = np.polyfit(*zip(*points, strict=True), 1)
-    return Rates(max(float(forward), 0.0), float(row))
+    (few, short), (many, long) = points
+    row = (long - short) / (many - few)
+    return Rates(max(short - few * row, 0.0), row)
 
 
 def check(behaviors: int) -> None:

@@ -71,7 +71,11 @@ def attacks_of(part: RedteamConfig) -> PreparedRedteam:
         for row in part.attacks
         if row.attack not in ANALYTIC
     )  # fmt: skip
-    fields = {"models": ("organism",), "attacks": rows, "behaviors": "organism:100"}
+    fields: dict[str, object] = {
+        "models": ("organism",),
+        "attacks": rows,
+        "behaviors": "organism:100",
+    }
     fields |= {"budget": part.budget, "paper_models": {}}
     return prepare(organism_redteam().model_copy(update=fields))
 
