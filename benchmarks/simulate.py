@@ -224,13 +224,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("part", choices=("check", "paper"))
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
+    parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
     options = parser.parse_args(arguments)
     if options.part == "check":
         check(options.behaviors)
     else:
-        from simulate_paper import paper_table
+        from simulate_paper import GPUS, paper_table
 
-        print(paper_table(options.row))
+        print(paper_table(options.row, options.gpus or GPUS))
 
 
 if __name__ == "__main__":
