@@ -23,6 +23,8 @@ from midspan.models.model import DiffusionLM
 from midspan.models.padding import left_padded
 
 IntArray = NDArray[np.int64]
+# In place of a token.
+_OPEN = -1
 
 
 @dataclass(frozen=True)
@@ -251,22 +253,20 @@ class Canvas:
             return position_AR
         return position_AR - (self.offset_B[:, None] if row_A1 is None else self.offset_B[row_A1])
 
-    def commit(self, at: tuple[Tensor, Tensor], token_AR: Tensor, chosen_AR: Tensor) -> None:
-        """Fix the chosen tokens at rows and positions `at`; those of a row are distinct."""
-        tokens_BL = self.tokens_BL
-        tokens_BL[at] = torch.where(chosen_AR, token_AR, tokens_BL[at])
-        self.open_BL[at] &= ~chosen_AR
+    def commit(
+        self, id_place_AR: Tensor, place_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor
+    ) -> None:
+        """Fix the chosen tokens; those of a row are at distinct places, counted row after row."""
+        held_AR = self.ids_BT.take(id_place_AR)
+        _put(self.ids_BT, id_place_AR, torch.where(chosen_AR, token_AR, held_AR))
+        _put(self.open_BL, place_AR, self.open_BL.take(place_AR) & ~chosen_AR)
 
     def record(
-        self,
-        at: tuple[Tensor, Tensor],
-        chosen_AR: Tensor,
-        step_A1: Tensor,
-        value_AR: Tensor,
+        self, place_AR: Tensor, chosen_AR: Tensor, step_A1: Tensor, value_AR: Tensor
     ) -> None:
-        """Note step and confidence of what was committed at rows and positions `at`."""
-        self.step_BL[at] = torch.where(chosen_AR, step_A1, self.step_BL[at])
-        self.confidence_BL[at] = torch.where(chosen_AR, value_AR, self.confidence_BL[at])
+        """Note step and confidence of what was committed."""
+        for held_BL, new in ((self.step_BL, step_A1), (self.confidence_BL, value_AR)):
+            _put(held_BL, place_AR, torch.where(chosen_AR, new, held_BL.take(place_AR)))
 
     def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
         """Mask the positions again at rows and positions `at`."""
@@ -274,16 +274,24 @@ class Canvas:
         self.open_BL[at] = True
         self.confidence_BL[at] = 1.0
 
-    def ended(self, stop: Collection[int]) -> Tensor:
-        """Rows [B] in which everything up to the first committed stop token is committed."""
-        # One comparison a token keeps the ids off the device.
-        end_BL = torch.stack([self.tokens_BL == token for token in stop]).any(0)
-        position_L = torch.arange(self.length, device=end_BL.device)
+    def on_host(self) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Tokens and what is open, [B, L] each, in one round trip; nothing there may be changed."""
+        if self.ids_BT.device.type == "cpu":
+            return self.tokens_BL.numpy(), self.open_BL.numpy()
+        state_BL = self.tokens_BL.masked_fill(self.open_BL, _OPEN).cpu().numpy()
+        return state_BL, state_BL == _OPEN
+
+    def ended(
+        self, stop: Collection[int], tokens_BL: IntArray, open_BL: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Rows [B] whose text has ended, with nothing open before a stop token; see `on_host`."""
+        end_BL = np.zeros_like(open_BL)
+        for token in stop:
+            end_BL |= tokens_BL == token
         if self.offset_B is not None:
-            end_BL &= position_L >= self.offset_B[:, None]
-        first_end_B = torch.where(end_BL, position_L, self.length).amin(1)
-        first_open_B = torch.where(self.open_BL, position_L, self.length).amin(1)
-        return first_end_B < first_open_B
+            end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
+        is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
+        return (end_BL & ~is_behind_open_BL).any(1)
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
@@ -339,3 +347,8 @@ class Canvas:
         return [
             (tuple(row[0].tolist()), Trace.from_canvas(*row)) for row in zip(*arrays, strict=True)
         ]
+
+
+def _put(held_BX: Tensor, place_AR: Tensor, new_AR: Tensor) -> None:
+    """Write to places that are counted row after row; `put_` has no deterministic kernel."""
+    held_BX.view(-1).scatter_(0, place_AR.view(-1), new_AR.reshape(-1))

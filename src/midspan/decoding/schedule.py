@@ -121,13 +121,14 @@ def span_starts(config: DecodingConfig, length: int, firsts_alone: bool) -> NDAr
     return starts
 
 
-_ROW_STATE = ("block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
+_ROW_STATE = ("open_BL", "block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
 
 
 class RowStates:
     """Where the rows of a batch stand.
 
     Attributes:
+        open_BL: What is open, as last taken up.
         block_B: The span that a row is in; N where it has none left.
         open_BN: Open positions of each span.
         starts_N: Where the spans begin.
@@ -165,6 +166,7 @@ class RowStates:
 
     def update(self, open_BL: NDArray[np.bool_]) -> None:
         """Take up what is open now; rows move to the first span that has something open."""
+        self.open_BL = open_BL
         self.open_BN = np.add.reduceat(open_BL.astype(np.int64), self.starts_N, axis=1)
         is_open_BN = self.open_BN > 0
         first_B = np.where(is_open_BN.any(1), is_open_BN.argmax(1), self.open_BN.shape[1])

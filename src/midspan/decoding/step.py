@@ -122,7 +122,7 @@ def step(
     """
     logits_NV = logits_ARV.flatten(0, 1)
     rows = max(1, max(_SMALLEST_PART, logits_NV.numel() // _PARTS) // logits_NV.shape[1])
-    parts = logits_NV.split(rows)
+    parts = logits_NV.split(rows) if len(logits_NV) > rows else (logits_NV,)
     uniforms: Sequence[Tensor | None] = [None] * len(parts)
     if draws.token_AR is not None:
         uniforms = draws.token_AR.flatten().split(rows)

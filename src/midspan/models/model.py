@@ -15,6 +15,7 @@ from midspan.models.attention import block_attention
 from midspan.models.family import Family, SpecialTokens
 from midspan.models.native import PredictionHeadMixin
 from midspan.models.text import TextModel
+from midspan.models.trunk import lean_states
 
 
 @dataclass
@@ -101,14 +102,15 @@ class DiffusionLM(TextModel):
         mask = attention_mask_BT
         if self.block_length is not None:
             mask = self._block_mask(input_ids_BQ, mask, first, cache, canvas)
+        position_ids = self._position_ids(input_ids_BQ, attention_mask_BT, first)
+        hidden_BQD = lean_states(self.base, input_ids_BQ, mask, position_ids, cache)
+        if hidden_BQD is not None:
+            return hidden_BQD
         caches = {"past_key_values": cache} if self.family.caches else {}
         output = self.base.model(
-            input_ids=input_ids_BQ,
-            attention_mask=mask,
-            position_ids=self._position_ids(input_ids_BQ, attention_mask_BT, first),
-            **caches,
+            input_ids=input_ids_BQ, attention_mask=mask, position_ids=position_ids, **caches
         )
-        hidden_BQD: Tensor = output.last_hidden_state
+        hidden_BQD = output.last_hidden_state
         if isinstance(self.base, PredictionHeadMixin):
             return self.base.output_states(hidden_BQD)
         return hidden_BQD
