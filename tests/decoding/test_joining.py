@@ -29,6 +29,7 @@ ALONG = [
     BLOCK | {"cache": "none"},
     BLOCK | {"editing_threshold": 0.25},
     BLOCK | {"temperature": 0.8, "top_k": 9, "sub_block_length": 2},
+    BLOCK | {"threshold": 0.2, "sub_block_length": 2},
 ]
 MODELS = {
     (block, shift): (BlockLM if block else TinyLM)(bias={EOS: 1.0})
@@ -64,7 +65,7 @@ def streamed(lm, config, requests, size, arrivals):
     return [results[row] for row in range(len(requests))]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
     fields=st.sampled_from(ALONG),
     variant=st.sampled_from([False, True, "canvas"]),

@@ -167,16 +167,18 @@ class _Work:
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
         stream = Stream(self.lm, self.config, self.hooks, batch_size)
-        waiting, number = list(rows), 0
+        first, number = stream.free, 0
+        stream.enter(self.requests, rows[:first])
+        waiting = list(rows[first:])
         while True:
             yield from stream.settle()
+            if not stream.rows:
+                return
             if stream.free and waiting:
                 entering = waiting[: stream.free]
                 stream.enter(self.requests, entering)
                 del waiting[: len(entering)]
                 continue
-            if not stream.rows:
-                return
             committed = stream.advance()
             if committed is None:
                 continue

@@ -204,11 +204,11 @@ class RowStates:
     @property
     def kind_B(self) -> NDArray[np.int64]:
         """Equal for rows that may share a step, [B]."""
-        if self.config.editing_threshold is not None:  # Steps look at whole spans.
-            return self._sizes_N[self.block_B]
-        if self.firsts_alone:
-            return (self.starts_N[self.block_B] % self.config.block == 0).astype(np.int64)
-        return np.zeros_like(self.block_B)
+        if not self.firsts_alone and self.config.editing_threshold is None:
+            # All spans are of one size, but for the last, which is filled up.
+            return np.zeros_like(self.block_B)
+        is_first_B = self.starts_N[self.block_B] % self.config.block == 0
+        return 2 * self._sizes_N[self.block_B] + (is_first_B & self.firsts_alone)
 
     def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
         """Where the span of each row begins, [A], and the positions of the longest."""

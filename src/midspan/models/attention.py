@@ -43,8 +43,8 @@ def block_causal_mask(
         position_BQ = queries + position_BK[:, -1:] - key_K[-1]
         real_BQ = queries >= real_BK.int().argmax(1, keepdim=True)
     else:
-        queries = key_K[-queries:] if queries else key_K
-        position_BQ, real_BQ = position_BK[:, queries], real_BK[:, queries]
+        queries = key_K if queries is None else key_K[-queries:]
+        position_BQ, real_BQ = position_BK[:, -len(queries) :], real_BK[:, -len(queries) :]
     block_BK, block_BQ = (
         position.div(block_length, rounding_mode="floor") for position in (position_BK, position_BQ)
     )
