@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from midspan.models.trunk import is_autocast
+
 
 def leave_casts_to_autocast(network: Any) -> None:
     """Let adapted layers take what they are given wherever autocast is on, in place.
@@ -25,6 +27,6 @@ def leave_casts_to_autocast(network: Any) -> None:
 
 
 def _cast(layer: Any, states: Any, dtype: torch.dtype) -> Any:
-    if states is not None and torch.is_autocast_enabled(states.device.type):
+    if states is not None and is_autocast(states.device):
         return states
     return type(layer)._cast_input_dtype(layer, states, dtype)
