@@ -42,7 +42,7 @@ class AuditRun(RunResult[AuditRecord]):
 
     @cached_property
     def findings(self) -> "Audit":
-        """All that the audit found, as ``audit.json`` has it; docs/audit-json.md lists the fields."""
+        """What the audit found, as ``audit.json`` has it; docs/audit-json.md lists the fields."""
         from midspan.runs.folder import FinishedRun
         from midspan.studies.audit.summary import audit_of
 
