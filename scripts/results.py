@@ -123,7 +123,7 @@ def figures_of(report: Report, shown: Shown) -> list[Figure]:
     """
     figures = [figure for section in report.sections for figure in section.figures]
     if report.headline and report.headline.figure:
-        figures.append(report.headline.figure)
+        figures.insert(0, report.headline.figure)
     by_title = {figure.title: figure for figure in figures}
     missing = [title for title in shown.figures if title not in by_title]
     if missing:
