@@ -150,6 +150,8 @@ class SlotCache(Cache):
 
     def fit(self, rows: int, columns: int) -> None:
         """Give the batch's first `rows` rows slots of so many columns, where they have none."""
+        if rows == len(self.slot_B) and columns <= self.columns:
+            return
         free = np.setdiff1d(np.arange(max(self.size, rows)), self.slot_B)
         self.slot_B = np.concatenate([self.slot_B, free[: rows - len(self.slot_B)]])
         more = max(0, rows - self.size), max(0, columns - self.columns)
@@ -172,6 +174,10 @@ class SlotCache(Cache):
         Returns:
             The rows in the order of their slots.
         """
+        slot_A = self.slot_B[rows_A]
+        if slot_A.max() - slot_A.min() == len(rows_A) - 1:
+            in_order: IntArray = rows_A[slot_A.argsort()]
+            return in_order
         row_S = np.full(self.size, -1)
         row_S[self.slot_B] = np.arange(len(self.slot_B))
         is_in_S = np.isin(row_S, rows_A)
