@@ -77,7 +77,7 @@ class Counter:
             self.operations += ids_BQ.numel() * (2 * self._weights + self._attention * keys)
             return hidden(ids_BQ, mask, first, cache, *others, **named)
 
-        lm.hidden = counted  # type: ignore[method-assign]
+        lm.hidden = counted  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ def leave_casts_to_autocast(network: Any) -> None:
 
     for layer in network.modules():
         if isinstance(layer, LoraLayer):
-            layer._cast_input_dtype = partial(_cast, layer)  # type: ignore[method-assign]
+            layer._cast_input_dtype = partial(_cast, layer)
 
 
 def _cast(layer: Any, states: Any, dtype: torch.dtype) -> Any:

@@ -158,7 +158,7 @@ def _linear(layer: Any, lora: type | None) -> Projection | nn.Module:
     base: Any = layer
     pairs: tuple[Pair, ...] | None = ()
     if lora is not None and type(layer) is lora:
-        base, pairs = layer._modules["base_layer"], _pairs(layer)
+        base, pairs = base._modules["base_layer"], _pairs(base)
     if pairs is None or type(base) is not nn.Linear or not _is_plain(base):
         return layer
     return Projection(base._parameters["weight"], base._parameters["bias"], pairs)
