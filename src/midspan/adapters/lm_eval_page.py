@@ -21,8 +21,7 @@ _SHOWN_SAMPLES = 20  # of a task
 _SHOWN_CHARACTERS = 300
 _LIMITS = (
     "Standard errors are lm-eval's own. A score holds for its prompt, shots and decoding alone.",
-    "A model's continuations are scored by a bound where they have several tokens "
-    "(docs/lm-eval.md).",
+    "Continuations of several tokens are scored by a bound (docs/lm-eval.md).",
 )
 
 
