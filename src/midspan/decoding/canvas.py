@@ -286,8 +286,7 @@ class Canvas:
         if self.offset_B is not None:
             end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
         is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
-        ended_B: NDArray[np.bool_] = np.any(end_BL & ~is_behind_open_BL, axis=1)
-        return ended_B
+        return np.asarray((end_BL & ~is_behind_open_BL).any(1))
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
