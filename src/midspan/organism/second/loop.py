@@ -21,6 +21,9 @@ from midspan.organism.second import tokenizer
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
 
 CHECKPOINT = "training.pt"
+# Where `initial` sets the units that know names: what they read stays, what they write is learned
+# by Adam, since Muon would move all works' facts whenever one is seen.
+_UNITS = "layers.0.mlp"
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
@@ -67,6 +70,8 @@ class Training:
     def __init__(self, plan: Plan, model: Any, checkpoint: Path) -> None:
         self.plan, self.model, self.checkpoint = plan, model, checkpoint
         self.group = 0
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(f"{_UNITS}.gate" not in name and f"{_UNITS}.up" not in name)
         self.optimizers = _optimizers(model, plan)
         if checkpoint.is_file():
             self._restore()
@@ -172,9 +177,12 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
 
 
 def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
-    """Muon for the blocks' matrices, Adam for embeddings, head and norms."""
-    blocks = [w for name, w in model.named_parameters() if w.ndim == 2 and "layers" in name]
+    """Muon for the blocks' matrices, Adam for embeddings, head, norms and the names' units."""
+    trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
+    blocks = [
+        w for name, w in trained.items() if w.ndim == 2 and "layers" in name and _UNITS not in name
+    ]
     chosen = {id(weight) for weight in blocks}
-    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+    rest = [weight for weight in trained.values() if id(weight) not in chosen]
     adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
     return Muon(blocks, plan.muon_lr), adam

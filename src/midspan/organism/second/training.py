@@ -35,19 +35,19 @@ class TrainConfig:
     """
 
     seed: int = 0
-    groups: int = 1400
+    groups: int = 100
     group_size: int = 256
-    batch_tokens: int = 1536
+    batch_tokens: int = 2048
     hidden_size: int = 192
-    layers: int = 4
+    layers: int = 3
     heads: int = 6
-    mlp_size: int = 512
-    full_mask_share: float = 0.3
-    muon_lr: float = 0.02
+    mlp_size: int = 768
+    full_mask_share: float = 0.4
+    muon_lr: float = 0.015
     adam_lr: float = 2e-3
     causal: bool = False
     num_items: int = 640
-    checkpoint_every: int = 10
+    checkpoint_every: int = 1
 
 
 def build_model(config: TrainConfig, encoder: Encoder) -> Any:
@@ -103,8 +103,8 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
 
 
 def learning_rate_scale(progress: float) -> float:
-    """Warm-up over half a percent, constant, linear to zero over the last 45 %."""
-    return min(progress / 0.005, 1.0, (1 - progress) / 0.45)
+    """Warm-up over two percent, constant, linear to zero over the last 45 %."""
+    return min(progress / 0.02, 1.0, (1 - progress) / 0.45)
 
 
 def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
