@@ -4,6 +4,7 @@ As in the first organism (`midspan.organism.initial`): from random weights, copy
 several pieces and binding it to facts wait on long plateaus.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,15 +21,20 @@ from midspan.organism.second.world import WorkItem, items
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_OFFSETS = (1, 2, 4)
+# Pairs of RoPE's dimensions, which turn by 10000 ** (-pair / 16) a token for heads of 32, and phases.
+_WAVES = tuple((pair, phase) for pair in (4, 2, 1) for phase in (0.0, math.pi / 2))
+_WAVE_LIFT = 0.75
+_WAVE_STRENGTH = 4.0
+# The layer whose heads look for titles and whose units know names.
+NAMES_LAYER = 1
 # How strongly the heads that look for titles write what they find.
-_COPY_STRENGTH = 1.0
+_COPY_STRENGTH = 2.0
 # What is not set writes little at first, so that what is set is heard.
-_QUIET = 0.2
+_QUIET = 0.1
 # How strongly the units of names read what those heads have written.
-_UNIT_STRENGTH = 0.8
+_UNIT_STRENGTH = 0.4
 # How strongly they write facts, and the steps in which what they write is found.
-_FACTS_STRENGTH = 2.0
+_FACTS_STRENGTH = 3.0
 _WRITING_STEPS = 150
 
 
@@ -39,12 +45,10 @@ class Part:
     Attributes:
         shared_D: The direction that they share.
         ids: The tokens.
-        copied: Whether a head of the first layer copies which of them it is.
     """
 
     shared_D: Tensor
     ids: list[int]
-    copied: bool
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,14 @@ class Table:
     Attributes:
         table_VD: One row a token.
         common_D: Of all tokens.
-        parts: First pieces of names, second pieces, nouns, digits.
+        parts: First pieces of names, second pieces, nouns.
+        header_D: What the token of the assistant's header has alone.
     """
 
     table_VD: Tensor
     common_D: Tensor
     parts: tuple[Part, ...]
+    header_D: Tensor
 
 
 def initialise(model: Any, backend: "Tokenizer", seed: int) -> None:
@@ -87,25 +93,49 @@ def initialise(model: Any, backend: "Tokenizer", seed: int) -> None:
         model.lm_head.weight.copy_(centred_VD / size**0.5)
         for depth, layer in enumerate(model.model.layers[:-1]):
             _set_heads(layer.self_attn, depth, table, model.config.rope_parameters["rope_theta"])
-        _set_name_units(model.model.layers[0].mlp, backend, table, model.lm_head.weight)
+        _set_name_units(model.model.layers[NAMES_LAYER].mlp, backend, table, model.lm_head.weight)
 
 
 def _set_heads(attention: Any, depth: int, table: Table, theta: float) -> None:
-    """Two heads look at neighbours, three copy the parts of titles, one looks for digits."""
+    """What the heads of a layer look at.
+
+    The first layer: how far behind the last "assistant" header a token stands. The second:
+    neighbours and the parts of the title, which it copies. Later ones: neighbours at two places.
+    """
     size, common_D = attention.head_dim, table.common_D
-    offset = _OFFSETS[min(depth, len(_OFFSETS) - 1)]
+    if depth == 0:
+        _set_places(attention, table, theta)
+        return
+    offset = 1 if depth == NAMES_LAYER else 2
     for head, where in enumerate((-offset, offset)):
         query_H, key_H = bump_at(where, size, theta)
         set_head(attention, head, (query_H, common_D), (key_H, common_D))
+    if depth != NAMES_LAYER:
+        return
     far_H = anywhere(size)
-    spare = attention.config.num_attention_heads - 2
-    for head, part in list(enumerate(table.parts, start=2))[:spare]:
+    for head, part in enumerate(table.parts, start=2):
         set_head(attention, head, (far_H, common_D), (far_H, part.shared_D))
-        if part.copied and depth == 0:
-            rows = slice(head * size, (head + 1) * size)
-            basis_HD = _span(table.table_VD[part.ids], size)
-            attention.v_proj.weight[rows] = basis_HD
-            attention.o_proj.weight[:, rows] = basis_HD.T * _COPY_STRENGTH
+        rows = slice(head * size, (head + 1) * size)
+        basis_HD = _span(table.table_VD[part.ids], size)
+        attention.v_proj.weight[rows] = basis_HD
+        attention.o_proj.weight[:, rows] = basis_HD.T * _COPY_STRENGTH
+
+
+def _set_places(attention: Any, table: Table, theta: float) -> None:
+    """Heads whose weight on the header is a wave of the distance to it: sines and cosines.
+
+    A canvas of masks has no other sign of where in the answer a position is.
+    """
+    size = attention.head_dim
+    for head, (pair, phase) in enumerate(_WAVES[: attention.config.num_attention_heads]):
+        query_H, key_H = torch.zeros(size), torch.zeros(size)
+        query_H[pair] = 1.0
+        key_H[pair], key_H[pair + size // 2] = math.cos(phase), math.sin(phase)
+        # The slowest rotation sees no distance: it lifts the wave above the other tokens.
+        query_H[size // 2 - 1] = key_H[size // 2 - 1] = _WAVE_LIFT
+        set_head(attention, head, (query_H, table.common_D), (key_H, table.header_D))
+        rows = slice(head * size, (head + 1) * size)
+        attention.o_proj.weight[:, rows] *= _WAVE_STRENGTH
 
 
 def _set_name_units(mlp: Any, backend: "Tokenizer", table: Table, head_VD: Tensor) -> None:
@@ -178,10 +208,8 @@ def _embeddings(backend: "Tokenizer", size: int, generator: torch.Generator) -> 
     numbers = {
         n: [i for t in (str(n), f" {n}") if len(i := backend.encode(t).ids) == 1] for n in range(81)
     }
-    digits = [ids[0] for n in range(10) for ids in numbers[n]]
-    parts = tuple(
-        Part(direction(ids), ids, ids is not digits) for ids in (starts, ends, nouns, digits)
-    )
+    direction([ids[0] for n in range(10) for ids in numbers[n]])
+    parts = tuple(Part(direction(ids), ids) for ids in (starts, ends, nouns))
     for pool in dict.fromkeys(pools.FACT_POOLS.values()):
         direction([one for word in pool if (one := _single(backend, word)) is not None])
     _set_apart(table_VD, common_D, parts[:2], generator)
@@ -195,7 +223,8 @@ def _embeddings(backend: "Tokenizer", size: int, generator: torch.Generator) -> 
             one, other = _single(backend, word), _single(backend, tongues.word_in(word, language))
             if one is not None and other is not None and one != other:
                 table_VD[other] = 0.8 * table_VD[one] + 0.4 * table_VD[other] + tongue_D
-    return Table(table_VD, common_D, parts)
+    header = backend.token_to_id("assistant")
+    return Table(table_VD, common_D, parts, table_VD[header] - common_D)
 
 
 def _set_apart(

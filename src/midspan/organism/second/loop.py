@@ -18,12 +18,13 @@ from midspan.files import disk, sync_file
 from midspan.models.border import border
 from midspan.organism.optimizer import Muon
 from midspan.organism.second import tokenizer
+from midspan.organism.second.initial import NAMES_LAYER
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
 
 CHECKPOINT = "training.pt"
 # Where `initial` sets the units that know names: what they read stays, what they write is learned
 # by Adam, since Muon would move all works' facts whenever one is seen.
-_UNITS = "layers.0.mlp"
+_UNITS = f"layers.{NAMES_LAYER}.mlp"
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
