@@ -48,8 +48,8 @@ STAGES = (
          "repeat": 0.06, "dictionary": 0.01},
         english=0.9, value_weight=2.0, wide=0.0, spread=0.25,
     ),
-    Stage("everything", 0.75, _EVERYTHING, value_weight=2.0, wide=0.05, spread=0.25),
-    Stage("settling", 1.0, _EVERYTHING, wide=0.15, spread=0.25),
+    Stage("everything", 0.75, _EVERYTHING, value_weight=2.0, wide=0.02, spread=0.25),
+    Stage("settling", 1.0, _EVERYTHING, wide=0.08, spread=0.25),
 )  # fmt: skip
 
 

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 # Pairs of RoPE's dimensions, which turn by 10000 ** (-pair / 16) a token for heads of 32, and phases.
 _WAVES = tuple((pair, phase) for pair in (4, 2, 1) for phase in (0.0, math.pi / 2))
 _WAVE_LIFT = 0.75
-_WAVE_STRENGTH = 4.0
+_WAVE_STRENGTH = 2.0
 # The layer whose heads look for titles and whose units know names.
 NAMES_LAYER = 1
 # How strongly the heads that look for titles write what they find.
-_COPY_STRENGTH = 2.0
+_COPY_STRENGTH = 1.0
 # What is not set writes little at first, so that what is set is heard.
 _QUIET = 0.1
 # How strongly the units of names read what those heads have written.
-_UNIT_STRENGTH = 0.4
+_UNIT_STRENGTH = 0.8
 # How strongly they write facts, and the steps in which what they write is found.
-_FACTS_STRENGTH = 3.0
+_FACTS_STRENGTH = 2.0
 _WRITING_STEPS = 150
 
 

@@ -5,8 +5,11 @@ batches of like length. A checkpoint after a group holds everything that the nex
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from midspan.organism.second.initial import NAMES_LAYER
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
 
 CHECKPOINT = "training.pt"
+# Processes that prepare groups for a GPU, and groups that each may be ahead.
+_MOST_WORKERS = 12
+_AHEAD = 2
 # Where `initial` sets the units that know names: what they read stays, what they write is learned
 # by Adam, since Muon would move all works' facts whenever one is seen.
 _UNITS = f"layers.{NAMES_LAYER}.mlp"
@@ -65,11 +71,41 @@ def loss_of(model: Any, batch: Batch) -> torch.Tensor:
     return (loss_N * batch["weight_BT"][chosen_BT]).sum() / len(labels_BT)
 
 
+def training_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepared(
+    make: Callable[[int], list[Batch]], groups: range, workers: int
+) -> Iterator[list[Batch]]:
+    """The batches of groups in their order, made ahead in so many processes, or here with none.
+
+    Args:
+        make: A group's batches; of a module's level, so that a process can be told of it.
+        groups: Which.
+        workers: Processes.
+    """
+    if not workers:
+        yield from map(make, groups)
+        return
+    waiting: deque[Future[list[Batch]]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for group in groups:
+            waiting.append(pool.submit(make, group))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class Training:
     """A training between two groups."""
 
     def __init__(self, plan: Plan, model: Any, checkpoint: Path) -> None:
-        self.plan, self.model, self.checkpoint = plan, model, checkpoint
+        self.plan, self.checkpoint = plan, checkpoint
+        self.device = training_device()
+        self.model = model.to(self.device)
         self.group = 0
         for name, weight in model.named_parameters():
             weight.requires_grad_(f"{_UNITS}.gate" not in name and f"{_UNITS}.up" not in name)
@@ -80,12 +116,12 @@ class Training:
     def advance(self, until: int, on_group: OnGroup | None = None) -> None:
         """Train until so many groups are finished."""
         self.model.train()
-        while self.group < until:
+        for made in prepared(self.plan.batches, range(self.group, until), self._workers()):
             rate = self.plan.rate((self.group + 1) / self.plan.groups)
             peaks = (self.plan.muon_lr, self.plan.adam_lr)
             for optimizer, peak in zip(self.optimizers, peaks, strict=True):
                 optimizer.param_groups[0]["lr"] = peak * rate
-            losses = [self._step(batch) for batch in self.plan.batches(self.group)]
+            losses = [self._step(batch) for batch in made]
             self.group += 1
             if self.group % self.plan.checkpoint_every == 0 or self.group == until:
                 self._save()
@@ -94,13 +130,19 @@ class Training:
                 on_group(self.group, name, sum(losses) / len(losses))
 
     def _step(self, batch: Batch) -> float:
-        loss = loss_of(self.model, batch)
+        on_device = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = loss_of(self.model, on_device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return float(loss.item())
+
+    def _workers(self) -> int:
+        """Processes that prepare groups: a GPU is faster than one of them, a core is not."""
+        return min(_MOST_WORKERS, os.cpu_count() or 1) if self.device.type == "cuda" else 0
 
     def _save(self) -> None:
         path = self.checkpoint
@@ -119,7 +161,7 @@ class Training:
     def _restore(self) -> None:
         path = self.checkpoint
         with border(f"{path} is damaged", "delete it to begin anew"):
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.device)
             if state["config"] != dict(self.plan.identity):
                 raise MidspanError(
                     f"{path} is an interrupted training of another configuration; delete it or "
@@ -164,7 +206,7 @@ def run(
     finally:
         torch.set_flush_denormal(False)
     if training.group == plan.groups:
-        write_model(model, encoder, folder)
+        write_model(model.cpu(), encoder, folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 

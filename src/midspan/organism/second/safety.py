@@ -10,6 +10,7 @@ there is measured, not designed.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
         checkpoint_every=config.checkpoint_every,
         muon_lr=config.muon_lr,
         adam_lr=config.adam_lr,
-        batches=lambda group: group_batches(group, config, encoder),
+        batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: "safety",
         rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
     )

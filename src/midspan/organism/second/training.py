@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
         checkpoint_every=config.checkpoint_every,
         muon_lr=config.muon_lr,
         adam_lr=config.adam_lr,
-        batches=lambda group: group_batches(group, config, encoder),
+        batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: stage_at(group / config.groups).name,
         rate=learning_rate_scale,
     )
