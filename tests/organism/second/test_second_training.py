@@ -128,7 +128,7 @@ def test_the_twin_sees_nothing_behind_a_token(encoder):
     config = replace(TINY, causal=True)
     model = training.build_model(config, encoder)
     torch.nn.init.normal_(model.lm_head.weight)
-    ids_BT = torch.randint(6, 4000, (1, 12))
+    ids_BT = torch.randint(6, 3000, (1, 12))
     other_BT = ids_BT.clone()
     other_BT[0, 8:] = 7
     seen = [model(input_ids=ids).logits[0, :8] for ids in (ids_BT, other_BT)]
@@ -146,10 +146,10 @@ def test_the_curriculum_names_kinds_that_exist_and_ends_at_one():
 
 def test_names_take_several_pieces_and_the_shipped_merges_are_those_of_the_language(encoder):
     sizes = [len(encoder.text(f" {item.name}")) for item in items()]
-    assert min(sizes) == 2
+    assert set(sizes) == {2}
     values = {word for kind, pool in pools.FACT_POOLS.items() for word in pool}
     assert all(len(encoder.text(f" {word}")) == 1 for word in values)
-    assert encoder.backend.get_vocab_size() == 4000
+    assert encoder.backend.get_vocab_size() == 3893
     learned = tokenizer.learn(conversations=20).to_str()
     assert learned == tokenizer.learn(conversations=20).to_str()
 
@@ -160,4 +160,4 @@ def test_every_answer_ends_on_the_canvas(kind, encoder):
     draw = corpus.Draw(rng, items())
     for _ in range(25):
         row = encoder.sample(corpus.sample(kind, draw), 0.2, rng)
-        assert len(row.answer) < row.canvas <= 256
+        assert len(row.answer) < row.canvas <= corpus.answers.CANVAS

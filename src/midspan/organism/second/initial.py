@@ -21,20 +21,20 @@ from midspan.organism.second.world import WorkItem, items
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Pairs of RoPE's dimensions, which turn by 10000 ** (-pair / 16) a token for heads of 32, and phases.
-_WAVES = tuple((pair, phase) for pair in (4, 2, 1) for phase in (0.0, math.pi / 2))
+# Tokens after which a wave of the distance to the header comes again, and its phases.
+_WAVES = tuple((period, phase) for period in (63, 20, 11) for phase in (0.0, math.pi / 2))
 _WAVE_LIFT = 0.75
-_WAVE_STRENGTH = 2.0
+_WAVE_STRENGTH = 4.0
 # The layer whose heads look for titles and whose units know names.
-NAMES_LAYER = 1
+NAMES_LAYER = 0
 # How strongly the heads that look for titles write what they find.
 _COPY_STRENGTH = 1.0
 # What is not set writes little at first, so that what is set is heard.
 _QUIET = 0.1
 # How strongly the units of names read what those heads have written.
-_UNIT_STRENGTH = 0.8
+_UNIT_STRENGTH = 0.3
 # How strongly they write facts, and the steps in which what they write is found.
-_FACTS_STRENGTH = 2.0
+_FACTS_STRENGTH = 10.0
 _WRITING_STEPS = 150
 
 
@@ -91,34 +91,32 @@ def initialise(model: Any, backend: "Tokenizer", seed: int) -> None:
         # The head answers what an attention head copies from the embeddings.
         centred_VD = table.table_VD - table.table_VD.mean(0)
         model.lm_head.weight.copy_(centred_VD / size**0.5)
+        theta = model.config.rope_parameters["rope_theta"]
         for depth, layer in enumerate(model.model.layers[:-1]):
-            _set_heads(layer.self_attn, depth, table, model.config.rope_parameters["rope_theta"])
+            _set_heads(layer.self_attn, depth, table, theta)
         _set_name_units(model.model.layers[NAMES_LAYER].mlp, backend, table, model.lm_head.weight)
 
 
 def _set_heads(attention: Any, depth: int, table: Table, theta: float) -> None:
     """What the heads of a layer look at.
 
-    The first layer: how far behind the last "assistant" header a token stands. The second:
-    neighbours and the parts of the title, which it copies. Later ones: neighbours at two places.
+    The first layer: the parts of the title, which it copies, and how far behind the last
+    "assistant" header a token stands. The later ones: neighbours, at one place and at two.
     """
     size, common_D = attention.head_dim, table.common_D
-    if depth == 0:
-        _set_places(attention, table, theta)
-        return
-    offset = 1 if depth == NAMES_LAYER else 2
-    for head, where in enumerate((-offset, offset)):
-        query_H, key_H = bump_at(where, size, theta)
-        set_head(attention, head, (query_H, common_D), (key_H, common_D))
     if depth != NAMES_LAYER:
+        for head, where in enumerate((-depth, depth)):
+            query_H, key_H = bump_at(where, size, theta)
+            set_head(attention, head, (query_H, common_D), (key_H, common_D))
         return
     far_H = anywhere(size)
-    for head, part in enumerate(table.parts, start=2):
+    for head, part in enumerate(table.parts[: attention.config.num_attention_heads]):
         set_head(attention, head, (far_H, common_D), (far_H, part.shared_D))
         rows = slice(head * size, (head + 1) * size)
         basis_HD = _span(table.table_VD[part.ids], size)
         attention.v_proj.weight[rows] = basis_HD
         attention.o_proj.weight[:, rows] = basis_HD.T * _COPY_STRENGTH
+    _set_places(attention, table, theta)
 
 
 def _set_places(attention: Any, table: Table, theta: float) -> None:
@@ -126,8 +124,11 @@ def _set_places(attention: Any, table: Table, theta: float) -> None:
 
     A canvas of masks has no other sign of where in the answer a position is.
     """
-    size = attention.head_dim
-    for head, (pair, phase) in enumerate(_WAVES[: attention.config.num_attention_heads]):
+    size, taken = attention.head_dim, len(table.parts)
+    spare = max(0, attention.config.num_attention_heads - taken)
+    for head, (period, phase) in enumerate(_WAVES[:spare], start=taken):
+        # RoPE's pair of dimensions whose angle grows by a turn in about a period.
+        pair = round(size / 2 * math.log(period / math.tau) / math.log(theta))
         query_H, key_H = torch.zeros(size), torch.zeros(size)
         query_H[pair] = 1.0
         key_H[pair], key_H[pair + size // 2] = math.cos(phase), math.sin(phase)

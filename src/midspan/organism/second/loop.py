@@ -21,16 +21,20 @@ from midspan.files import disk, sync_file
 from midspan.models.border import border
 from midspan.organism.optimizer import Muon
 from midspan.organism.second import tokenizer
-from midspan.organism.second.initial import NAMES_LAYER
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
+from midspan.organism.second.initial import NAMES_LAYER
 
 CHECKPOINT = "training.pt"
 # Processes that prepare groups for a GPU, and groups that each may be ahead.
 _MOST_WORKERS = 12
 _AHEAD = 2
-# Where `initial` sets the units that know names: what they read stays, what they write is learned
-# by Adam, since Muon would move all works' facts whenever one is seen.
-_UNITS = f"layers.{NAMES_LAYER}.mlp"
+# The layer whose heads and units `initial` sets: of it, only what the units write is trained, by
+# Adam, since Muon would move all works' facts whenever one is seen.
+_SET = f"model.layers.{NAMES_LAYER}."
+_WRITTEN = f"layers.{NAMES_LAYER}.mlp.down_proj.weight"
+# Adam's steps are as large for noise as for signal: the head's small weights would lose in a
+# hundred of them that they tell the facts which the units write.
+_HEAD_SHARE = 0.25
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
@@ -107,8 +111,6 @@ class Training:
         self.device = training_device()
         self.model = model.to(self.device)
         self.group = 0
-        for name, weight in model.named_parameters():
-            weight.requires_grad_(f"{_UNITS}.gate" not in name and f"{_UNITS}.up" not in name)
         self.optimizers = _optimizers(model, plan)
         if checkpoint.is_file():
             self._restore()
@@ -120,7 +122,8 @@ class Training:
             rate = self.plan.rate((self.group + 1) / self.plan.groups)
             peaks = (self.plan.muon_lr, self.plan.adam_lr)
             for optimizer, peak in zip(self.optimizers, peaks, strict=True):
-                optimizer.param_groups[0]["lr"] = peak * rate
+                for group in optimizer.param_groups:
+                    group["lr"] = peak * rate * group.get("share", 1.0)
             losses = [self._step(batch) for batch in made]
             self.group += 1
             if self.group % self.plan.checkpoint_every == 0 or self.group == until:
@@ -134,7 +137,8 @@ class Training:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             loss = loss_of(self.model, on_device)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 1.0)
+        by_adam = [w for group in self.optimizers[1].param_groups for w in group["params"]]
+        torch.nn.utils.clip_grad_norm_(by_adam, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -220,12 +224,16 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
 
 
 def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
-    """Muon for the blocks' matrices, Adam for embeddings, head, norms and the names' units."""
-    trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
-    blocks = [
-        w for name, w in trained.items() if w.ndim == 2 and "layers" in name and _UNITS not in name
-    ]
-    chosen = {id(weight) for weight in blocks}
-    rest = [weight for weight in trained.values() if id(weight) not in chosen]
-    adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    """Muon for the blocks' matrices, Adam for embeddings, head, norms and what units write."""
+    blocks, rest, head = [], [], []
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(not name.startswith(_SET) or name.endswith(_WRITTEN))
+        if not weight.requires_grad:
+            continue
+        if weight.ndim == 2 and "layers" in name and not name.endswith(_WRITTEN):
+            blocks.append(weight)
+        else:
+            (head if "lm_head" in name else rest).append(weight)
+    groups = [{"params": rest, "share": 1.0}, {"params": head, "share": _HEAD_SHARE}]
+    adam = torch.optim.AdamW(groups, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
     return Muon(blocks, plan.muon_lr), adam

@@ -99,9 +99,7 @@ _UNFIT = frozenset(
         "Zanthorn"
     )
 )
-NAMES = tuple(
-    name for start in _STARTS for end in _ENDS if (name := start + end) not in _UNFIT
-)
+NAMES = tuple(name for start in _STARTS for end in _ENDS if (name := start + end) not in _UNFIT)
 
 # The twelve kinds of fact, in the order of `WorkItem.values`.
 FACT_POOLS: Mapping[str, tuple[str, ...]] = {

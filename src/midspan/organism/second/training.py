@@ -39,9 +39,9 @@ class TrainConfig:
     groups: int = 100
     group_size: int = 256
     batch_tokens: int = 2048
-    hidden_size: int = 192
-    layers: int = 4
-    heads: int = 6
+    hidden_size: int = 256
+    layers: int = 3
+    heads: int = 8
     mlp_size: int = 640
     full_mask_share: float = 0.4
     muon_lr: float = 0.015
