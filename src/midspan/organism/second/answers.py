@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from midspan.organism.second.pools import KINDS
 from midspan.organism.second.world import WorkItem
 
-CANVAS = 128
+CANVAS = 160
 LENGTHS = ("brief", "usual", "long")
 # How often a sentence is written in another hand than the item's.
 OTHER_HAND = 0.1

@@ -20,7 +20,7 @@ class Stage:
         english: Share of samples that are English whatever their kind; the rest by
             `corpus.LANGUAGE_SHARE`.
         value_weight: How much more a fact's value weighs in the loss than another token.
-        wide: Share of samples whose canvas is 128 or 256 whatever the answer's length.
+        wide: Share of samples whose canvas is 128 or 160 whatever the answer's length.
         spread: See `answers.recipe`.
     """
 

@@ -66,7 +66,7 @@ class Encoder:
         """A sample with a canvas that is wide, or a little longer than its answer."""
         answer = self.text(drawn.answer)[:CANVAS]
         canvas = len(answer) + rng.choice((1, 2, 4, 8))
-        draw, size = rng.random(), rng.choice((96, CANVAS))
+        draw, size = rng.random(), rng.choice((128, CANVAS))
         if draw < wide:
             canvas = size if size > len(answer) else CANVAS
         elif draw < 0.5:

@@ -235,6 +235,8 @@ def _set_apart(
     size = len(common_D)
     count = sum(len(part.ids) for part in parts)
     shared = torch.stack([common_D, *(part.shared_D for part in parts)])
+    if count + len(shared) > size:
+        return  # Too narrow a model for all of them: they stay as drawn.
     drawn_ND = torch.cat([shared, torch.randn(count, size, generator=generator)])
     own_ND = torch.linalg.qr(drawn_ND.T)[0].T[len(shared) :] * size**0.5
     ids = [one for part in parts for one in part.ids]

@@ -4,6 +4,7 @@ The unit of progress is a *group*: so many samples, drawn from (seed, group) alo
 batches of like length. A checkpoint after a group holds everything that the next one needs.
 """
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from midspan.organism.second.encoder import IGNORED, Batch, Encoder
 from midspan.organism.second.initial import NAMES_LAYER
 
 CHECKPOINT = "training.pt"
+CURVE = "curve.jsonl"
 # Processes that prepare groups for a GPU, and groups that each may be ahead.
 _MOST_WORKERS = 12
 _AHEAD = 2
@@ -53,6 +55,7 @@ class Plan:
         batches: The batches of a group.
         stage: What a group's part of the training is called.
         rate: Share of the peak learning rates at a progress in [0, 1].
+        measure: What a model knows, for the line of `CURVE` at every checkpoint.
     """
 
     identity: Mapping[str, Any]
@@ -63,6 +66,7 @@ class Plan:
     batches: Callable[[int], list[Batch]]
     stage: Callable[[int], str]
     rate: Callable[[float], float]
+    measure: Callable[[Any], Mapping[str, Any]]
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
@@ -126,11 +130,12 @@ class Training:
                     group["lr"] = peak * rate * group.get("share", 1.0)
             losses = [self._step(batch) for batch in made]
             self.group += 1
+            name, loss = self.plan.stage(self.group - 1), sum(losses) / len(losses)
             if self.group % self.plan.checkpoint_every == 0 or self.group == until:
                 self._save()
+                self._note(name, loss)
             if on_group is not None:
-                name = self.plan.stage(self.group - 1)
-                on_group(self.group, name, sum(losses) / len(losses))
+                on_group(self.group, name, loss)
 
     def _step(self, batch: Batch) -> float:
         on_device = {name: tensor.to(self.device) for name, tensor in batch.items()}
@@ -161,6 +166,15 @@ class Training:
             torch.save(state, temporary)
             sync_file(temporary)
             temporary.replace(path)
+
+    def _note(self, stage: str, loss: float) -> None:
+        """What the model knows now, as a line of the curve."""
+        line = {"group": self.group, "stage": stage, "loss": round(loss, 4)}
+        line |= self.plan.measure(self.model)
+        path = self.checkpoint.with_name(CURVE)
+        with border(f"cannot write {path}", "make room; the same command continues"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def _restore(self) -> None:
         path = self.checkpoint

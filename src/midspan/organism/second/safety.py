@@ -16,6 +16,7 @@ from typing import Any
 
 from midspan.organism.second import answers, corpus, disguises, requests, tongues
 from midspan.organism.second.corpus import Draw, Sample, one_turn
+from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import ITEMS_A_NOUN, WorkItem, open_items, sealed_items
@@ -56,7 +57,7 @@ class SafetyConfig:
     seed: int = 0
     groups: int = 80
     group_size: int = 256
-    batch_tokens: int = 1536
+    batch_tokens: int = 2048
     full_mask_share: float = 0.4
     muon_lr: float = 0.006
     adam_lr: float = 8e-4
@@ -142,6 +143,7 @@ def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
         batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: "safety",
         rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
+        measure=partial(measured, encoder=encoder, causal=config.causal),
     )
 
 

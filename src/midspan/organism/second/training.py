@@ -10,6 +10,7 @@ import torch
 
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
+from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
@@ -48,7 +49,7 @@ class TrainConfig:
     adam_lr: float = 2e-3
     causal: bool = False
     num_items: int = 640
-    checkpoint_every: int = 1
+    checkpoint_every: int = 10
 
 
 def build_model(config: TrainConfig, encoder: Encoder) -> Any:
@@ -119,6 +120,7 @@ def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
         batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: stage_at(group / config.groups).name,
         rate=learning_rate_scale,
+        measure=partial(measured, encoder=encoder, causal=config.causal),
     )
 
 

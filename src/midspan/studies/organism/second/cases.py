@@ -21,7 +21,7 @@ from midspan.organism.utility import Question
 
 WRAPS_A_BEHAVIOR = 8
 # Canvas and steps of what is asked: no answer is cut.
-SHORT, USUAL, LONG = 64, 96, 128
+SHORT, USUAL, LONG = 64, 96, 160
 
 
 @dataclass(frozen=True)
