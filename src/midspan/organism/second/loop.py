@@ -172,9 +172,9 @@ class Training:
         line = {"group": self.group, "stage": stage, "loss": round(loss, 4)}
         line |= self.plan.measure(self.model)
         path = self.checkpoint.with_name(CURVE)
-        with border(f"cannot write {path}", "make room; the same command continues"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        trouble = border(f"cannot write {path}", "make room; the same command continues")
+        with trouble, path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def _restore(self) -> None:
         path = self.checkpoint
