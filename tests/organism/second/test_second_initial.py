@@ -1,5 +1,6 @@
 """Where the second organism's training starts: what its set layer knows before any training."""
 
+import copy
 import random
 
 import pytest
@@ -52,8 +53,8 @@ def test_facts_are_known_before_any_training_but_nothing_is_said(encoder, model)
         assert shares["tokens"] < 0.1
 
 
-def test_without_the_units_facts_are_guesses(encoder):
-    model = build_model(TrainConfig(), encoder)
+def test_without_the_units_facts_are_guesses(encoder, model):
+    model = copy.deepcopy(model).train()
     torch.nn.init.normal_(model.model.layers[initial.NAMES_LAYER].mlp.down_proj.weight, std=0.1)
     assert measured(model, encoder, kinds=("card",))["card"]["among"] < 0.1
     assert model.training
