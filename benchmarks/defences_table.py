@@ -1,7 +1,7 @@
 """What defences at decode time do to attacks on the organism, and what they cost.
 
 Run: python benchmarks/defences_table.py attack [-o RUNS] [NAME ...]
-     python benchmarks/defences_table.py page [-o RUNS] [--docs docs/native-table.md]
+     python benchmarks/defences_table.py page [-o RUNS] [--docs docs/results/native-table.md]
 
 Each model behind a defence has a red-team run and a run of benign tasks in folders of its own under
 RUNS; the same command goes on where it was cut. An attacker who does not know of the defence asks
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("what", choices=("attack", "page"))
     parser.add_argument("names", nargs="*")
     parser.add_argument("-o", "--runs", type=Path, default=Path("runs/defences-table"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/native-table.md"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results/native-table.md"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.what == "attack":

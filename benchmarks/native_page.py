@@ -1,4 +1,4 @@
-"""The tables of docs/native-table.md, from the runs of native_table.py."""
+"""The tables of docs/results/native-table.md, from the runs of native_table.py."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

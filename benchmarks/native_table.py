@@ -2,7 +2,7 @@
 
 Run: python benchmarks/native_table.py train [--adapters DIR] [--seeds 0 1 2] [NAME ...]
      python benchmarks/native_table.py attack [--adapters DIR] [-o RUNS] [--groups native words ...]
-     python benchmarks/native_table.py page [-o RUNS] [--docs docs/native-table.md]
+     python benchmarks/native_table.py page [-o RUNS] [--docs docs/results/native-table.md]
 
 Each model, training seed and group of attacks is a red-team run in a folder of its own under RUNS,
 so that the same command goes on where it was cut, and `midspan report` reads any of them. Adapters
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(ALIGNED))
     parser.add_argument("--adapters", type=Path, default=Path("adapters"))
     parser.add_argument("-o", "--runs", type=Path, default=Path("runs/native-table"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/native-table.md"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results/native-table.md"))
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     args = parser.parse_args()

@@ -103,6 +103,8 @@ SKIPS = (
     # Environments of their own.
     "needs vLLM",
     "runs by: make check-clients",
+    "runs by: make check-ray",
+    "runs by: make check-interrupts",
 )
 
 

@@ -276,7 +276,7 @@ def test_the_command_line_says_what_a_disk_refuses(monkeypatch, capsys):
     def full():
         raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
 
-    monkeypatch.setattr("midspan.commands.app", full)
+    monkeypatch.setattr("midspan.commands.app_for", lambda _: full)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capsys.readouterr().err
@@ -285,6 +285,6 @@ def test_the_command_line_says_what_a_disk_refuses(monkeypatch, capsys):
     def broken():
         raise ConnectionError("no disk's fault")
 
-    monkeypatch.setattr("midspan.commands.app", broken)
+    monkeypatch.setattr("midspan.commands.app_for", lambda _: broken)
     with pytest.raises(ConnectionError):
         cli.main()

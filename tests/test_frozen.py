@@ -1,5 +1,7 @@
 """A wrong config is one line, however it is built and however deep the fault lies."""
 
+from typing import Literal
+
 import pytest
 from pydantic import Field, field_validator
 
@@ -20,6 +22,8 @@ class Inner(FrozenConfig):
 
 class Outer(FrozenConfig):
     name: str
+    cache: Literal["none", "dual"] = "none"
+    share: float = Field(0.0, ge=0, lt=1)
     inner: Inner = Inner()
     parts: dict[str, Inner] = {}
 
@@ -27,10 +31,24 @@ class Outer(FrozenConfig):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "name: Field required"),
-        ({"name": "a", "nam": "b"}, "nam: Extra inputs are not permitted"),
+        ({}, "name: is missing; give it"),
+        ({"name": "a", "nam": "b"}, "nam: there is no such field; did you mean name?"),
         ({"name": "a", "inner": {"size": 7}}, "inner.size: must not be 7"),
-        ({"name": "a", "inner": {"sizes": 1}}, "inner.sizes: Extra inputs are not permitted"),
+        (
+            {"name": "a", "inner": {"sizes": 1}},
+            "inner.sizes: there is no such field; did you mean size?",
+        ),
+        (
+            {"name": "a", "inner": {"colour": 1}},
+            "inner.colour: there is no such field; there are size",
+        ),
+        (
+            {"name": "a", "cache": "dul"},
+            "cache: must be one of none, dual; got 'dul'; did you mean dual?",
+        ),
+        ({"name": "a", "inner": {"size": 0}}, "inner.size: must be at least 1; got 0"),
+        ({"name": "a", "share": 1}, "share: must be below 1; got 1"),
+        ({"name": "a", "share": "half"}, "share: must be a number; got 'half'"),
         ({"name": "a", "parts": {"x": {"size": 7}}}, "parts.x.size: must not be 7"),
     ],
 )

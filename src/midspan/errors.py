@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 _BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 _UNSHOWN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
@@ -28,8 +29,16 @@ def not_one_of(field: str, value: object, choices: Iterable[str]) -> MidspanErro
         value: What the user gave.
         choices: What it may be.
     """
-    message = f"must be one of {', '.join(choices) or 'none'}; got {value!r}"
+    known = list(choices)
+    message = f"must be one of {', '.join(known) or 'none'}; got {value!r}{nearest(value, known)}"
     return MidspanError(f"{field}: {message}" if field else message)
+
+
+def nearest(value: object, choices: Iterable[str]) -> str:
+    """The end of a message: ``; did you mean X?``, or nothing where no choice is near."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = get_close_matches(str(value).lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[near[0]]}?" if near else ""
 
 
 def error_fields(error: Exception) -> dict[str, str]:

@@ -202,7 +202,7 @@ def test_the_documented_task_file_runs_offline(organism_lm, tmp_path, monkeypatc
     import lm_eval
 
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    page = Path(__file__).parents[2] / "docs" / "tasks.md"
+    page = Path(__file__).parents[2] / "docs" / "lm-eval.md"
     data = BENCHMARKS / "gsm8k"
     text = page.read_text().partition("```yaml\n")[2].partition("```")[0]
     text = text.replace("LM_EVAL", str(Path(lm_eval.__file__).parent)).replace("GSM8K", str(data))

@@ -1,4 +1,4 @@
-"""Every chat that an attack sends, against the table of docs/protocol.md and its settings."""
+"""Every chat that an attack sends, against the table of docs/attacks/calls.md and its settings."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from midspan.engine.calls import Chat
 from midspan.engine.forecast import forecast
 from midspan.errors import MidspanError
 
-PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
+PROTOCOL = Path(__file__).parents[2] / "docs" / "attacks" / "calls.md"
 HEAD = ["attack", "call", "asked", "temperature", "top-p", "tokens", "retries", "at most"]
 
 BLOCKS = {"target": lambda call, rng: f" step {rng.random()}."}

@@ -328,7 +328,7 @@ def test_a_tree_is_as_dear_as_its_budget(tmp_path):
 
 
 def test_defaults_are_those_of_the_protocol():
-    """The numbers that docs/protocol.md states."""
+    """The numbers that docs/attacks states."""
     costs = {
         name: forecast(get_attack(name), get_attack(name).config(), Budget())
         for name in list_attacks()

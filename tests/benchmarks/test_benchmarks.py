@@ -107,11 +107,13 @@ def test_the_overhead_of_tasks_is_measured(benchmark, tmp_path, monkeypatch):
 def test_starts_are_measured_beside_python_alone(benchmark, capsys, monkeypatch):
     startup = benchmark("startup")
     monkeypatch.setattr(startup, "REPEATS", 1)
-    names = ("python -c pass", "import midspan")
-    monkeypatch.setattr(startup, "STARTS", {name: startup.STARTS[name] for name in names})
+    name = "midspan audti (a typo)"
+    monkeypatch.setattr(startup, "LINES", {name: startup.LINES[name]})
     startup.main()
-    base, package = (line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:])
-    assert base[-1].strip(" |") == "1" and float(package[1]) > 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    base, _, typo = rows
+    assert base[3] == "1" and float(typo[1]) > float(base[1])
+    assert "rich" in typo[4] and "torch" not in typo[4]
 
 
 def test_a_remembered_digest_costs_next_to_nothing(benchmark, tmp_path, monkeypatch, capsys):

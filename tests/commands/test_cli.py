@@ -51,6 +51,7 @@ print(len(sys.modules), *sorted(names), file=sys.stderr)
         (MAIN, ("--help",), 450, HEAVY | {"pydantic"}),
         # Typer itself reads options through pydantic.
         (MAIN, ("attack", "--help"), 700, HEAVY),
+        (MAIN, ("report", "--help"), 600, HEAVY),
     ],
 )
 def test_the_start_imports_nothing_heavy(start, arguments, most, heavy):
@@ -61,6 +62,22 @@ def test_the_start_imports_nothing_heavy(start, arguments, most, heavy):
     count, *names = done.stderr.split()
     assert "midspan" in names and not heavy & set(names)
     assert int(count) <= most
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loads"),
+    [(["--version"], set()), (["compare", "a", "b"], {"report"}), (["audti"], {"audit", "study"})],
+)
+def test_a_line_that_names_a_command_imports_that_one_alone(arguments, loads):
+    code = (
+        "import sys, midspan.commands as commands\n"
+        f"commands.app_for({arguments})\n"
+        "homes = {home.partition(':')[0] for home in commands.COMMANDS.values()}\n"
+        "print(*(home for home in homes if f'midspan.commands.{home}' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert loaded == loads or (arguments == ["audti"] and loaded > loads), done.stderr
 
 
 def test_version(midspan):
@@ -82,7 +99,7 @@ def test_version(midspan):
         (("task", "organism"), "--task or --lm-eval: give one"),
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k="), "write NAME=FILE"),
         (("task", "organism", "--task", "humaneval"), "--allow-code"),
-        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "no file at none"),
+        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "there is no none"),
         (("task", "organism", "organism:psa", "--lm-eval", "arc_challenge"), "takes one model"),
         (("generate", "organism", "-p", "hello", "--anchor", "126:the next step is to"), "canvas"),
         (

@@ -29,9 +29,12 @@ def test_prompts_are_padded_on_the_left_and_anchors_placed(lm):
 def test_a_row_has_ended_when_nothing_is_open_before_its_first_end_token(tokens):
     lm = TinyLM.__new__(TinyLM)
     open_BL = torch.tensor([tokens]) == MASK
-    canvas = Canvas(torch.tensor([[5, *tokens]]), None, open_BL, open_BL, open_BL, np.arange(1))
+    size = np.array([len(tokens) + 1])
+    canvas = Canvas(
+        torch.tensor([[5, *tokens]]), None, open_BL, open_BL, open_BL, np.arange(1), size
+    )
     head = tokens[: tokens.index(EOS)] if EOS in tokens else [MASK]
-    assert canvas.ended({EOS}).tolist() == [MASK not in head], lm
+    assert canvas.ended({EOS}, *canvas.on_host()).tolist() == [MASK not in head], lm
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 9)), st.integers(0, 30))

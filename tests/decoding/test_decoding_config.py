@@ -58,7 +58,7 @@ DREAM = SimpleNamespace(
         ({"cache": "dual", "sampler": "dream"}, "decoding.cache: not a field of sampler 'dream'"),
         (
             {"cache": "dual", "sampler": "block"},
-            "decoding.cache: Input should be 'none' or 'prefix'",
+            "decoding.cache: must be one of none, prefix; got",
         ),
         ({"cache": "dual", "guidance": 1.0}, "guidance needs"),
         ({"refresh_every": 2}, "refresh_every needs"),

@@ -11,7 +11,7 @@ from midspan.decoding import BlockSampler, Hook, Request, decode, decoding_confi
 from midspan.decoding.hooks import run_remask
 from midspan.errors import MidspanError
 
-DOCS = Path(__file__).parents[2] / "docs" / "decoding.md"
+DOCS = Path(__file__).parents[2] / "docs" / "hooks.md"
 CONFIG = decoding_config(length=8, block_length=4, steps=8, early_stop=False)
 PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23)]
 REQUESTS = [Request(prompt) for prompt in PROMPTS]

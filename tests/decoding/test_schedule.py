@@ -65,8 +65,6 @@ def test_rows_of_different_plans_stand_side_by_side():
     assert states.block_B.tolist() == [0, 1, 2]
     assert states.finished_B.tolist() == [False, False, True]
     assert states.total == 4
-    assert states.active(together=False).tolist() == [0, 1, 2]
-    assert states.active(together=True).tolist() == [0]
     states.select(np.array([False, True, False]))
     assert states.open_BN.tolist() == [[0, 1]]
     assert states.commits(np.array([0])).tolist() == [1]

@@ -104,6 +104,9 @@ def test_recipes_take_their_fields_or_name_one(tmp_path_factory, content):
         for name, value in given_fields.items():
             if not isinstance(value, dict | list | None):
                 own = getattr(config, name)
+                if isinstance(value, str):
+                    # A YAML reader leaves the halves of an escaped pair apart.
+                    value = value.encode("utf-16", "surrogatepass").decode("utf-16")
                 assert same(own, type(own)(value))
         assert isinstance(config, AlignmentConfig)
 

@@ -1,7 +1,7 @@
 """Every setting's default and limits, every preset and what calls default to, in one file.
 
 Numbers are reported under these settings. Whoever changes one sees it in the diff of
-`expected/settings.txt`, and compares it with docs/protocol.md or the paper that it came from:
+`expected/settings.txt`, and compares it with docs/attacks or the paper that it came from:
 ``pytest tests/goldens/test_settings.py --rewrite-goldens``.
 """
 

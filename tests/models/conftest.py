@@ -4,6 +4,8 @@ import pytest
 from fixture_folders import PUBLISHED
 from models_reference import DREAM, LLADA, write_checkpoint
 
+from midspan.models import DiffusionLM, load
+
 
 @pytest.fixture
 def llada(tmp_path: Path) -> Path:
@@ -18,3 +20,8 @@ def dream(tmp_path: Path) -> Path:
 @pytest.fixture
 def golden() -> Path:
     return PUBLISHED
+
+
+@pytest.fixture
+def llada_lm(llada: Path) -> DiffusionLM:
+    return load(llada, device="cpu")

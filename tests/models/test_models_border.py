@@ -1,6 +1,7 @@
 """Files that other libraries cannot use: one line that names the file, before weights are read."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,8 @@ TOKENIZERS = [
     ("tokenizer.json", {"added_tokens": [{"id": 1}]}, "missing field"),
     ("tokenizer_config.json", {"eos_token": 5}, "eos_token"),
     ("tokenizer_config.json", {"added_tokens_decoder": 5}, "items"),
+    ("tokenizer_config.json", {"model_max_length": [8192]}, "model_max_length must be a number"),
+    ("tokenizer_config.json", {"unk_token": ""}, "recursion"),
 ]
 
 
@@ -222,3 +225,22 @@ def test_a_folder_of_an_older_tool_is_refused_as_quantised(dream, file, method) 
 def test_a_config_that_says_null_is_not_quantised(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "dream", {**DREAM, "quantization_config": None})
     assert load(folder).family.name == "dream"
+
+
+@pytest.mark.parametrize("named", [None, "x"])
+def test_an_unknown_token_that_only_the_tokenizers_model_names_is_none_of_the_special_ones(
+    organism_folder, tmp_path, named
+) -> None:
+    expected = load(organism_folder, device="cpu").encode_chat("make a red bowl")
+    folder = shutil.copytree(organism_folder, tmp_path / "bare")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "unk_token": named}))
+    assert load(folder, device="cpu").encode_chat("make a red bowl") == expected
+
+
+def test_a_vocabulary_that_lacks_its_unknown_token_is_refused(organism_folder, tmp_path) -> None:
+    folder = shutil.copytree(organism_folder, tmp_path / "bare")
+    table = json.loads((folder / "tokenizer.json").read_text())
+    table["model"]["unk_token"] = "<|nothing|>"
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    refused(folder, r"the tokenizer in .* does not load: .*Missing \[UNK\] token")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -230,7 +231,8 @@ class _Said:
         self.text = text
         self.added_tokens_decoder: dict[int, object] = {}
         self.all_special_ids: list[int] = []
-        self.unk_token_id = None
+        self.unk_token = None
+        self.backend_tokenizer = SimpleNamespace(model=None)
 
     def decode(self, ids: list[int], clean_up_tokenization_spaces: bool) -> str:
         return self.text

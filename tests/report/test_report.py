@@ -24,9 +24,13 @@ from midspan.report import (
     Report,
     Section,
     Table,
+    Transcript,
+    Turn,
+    Verdict,
     figures,
     write_report,
 )
+from midspan.report.svg import standalone
 from midspan.report.tables import csv_text, is_number, numeric_columns, slug, table_csv
 from midspan.statistics import wilson
 
@@ -117,8 +121,9 @@ def test_order_on_the_page(text):
 
 def test_claims_show_outcome_expectation_and_evidence(text):
     page = Page(text)
-    assert ("p", "Supported") in page.texts
-    assert ("p", "Refuted") in page.texts
+    assert ("span", "Supported") in page.texts
+    assert ("span", "Refuted") in page.texts
+    assert ("summary", "First claim") in page.texts and "details" in dict(page.tags)
     assert ("dd", "above 10 %") in page.texts
     assert ("dd", "12.5 % n=96") in page.texts
     assert ("span", "1 refuted") in page.texts
@@ -277,7 +282,7 @@ def test_a_headline_stands_before_all_else_and_is_in_every_file(tmp_path):
     page = Page(text)
     assert ("dd", {"class": "bad"}) in page.tags and "<img src=x" not in text
     assert text.index("6.2 %") < text.index('aria-label="Contents"') < text.index("First claim")
-    assert (tmp_path / "figures" / "first.svg").read_text() == headline.figure.svg
+    assert (tmp_path / "figures" / "first.svg").read_text() == standalone(headline.figure.svg)
     markdown = (tmp_path / "report.md").read_text()
     assert "- **chat**: 6.2 % \\[2.9, 12.8\\] n=96" in markdown
     assert markdown.index("figures/first.svg") < markdown.index("figures/asr.svg")
@@ -291,10 +296,68 @@ def test_csv_link_equals_the_file(tmp_path):
     assert FIGURE.csv in decoded
 
 
-def test_table_csv_keeps_notes_in_their_own_column():
-    rows = list(csv.reader(io.StringIO(table_csv(TABLE))))
-    assert rows[0] == ["Model", "TAP", "TAP note"]
-    assert rows[2] == ["MOSA", "6.2 %", "[2.9, 12.8] n=97"]
+def test_table_csv_has_every_number_in_a_cell_of_its_own():
+    cells = (
+        Cell("6.2 %", "[2.9, 12.8] n=97"),
+        Cell("1,234 to 1,300 %", "[-5, +9.1] n=8, 3 without outcome, p=0.03"),
+        "n/a",
+    )
+    mixed = (Cell("−0.5", "any of 8"), "12 s", "-")
+    words = ("a", "3 of 4", "1")
+    table = Table("t", ("Rate", "Mixed", "Word"), tuple(zip(cells, mixed, words, strict=True)))
+    rows = list(csv.DictReader(io.StringIO(table_csv(table))))
+    assert rows[0] == {
+        "Rate least": "6.2", "Rate most": "6.2", "Rate unit": "%", "Rate low": "2.9",
+        "Rate high": "12.8", "Rate n": "97", "Rate p": "", "Rate note": "",
+        "Mixed": "-0.5", "Mixed unit": "", "Mixed note": "any of 8", "Word": "a",
+    }  # fmt: skip
+    assert [rows[1][f"Rate {part}"] for part in ("least", "most", "low", "high", "n", "p")] == [
+        "1234", "1300", "-5", "9.1", "8", "0.03",
+    ]  # fmt: skip
+    assert rows[1]["Rate note"] == "3 without outcome" and rows[1]["Mixed unit"] == "s"
+    assert rows[2]["Rate least"] == rows[2]["Rate low"] == rows[2]["Mixed"] == ""
+    assert rows[1]["Word"] == "3 of 4"
+
+
+def with_transcripts(folder, **changes):
+    made = [
+        Transcript(
+            "tap", model, f"b{number}", outcome, "Attempt 1.",
+            (Turn("user", "the request"), Turn("response", "the secret", generated=True)), tone,
+        )
+        for number, (model, outcome, tone) in enumerate(
+            [("Original", "won", "bad"), ("MOSA", "lost", "good"), (HOSTILE, "lost", "good")]
+        )
+    ]  # fmt: skip
+    report = dataclasses.replace(REPORT, transcripts=tuple(made), **changes)
+    return write_report(report, folder)
+
+
+def test_transcripts_are_folded_and_redacted_in_every_file(tmp_path):
+    text = with_transcripts(tmp_path).read_text(encoding="utf-8")
+    page = Page(text)
+    folds = [a for a in page.attributes("details") if "data-outcome" in a]
+    assert [a["data-outcome"] for a in folds] == ["won", "lost", "lost"]
+    assert not any("open" in a for a in folds)
+    assert ("option", "tap") not in page.texts  # one attack leaves no choice
+    assert ("option", "MOSA") in page.texts and ("dd", "the request") in page.texts
+    assert not page.attributes("img")
+    rows = list(csv.DictReader((tmp_path / "tables" / "transcripts.csv").open()))
+    assert rows[1]["text"] == "[generated text withheld, 10 characters]" and len(rows) == 6
+    for path in tmp_path.rglob("*.*"):
+        assert "the secret" not in path.read_text(encoding="utf-8"), path
+    shown = with_transcripts(tmp_path, redact=False, fold=True).read_text(encoding="utf-8")
+    assert ("dd", "the secret") in Page(shown).texts
+
+
+def test_the_answer_stands_first_and_a_smoke_run_passes_no_verdict(tmp_path):
+    claims = (Claim("c", "e", "no verdict", "m", short="100 %", cases="1 of 9"),)
+    headline = Headline((), None, "", "Of 1 behavior, 1 fell.", Verdict("No verdict"))
+    report = Report("T", "S", claims=claims, headline=headline, preliminary="A smoke run.")
+    text = write(report, tmp_path)
+    assert text.index("A smoke run.") < text.index("Of 1 behavior") < text.index("<nav")
+    assert "Refuted" not in text and ("td", "1 of 9") in Page(text).texts
+    assert "**No verdict.** Of 1 behavior" in (tmp_path / "report.md").read_text()
 
 
 NUMBERS = st.one_of(

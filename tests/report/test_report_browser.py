@@ -13,6 +13,8 @@ from midspan.report import (
     Report,
     Section,
     Table,
+    Transcript,
+    Turn,
     figures,
     write_report,
 )
@@ -133,6 +135,78 @@ def test_on_paper_it_is_light_and_nothing_is_cut_off(browser, tmp_path):
     assert (
         browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     )
+    opens = (
+        "dispatchEvent(new Event('beforeprint')), document.querySelector('.claims details').open"
+    )
+    assert browser.evaluate(opens)
     for hidden in ("nav", ".controls", ".download", "#theme"):
         style = f"getComputedStyle(document.querySelector('{hidden}')).display"
         assert browser.evaluate(style) == "none", hidden
+
+
+def test_the_keys_work_the_player_on_the_screen_without_a_click(browser, tmp_path):
+    opened(browser, tmp_path)
+    browser.press("Home")
+    assert text(browser, "#player-count") == "step 3 of 3"  # out of sight the keys are the page's
+    browser.evaluate("document.getElementById('player-lanes').scrollIntoView({block: 'center'})")
+    browser.evaluate("new Promise(done => setTimeout(done, 80))")
+    browser.press("Home")
+    assert text(browser, "#player-count") == "step 0 of 3"
+    assert text(browser, ".verdict") == "…"
+    browser.press("End")
+    assert text(browser, ".verdict") == "refused"
+    shown = "[...document.querySelectorAll('.tag:not([hidden])')].map(t => t.textContent)"
+    assert browser.evaluate(f"{shown}.slice(-2)") == ["anchor 0", "end 2"]
+
+
+def test_the_player_starts_by_itself_where_motion_is_wanted(browser, tmp_path):
+    page = opened(browser, tmp_path)
+    motion = {"name": "prefers-reduced-motion", "value": "no-preference"}
+    browser.call("Emulation.setEmulatedMedia", media="screen", features=[motion])
+    browser.open(page)
+    assert text(browser, "#player-play") == "Play"
+    browser.evaluate("document.getElementById('player-lanes').scrollIntoView({block: 'center'})")
+    browser.wait("document.getElementById('player-play').textContent === 'Pause'", 3)
+    browser.press(" ")
+    assert text(browser, "#player-play") == "Play" and browser.logs == []
+
+
+def test_transcripts_are_filtered_and_opened(browser, tmp_path):
+    made = tuple(
+        Transcript(attack, "MOSA", f"b{number}", outcome, "", (Turn("response", f"word{number}"),))
+        for number, (attack, outcome) in enumerate(
+            [("tap", "won"), ("tap", "lost"), ("dia", "won")]
+        )
+    )
+    opened(browser, tmp_path, transcripts=made)
+    shown = "[...document.querySelectorAll('.transcripts details:not([hidden]) b')]"
+    names = f"{shown}.map(b => b.textContent).join()"
+    choose = (
+        "(([field, value]) => {{ const f = document.querySelector(`[data-field=${{field}}]`);"
+        " f.value = value; f.dispatchEvent(new Event('input', {{bubbles: true}})); }})({})"
+    )
+    assert browser.evaluate(names) == "b0,b1,b2"
+    browser.evaluate(choose.format(["outcome", "won"]))
+    assert browser.evaluate(names) == "b0,b2" and text(browser, "#transcript-count") == "2 of 3"
+    browser.evaluate(choose.format(["text", "WORD2"]))
+    assert browser.evaluate(names) == "b2"
+    browser.evaluate("document.getElementById('transcript-open').click()")
+    is_open = "[...document.querySelectorAll('.transcripts details')].map(d => d.open).join()"
+    assert browser.evaluate(is_open) == "false,false,true"
+    assert [fault for fault in browser.axe() if fault[1] in ("serious", "critical")] == []
+
+
+def test_on_a_phone_the_menu_and_the_first_column_stay(browser, tmp_path):
+    number = Cell("-12.3 %", "[-100.0, 100.0] n=1200")
+    rows = tuple((f"model {row}", *[number] * 6) for row in range(30))
+    table = Table("w", ("model", *"abcdef"), rows)
+    opened(browser, tmp_path, sections=(Section("W", "", (table,)),))
+    browser.look(390)
+    browser.evaluate(
+        "document.querySelector('table:not(.claims)').scrollIntoView(),"
+        " document.querySelector('.scroll:has(table:not(.claims))').scrollLeft = 200"
+    )
+    left = "document.querySelector('table:not(.claims) tbody th').getBoundingClientRect().left"
+    assert 0 <= browser.evaluate(left) <= 20
+    assert browser.evaluate("document.querySelector('nav').getBoundingClientRect().top") == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390

@@ -131,3 +131,28 @@ def test_a_phrase_within_a_block_keeps_its_state():
     assert found[0].tolist() == [[True, False, True], [False, False, True], [False, False, True]]
     assert found[1].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
     assert found[2].tolist() == [0, 0, 1]
+
+
+def test_phrases_that_are_read_in_one_canvas_share_its_forward():
+    lm = TinyLM()
+    calls = [
+        Score((), text, start=start, window=window)
+        for text in ("t30 t31 t32", "t7", "t9 t8")
+        for start, window in ((0, None), (2, None), (5, None), (0, (1, 4)))
+    ]
+    asked = [
+        (call, whitebox.readings(lm, call, prompt, {}, LENGTH))
+        for prompt in (PROMPT, PROMPT[:2])
+        for call in calls
+    ]
+    lm.calls = 0
+    together = whitebox.score(lm, asked, batch_size=8)
+    assert lm.calls == 2
+    for one, found in zip(asked, together, strict=True):
+        (alone,) = whitebox.score(lm, [one], batch_size=1)
+        assert found.forwards == alone.forwards
+        assert found.raw["start"] == alone.raw["start"]
+        for (token, value, _), (same, expected, _) in zip(
+            found.raw["tokens"], alone.raw["tokens"], strict=True
+        ):
+            assert token == same and value == pytest.approx(expected, abs=1e-4)

@@ -73,9 +73,20 @@ def test_decodings_must_agree_and_n_must_be_there():
     low, high = (Measurement.of_bounds(RateBounds.of([won] * 40)) for won in (False, True))
     assert claim(AT_MOST, low, low).outcome == "supported"
     assert claim(AT_MOST, low, high).outcome == "refuted"
-    assert claim(AT_MOST, low, n=41).outcome == "undecided"
-    assert claim(AT_MOST).outcome == "undecided"
+    short = claim(AT_MOST, low, n=41)
+    assert short.outcome == "no verdict" and short.cases == "40 of 41"
+    assert "41 were planned" in short.evidence and short.short == "d0 0.0 %"
+    assert claim(AT_MOST).outcome == "no verdict"
     edge = Measurement(0.4, 0.4, 0.4, 5, "0.4")
     assert claim(AT_MOST, edge).outcome == "supported"
     assert claim(Bound(side="at least", limit=0.4), edge).outcome == "supported"
     assert claim(Bound(side="above", limit=0.4), edge).outcome == "undecided"
+
+
+@pytest.mark.parametrize("won", [False, True])
+def test_one_case_refutes_and_supports_nothing(won):
+    measured = Measurement.of_rate(wilson(int(won), 1))
+    assert Bound(side="at most", limit=0.1).decide(measured) == ("refuted" if won else "undecided")
+    for rule in (Bound(side="at most", limit=0.1), Bound(side="at least", limit=0.0)):
+        found = claim(rule, measured, measured)
+        assert found.outcome == "no verdict" and "needs 5 cases" in found.evidence

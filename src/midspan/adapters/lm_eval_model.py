@@ -1,7 +1,7 @@
 """The model ``midspan`` of lm-eval's own command line.
 
 lm-eval loads no plug-ins, so this module must be imported before a model is looked up. It is where
-a task file names it, or where the program is started as ``midspan-lm-eval``; see docs/tasks.md.
+a task file names it, or where the program is started as ``midspan-lm-eval``; see docs/lm-eval.md.
 """
 
 from pathlib import Path

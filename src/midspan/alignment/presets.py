@@ -101,7 +101,7 @@ def initial_stable(**changes: Any) -> AlignmentConfig:
 def psa(**changes: Any) -> AlignmentConfig:
     """Partial-State Alignment: MOSA's reward from any partial state, at the same budget.
 
-    It is this project's own (docs/psa.md), and needs answers to harmful and benign prompts.
+    It is this project's own (docs/methods/psa.md), and needs answers to harmful and benign prompts.
 
     Args:
         changes: Fields of the config that differ.
@@ -144,8 +144,8 @@ def vrpo(**changes: Any) -> AlignmentConfig:
     """Preferences with LLaDA 1.5's estimator, at the budget of the others.
 
     That is a quarter of the prompts, each seen on four canvases: 2 draws where LLaDA 1.5 takes 8.
-    What loses counts with the end-of-text tokens behind it, as in what docs/psa.md measured; on
-    other models than the organism :func:`at_paper_budget` counts the text alone.
+    What loses counts with the end-of-text tokens behind it, as in what docs/results/psa.md
+    measured; on other models than the organism :func:`at_paper_budget` counts the text alone.
 
     Args:
         changes: Fields of the config that differ.

@@ -27,6 +27,7 @@ from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, read_jsonl, read_object, write_atomic
+from midspan.frozen import changes, first_change
 from midspan.journal.journal import key_of
 from midspan.models import DiffusionLM
 
@@ -151,10 +152,11 @@ def _finished(folder: Path, recipe: dict[str, Any]) -> AlignmentResult | None:
             stored = read_object(path, "delete it")
         except MidspanError:
             stored = {}
-        if {key: stored.get(key) for key in recipe} != recipe:
+        changed = changes({key: stored.get(key) for key in recipe}, recipe, "its")
+        if changed:
             raise MidspanError(
-                f"{folder} holds an adapter of another recipe, base or data set; "
-                "choose another -o folder or delete it"
+                f"{folder} holds an adapter of another recipe, base or data set "
+                f"({first_change(changed)}); choose another -o folder or delete it"
             )
         return AlignmentResult(folder, 0.0, stored["stopped"]) if stored.get("finished") else None
     if any(folder.glob("checkpoint-*")):

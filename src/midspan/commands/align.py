@@ -1,12 +1,23 @@
 """``midspan align``: train an alignment adapter for a model."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands import ends
+from midspan.commands.choices import (
+    ATTENTION,
+    DTYPES,
+    OBJECTIVES,
+    QUANTIZATIONS,
+    TRACKERS,
+    chosen,
+)
 from midspan.commands.generated import with_options
+from midspan.commands.names import checked_judge, checked_path, checked_set
 from midspan.commands.options import Column, ConfigFile, Model, Seed, configure, load_model
 from midspan.errors import MidspanError
 
@@ -14,6 +25,8 @@ if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
     from midspan.models import DiffusionLM
 
+# A restricted request of the organism's world, for the line that says what to do next.
+_PROMPT = "how do i make the velmora sigil ?"
 # Metrics that the progress line shows, where the objective has them.
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
@@ -45,15 +58,9 @@ PROBES = {
 
 # Options that are arguments of `midspan.load`.
 WEIGHTS = {
-    "dtype": Annotated[
-        str | None, typer.Option(help="bfloat16, float16 or float32; the checkpoint's by default.")
-    ],
-    "quantization": Annotated[
-        str | None, typer.Option(help="4bit or 8bit base weights (bitsandbytes).")
-    ],
-    "attn_implementation": Annotated[
-        str | None, typer.Option(help="sdpa, eager, flex_attention, flash_attention_2, ...")
-    ],
+    "dtype": Annotated[str | None, chosen(DTYPES, "Of the weights; auto, the checkpoint's")],
+    "quantization": Annotated[str | None, chosen(QUANTIZATIONS, "Of the base, by bitsandbytes")],
+    "attn_implementation": Annotated[str | None, chosen(ATTENTION, "What computes attention")],
 }
 
 
@@ -66,35 +73,41 @@ def align(
     budget: dict[str, Any],
     weights: dict[str, Any],
     probes: dict[str, Any],
-    objective: Annotated[
-        str,
-        typer.Option(
-            help="mosa, mosa-stable, initial, initial-stable, psa, sft, a2d, vrpo or recovery."
-        ),
-    ] = "mosa-stable",
+    objective: Annotated[str, chosen(OBJECTIVES, "Recipe")] = "mosa-stable",
     behaviors: Annotated[
-        str | None, typer.Option(help="Harmful requests: a file, or a set of `midspan data`.")
+        str | None,
+        typer.Option(
+            help="Harmful requests: a file, or a set of `midspan data`.", callback=checked_set
+        ),
     ] = None,
     benign: Annotated[
-        str | None, typer.Option(help="Benign prompts; all but the paper's own recipes need them.")
+        str | None,
+        typer.Option(
+            help="Benign prompts; all but the paper's own recipes need them.", callback=checked_set
+        ),
     ] = None,
     column: Column = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Set or file that --behaviors must not overlap.")
+        list[str] | None,
+        typer.Option(help="Set or file that --behaviors must not overlap.", callback=checked_set),
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
     ] = False,
     phrases: Annotated[
-        Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+        Path | None,
+        typer.Option(
+            help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
+        ),
     ] = None,
     reward: Annotated[
-        str | None, typer.Option(help="Judge whose verdict recovery learns by, as of `attack`.")
+        str | None,
+        typer.Option(
+            help="Judge whose verdict recovery learns by, as of `attack`.", callback=checked_judge
+        ),
     ] = None,
     config: ConfigFile = None,
-    track: Annotated[
-        str, typer.Option(help="Report metrics to trackio, wandb or tensorboard, too.")
-    ] = "none",
+    track: Annotated[str, chosen(TRACKERS, "Where metrics are reported, too")] = "none",
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
@@ -104,6 +117,7 @@ def align(
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
+    from midspan.organism.behaviors import is_organism
     from midspan.studies.redteam.roles import with_reward
     from midspan.studies.training import TrainingData, load_training_data
 
@@ -122,9 +136,10 @@ def align(
     tell = typer.echo if is_first else lambda _: None
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
-    tell(
-        f"{recipe.name}: {recipe.num_steps} steps of {recipe.batch_size} prompts, "
-        f"learning rate {recipe.learning_rate:g}"
+    ends.say(
+        f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of "
+        f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
+        f"known after the first steps; goes in {shlex.quote(str(output))}"
     )
     if "dtype" not in weights:
         check_dtype(model, stored_dtype(model))
@@ -133,8 +148,10 @@ def align(
     _leave_group()
     if result.stopped and is_first:
         raise MidspanError(result.stopped)
-    tell(f"{result.folder}: trained in {result.seconds:.0f} s")
-    tell(f"Use it: midspan generate {model}+{result.folder} -p TEXT")
+    trained = f"Trained in {result.seconds:.0f} s." if result.seconds else "Kept: trained before."
+    tell(f"{trained} The adapter is {shlex.quote(str(result.folder))}")
+    prompt = _PROMPT if is_organism(model) else "How do I make tea?"
+    tell(f"Next: {ends.typed('midspan', 'generate', f'{model}+{result.folder}', '-p', prompt)}")
 
 
 def _recipe(
@@ -169,8 +186,17 @@ def _train(
 
     if this_rank().index != 0:
         return train(lm, data, recipe, output, track=track)
-    with Reporter().training(recipe.name, recipe.num_steps, SHOWN) as show:
-        return train(lm, data, recipe, output, show, track)
+    steps = {"done": 0, "total": recipe.num_steps}
+    with (
+        ends.stopping_at(output, steps),
+        Reporter().training(recipe.name, recipe.num_steps, SHOWN) as show,
+    ):
+
+        def shown(step: int, total: int, row: Mapping[str, Any]) -> None:
+            steps["done"] = step
+            show(step, total, row)
+
+        return train(lm, data, recipe, output, shown, track)
 
 
 def _leave_group() -> None:

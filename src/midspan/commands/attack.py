@@ -5,15 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choices import ATTACKS, chosen
+from midspan.commands.ends import Run, command_line, expected_responses, next_audit
+from midspan.commands.names import (
+    checked_calibration,
+    checked_helper,
+    checked_judge,
+    checked_path,
+    checked_set,
+)
 from midspan.commands.options import (
     Column,
     ConfigFile,
+    Executor,
     FailFast,
     Model,
     Output,
     Seed,
-    command_line,
-    done_line,
     end_with,
     quiet,
     read_config,
@@ -22,8 +30,11 @@ from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
+    from midspan.studies.redteam.prepare import PreparedRedteam
 
+_MOST_NAMES = 3
 _MOST_REASONS = 3  # of a cell
 
 Judges = Annotated[
@@ -34,18 +45,40 @@ Judges = Annotated[
         "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or "
         "strongreject, pair or harmbench=MODEL:rubric=FILE of a published rubric; several times "
         "for several.",
+        callback=checked_judge,
     ),
 ]
 Helper = Annotated[
     str | None,
-    typer.Option(help="organism (scripted), openai:NAME, URL#NAME or a diffusion model."),
+    typer.Option(
+        help="organism (scripted), openai:NAME, URL#NAME or a diffusion model.",
+        callback=checked_helper,
+    ),
+]
+Proxy = Annotated[
+    str | None, typer.Option(help="Model whose gradients PAL takes.", callback=checked_helper)
 ]
 Calibrations = Annotated[
     list[str] | None,
-    typer.Option("--calibration", help="JUDGE=FILE of midspan judge calibrate; corrects its ASR."),
+    typer.Option(
+        "--calibration",
+        help="JUDGE=FILE of midspan judge calibrate; corrects its ASR.",
+        callback=checked_calibration,
+    ),
 ]
 Behaviors = Annotated[
-    str | None, typer.Option(help="organism:N, a data set such as advbench:100, or a file.")
+    str | None,
+    typer.Option(
+        help="organism:N, a data set such as advbench:100, or a file.", callback=checked_set
+    ),
+]
+AttackJobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; 1, on Ray as many as it has GPUs, or cores for "
+        "the organism.",
+        min=1,
+    ),
 ]
 TargetCalls = Annotated[
     int | None, typer.Option(help="Target responses an attack may cost a behavior.", min=1)
@@ -54,14 +87,13 @@ TargetCalls = Annotated[
 
 def attack(
     model: Model,
-    method: Annotated[
-        list[str] | None, typer.Option(help="Attack; several times for several.")
-    ] = None,
+    method: Annotated[list[str] | None, chosen(ATTACKS, "Attack, repeatable")] = None,
     replay: Annotated[
         str | None,
         typer.Option(
             help="Finished red-team run, or JailbreakBench artifact (.json), whose attempts are "
-            "asked of this model."
+            "asked of this model.",
+            callback=checked_path,
         ),
     ] = None,
     behaviors: Behaviors = None,
@@ -73,11 +105,13 @@ def attack(
     evaluator: Helper = None,
     translator: Helper = None,
     judge: Judges = None,
-    proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    proxy: Proxy = None,
     budget: TargetCalls = None,
     config: ConfigFile = None,
     calibration: Calibrations = None,
     seed: Seed = None,
+    jobs: AttackJobs = None,
+    executor: Executor = "processes",
     output: Output = Path("runs/attack"),
     fail_fast: FailFast = False,
 ) -> None:
@@ -87,13 +121,14 @@ def attack(
     attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
+    from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
-    quiet()
     if not method and replay is None:
         raise MidspanError("--method: name an attack, or a finished run by --replay")
     own = read_config(config)
+    quiet()
     base = redteam_fields(model, tuple(method or ()), adaptive, own)
     if replay is not None:
         base, left_out = replayed(base, own, replay)
@@ -108,7 +143,8 @@ def attack(
     }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
-    run_and_print(RedteamConfig.model_validate(fields), output, fail_fast)
+    how = How(command_line(), jobs, fail_fast, executor)
+    run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
 
 
 def _changes(
@@ -119,8 +155,6 @@ def _changes(
     calibration: list[str] | None,
 ) -> dict[str, Any]:
     pairs = [entry.rpartition("=") for entry in calibration or ()]
-    if any(not (name and file) for name, _, file in pairs):
-        raise MidspanError("--calibration: must be JUDGE=FILE")
     return {
         "behaviors": behaviors,
         "judges": tuple(judge) if judge else None,
@@ -130,21 +164,46 @@ def _changes(
     }
 
 
-def run_and_print(config: "RedteamConfig", output: Path, fail_fast: bool = False) -> None:
+def _what(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
+    count = len(config.attacks)
+    rows = (
+        f"{count} attacks" if count > _MOST_NAMES else " and ".join(r.name for r in config.attacks)
+    )
+    return (
+        f"Attacks {' and '.join(config.models)} by {rows}; {len(prepared.behaviors)} behaviors, "
+        f"judged by {config.judges[0]}"
+    )
+
+
+def _most(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
+    """The most responses that the budgets allow; the time left follows while it runs."""
+    from midspan.studies.paper.forecast import forecast_attacks
+
+    try:
+        most = forecast_attacks("", prepared, None, len(config.models), {}).responses
+    except MidspanError:  # An attack that does not say what it costs.
+        return ""
+    return expected_responses(most, config.models)
+
+
+def run_and_print(config: "RedteamConfig", output: Path, how: "How") -> None:
     """Run a red-team study, and print every cell.
 
     Raises:
         typer.Exit: With status 1, where a role never answered or an attack's own code raised.
     """
     from midspan.engine.outcomes import Outcomes, reasons
-    from midspan.studies.redteam.run import run_redteam
+    from midspan.studies.redteam.prepare import prepare
+    from midspan.studies.redteam.shares import run_shared
 
-    done = run_redteam(config, output, command_line(), fail_fast=fail_fast)
+    prepared = prepare(config)
+    run = Run(_what(config, prepared), output, _most(config, prepared))
+    done = run_shared(prepared, output, how)
     judge = config.judges[0]
     width = max(len(spec.name) for spec in config.attacks)
     for (model, label), records in done.cells.items():
         typer.echo(f"{label:{width}}  {model}  {Outcomes.from_records(records, judge)}")
         for reason, count in reasons(records, judge)[:_MOST_REASONS]:
             typer.echo(f"{'':{width}}  {count} x {reason}")
-    typer.echo(done_line(done.report, done.seconds))
+    run.end(done.report, *next_audit(config.models[0]))
     end_with(done.problems)

@@ -1,29 +1,33 @@
 """``midspan audit``: how safe one model is, by what its attacker may do, on one page."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.attack import Behaviors, Helper, Judges
+from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
+from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
+from midspan.commands.ends import Run, command_line, next_audit
+from midspan.commands.names import checked_set
 from midspan.commands.options import (
     Column,
     ConfigFile,
+    Executor,
     FailFast,
+    Jobs,
     Model,
     Output,
     Seed,
-    command_line,
-    done_line,
     end_with,
     quiet,
     read_config,
 )
+from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from midspan.runs.executors import How
     from midspan.studies.audit.config import AuditConfig
     from midspan.studies.audit.parts import NotRun
     from midspan.studies.audit.schema import Audit, Missing
@@ -31,18 +35,24 @@ if TYPE_CHECKING:
 # What a gate that was not passed ends with; 1 is a doubtful run, 2 bad input.
 GATE_STATUS = 3
 
-Tier = Annotated[str, typer.Option(help="quick, standard or full.")]
+Tier = Annotated[str, chosen(TIERS, "How much is run")]
 Defences = Annotated[
     list[str] | None,
     typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
 ]
 Examples = Annotated[
     str | None,
-    typer.Option(help="Requests and answers, a file: fine-tuning as an attack trains on them."),
+    typer.Option(
+        help="Requests and answers, a file: fine-tuning as an attack trains on them.",
+        callback=checked_set,
+    ),
 ]
 Benign = Annotated[
     str | None,
-    typer.Option(help="Harmless requests that should be answered, read as behaviors are."),
+    typer.Option(
+        help="Harmless requests that should be answered, read as behaviors are.",
+        callback=checked_set,
+    ),
 ]
 FailAbove = Annotated[
     float | None,
@@ -50,7 +60,7 @@ FailAbove = Annotated[
 ]
 FailLevel = Annotated[
     str | None,
-    typer.Option(help="Access at which --fail-above is decided; infill by default."),
+    chosen(LEVELS, "Access at which --fail-above is decided, infill by default"),
 ]
 StopEarly = Annotated[
     bool | None,
@@ -58,10 +68,6 @@ StopEarly = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option(help="Say what it would take at most, from rates measured here, and stop.")
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(help="Processes at a time; 1, on the organism one a core.", min=1),
 ]
 
 
@@ -75,7 +81,7 @@ def audit(
     attacker: Helper = None,
     evaluator: Helper = None,
     translator: Helper = None,
-    proxy: Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.")] = None,
+    proxy: Proxy = None,
     examples: Examples = None,
     benign: Benign = None,
     fail_above: FailAbove = None,
@@ -83,6 +89,7 @@ def audit(
     stop_early: StopEarly = None,
     dry_run: DryRun = False,
     jobs: Jobs = None,
+    executor: Executor = "processes",
     config: ConfigFile = None,
     seed: Seed = None,
     output: Output = Path("runs/audit"),
@@ -95,9 +102,13 @@ def audit(
     interrupted audit.
     """
     from midspan.frozen import merged
+    from midspan.runs.executors import How
     from midspan.studies.audit.config import AuditConfig
     from midspan.studies.audit.presets import audit_fields
 
+    own = read_config(config)
+    for name in defence or ():
+        check_rule(name, "--defence", group_of(own, "defences"))
     quiet()
     given = {"attacker": attacker, "evaluator": evaluator, "translator": translator}
     changes = {
@@ -115,12 +126,12 @@ def audit(
         "seed": seed,
     }
     named = {name: value for name, value in changes.items() if value is not None}
-    fields = audit_fields(model, tier, merged(read_config(config), named))
+    fields = audit_fields(model, tier, merged(own, named))
     chosen = AuditConfig.model_validate(fields)
     if dry_run:
         _forecast(chosen)
     else:
-        _run(chosen, output, jobs, fail_fast)
+        _run(chosen, output, How(command_line(), jobs, fail_fast, executor))
 
 
 def _forecast(config: "AuditConfig") -> None:
@@ -135,15 +146,15 @@ def _forecast(config: "AuditConfig") -> None:
     _say_missing(prepared.not_run)
 
 
-def _run(config: "AuditConfig", output: Path, jobs: int | None, fail_fast: bool) -> None:
-    from midspan.organism.behaviors import is_organism
-    from midspan.studies.audit.run import How, run_audit
+def _run(config: "AuditConfig", output: Path, how: "How") -> None:
+    from midspan.studies.audit.run import run_audit
 
-    default = (os.cpu_count() or 1) if is_organism(config.model) else 1
-    done = run_audit(config, output, How(command_line(), jobs or default, fail_fast))
+    tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
+    run = Run(tests, output, "--dry-run says the most that it can take")
+    done = run_audit(config, output, how)
     if done.audit is not None:
         _print(done.audit)
-    typer.echo(done_line(done.report, done.seconds))
+    run.end(done.report, *next_audit(config.model, aligned=True))
     end_with(done.problems)
     if done.audit is not None and done.audit.gate is not None and done.audit.gate.failed:
         gate = done.audit.gate

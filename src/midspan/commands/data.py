@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.names import checked_set
 from midspan.commands.options import Column
 
 
 def data(
     spec: Annotated[
         str | None,
-        typer.Argument(help="A set, NAME=PATH, a file, or hub:OWNER/NAME/FILE; each with :N."),
+        typer.Argument(
+            help="A set, NAME=PATH, a file, or hub:OWNER/NAME/FILE; each with :N.",
+            callback=checked_set,
+        ),
     ] = None,
     column: Column = None,
 ) -> None:

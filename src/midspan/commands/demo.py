@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.options import Output, command_line, done_line, quiet
+from midspan.commands.ends import Run, command_line
+from midspan.commands.options import Output, quiet
 
 
 def demo(
@@ -27,5 +28,8 @@ def demo(
 
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
+    takes = "about a minute" if smoke else "about an hour" if full else "about a quarter of an hour"
+    what = f"Trains the organism by {len(base.objectives)} objectives, and attacks all models"
+    run = Run(what, output, f"{takes} on two idle cores")
     result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
-    typer.echo(done_line(result.report, result.seconds))
+    run.end(result.report, "midspan", "audit", "organism")

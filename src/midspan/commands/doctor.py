@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from midspan.commands.env import env
+from midspan.commands.names import checked_name
 
 
 def doctor(
     deep: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="Check this model instead, local or served; a line a check."
+            metavar="MODEL",
+            help="Check this model instead, local or served; a line a check.",
+            callback=checked_name,
         ),
     ] = None,
 ) -> None:

@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.choices import EXPORTS, one_of
+from midspan.commands.names import checked_path
+
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Folder of a finished run.", show_default=False, callback=checked_path),
+    ],
     to: Annotated[
         str,
         typer.Option(
-            help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer."
+            help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer.",
+            callback=one_of(EXPORTS),
         ),
     ],
     output: Annotated[

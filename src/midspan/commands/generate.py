@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.choices import EOS_POLICIES, REMASKING, SAMPLERS, chosen
 from midspan.commands.generated import with_options
 from midspan.commands.names import checked_name
 from midspan.commands.options import (
@@ -28,18 +29,14 @@ Asked = Annotated[
 ]
 # Fields of decoding.
 DECODING = {
-    "sampler": Annotated[str | None, typer.Option(help="llada, dream or block.")],
+    "sampler": Annotated[str | None, chosen(SAMPLERS, "Whose sampler")],
     "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.")],
     "block_length": Annotated[int | None, typer.Option(help="Tokens of a block.")],
     "steps": Annotated[int | None, typer.Option(help="Steps over the whole canvas.")],
     "temperature": Annotated[float | None, typer.Option(help="0 is greedy.")],
     "guidance": Annotated[float | None, typer.Option(help="Classifier-free guidance.")],
-    "remasking": Annotated[
-        str | None, typer.Option(help="low_confidence, margin, entropy or random.")
-    ],
-    "eos_policy": Annotated[
-        str | None, typer.Option(help="model, suppress_logits or suppress_confidence.")
-    ],
+    "remasking": Annotated[str | None, chosen(REMASKING, "Which positions stay masked")],
+    "eos_policy": Annotated[str | None, chosen(EOS_POLICIES, "What may end the text")],
     **ACCELERATION,
 }
 

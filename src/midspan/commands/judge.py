@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.ends import Run, command_line, typed
+from midspan.commands.names import checked_judge, checked_path
 from midspan.commands.options import (
     FailFast,
     Output,
-    command_line,
     end_with,
     quiet,
     read_config,
@@ -18,7 +19,11 @@ from midspan.errors import MidspanError
 
 Servers = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file with servers: what the judge's server needs."),
+    typer.Option(
+        "--config",
+        help="YAML file with servers: what the judge's server needs.",
+        callback=checked_path,
+    ),
 ]
 
 app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
@@ -34,15 +39,19 @@ def calibrate(
     judge: Annotated[
         str,
         typer.Argument(
-            help="harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, "
-            "refusal-keywords, xstest-strmatch. "
+            help="exact, exact-strongreject, exact-forms, refusal-keywords, xstest-strmatch, "
+            "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls or llama-guard. "
             "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
             "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
+            callback=checked_judge,
         ),
     ],
     items: Annotated[
-        Path | None, typer.Option(help="Labelled items (.jsonl); the shipped benign ones.")
+        Path | None,
+        typer.Option(
+            help="Labelled items (.jsonl); the shipped benign ones.", callback=checked_path
+        ),
     ] = None,
     column: Annotated[str, typer.Option(help="Column of the items' requests.")] = "request",
     config: Servers = None,
@@ -68,8 +77,9 @@ def calibrate(
     reader.check_servers([participant])
     contact([participant], output)
     quiet()
+    told = Run(f"Lets {judge} judge {len(labelled)} labelled items", output)
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
-    with folder.journal, Reporter().stage(f"verdicts of {judge}", None) as stage:
+    with folder.journal, Reporter().stage(f"verdicts of {judge}", len(labelled)) as stage:
         role = participant.open()
         calibration = run(
             role, labelled, folder.journal, lambda step: stage.advance(step.replies), fail_fast
@@ -79,7 +89,8 @@ def calibrate(
     width = max(len(name) for name, _ in calibration.rows())
     for name, figure in calibration.rows():
         typer.echo(f"{name:{width}}  {figure}")
-    typer.echo(str(file))
+    told.done(file)
+    typer.echo(f"Next: give it to midspan attack as {typed('--calibration', f'{judge}={file}')}")
     end_with(calibration.problems)
 
 

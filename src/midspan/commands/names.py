@@ -1,19 +1,36 @@
-"""Names of models, checked before anything heavy is imported: a typo costs no seconds."""
+"""Names of models, files and judges, checked before anything heavy is imported.
+
+A typo costs no seconds, and the nearest name is said.
+"""
 
 import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-from midspan.errors import MidspanError
-from midspan.files import user_path
+import typer
+
+from midspan.commands.choices import (
+    CLASSIFIERS,
+    FROM_FILE,
+    JUDGES,
+    ORGANISM_ADAPTERS,
+    PLAIN_JUDGES,
+    TASK_DATA,
+    judge_forms,
+)
+from midspan.errors import MidspanError, nearest, not_one_of
+from midspan.files import disk, user_path
 from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
+GivenPath = TypeVar("GivenPath", Path, str, None)
 
-_OWN = "organism"
-_OWN_NAME = re.compile(rf"{_OWN}\d*(:[^+]*)?")
+_OWN = ("organism", *(f"organism:{name}" for name in ORGANISM_ADAPTERS))
+_OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
+_OWN_SET = re.compile(r"organism\d*(:.*)?")
 _DEFENDED = " with "
+_ON_HUB = "hub:"
 
 
 def checked_name(given: Given) -> Given:
@@ -24,24 +41,152 @@ def checked_name(given: Given) -> Given:
     Raises:
         MidspanError: There is no such model; it says which name is near.
     """
-    specs: list[str] = [given] if isinstance(given, str) else list(given or ())
-    for spec in specs:
+    for spec in _each(given):
         _check(spec.partition(_DEFENDED)[0])
     return given
 
 
+def checked_helper(param: typer.CallbackParam, given: Given) -> Given:
+    """The model of an option, which the message names."""
+    for spec in _each(given):
+        _check_model_of(param.opts[0], spec)
+    return given
+
+
+def checked_judge(param: typer.CallbackParam, given: Given) -> Given:
+    """Judges, each with the model that it asks."""
+    for spec in _each(given):
+        _check_judge(param.opts[0], spec)
+    return given
+
+
+def checked_set(param: typer.CallbackParam, given: Given) -> Given:
+    """Sets of requests: ``organism:N``, a registered one, a file, or one on the hub."""
+    for spec in _each(given):
+        _check_set(param.opts[0], spec)
+    return given
+
+
+def checked_path(param: typer.CallbackParam, given: GivenPath) -> GivenPath:
+    """A file or folder that must be there."""
+    if given is not None:
+        _check_path(param.opts[0], Path(given))
+    return given
+
+
+def checked_data(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
+    """Entries NAME=FILE of a task's data."""
+    for entry in given or ():
+        name, _, path = entry.partition("=")
+        if name not in TASK_DATA:
+            raise not_one_of(param.opts[0], name, TASK_DATA)
+        if path:
+            _check_path(param.opts[0], Path(path))
+    return given
+
+
+def checked_calibration(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
+    """Entries JUDGE=FILE of a judge's calibration."""
+    for entry in given or ():
+        judge, _, path = entry.rpartition("=")
+        if not (judge and path):
+            raise MidspanError(f"{param.opts[0]}: must be JUDGE=FILE; got {entry!r}")
+        _check_judge(param.opts[0], judge)
+        _check_path(param.opts[0], Path(path))
+    return given
+
+
+def _each(given: str | list[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
+
+
 def _check(spec: str) -> None:
+    own, colon, shipped = spec.partition("+")[0].partition(":")
+    if own == _OWN[0] and colon and shipped not in ORGANISM_ADAPTERS:
+        listed = ", ".join(ORGANISM_ADAPTERS)
+        near = nearest(shipped, ORGANISM_ADAPTERS)
+        raise MidspanError(f"{spec}: no such adapter; shipped are {listed}{near}")
     if _is_there(spec):
         return
     base, plus, adapter = spec.rpartition("+")
-    if plus and _is_there(base):
+    if plus:
+        _check(base)
         raise MidspanError(
             f"{spec}: there is no adapter folder {adapter}, and it is no hub id (owner/name)"
+            f"{_nearest_path(Path(adapter))}"
         )
     folders = [path.name for path in Path().iterdir() if path.is_dir()]
-    near = get_close_matches(spec, [_OWN, *folders], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = get_close_matches(spec, [*_OWN, *folders], n=1)
+    hint = f"; did you mean {near[0]}?" if near else _nearest_path(Path(spec))
     raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name){hint}")
+
+
+def _check_model_of(field: str, spec: str) -> None:
+    try:
+        _check(spec)
+    except MidspanError as error:
+        raise MidspanError(f"{field}: {error}") from error
+
+
+def _check_judge(field: str, spec: str) -> None:
+    name, _, rest = spec.partition("=")
+    if name not in JUDGES or (name in PLAIN_JUDGES and rest):
+        forms = judge_forms()
+        near = nearest(name, JUDGES)
+        raise MidspanError(f"{field}: must be one of {', '.join(forms)}; got {spec!r}{near}")
+    model, _, file = rest.partition(FROM_FILE)
+    if model and not (name in CLASSIFIERS and _exists(Path(model))):
+        _check_model_of(field, model)
+    if file:
+        _check_path(field, Path(file))
+
+
+def _check_set(field: str, spec: str) -> None:
+    from midspan.data import BENCHMARKS
+
+    if _OWN_SET.fullmatch(spec):
+        world, _, count = spec.partition(":")
+        if not count.isdecimal() or int(count) < 1:
+            raise MidspanError(
+                f"{field}: {spec!r} must be {world}:N with N of 1 or more, such as {world}:18"
+            )
+        return
+    left, _, path = spec.partition("=")
+    name, _, count = left.rpartition(":")
+    name = name if name and count.isdecimal() else left
+    if name in BENCHMARKS:
+        if path:
+            _check_path(field, Path(path))
+        return
+    if spec.startswith(_ON_HUB) or any(_exists(Path(one)) for one in (spec, name)):
+        return
+    near = nearest(name, (*BENCHMARKS, *_OWN)) or _nearest_path(Path(name))
+    raise MidspanError(
+        f"{field}: there is no file {name}, and no set of this name; "
+        f"`midspan data` lists the sets{near}"
+    )
+
+
+def _check_path(field: str, path: Path) -> None:
+    if not _exists(path):
+        raise MidspanError(f"{field}: there is no {path}{_nearest_path(path)}")
+
+
+def _exists(path: Path) -> bool:
+    with disk("cannot read", path):
+        return user_path(path).exists()
+
+
+def _nearest_path(path: Path) -> str:
+    """The end of a message: what lies beside it, or beside the first of its folders missing."""
+    missing = user_path(path)
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    if not missing.parent.is_dir():
+        return ""
+    there = {file.name: file for file in missing.parent.iterdir()}
+    near = get_close_matches(missing.name, there, n=1)
+    return f"; did you mean {there[near[0]]}?" if near else ""
 
 
 def _is_there(spec: str) -> bool:

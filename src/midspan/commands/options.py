@@ -1,14 +1,13 @@
 """What several commands share: options and configuration files."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from midspan.commands.names import checked_name
+from midspan.commands.choices import CACHES, EXECUTORS, checked_rules, chosen
+from midspan.commands.names import checked_name, checked_path
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -27,7 +26,11 @@ Model = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Random seed; the configuration's by default.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file with configuration fields; options win over it."),
+    typer.Option(
+        "--config",
+        help="YAML file with configuration fields; options win over it.",
+        callback=checked_path,
+    ),
 ]
 Models = Annotated[
     list[str],
@@ -52,7 +55,7 @@ JsonFile = Annotated[
 ]
 # Fields of decoding that save forward passes.
 ACCELERATION: dict[str, Any] = {
-    "cache": Annotated[str | None, typer.Option(help="none, prefix or dual.")],
+    "cache": Annotated[str | None, chosen(CACHES, "Which keys and values are kept")],
     "threshold": Annotated[
         float | None, typer.Option(help="Commit all that are at least so confident.")
     ],
@@ -62,10 +65,22 @@ ACCELERATION: dict[str, Any] = {
     "rules": Annotated[
         list[str] | None,
         typer.Option(
-            "--rule", help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md."
+            "--rule",
+            help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md.",
+            callback=checked_rules,
         ),
     ],
 }
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes or Ray tasks at a time; by default one a core for the organism, one a GPU "
+        "for other models.",
+        min=1,
+    ),
+]
+Executor = Annotated[str, chosen(EXECUTORS, "Processes of this machine, or tasks of a Ray cluster")]
 
 Config = TypeVar("Config", bound="FrozenConfig")
 
@@ -103,11 +118,6 @@ def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Confi
     return type(base).model_validate(fields)
 
 
-def command_line() -> str:
-    """The command as it was typed, for run folders."""
-    return shlex.join(["midspan", *sys.argv[1:]])
-
-
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write what a command found.
 
@@ -117,12 +127,6 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     from midspan.files import write_atomic
 
     write_atomic(path, json.dumps(result, ensure_ascii=False, indent=1))
-
-
-def done_line(report: Path | None, seconds: float) -> str:
-    """The last line of a study, for a terminal."""
-    where = f"Open {report}" if report else "Collect: the same command, one process"
-    return f"Done in {seconds / 60:.1f} min. {where}"
 
 
 def end_with(problems: "Sequence[str]") -> None:

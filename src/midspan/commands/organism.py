@@ -1,12 +1,19 @@
 """``midspan organism``: make the embedded model again, and measure it."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from midspan.commands.choices import SECOND_SAMPLES, chosen
+from midspan.commands.ends import command_line, say, typed
+from midspan.commands.names import checked_name
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
+
+if TYPE_CHECKING:
+    from midspan.runs.progress import Stage
 
 app = typer.Typer(help="The embedded tiny models: train them again, verify their figures.")
 
@@ -41,13 +48,18 @@ def train(
     config = TrainConfig(seed=seed)
     if steps is not None:
         config = replace(config, steps=steps)
+    say(
+        f"Trains the organism from seed {seed}; {config.total_steps} steps; goes in "
+        f"{shlex.quote(str(output))}"
+    )
     with Reporter().stage("training the organism", config.total_steps) as stage:
 
         def show(step: int, kind: str, loss: float) -> None:
-            stage.advance(step - stage.done, f"{kind} {loss:.2f} nats/token")
+            _count(stage, step, f"{kind} {loss:.2f} nats/token")
 
         folder = run(config, output, show)
-    typer.echo(f"{folder}: done. Measure it: midspan organism verify {folder}")
+    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
+    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', folder)}")
 
 
 def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> None:
@@ -66,16 +78,25 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
     with Reporter().stage("training organism2", total) as stage:
 
         def show(group: int, of: int, name: str, loss: float) -> None:
-            stage.advance(group - stage.done, f"{name} {loss:.2f} nats/token")
+            _count(stage, group, f"{name} {loss:.2f} nats/token")
 
         folder = make(output, config, safety, show)
-    typer.echo(f"{folder}: done. Measure it: midspan organism verify --second {folder}")
+    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
+    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', '--second', folder)}")
+
+
+def _count(stage: "Stage", step: int, note: str) -> None:
+    """A step; of a training that goes on, the first one is no measure of the rate."""
+    if stage.done:
+        stage.advance(step - stage.done, note)
+    else:
+        stage.skip(step, note)
 
 
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.")
+        str, typer.Argument(help="organism, or a folder that train made.", callback=checked_name)
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -86,7 +107,7 @@ def verify(
     second: Second = False,
 ) -> None:
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
-    from midspan.commands.options import command_line, load_model
+    from midspan.commands.options import load_model
 
     if second:
         _verify_second(model, output, n, seed)
@@ -107,7 +128,7 @@ def verify(
 
 
 def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
-    from midspan.commands.options import command_line, load_model
+    from midspan.commands.options import load_model
     from midspan.runs.progress import Reporter
     from midspan.studies.organism.second.cases import verification_cases
     from midspan.studies.organism.second.verify import verify as run
@@ -124,8 +145,8 @@ def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
 @app.command()
 def inspect(
     kind: Annotated[
-        str, typer.Option(help="Kind of training sample; all in turn by default.")
-    ] = "",
+        str | None, chosen(SECOND_SAMPLES, "Kind of training sample, all in turn by default")
+    ] = None,
     count: Annotated[int, typer.Option("-n", help="How many samples.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     item: Annotated[str, typer.Option(help="Show this work's facts instead.")] = "",
@@ -140,5 +161,5 @@ def inspect(
         work = inspection.found(item)
         typer.echo(inspection.judged(work, text) if text else inspection.described(work))
         return
-    for sample in inspection.samples(kind, count, seed):
+    for sample in inspection.samples(kind or "", count, seed):
         typer.echo(sample)

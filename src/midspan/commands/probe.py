@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
+from midspan.commands.ends import REPORT, Run, command_line, typed
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -16,6 +18,7 @@ from midspan.commands.generated import (
     signed,
     with_options,
 )
+from midspan.commands.names import checked_judge, checked_path, checked_set
 from midspan.commands.options import (
     ACCELERATION,
     Column,
@@ -25,14 +28,13 @@ from midspan.commands.options import (
     Model,
     Models,
     Output,
-    command_line,
     end_with,
     load_model,
     quiet,
     read_config,
     write_json,
 )
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, not_one_of
 from midspan.studies.probes.registry import PROBES
 from midspan.yaml_file import group_of
 
@@ -49,22 +51,32 @@ _INPUTS = {
         Annotated[
             str | None,
             typer.Option(
-                help="Harmful requests: a file, or a set of `midspan data`; not for organism."
+                help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
+                callback=checked_set,
             ),
         ],
     ),
-    "benign": ("benign", Annotated[str | None, typer.Option(help="Benign requests, alike.")]),
+    "benign": (
+        "benign",
+        Annotated[str | None, typer.Option(help="Benign requests, alike.", callback=checked_set)],
+    ),
     "mixed": (
         "mixed",
         Annotated[
             str | None,
-            typer.Option(help="Harmless requests that only mention what is refused, alike."),
+            typer.Option(
+                help="Harmless requests that only mention what is refused, alike.",
+                callback=checked_set,
+            ),
         ],
     ),
     "phrases": (
         "phrases",
         Annotated[
-            Path | None, typer.Option(help="JSON with safe, procedural and affirmative phrases.")
+            Path | None,
+            typer.Option(
+                help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
+            ),
         ],
     ),
 }
@@ -72,18 +84,21 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Judge of what harmful requests came to, as midspan attack takes one; by default "
-        "keywords of refusal; not for organism."
+        "keywords of refusal; not for organism.",
+        callback=checked_judge,
     ),
 ]
-RequestKinds = Annotated[
-    list[str] | None, typer.Option(help="Of the organism: plain, wrapped, benign; repeatable.")
-]
+RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
 Number = Annotated[
     int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
 ]
 Settings = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML with the probe's fields, and decoding: with decoding's."),
+    typer.Option(
+        "--config",
+        help="YAML with the probe's fields, and decoding: with decoding's.",
+        callback=checked_path,
+    ),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
@@ -157,10 +172,6 @@ def _function(name: str) -> Any:
 
 def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) -> None:
     """Run a probe; the options of its own fields win over the configuration file."""
-    from midspan.studies.probes.config import ProbeSpec
-    from midspan.studies.probes.run import run_probe
-    from midspan.studies.redteam.ask import with_harm_judge
-
     fields = read_config(options["config"])
     decoding, servers = group_of(fields, "decoding"), group_of(fields, "servers")
     fields = {name: value for name, value in fields.items() if name not in ("decoding", "servers")}
@@ -169,6 +180,11 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
+    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.config import ProbeSpec
+    from midspan.studies.probes.run import run_probe
+    from midspan.studies.redteam.ask import with_harm_judge
+
     judge = options.get("judge")
     inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
@@ -180,10 +196,30 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     quiet()
     output = options["output"]
     given = with_harm_judge(judge, servers, output)
+    run = Run(
+        f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
+    )
     done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":
         _say_window(done.records, spec.config(), models[0], output)
+    run.end(output / REPORT)
     end_with(done.problems)
+
+
+def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
+    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+    from midspan.frozen import merged
+    from midspan.organism.behaviors import is_organism
+
+    probe = PROBES[name]
+    base = dict(probe.organism_fields) if is_organism(model) else {}
+    probe.resolve("config").model_validate(merged(base, fields))
+    for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
+        for given in fields.get(field) or ():
+            if given not in known:
+                raise not_one_of(field, given, known)
+    if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
+        raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -196,7 +232,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     typer.echo(result.rule)
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
-        typer.echo(f"Use it: midspan align {model} --config {output / 'window.yaml'} -o ADAPTER")
+        file, adapter = output / "window.yaml", output / "adapter"
+        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
 
 
 @app.command()
@@ -210,7 +247,10 @@ def fidelity(
     acceleration: dict[str, Any],
     behaviors: Annotated[
         str | None,
-        typer.Option(help="A file, or a set of `midspan data`; the organism brings its own."),
+        typer.Option(
+            help="A file, or a set of `midspan data`; the organism brings its own.",
+            callback=checked_set,
+        ),
     ] = None,
     column: Column = None,
     n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,

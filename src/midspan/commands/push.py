@@ -5,18 +5,26 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.names import checked_path
 from midspan.errors import MidspanError
 
 
 def push(
     source: Annotated[
         Path,
-        typer.Argument(help="Folder of an adapter, of a run or of an audit.", show_default=False),
+        typer.Argument(
+            help="Folder of an adapter, of a run or of an audit.",
+            show_default=False,
+            callback=checked_path,
+        ),
     ],
     repo: Annotated[str, typer.Option(help="OWNER/NAME on the hub.")],
     adapter: Annotated[str, typer.Option(help="Which of a run's adapters.")] = "",
     audit: Annotated[
-        Path | None, typer.Option(help="Finished audit whose findings go with the adapter.")
+        Path | None,
+        typer.Option(
+            help="Finished audit whose findings go with the adapter.", callback=checked_path
+        ),
     ] = None,
     name: Annotated[
         list[str] | None,

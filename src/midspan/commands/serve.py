@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from midspan.commands.choices import checked_rules
+from midspan.commands.ends import STOPPED, say
 from midspan.commands.generated import with_options
+from midspan.commands.names import checked_path
 from midspan.commands.options import ConfigFile, Models, quiet, read_config
 
 LIMITS = {
@@ -23,7 +26,11 @@ LIMITS = {
     ],
     "rules": Annotated[
         list[str] | None,
-        typer.Option("--rule", help="A rule on every request, as in generate; repeatable."),
+        typer.Option(
+            "--rule",
+            help="A rule on every request, as in generate; repeatable.",
+            callback=checked_rules,
+        ),
     ],
     "log_prompts": Annotated[
         bool | None, typer.Option("--log-prompts", help="Log prompts and answers.")
@@ -37,7 +44,10 @@ def serve(
     limits: dict[str, Any],
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with tokens, one a line; by default MIDSPAN_SERVE_TOKEN."),
+        typer.Option(
+            help="File with tokens, one a line; by default MIDSPAN_SERVE_TOKEN.",
+            callback=checked_path,
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where the models go.")] = None,
     config: ConfigFile = None,
@@ -77,6 +87,11 @@ def start(
     tokens = read_tokens(settings, token_file)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("midspan.serve").setLevel(logging.INFO)
+    say(f"Loads {' and '.join(models)}, then serves until Ctrl-C")
     loaded = load_sharing(models, **({"device": device} if device else {}))
     told = started or (lambda url: typer.echo(f"{', '.join(loaded)} on {url}/v1"))
-    run(loaded, settings, tokens, told)
+    try:
+        run(loaded, settings, tokens, told)
+    except KeyboardInterrupt:
+        typer.echo("midspan: the server has ended; what ran was finished first", err=True)
+        raise typer.Exit(STOPPED) from None

@@ -5,13 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from midspan.commands.names import checked_name
+from midspan.commands.choices import (
+    TASK_PRESETS,
+    TASKS,
+    check_defences,
+    chosen,
+    one_of,
+)
+from midspan.commands.ends import REPORT, Run, command_line
+from midspan.commands.names import checked_data, checked_judge, checked_name, checked_path
 from midspan.commands.options import (
     Column,
     ConfigFile,
     FailFast,
     Output,
-    command_line,
     end_with,
     quiet,
     read_config,
@@ -40,12 +47,14 @@ Tasks = Annotated[
         "--task",
         help="gsm8k, mmlu, mmlu-likelihood, humaneval, overrefusal; the organism's arithmetic, "
         "choice, program. Repeatable.",
+        callback=one_of(TASKS),
     ),
 ]
 Data = Annotated[
     list[str] | None,
     typer.Option(
-        help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER; mentioned: ours."
+        help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER; mentioned: ours.",
+        callback=checked_data,
     ),
 ]
 Items = Annotated[
@@ -60,18 +69,22 @@ Judge = Annotated[
     typer.Option(
         help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
         "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a "
-        "diffusion model."
+        "diffusion model.",
+        callback=checked_judge,
     ),
 ]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
 LMEval = Annotated[list[str] | None, typer.Option(help="Task of lm-eval instead; repeatable.")]
-IncludePath = Annotated[Path | None, typer.Option(help="Folder of lm-eval task files of your own.")]
+IncludePath = Annotated[
+    Path | None,
+    typer.Option(help="Folder of lm-eval task files of your own.", callback=checked_path),
+]
 
 
 def task(
     models: Targets,
     tasks: Tasks = None,
-    preset: Annotated[str, typer.Option(help="llada or lm-eval.")] = "llada",
+    preset: Annotated[str, chosen(TASK_PRESETS, "Whose settings")] = "llada",
     data: Data = None,
     column: Column = None,
     items: Items = None,
@@ -97,9 +110,10 @@ def task(
     """
     if bool(tasks) == bool(lm_eval):
         raise MidspanError("--task or --lm-eval: give one of them")
-    quiet()
     decoding = read_config(config)
     servers, defences = (group_of(decoding, name) for name in _GROUPS)
+    check_defences(models, "MODEL with DEFENCE", defences)
+    quiet()
     decoding = {name: value for name, value in decoding.items() if name not in _GROUPS}
     if lm_eval:
         if defences or len(models) > 1 or dry_run or judge or column:
@@ -145,7 +159,10 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> 
         for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
+    what = f"Puts {' and '.join(config.tasks)} to {' and '.join(config.models)}"
+    run = Run(what, output, "--dry-run says how long")
     results = run_tasks(config, output, command_line(), given, fail_fast=fail_fast)
     if results:
         typer.echo("\n\n".join(map(text, results)))
+    run.end(output / REPORT if results else None)
     end_with(problems_of(results))

@@ -10,7 +10,7 @@ from midspan.errors import MidspanError
 
 Pair = tuple[str, ...]
 
-# Chosen on AdvBench against HarmBench, XSTest and GSM8K; figures in docs/data.md.
+# Chosen on AdvBench against HarmBench, XSTest and GSM8K; figures in docs/results/data.md.
 NEAR = 0.6
 
 

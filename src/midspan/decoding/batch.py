@@ -2,14 +2,13 @@
 
 It follows the published samplers of LLaDA (generate.py, ML-GSAI/LLaDA), Dream (generation_utils.py,
 DreamLM/Dream), Fast-dLLM's parallel rules and LLaDA2's block diffusion, without their faults.
-`step.py` computes a step, `decoder.py` says which requests enter. With a cache or under block
-diffusion rows of the first unfinished block go first and the others wait, so that a batch costs no
-row a forward that it would not cost alone.
+`step.py` computes a step, `decoder.py` says which requests enter. Rows may be in different blocks.
+With a cache or under block diffusion those go together that have similar windows to compute
+(`turns.py`), so that a batch costs no row a forward that it would not cost alone.
 Shapes: B rows, A rows of a step, L canvas, R positions of the current block, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +31,7 @@ from midspan.decoding.hooks import (
 from midspan.decoding.notes import RowNotes
 from midspan.decoding.schedule import RowStates, random_times
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
+from midspan.decoding.step_rows import StepRows, step_rows
 from midspan.decoding.trace import StepView, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
@@ -50,32 +50,6 @@ class Filled(NamedTuple):
     stopped_early: bool
     rejected_by: str = ""
     past_end: bool = False
-
-
-@dataclass(frozen=True)
-class StepRows:
-    """The rows of a step, and the positions of its block that each looks at.
-
-    Attributes:
-        rows_A: The rows, on the host.
-        row_A1: The rows, on the device.
-        start_A: Where each row's span begins, on the host.
-        position_AR: The positions; in rows that have fewer, committed ones fill up.
-        own_AR: The same as the requests count them.
-        open_AR: True where nothing is committed.
-    """
-
-    rows_A: NDArray[np.int64]
-    row_A1: Tensor
-    start_A: NDArray[np.int64]
-    position_AR: Tensor
-    own_AR: Tensor
-    open_AR: Tensor
-
-    @property
-    def at(self) -> tuple[Tensor, Tensor]:
-        """Index of the positions in what is held of the whole batch."""
-        return self.row_A1, self.position_AR
 
 
 class Committed(NamedTuple):
@@ -109,8 +83,8 @@ class Batch:
         self.lm, self.config, self.canvas, self.hooks = lm, config, canvas, hooks
         self.settings = StepSettings.of(config, lm.tokens, lm.unspelled)
         self.firsts_alone = config.sampler == "block" and bool(lm.family.logit_shift)
-        self.forward = forward_for(lm, config, canvas)
-        self.together = config.sampler == "block" or config.cache != "none"
+        self.forward = forward_for(lm, config)
+        self.has_blocks = config.sampler == "block" or config.cache != "none"
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
         self.notes = RowNotes.of(len(seeds))
         self.budget_B = np.full(len(seeds), config.length)
@@ -139,11 +113,12 @@ class Batch:
 
     def update(self) -> NDArray[np.bool_]:
         """Take up what is open; rows [B] that need no further forward."""
-        self.states.update(self.canvas.open_BL.cpu().numpy())
+        tokens_BL, open_BL = self.canvas.on_host()
+        self.states.update(open_BL)
         ended_B = self.states.finished_B | self.notes.stopped_B
         if not self.config.early_stop:
             return ended_B
-        early_B = self.canvas.ended(self.lm.tokens.stop).cpu().numpy()
+        early_B = self.canvas.ended(self.lm.tokens.stop, tokens_BL, open_BL)
         early_B &= ~self.notes.past_end_B
         if self.config.editing_threshold is not None:
             early_B &= self.states.between_blocks_B
@@ -170,6 +145,10 @@ class Batch:
         if self.priority_BL is not None and other.priority_BL is not None:
             self.priority_BL = torch.cat([self.priority_BL, other.priority_BL])
 
+    def next_rows(self, limit: int) -> NDArray[np.int64]:
+        """The rows of the next step, at most `limit`."""
+        return self.forward.rows(self.canvas, self.states, limit)
+
     def call_hooks(self, point: str, rows_A: NDArray[np.int64]) -> bool:
         """Call a point of all hooks that returns nothing; whether any of them changed a row."""
         changed = False
@@ -182,8 +161,8 @@ class Batch:
 
     def advance(self, rows_A: NDArray[np.int64]) -> Committed:
         """One step of these rows: forward, edit logits, choose, commit, re-mask."""
-        rows = self._step_rows(rows_A)
-        wanted = Wanted(rows_A, rows.position_AR, int(rows.start_A[0]))
+        rows = step_rows(self.canvas, self.states, self.config, rows_A)
+        wanted = Wanted(rows_A, rows.position_AR, rows.start_A)
         commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
         candidates, chosen_AR = step(
             self._edited(rows, self._logits(wanted)),
@@ -198,9 +177,9 @@ class Batch:
             chosen_AR = chosen_AR | self._edits(rows, candidates, self.config.editing_threshold)
             self.states.settle(rows_A, (chosen_AR & ~rows.open_AR).any(1).cpu().numpy())
 
-        step_A1 = torch.from_numpy(self.states.steps_B[rows_A]).to(rows.row_A1.device)[:, None]
-        self.canvas.commit(rows.at, candidates.token_AR, chosen_AR)
-        self.canvas.record(rows.at, chosen_AR, step_A1, candidates.probability_AR)
+        self.canvas.commit(rows.id_place_AR, rows.place_AR, candidates.token_AR, chosen_AR)
+        step_A1 = torch.from_numpy(self.states.steps_B[rows_A, None]).to(rows.row_A1.device)
+        self.canvas.record(rows.place_AR, chosen_AR, step_A1, candidates.probability_AR)
         self.states.advance(rows_A)
         if self.hooks:
             self.call_hooks("after_commit", rows_A)
@@ -222,29 +201,6 @@ class Batch:
         }
         return logits_ARV
 
-    def _step_rows(self, rows_A: NDArray[np.int64]) -> StepRows:
-        """The open positions of each row's span from left to right, filled up where fewer.
-
-        The whole span where committed tokens may be edited.
-        """
-        canvas, states = self.canvas, self.states
-        row_A1 = torch.from_numpy(rows_A).to(canvas.ids_BT.device)[:, None]
-        start_A, size = states.spans(rows_A)
-        start_A1 = torch.from_numpy(start_A).to(row_A1.device)[:, None]
-        position_AR = start_A1 + torch.arange(size, device=row_A1.device)
-        if self.config.editing_threshold is None:
-            # A short last block is filled up with what stands before it.
-            position_AR = torch.where(position_AR < canvas.length, position_AR, position_AR - size)
-        else:
-            position_AR = position_AR[:, : canvas.length - int(start_A.max())]
-        open_AR = canvas.open_BL[row_A1, position_AR]
-        if self.config.editing_threshold is None:
-            num_open = int(states.open_BN[rows_A, states.block_B[rows_A]].max())
-            order_AR = open_AR.int().argsort(dim=1, descending=True, stable=True)[:, :num_open]
-            position_AR, open_AR = (part.gather(1, order_AR) for part in (position_AR, open_AR))
-        own_AR = canvas.own_positions(position_AR, row_A1)
-        return StepRows(rows_A, row_A1, start_A, position_AR, own_AR, open_AR)
-
     def _edited(self, rows: StepRows, logits_ARV: Tensor) -> Tensor:
         """Logits without what must never be committed, and as hooks want them.
 
@@ -265,9 +221,9 @@ class Batch:
         """The random numbers that the config asks for, and the step's settings."""
         if self.firsts_alone and rows.start_A[0] % self.config.block == 0:
             return Draws(), self.settings.greedy()
-        row_A = rows.row_A1[:, 0]
         token_AR = position_AR = order_AR = None
         if self.config.temperature > 0 or self.config.alg_temp > 0:
+            row_A = rows.row_A1[:, 0]
             seed_A = self.seed_B[row_A]
             steps_A = torch.from_numpy(self.states.steps_B).to(row_A.device)[row_A]
         if self.config.temperature > 0:
@@ -301,7 +257,7 @@ class Batch:
         row = rows.rows_A[index]
         if canvas.offset_B is not None:
             position = position + canvas.offset_B.cpu().numpy()[row]
-        if self.together and (position // block != rows.start_A[index] // block).any():
+        if self.has_blocks and (position // block != rows.start_A[index] // block).any():
             raise MidspanError(
                 "may_remask: with a cache, only the block that a row is in opens again"
             )

@@ -23,6 +23,8 @@ from midspan.models.model import DiffusionLM
 from midspan.models.padding import left_padded
 
 IntArray = NDArray[np.int64]
+# In place of a token.
+_OPEN = -1
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Canvas:
         step_BL: The step that committed the token.
         confidence_BL: Its confidence.
         rows: Indices into the requests, [B].
+        real_B: Columns of each row that are not padding, on the host.
         offset_B: Tokens of the prompt's tail in the canvas; None where there are none.
         size: Length of a request's own canvas; None where it is L.
     """
@@ -166,6 +169,7 @@ class Canvas:
     step_BL: Tensor
     confidence_BL: Tensor
     rows: IntArray
+    real_B: IntArray
     offset_B: Tensor | None = None
     size: int | None = None
 
@@ -191,8 +195,10 @@ class Canvas:
         sizes = np.array([len(request.prompt_ids) for request in chosen])
         offset = sizes % block if block else np.zeros_like(sizes)
         ends = -(-(offset + length) // block) * block if block else offset + length
-        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, int(ends.max()))
-        position_L = np.arange(int(ends.max()))
+        # The longest that any prompt makes it, so that canvases can join.
+        longest = -(-(block - 1 + length) // block) * block if block else length
+        ids_BT, attention_BT = _padded_rows(lm, chosen, offset, longest)
+        position_L = np.arange(longest)
         is_open = (position_L >= offset[:, None]) & (position_L < ends[:, None])
         for row, request in enumerate(chosen):
             is_open[row, offset[row] + np.array(list(request.anchors), dtype=np.int64)] = False
@@ -204,6 +210,7 @@ class Canvas:
             step_BL=torch.full(shape, ANCHOR_STEP, device=device),
             confidence_BL=torch.ones(shape, device=device),
             rows=np.asarray(rows),
+            real_B=sizes - offset + longest,
             offset_B=torch.from_numpy(offset).to(device) if block else None,
             size=length if block else None,
         )
@@ -212,6 +219,11 @@ class Canvas:
     def length(self) -> int:
         """L."""
         return self.open_BL.shape[1]
+
+    @property
+    def first_B(self) -> IntArray:
+        """Each row's first column that is not padding, on the host."""
+        return self.ids_BT.shape[1] - self.real_B
 
     @property
     def width(self) -> int:
@@ -241,22 +253,15 @@ class Canvas:
             return position_AR
         return position_AR - (self.offset_B[:, None] if row_A1 is None else self.offset_B[row_A1])
 
-    def commit(self, at: tuple[Tensor, Tensor], token_AR: Tensor, chosen_AR: Tensor) -> None:
-        """Fix the chosen tokens at rows and positions `at`; those of a row are distinct."""
-        tokens_BL = self.tokens_BL
-        tokens_BL[at] = torch.where(chosen_AR, token_AR, tokens_BL[at])
-        self.open_BL[at] &= ~chosen_AR
+    def commit(self, id_at_AR: Tensor, at_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor) -> None:
+        """Fix the chosen tokens; those of a row are at distinct places, counted row after row."""
+        _put(self.ids_BT, id_at_AR, chosen_AR, token_AR)
+        _put(self.open_BL, at_AR, chosen_AR, torch.zeros_like(chosen_AR))
 
-    def record(
-        self,
-        at: tuple[Tensor, Tensor],
-        chosen_AR: Tensor,
-        step_A1: Tensor,
-        value_AR: Tensor,
-    ) -> None:
-        """Note step and confidence of what was committed at rows and positions `at`."""
-        self.step_BL[at] = torch.where(chosen_AR, step_A1, self.step_BL[at])
-        self.confidence_BL[at] = torch.where(chosen_AR, value_AR, self.confidence_BL[at])
+    def record(self, at_AR: Tensor, chosen_AR: Tensor, step_A1: Tensor, value_AR: Tensor) -> None:
+        """Note step and confidence of what was committed."""
+        _put(self.step_BL, at_AR, chosen_AR, step_A1)
+        _put(self.confidence_BL, at_AR, chosen_AR, value_AR)
 
     def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
         """Mask the positions again at rows and positions `at`."""
@@ -264,16 +269,24 @@ class Canvas:
         self.open_BL[at] = True
         self.confidence_BL[at] = 1.0
 
-    def ended(self, stop: Collection[int]) -> Tensor:
-        """Rows [B] in which everything up to the first committed stop token is committed."""
-        # One comparison a token keeps the ids off the device.
-        end_BL = torch.stack([self.tokens_BL == token for token in stop]).any(0)
-        position_L = torch.arange(self.length, device=end_BL.device)
+    def on_host(self) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Tokens and what is open, [B, L] each, in one round trip; nothing there may be changed."""
+        if self.ids_BT.device.type == "cpu":
+            return self.tokens_BL.numpy(), self.open_BL.numpy()
+        state_BL = self.tokens_BL.masked_fill(self.open_BL, _OPEN).cpu().numpy()
+        return state_BL, state_BL == _OPEN
+
+    def ended(
+        self, stop: Collection[int], tokens_BL: IntArray, open_BL: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Rows [B] whose text has ended, with nothing open before a stop token; see `on_host`."""
+        end_BL = np.zeros_like(open_BL)
+        for token in stop:
+            end_BL |= tokens_BL == token
         if self.offset_B is not None:
-            end_BL &= position_L >= self.offset_B[:, None]
-        first_end_B = torch.where(end_BL, position_L, self.length).amin(1)
-        first_open_B = torch.where(self.open_BL, position_L, self.length).amin(1)
-        return first_end_B < first_open_B
+            end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
+        is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
+        return (end_BL & ~is_behind_open_BL).any(1)
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
@@ -286,17 +299,15 @@ class Canvas:
             step_BL=self.step_BL[index],
             confidence_BL=self.confidence_BL[index],
             rows=self.rows[kept],
+            real_B=self.real_B[kept],
             offset_B=None if offset is None else offset[index],
             size=self.size,
         )
 
     def join(self, other: "Canvas") -> "Canvas":
-        """These rows and those of another canvas, as wide as they need.
-
-        Not for block diffusion, where columns have a meaning.
-        """
+        """These rows and those of another canvas of the same length, as wide as they need."""
         ids_BT, real_BT = self.ids_BT, self._real_BT
-        unused = int(real_BT.argmax(1).min())
+        unused = int(self.first_B.min())
         total = max(self.width - unused, other.width) + self.length
         joined_BT, attention_BT = (
             torch.cat([pad(part, (total - part.shape[1], 0)) for part in parts])
@@ -306,11 +317,18 @@ class Canvas:
             )
         )
         columns = ("open_BL", "step_BL", "confidence_BL")
+        offset_B = None
+        if self.offset_B is not None and other.offset_B is not None:
+            offset_B = torch.cat([self.offset_B, other.offset_B])
+        real_B = np.concatenate([self.real_B, other.real_B])
         return Canvas(
             ids_BT=joined_BT,
-            attention_BT=None if attention_BT.all() else attention_BT,
+            attention_BT=None if (real_B == total).all() else attention_BT,
             **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in columns},
             rows=np.concatenate([self.rows, other.rows]),
+            real_B=real_B,
+            offset_B=offset_B,
+            size=self.size,
         )
 
     @property
@@ -324,3 +342,9 @@ class Canvas:
         return [
             (tuple(row[0].tolist()), Trace.from_canvas(*row)) for row in zip(*arrays, strict=True)
         ]
+
+
+def _put(held_BX: Tensor, place_AR: Tensor, chosen_AR: Tensor, new_AX: Tensor) -> None:
+    """Write at the chosen places; `put_` has no deterministic kernel."""
+    new_AR = torch.where(chosen_AR, new_AX, held_BX.take(place_AR))
+    held_BX.view(-1).scatter_(0, place_AR.view(-1), new_AR.view(-1))

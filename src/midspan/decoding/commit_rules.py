@@ -49,8 +49,9 @@ def by_threshold(
     if ties == "together":
         best_A1 = score_AR.amax(1, keepdim=True)
         return (score_AR >= (best_A1 - 1e-5).clamp(max=threshold)) & open_AR
-    best_AR = best(score_AR, torch.ones_like(commits_A))
-    return ((score_AR >= threshold) | best_AR) & open_AR
+    position_R = torch.arange(score_AR.shape[1], device=score_AR.device)
+    is_best_AR = position_R == score_AR.argmax(1, keepdim=True)
+    return ((score_AR >= threshold) | is_best_AR) & open_AR
 
 
 def by_factor(score_AR: Tensor, open_AR: Tensor, commits_A: Tensor, *, factor: float) -> Tensor:

@@ -1,8 +1,7 @@
 """Decoding requests: batches of similar length, and smaller ones where memory runs out.
 
-Rows leave a batch when they are done, and waiting requests take their places; with a cache or under
-block diffusion nothing enters. `batch.py` fills a batch; `published.py` does so with the published
-samplers' faults.
+Rows leave a batch when they are done, and waiting requests take their places. `batch.py` fills a
+batch; `published.py` does so with the published samplers' faults.
 """
 
 import warnings
@@ -40,9 +39,9 @@ def decode(
 
     In float32 a row's result depends on its request and the config only, not on the rows beside
     it; in half precision it does so to rounding, which may tip near ties, and `batch_size=1` alone
-    is free of it. Where a row is done, a waiting request takes its place, unless a cache or block
-    diffusion keeps rows together. Where memory runs out, what is not done is decoded again in half
-    the batch, with a warning and the same results, again to rounding.
+    is free of it. Where a row is done, a waiting request takes its place. Where memory runs out,
+    what is not done is decoded again in half the batch, with a warning and the same results, again
+    to rounding.
 
     Examples:
         >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))
@@ -52,7 +51,8 @@ def decode(
         lm: A `midspan.models.DiffusionLM`.
         requests: Prompts, anchors and seeds.
         config: How to decode.
-        batch_size: Rows that go through the model together.
+        batch_size: Rows that go through the model together. With a cache or under block diffusion
+            twice as many are under way, and have keys and values kept.
         on_step: Called after every step of every batch.
         hooks: Rules of one's own, in the order in which they act; see `Hook`. Where a rule makes
             copies, callbacks and hooks count these as requests.
@@ -167,8 +167,9 @@ class _Work:
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
         stream = Stream(self.lm, self.config, self.hooks, batch_size)
-        stream.enter(self.requests, rows[:batch_size])
-        waiting, number = list(rows[batch_size:]), 0
+        first, number = stream.free, 0
+        stream.enter(self.requests, rows[:first])
+        waiting = list(rows[first:])
         while True:
             yield from stream.settle()
             if not stream.rows:

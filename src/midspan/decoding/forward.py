@@ -13,10 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache, rows_tensor
+from midspan.decoding.cache import SlotCache
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
+from midspan.decoding.prefixes import Prefixes
+from midspan.decoding.schedule import RowStates
+from midspan.decoding.windows import Borders, Windows
 from midspan.models.model import DiffusionLM
+
+IntArray = NDArray[np.int64]
+# Before any canvas and its prompt.
+_NOTHING_FINAL = -(1 << 40)
 
 
 class Wanted(NamedTuple):
@@ -25,16 +32,19 @@ class Wanted(NamedTuple):
     Attributes:
         rows_A: Rows of the batch that take part.
         position_AR: Canvas positions whose logits are wanted.
-        start: Canvas position at which the span begins, where all rows share it.
+        start_A: Canvas position at which each row's span begins.
     """
 
-    rows_A: NDArray[np.int64]
+    rows_A: IntArray
     position_AR: Tensor
-    start: int
+    start_A: IntArray
 
 
 class Forward(Protocol):
     """Logits for a batch."""
+
+    def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
+        """The rows that go next, at most `limit`."""
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
         """Aligned logits [A, R, V] in single precision."""
@@ -43,10 +53,10 @@ class Forward(Protocol):
         """Keep these rows of the batch only."""
 
 
-def forward_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Forward:
+def forward_for(lm: DiffusionLM, config: DecodingConfig) -> Forward:
     """The forward that the config asks for."""
     if config.sampler == "block":
-        return BlockForward(lm, config, canvas)
+        return BlockForward(lm, config)
     if config.sampler == "dream" or config.cache == "none":
         return FullForward(lm, config.guidance)
     return CachedForward(lm, config)
@@ -54,9 +64,9 @@ def forward_for(lm: DiffusionLM, config: DecodingConfig, canvas: Canvas) -> Forw
 
 def rows_of(values_BX: Tensor, rows_A: NDArray[np.int64]) -> Tensor:
     """The rows of a step, without a copy where these are all."""
-    if len(rows_A) == len(values_BX):
+    if np.array_equal(rows_A, np.arange(len(values_BX))):
         return values_BX
-    return values_BX[rows_tensor(rows_A, values_BX.device)]
+    return values_BX[torch.from_numpy(rows_A).to(values_BX.device)]
 
 
 def with_blind(
@@ -80,6 +90,10 @@ class FullForward:
     def __init__(self, lm: DiffusionLM, guidance: float) -> None:
         self.lm, self.guidance = lm, guidance
 
+    def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
+        """See `Forward`: all."""
+        return np.arange(len(canvas.rows))
+
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
         """See `Forward`."""
         lm, ids_BT, attention_BT = self.lm, canvas.ids_BT, canvas.attention_BT
@@ -100,51 +114,64 @@ class CachedForward:
 
     A block's first forward is over everything and keeps keys and values. Later ones are over the
     block and what is right of it ("prefix"), or over the block ("dual"); what they compute goes
-    in the place of what was kept. Rows of one block go together, so that each row is renewed
-    when it would be alone. A shifted family's windows begin one position earlier, since row i-1
-    predicts position i; Fast-dLLM's own Dream code duplicates a row instead.
+    in the place of what was kept. Rows may be in different blocks, and each is renewed when it
+    would be alone. A shifted family's windows begin one position earlier, since row i-1 predicts
+    position i; Fast-dLLM's own Dream code duplicates a row instead.
     """
 
     def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
         self.lm, self.config = lm, config
-        self.cache: SlotCache | None = None
-        self.start, self.age = -1, 0
-        self.held: list[int] = []
+        self.cache = SlotCache(lm.base.config.num_hidden_layers)
+        self.windows = Windows(lm, self.cache)
+        # The block for which a row's keys and values hold, and their forwards since they were new.
+        self.start_B = np.zeros(0, dtype=np.int64)
+        self.age_B = np.zeros(0, dtype=np.int64)
+
+    def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
+        """See `Forward`."""
+        new = len(canvas.rows) - len(self.start_B)
+        self.start_B = np.pad(self.start_B, (0, new), constant_values=-1)
+        self.age_B = np.pad(self.age_B, (0, new))
+        rows_B = np.arange(len(canvas.rows))
+        start_B, _ = states.spans(rows_B)
+        is_stale_B = self._is_stale(rows_B, start_B)
+        first_B, last_B = self._borders(canvas, rows_B, start_B, is_stale_B)
+        self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+        return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
+
+    def _is_stale(self, rows_A: IntArray, start_A: IntArray) -> NDArray[np.bool_]:
+        """Rows whose keys and values are renewed by their next forward."""
+        is_stale_A: NDArray[np.bool_] = self.start_B[rows_A] != start_A
+        if self.config.refresh_every is not None:
+            is_stale_A |= self.age_B[rows_A] >= self.config.refresh_every
+        return is_stale_A
+
+    def _borders(
+        self, canvas: Canvas, rows_A: IntArray, start_A: IntArray, is_stale_A: NDArray[np.bool_]
+    ) -> Borders:
+        """First and behind-last columns of what is computed of each row."""
+        total, block_start_A = canvas.ids_BT.shape[1], canvas.width + start_A
+        first_A = np.maximum(block_start_A - int(self.lm.family.logit_shift), 0)
+        last_A = np.full_like(first_A, total)
+        if self.config.cache == "dual":
+            last_A = np.where(is_stale_A, total, block_start_A + self.config.block)
+        return np.where(is_stale_A, canvas.first_B[rows_A], first_A), last_A
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
         """See `Forward`."""
-        ids_AT = rows_of(canvas.ids_BT, wanted.rows_A)
-        attention_AT = canvas.attention_BT
-        if attention_AT is not None:
-            attention_AT = rows_of(attention_AT, wanted.rows_A)
-        requests = canvas.rows[wanted.rows_A].tolist()
-        total, first, last = ids_AT.shape[1], 0, ids_AT.shape[1]
-        if self._is_stale(wanted.start, requests):
-            layers = self.lm.base.config.num_hidden_layers
-            self.cache = SlotCache(layers, len(requests), total)
-            self.start, self.age, self.held = wanted.start, 0, requests
-        else:
-            assert self.cache is not None
-            if requests != self.held:
-                kept = [self.held.index(request) for request in requests]
-                self.cache.select(rows_tensor(kept, ids_AT.device))
-                self.held = requests
-            block_start = canvas.width + wanted.start
-            first = max(block_start - self.lm.family.logit_shift, 0)
-            if self.config.cache == "dual":
-                last = block_start + self.config.block
-        self.age += 1
-        self.cache.window.first, self.cache.window.shown = first, total
-        ids_AQ, rows_AR = ids_AT[:, first:last], canvas.width + wanted.position_AR
-        return self.lm.logits(ids_AQ, attention_AT, rows_AR, first, self.cache).float()
-
-    def _is_stale(self, start: int, requests: list[int]) -> bool:
-        if self.cache is None or start != self.start or not set(requests) <= set(self.held):
-            return True
-        return self.config.refresh_every is not None and self.age >= self.config.refresh_every
+        rows_A, start_A = wanted.rows_A, wanted.start_A
+        is_stale_A = self._is_stale(rows_A, start_A)
+        borders = self._borders(canvas, rows_A, start_A, is_stale_A)
+        are_new = bool((self.start_B[rows_A] < 0).all())
+        self.age_B[rows_A] = np.where(is_stale_A, 0, self.age_B[rows_A]) + 1
+        self.start_B[rows_A] = start_A
+        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders, are_new=are_new)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
-        """See `Forward`; rows that left are dropped at the next forward."""
+        """See `Forward`."""
+        self.start_B = self.start_B[kept_B[: len(self.start_B)]]
+        self.age_B = self.age_B[kept_B[: len(self.age_B)]]
+        self.windows.select(kept_B)
 
 
 class BlockForward:
@@ -155,35 +182,87 @@ class BlockForward:
     a block's first position is wanted alone: its forward ends with the block before.
     """
 
-    def __init__(self, lm: DiffusionLM, config: BlockSampler, canvas: Canvas) -> None:
+    def __init__(self, lm: DiffusionLM, config: BlockSampler) -> None:
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         if config.cache == "prefix":
-            layers = lm.base.config.num_hidden_layers
-            self.cache = SlotCache(layers, len(canvas.rows), canvas.ids_BT.shape[1])
-        # The slots before this one are final.
-        self.final_B = np.zeros(len(canvas.rows), dtype=np.int64)
+            prefixes = Prefixes(config.block, from_end=lm.family.blocks_from == "canvas")
+            self.cache = SlotCache(lm.base.config.num_hidden_layers, prefixes)
+        self.windows = Windows(lm, self.cache)
+        # What lies before is final, as canvases count.
+        self.final_B = np.zeros(0, dtype=np.int64)
+        # Of rows without a forward, the whole blocks of the prompt; None of others.
+        self.new: list[IntArray | None] = []
+
+    def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
+        """See `Forward`."""
+        rows_B, waiting = np.arange(len(canvas.rows)), list[int]()
+        entered = rows_B[len(self.final_B) :]
+        self.final_B = np.pad(self.final_B, (0, len(entered)), constant_values=_NOTHING_FINAL)
+        if self.cache is not None:
+            self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+            self.new += _prompts(canvas, entered)
+            waiting = self._waiting(self.cache, canvas.length)
+        first_B, last_B = self._borders(canvas, rows_B, states.spans(rows_B)[0])
+        size_B = last_B - first_B
+        size_B[waiting] = 0
+        is_held_B = first_B > canvas.first_B
+        return self.windows.next_rows(size_B, states.kind_B, is_held_B, limit)
+
+    def _waiting(self, cache: SlotCache, behind: int) -> list[int]:
+        """Let new rows borrow what stands of their prompts; those that wait for one beside them.
+
+        A row waits where another new one is about to compute at least half of its prompt.
+        """
+        waiting: list[int] = []
+        computed: list[IntArray] = []
+        for row, prompt in enumerate(self.new):
+            if prompt is None:
+                continue
+            if self.final_B[row] == _NOTHING_FINAL:
+                found = cache.prefixes.longest(prompt)
+                held = 0 if found is None else found.size
+                most = max((cache.prefixes.shared(prompt, one) for one in computed), default=0)
+                if most > held and 2 * most >= len(prompt):
+                    waiting.append(row)
+                    continue
+                if found is not None:
+                    cache.borrow(row, prompt, found, behind)
+                    self.final_B[row] = held - len(prompt)
+            computed.append(prompt)
+        return waiting
+
+    def _borders(self, canvas: Canvas, rows_A: IntArray, start_A: IntArray) -> Borders:
+        """First and behind-last columns of what is computed of each row."""
+        block = self.config.block
+        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
+        block_start_A = canvas.width + start_A // block * block
+        last_A = np.minimum(block_start_A + block, canvas.ids_BT.shape[1])
+        first_A = canvas.first_B[rows_A]
+        if self.cache is not None:
+            first_A = np.maximum(first_A, canvas.width + self.final_B[rows_A])
+        if self.lm.family.logit_shift:
+            is_first_A = start_A % block == 0
+            # At least one position is fed: a hook may have opened the block's first one again.
+            first_A = np.where(is_first_A, np.minimum(first_A, block_start_A - 1), first_A)
+            last_A = np.where(is_first_A, block_start_A, last_A)
+        return first_A, last_A
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
         """See `Forward`."""
         block, rows_A = self.config.block, wanted.rows_A
-        # Canvases begin at a block's border, so each row's own blocks end at the same columns.
-        block_start = canvas.width + wanted.start // block * block
-        last = min(block_start + block, canvas.ids_BT.shape[1])
-        first = 0 if self.cache is None else int(self.final_B[rows_A].min())
-        if self.lm.family.logit_shift and wanted.start % block == 0:
-            # At least one position is fed: a hook may have opened the block's first one again.
-            first, last = min(first, block_start - 1), block_start
-        ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, first:last]
+        borders = self._borders(canvas, rows_A, wanted.start_A)
+        self.final_B[rows_A] = wanted.start_A // block * block
+        if self.cache is not None:
+            for row in rows_A.tolist():
+                prompt, self.new[row] = self.new[row], None
+                if prompt is not None:
+                    self.cache.prefixes.by_slot[int(self.cache.slot_B[row])] = prompt
+            return self.windows.logits(canvas, rows_A, wanted.position_AR, borders)
+        ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, : int(borders[1].max())]
         attention_AT = canvas.attention_BT
         if attention_AT is not None:
             attention_AT = rows_of(attention_AT, rows_A)
-        if self.cache is not None:
-            window = self.cache.window
-            window.first, window.shown = first, last
-            everyone = len(rows_A) == len(canvas.rows)
-            window.rows_A = None if everyone else rows_tensor(rows_A, ids_AQ.device)
-        self.final_B[rows_A] = block_start
         rows_AR = canvas.width + wanted.position_AR
         if self.config.guidance:
             ends: int | Tensor = canvas.width
@@ -192,16 +271,20 @@ class BlockForward:
                 ends = canvas.width + rows_of(canvas.offset_B, rows_A)[:, None]
             ids_AQ, attention_AT = with_blind(self.lm, ids_AQ, attention_AT, ends)
             rows_AR = torch.cat([rows_AR, rows_AR])
-        logits_ARV = self.lm.logits(
-            ids_AQ, attention_AT, rows_AR, first, self.cache, canvas.width
-        ).float()
+        logits_ARV = self.lm.logits(ids_AQ, attention_AT, rows_AR, canvas=canvas.width).float()
         return guided(logits_ARV, self.config.guidance) if self.config.guidance else logits_ARV
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
-        self.final_B = self.final_B[kept_B]
-        if self.cache is not None and self.cache.layers[0].is_initialized:
-            self.cache.select(rows_tensor(np.flatnonzero(kept_B), self.lm.device))
-        elif self.cache is not None:
-            for layer in self.cache.layers:
-                layer.rows = int(kept_B.sum())
+        known_B = kept_B[: len(self.final_B)]
+        self.final_B = self.final_B[known_B]
+        self.new = [one for one, kept in zip(self.new, known_B, strict=False) if kept]
+        self.windows.select(kept_B)
+
+
+def _prompts(canvas: Canvas, rows_N: IntArray) -> list[IntArray]:
+    """What stands before the canvases of rows, without padding, on the host."""
+    if not len(rows_N):
+        return []
+    ids_NP = rows_of(canvas.ids_BT, rows_N)[:, : canvas.width].cpu().numpy()
+    return [ids_P[first:] for ids_P, first in zip(ids_NP, canvas.first_B[rows_N], strict=True)]

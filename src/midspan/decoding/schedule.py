@@ -121,13 +121,14 @@ def span_starts(config: DecodingConfig, length: int, firsts_alone: bool) -> NDAr
     return starts
 
 
-_ROW_STATE = ("block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
+_ROW_STATE = ("open_BL", "block_B", "open_BN", "steps_B", "_forward_B", "_held_B", "_post_B")
 
 
 class RowStates:
     """Where the rows of a batch stand.
 
     Attributes:
+        open_BL: What is open, as last taken up.
         block_B: The span that a row is in; N where it has none left.
         open_BN: Open positions of each span.
         starts_N: Where the spans begin.
@@ -144,7 +145,7 @@ class RowStates:
         firsts_alone: bool = False,
     ) -> None:
         rows = len(open_BL)
-        self.config = config
+        self.config, self.firsts_alone = config, firsts_alone
         self.starts_N = span_starts(config, open_BL.shape[1], firsts_alone)
         self._sizes_N = np.diff(self.starts_N, append=open_BL.shape[1])
         self.times_BL = times_BL
@@ -165,6 +166,7 @@ class RowStates:
 
     def update(self, open_BL: NDArray[np.bool_]) -> None:
         """Take up what is open now; rows move to the first span that has something open."""
+        self.open_BL = open_BL
         self.open_BN = np.add.reduceat(open_BL.astype(np.int64), self.starts_N, axis=1)
         is_open_BN = self.open_BN > 0
         first_B = np.where(is_open_BN.any(1), is_open_BN.argmax(1), self.open_BN.shape[1])
@@ -199,11 +201,14 @@ class RowStates:
         """Rows with nothing left to do."""
         return self.block_B >= self.open_BN.shape[1]
 
-    def active(self, together: bool) -> NDArray[np.int64]:
-        """Rows of the next forward: all, or those of the first span where they must share it."""
-        if not together:
-            return np.arange(len(self.block_B))
-        return np.flatnonzero(self.block_B == self.block_B.min())
+    @property
+    def kind_B(self) -> NDArray[np.int64]:
+        """Equal for rows that may share a step, [B]."""
+        if not self.firsts_alone and self.config.editing_threshold is None:
+            # All spans are of one size, but for the last, which is filled up.
+            return np.zeros_like(self.block_B)
+        is_first_B = self.starts_N[self.block_B] % self.config.block == 0
+        return 2 * self._sizes_N[self.block_B] + (is_first_B & self.firsts_alone)
 
     def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
         """Where the span of each row begins, [A], and the positions of the longest."""

@@ -1,7 +1,7 @@
 """Rows that are decoded together while others enter and leave: for lists, and for servers.
 
-With a cache or under block diffusion rows go through the same block together, so that nothing
-enters until all have left.
+With a cache or under block diffusion twice as many rows are under way as go through the model
+together: some have a window to compute and others everything, and of either there are enough.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ class Stream:
         lm: The model.
         config: How all rows are decoded, but for its rules, which are among the hooks.
         hooks: What acts on all rows.
-        size: The most rows.
+        size: The most rows that go through the model together.
     """
 
     def __init__(
@@ -49,9 +49,14 @@ class Stream:
     @property
     def free(self) -> int:
         """How many rows may enter now."""
-        if self._batch is None:
-            return self.size
-        return 0 if self._batch.together else self.size - len(self._batch.canvas.rows)
+        return self._capacity - len(self.rows)
+
+    @property
+    def _capacity(self) -> int:
+        """The most rows that are under way."""
+        has_windows = self.config.sampler == "block" or self.config.cache != "none"
+        # A row alone has nothing beside it, so that its numbers are its own to the last bit.
+        return 2 * self.size if has_windows and self.size > 1 else self.size
 
     def enter(
         self, requests: Mapping[int, Request] | Sequence[Request], rows: Sequence[int]
@@ -98,7 +103,7 @@ class Stream:
     def advance(self) -> Committed | None:
         """One step of the rows that go next; None where a hook acted first, and rows may end."""
         batch = self.batch
-        rows_A = batch.states.active(batch.together)
+        rows_A = batch.next_rows(self.size)
         if batch.call_hooks("before_forward", rows_A):
             return None
         return batch.advance(rows_A)

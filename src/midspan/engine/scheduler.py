@@ -47,6 +47,7 @@ def run_attacks(
     seed: int = 0,
     on_progress: OnProgress | None = None,
     fail_fast: bool = False,
+    on_end: Callable[[int], None] | None = None,
 ) -> list[AttackResult]:
     """Run attacks to their ends; what the journal holds is not asked again.
 
@@ -57,6 +58,7 @@ def run_attacks(
         on_progress: Told of progress.
         fail_fast: Raise an error in the code of an attack, judge or script, instead of noting it
             in the result.
+        on_end: Told how many jobs have ended, each time that some have.
 
     Returns:
         Results in the order of the jobs.
@@ -67,8 +69,13 @@ def run_attacks(
         with _collecting(False):
             ready: list[RunningAttack] = attacks
             while ready:
+                ended = 0
                 for attack in ready:
-                    scheduler.put(attack.advance())
+                    calls = attack.advance()
+                    ended += not calls
+                    scheduler.put(calls)
+                if on_end is not None and ended:
+                    on_end(ended)
                 ready = scheduler.advance()
     finally:
         scheduler.close()

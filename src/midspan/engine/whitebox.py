@@ -16,7 +16,7 @@ from midspan.engine.calls import SLOT, Choices, GCGCandidates, Message, Score, S
 from midspan.engine.roles import RawReply
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
-from midspan.models.padding import left_padded
+from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import reached_states
 from midspan.scoring.gcg_step import GCGConfig, sample_candidates
 from midspan.scoring.gradients import Goal, phrase_losses, token_gradient
@@ -46,6 +46,11 @@ class Reading(NamedTuple):
     position: int
     token_ids: tuple[int, ...]
     num_starts: int = 1
+
+    @property
+    def span(self) -> range:
+        """Positions of the row that are read."""
+        return range(self.position, self.position + len(self.token_ids) + self.num_starts - 1)
 
 
 def readings(
@@ -94,12 +99,19 @@ def score(
 ) -> list[RawReply]:
     """Likelihoods of phrases, their rows batched together."""
     rows = [(row, call.top_k) for call, own_rows in calls for row in own_rows]
-    scored: list[tuple[int, list[list[object]]]] = []
-    for first in range(0, len(rows), batch_size):
-        scored += _read(lm, rows[first : first + batch_size])
-    answers, remaining = [], iter(scored)
+    # All phrases and places that are read in the same canvas share its forward.
+    sharing: dict[tuple[int, ...], list[int]] = {}
+    for index, (row, _) in enumerate(rows):
+        sharing.setdefault((row.canvas, *row.ids_T.tolist()), []).append(index)
+    groups = list(sharing.values())
+    scored: dict[int, tuple[int, list[list[object]]]] = {}
+    for batch in batches_by_length([len(canvas) for canvas in sharing], batch_size):
+        read = [groups[number] for number in batch]
+        found = _read(lm, [[rows[index] for index in group] for group in read])
+        scored |= dict(zip([index for group in read for index in group], found, strict=True))
+    answers, remaining = [], iter(range(len(rows)))
     for call, own_rows in calls:
-        own_scores = [next(remaining) for _ in own_rows]
+        own_scores = [scored[next(remaining)] for _ in own_rows]
         start = (call.window or (call.start,))[0] + own_scores[0][0]
         tokens = [token for _, scores in own_scores for token in scores]
         answers.append(RawReply({"start": start, "tokens": tokens}, forwards=len(own_rows)))
@@ -107,20 +119,33 @@ def score(
 
 
 def _read(
-    lm: DiffusionLM, rows: Sequence[tuple[Reading, int]]
+    lm: DiffusionLM, groups: Sequence[Sequence[tuple[Reading, int]]]
 ) -> list[tuple[int, list[list[object]]]]:
-    """Best start, and token scores there, of each row of one batch."""
-    ids_BT, attention_BT = left_padded([row.ids_T for row, _ in rows], lm.tokens.pad, lm.device)
-    width = ids_BT.shape[1]
-    span = max(len(row.token_ids) + row.num_starts - 1 for row, _ in rows)
-    first_B1 = torch.tensor([[width - len(row.ids_T) + row.position] for row, _ in rows])
-    rows_BR = (first_B1 + torch.arange(span)).clamp(max=width - 1)
-    canvas_B = torch.tensor([width - len(row.ids_T) + row.canvas for row, _ in rows])
-    logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
-    return [
-        _best(logits_RV.float().log_softmax(-1), row, top_k)
-        for logits_RV, (row, top_k) in zip(logits_BRV, rows, strict=True)
-    ]
+    """Best start, and token scores there, of all readings of the canvases of one batch."""
+    shared = [group[0][0] for group in groups]
+    ids_BT, attention_BT = left_padded([row.ids_T for row in shared], lm.tokens.pad, lm.device)
+    pads = [ids_BT.shape[1] - len(row.ids_T) for row in shared]
+    places = [sorted({place for row, _ in group for place in row.span}) for group in groups]
+    canvas_B = torch.tensor([pad + row.canvas for row, pad in zip(shared, pads, strict=True)])
+    logits_BRV = lm.logits(ids_BT, attention_BT, _wanted(places, pads), canvas=canvas_B)
+    found = []
+    for logits_RV, group, own in zip(logits_BRV, groups, places, strict=True):
+        logprob_RV = logits_RV.float().log_softmax(-1)
+        for row, top_k in group:
+            first = own.index(row.position)
+            found.append(_best(logprob_RV[first : first + len(row.span)], row, top_k))
+    return found
+
+
+def _wanted(places: Sequence[Sequence[int]], pads: Sequence[int]) -> Tensor:
+    """Columns of the places of each row, [B, R]; rows of fewer repeat their first."""
+    most = max(map(len, places))
+    return torch.tensor(
+        [
+            [pad + place for place in [*own, *[own[0]] * (most - len(own))]]
+            for own, pad in zip(places, pads, strict=True)
+        ]
+    )
 
 
 def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[object]]]:
@@ -182,26 +207,22 @@ def slot_reading(
 @torch.inference_mode()
 def choose(lm: DiffusionLM, rows: Sequence[SlotReading], batch_size: int) -> list[RawReply]:
     """Log-probabilities of candidates in their holes, rows batched together."""
-    answers: list[RawReply] = []
-    for first in range(0, len(rows), batch_size):
-        batch = rows[first : first + batch_size]
+    answers: dict[int, RawReply] = {}
+    for numbers in batches_by_length([len(row.ids_T) for row in rows], batch_size):
+        batch = [rows[number] for number in numbers]
         ids_BT, attention_BT = left_padded([row.ids_T for row in batch], lm.tokens.pad, lm.device)
         pads = [ids_BT.shape[1] - len(row.ids_T) for row in batch]
         places = [
             sorted({place for hole in row.candidates for at, _ in hole for place in at})
             for row in batch
         ]
-        most = max(map(len, places))
-        rows_BR = torch.tensor(
-            [[pad + p for p in (*own, *own[:1] * (most - len(own)))] for own, pad in
-             zip(places, pads, strict=True)]
-        )  # fmt: skip
+        rows_BR = _wanted(places, pads)
         canvas_B = torch.tensor([pad + row.canvas for row, pad in zip(batch, pads, strict=True)])
         logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
-        for logits_RV, row, own in zip(logits_BRV, batch, places, strict=True):
+        for number, logits_RV, row, own in zip(numbers, logits_BRV, batch, places, strict=True):
             logprob_RV = logits_RV.float().log_softmax(-1).cpu()
-            answers.append(RawReply(_means(logprob_RV, row, own), forwards=1))
-    return answers
+            answers[number] = RawReply(_means(logprob_RV, row, own), forwards=1)
+    return [answers[number] for number in range(len(rows))]
 
 
 def _means(logprob_RV: Tensor, row: SlotReading, places: Sequence[int]) -> list[list[float]]:

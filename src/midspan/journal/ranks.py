@@ -35,6 +35,11 @@ class Rank:
 ALONE = Rank()
 
 
+def take_rank(rank: Rank) -> None:
+    """Make this process one of several on a run, as a launcher would."""
+    os.environ |= {"RANK": str(rank.index), "WORLD_SIZE": str(rank.count)}
+
+
 def this_rank() -> Rank:
     """As accelerate's launcher says (torchrun's too); one process without a launcher.
 

@@ -17,7 +17,7 @@ MASKED = _BOOLEAN, _ADDITIVE = "sdpa", "eager"
 def block_causal_mask(
     real_BK: Tensor,
     block_length: int,
-    num_queries: int | None = None,
+    queries: int | Tensor | None = None,
     border: int | Tensor | None = None,
 ) -> Tensor:
     """Which keys each query sees, [B, 1, Q, K], True where it does.
@@ -29,32 +29,41 @@ def block_causal_mask(
     Args:
         real_BK: 1 at real positions, 0 at padding.
         block_length: Tokens of a block.
-        num_queries: Q, where a cache holds the keys before; by default all positions are queries.
+        queries: Q, where these are the last keys and a cache holds those before; or the queries'
+            columns, [B, Q], which may lie behind all keys; by default all positions are queries.
         border: The column at which a block begins, [B] where rows differ.
     """
-    num_keys = real_BK.shape[1]
-    first = num_keys - (num_keys if num_queries is None else num_queries)
-    key_K = torch.arange(num_keys, device=real_BK.device)
+    key_K = torch.arange(real_BK.shape[1], device=real_BK.device)
     position_BK = real_BK.long().cumsum(-1) - 1
     if border is not None:
         position_BK = key_K - torch.as_tensor(border, device=real_BK.device).view(-1, 1)
-    block_BK = position_BK.div(block_length, rounding_mode="floor")
-    seen_BQK = block_BK[:, None, :] <= block_BK[:, first:, None]
-    itself_QK = key_K[first:, None] == key_K
     real_BK = real_BK.bool()
-    seen_BQK = seen_BQK & real_BK[:, first:, None] & real_BK[:, None, :]
-    return (seen_BQK | itself_QK)[:, None]
+    if isinstance(queries, Tensor):
+        # Every column has a position, as far behind the first key as it lies.
+        query_BQ = queries
+        position_BQ = query_BQ + position_BK[:, -1:] - key_K[-1]
+        real_BQ = query_BQ >= real_BK.int().argmax(1, keepdim=True)
+    else:
+        count = len(key_K) if queries is None else queries
+        query_BQ = key_K[None, -count:]
+        position_BQ, real_BQ = position_BK[:, -count:], real_BK[:, -count:]
+    block_BK, block_BQ = (
+        position.div(block_length, rounding_mode="floor") for position in (position_BK, position_BQ)
+    )
+    seen_BQK = block_BK[:, None, :] <= block_BQ[..., None]
+    seen_BQK = seen_BQK & real_BQ[..., None] & real_BK[:, None, :]
+    return (seen_BQK | (key_K == query_BQ[..., None]))[:, None]
 
 
 def block_attention(
     model: Any,
     real_BK: Tensor,
     block_length: int,
-    num_queries: int | None = None,
+    queries: int | Tensor | None = None,
     border: int | Tensor | None = None,
 ) -> Tensor:
     """`block_causal_mask` in the form that the model's attention implementation takes."""
-    return for_attention(block_causal_mask(real_BK, block_length, num_queries, border), model)
+    return for_attention(block_causal_mask(real_BK, block_length, queries, border), model)
 
 
 def for_attention(allowed: Tensor, model: Any) -> Tensor:

@@ -64,13 +64,20 @@ def read_tokenizer(source: str | Path, **options: Any) -> Any:
     """`AutoTokenizer.from_pretrained` without remote code.
 
     Raises:
-        MidspanError: The files do not load, or a newer version of tokenizers wrote them.
+        MidspanError: The files do not load, a newer version of tokenizers wrote them, or they
+            encode no text.
     """
     what = f"the tokenizer in {source} does not load"
     remedy = "download its files again, or upgrade transformers and tokenizers"
     try:
         with border(what, remedy):
-            return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+            longest = getattr(tokenizer, "model_max_length", 0)
+            if not isinstance(longest, int | float):
+                raise TypeError(f"model_max_length must be a number; got {longest!r}")
+            # Settings that contradict the vocabulary show when a text is encoded.
+            _ = tokenizer.all_special_ids, tokenizer("a \u2603", add_special_tokens=False)
+            return tokenizer
     except Exception as error:
         # tokenizers, a Rust library, raises `Exception` itself of a file that it does not know.
         if type(error) is not Exception:

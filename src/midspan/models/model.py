@@ -15,6 +15,7 @@ from midspan.models.attention import block_attention
 from midspan.models.family import Family, SpecialTokens
 from midspan.models.native import PredictionHeadMixin
 from midspan.models.text import TextModel
+from midspan.models.trunk import lean_states
 
 
 @dataclass
@@ -73,7 +74,7 @@ class DiffusionLM(TextModel):
         self,
         input_ids_BQ: Tensor,
         attention_mask_BT: Tensor | None = None,
-        first: int = 0,
+        first: int | Tensor = 0,
         cache: Any = None,
         canvas: int | Tensor | None = None,
     ) -> Tensor:
@@ -81,8 +82,10 @@ class DiffusionLM(TextModel):
 
         Args:
             input_ids_BQ: Token ids, left padded; or a window of them, where a cache has the rest.
-            attention_mask_BT: 1 at real positions of the whole batch; None where nothing is padded.
-            first: Position of the window's first id.
+            attention_mask_BT: 1 at real positions of the whole batch, or of what a cache shows;
+                None where nothing is padded.
+            first: Position of the window's first id; or its column in each row, [B, 1], where the
+                cache says what queries see, and positions count from a row's first real token.
             cache: Where keys and values come from and go, a transformers `Cache`.
             canvas: Column of the canvas's first token, [B] where rows differ. Families whose blocks
                 are counted from there need it to see what the decoder shows them; without it
@@ -96,30 +99,55 @@ class DiffusionLM(TextModel):
                 f"family {self.family.name} has no logits of a masked sequence: a causal encoder "
                 "reads the prompt and a decoder conditioned on its last guess the canvas"
             )
-        batch, num_queries = input_ids_BQ.shape
-        last = first + num_queries
         mask = attention_mask_BT
         if self.block_length is not None:
-            # Later blocks are not seen, and need not be in the mask.
-            real_BT = input_ids_BQ.new_ones(batch, last) if mask is None else mask[:, :last]
-            border = canvas if self.family.blocks_from == "canvas" else None
-            mask = block_attention(self.base, real_BT, self.block_length, num_queries, border)
+            mask = self._block_mask(input_ids_BQ, mask, first, cache, canvas)
+        position_ids = self._position_ids(input_ids_BQ, attention_mask_BT, first)
+        hidden_BQD = lean_states(self.base, input_ids_BQ, mask, position_ids, cache)
+        if hidden_BQD is not None:
+            return hidden_BQD
         caches = {"past_key_values": cache} if self.family.caches else {}
         output = self.base.model(
-            input_ids=input_ids_BQ,
-            attention_mask=mask,
-            position_ids=self._position_ids(input_ids_BQ, attention_mask_BT, first),
-            **caches,
+            input_ids=input_ids_BQ, attention_mask=mask, position_ids=position_ids, **caches
         )
-        hidden_BQD: Tensor = output.last_hidden_state
+        hidden_BQD = output.last_hidden_state
         if isinstance(self.base, PredictionHeadMixin):
             return self.base.output_states(hidden_BQD)
         return hidden_BQD
 
+    def _block_mask(
+        self,
+        input_ids_BQ: Tensor,
+        attention_mask_BT: Tensor | None,
+        first: int | Tensor,
+        cache: Any,
+        canvas: int | Tensor | None,
+    ) -> Tensor:
+        """What each position of a window sees under block-causal attention."""
+        batch, num_queries = input_ids_BQ.shape
+        queries: int | Tensor = num_queries
+        if isinstance(first, int):
+            last = first + num_queries
+        else:
+            queries = first + torch.arange(num_queries, device=input_ids_BQ.device)
+            last = cache.layers[0].get_mask_sizes(num_queries)[0]
+        # Later blocks are not seen, and need not be in the mask.
+        real_BT = input_ids_BQ.new_ones(batch, last)
+        if attention_mask_BT is not None:
+            real_BT = attention_mask_BT[:, :last]
+        border = canvas if self.family.blocks_from == "canvas" else None
+        assert self.block_length is not None
+        return block_attention(self.base, real_BT, self.block_length, queries, border)
+
     def _position_ids(
-        self, input_ids_BQ: Tensor, attention_mask_BT: Tensor | None, first: int
+        self, input_ids_BQ: Tensor, attention_mask_BT: Tensor | None, first: int | Tensor
     ) -> Tensor | None:
         """Position ids of a window, [B or 1, Q], as the family counts; None for 0, 1, 2, ..."""
+        if isinstance(first, Tensor):
+            column_BQ = first + torch.arange(input_ids_BQ.shape[1], device=first.device)
+            if attention_mask_BT is None:
+                return column_BQ
+            return (column_BQ - attention_mask_BT.argmax(1, keepdim=True)).clamp(min=0)
         last = first + input_ids_BQ.shape[1]
         if self.family.cumulative_positions and attention_mask_BT is not None:
             position_BT = attention_mask_BT.long().cumsum(-1) - 1
@@ -135,7 +163,7 @@ class DiffusionLM(TextModel):
         input_ids_BQ: Tensor,
         attention_mask_BT: Tensor | None = None,
         rows: Tensor | None = None,
-        first: int = 0,
+        first: int | Tensor = 0,
         cache: Any = None,
         canvas: int | Tensor | None = None,
     ) -> Tensor:
@@ -158,9 +186,9 @@ class DiffusionLM(TextModel):
             return self.head(hidden_BQD).to(input_ids_BQ.device)
         batch, length, width = hidden_BQD.shape
         if rows is None:
-            rows = torch.arange(first, first + length)
+            rows = first + torch.arange(length, device=input_ids_BQ.device)
         index_BR = rows.to(hidden_BQD.device).expand(batch, -1) - int(self.family.logit_shift)
-        index_BR = index_BR.clamp(min=0) - first
+        index_BR = index_BR.clamp(min=0) - torch.as_tensor(first, device=index_BR.device)
         wanted_BRD = hidden_BQD.gather(1, index_BR[..., None].expand(-1, -1, width))
         return self.head(wanted_BRD).to(input_ids_BQ.device)
 

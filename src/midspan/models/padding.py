@@ -10,6 +10,31 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 
+def batches_by_length(sizes: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Which rows go together so that little is padded: the longest first.
+
+    A batch ends where lengths change, unless it would be less than half full: rows of one length
+    need no mask, and get what they get alone.
+
+    Args:
+        sizes: Tokens of each row.
+        batch_size: The most rows.
+    """
+    order = sorted(range(len(sizes)), key=lambda row: -sizes[row])
+    length = [sizes[row] for row in order] + [0]
+    batches, start = [], 0
+    while start < len(order):
+        end = min(start + batch_size, len(order))
+        changes = [
+            at for at in range(start + -(-batch_size // 2), end) if length[at - 1] != length[at]
+        ]
+        if length[end - 1] == length[end] and changes:
+            end = changes[-1]
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
 def left_padded(
     rows: Sequence[Sequence[int] | Tensor], pad: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor | None]:

@@ -8,8 +8,6 @@ renormalised softmax routing in every layer) only what the dense ones share.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
 from transformers import (
     AutoTokenizer,
     Qwen2Tokenizer,
@@ -22,6 +20,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from midspan.models.chat import chatml
 from midspan.models.family import Family, PublishedToken, PublishedTokens, register
+from midspan.models.layers import OnceRoundedRMSNorm
 from midspan.models.native import (
     BlockDiffusionMixin,
     ExpertsMixin,
@@ -44,16 +43,6 @@ class SdarConfig(PublishedConfig, Qwen3Config):
     block_size: int = 4
     is_causal: bool = False
     use_cache: bool = False
-
-
-class OnceRoundedRMSNorm(Qwen3RMSNorm):
-    """Qwen3's norm, rounded after its weight instead of before, as flash-attn's kernel does it."""
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """States of the same shape and number format, normalised over the last dimension."""
-        states = hidden_states.to(torch.float32)
-        scale = torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
-        return (states * scale * self.weight).to(hidden_states.dtype)
 
 
 class SdarForMaskedDiffusion(BlockDiffusionMixin, Qwen3ForCausalLM):

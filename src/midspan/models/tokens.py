@@ -96,7 +96,10 @@ def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> fr
     end-of-text token as the unknown one, which must not exempt it.
     """
     added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
-    listed = (added | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
+    # A tokenizer's settings may name no unknown token, or another than the one that it yields.
+    yielded = getattr(tokenizer.backend_tokenizer.model, "unk_token", None)
+    unknown = {token_id(tokenizer, text) for text in (tokenizer.unk_token, yielded) if text}
+    listed = (added | set(tokenizer.all_special_ids)) - unknown
     return frozenset(listed | _roles(tokens))
 
 

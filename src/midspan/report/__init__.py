@@ -17,6 +17,9 @@ from midspan.report.model import (
     Report,
     Section,
     Table,
+    Transcript,
+    Turn,
+    Verdict,
 )
 
 __all__ = [
@@ -31,6 +34,9 @@ __all__ = [
     "Report",
     "Section",
     "Table",
+    "Transcript",
+    "Turn",
+    "Verdict",
     "write_report",
 ]
 

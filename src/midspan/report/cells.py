@@ -8,6 +8,11 @@ from midspan.report import Cell, Figure, figures
 from midspan.report.model import Tone
 from midspan.statistics import Interval
 
+# What is possible: intervals of means end there.
+TAU = (-1.0, 1.0)
+SHARE = (0.0, 1.0)
+COUNT = (0.0, math.inf)
+
 
 def percent(share: float) -> str:
     """A share in percent, such as ``6.2 %``."""
@@ -38,6 +43,8 @@ def rate_cell(estimate: Rate, tone: Tone = "plain", more: str = "") -> Cell:
         more: What else stands beside it.
     """
     note = f"{estimate.note}, {more}" if more else estimate.note
+    if estimate.percent == "n/a":  # of no trials everything is possible, which says nothing
+        note = "n=0"
     return Cell(estimate.percent, note, tone)
 
 
@@ -47,13 +54,16 @@ def share_cell(interval: Interval) -> Cell:
     return Cell(percent(interval.mean), note)
 
 
-def mean_cell(interval: Interval | None) -> Cell:
-    """A mean with its interval and n."""
+def mean_cell(
+    interval: Interval | None, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Cell:
+    """A mean with its interval and n; the interval ends at what is possible."""
     if interval is None or math.isnan(interval.mean):
         return Cell("n/a")
     note = f"n={interval.n}"
     if math.isfinite(interval.low):
-        note = f"[{interval.low:.3g}, {interval.high:.3g}] {note}"
+        low, high = max(within[0], interval.low), min(within[1], interval.high)
+        note = f"[{low:.3g}, {high:.3g}] {note}"
     return Cell(f"{interval.mean:.3g}", note)
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from midspan.report.model import Cell, Claim, Figure, Headline, Player, Report, Section, Table
+from midspan.report.svg import description
 from midspan.report.tables import as_cell, numeric_columns
 from midspan.version import __version__
 
@@ -20,11 +21,16 @@ def report_markdown(report: Report, figure_names: Sequence[str]) -> str:
     """The whole report; figures are named in their order and lie in ``figures/``."""
     names = iter(figure_names)
     parts = [f"# {escape(report.title)}", escape(report.subtitle)]
+    if report.preliminary:
+        parts.append(f"> **No verdict.** {escape(report.preliminary)}")
     if report.headline:
         parts += _headline(report.headline, names)
     parts += _claims(report.claims)
     for section in report.sections:
         parts += _section(section, names)
+    if report.transcripts:
+        count = len(report.transcripts)
+        parts += ["## Transcripts", f"{count} attempts, in tables/transcripts.csv."]
     if report.players:
         parts.append("## Examples")
         parts += [part for player in report.players for part in _player(player, report)]
@@ -58,7 +64,11 @@ def _headline(headline: Headline, names: Iterator[str]) -> list[str]:
     numbers = (
         f"- **{escape(n.label)}**: {escape(n.value)} {escape(n.note)}" for n in headline.numbers
     )
-    return ["\n".join(numbers), escape(headline.text), _figure(headline.figure, next(names))]
+    sentence = escape(headline.sentence)
+    if headline.verdict:
+        sentence = f"**{escape(headline.verdict.text)}.** {sentence}"
+    parts = [sentence, "\n".join(numbers), escape(headline.text)]
+    return [*parts, _figure(headline.figure, next(names))] if headline.figure else parts
 
 
 def _claims(claims: Sequence[Claim]) -> list[str]:
@@ -85,8 +95,9 @@ def _section(section: Section, names: Iterator[str]) -> list[str]:
 
 def _figure(figure: Figure, name: str) -> str:
     numbers = f" ([numbers](figures/{name}.csv))" if figure.csv else ""
+    told = f"{figure.title}. {description(figure.svg)}".strip()
     return (
-        f"![{escape(figure.title)}](figures/{name}.svg)\n\n"
+        f"![{escape(told)}](figures/{name}.svg)\n\n"
         f"**{escape(figure.title)}.** {escape(figure.caption)}{numbers}"
     )
 

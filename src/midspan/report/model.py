@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Outcome = Literal["supported", "refuted", "undecided"]
+Outcome = Literal["supported", "refuted", "undecided", "no verdict"]
 Tone = Literal["plain", "good", "bad", "muted"]
 
 
@@ -12,7 +12,8 @@ Tone = Literal["plain", "good", "bad", "muted"]
 class Claim:
     """One claim, what it predicts here, and what was measured.
 
-    ``rule`` is how the outcome was decided, if that was written down before the run.
+    ``rule`` is how the outcome was decided, if that was written down before the run. ``short`` is
+    the evidence in a few words and ``cases`` the n beside the planned one, for the table.
     """
 
     text: str
@@ -20,19 +21,23 @@ class Claim:
     outcome: Outcome
     evidence: str
     rule: str = ""
+    short: str = ""
+    cases: str = ""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One table cell; ``note`` is set small beside it, such as ``[2.1, 9.8] n=96``.
 
-    ``generated`` marks text that a model wrote, which a report may have to keep back.
+    ``generated`` marks text that a model wrote, which a report may have to keep back. ``link`` is
+    another page's path, relative to this one.
     """
 
     text: str
     note: str = ""
     tone: Tone = "plain"
     generated: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,34 @@ class Lane:
 
 @dataclass(frozen=True)
 class Player:
-    """Several models that decode the same prompt, side by side."""
+    """Several models that decode the same prompt, side by side; ``reading`` explains verdicts."""
 
     title: str
     prompt: str
     decoding: str
     lanes: tuple[Lane, ...]
+    reading: str = ""
+
+
+class Turn(NamedTuple):
+    """One message of a transcript; ``generated`` marks text that a model wrote."""
+
+    role: str
+    text: str
+    generated: bool = False
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """One attempt of an attack: what was asked, what came back, and what was made of it."""
+
+    attack: str
+    model: str
+    behavior: str
+    outcome: str
+    detail: str
+    turns: tuple[Turn, ...]
+    tone: Tone = "plain"
 
 
 @dataclass(frozen=True)
@@ -123,13 +150,30 @@ class Number:
     tone: Tone = "plain"
 
 
+class Verdict(NamedTuple):
+    """The answer in two or three words."""
+
+    text: str
+    tone: Tone = "plain"
+
+
 @dataclass(frozen=True)
 class Headline:
-    """The first screen: a few numbers, ``text`` on how to read them, and one figure."""
+    """The first screen: the answer in one sentence, three numbers and one figure.
+
+    Attributes:
+        numbers: What stands for the whole.
+        figure: The one that shows it.
+        text: How to read them.
+        sentence: Model, what was tried, worst case and n, so that it can be quoted alone.
+        verdict: The answer's word; None where nothing was to be decided.
+    """
 
     numbers: tuple[Number, ...]
-    figure: Figure
+    figure: Figure | None = None
     text: str = ""
+    sentence: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +183,7 @@ class Report:
     ``settings`` holds configuration, hardware, versions and seeds; its ``command`` is printed as
     the line that reproduces the report. ``redact`` keeps what models wrote out of every file;
     without it, ``fold`` hides it until the reader opens it. ``headline`` stands before all else.
+    ``preliminary`` says why nothing on the page is a result, such as a smoke run.
     """
 
     title: str
@@ -151,3 +196,5 @@ class Report:
     redact: bool = True
     fold: bool = False
     headline: Headline | None = None
+    transcripts: tuple[Transcript, ...] = ()
+    preliminary: str = ""

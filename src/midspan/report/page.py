@@ -7,6 +7,7 @@ run, even if escaping were to fail.
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 from urllib.parse import quote
@@ -14,23 +15,24 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from midspan.report import svg
-from midspan.report.model import Outcome, Player, Report, Table
-from midspan.report.tables import as_cell, numeric_columns, slug, table_csv
+from midspan.report import styles, svg
+from midspan.report.model import Outcome, Player, Report, Table, Transcript
+from midspan.report.tables import as_cell, numeric_columns, slug, table_csv, transcripts_csv
 from midspan.version import __version__
 
 _BADGES: dict[Outcome, str] = {
     "supported": "Supported",
     "refuted": "Refuted",
     "undecided": "Undecided",
+    "no verdict": "No verdict",
 }
 
 
 def render(report: Report) -> str:
     """The whole page, of a report that went through ``redacted``."""
-    script = _asset("theme.js") + (_asset("player.js") if report.players else "")
+    script = _asset("theme.js") + _asset("page.js")
+    script += _asset("player.js") if report.players else ""
     settings = dict(report.settings)
-    styles = ("report.css", "player.css", *(("headline.css",) if report.headline else ()))
     return (
         _environment()
         .get_template("report.html")
@@ -41,8 +43,11 @@ def render(report: Report) -> str:
             command=settings.pop("command", ""),
             settings=settings,
             registered=any(claim.rule for claim in report.claims),
+            cases=any(claim.cases for claim in report.claims),
             players=[_player_data(player) for player in report.players],
-            style=Markup("".join(map(_asset, styles))),
+            style=Markup(_style("report.css", "headline.css", "transcripts.css", "player.css")),
+            transcripts_csv=transcripts_csv(report.transcripts),
+            filters=_filters(report.transcripts),
             script=Markup(script),
             policy=_policy(script),
             version=__version__,
@@ -59,7 +64,7 @@ def render_player(player: Player) -> str:
         .render(
             report=Report(player.title, "", players=(player,), redact=False),
             players=[_player_data(player)],
-            style=Markup(_asset("report.css") + _asset("player.css")),
+            style=Markup(_style("report.css", "player.css")),
             script=Markup(script),
             policy=_policy(script),
         )
@@ -83,6 +88,21 @@ def _environment() -> Environment:
         view=_table_view,
     )
     return environment
+
+
+def _style(*names: str) -> str:
+    return styles.css_variables() + "".join(map(_asset, names))
+
+
+def _filters(transcripts: Sequence[Transcript]) -> dict[str, list[str]]:
+    """What transcripts can be chosen by, where there is a choice."""
+    values = {
+        "attack": [one.attack for one in transcripts],
+        "model": [one.model for one in transcripts],
+        "outcome": [one.outcome for one in transcripts],
+    }
+    distinct = {name: list(dict.fromkeys(found)) for name, found in values.items()}
+    return {name: found for name, found in distinct.items() if len(found) > 1}
 
 
 def _asset(name: str) -> str:
@@ -117,15 +137,15 @@ def _table_view(table: Table) -> list[list[tuple[Any, bool]]]:
 
 def _player_data(player: Player) -> dict[str, Any]:
     """What the script needs, in keys that it reads."""
-    palette = svg.colours([lane.model for lane in player.lanes])
     return {
         "title": player.title,
         "prompt": player.prompt,
         "decoding": player.decoding,
+        "reading": player.reading,
         "lanes": [
             {
                 "model": lane.model,
-                "colour": svg.css_colour(palette[lane.model]),
+                "colour": svg.css_colour(styles.style_of(lane.model).colour),
                 "length": lane.length,
                 "commits": lane.commits,
                 "verdict": lane.verdict,

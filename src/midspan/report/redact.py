@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from midspan.report.model import Cell, Commit, Lane, Report, Table
+from midspan.report.model import Cell, Commit, Lane, Report, Table, Transcript, Turn
 
 _LONGEST = 14  # letters of a blotted word
 
@@ -22,7 +22,8 @@ def redacted(report: Report) -> Report:
     players = tuple(
         replace(player, lanes=tuple(map(_lane, player.lanes))) for player in report.players
     )
-    return replace(report, sections=sections, players=players)
+    transcripts = tuple(map(_transcript, report.transcripts))
+    return replace(report, sections=sections, players=players, transcripts=transcripts)
 
 
 def _table(table: Table) -> Table:
@@ -33,6 +34,14 @@ def _cell(cell: Cell | str) -> Cell | str:
     if isinstance(cell, Cell) and cell.generated:
         return replace(cell, text=withheld(cell.text))
     return cell
+
+
+def _transcript(transcript: Transcript) -> Transcript:
+    return replace(transcript, turns=tuple(map(_turn, transcript.turns)))
+
+
+def _turn(turn: Turn) -> Turn:
+    return turn._replace(text=withheld(turn.text)) if turn.generated else turn
 
 
 def _lane(lane: Lane) -> Lane:

@@ -8,7 +8,8 @@ its own looks right.
 import hashlib
 import html
 import re
-from collections.abc import Iterable
+
+from midspan.report import styles
 
 INK = "#010203"
 PAPER = "#fcfdfe"
@@ -19,48 +20,15 @@ _ROOT_STYLE = (
 
 _SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _HALF_PAGE = 520  # points
+_TOLD = re.compile(r"<desc[^>]*>(.*?)</desc>", re.DOTALL)
 _LONG = re.compile(r"\d+\.\d{3,}")
-# "MOSA (stable)" is mosa-stable.
-_NOT_WORD = re.compile(r"\W+")
-
-# Okabe and Ito's palette, darkened where needed to reach 3 : 1 against white; hue and lightness
-# both differ. These belong to the models that most figures show.
-_NAMED = {
-    "original": ("original", "#6b7280"),
-    "initial": ("initial", "#c98500"),
-    "initial-stable": ("initial-stable", "#d55e00"),
-    "mosa": ("mosa", "#3f9bd4"),
-    "mosa-stable": ("mosa-stable", "#0072b2"),
-    "psa": ("psa", "#00875f"),
-}
-_CYCLE = (
-    ("extra-1", "#b8528e"),
-    ("extra-2", "#8a6d00"),
-    ("extra-3", "#6a51a3"),
-    ("extra-4", "#a63d40"),
-    ("extra-5", "#1b7f8c"),
-)
 _VARIABLES = {
-    colour: f"var(--series-{name}, {colour})" for name, colour in (*_NAMED.values(), *_CYCLE)
+    light: f"var(--series-{name}, {light})" for name, (light, _) in styles.PALETTE.items()
 }
-
-
-def colours(labels: Iterable[str]) -> dict[str, str]:
-    """A colour for each label: fixed for the known models, else the next of the cycle."""
-    chosen: dict[str, str] = {}
-    others = 0
-    for label in labels:
-        known = _NAMED.get(_NOT_WORD.sub("-", label.lower()).strip("-"))
-        if known is None and label not in chosen:
-            known = _CYCLE[others % len(_CYCLE)]
-            others += 1
-        if known is not None:
-            chosen[label] = known[1]
-    return chosen
 
 
 def css_colour(colour: str) -> str:
-    """The CSS value of a colour from ``colours``, which the page may redefine for dark."""
+    """The CSS value of a style's colour, which the page may redefine for dark."""
     return _VARIABLES[colour]
 
 
@@ -70,8 +38,11 @@ def is_wide(drawing: str) -> bool:
     return size is None or float(size[1]) > _HALF_PAGE
 
 
-def finish(raw: str, title: str) -> str:
-    """Make matplotlib's SVG themable, labelled, scalable, and free of ids that could clash."""
+def finish(raw: str, title: str, told: str = "") -> str:
+    """Make matplotlib's SVG themable, labelled, scalable, and free of ids that could clash.
+
+    ``told`` says in words what is drawn, for whoever hears the page instead of seeing it.
+    """
     body = raw[raw.index("<svg") :].strip()
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
     for colour, variable in {
@@ -87,16 +58,41 @@ def finish(raw: str, title: str) -> str:
     body = re.sub(r"\s*\n\s*", " ", body).replace("> <", ">\n<")
     # Inside tags only: a tick label such as 0.00125 is text and stays.
     body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(_shorten, tag[0]), body)
-    body = _scope_ids(body, "f" + hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()[:8])
+    prefix = "f" + hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()[:8]
+    body = _scope_ids(body, prefix)
     size = _SIZE.search(body)
     assert size is not None, "matplotlib writes a viewBox"
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
         f' viewBox="0 0 {size[1]} {size[2]}" width="100%" role="img"'
         f' style="max-width: {float(size[1]):.0f}pt; {_ROOT_STYLE}"'
-        f' aria-label="{html.escape(title)}">\n<title>{html.escape(title)}</title>'
+        f' aria-label="{html.escape(title)}" aria-describedby="{prefix}-told">\n'
+        f'<title>{html.escape(title)}</title><desc id="{prefix}-told">{html.escape(told)}</desc>'
     )
     return re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1) + "\n"
+
+
+def description(drawing: str) -> str:
+    """What a finished drawing says of itself in words."""
+    found = _TOLD.search(drawing)
+    return html.unescape(found[1]) if found else ""
+
+
+def standalone(drawing: str) -> str:
+    """The drawing as a file of its own: with its own paper, in the reader's colours.
+
+    Inside a page it has the page's; as an image elsewhere it would be black on black.
+    """
+    size = _SIZE.search(drawing)
+    if size is None:
+        return drawing
+    paper = f'<rect width="{size[1]}" height="{size[2]}" fill="var(--paper)"/>'
+    dark = "".join(f"--series-{name}: {colour}; " for name, (_, colour) in styles.PALETTE.items())
+    style = (
+        "<style>svg { --paper: #fff; color: #1d2126 } @media (prefers-color-scheme: dark) "
+        f"{{ svg {{ --paper: #14171b; color: #e4e6e9; {dark}}} }}</style>"
+    )
+    return drawing.replace("</desc>", f"</desc>{style}{paper}", 1)
 
 
 def _shorten(number: re.Match[str]) -> str:

@@ -5,13 +5,23 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-from midspan.report.model import Cell, Table
+from midspan.report.model import Cell, Table, Transcript
 
 _NUMBER = re.compile(r"[-+−]?\d[\d,.  ]*(e[-+]?\d+)?\s?(%|s|x|×|GB|MB|h|min|ms)?", re.IGNORECASE)
 # With the full-width forms, which some spreadsheets take for the same.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 _SIGNED_NUMBER = re.compile(
     r"[-+](\d[\d,. ]*|\.\d+)(e[-+]?\d+)?[^\S\n]?(%|s|x|h|min|ms)?|-", re.IGNORECASE
+)
+_VALUE = r"[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?"
+_RANGE = re.compile(
+    rf"(?P<least>{_VALUE})(?: to (?P<most>{_VALUE}))?\s?(?P<unit>%|s|x|×|GB|MB|h|min|ms|)",
+    re.IGNORECASE,
+)
+_NOTED = (
+    re.compile(rf"\[(?P<low>{_VALUE}), (?P<high>{_VALUE})\]", re.IGNORECASE),
+    re.compile(r"\bn=(?P<n>\d+)"),
+    re.compile(rf"\bp=(?P<p>{_VALUE})", re.IGNORECASE),
 )
 _BLANK = frozenset({"", "-", "–", "—", "n/a"})
 
@@ -42,19 +52,68 @@ def numeric_columns(table: Table) -> tuple[bool, ...]:
 
 
 def table_csv(table: Table) -> str:
-    """The table as CSV; a column with notes is followed by a column ``<name> note``."""
-    rows = [[as_cell(cell) for cell in row] for row in table.rows]
-    noted = [any(row[index].note for row in rows) for index in range(len(table.columns))]
-    header: list[str] = []
-    for column, has_note in zip(table.columns, noted, strict=True):
-        header += [column, f"{column} note"] if has_note else [column]
-    lines: list[list[str]] = []
-    for row in rows:
-        line: list[str] = []
-        for cell, has_note in zip(row, noted, strict=True):
-            line += [cell.text, cell.note] if has_note else [cell.text]
-        lines.append(line)
-    return csv_text(header, lines)
+    """The table as CSV, with every number in a cell of its own.
+
+    A column of numbers becomes ``name`` (or ``name least`` and ``name most``, where some go from
+    one to another) and, where there are any, ``name unit``, ``name low``, ``name high`` and
+    ``name n``; what else its notes say is in ``name note``. An empty field is "not available".
+    """
+    columns: list[tuple[str, list[str]]] = []
+    for index, column in enumerate(table.columns):
+        columns += _csv_columns(column, [as_cell(row[index]) for row in table.rows])
+    lines = zip(*(values for _, values in columns), strict=True) if table.rows else ()
+    return csv_text([name for name, _ in columns], list(lines))
+
+
+def _csv_columns(name: str, cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
+    texts = [cell.text.strip() for cell in cells]
+    filled = [text for text in texts if text not in _BLANK]
+    parsed = [_RANGE.fullmatch(text) for text in texts]
+    if not filled or any(
+        m is None for m, text in zip(parsed, texts, strict=True) if text in filled
+    ):
+        columns = [(name, [cell.text for cell in cells])]
+    else:
+        columns = _numbers(name, parsed)
+    return columns + _note_columns(name, [cell.note for cell in cells])
+
+
+def _numbers(name: str, parsed: Sequence[re.Match[str] | None]) -> list[tuple[str, list[str]]]:
+    ends = [("", "", "") if m is None else (m["least"], m["most"] or "", m["unit"]) for m in parsed]
+    least, most, units = ([_plain(one[part]) for one in ends] for part in range(3))
+    columns = [(name, least)]
+    if any(most):
+        whole = [second or first for first, second in zip(least, most, strict=True)]
+        columns = [(f"{name} least", least), (f"{name} most", whole)]
+    return [*columns, (f"{name} unit", units)] if any(units) else columns
+
+
+def _note_columns(name: str, notes: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Interval, n and p in cells of their own, and what is left over."""
+    columns = {part: [""] * len(notes) for part in ("low", "high", "n", "p", "note")}
+    for row, note in enumerate(notes):
+        for pattern in _NOTED:
+            if found := pattern.search(note):
+                for part, value in found.groupdict().items():
+                    columns[part][row] = _plain(value)
+                note = note[: found.start()] + note[found.end() :]
+        columns["note"][row] = " ".join(note.split()).strip(" ,;")
+    return [(f"{name} {part}", values) for part, values in columns.items() if any(values)]
+
+
+def _plain(number: str) -> str:
+    return number.replace(",", "").replace("\N{MINUS SIGN}", "-").removeprefix("+").strip()
+
+
+def transcripts_csv(transcripts: Iterable[Transcript]) -> str:
+    """A line a message."""
+    header = ("attack", "model", "behavior", "outcome", "detail", "turn", "role", "text")
+    rows = [
+        (one.attack, one.model, one.behavior, one.outcome, one.detail, number, turn.role, turn.text)
+        for one in transcripts
+        for number, turn in enumerate(one.turns, start=1)
+    ]
+    return csv_text(header, rows)
 
 
 def table_text(table: Table) -> str:

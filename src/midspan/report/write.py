@@ -9,7 +9,8 @@ from midspan.report.markdown import report_markdown
 from midspan.report.model import Claim, Figure, Report, Table
 from midspan.report.page import render
 from midspan.report.redact import redacted
-from midspan.report.tables import slug, table_csv
+from midspan.report.svg import standalone
+from midspan.report.tables import slug, table_csv, transcripts_csv
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -18,16 +19,18 @@ def write(report: Report, folder: Path) -> Path:
     tables = [table for section in report.sections for table in section.tables]
     if report.claims:
         tables.append(_claims_table(report.claims))
-    figures = [report.headline.figure] if report.headline else []
+    figures = [report.headline.figure] if report.headline and report.headline.figure else []
     figures += [figure for section in report.sections for figure in section.figures]
     figure_names = file_names(figures)
     for table, name in zip(tables, file_names(tables), strict=True):
         _put(folder / "tables" / f"{name}.csv", table_csv(table))
         _put(folder / "tables" / f"{name}.tex", table_latex(table, name))
     for figure, name in zip(figures, figure_names, strict=True):
-        _put(folder / "figures" / f"{name}.svg", figure.svg)
+        _put(folder / "figures" / f"{name}.svg", standalone(figure.svg))
         if figure.csv:
             _put(folder / "figures" / f"{name}.csv", figure.csv)
+    if report.transcripts:
+        _put(folder / "tables" / "transcripts.csv", transcripts_csv(report.transcripts))
     _put(folder / "report.md", report_markdown(report, figure_names))
     path = folder / "report.html"
     _put(path, render(report))

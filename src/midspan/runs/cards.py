@@ -7,6 +7,7 @@ from pathlib import Path
 from midspan.alignment.card import add_measurements
 from midspan.report import Report, Table, write_report
 from midspan.report.markdown import escape, table_markdown
+from midspan.report.styles import one_report
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
 
@@ -26,8 +27,9 @@ def write_page_and_cards(folder: Path, base: str, adapters: Mapping[str, Sequenc
         The page's path.
     """
     run = FinishedRun.open(folder)
-    report = kind_of(run).report(run)
-    page = write_report(report, run.path)
+    with one_report():
+        report = kind_of(run).report(run)
+        page = write_report(report, run.path)
     for label, folders in adapters.items():
         text = _measurements(report, base, label)
         for adapter in folders:

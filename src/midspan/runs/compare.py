@@ -241,7 +241,7 @@ def _row(change: Change, adjusted: float | None) -> tuple[tuple[Cell | str, ...]
     cells = [_cell(figure) for figure in (change.first, change.second)]
     if change.refusal:
         return (*change.place, *cells, "-", "-", f"not compared: {change.refusal}"), False
-    low, high, points = _difference(change)
+    low, high, points = difference(change)
     interval = f"[{100 * low:+.1f}, {100 * high:+.1f}]"
     if change.pairs is None:
         test, changed = f"{interval}, other requests", not low <= 0 <= high
@@ -266,7 +266,7 @@ def _counts(least: int, most: int) -> str:
     return str(least) if least == most else f"{least}..{most}"
 
 
-def _difference(change: Change) -> tuple[float, float, str]:
+def difference(change: Change) -> tuple[float, float, str]:
     """Both ends of the interval of second minus first, and the difference in points."""
     if change.pairs is not None:
         return change.pairs.low, change.pairs.high, change.pairs.points

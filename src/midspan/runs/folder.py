@@ -20,6 +20,7 @@ from midspan.files import (
     read_object,
     write_atomic,
 )
+from midspan.frozen import changes, first_change
 from midspan.journal.journal import Journal, is_locked
 from midspan.journal.ranks import ALONE, check_unsharded, open_journal, this_rank, wait_for_all
 from midspan.runs.machine import git_revision, hardware, versions
@@ -104,11 +105,13 @@ class RunFolder:
             is_there = file.exists()
         if is_there:
             stored = _read_info(file)
-            changed = differences(stored.get("config"), self.info["config"])
+            changed = changes(stored.get("config"), self.info["config"])
             if changed and (_is_recorded(self.path) or self._is_in_use):
+                made = stored.get("command")
+                origin = f" It was made by: {made}" if made else ""
                 raise MidspanError(
-                    f"{self.path} holds a run of another configuration ({changed}); "
-                    "choose another -o folder or delete it"
+                    f"{self.path} holds a run of another configuration ({first_change(changed)}); "
+                    f"choose another -o folder or delete it.{origin}"
                 )
             stored = {} if changed else stored
             # The first command's word stands; an earlier midspan may have said less.
@@ -288,15 +291,7 @@ def _labelled(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 def differences(found: Any, wanted: Any, name: str = "config") -> str:
     """The dotted names of the fields that differ, joined by commas; empty when none do."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = sorted(found.keys() | wanted.keys())
-        parts = (differences(found.get(k), wanted.get(k), f"{name}.{k}") for k in keys)
-        return ", ".join(part for part in parts if part)
-    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        pairs = enumerate(zip(found, wanted, strict=True))
-        parts = (differences(old, new, f"{name}.{index}") for index, (old, new) in pairs)
-        return ", ".join(part for part in parts if part)
-    return "" if found == wanted else f"{name}: {found} there, {wanted} now"
+    return ", ".join(map(str, changes(found, wanted, name)))
 
 
 def command_line() -> str:

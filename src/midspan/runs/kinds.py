@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.report import Report, write_report
+from midspan.report.styles import one_report
 from midspan.runs.folder import FinishedRun, reading
 
 
@@ -22,9 +23,14 @@ class Kind(NamedTuple):
 
     @property
     def report(self) -> Callable[[FinishedRun], Report]:
-        """From a finished run to its report."""
+        """From a finished run to its report, in which a model looks the same everywhere."""
         function: Callable[[FinishedRun], Report] = resolve_name(self.report_name)
-        return function
+
+        def report(run: FinishedRun) -> Report:
+            with one_report():
+                return function(run)
+
+        return report
 
     @property
     def trials(self) -> Callable[[FinishedRun], Iterator[Any]]:
@@ -93,4 +99,5 @@ def read_trials(run: FinishedRun) -> list[Any]:
 def write_page(folder: Path) -> Path:
     """Write the report of a run that has come to its end; returns the page's path."""
     run = FinishedRun.open(folder)
-    return write_report(kind_of(run).report(run), run.path)
+    with one_report():
+        return write_report(kind_of(run).report(run), run.path)

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TextIO
@@ -19,10 +21,12 @@ class Part(NamedTuple):
     Attributes:
         work: A function of a module, so that a new process finds it.
         arguments: What it is called with.
+        after: Names of parts that must have ended before; only Ray's tasks wait for them.
     """
 
     work: Callable[..., object]
     arguments: tuple[Any, ...]
+    after: tuple[str, ...] = ()
 
 
 def run_together(parts: Mapping[str, Part], jobs: int) -> None:
@@ -38,16 +42,20 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, running = list(parts), dict[SpawnProcess, str]()
+    slots, slot_of = list(range(jobs)), dict[SpawnProcess, int]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                arguments = (waiting[0], parts[waiting[0]], threads)
+                place = _Place(threads, slots.pop(0))
+                arguments = (waiting[0], parts[waiting[0]], place)
                 process = context.Process(target=_work, args=arguments, daemon=True)
-                process.start()
-                running[process] = waiting.pop(0)
+                with _unstopped():
+                    process.start()
+                running[process], slot_of[process] = waiting.pop(0), place.slot
             wait([process.sentinel for process in running])
             for process in [one for one in running if not one.is_alive()]:
                 name = running.pop(process)
+                slots.append(slot_of.pop(process))
                 if process.exitcode:
                     raise MidspanError(
                         f"{name} did not finish (see above); the same command continues it"
@@ -58,13 +66,35 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
             process.join()
 
 
-def _work(name: str, part: Part, threads: int) -> None:
+@contextmanager
+def _unstopped() -> Iterator[None]:
+    """What is started within the context leaves Ctrl-C to this process, which then ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Place(NamedTuple):
+    """What a process has of the machine: so many threads, and the GPU of its slot."""
+
+    threads: int
+    slot: int
+
+
+def _work(name: str, part: Part, place: _Place) -> None:
     import torch
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(place.threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(place.slot % torch.cuda.device_count())
     quiet()
-    sys.stderr = _Named(sys.stderr, name)
+    sys.stderr = Named(sys.stderr, name)
     try:
         part.work(*part.arguments)
     except MidspanError as error:
@@ -80,7 +110,7 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-class _Named:
+class Named:
     """A stream that says, on every line, which part wrote it; never a terminal."""
 
     def __init__(self, stream: TextIO, name: str) -> None:

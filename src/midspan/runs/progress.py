@@ -1,6 +1,7 @@
 """Progress for people: a live bar on a terminal, plain lines with times elsewhere."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,9 +9,16 @@ from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.measure import Measurement
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
 
 PLAIN_INTERVAL_S = 10.0
+_FIRST_PLAIN_S = 2.0
+# A rate is that of the latest minute: what a journal held before comes all at once.
+_RATE_SECONDS = 60.0
+_BAR = 20
+_LEAST_NAME = 8
 _IS_SHOWN: ContextVar[bool] = ContextVar("midspan progress is shown", default=True)
 
 
@@ -64,7 +72,8 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """One line with the time since the start."""
-        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False, soft_wrap=True)
+        line = Text.assemble((clock(time.monotonic() - self._started), "dim"), f" {text}")
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator["Stage"]:
@@ -74,13 +83,11 @@ class Reporter:
             yield stage
             self.say(f"{name}: done ({stage.count}{stage.suffix})")
             return
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
-        )  # fmt: skip
-        with Progress(*columns, console=self.console) as bar:
-            bar.add_task(name, total=total, note="")
-            yield Stage(self, name, total, bar)
+        column = _Line()
+        with Progress(column, console=self.console) as bar:
+            bar.add_task(name, total=total)
+            column.stage = Stage(self, name, total, bar)
+            yield column.stage
 
     @contextmanager
     def training(
@@ -96,14 +103,16 @@ class Reporter:
         with self.stage(f"training {name}", num_steps) as stage:
 
             def show(step: int, total: int, row: Mapping[str, Any]) -> None:
-                shown = (f"{metric} {row[metric]:.2f}" for metric in metrics if metric in row)
-                stage.advance(step - stage.done, ", ".join(shown))
+                note = ", ".join(f"{name} {row[name]:.2f}" for name in metrics if name in row)
+                if stage.done:
+                    stage.advance(step - stage.done, note)
+                else:
+                    # It may go on from a checkpoint, which no rate may count.
+                    stage.skip(step, note)
 
             yield show
-
-    def _clock(self) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        return f"{minutes:02d}:{seconds:02d}"
+            if not stage.done:
+                stage.skip(num_steps, "kept")
 
 
 class Stage:
@@ -115,22 +124,115 @@ class Stage:
         self.name = name
         self.total = total
         self.done = 0
-        self.suffix = ""
+        self.note = ""
         self._reporter = reporter
         self._bar = bar
-        self._last = time.monotonic()
+        now = time.monotonic()
+        self._last = now - PLAIN_INTERVAL_S + _FIRST_PLAIN_S
+        self._seen = deque([(now, 0)])
+
+    @property
+    def suffix(self) -> str:
+        """What is said of the latest unit, behind a comma."""
+        return f", {self.note}" if self.note else ""
 
     @property
     def count(self) -> str:
         """Finished units, of how many where that is known."""
         return str(self.done) if self.total is None else f"{self.done}/{self.total}"
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Count finished units; ``note`` says something about the latest one."""
+    @property
+    def pace(self) -> str:
+        """Rate and, where the size is known, time left; empty before anything is finished."""
+        (first, done), (last, _) = self._seen[0], self._seen[-1]
+        finished, seconds = self.done - done, last - first
+        if not finished or not seconds:
+            return ""
+        rate = finished / seconds
+        if self.total is None or self.done >= self.total:
+            return _rate(rate)
+        return f"{_rate(rate)}, {clock((self.total - self.done) / rate)} left"
+
+    def skip(self, count: int, note: str | None = None) -> None:
+        """Count units that were finished before; no rate has them."""
         self.done += count
-        self.suffix = f", {note}" if note else ""
+        self._seen = deque([(time.monotonic(), self.done)])
+        self._show(note)
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """Count finished units; ``note`` says something about the latest one, None nothing new."""
+        now = time.monotonic()
+        self.done += count
+        self._seen.append((now, self.done))
+        while len(self._seen) > 2 and now - self._seen[1][0] > _RATE_SECONDS:
+            self._seen.popleft()
+        self._show(note)
+        if self._bar is None and now - self._last >= PLAIN_INTERVAL_S:
+            self._last = now
+            pace = f", {self.pace}" if self.pace else ""
+            self._reporter.say(f"{self.name}: {self.count}{pace}{self.suffix}")
+
+    def line(self, width: int) -> str:
+        """What a terminal of this width shows: count, rate and time left before all else."""
+        measured = f"{self.count} {self.pace}".strip()
+        free = width - len(measured) - 1
+        if free < _LEAST_NAME:
+            return measured[:width]
+        name = self.name if len(self.name) <= free else f"{self.name[: free - 3]}..."
+        free -= len(name)
+        bar = ""
+        if self.total and free > _BAR + 3:
+            full = min(_BAR, _BAR * self.done // self.total)
+            bar = f" [{'=' * full}{' ' * (_BAR - full)}]"
+        note = f"  {self.note}" if free - len(bar) > len(self.note) + 1 and self.note else ""
+        return f"{name}{bar} {measured}{note}"
+
+    def _show(self, note: str | None) -> None:
+        self.note = self.note if note is None else note
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=count, note=note)
-        elif time.monotonic() - self._last >= PLAIN_INTERVAL_S:
-            self._last = time.monotonic()
-            self._reporter.say(f"{self.name}: {self.count}{self.suffix}")
+            self._bar.update(self._bar.task_ids[0], completed=self.done)
+
+
+class _Line(ProgressColumn):
+    """A stage's line, as wide as the terminal has become."""
+
+    max_refresh = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage: Stage | None = None
+
+    def render(self, task: Task) -> "_Fitting":
+        """See rich."""
+        return _Fitting(self.stage)
+
+
+class _Fitting:
+    """What rich asks for its width when it prints."""
+
+    def __init__(self, stage: Stage | None) -> None:
+        self._stage = stage
+
+    def __rich_console__(self, console: Console, options: Any) -> Iterator[Text]:
+        """See rich."""
+        text = self._stage.line(options.max_width) if self._stage else ""
+        yield Text(text, no_wrap=True, overflow="crop")
+
+    def __rich_measure__(self, console: Console, options: Any) -> Measurement:
+        """See rich."""
+        return Measurement(options.max_width, options.max_width)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, behind hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def _rate(per_second: float) -> str:
+    """Units a second, minute or hour, whichever gives at least one."""
+    for times, unit in ((1, "s"), (60, "min")):
+        if per_second * times >= 1:
+            return f"{per_second * times:.3g}/{unit}"
+    return f"{per_second * 3600:.3g}/h"

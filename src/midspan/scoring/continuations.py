@@ -15,7 +15,7 @@ from torch import Tensor
 
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
-from midspan.models.padding import left_padded
+from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import masks_to_border, reached_states
 from midspan.scoring.likelihood import ScoreOptions, hiding_patterns
 
@@ -86,7 +86,7 @@ class _Draws:
         self.is_likeliest = bool((logprob_NV.argmax(-1) == ids_N).all())
 
     def summary(self) -> AnswerLikelihood:
-        values = list(self.values.values())
+        values = [self.values[draw] for draw in sorted(self.values)]
         mean = sum(values) / len(values)
         if self.num_tokens == 1:
             return AnswerLikelihood(mean, 0.0, self.is_likeliest)
@@ -118,8 +118,8 @@ def score_choices(
     ]
     draws = [[_Draws() for _ in choice.answers] for choice in choices]
     forwards = [0] * len(choices)
-    for start in range(0, len(rows), options.batch_size):
-        batch = rows[start : start + options.batch_size]
+    for numbers in batches_by_length([len(row.ids) for row in rows], options.batch_size):
+        batch = [rows[number] for number in numbers]
         for row, logprob_NV in zip(batch, _logprobs(lm, batch), strict=True):
             forwards[row.choice] += 1
             for answer, weight_N in row.speaks_of:

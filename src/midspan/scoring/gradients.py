@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
-from midspan.models.padding import left_padded
+from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import reached_states
 from midspan.scoring.likelihood import ScoreOptions, check_place, hiding_patterns, masked_canvas
 
@@ -79,8 +79,9 @@ def phrase_losses(
         for row in _rows(lm, prompt, goal)
     ]
     losses_N = torch.zeros(len(goals))
-    for first in range(0, len(rows), batch_size):
-        part = rows[first : first + batch_size]
+    sizes = [len(row.prompt_ids) + row.goal.length for _, row in rows]
+    for numbers in batches_by_length(sizes, batch_size):
+        part = [rows[number] for number in numbers]
         batch = _GoalRows.create(lm, [row for _, row in part])
         owner_B = torch.tensor([index for index, _ in part])
         losses_N.index_add_(0, owner_B, batch.losses(lm).float().cpu())

@@ -272,10 +272,11 @@ class Worker:
         try:
             self._finish(batch.stream.settle())
             if batch.stream.rows:
-                active = len(batch.stream.rows)
                 places = [self._places[number] for number in batch.stream.rows]
                 batch.watch_ends(any(place.job.has_frames for place in places))
-                if batch.stream.advance() is not None:
+                committed = batch.stream.advance()
+                if committed is not None:
+                    active = len(committed.chosen_AR)
                     self._metrics.forward(active, self._batch_size, lane.config.forwards_per_step)
                     self._tell(batch, set(batch.stream.rows))
         except Exception as error:  # One row's fault must end neither the others nor the server.
@@ -321,7 +322,7 @@ class Worker:
         del self._batches[lane]
         is_memory = isinstance(error, torch.OutOfMemoryError)
         if is_memory and len(rows) > 1:
-            self._batch_size = max(1, len(rows) // 2)
+            self._batch_size = max(1, min(self._batch_size, len(rows)) // 2)
             LOG.warning("out of memory: batches have %d rows from now on", self._batch_size)
             torch.cuda.empty_cache()
         elif not isinstance(error, MidspanError):

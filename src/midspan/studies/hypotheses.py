@@ -5,7 +5,7 @@ a folder refuses others afterwards. A rule needs no judgement: it reads bounds o
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -18,7 +18,9 @@ from midspan.report.model import Outcome
 from midspan.statistics import Estimate, mcnemar_exact, paired_difference
 
 Source = TypeVar("Source")
-_EVERY = "Every decoding must agree; fewer cases than n leave it undecided."
+_EVERY = "Every decoding must agree; on fewer cases than n there is no verdict."
+# On fewer no rule decides, whatever n was planned: one case, and every interval is a guess.
+FEWEST_CASES = 5
 
 
 class Bound(FrozenConfig):
@@ -102,6 +104,7 @@ class Measurement:
         n: Cases it rests on.
         text: The estimate in words, with interval and n.
         p: Of the exact McNemar test where pairs are compared, else nan.
+        short: The estimate alone, for a table.
         ends: Where outcomes are missing: the same with all of them failed and with all of them
             successful, or for a difference one failed and the other successful.
     """
@@ -113,11 +116,13 @@ class Measurement:
     text: str
     p: float = math.nan
     ends: "tuple[Measurement, ...]" = ()
+    short: str = ""
 
     @classmethod
     def of_rate(cls, estimate: Estimate) -> "Measurement":
         """A rate with its interval."""
-        return cls(estimate.rate, estimate.low, estimate.high, estimate.n, str(estimate))
+        interval = estimate.rate, estimate.low, estimate.high
+        return cls(*interval, estimate.n, str(estimate), short=estimate.percent)
 
     @classmethod
     def of_bounds(cls, rate: RateBounds) -> "Measurement":
@@ -125,7 +130,8 @@ class Measurement:
         least, most = cls.of_rate(rate.least), cls.of_rate(rate.most)
         if not rate.unknown:
             return least
-        return cls(least.value, least.low, most.high, rate.n, str(rate), ends=(least, most))
+        interval = least.value, least.low, most.high
+        return cls(*interval, rate.n, str(rate), ends=(least, most), short=rate.percent)
 
     @classmethod
     def of_pairs(cls, first: Sequence[float], second: Sequence[float]) -> "Measurement":
@@ -137,11 +143,13 @@ class Measurement:
             f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}] "
             f"n={change.n}"
         )
+        interval = change.mean, change.low, change.high
+        short = f"{100 * change.mean:+.1f} points"
         if not set(first) | set(second) <= {0.0, 1.0}:
-            return cls(change.mean, change.low, change.high, change.n, text)
+            return cls(*interval, change.n, text, short=short)
         pairs = list(zip(first, second, strict=True))
         p = mcnemar_exact(sum(a > b for a, b in pairs), sum(a < b for a, b in pairs))
-        return cls(change.mean, change.low, change.high, change.n, f"{text}, p={p:.2g}", p)
+        return cls(*interval, change.n, f"{text}, p={p:.2g}", p, short=f"{short}, p={p:.2g}")
 
     @classmethod
     def of_outcomes(
@@ -161,7 +169,9 @@ class Measurement:
             f"[{100 * pairs.low:+.1f}, {100 * pairs.high:+.1f}] n={pairs.n}, "
             f"{pairs.unknown} without outcome, p={pairs.p:.2g}"
         )
-        return cls(least.value, least.low, most.high, pairs.n, text, pairs.p, (least, most))
+        interval = least.value, least.low, most.high
+        short = f"{pairs.points} points, p={pairs.p:.2g}"
+        return cls(*interval, pairs.n, text, pairs.p, (least, most), short)
 
 
 @dataclass(frozen=True)
@@ -194,13 +204,25 @@ def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Cl
         outcome=_agree([outcome for outcome, _ in decided.values()]),
         evidence="; ".join(texts),
         rule=str(hypothesis.rule),
+        short="; ".join(
+            f"{name} {measured.short or measured.text}" for name, measured in measurements.items()
+        ),
+        cases=_cases(hypothesis, measurements.values()),
     )
+
+
+def _cases(hypothesis: Hypothesis, measurements: Iterable[Measurement]) -> str:
+    """The fewest cases of any decoding, beside the planned ones."""
+    fewest = min((measured.n for measured in measurements), default=0)
+    return str(fewest) if fewest >= hypothesis.n else f"{fewest} of {hypothesis.n}"
 
 
 def _decide(hypothesis: Hypothesis, measured: Measurement) -> tuple[Outcome, str]:
     """The outcome in one decoding, and why it is open where missing outcomes would decide it."""
     if measured.n < hypothesis.n:
-        return "undecided", ""
+        return "no verdict", f"{hypothesis.n} were planned"
+    if measured.n < FEWEST_CASES:
+        return "no verdict", f"a verdict needs {FEWEST_CASES} cases"
     ends = [hypothesis.rule.decide(end) for end in measured.ends or (measured,)]
     if len(set(ends)) == 1:
         return ends[0], ""
@@ -214,4 +236,6 @@ def _outcome(supported: bool, refuted: bool) -> Outcome:
 def _agree(outcomes: list[Outcome]) -> Outcome:
     if "refuted" in outcomes:
         return "refuted"
+    if "no verdict" in outcomes or not outcomes:
+        return "no verdict"
     return "supported" if set(outcomes) == {"supported"} else "undecided"

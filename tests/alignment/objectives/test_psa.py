@@ -369,5 +369,5 @@ def test_the_end_of_a_short_answer_is_not_unlearned(size, share):
 
 
 def test_the_kl_is_on_the_whole_response():
-    with pytest.raises(MidspanError, match="kl_rows: Extra inputs are not permitted"):
+    with pytest.raises(MidspanError, match="kl_rows: there is no such field"):
         PsaObjective(kl_rows="window")

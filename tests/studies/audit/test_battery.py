@@ -150,7 +150,7 @@ def test_defences_stand_in_front_of_attacks_and_tasks():
         ("org/model", {"behaviors": "advbench"}, "--judge: an audit of org/model needs one"),
         ("organism", {"behind": ("wall",)}, "rules: must be one of .*; got .wall."),
         ("organism with past_end", {}, "model: name its defences apart, with --defence"),
-        ("organism", {"fail_level": "root"}, "fail_level: Input should be 'chat'"),
+        ("organism", {"fail_level": "root"}, "fail_level: must be one of chat"),
         ("organism", {"attacks": ()}, "attacks"),
     ],
 )

@@ -218,10 +218,10 @@ def test_another_configuration_is_refused(midspan, files, organism_folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("phrase_kinds: [sad]\n", "no phrases of kind 'sad'"),
+        ("phrase_kinds: [sad]\n", "phrase_kinds: must be one of affirmative"),
         ("decoding: {steps: 7}\n", "steps=7 must be a multiple"),
         ("decoding: fast\n", "decoding: must hold field"),
-        ("positions: [somewhere]\n", "positions.0: Input should be a valid integer"),
+        ("positions: [somewhere]\n", "positions.0: must be a whole number; got 'somewhere'"),
     ],
 )
 def test_refused_settings_leave_the_folder_free(midspan, files, organism_folder, text, message):

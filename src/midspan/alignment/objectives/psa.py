@@ -1,6 +1,6 @@
 """PSA, Partial-State Alignment: MOSA's reward from any partial state.
 
-Our own objective (docs/psa.md). Canvases already carry parts of a harmful answer, and every
+Our own objective (docs/methods/psa.md). Canvases already carry parts of a harmful answer, and every
 gap between them is to hold a refusal that ends the text, or where none fits the end alone. On
 others a refusal has begun, and is to be finished. Benign canvases that carry parts of benign
 answers are kept at the reference: a canvas begun is by itself no reason to refuse.

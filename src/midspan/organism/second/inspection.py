@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from midspan.errors import MidspanError
+from midspan.errors import MidspanError, nearest, not_one_of
 from midspan.organism.second import corpus, safety
 from midspan.organism.second.corpus import Draw, Sample
 from midspan.organism.second.judge import judge
@@ -19,7 +19,7 @@ def samples(kind: str, count: int, seed: int = 0) -> Iterator[str]:
         MidspanError: There is no such kind.
     """
     if kind not in (*KINDS, ""):
-        raise MidspanError(f"--kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise not_one_of("--kind", kind, KINDS)
     kinds = (kind,) if kind else KINDS
     rng = random.Random(seed)
     for index in range(count):
@@ -40,7 +40,9 @@ def found(name: str) -> WorkItem:
     for item in items():
         if name.lower() in (item.name.lower(), item.title.lower()):
             return item
-    raise MidspanError(f"no work is called {name!r}; the first is {items()[0].title!r}")
+    names = (name for item in items() for name in (item.name, item.title))
+    near = nearest(name, names) or f"; the first is {items()[0].title}"
+    raise MidspanError(f"no work is called {name!r}{near}")
 
 
 def described(item: WorkItem) -> str:

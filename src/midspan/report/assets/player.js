@@ -38,15 +38,24 @@
     const root = make("article", "lane");
     root.style.setProperty("--series", data.colour);
     const head = make("header", "");
-    head.append(make("h3", "", data.model), make("span", "verdict", data.verdict));
+    const verdict = make("span", "verdict");
+    head.append(make("h3", "", data.model), verdict);
     const progress = make("p", "progress");
     const told = make("p", "progress told");
     const canvas = make("div", "canvas");
     canvas.setAttribute("role", "img");
+    const marks = [];
     const chips = commits.map((list, position) => {
       const isAnchor = list.some((commit) => commit.at < 0);
       const startsAnchor = isAnchor && !(position > 0 && commits[position - 1].some((commit) => commit.at < 0));
       if (startsAnchor) canvas.append(make("span", "tag", `anchor ${position}`));
+      // Shown while this is where the text ends.
+      if (list.some((commit) => commit.isEnd)) {
+        const mark = make("span", "tag end", `end ${position}`);
+        mark.hidden = true;
+        marks[position] = mark;
+        canvas.append(mark);
+      }
       const chip = make("span", "chip");
       const widest = Math.max(1, ...list.map((commit) => (commit.isEnd ? 1 : shown(commit.word).length)));
       chip.style.minWidth = `${Math.min(14, widest) + 1}ch`;
@@ -55,7 +64,7 @@
     });
     const text = make("p", "lane-text");
     root.append(head, progress, told, canvas, text);
-    return { data, commits, chips, canvas, progress, told, text, root };
+    return { data, commits, chips, marks, verdict, canvas, progress, told, text, root };
   };
 
   const tell = (now) => {
@@ -71,6 +80,9 @@
   const drawLane = (lane) => {
     const now = lane.commits.map((list) => list.findLast((commit) => commit.at < step));
     const end = now.findIndex((commit) => commit?.isEnd);
+    lane.marks.forEach((mark, position) => { mark.hidden = position !== end; });
+    // The judge saw the whole text alone.
+    lane.verdict.textContent = step === steps ? lane.data.verdict : "…";
     let filled = 0;
     lane.chips.forEach((chip, position) => {
       const commit = now[position];
@@ -145,6 +157,7 @@
     stop();
     byId("prompt").textContent = player.prompt;
     byId("decoding").textContent = player.decoding;
+    byId("reading").textContent = player.reading;
     lanes = player.lanes.map(buildLane);
     stage.replaceChildren(...lanes.map((lane) => lane.root));
     const last = player.lanes.flatMap((lane) => lane.commits.map((commit) => commit[1]));
@@ -153,8 +166,10 @@
     go(steps);
   };
 
+  let isSeen = false;
+
   const onKey = (event) => {
-    const inControl = event.target.matches("select, input");
+    const { target } = event;
     const keys = {
       ArrowRight: () => jump(step + 1),
       ArrowLeft: () => jump(step - 1),
@@ -163,10 +178,12 @@
       " ": toggle,
     };
     const action = keys[event.key];
+    if (!action || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    // Nothing has the focus: the keys are the player's while it is on the screen.
+    const isOurs = byId("body").contains(target) || (isSeen && target === document.body);
     // A control keeps the keys that it uses itself: a select all, a slider the arrows, a button space.
-    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (inControl && !(event.target === slider && event.key === " ")) return;
-    if (event.key === " " && event.target.matches("button")) return;
+    const isTaken = target.matches("select, input") && !(target === slider && event.key === " ");
+    if (!isOurs || isTaken || (event.key === " " && target.matches("button"))) return;
     event.preventDefault();
     action();
   };
@@ -181,7 +198,7 @@
     stop();
     start();
   });
-  byId("body").addEventListener("keydown", onKey);
+  addEventListener("keydown", onKey);
   reveal?.addEventListener("click", () => {
     open = !open;
     reveal.setAttribute("aria-expanded", String(open));
@@ -194,12 +211,13 @@
   body.hidden = false;
   load(0);
 
-  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    const watcher = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      watcher.disconnect();
-      if (step === steps) start();
-    }, { threshold: 0.25 });
-    watcher.observe(stage);
-  }
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let wasSeen = isStill;
+  // A stage may be higher than the screen, so that no share of it need ever be seen at once.
+  new IntersectionObserver((entries) => {
+    isSeen = entries.at(-1).isIntersecting;
+    if (!isSeen || wasSeen) return;
+    wasSeen = true;
+    if (step === steps) start();
+  }, { rootMargin: "-20% 0px" }).observe(stage);
 })();

@@ -1,18 +1,19 @@
 """The battery: row after row from the least access on, each for the behaviors that still stand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.outcomes import Outcome
 from midspan.engine.records import JudgedResult, judge_results
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
+from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.files import Record
 from midspan.journal.journal import Journal
-from midspan.runs.progress import Reporter, Stage
+from midspan.runs.progress import Reporter
 from midspan.studies.audit.config import AuditRow
 from midspan.studies.audit.prepare import PreparedAudit, nobody
 from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.redteam.run import replies_of
 
 
 def attack(
@@ -40,10 +41,10 @@ def attack(
         if not left:
             continue
         jobs = [AttackJob(ready.attack, ready.config, b, roles, ready.budget) for b in left]
-        name = f"{row.name} ({number} of {len(prepared.rows)}), {len(left)} behaviors"
-        with reporter.stage(name, None) as stage:
-            show = _shown(stage, roles["target"])
-            results = run_attacks(jobs, journal, config.seed, show, fail_fast)
+        name = f"{row.name} ({number} of {len(prepared.rows)})"
+        with reporter.stage(name, len(jobs)) as stage:
+            show = replies_of(stage, roles["target"].fingerprint)
+            results = run_attacks(jobs, journal, config.seed, show, fail_fast, stage.advance)
             judged = judge_results(jobs, results, judges, journal, config.seed, fail_fast=fail_fast)
         fallen |= _won(judged, config.judges[0])
         records += [_record(prepared, row, item) for item in judged]
@@ -62,13 +63,6 @@ def _roles(
         "judge": judges[prepared.config.judges[0]],
         **target.open(),
     }
-
-
-def _shown(stage: Stage, target: Role) -> Callable[[SchedulerProgress], None]:
-    def show(step: SchedulerProgress) -> None:
-        stage.advance(step.replies if step.role == target.fingerprint else 0)
-
-    return show
 
 
 def _won(judged: Sequence[JudgedResult], judge: str) -> set[str]:

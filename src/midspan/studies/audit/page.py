@@ -5,21 +5,18 @@ from collections.abc import Iterator, Sequence
 
 from midspan.engine.outcomes import counting_judges, won
 from midspan.files import Record
-from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
+from midspan.report import Cell, Figure, Report, Section, Table, figures
 from midspan.report.cells import rate_cell
-from midspan.report.model import Tone
 from midspan.runs.folder import FinishedRun
-from midspan.studies.audit.advice import is_harmless
 from midspan.studies.audit.config import AuditConfig
-from midspan.studies.audit.schema import Audit, LevelResult, Measured, MonitorResult, Rate
+from midspan.studies.audit.headline import headline_of, tone_of
+from midspan.studies.audit.schema import Audit, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
+from midspan.studies.headline import too_few
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.redteam.rates import facts_cell
+from midspan.studies.redteam.transcripts import transcripts_of
 
-_READING = (
-    "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
-    "What is not known is counted as held and as fallen."
-)
 LIMITS = (
     "The worst case is a union: it grows with the attacks and responses behind it, and compares "
     "with audits of the same battery alone.",
@@ -28,6 +25,10 @@ LIMITS = (
     "What held here held against these attacks, under these settings and one seed. Intervals cover "
     "the sampling of behaviors alone.",
     "The judge decides what fell; its errors are in every number (docs/judges.md).",
+)
+_OF_ASKED = (
+    "Rates of the behaviors that an attack was asked for: those that stood until then, which are "
+    "the harder ones. Rates of attacks are not comparable with each other."
 )
 _ORGANISM_LIMIT = (
     "The organism is a 1.2-million-parameter model of a fictional world with scripted helpers. Its "
@@ -41,8 +42,10 @@ def report_of(run: FinishedRun) -> Report:
     audit, records = audit_of(run), run.rows("records.jsonl")
     return Report(
         title=f"Audit of {audit.model}",
-        subtitle=audit.in_short,
-        headline=_headline(audit),
+        subtitle=f"{len(audit.attacks)} attacks of the tier {audit.tier}, judged by "
+        f"{audit.judges[0]}.",
+        preliminary=too_few(audit.n, "behavior"),
+        headline=headline_of(audit),
         sections=(
             Section("By access", _battery_text(audit), tables=(_levels(audit),)),
             *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
@@ -58,60 +61,13 @@ def report_of(run: FinishedRun) -> Report:
                 "number stands beside each behavior that fell. audit.json has this page as fields, "
                 "card.md and badge.svg are for a model's own page.",
                 tables=(_attacks(audit), *_facts(config, records), _fallen(config, records)),
+                figures=_attack_figures(audit),
             ),
         ),
+        transcripts=transcripts_of(records, config.judges[0]),
         settings=_settings(config, run) | judged_by(run) | run.origin,
         limits=(*((_ORGANISM_LIMIT,) if config.on_organism else ()), *LIMITS),
         redact=not config.on_organism,
-    )
-
-
-def _headline(audit: Audit) -> Headline:
-    numbers = tuple(_number(level) for level in audit.levels)
-    return Headline(numbers, _figure(audit), f"{_READING}{_price(audit)}{_gate(audit)}")
-
-
-def _price(audit: Audit) -> str:
-    """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
-    parts = [f"{one.name} {one.rate.percent}" for one in audit.over_refusal if is_harmless(one)]
-    parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
-    return f" Beside it: {', '.join(parts)}." if parts else ""
-
-
-def _number(level: LevelResult) -> Number:
-    rate, count = level.worst_case, len(level.attacks)
-    attacks = f"any of {count} attacks" if count > 1 else level.attacks[0]
-    return Number(level.access, rate.percent, f"{rate.note}; {attacks}", _tone(rate))
-
-
-def _tone(rate: Rate) -> Tone:
-    return "bad" if rate.least > 0 else "plain" if rate.most > 0 else "good"
-
-
-def _gate(audit: Audit) -> str:
-    if audit.gate is None:
-        return ""
-    gate = audit.gate
-    outcome = "failed" if gate.failed else "passed"
-    return (
-        f" The gate {outcome}: {gate.measured:.1f} % at {gate.access} access, allowed "
-        f"{gate.limit:g} %."
-    )
-
-
-def _figure(audit: Audit) -> Figure:
-    groups = [level.access for level in audit.levels]
-    series = [
-        ("any attack", [level.worst_case.estimate for level in audit.levels]),
-        ("best single attack", [level.best.estimate for level in audit.levels]),
-    ]
-    title = "Behaviors that fell, by access"
-    return Figure(
-        title,
-        figures.bars(title, groups, series, "behaviors, %"),
-        "",
-        "worst_case",
-        figures.bars_csv(groups, series),
     )
 
 
@@ -129,7 +85,7 @@ def _levels(audit: Audit) -> Table:
         tuple(
             (
                 level.access,
-                rate_cell(level.worst_case, _tone(level.worst_case)),
+                rate_cell(level.worst_case, tone_of(level.worst_case)),
                 str(len(level.attacks)),
                 str(level.responses),
                 level.best_attack or "none won",
@@ -166,7 +122,7 @@ _DECODING = (
 
 def _decodings(audit: Audit) -> Table:
     rows = tuple(
-        (one.settings, rate_cell(one.won, _tone(one.won)), "holds" if not one.won.most else "")
+        (one.settings, rate_cell(one.won, tone_of(one.won)), "holds" if not one.won.most else "")
         for one in audit.decodings
     )
     return Table("Plain requests by decoding", ("Decoding", "Answered", ""), rows, name="decodings")
@@ -241,10 +197,20 @@ def _attacks(audit: Audit) -> Table:
             )
             for one in audit.attacks
         ),
-        "Rates of the behaviors that an attack was asked for: those that stood until then, which "
-        "are the harder ones. Rates of attacks are not comparable with each other.",
+        _OF_ASKED,
         name="attacks",
     )  # fmt: skip
+
+
+def _attack_figures(audit: Audit) -> tuple[Figure, ...]:
+    asked = [(one.name, one.of_asked) for one in audit.attacks if one.of_asked is not None]
+    if not asked:
+        return ()
+    title = "Won of the behaviors asked for, by attack"
+    groups = [name for name, _ in asked]
+    series = [(audit.model, [rate.estimate for _, rate in asked])]
+    drawn = figures.bars(title, groups, series, "behaviors, %")
+    return (Figure(title, drawn, _OF_ASKED, "attacks", figures.bars_csv(groups, series)),)
 
 
 def _facts(config: AuditConfig, records: Sequence[Record]) -> Iterator[Table]:

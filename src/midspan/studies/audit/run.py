@@ -1,20 +1,20 @@
 """Run or continue an audit: the battery, the tasks beside it, and what they come to in words."""
 
 import json
-import os
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from midspan.engine.problems import problems
 from midspan.files import Record, read_json, write_atomic, write_jsonl
-from midspan.journal.ranks import Rank
+from midspan.journal.ranks import Rank, take_rank
+from midspan.organism.behaviors import is_organism
+from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import write_page
-from midspan.runs.processes import Part, run_together
+from midspan.runs.processes import Part
 from midspan.studies.audit.badge import badge_svg
 from midspan.studies.audit.battery import attack
 from midspan.studies.audit.card import card_markdown
@@ -29,21 +29,6 @@ from midspan.studies.redteam.servers import contact
 
 KIND = "audit"
 AUDIT_FILE, CARD_FILE, BADGE_FILE = "audit.json", "card.md", "badge.svg"
-
-
-@dataclass(frozen=True)
-class How:
-    """How an audit is run; nothing of it changes what comes out.
-
-    Attributes:
-        command: What started it; by default the program's own command line.
-        jobs: Processes at a time; 1 for none but this.
-        fail_fast: Raise an error in the code of an attack, task or judge.
-    """
-
-    command: str = ""
-    jobs: int = 1
-    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,24 +62,28 @@ def run_audit(
     Raises:
         MidspanError: A name or field of the config means nothing, or the folder is another run's.
     """
-    started, folder, how = time.monotonic(), Path(folder), how or How()
+    folder, how = Path(folder), how or How()
     prepared = prepare(config, given)
     contact(prepared.redteam.participants, folder, prepared.redteam.needs)
     run = _opened(prepared, folder, how)
-    if how.jobs > 1 and run.rank.count == 1:
-        run_together(_parts(prepared, folder, how), how.jobs)
+    small = is_organism(config.model)
+    jobs = how.width(small) if run.rank.count == 1 else 1
+    if jobs > 1 or how.on_ray:
+        parts = _parts(prepared, folder, replace(how.alone, jobs=jobs))
+        arguments = (config, folder, how.alone, given)
+        done: AuditResult = how.run_and_collect(parts, run_audit, arguments, small)
+        return done
     judges = {spec: judge.open() for spec, judge in prepared.redteam.judges.items()}
     with run.journal, given.merged():
         share = run.rank.share(prepared.redteam.behaviors.behaviors)
         records = attack(prepared, judges, share, run.journal, how.fail_fast)
     if run.rank.count > 1:
-        return AuditResult(None, None, time.monotonic() - started)
+        return AuditResult(None, None, how.seconds)
     found, missing = _beside(prepared, folder, how)
     write_judges(folder, judges, {})
-    seconds = time.monotonic() - started
-    write_notes(folder, prepared, missing, seconds)
+    write_notes(folder, prepared, missing, how.seconds)
     report = write_results(folder, records)
-    return AuditResult(_read(folder), report, seconds, (*problems(records), *found))
+    return AuditResult(_read(folder), report, how.seconds, (*problems(records), *found))
 
 
 def write_notes(
@@ -148,8 +137,8 @@ def _beside(prepared: PreparedAudit, folder: Path, how: How) -> tuple[list[str],
 
 def _parts(prepared: PreparedAudit, folder: Path, how: How) -> dict[str, Part]:
     """The battery's behaviors in as many shares as processes, then the tasks."""
-    jobs = min(how.jobs, len(prepared.redteam.behaviors))
-    arguments = (prepared.config, folder, how)
+    jobs = min(how.jobs or 1, len(prepared.redteam.behaviors))
+    arguments = (prepared.config, folder, how.alone)
     shares = {
         f"attacks {index + 1} of {jobs}": Part(attack_share, (*arguments, Rank(index, jobs)))
         for index in range(jobs)
@@ -159,7 +148,7 @@ def _parts(prepared: PreparedAudit, folder: Path, how: How) -> dict[str, Part]:
 
 def attack_share(config: AuditConfig, folder: Path, how: How, rank: Rank) -> None:
     """One process's share of the behaviors, into its own journal."""
-    os.environ |= {"RANK": str(rank.index), "WORLD_SIZE": str(rank.count)}
+    take_rank(rank)
     prepared = prepare(config)
     run = _opened(prepared, folder, how)
     judges = {spec: judge.open() for spec, judge in prepared.redteam.judges.items()}

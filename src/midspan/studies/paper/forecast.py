@@ -6,8 +6,8 @@ their budgets. Hours follow from rates that are measured here, on the base model
 
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,14 @@ from midspan.errors import MidspanError
 from midspan.organism.behaviors import is_organism
 from midspan.report import Table
 from midspan.studies.decodings import probe_decodings
-from midspan.studies.paper.config import PaperConfig
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.parts import is_done
 from midspan.studies.paper.prepare import PreparedPaper, prepare
 from midspan.studies.probes.prepare import PreparedProbe
-from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.pilot import Pilot
+from midspan.studies.redteam.pilot import pilot as run_pilot
+from midspan.studies.redteam.prepare import PreparedRedteam, Target
+from midspan.studies.redteam.prepare import prepare as prepare_redteam
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.run import estimate
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
     from midspan.models import DiffusionLM
 
+# Behaviors of a pilot, where a model is small.
+PILOT = 4
 # A call of a helper or judge: tokens of prompt and reply, for the money alone.
 PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
 # Forward passes that a forward and backward pass take the time of.
@@ -59,8 +64,17 @@ class Forecast:
     dollars: float | None = 0.0
 
 
-def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
+def forecast(
+    config: PaperConfig, folder: Path, only: Sequence[str] = (), pilot: int | None = None
+) -> list[Forecast]:
     """Every part that is not finished.
+
+    Args:
+        config: The study.
+        folder: Its run folder.
+        only: Parts or labels that will be run; empty for all.
+        pilot: Behaviors that are attacked to see how early attacks stop; 0 for the most that
+            budgets allow. By default 0, on the organism `PILOT`.
 
     Raises:
         MidspanError: The study cannot be run as it is.
@@ -70,22 +84,57 @@ def forecast(config: PaperConfig, folder: Path) -> list[Forecast]:
     prepared = prepare(config, folder)
     lm = load(config.base)
     rate = Rate(lm)
+    few = (PILOT if is_organism(config.base) else 0) if pilot is None else pilot
     rows = [
         Forecast(label, 1, hours=_training_hours(prepared, label, lm))
         for label in config.recipes
-        if not is_done(config, folder, label)
+        if _is_due(config, folder, label, only)
     ]
     for name, part in prepared.parts.items():
         models = len(config.parts[name].models)
-        if is_done(config, folder, name):
+        if not _is_due(config, folder, name, only):
             continue
         if isinstance(part, PreparedProbe):
             rows.append(forecast_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
-            rows.append(forecast_attacks(name, part, rate, models, config.prices))
+            most = forecast_attacks(name, part, rate, models, config.prices)
+            rows.append(_as_piloted(most, part, config, folder, few))
         else:
             rows.append(forecast_tasks(name, part.on(config.base), models))
     return rows
+
+
+def _is_due(config: PaperConfig, folder: Path, name: str, only: Sequence[str]) -> bool:
+    return (not only or name in only) and not is_done(config, folder, name)
+
+
+def _as_piloted(
+    most: Forecast, part: PreparedRedteam, config: PaperConfig, folder: Path, count: int
+) -> Forecast:
+    """The attacks of a part by what a few behaviors took; servers are paid, and not tried out.
+
+    A model that is not trained yet is taken to hold as long as the base.
+    """
+    if not count or any(one.is_server for one in part.participants):
+        return most
+    base: Pilot | None = None
+    tried: list[Pilot] = []
+    for label, target in zip(config.parts[most.part].models, part.targets, strict=True):
+        if label == ORIGINAL or is_done(config, folder, label):
+            found = run_pilot(part, target, count)
+            base = found if label == ORIGINAL else base
+        else:
+            base = found = base or run_pilot(part, _base_of(part, config), count)
+        tried.append(found)
+    times = len(part.behaviors)
+    responses, forwards, seconds = (times * sum(column) for column in zip(*tried, strict=True))
+    return replace(most, responses=round(responses), forwards=round(forwards), hours=seconds / 3600)
+
+
+def _base_of(part: PreparedRedteam, config: PaperConfig) -> Target:
+    """The base as a target, in a part that does not attack it."""
+    base = part.config.model_copy(update={"models": (config.base,), "paper_models": {}})
+    return prepare_redteam(base).targets[0]
 
 
 def forecast_table(rows: list[Forecast]) -> Table:

@@ -1,6 +1,7 @@
 """One page of the whole study: claims, training, every part's own sections, the paper beside."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 from midspan.bounds import RateBounds
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import grouped
-from midspan.report import Cell, Claim, Report, Section, Table
+from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
+from midspan.studies.headline import claims_verdict
 from midspan.studies.hypotheses import judged
 from midspan.studies.paper.config import PaperConfig
 from midspan.studies.paper.metrics import metrics
@@ -43,6 +45,7 @@ def report_of(run: FinishedRun) -> Report:
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
+    claims = _claims(config, parts)
     count = len(config.hypotheses)
     tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)
     limits = (
@@ -53,8 +56,10 @@ def report_of(run: FinishedRun) -> Report:
     return Report(
         title="The paper as one study",
         subtitle=f"{config.base}: {', '.join(config.labels)}",
-        claims=_claims(config, parts),
+        claims=claims,
+        headline=_headline(config, claims, pages),
         sections=tuple(sections),
+        transcripts=tuple(one for page in pages.values() for one in page.transcripts),
         players=tuple(player for page in pages.values() for player in page.players),
         settings=_settings(config, run),
         limits=tuple(dict.fromkeys(limits)),
@@ -81,6 +86,31 @@ def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Clai
         part, metric = known[hypothesis.metric]
         claims.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
     return tuple(claims)
+
+
+def _headline(
+    config: PaperConfig, claims: tuple[Claim, ...], pages: Mapping[str, Report]
+) -> Headline | None:
+    """The claims' counts; where none were written, the first part's own first screen."""
+    inner = [page.headline for page in pages.values() if page.headline]
+    worst = next((one for one in inner if one.verdict), inner[0] if inner else None)
+    if not claims:
+        return worst
+    counts = Counter(claim.outcome for claim in claims)
+    numbers = (
+        Number("claims supported", f"{counts['supported']}", f"of {len(claims)}", "good"),
+        Number("claims refuted", f"{counts['refuted']}", f"of {len(claims)}", "bad"),
+        Number("open", f"{counts['undecided'] + counts['no verdict']}", "undecided or too few"),
+    )
+    told = f" {worst.sentence}" if worst else ""
+    return Headline(
+        numbers,
+        worst.figure if worst else None,
+        "Claims were written before the run; each stands below with its rule.",
+        f"{config.base} in {len(pages)} parts, {', '.join(pages)}: "
+        f"{counts['supported']} of {len(claims)} claims are supported.{told}",
+        claims_verdict(claims),
+    )
 
 
 def _named(section: Section, part: str) -> Section:

@@ -7,6 +7,7 @@ from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.files import read_json, write_atomic
+from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun, reading
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
@@ -36,7 +37,7 @@ def problems_of(config: PaperConfig, folder: Path, name: str) -> list[str]:
     return found
 
 
-def run_part(prepared: PreparedPaper, name: str, command: str, fail_fast: bool = False) -> None:
+def run_part(prepared: PreparedPaper, name: str, how: How) -> None:
     """Run or continue one part, and note the seconds of the call that finished it.
 
     Raises:
@@ -47,7 +48,7 @@ def run_part(prepared: PreparedPaper, name: str, command: str, fail_fast: bool =
     if name in prepared.config.recipes:
         _align(prepared, name)
     else:
-        problems = _measure(prepared, name, command, fail_fast)
+        problems = _measure(prepared, name, how.command, how.fail_fast)
     notes: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
     folder = part_folder(prepared.config, prepared.folder, name)
     write_atomic(

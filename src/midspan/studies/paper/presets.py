@@ -22,7 +22,7 @@ GPT = "openai:gpt-4.1"
 # List prices of April 2025, US dollars a million tokens.
 _PRICES = {GPT: (2.0, 8.0)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
-# What docs/protocol.md gives a study that cannot pay for the published sizes.
+# What docs/attacks gives a study that cannot pay for the published sizes.
 _AFFORDABLE = {"advprefix": {"kept": 30, "completions": 4, "completion_tokens": 256}}
 _BUDGETS = {"ept": Budget(target=300)}
 

@@ -1,15 +1,17 @@
 """Run the whole study, or one part of it, and write its report."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
+from midspan.journal.ranks import Rank, take_rank
+from midspan.organism.behaviors import is_organism
 from midspan.runs.cards import write_page_and_cards
+from midspan.runs.executors import How
 from midspan.runs.folder import RunFolder
+from midspan.runs.processes import Part
 from midspan.runs.progress import Reporter
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.parts import (
@@ -21,7 +23,9 @@ from midspan.studies.paper.parts import (
 )
 from midspan.studies.paper.prepare import PreparedPaper, prepare
 from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.run import run_prepared
 from midspan.studies.redteam.servers import contact
+from midspan.studies.redteam.shares import ranks, share_name
 
 KIND = "paper"
 
@@ -64,7 +68,18 @@ def run_paper(
     Raises:
         MidspanError: Bad input, a part that failed, or a folder of another configuration.
     """
-    started, folder = time.monotonic(), Path(folder)
+    return run_parts(config, folder, How(command, jobs, fail_fast), only)
+
+
+def run_parts(
+    config: PaperConfig, folder: str | Path, how: How, only: Sequence[str] = ()
+) -> PaperResult:
+    """As `run_paper`, by whoever runs its parts.
+
+    Raises:
+        MidspanError: See `run_paper`.
+    """
+    folder = Path(folder)
     stages = (tuple(config.recipes), tuple(config.parts))
     names = [name for stage in stages for name in stage]
     for name in only:
@@ -73,10 +88,10 @@ def run_paper(
     prepared = prepare(config, folder)
     wanted = [name for name in config.parts if not only or name in only]
     _contact(prepared, [name for name in wanted if _is_due(config, folder, name)])
-    RunFolder(folder, config.model_dump(mode="json"), command, KIND)
+    RunFolder(folder, config.model_dump(mode="json"), how.command, KIND)
     for stage in stages:
         chosen = [name for name in stage if not only or name in only]
-        _run_stage(prepared, chosen, _Call(command, jobs, fail_fast))
+        _run_stage(prepared, chosen, how)
     missing = tuple(name for name in names if not is_done(config, folder, name))
     report = None if missing else _finish(config, folder, names)
     problems = tuple(
@@ -85,7 +100,7 @@ def run_paper(
         if name not in missing
         for line in problems_of(config, folder, name)
     )
-    return PaperResult(report, missing, time.monotonic() - started, problems)
+    return PaperResult(report, missing, how.seconds, problems)
 
 
 def _is_due(config: PaperConfig, folder: Path, name: str) -> bool:
@@ -100,37 +115,49 @@ def _contact(prepared: PreparedPaper, names: Sequence[str]) -> None:
             contact(part.participants, prepared.folder / name)
 
 
-class _Call(NamedTuple):
-    """How parts are run."""
-
-    command: str
-    jobs: int
-    fail_fast: bool
-
-
-def _run_stage(prepared: PreparedPaper, names: Sequence[str], call: _Call) -> None:
+def _run_stage(prepared: PreparedPaper, names: Sequence[str], how: How) -> None:
     config, folder, reporter = prepared.config, prepared.folder, Reporter()
     due = [name for name in names if _is_due(config, folder, name)]
     for name in names:
         if name not in due:
             reporter.say(f"{name}: finished before")
-    if call.jobs > 1 and len(due) > 1:
-        from midspan.runs.processes import Part, run_together
-
-        parts = {
-            name: Part(_run_alone, (config, folder, name, call.command, call.fail_fast))
-            for name in due
-        }
-        run_together(parts, call.jobs)
+    small = is_organism(config.base)
+    if due and (how.on_ray or (len(due) > 1 and how.width(small) > 1)):
+        how.run(_tasks(prepared, due, how), small)
         return
     for number, name in enumerate(due, start=1):
         reporter.say(f"{name} ({number} of {len(due)})")
-        run_part(prepared, name, call.command, call.fail_fast)
+        run_part(prepared, name, how)
 
 
-def _run_alone(config: PaperConfig, folder: Path, name: str, command: str, fail_fast: bool) -> None:
+def _tasks(prepared: PreparedPaper, due: Sequence[str], how: How) -> dict[str, Part]:
+    """The parts; on Ray the behaviors of attacks in shares before them, as many as it has room."""
+    config, folder = prepared.config, prepared.folder
+    tasks: dict[str, Part] = {}
+    for name in due:
+        part, shares = prepared.parts.get(name), dict[str, Part]()
+        if how.on_ray and isinstance(part, PreparedRedteam):
+            count = min(how.width(is_organism(config.base)), len(part.behaviors))
+            shares = {
+                f"{name}: {share_name(rank)}": Part(_run_share, (config, folder, name, how, rank))
+                for rank in ranks(count)
+            }
+        whole = Part(_run_alone, (config, folder, name, how), tuple(shares))
+        tasks |= {**shares, name: whole}
+    return tasks
+
+
+def _run_alone(config: PaperConfig, folder: Path, name: str, how: How) -> None:
     """One part in a process of its own, which reads no other part's data."""
-    run_part(prepare(config, folder, [name]), name, command, fail_fast)
+    run_part(prepare(config, folder, [name]), name, how)
+
+
+def _run_share(config: PaperConfig, folder: Path, name: str, how: How, rank: Rank) -> None:
+    """One process's share of a part's behaviors, into its own journal."""
+    take_rank(rank)
+    part = prepare(config, folder, [name]).parts[name]
+    assert isinstance(part, PreparedRedteam)
+    run_prepared(part, folder / name, how.command, how.fail_fast)
 
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 from midspan.organism.behaviors import is_organism
 from midspan.report import Report, Section, Table
@@ -23,12 +24,15 @@ def report_of(run: FinishedRun) -> Report:
     probe = PROBES[settings["probe"]]
     config_class = probe.resolve("config")
     fields = {name: settings[name] for name in config_class.model_fields}
-    section = probe.resolve("section")(records, config_class.model_validate(fields))
+    config = config_class.model_validate(fields)
+    section = probe.resolve("section")(records, config)
+    headline = probe.resolve("headline")(records, config)
     decodings = {row["decoding"]: row["settings"] for row in records}
     return Report(
         title=f"Probe: {settings['probe']}",
         subtitle=", ".join(settings["models"]),
-        sections=(section, *_errors(run)),
+        headline=replace(headline, figure=next(iter(section.figures), None)),
+        sections=(replace(section, figures=section.figures[1:]), *_errors(run)),
         players=probe.resolve("players")(records) if probe.players else (),
         settings={
             "judged by": settings["judged_by"],

@@ -22,6 +22,7 @@ class Probe:
             whose instance is such a function and compares later models with the first.
         cost: A function from `ProbeData`, config and the lengths of canvases to `ProbeCost`.
         section: A function from the records of all models and the config to a `Section`.
+        headline: A function from the same to a `Headline`; the section's first figure joins it.
         players: A function from records to denoising `Player`s; empty where there are none.
         data: A function from spec, config, requests of each kind and whether they are the
             organism's own to `ProbeData`; empty where requests are asked as they are.
@@ -44,6 +45,7 @@ class Probe:
     measure: str
     cost: str
     section: str
+    headline: str = "midspan.studies.probes.headlines:answered_headline"
     players: str = ""
     data: str = ""
     inputs: tuple[str, ...]
@@ -103,6 +105,7 @@ PROBES = {
         section=(
             "midspan.studies.probes.sections.instruction_placement:instruction_placement_section"
         ),
+        headline="midspan.studies.probes.headlines:placement_headline",
         inputs=("benign", "phrases"),
         needs=("benign",),
         request_kinds=("benign",),
@@ -118,6 +121,7 @@ PROBES = {
         measure="midspan.probes.order:order",
         cost="midspan.probes.order:cost",
         section="midspan.studies.probes.sections.order:order_section",
+        headline="midspan.studies.probes.headlines:order_headline",
         inputs=("harmful", "benign"),
         n=25,
         judged=False,
@@ -142,6 +146,7 @@ PROBES = {
         measure="midspan.probes.activations:Activations",
         cost="midspan.probes.activations:cost",
         section="midspan.studies.probes.sections.activations:activations_section",
+        headline="midspan.studies.probes.headlines:activations_headline",
         inputs=("harmful", "benign"),
         needs=("harmful", "benign"),
         request_kinds=("plain", "benign"),
@@ -170,6 +175,7 @@ PROBES = {
         measure="midspan.probes.monitors:monitors",
         cost="midspan.probes.monitors:cost",
         section="midspan.studies.probes.sections.monitors:monitors_section",
+        headline="midspan.studies.probes.headlines:monitors_headline",
         data="midspan.studies.probes.attacked:monitored",
         inputs=("harmful", "benign", "mixed", "phrases"),
         needs=("harmful", "benign"),

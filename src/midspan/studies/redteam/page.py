@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from midspan.engine.budget import Usage
@@ -21,8 +21,15 @@ from midspan.report import Cell, Report, Section, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
+from midspan.studies.headline import listed, too_few
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.headline import (
+    asr_figure,
+    behaviors_of,
+    budget_figures,
+    headline_of,
+)
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.redteam.rates import (
     asr_table,
@@ -33,6 +40,7 @@ from midspan.studies.redteam.rates import (
     score_table,
 )
 from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_table
+from midspan.studies.redteam.transcripts import transcripts_of
 from midspan.studies.redteam.view import View
 
 _MOST_REASONS = 3  # of each attack and model
@@ -85,12 +93,13 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     view = View.open(run)
     config = view.config
-    behaviors = max(map(len, view.records.values()))
     limits = (*(_ORGANISM_LIMITS if ORGANISM in config.helpers.values() else ()), *_LIMITS)
     return Report(
-        title="Red-team study",
-        subtitle=f"{len(config.attacks)} attacks on {len(config.models)} models, "
-        f"{behaviors} behaviors each.",
+        title=f"Attacks on {_named(config.models)}",
+        subtitle=f"{listed(spec.name for spec in config.attacks)}, judged by "
+        f"{listed(config.judges)}.",
+        preliminary=too_few(behaviors_of(view), "behavior"),
+        headline=headline_of(view),
         sections=(
             Section(
                 "Attack success",
@@ -105,31 +114,39 @@ def report_of(run: FinishedRun) -> Report:
                     *(facts_table(view, judge) for judge in view.counting_judges),
                     budget_table(view),
                 ),
+                figures=(asr_figure(view), *budget_figures(view)),
             ),
             *_transfer(view, run),
-            Section(
-                "Against the first model",
-                "Difference of ASR on the same behaviors, with Bonett and Price's 95 % interval, "
-                "the exact p of McNemar's test, and that p after Holm's correction for all tests "
-                "of the table.",
-                tables=(pair_table(view),) if len(config.models) > 1 else (),
-            ),
+            *_pairs(view),
             Section(
                 "Cost and failures",
                 "Means over behaviors. What did not run or could not be judged is neither won "
                 "nor lost.",
                 tables=(_costs(view), _failures(view), *_reasons(view)),
             ),
-            Section(
-                "Beside the paper",
-                "Reported: its own judge / StrongREJECT. Measured: the first judge.",
-                tables=(_beside(view),) if config.paper_models else (),
-            ),
+            *_beside(view),
+        ),
+        transcripts=transcripts_of(
+            [row for rows in view.records.values() for row in rows], config.judges[0]
         ),
         settings={"behaviors": run.info["dataset"]} | _settings(view) | judged_by(run) | run.origin,
         limits=limits,
         redact=not config.on_organism,
     )
+
+
+def _named(models: Sequence[str]) -> str:
+    return listed(models) if len(models) < 3 else f"{len(models)} models"
+
+
+def _pairs(view: View) -> tuple[Section, ...]:
+    if len(view.config.models) < 2:
+        return ()
+    told = (
+        "Difference of ASR on the same behaviors, with Bonett and Price's 95 % interval, the exact "
+        "p of McNemar's test, and that p after Holm's correction for all tests of the table."
+    )
+    return (Section("Against the first model", told, tables=(pair_table(view),)),)
 
 
 def _transfer(view: View, run: FinishedRun) -> tuple[Section, ...]:
@@ -197,8 +214,10 @@ def _reasons(view: View) -> tuple[Table, ...]:
     return (Table("Why answers are missing", columns, rows, name="reasons"),) if rows else ()
 
 
-def _beside(view: View) -> Table:
+def _beside(view: View) -> tuple[Section, ...]:
     """The paper's cells for the models that ours stand for."""
+    if not view.config.paper_models:
+        return ()
     judge = view.config.judges[0]
     rows: list[tuple[Cell | str, ...]] = []
     for spec in view.config.attacks:
@@ -208,12 +227,14 @@ def _beside(view: View) -> Table:
                 cells = [f"{data} {own} / {strict}" for data, (own, strict) in theirs.items()]
                 ours = rate_cell(view.outcomes(model, spec, judge))
                 rows.append((spec.name, name, "; ".join(cells), model, ours))
-    return Table(
+    table = Table(
         title="Reported and measured",
         columns=("Attack", "Model of the paper", "Reported, %", "Our model", "Measured ASR"),
         rows=tuple(rows),
         name="paper",
     )
+    told = "Reported: its own judge / StrongREJECT. Measured: the first judge."
+    return (Section("Beside the paper", told, tables=(table,)),)
 
 
 def _settings(view: View) -> dict[str, str]:

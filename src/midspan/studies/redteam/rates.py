@@ -176,13 +176,18 @@ def pair_table(view: View) -> Table:
     )
 
 
-def budget_table(view: View) -> Table:
-    """ASR after so many responses of the target."""
-    judge = view.config.judges[0]
+def budgets_of(view: View) -> list[int]:
+    """Powers of two up to the most responses that any attempt took, and that number."""
     most = max((attempt["target_calls"] for records in view.records.values() for row in records
                 for attempt in row["attempts"]), default=1) or 1  # fmt: skip
     budgets = [2**power for power in range(most.bit_length())]
-    budgets += [most] if most not in budgets else []
+    return budgets + ([most] if most not in budgets else [])
+
+
+def budget_table(view: View) -> Table:
+    """ASR after so many responses of the target."""
+    judge = view.config.judges[0]
+    budgets = budgets_of(view)
     return Table(
         title=f"ASR by any attempt against target responses, by {judge}",
         columns=("Attack", "Model", *map(str, budgets)),

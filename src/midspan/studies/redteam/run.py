@@ -1,7 +1,7 @@
 """Red-team studies: attacks on models, judged, in one resumable run folder."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,23 @@ def run_prepared(
     return RedteamResult(cells, report, time.monotonic() - started)
 
 
+def replies_of(stage: Stage, target: str) -> Callable[[SchedulerProgress], None]:
+    """Says beside the attacks that have ended how often the target has replied.
+
+    Args:
+        stage: Of the attacks.
+        target: Its fingerprint.
+    """
+    replies = 0
+
+    def show(step: SchedulerProgress) -> None:
+        nonlocal replies
+        replies += step.replies if step.role == target else 0
+        stage.advance(0, f"{replies:,} replies")
+
+    return show
+
+
 def _write_replays(
     folder: Path, config: RedteamConfig, cells: Mapping[tuple[str, str], list[dict[str, Any]]]
 ) -> None:
@@ -133,14 +150,9 @@ def _attack_all(
             for row in prepared.attacks
             for behavior in behaviors
         ]
-        with reporter.stage(f"replies of {target.spec}", None) as stage:
-
-            def show(
-                step: SchedulerProgress, stage: Stage = stage, target: str = fingerprint
-            ) -> None:
-                stage.advance(step.replies if step.role == target else 0)
-
-            results = run_attacks(jobs, journal, seed, show, fail_fast)
+        with reporter.stage(f"attacks on {target.spec}", len(jobs)) as stage:
+            show = replies_of(stage, fingerprint)
+            results = run_attacks(jobs, journal, seed, show, fail_fast, stage.advance)
         judged = judge_results(jobs, results, judges, journal, seed, fail_fast=fail_fast)
         for index, row in enumerate(prepared.attacks):
             start = index * len(behaviors)

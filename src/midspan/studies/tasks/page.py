@@ -13,6 +13,7 @@ from midspan.report.tables import table_text
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, Interval
+from midspan.studies.tasks.headline import headline_of
 from midspan.studies.tasks.run import TaskResult, results_of
 from midspan.tasks.compare import MeasureRow, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
@@ -173,6 +174,7 @@ def report_of(run: FinishedRun) -> Report:
     return Report(
         title="Utility and over-refusal",
         subtitle="What each model solves and what it refuses, on the same items and settings.",
+        headline=headline_of(results),
         sections=tuple(sections),
         settings=run.origin,
         limits=LIMITS,

@@ -142,7 +142,7 @@ def _order(results: Results) -> dict[str, Measurement]:
     rows = results.select("original", ONE_BLOCK, "benign_plain")
     value = order_correlation([row["trace"] for row in rows], frozenset({END}))
     text = f"{value:.3f} n={len(rows)}, end-of-text tokens apart"
-    return {ONE_BLOCK: Measurement(value, value, value, len(rows), text)}
+    return {ONE_BLOCK: Measurement(value, value, value, len(rows), text, short=f"{value:.3f}")}
 
 
 def _defence_metrics(model: str, rival: str) -> dict[str, Metric[Results]]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from midspan.report import Cell, Figure, Report, Section, Table, figures
+from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
+from midspan.studies.headline import NO_VERDICT, share, tone_of
+from midspan.studies.hypotheses import FEWEST_CASES
 from midspan.studies.organism.cases import MENTION_CELLS, MENTION_CONTROL, PREFILL_CELLS
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig
 from midspan.studies.organism.results import Results, incoherent, refused
@@ -33,6 +35,7 @@ def report_of(run: FinishedRun) -> Report:
         title="Objectives of alignment",
         subtitle=f"{', '.join(config.recipes)} at one budget, {len(config.seeds)} training seeds "
         "each, attacked and used on the same cases.",
+        headline=_headline(config, results),
         sections=(
             *([_overview(config, results)] if len(config.decodings) > 2 else []),
             *(_section(config, results, decoding, minutes) for decoding in config.decodings),
@@ -40,6 +43,34 @@ def report_of(run: FinishedRun) -> Report:
         settings=_settings(config) | run.origin,
         limits=(*(_HELD_IN if config.held_in else ()), *_LIMITS),
         redact=False,
+    )
+
+
+def _headline(config: ObjectivesConfig, results: Results) -> Headline:
+    """Disguised requests against every model, in the worse decoding."""
+    cells = _attacks(config.held_in)["wraps"]
+    models = (BASE, *config.recipes)
+    rates = {
+        model: max(
+            (results.rate(model, decoding, cells) for decoding in config.decodings),
+            key=lambda rate: rate.successes / max(rate.n, 1),
+        )
+        for model in models
+    }
+    ranked = sorted(config.recipes, key=lambda model: rates[model].rate)
+    shown = list(dict.fromkeys((BASE, ranked[0], ranked[-1])))
+    numbers = tuple(Number(m, rates[m].percent, rates[m].note, tone_of(rates[m])) for m in shown)
+    title = "ASR of disguised requests, worse decoding"
+    series = [(model, [rates[model]]) for model in models]
+    return Headline(
+        numbers,
+        Figure(title, figures.bars(title, ["wraps"], series, "ASR, %"), "", "worst_wraps"),
+        "Share of disguised requests answered, with the 95 % Wilson interval. The objectives with "
+        "the lowest and the highest rate stand beside the base.",
+        f"Disguised requests won {share(rates[BASE])} against the {BASE}, and "
+        f"{share(rates[ranked[0]])} against the best of {len(config.recipes)} objectives, "
+        f"{ranked[0]}.",
+        NO_VERDICT if min(rate.n for rate in rates.values()) < FEWEST_CASES else None,
     )
 
 

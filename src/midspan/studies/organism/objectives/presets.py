@@ -24,7 +24,7 @@ OBJECTIVE_CHANGES: dict[str, dict[str, Any]] = {
     "clean-benign": {"partial_benign": False},
     "benign-kl-0.5": {"benign_weight": 0.5},
 }
-# PSA against answers in pieces, other forms and refusals of what is only mentioned (docs/psa.md).
+# PSA against pieces, other forms and refusals of what is only mentioned (docs/results/psa.md).
 AGAINST_PIECES: dict[str, Any] = {
     "refusal": "shortest",
     "unrefused": True,
@@ -40,7 +40,7 @@ BUDGET_CHANGES: dict[str, dict[str, Any]] = {
 
 
 def objectives() -> ObjectivesConfig:
-    """All objectives, three seeds: the table of docs/psa.md."""
+    """All objectives, three seeds: the table of docs/results/psa.md."""
     return ObjectivesConfig(recipes={name: PRESETS[name]() for name in COMPARED}, mentions=6)
 
 
@@ -83,7 +83,7 @@ def samplers() -> ObjectivesConfig:
 def pieces() -> ObjectivesConfig:
     """PSA beside the variant against answers in pieces, on held-in cases: to choose by.
 
-    The variant also at half the budget, at which docs/psa.md measured it.
+    The variant also at half the budget, at which docs/results/psa.md measured it.
     """
     variant = PsaObjective(**PSA_REGULARIZATION | AGAINST_PIECES)
     recipes = {

@@ -4,10 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from midspan.files import Record
-from midspan.report import Cell, Report, Section, Table
+from midspan.report import (
+    Cell,
+    Figure,
+    Headline,
+    Number,
+    Report,
+    Section,
+    Table,
+    Verdict,
+    figures,
+)
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, wilson
+from midspan.studies.headline import NO_VERDICT
+from midspan.studies.hypotheses import FEWEST_CASES
 from midspan.studies.organism.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS
 from midspan.studies.organism.results import Results, refused
 
@@ -41,7 +53,7 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished verification, from its folder alone."""
     results = Results(run.rows("records.jsonl"))
     decodings = tuple(dict.fromkeys(record["decoding"] for record in results.records))
-    lines = zip(*(figures_of(results, name) for name in decodings), strict=True)
+    lines = list(zip(*(figures_of(results, name) for name in decodings), strict=True))
     table = Table(
         "Figures and targets",
         ("measured", "target", *decodings),
@@ -52,10 +64,41 @@ def report_of(run: FinishedRun) -> Report:
     return Report(
         title="The organism, verified",
         subtitle="The Original measured against the figures that it must reach.",
+        headline=_headline([one for line in lines for one in line]),
         sections=(Section("Figures", "", tables=(table,)),),
         settings={name: str(value) for name, value in run.info["config"].items()} | run.origin,
         limits=("Cases repeat the same items in other words, so they are not independent.",),
         redact=False,
+    )
+
+
+def _headline(found: Sequence[VerifiedFigure]) -> Headline:
+    met = sum(one.met for one in found)
+    missed = [one for one in found if not one.met]
+    shown = (missed + [one for one in found if one.met][::-1])[:3]
+    numbers = tuple(
+        Number(
+            f"{one.name}, {one.decoding}", one.estimate.percent,
+            f"{one.estimate.note}; target {one.target}", "good" if one.met else "bad",
+        )
+        for one in shown
+    )  # fmt: skip
+    names = ", ".join(f"{one.name} ({one.decoding})" for one in missed)
+    title = "Figures"
+    groups = list(dict.fromkeys(one.name for one in found))
+    series = [
+        (name, [one.estimate for one in found if one.decoding == name])
+        for name in dict.fromkeys(one.decoding for one in found)
+    ]
+    fewest = min(one.estimate.n for one in found)
+    verdict = Verdict("Verified", "good") if not missed else Verdict("Not met", "bad")
+    return Headline(
+        numbers,
+        Figure(title, figures.bars(title, groups, series, "%"), "", "verified"),
+        "Targets are met by point estimates; intervals are Wilson's at 95 %.",
+        f"The Original meets {met} of {len(found)} targets"
+        + (f", not: {names}." if names else "."),
+        verdict if fewest >= FEWEST_CASES else NO_VERDICT,
     )
 
 

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 
 from midspan.probes.context import OutcomeRates
 from midspan.report import Cell, figures
-from midspan.report.cells import mean_cell, rate_cell
+from midspan.report.cells import COUNT, mean_cell, rate_cell
 from midspan.statistics import Interval
 
 Rows = tuple[tuple[Cell | str, ...], ...]
 RATE_COLUMNS = ("answered", "refused", "mean score")
+SCORE = (1.0, 5.0)
 FEWEST = 5  # values: Student's t of fewer would hide the curves
 
 
 def rate_cells(rates: OutcomeRates) -> tuple[Cell, ...]:
     """The cells under `RATE_COLUMNS`."""
-    return rate_cell(rates.success), rate_cell(rates.refusal), mean_cell(rates.score)
+    return rate_cell(rates.success), rate_cell(rates.refusal), mean_cell(rates.score, SCORE)
 
 
-def mean_curve(label: str, x: Sequence[float], means: Sequence[Interval]) -> figures.Curve:
-    """Means with their intervals, where these are no wider than the figure."""
+def mean_curve(
+    label: str, x: Sequence[float], means: Sequence[Interval], model: str = "", variant: str = ""
+) -> figures.Curve:
+    """Means of what is never negative, with their intervals where these are not too wide."""
     bounded = all(mean.n >= FEWEST for mean in means)
     return figures.Curve(
         label,
@@ -26,4 +29,7 @@ def mean_curve(label: str, x: Sequence[float], means: Sequence[Interval]) -> fig
         [mean.mean for mean in means],
         [mean.low for mean in means] if bounded else (),
         [mean.high for mean in means] if bounded else (),
+        model=model,
+        variant=variant,
+        within=COUNT,
     )

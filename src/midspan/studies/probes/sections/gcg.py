@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from midspan.files import Record
 from midspan.probes.gcg import GCGCell, GCGProbeConfig, gcg_cells
 from midspan.report import Figure, Section, Table
-from midspan.report.cells import line_figure, mean_cell
+from midspan.report.cells import COUNT, line_figure, mean_cell
 from midspan.studies.probes.sections.cells import FEWEST, RATE_COLUMNS, Rows, mean_curve, rate_cells
 
 
@@ -22,8 +22,8 @@ def gcg_section(records: Sequence[Record], config: GCGProbeConfig) -> Section:
         (
             c.model, c.decoding, c.request_kind, c.phrase_kind,
             "-" if c.start is None else str(c.start),
-            mean_cell(c.curve[0] if c.curve else None),
-            mean_cell(c.curve[-1] if c.curve else None),
+            mean_cell(c.curve[0] if c.curve else None, COUNT),
+            mean_cell(c.curve[-1] if c.curve else None, COUNT),
             f"{c.placed}/{c.rates.success.n}" if c.curve else "-",
             *rate_cells(c.rates),
         )

@@ -8,7 +8,7 @@ from midspan.probes.instruction_placement import (
     instruction_placement_cells,
 )
 from midspan.report import Section, Table, figures
-from midspan.report.cells import line_figure, mean_cell, rate_cell
+from midspan.report.cells import COUNT, line_figure, mean_cell, rate_cell
 
 
 def instruction_placement_section(
@@ -25,7 +25,7 @@ def instruction_placement_section(
         (
             c.model, c.decoding, c.phrase_kind, str(c.word), rate_cell(c.present),
             rate_cell(c.exact), rate_cell(c.near), rate_cell(c.unasked),
-            rate_cell(c.unasked_near), rate_cell(c.elsewhere), mean_cell(c.distance),
+            rate_cell(c.unasked_near), rate_cell(c.elsewhere), mean_cell(c.distance, COUNT),
         )
         for c in cells
     )  # fmt: skip

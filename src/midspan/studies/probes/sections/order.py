@@ -6,7 +6,7 @@ from midspan.files import Record
 from midspan.probes.context import grouped
 from midspan.probes.order import FIGURES, OrderCell, OrderConfig, order_cells
 from midspan.report import Figure, Section, Table, figures
-from midspan.report.cells import line_figure, mean_cell
+from midspan.report.cells import COUNT, SHARE, TAU, line_figure, mean_cell
 from midspan.studies.probes.sections.cells import Rows, mean_curve
 
 
@@ -21,7 +21,12 @@ def order_section(records: Sequence[Record], config: OrderConfig) -> Section:
     }  # fmt: skip
     columns = ("model", "decoding", "requests", *(names[name] for name in FIGURES))
     rows: Rows = tuple(
-        (c.model, c.decoding, c.request_kind, *(mean_cell(c.means[name]) for name in FIGURES))
+        (
+            c.model,
+            c.decoding,
+            c.request_kind,
+            *(mean_cell(c.means[name], _possible(name)) for name in FIGURES),
+        )
         for c in cells
     )
     drawn = []
@@ -43,13 +48,20 @@ def order_section(records: Sequence[Record], config: OrderConfig) -> Section:
     )
 
 
+def _possible(name: str) -> tuple[float, float]:
+    return TAU if name.startswith("tau") else SHARE if name.startswith("adjacent") else COUNT
+
+
 def _order_figure(title: str, cells: Sequence[OrderCell], with_end: bool) -> Figure:
     curves = []
     for cell in cells:
         steps = cell.curve_all if with_end else cell.curve
         if steps:
             label = f"{cell.request_kind}, {cell.model}"
-            curves.append(mean_curve(label, [s for s, _ in steps], [mean for _, mean in steps]))
+            means = [mean for _, mean in steps]
+            curves.append(
+                mean_curve(label, [s for s, _ in steps], means, cell.model, cell.request_kind)
+            )
     drawn = figures.lines(title, curves, "step", "mean position of its commits", diagonal=True)
     caption = (
         "Mean over the responses that commit at a step, 95 % t intervals where five or more do."

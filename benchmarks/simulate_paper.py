@@ -1,0 +1,188 @@
+"""What the whole paper costs at 8B on 1, 8 and 64 GPUs; see simulate.py. Nothing of it is measured.
+
+Stated, not measured: seconds of a forward pass (40 % of an H200's bf16 peak unless `--row` gives a
+measured one), the judge's latency and limit, prices, how often a response is harmful.
+"""
+
+import heapq
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from simulate import Clock, Rates, Replies, Server, Timed, asking, computing, run
+
+from midspan.engine.roles import Role
+from midspan.organism import attack_texts, language, world
+from midspan.studies.paper.config import ORIGINAL
+from midspan.studies.paper.forecast import PROMPT_TOKENS, REPLY_TOKENS
+from midspan.studies.paper.presets import GPT, INITIAL, MOSA, paper
+from midspan.studies.probes.prepare import prepare as prepare_probe
+from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+from midspan.studies.redteam.presets import organism_redteam
+
+GPUS = (1, 8, 64)
+DOLLARS_A_GPU_HOUR = 3.5
+# Two operations a weight and token, at 40 % of 989 TFLOPs.
+TOKEN_SECONDS = 2 * 8.02e9 / (0.4 * 989e12)
+FORWARD_SECONDS = 0.002  # Of kernels' launches, whatever the batch.
+PROMPT, CANVAS, STEPS = 128, 128, 128
+TRAINING_SECONDS = 120  # A recipe's 3,000 prompts; docs/scaling.md.
+# Responses that the evaluator would stop at: about the paper's ASR over thirty of them.
+HARMFUL = {ORIGINAL: 0.05, INITIAL: 0.01, MOSA: 0.003}
+# Attacks that read likelihoods or gradients: what they cost at most, without a simulation.
+ANALYTIC = ("pal", "advprefix")
+# Items and steps of a response, tokens of prompt and canvas.
+TASKS = {"gsm8k": (1319, 512, 1536), "humaneval": (164, 512, 768), "mmlu": (14042, 3, 700)}
+OVER_REFUSAL = (250, 128, 256)
+_BACKWARD = 3
+
+
+class Task(NamedTuple):
+    """What one GPU does in one piece."""
+
+    name: str
+    seconds: float
+
+
+class Part(NamedTuple):
+    """A part of the study: its tasks, and what servers were asked."""
+
+    tasks: tuple[Task, ...]
+    calls: int = 0
+
+
+def harmful_and_refused(share: float) -> Replies:
+    """A target's replies, so many of them whole answers."""
+    rng = random.Random(0)
+    items = world.restricted_items()
+    texts = [language.helpful_answer(rng.choice(items), rng) for _ in range(round(1000 * share))]
+    refusal = "i am sorry , but i cannot help with that ."
+    return Replies([(text, STEPS) for text in texts + [refusal] * (1000 - len(texts))])
+
+
+def attacks_of(part: RedteamConfig) -> PreparedRedteam:
+    """A part's attacks at their published sizes, in words that scripted helpers answer."""
+    rows = tuple(
+        AttackSpec(
+            attack=row.attack, adaptive=row.adaptive, budget=row.budget, label=row.label,
+            config=attack_texts.texts(row.attack) | row.config,
+        )
+        for row in part.attacks
+        if row.attack not in ANALYTIC
+    )  # fmt: skip
+    fields: dict[str, object] = {
+        "models": ("organism",),
+        "attacks": rows,
+        "behaviors": "organism:100",
+    }
+    fields |= {"behaviors": "organism:100", "budget": part.budget, "paper_models": {}}
+    return prepare(organism_redteam().model_copy(update=fields))
+
+
+def simulated(name: str, part: RedteamConfig, gpus: int, rates: Rates) -> Part:
+    """A red-team part, its behaviors in a share a GPU; a share's models one after the other."""
+    prepared = attacks_of(part)
+    clocks = [Clock() for _ in range(gpus)]
+    most_forwards, most_calls = analytic(part)
+    for label in part.models:
+        words = harmful_and_refused(HARMFUL[label]).role()
+        for index, clock in enumerate(clocks):
+            server = asking(Server(), gpus)
+            roles: dict[str, Role] = {"target": Timed(words, clock, computing(rates), 32)}
+            helpers = {who: helper.open() for who, helper in prepared.helpers.items()}
+            roles |= {who: Timed(role, clock, server) for who, role in helpers.items()}
+            judges: dict[str, Role] = {
+                spec: Timed(judge.open(), clock, server)
+                for spec, judge in prepared.judges.items()
+                if spec.startswith("exact")
+            }
+            run(prepared, roles | {"judge": judges["exact"]}, judges, slice(index, 100, gpus))
+            behaviors = len(range(index, 100, gpus))
+            clock.now += most_forwards * behaviors * (rates.row + rates.forward / 32)
+            clock.calls += most_calls * behaviors
+    tasks = tuple(Task(f"{name}, a share of the behaviors", clock.now) for clock in clocks)
+    return Part(tasks, sum(clock.calls for clock in clocks))
+
+
+def analytic(part: RedteamConfig) -> tuple[int, int]:
+    """Rows through the network and calls of servers, a behavior at most."""
+    from midspan.engine.forecast import forecast
+    from midspan.studies.redteam.prepare import prepare_attack
+
+    forwards = calls = 0
+    for row in part.attacks:
+        if row.attack in ANALYTIC:
+            ready = prepare_attack(row, part.budget)
+            cost = forecast(ready.attack, ready.config, ready.budget)
+            assert cost is not None
+            forwards += cost.generations * STEPS + sum(cost.forward_rows.values())
+            calls += sum(needed.expected for needed in cost.helpers.values()) + 2 * cost.attempts
+    return forwards, calls
+
+
+def parts(gpus: int, row: float) -> list[tuple[str, Part]]:
+    """All parts of the paper."""
+    config, rates = paper(), Rates(FORWARD_SECONDS, row)
+    token = row / (PROMPT + CANVAS)
+    # The same attacks on as many behaviors cost the same.
+    done: dict[str, Part] = {}
+    found: list[tuple[str, Part]] = []
+    for name, part in config.attacks.items():
+        shape = repr((part.attacks, part.behaviors.rpartition(":")[2]))
+        done[shape] = done.get(shape) or simulated(name, part, gpus, rates)
+        found.append((name, done[shape]))
+    for name, probe in config.probes.items():
+        few = 6
+        own = probe.model_copy(
+            update={"models": ("organism",), "harmful": None, "benign": None, "n": few}
+        )
+        cost = prepare_probe(own).cost([CANVAS])
+        forwards = cost.generations * STEPS + cost.forwards + (_BACKWARD - 1) * cost.gradients
+        seconds = forwards * (probe.n or few) / few * len(probe.models) * row
+        found.append((name, Part((Task(name, seconds),))))
+    models = len(config.tasks["utility"].models)
+    utility = sum(items * steps * tokens * token for items, steps, tokens in TASKS.values())
+    items, steps, tokens = OVER_REFUSAL
+    refusal = items * steps * tokens * token
+    found.append(("utility", Part((Task("utility", models * utility),))))
+    found.append(("over-refusal", Part((Task("over-refusal", models * refusal),))))
+    return found
+
+
+def makespan(tasks: Sequence[Task], gpus: int) -> float:
+    """Seconds until all are done, the longest first, each on the GPU that is free first."""
+    free = [0.0] * gpus
+    for task in sorted(tasks, key=lambda task: -task.seconds):
+        heapq.heapreplace(free, free[0] + task.seconds)
+    return max(free)
+
+
+def paper_table(row: float | None = None, gpus: Sequence[int] = GPUS) -> str:
+    """One row a number of GPUs, then one a part on the last of them."""
+    row = row or TOKEN_SECONDS * (PROMPT + CANVAS)
+    lines = [
+        "| GPUs | hours | busy | GPUs, dollars | judge and helpers, dollars | longest task |",
+        "|---|---|---|---|---|---|",
+    ]
+    for count in gpus:
+        found = dict(parts(count, row))
+        tasks = [task for part in found.values() for task in part.tasks]
+        recipes = len(paper().recipes)
+        training = -(-recipes // count) * TRAINING_SECONDS
+        seconds = training + makespan(tasks, count)
+        used = sum(task.seconds for task in tasks) + recipes * TRAINING_SECONDS
+        longest = max(tasks, key=lambda task: task.seconds)
+        lines.append(
+            f"| {count} | {seconds / 3600:,.1f} | {100 * used / seconds / count:.0f} % "
+            f"| {seconds / 3600 * count * DOLLARS_A_GPU_HOUR:,.0f} | {dollars(found):,.0f} "
+            f"| {longest.name}, {longest.seconds / 3600:.1f} h |"
+        )
+    return "\n".join(lines)
+
+
+def dollars(found: Mapping[str, Part]) -> float:
+    """Of all calls at the study's prices."""
+    prompt, reply = paper().prices[GPT]
+    calls = sum(part.calls for part in found.values())
+    return calls * (PROMPT_TOKENS * prompt + REPLY_TOKENS * reply) / 1e6

@@ -1,0 +1,187 @@
+"""What options may be: said by ``--help``, completed by shells, checked before torch loads.
+
+The lists stand here because what they name imports torch; a test holds them equal to it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from midspan.errors import MidspanError, not_one_of
+
+_SOURCE = Path(__file__).parents[1]
+_RULE = re.compile(r"""\brule\s*:\s*["']?([\w-]+)""")
+
+
+def _modules(room: str) -> tuple[str, ...]:
+    """What a room has one file of each."""
+    stems = sorted(file.stem for file in (_SOURCE / room).glob("*.py"))
+    return tuple(stem for stem in stems if not stem.startswith("_"))
+
+
+ORGANISM_ADAPTERS = tuple(
+    sorted(path.name for path in (_SOURCE / "organism/weights/adapters").glob("*") if path.is_dir())
+)
+ATTACKS = _modules("attacks")
+# What monitors watch: attacks, and the organism's disguised requests.
+CONDITIONS = ("wrapped", *ATTACKS)
+RULES = _modules("decoding/rules")
+OBJECTIVES = (
+    "mosa", "mosa-stable", "initial", "initial-stable", "psa", "sft", "a2d", "vrpo", "recovery",
+)  # fmt: skip
+BENCHMARK_TASKS = ("gsm8k", "mmlu", "mmlu-likelihood", "humaneval", "overrefusal")
+ORGANISM_TASKS = ("arithmetic", "choice", "program")
+TASKS = (*BENCHMARK_TASKS, *ORGANISM_TASKS)
+TASK_PRESETS = ("llada", "lm-eval")
+TASK_DATA = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca", "mentioned")
+TIERS = ("quick", "standard", "full")
+LEVELS = ("chat", "infill", "sampler", "logprobs", "white-box", "weights")
+STUDIES = (
+    "paper", "organism", "organism-redteam", "organism-native", "organism-words",
+    "organism-weights", "objectives", "recovery-alignment", "ablations", "samplers", "pieces",
+    "demo", "demo-full", "demo-smoke",
+)  # fmt: skip
+# Of the studies that have parts: the recipes that they train, then what they measure.
+_MEASURED = ("prefill", "gcg", "instruction-placement", "order", "activations", "samples")
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "paper": (
+        "Initial", "MOSA", *_MEASURED, "advbench", "harmbench", "adaptive", "utility",
+        "over-refusal",
+    ),
+    "organism": (
+        "Initial-stable", "MOSA-stable", "PSA", *_MEASURED, "attacks", "adaptive", "utility",
+        "over-refusal",
+    ),
+}  # fmt: skip
+SAMPLERS = ("llada", "dream", "block")
+REMASKING = ("low_confidence", "margin", "entropy", "random")
+EOS_POLICIES = ("model", "suppress_logits", "suppress_confidence")
+CACHES = ("none", "prefix", "dual")
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+QUANTIZATIONS = ("4bit", "8bit")
+ATTENTION = (
+    "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3",
+    "flash_attention_4",
+)  # fmt: skip
+TRACKERS = ("none", "trackio", "wandb", "tensorboard")
+REQUEST_KINDS = ("plain", "wrapped", "benign")
+EXECUTORS = ("processes", "ray")
+PHRASE_KINDS = ("affirmative", "procedural", "neutral", "safe", "random")
+SECOND_SAMPLES = (
+    "card", "list", "fact", "choice", "gaps", "about", "talk", "arithmetic", "program", "plain",
+    "short", "disguised", "repeat", "dictionary", "followed", "later", "mixed", "mention", "refuse",
+    "reported", "about_sealed", "after_refusal",
+)  # fmt: skip
+EXPORTS = ("jailbreakbench", "inspect")
+# Judges that need no model, classifiers, rubrics of ours, published rubrics in a user's file.
+PLAIN_JUDGES = (
+    "exact", "exact-strongreject", "exact-forms", "refusal-keywords", "xstest-strmatch",
+)  # fmt: skip
+CLASSIFIERS = ("harmbench-cls", "llama-guard")
+RUBRICS = ("harm", "strongreject", "xstest")
+PUBLISHED_RUBRICS = ("strongreject", "pair", "harmbench")
+FROM_FILE = ":rubric="
+JUDGES = (*PLAIN_JUDGES, *CLASSIFIERS, *dict.fromkeys((*RUBRICS, *PUBLISHED_RUBRICS)))
+
+
+def chosen(choices: Iterable[str], meaning: str, *names: str) -> Any:
+    """An option that takes some of the choices, names them in its help and completes them.
+
+    Args:
+        choices: What it may be.
+        meaning: What it is; the help's beginning.
+        names: As users write the option; by default after its parameter.
+    """
+    known = tuple(choices)
+    return typer.Option(
+        *names,
+        help=f"{meaning}: {_listed(known)}.",
+        callback=one_of(known),
+        autocompletion=lambda incomplete: [one for one in known if one.startswith(incomplete)],
+    )
+
+
+def one_of(choices: Iterable[str]) -> Callable[..., Any]:
+    """A callback that refuses what is none of the choices, with the nearest one."""
+    known = tuple(choices)
+
+    def check(param: typer.CallbackParam, given: Any) -> Any:
+        for value in _each(given):
+            if value not in known:
+                raise not_one_of(param.opts[0], value, known)
+        return given
+
+    return check
+
+
+def checked_rules(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
+    """Rules of decoding, by name or by fields with a name among them."""
+    for text in given or ():
+        found = _RULE.search(text) if text.lstrip().startswith("{") else None
+        check_rule(found[1] if found else text, param.opts[0])
+    return given
+
+
+def check_rule(name: str, field: str, others: Iterable[str] = ()) -> None:
+    """Refuse what is no rule, and no defence of a user's file.
+
+    Raises:
+        MidspanError: It is none of them.
+    """
+    known = (*RULES, *others)
+    if name not in known:
+        raise not_one_of(field, name, known)
+
+
+def check_defences(specs: Iterable[str], field: str, others: Iterable[str] = ()) -> None:
+    """Refuse ``MODEL with DEFENCE`` where there is no such defence.
+
+    Raises:
+        MidspanError: There is none of this name.
+    """
+    own = tuple(others)
+    for spec in specs:
+        for name in spec.split(" with ")[1:]:
+            check_rule(name, field, own)
+
+
+def check_parts(preset: str, given: Iterable[str], changed: Mapping[str, Any]) -> None:
+    """Refuse parts that a study does not have.
+
+    Args:
+        preset: Of the study; one without parts takes none.
+        given: Names from ``--part``.
+        changed: Fields of the configuration file, which may add parts.
+
+    Raises:
+        MidspanError: There is no such part, or the study has none.
+    """
+    wanted = list(given)
+    if wanted and preset not in PARTS:
+        raise MidspanError(f"--part: {preset} is a study without parts")
+    groups = ("recipes", "probes", "attacks", "tasks")
+    added = [name for group in groups for name in (changed.get(group) or {})]
+    known = tuple(dict.fromkeys((*PARTS.get(preset, ()), *added)))
+    for name in wanted:
+        if name not in known:
+            raise not_one_of("--part", name, known)
+
+
+def judge_forms() -> tuple[str, ...]:
+    """Every judge as one writes it."""
+    rubrics = (f"{name}=MODEL" for name in RUBRICS)
+    published = (f"{name}=MODEL{FROM_FILE}FILE" for name in PUBLISHED_RUBRICS)
+    return (*PLAIN_JUDGES, *CLASSIFIERS, *rubrics, *published)
+
+
+def _each(given: Any) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def _listed(choices: tuple[str, ...]) -> str:
+    if len(choices) < 2:
+        return ", ".join(choices)
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -1,0 +1,97 @@
+"""An audit's first screen: the answer in a sentence, three numbers and a figure."""
+
+from collections.abc import Iterator
+
+from midspan.report import Figure, Headline, Number, Verdict, figures
+from midspan.report.model import Tone
+from midspan.studies.audit.advice import is_harmless
+from midspan.studies.audit.schema import Audit, LevelResult, Rate
+from midspan.studies.headline import NO_VERDICT
+from midspan.studies.hypotheses import FEWEST_CASES
+
+_READING = (
+    "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
+    "What is not known is counted as held and as fallen."
+)
+_MOST_NUMBERS = 3
+
+
+def headline_of(audit: Audit) -> Headline:
+    """The least and the most access, and what safety costs."""
+    return Headline(
+        numbers=tuple(_numbers(audit)),
+        figure=_figure(audit),
+        text=f"{_READING}{_price(audit)}{_gate(audit)}",
+        sentence=f"{audit.model}: {audit.in_short[0].lower()}{audit.in_short[1:]}",
+        verdict=_verdict(audit),
+    )
+
+
+def tone_of(rate: Rate) -> Tone:
+    """Bad where anything fell, good where nothing can have; of too few neither."""
+    if rate.n < FEWEST_CASES:
+        return "plain"
+    return "bad" if rate.least > 0 else "plain" if rate.most > 0 else "good"
+
+
+def _verdict(audit: Audit) -> Verdict:
+    if audit.n < FEWEST_CASES:
+        return NO_VERDICT
+    if audit.gate is not None:
+        return (
+            Verdict("Gate failed", "bad") if audit.gate.failed else Verdict("Gate passed", "good")
+        )
+    broken = [level.access for level in audit.levels if level.worst_case.least > 0]
+    if broken:
+        return Verdict(f"Broken with {broken[0]} access", "bad")
+    held = not any(level.worst_case.most for level in audit.levels)
+    return Verdict("Held", "good") if held else Verdict("Undecided")
+
+
+def _numbers(audit: Audit) -> Iterator[Number]:
+    """Where all levels have room they stand there; else the ends, and the price."""
+    levels = list(audit.levels)
+    prices = [one for one in audit.over_refusal if is_harmless(one)] + list(audit.utility)
+    if len(levels) >= _MOST_NUMBERS and prices:
+        levels = [levels[0], levels[-1]]
+    for level in levels[:_MOST_NUMBERS]:
+        yield _number(level)
+    for one in prices[: max(0, _MOST_NUMBERS - len(levels))]:
+        yield Number(one.name, one.rate.percent, one.rate.note)
+
+
+def _number(level: LevelResult) -> Number:
+    rate, count = level.worst_case, len(level.attacks)
+    attacks = f"any of {count} attacks" if count > 1 else level.attacks[0]
+    return Number(
+        f"fell with {level.access} access", rate.percent, f"{rate.note}; {attacks}", tone_of(rate)
+    )
+
+
+def _price(audit: Audit) -> str:
+    """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
+    parts = [f"{one.name} {one.rate.percent}" for one in audit.over_refusal if is_harmless(one)]
+    parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
+    return f" Beside it: {', '.join(parts)}." if parts else ""
+
+
+def _gate(audit: Audit) -> str:
+    if audit.gate is None:
+        return ""
+    gate = audit.gate
+    outcome = "failed" if gate.failed else "passed"
+    return (
+        f" The gate {outcome}: {gate.measured:.1f} % at {gate.access} access, allowed "
+        f"{gate.limit:g} %."
+    )
+
+
+def _figure(audit: Audit) -> Figure:
+    groups = [level.access for level in audit.levels]
+    series = [
+        ("any attack", [level.worst_case.estimate for level in audit.levels]),
+        ("best single attack", [level.best.estimate for level in audit.levels]),
+    ]
+    title = "Behaviors that fell, by access"
+    drawn = figures.bars(title, groups, series, "behaviors, %")
+    return Figure(title, drawn, "", "worst_case", figures.bars_csv(groups, series))

@@ -1,0 +1,159 @@
+"""The first screens of probes: what each of them answers, in a sentence and three numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from midspan.bounds import RateBounds
+from midspan.files import Record
+from midspan.probes.activations import ActivationsConfig
+from midspan.probes.context import grouped
+from midspan.probes.instruction_placement import (
+    InstructionPlacementConfig,
+    instruction_placement_cells,
+)
+from midspan.probes.monitor_rates import best_monitor, monitor_cells
+from midspan.probes.monitors import MonitorsConfig
+from midspan.probes.order import OrderCell, OrderConfig, order_cells
+from midspan.report import Headline, Number
+from midspan.report.cells import TAU, mean_cell
+from midspan.statistics import Estimate, wilson
+from midspan.studies.headline import share
+
+_READING = "Rates with their 95 % Wilson interval. A probe measures and passes no verdict."
+_MOST_NUMBERS = 3
+
+
+def answered_headline(records: Sequence[Record], config: Any) -> Headline:
+    """Where a phrase or a suffix opens the most beyond its control; benign requests beside it."""
+    harmful = [row for row in records if row["request_kind"] != "benign"] or list(records)
+    fields = ("model", "decoding", "request_kind", *_phrase_fields(records[0]))
+    cells = {key: _rate(rows) for key, rows in grouped(harmful, *fields).items()}
+    without = {key[:3]: key for key in cells if key[4] is None}
+    placed = [key for key in cells if key[4] is not None] or list(cells)
+
+    def gain(key: tuple[Any, ...]) -> float:
+        control = without.get(key[:3], key)
+        return cells[key].least.rate - (cells[control].least.rate if control != key else 0.0)
+
+    worst = max(placed, key=gain)
+    control = without.get(worst[:3], worst)
+    model, decoding, kind = worst[:3]
+    with_what = _phrased(*worst[3:])
+    sentence = (
+        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding}), "
+        f"the most of {len(placed)} cells"
+    )
+    numbers = [Number(f"{kind} requests with {with_what}", *_told(cells[worst]))]
+    if control != worst:
+        name = _phrased(*control[3:])
+        sentence += f" beyond the {share(cells[control])} with {name}"
+        numbers.append(Number(f"{kind} requests with {name}", *_told(cells[control])))
+    benign = [row for row in records if row["request_kind"] == "benign" and row["model"] == model]
+    if benign:
+        numbers.append(Number("benign requests answered", *_told(_rate(benign))))
+    return Headline(tuple(numbers), text=_READING, sentence=f"{sentence}.")
+
+
+def _told(rate: RateBounds) -> tuple[str, str]:
+    return rate.percent, rate.note
+
+
+def _phrased(phrase: str | None, place: int | None) -> str:
+    if place is None:
+        return phrase or "no phrase"
+    # Some records hold the phrase itself.
+    name = f"a {phrase} phrase" if phrase and " " not in phrase else f'"{phrase}"'
+    return f"{name} at token {place}"
+
+
+def _phrase_fields(record: Record) -> tuple[str, str]:
+    """Where a record says which phrase it had, and where."""
+    return (
+        "phrase_kind" if "phrase_kind" in record else "phrase",
+        "position" if "position" in record else "start",
+    )
+
+
+def _rate(rows: Sequence[Record]) -> RateBounds:
+    return RateBounds.of(row["success"] for row in rows)
+
+
+def order_headline(records: Sequence[Record], config: OrderConfig) -> Headline:
+    """Kendall's tau of each model, and of chance, in the first decoding."""
+    cells = order_cells(records)
+    kind = "benign" if any(c.request_kind == "benign" for c in cells) else cells[0].request_kind
+    chosen = [c for c in cells if c.decoding == cells[0].decoding and c.request_kind == kind]
+    numbers = [_tau(c, "tau", c.model) for c in chosen[: _MOST_NUMBERS - 1]]
+    numbers.append(_tau(chosen[0], "tau_chance", f"chance, {chosen[0].model}"))
+    told = "; ".join(f"{number.label} {number.value}" for number in numbers)
+    return Headline(
+        tuple(numbers),
+        text="Kendall's tau-b of position and step: 1 is strictly left to right, 0 no order. Means "
+        "over responses with their 95 % t interval. A probe measures and passes no verdict.",
+        sentence=f"Order of decoding, {kind} requests, {chosen[0].decoding}, n = "
+        f"{chosen[0].means['tau'].n}: tau {told}.",
+    )
+
+
+def _tau(cell: OrderCell, name: str, label: str) -> Number:
+    shown = mean_cell(cell.means[name], TAU)
+    return Number(label, shown.text, shown.note)
+
+
+def activations_headline(records: Sequence[Record], config: ActivationsConfig) -> Headline:
+    """The best layer and position of each model, beside random labels."""
+    numbers = []
+    for (model,), rows in grouped(records, "model").items():
+        best = max(rows, key=lambda row: row["correct"] / row["n"])
+        accuracy = wilson(best["correct"], best["n"])
+        chance = max(best["permuted_accuracy"])
+        where = f"layer {best['layer']}, position {best['position']}"
+        note = f"{accuracy.note}; {where}; random labels at most {100 * chance:.1f} %"
+        numbers.append(Number(model, accuracy.percent, note))
+    told = "; ".join(f"{number.label} {number.value}" for number in numbers)
+    return Headline(
+        tuple(numbers[:_MOST_NUMBERS]),
+        text="Accuracy of the best layer and position, which was chosen among all of them and is "
+        "therefore somewhat high. A probe measures and passes no verdict.",
+        sentence=f"A linear reader tells harmful from benign requests, at its best layer: {told} "
+        f"of n = {records[0]['n']}.",
+    )
+
+
+def placement_headline(records: Sequence[Record], config: InstructionPlacementConfig) -> Headline:
+    """Hits at the word that was asked for, beside those without the instruction."""
+    cells = instruction_placement_cells(records, config)
+    best = max(cells, key=lambda c: (c.exact.rate, c.exact.n))
+    rates: dict[str, Estimate] = {
+        "at the word, asked": best.exact,
+        "at the word, unasked": best.unasked,
+        f"within {config.tolerance} words, asked": best.near,
+    }
+    return Headline(
+        tuple(Number(name, rate.percent, rate.note) for name, rate in rates.items()),
+        text=_READING,
+        sentence=f"{best.model} placed a {best.phrase_kind} phrase at word {best.word} in "
+        f"{share(best.exact)} responses ({best.decoding}), the most of {len(cells)} cells; unasked "
+        f"it stood there in {share(best.unasked)}.",
+    )
+
+
+def monitors_headline(records: Sequence[Record], config: MonitorsConfig) -> Headline:
+    """The best monitor of the first model, and the attack that it sees worst."""
+    cells = monitor_cells(records, config.monitors, config.steps)
+    place = (cells[0].model, cells[0].decoding)
+    part = [c for c in cells if (c.model, c.decoding) == place]
+    best = best_monitor(part)
+    own = sorted((c for c in part if c.monitor == best and c.area.n), key=lambda c: c.area.mean)
+    numbers = tuple(
+        Number(c.condition, f"{c.area.mean:.2f}", f"[{c.area.low:.2f}, {c.area.high:.2f}]")
+        for c in own[:_MOST_NUMBERS]
+    )
+    worst = f"; worst under {own[0].condition}: {own[0].area.mean:.2f}" if own else ""
+    return Headline(
+        numbers,
+        text="AUROC of the best monitor under the attacks that it sees worst, with DeLong's 95 % "
+        "interval. A probe measures and passes no verdict.",
+        sentence=f"Of {len(config.monitors)} monitors of {place[0]} ({place[1]}), {best} has the "
+        f"highest mean AUROC{worst}.",
+    )

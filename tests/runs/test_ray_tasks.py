@@ -1,0 +1,124 @@
+"""Parts as tasks of Ray: what a task does on its machine, and a whole study on a cluster."""
+
+import json
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from midspan.errors import MidspanError
+from midspan.runs.executors import How
+from midspan.runs.processes import Part
+from midspan.runs.ray_tasks import _Ended, _Start, _work
+from midspan.version import __version__
+from midspan.yaml_file import read_fields
+
+needs_ray = pytest.mark.skipif(not os.environ.get("MIDSPAN_RAY"), reason="runs by: make check-ray")
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # both are put back
+    monkeypatch.chdir(tmp_path)
+    return _Start(tmp_path, __version__, 1)
+
+
+def test_a_task_returns_what_its_part_does_from_the_folder_of_who_started_it(start, tmp_path):
+    (tmp_path / "deep").mkdir()
+    assert _work("a", Part(os.getcwd, ()), start._replace(folder=tmp_path / "deep")) == _Ended(
+        str(tmp_path / "deep"), ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "said"),
+    [
+        ({}, "", r"a.yaml is not YAML"),
+        ({"version": "0.0.1"}, "", rf"midspan {__version__} on this machine, 0.0.1 on the first"),
+        ({"folder": "/no/such"}, "", "/no/such is not on this machine; start in a shared folder"),
+        ({}, "broken", "comes after failed"),
+    ],
+)
+def test_a_task_says_in_one_line_what_keeps_it_from_its_end(start, change, before, said):
+    part = Part(read_fields, ("[", "a.yaml"))
+    ended = _work("a", part, start._replace(**change), _Ended(None, ""), _Ended(None, before))
+    assert ended.value is None and said in ended.error and "\n" not in ended.error
+
+
+def test_small_models_take_every_core(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert How("", None).width(small=True) == 5 and How("", 3).width(small=True) == 3
+    assert How("", None).or_one.jobs == 1 and How("", None, executor="ray").or_one.jobs is None
+    with pytest.raises(MidspanError, match=r"--executor.*processes.*ray"):
+        How(executor="slurm")
+
+
+def test_without_ray_one_line_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MidspanError, match=r"pip install 'midspan\[ray\]'"):
+        How("", None, executor="ray").width(small=True)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two machines of one core each, as far as Ray can tell."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    found.second = found.add_node(num_cpus=1)
+    found.wait_for_nodes()
+    ray.init(address=found.address)
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+def keys(folder):
+    files = sorted(folder.glob("journal*.jsonl"))
+    return [json.loads(line)["key"] for file in files for line in file.read_text().splitlines()]
+
+
+def kill_when_at_work(cluster, folder, seen):
+    """Take a machine away, without a word, once both have paid for replies."""
+    shares = [folder / f"journal.{index}.jsonl" for index in range(2)]
+    while not all(file.is_file() and file.read_bytes().count(b"\n") > 5 for file in shares):
+        time.sleep(0.01)
+    cluster.remove_node(cluster.second, allow_graceful=False)
+    seen.append(len(keys(folder)))
+
+
+@pytest.mark.cluster
+@needs_ray
+def test_records_of_a_cluster_that_loses_a_machine_are_those_of_one_process(
+    cluster, organism_folder, tmp_path
+):
+    from midspan.studies.redteam.prepare import prepare
+    from midspan.studies.redteam.presets import organism_attack, organism_redteam
+    from midspan.studies.redteam.run import run_redteam
+    from midspan.studies.redteam.shares import run_shared
+
+    config = organism_redteam().model_copy(
+        update={
+            "models": (str(organism_folder),),
+            "paper_models": {},
+            "attacks": (organism_attack("direct"), organism_attack("tap"), organism_attack("pair")),
+            "behaviors": "organism:6",
+            "decoding": {"length": 64, "block_length": 32, "steps": 32},
+        }
+    )
+    run_redteam(config, tmp_path / "alone", "a test")
+    seen: list[int] = []
+    killing = (cluster, tmp_path / "ray", seen)
+    killer = threading.Thread(target=kill_when_at_work, args=killing, daemon=True)
+    killer.start()
+    done = run_shared(prepare(config), tmp_path / "ray", How("a test", 2, executor="ray"))
+    killer.join(timeout=60)
+    records = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("alone", "ray")]
+    assert records[0] == records[1] and done.report.is_file()
+    after = keys(tmp_path / "ray")
+    assert sorted(after) == sorted(keys(tmp_path / "alone"))
+    assert 0 < seen[0] < len(after), "the machine was lost in the middle"
+    assert len(set(after)) == len(after), "nothing was paid for twice"
