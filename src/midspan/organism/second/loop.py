@@ -239,7 +239,9 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
 
 def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
     """Muon for the blocks' matrices, Adam for embeddings, head, norms and what units write."""
-    blocks, rest, head = [], [], []
+    blocks: list[torch.Tensor] = []
+    rest: list[torch.Tensor] = []
+    head: list[torch.Tensor] = []
     for name, weight in model.named_parameters():
         weight.requires_grad_(not name.startswith(_SET) or name.endswith(_WRITTEN))
         if not weight.requires_grad:

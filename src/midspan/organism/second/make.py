@@ -18,8 +18,11 @@ def configured(seed: int = 0, causal: bool = False) -> tuple[TrainConfig, Safety
     config, safety = TrainConfig(seed=seed, causal=causal), SafetyConfig(seed=seed, causal=causal)
     if training_device().type == "cpu":
         return config, safety
-    wide = {"group_size": 512, "batch_tokens": 16384, "checkpoint_every": 50}
-    return replace(config, groups=1500, **wide), replace(safety, groups=150, **wide)
+    size, tokens, every = 512, 16384, 50
+    return (
+        replace(config, groups=1500, group_size=size, batch_tokens=tokens, checkpoint_every=every),
+        replace(safety, groups=150, group_size=size, batch_tokens=tokens, checkpoint_every=every),
+    )
 
 
 def make(
