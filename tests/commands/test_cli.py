@@ -99,7 +99,7 @@ def test_version(midspan):
         (("task", "organism"), "--task or --lm-eval: give one"),
         (("task", "organism", "--task", "gsm8k", "--data", "gsm8k="), "write NAME=FILE"),
         (("task", "organism", "--task", "humaneval"), "--allow-code"),
-        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "no file at none"),
+        (("task", "organism", "--task", "gsm8k", "--data", "gsm8k=none"), "there is no none"),
         (("task", "organism", "organism:psa", "--lm-eval", "arc_challenge"), "takes one model"),
         (("generate", "organism", "-p", "hello", "--anchor", "126:the next step is to"), "canvas"),
         (

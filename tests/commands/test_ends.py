@@ -86,7 +86,7 @@ def test_the_first_and_last_line_of_a_new_a_continued_and_a_kept_run(tmp_path, c
 
     begun, continued, kept = call(True, False), call(True, True), call(False, True)
     place = shlex.quote(str(folder))
-    assert begun.err == f"midspan: tap on organism; at most 9 responses; goes in {place}\n"
+    assert begun.err == f"tap on organism; at most 9 responses; goes in {place}\n"
     assert continued.err.endswith(f"continues in {place}\n")
     report = shlex.quote(str(folder / "report.html"))
     assert begun.out == f"Done in 0.0 min. Open {report}\nNext: midspan audit 'a b'\n"

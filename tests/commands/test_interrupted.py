@@ -23,7 +23,7 @@ BEGUN = {
     ("study", "--part", "order", "--part", "samples", "--jobs", "2"): r"(order|samples): ",
     ("demo", "--full"): r"training initial: \d+/",
     ("organism", "train", "-o", "model"): r"training the organism: \d+/",
-    ("serve", "organism", "--port", "0"): r"loads organism",
+    ("serve", "organism", "--port", "0"): r"Loads organism",
 }  # fmt: skip
 
 

@@ -49,6 +49,9 @@ OTHERS = {
         | {"--model", "--output_path", "--tasks"},
     ),
     "vllm": {"--max-num-seqs", "--port"},
+    "ray start": {"--address", "--block", "--head", "--port"},
+    "srun": {"--exclude", "--exclusive", "--gpus-per-node", "--nodelist", "--nodes", "--ntasks"}
+    | {"--ntasks-per-node"},
     "sglang": {
         "--dllm-algorithm",
         "--max-running-requests",

@@ -137,7 +137,7 @@ def align(
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
     ends.say(
-        f"midspan: trains {model} by {recipe.name}; {recipe.num_steps} steps of "
+        f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of "
         f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
         f"known after the first steps; goes in {shlex.quote(str(output))}"
     )

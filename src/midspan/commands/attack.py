@@ -170,8 +170,8 @@ def _what(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
         f"{count} attacks" if count > _MOST_NAMES else " and ".join(r.name for r in config.attacks)
     )
     return (
-        f"{rows} on {' and '.join(config.models)}, {len(prepared.behaviors)} behaviors, judged by "
-        f"{config.judges[0]}"
+        f"Attacks {' and '.join(config.models)} by {rows}; {len(prepared.behaviors)} behaviors, "
+        f"judged by {config.judges[0]}"
     )
 
 

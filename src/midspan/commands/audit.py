@@ -149,7 +149,7 @@ def _forecast(config: "AuditConfig") -> None:
 def _run(config: "AuditConfig", output: Path, how: "How") -> None:
     from midspan.studies.audit.run import run_audit
 
-    tests = f"{len(config.attacks)} rows of attacks on {config.target}, tier {config.tier}"
+    tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
     run = Run(tests, output, "--dry-run says the most that it can take")
     done = run_audit(config, output, how)
     if done.audit is not None:

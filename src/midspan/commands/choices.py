@@ -68,6 +68,7 @@ ATTENTION = (
 )  # fmt: skip
 TRACKERS = ("none", "trackio", "wandb", "tensorboard")
 REQUEST_KINDS = ("plain", "wrapped", "benign")
+EXECUTORS = ("processes", "ray")
 PHRASE_KINDS = ("affirmative", "procedural", "neutral", "safe", "random")
 SECOND_SAMPLES = (
     "card", "list", "fact", "choice", "gaps", "about", "talk", "arithmetic", "program", "plain",

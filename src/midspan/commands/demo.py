@@ -29,7 +29,7 @@ def demo(
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
     takes = "about a minute" if smoke else "about an hour" if full else "about a quarter of an hour"
-    what = f"trains the organism by {len(base.objectives)} objectives, and attacks all models"
+    what = f"Trains the organism by {len(base.objectives)} objectives, and attacks all models"
     run = Run(what, output, f"{takes} on two idle cores")
     result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
     run.end(result.report, "midspan", "audit", "organism")

@@ -70,7 +70,7 @@ class Run:
         self._was_finished = (output / RECORDS).is_file()
         begun = "continues" if self._before else "goes"
         place = f"{begun} in {shlex.quote(str(output))}"
-        say(f"midspan: {'; '.join(filter(None, (what, takes, place)))}")
+        say("; ".join(filter(None, (what, takes, place))))
 
     @property
     def is_kept(self) -> bool:
@@ -82,14 +82,14 @@ class Run:
 
         Args:
             report: The page; None for one process of several.
-            next_words: A command.
+            next_words: A command; by default the one that shows the page.
         """
         if report is None:
             typer.echo("This process is done. Collect with one process: " + command_line())
             return
         self.done(report)
-        if next_words:
-            typer.echo(f"Next: {typed(*next_words)}")
+        words = next_words or ("midspan", "report", "--open", self.output)
+        typer.echo(f"Next: {typed(*words)}")
 
     def done(self, file: Path) -> None:
         """How long it took, and the file to read."""

@@ -77,7 +77,7 @@ def calibrate(
     reader.check_servers([participant])
     contact([participant], output)
     quiet()
-    told = Run(f"{len(labelled)} labelled items judged by {judge}", output)
+    told = Run(f"Lets {judge} judge {len(labelled)} labelled items", output)
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal, Reporter().stage(f"verdicts of {judge}", len(labelled)) as stage:
         role = participant.open()

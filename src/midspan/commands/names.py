@@ -20,7 +20,7 @@ from midspan.commands.choices import (
     judge_forms,
 )
 from midspan.errors import MidspanError, nearest, not_one_of
-from midspan.files import user_path
+from midspan.files import disk, user_path
 from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
@@ -135,7 +135,7 @@ def _check_judge(field: str, spec: str) -> None:
         near = nearest(name, JUDGES)
         raise MidspanError(f"{field}: must be one of {', '.join(forms)}; got {spec!r}{near}")
     model, _, file = rest.partition(FROM_FILE)
-    if model and not (name in CLASSIFIERS and user_path(model).exists()):
+    if model and not (name in CLASSIFIERS and _exists(Path(model))):
         _check_model_of(field, model)
     if file:
         _check_path(field, Path(file))
@@ -158,7 +158,7 @@ def _check_set(field: str, spec: str) -> None:
         if path:
             _check_path(field, Path(path))
         return
-    if spec.startswith(_ON_HUB) or any(user_path(one).exists() for one in (spec, name)):
+    if spec.startswith(_ON_HUB) or any(_exists(Path(one)) for one in (spec, name)):
         return
     near = nearest(name, (*BENCHMARKS, *_OWN)) or _nearest_path(Path(name))
     raise MidspanError(
@@ -168,8 +168,13 @@ def _check_set(field: str, spec: str) -> None:
 
 
 def _check_path(field: str, path: Path) -> None:
-    if not user_path(path).exists():
+    if not _exists(path):
         raise MidspanError(f"{field}: there is no {path}{_nearest_path(path)}")
+
+
+def _exists(path: Path) -> bool:
+    with disk("cannot read", path):
+        return user_path(path).exists()
 
 
 def _nearest_path(path: Path) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from midspan.commands.choices import CACHES, checked_rules, chosen
+from midspan.commands.choices import CACHES, EXECUTORS, checked_rules, chosen
 from midspan.commands.names import checked_name, checked_path
 from midspan.errors import MidspanError
 
@@ -80,9 +80,7 @@ Jobs = Annotated[
         min=1,
     ),
 ]
-Executor = Annotated[
-    str, typer.Option(help="processes on this machine, or ray: tasks on a Ray cluster.")
-]
+Executor = Annotated[str, chosen(EXECUTORS, "Processes of this machine, or tasks of a Ray cluster")]
 
 Config = TypeVar("Config", bound="FrozenConfig")
 

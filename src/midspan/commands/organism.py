@@ -49,7 +49,7 @@ def train(
     if steps is not None:
         config = replace(config, steps=steps)
     say(
-        f"midspan: trains the organism from seed {seed}; {config.total_steps} steps; goes in "
+        f"Trains the organism from seed {seed}; {config.total_steps} steps; goes in "
         f"{shlex.quote(str(output))}"
     )
     with Reporter().stage("training the organism", config.total_steps) as stage:

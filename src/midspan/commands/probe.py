@@ -197,7 +197,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     output = options["output"]
     given = with_harm_judge(judge, servers, output)
     run = Run(
-        f"the probe {name} on {' and '.join(models)}", output, "every stage says the time left"
+        f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
     done = run_probe(spec, output, command_line(), given, options["fail_fast"])
     if name == "window":

@@ -89,7 +89,7 @@ def compare(
     ] = False,
 ) -> None:
     """Which cells changed from one run to another, with tests; same decoding settings only."""
-    from midspan.commands.options import command_line
+    from midspan.commands.ends import command_line
     from midspan.files import write_atomic
     from midspan.report.markdown import table_markdown
     from midspan.report.tables import table_text

@@ -87,7 +87,7 @@ def start(
     tokens = read_tokens(settings, token_file)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("midspan.serve").setLevel(logging.INFO)
-    say(f"midspan: loads {' and '.join(models)}, then serves until Ctrl-C")
+    say(f"Loads {' and '.join(models)}, then serves until Ctrl-C")
     loaded = load_sharing(models, **({"device": device} if device else {}))
     told = started or (lambda url: typer.echo(f"{', '.join(loaded)} on {url}/v1"))
     try:

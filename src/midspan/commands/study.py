@@ -95,9 +95,9 @@ def study(
     elif jobs or how.on_ray:
         raise MidspanError(f"--jobs, --executor: {preset} is a study without parts")
     else:
-        run = Run(f"the study {preset}", output, "every stage says the time left")
+        run = Run(f"Runs the study {preset}", output, "every stage says the time left")
         done = resolve_name(kind.run)(chosen, output, command_line())
-        run.end(done.report, "midspan", "report", output)
+        run.end(done.report)
 
 
 def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
@@ -113,10 +113,10 @@ def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
 
     names = parts or [*config.recipes, *config.parts]
     dry = "--dry-run says how long; every stage says the time left"
-    run = Run(f"{len(names)} parts of the study of {config.base}", output, dry)
+    run = Run(f"Runs {len(names)} parts of the study of {config.base}", output, dry)
     done = run_parts(config, output, how, parts)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
     else:
-        run.end(done.report, "midspan", "report", output)
+        run.end(done.report)
     end_with(done.problems)

@@ -159,7 +159,7 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> 
         for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
         return
-    what = f"{' and '.join(config.tasks)} on {' and '.join(config.models)}"
+    what = f"Puts {' and '.join(config.tasks)} to {' and '.join(config.models)}"
     run = Run(what, output, "--dry-run says how long")
     results = run_tasks(config, output, command_line(), given, fail_fast=fail_fast)
     if results:
