@@ -85,7 +85,7 @@ check-clients: setup $(CLIENTS)/.inspect $(CLIENTS)/.garak $(CLIENTS)/.pyrit $(C
 $(CLIENTS)/.inspect: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(CLIENTS)/inspect
 	$(CLIENTS)/inspect/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(CLIENTS)/inspect/bin/pip install --quiet --constraint constraints.txt --editable '.[inspect,lm-eval]'
+	$(CLIENTS)/inspect/bin/pip install --quiet --constraint constraints.txt --editable '.[inspect,lm-eval]' openai
 	touch $@
 
 $(CLIENTS)/.garak:

@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from midspan.models import DiffusionLM, attach_adapter
 from midspan.models.native import empty_model
+from midspan.models.trunk import lean_states
 
 PRODUCTS = ("mm", "addmm", "bmm", "_scaled_dot_product")
 VIEWS = ("view", "transpose", "expand", "slice", "unsqueeze", "t", "_unsafe_view", "unbind")
@@ -64,8 +65,10 @@ def adapted(model: Any, rank: int, spread: float = 0.0) -> Any:
     return network.eval()
 
 
-def count(mode: str, sizes: dict[str, int], layers: int, tokens: int, rank: int) -> Counter:
-    """A forward of so many layers on the meta device."""
+def count(
+    mode: str, sizes: dict[str, int], layers: int, tokens: int, rank: int, is_bare: bool = False
+) -> Counter:
+    """A forward of so many layers on the meta device, of the modules or the bare trunk."""
     lm = random_llada(sizes | {"num_hidden_layers": layers, "vocab_size": 8}, "meta")
     model = empty_model(type(lm.model), lm.model.config).to(torch.bfloat16).eval()
     if mode.startswith("adapter"):
@@ -76,19 +79,25 @@ def count(mode: str, sizes: dict[str, int], layers: int, tokens: int, rank: int)
         model = model.get_base_model()
     counter = Counter()
     # In inference mode casts would not be seen.
+    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
     with torch.no_grad(), counter:
-        model.model(input_ids=torch.zeros(1, tokens, dtype=torch.long, device="meta"))
+        if not is_bare:
+            model.model(input_ids=ids)
+        elif lean_states(model, ids) is None:
+            raise AssertionError("the trunk is not known")
     return counter
 
 
 def print_costs(sizes: dict[str, int], tokens: int, rank: int) -> None:
-    print("| | kernels a layer | of these casts | MB a layer and token, without products |")
-    print("|---|---|---|---|")
+    print("| | trunk | kernels a layer | of these casts | MB a layer and token, without products |")
+    print("|---|---|---|---|---|")
     for mode in MODES:
-        one, two = (count(mode, sizes, layers, tokens, rank) for layers in (1, 2))
-        moved = (two.bytes - one.bytes) / tokens / 1e6
-        kernels, casts = two.kernels - one.kernels, two.casts - one.casts
-        print(f"| {mode} | {kernels} | {casts} | {moved:.2f} |")
+        for is_bare in (False, True):
+            one, two = (count(mode, sizes, layers, tokens, rank, is_bare) for layers in (1, 2))
+            moved = (two.bytes - one.bytes) / tokens / 1e6
+            kernels, casts = two.kernels - one.kernels, two.casts - one.casts
+            trunk_name = "bare" if is_bare else "modules"
+            print(f"| {mode} | {trunk_name} | {kernels} | {casts} | {moved:.2f} |")
 
 
 def print_errors(sizes: dict[str, int], rank: int) -> None:

@@ -1,6 +1,6 @@
 """How full forwards are on ragged requests, and whether rows get what they get alone.
 
-Run: python benchmarks/fill.py [-n 64] [--batch 8] [--length 128]
+Run: python benchmarks/fill.py [-n 64] [--batch 8] [--length 128] [--modes MODE ...] [--quick]
 
 The organism on its own requests, without a cache and with each. "block" is the organism under the
 attention mask of block diffusion: not what it was trained for, but its blocks end raggedly as a
@@ -49,7 +49,12 @@ def fed(lm: DiffusionLM) -> Iterator[list[tuple[int, int]]]:
 
 
 def measure(
-    lm: DiffusionLM, requests: Sequence[Request], fields: dict[str, Any], batch: int, length: int
+    lm: DiffusionLM,
+    requests: Sequence[Request],
+    fields: dict[str, Any],
+    batch: int,
+    length: int,
+    is_compared: bool,
 ) -> dict[str, float]:
     """Fill, positions over those alone, share of responses that are those alone, CPU seconds."""
     settings = {"length": length, "block_length": min(BLOCK, length), "steps": length}
@@ -61,16 +66,20 @@ def measure(
         start = time.process_time()
         found = fill(lm, requests, config, batch_size=batch)
         seconds = time.process_time() - start
+    measured = {
+        "forwards": len(together),
+        "fill": sum(rows for rows, _ in together) / (len(together) * batch),
+        "positions": float("nan"),
+        "same": float("nan"),
+        "seconds": seconds,
+    }
+    if not is_compared:
+        return measured
     with fed(lm) as single:
         alone = [fill(lm, [request], config)[0] for request in requests]
     positions, needed = (sum(a * q for a, q in shapes) for shapes in (together, single))
-    return {
-        "forwards": len(together),
-        "fill": sum(rows for rows, _ in together) / (len(together) * batch),
-        "positions": positions / needed,
-        "same": sum(a.tokens == b.tokens for a, b in zip(found, alone, strict=True)) / len(alone),
-        "seconds": seconds,
-    }
+    same = sum(one.tokens == two.tokens for one, two in zip(found, alone, strict=True))
+    return measured | {"positions": positions / needed, "same": same / len(alone)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-n", type=int, default=64, help="requests")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128, help="of a canvas")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--quick", action="store_true", help="do not decode each row alone too")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     lm = load_organism()
@@ -87,8 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     print("| mode | forwards | fill | positions, times those alone | same as alone | CPU s |")
     print("|---|---|---|---|---|---|")
-    for mode, fields in MODES.items():
-        row = measure(lm, requests, fields, options.batch, options.length)
+    for mode in options.modes:
+        size = (options.batch, options.length)
+        row = measure(lm, requests, MODES[mode], *size, not options.quick)
         print(
             f"| {mode} | {row['forwards']} | {row['fill']:.1%} | {row['positions']:.3f} "
             f"| {row['same']:.1%} | {row['seconds']:.1f} |",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from midspan.alignment.presets import RECIPES
+from midspan.alignment import PRESETS as RECIPES
 from midspan.runs.progress import quiet
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast

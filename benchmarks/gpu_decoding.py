@@ -57,19 +57,31 @@ class Counter:
         self._weights = layer * base.config.num_hidden_layers
         self._head = base.lm_head.weight.numel()
         self._attention = 4 * base.config.num_hidden_layers * base.config.hidden_size
-        base.model.register_forward_pre_hook(self._trunk, with_kwargs=True)
         base.lm_head.register_forward_pre_hook(self._rows)
 
     def clear(self) -> None:
         """Count from zero."""
         self.operations = self.forwards = 0
 
-    def _trunk(self, module: Any, args: Any, kwargs: Any) -> None:
-        rows, queries = kwargs["input_ids"].shape
-        cache = kwargs.get("past_key_values")
-        keys = queries if cache is None else cache.window.shown
-        self.forwards += 1
-        self.operations += rows * queries * (2 * self._weights + self._attention * keys)
+    @contextmanager
+    def watching(self, lm: DiffusionLM) -> Iterator[None]:
+        """Count a model's forwards; hooks on its modules would keep the bare trunk from running."""
+        hidden = lm.hidden
+
+        def counted(ids_BQ: Any, mask: Any = None, first: Any = 0, cache: Any = None,
+                    *others: Any, **named: Any) -> Any:  # fmt: skip
+            keys = ids_BQ.shape[1]
+            if cache is not None:
+                keys, _ = cache.get_mask_sizes(keys, 0)
+            self.forwards += 1
+            self.operations += ids_BQ.numel() * (2 * self._weights + self._attention * keys)
+            return hidden(ids_BQ, mask, first, cache, *others, **named)
+
+        lm.hidden = counted  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            del lm.hidden
 
     def _rows(self, module: Any, args: Any) -> None:
         self.operations += 2 * self._head * args[0].shape[:-1].numel()
@@ -100,7 +112,8 @@ def decode(
     with confident(lm, 8.0 if "threshold" in MODES[mode] else 1.0):
         run = _timed(lm, requests, config, device)
         counter.clear()
-        seconds = run()
+        with counter.watching(lm):
+            seconds = run()
     tokens = batch * sizes.length / seconds
     share, memory = counter.operations / seconds / peak, peak_memory_gib(device)
     text = (

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from machine import describe_machine
@@ -64,12 +65,8 @@ def watched(lm: DiffusionLM) -> Iterator[Clock]:
 @contextmanager
 def modules() -> Iterator[None]:
     """Forwards of transformers' modules."""
-    lean = model_module.lean_states
-    model_module.lean_states = lambda *args: None
-    try:
+    with mock.patch.object(model_module, "lean_states", lambda *args: None):
         yield
-    finally:
-        model_module.lean_states = lean
 
 
 def decode(

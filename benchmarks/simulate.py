@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from midspan.engine.calls import Chat
 from midspan.engine.records import judge_results
 from midspan.engine.roles import MissingReply, RawReply, Role, Scripted, SeededCall, rows_of
@@ -186,8 +184,9 @@ def measured_rates(target: Any, prompt: str) -> Rates:
             times.append(time.process_time() - began)
             forwards = replies[0].forwards
         points.append((rows, min(times) / forwards))
-    row, forward = np.polyfit(*zip(*points, strict=True), 1)
-    return Rates(max(float(forward), 0.0), float(row))
+    (few, short), (many, long) = points
+    row = (long - short) / (many - few)
+    return Rates(max(short - few * row, 0.0), row)
 
 
 def check(behaviors: int) -> None:
@@ -225,13 +224,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("part", choices=("check", "paper"))
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
+    parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
     options = parser.parse_args(arguments)
     if options.part == "check":
         check(options.behaviors)
     else:
-        from simulate_paper import paper_table
+        from simulate_paper import GPUS, paper_table
 
-        print(paper_table(options.row))
+        print(paper_table(options.row, options.gpus or GPUS))
 
 
 if __name__ == "__main__":

@@ -71,8 +71,12 @@ def attacks_of(part: RedteamConfig) -> PreparedRedteam:
         for row in part.attacks
         if row.attack not in ANALYTIC
     )  # fmt: skip
-    fields = {"models": ("organism",), "attacks": rows, "behaviors": "organism:100"}
-    fields |= {"budget": part.budget, "paper_models": {}}
+    fields: dict[str, object] = {
+        "models": ("organism",),
+        "attacks": rows,
+        "behaviors": "organism:100",
+    }
+    fields |= {"behaviors": "organism:100", "budget": part.budget, "paper_models": {}}
     return prepare(organism_redteam().model_copy(update=fields))
 
 
@@ -121,7 +125,13 @@ def parts(gpus: int, row: float) -> list[tuple[str, Part]]:
     """All parts of the paper."""
     config, rates = paper(), Rates(FORWARD_SECONDS, row)
     token = row / (PROMPT + CANVAS)
-    found = [(name, simulated(name, part, gpus, rates)) for name, part in config.attacks.items()]
+    # The same attacks on as many behaviors cost the same.
+    done: dict[str, Part] = {}
+    found: list[tuple[str, Part]] = []
+    for name, part in config.attacks.items():
+        shape = repr((part.attacks, part.behaviors.rpartition(":")[2]))
+        done[shape] = done.get(shape) or simulated(name, part, gpus, rates)
+        found.append((name, done[shape]))
     for name, probe in config.probes.items():
         few = 6
         own = probe.model_copy(

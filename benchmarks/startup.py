@@ -58,7 +58,10 @@ def loaded(*line: str) -> list[str]:
 
 
 def main() -> None:
-    starts = {"python -c pass": ("-c", "pass"), "import midspan": ("-c", "import midspan")}
+    starts: dict[str, tuple[str, ...]] = {
+        "python -c pass": ("-c", "pass"),
+        "import midspan": ("-c", "import midspan"),
+    }
     starts |= {name: ("-m", "midspan.cli", *line) for name, line in LINES.items()}
     base = 0.0
     print("| start | CPU seconds, median | lowest | times python alone | heavy packages loaded |")

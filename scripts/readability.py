@@ -68,7 +68,7 @@ def share(counts: list[int]) -> Estimate:
 def block(before: Mapping[str, list[int]], now: Mapping[str, list[int]], revision: str) -> str:
     """The generated part of the page."""
     rows = [
-        "| text | when | sentences | median words | over 30 words, % |",
+        "| text | when | sentences | median words | over 30 words |",
         "|---|---|---:|---:|---:|",
     ]
     for name in before:

@@ -121,8 +121,9 @@ def figures_of(report: Report, shown: Shown) -> list[Figure]:
     Raises:
         SystemExit: One is missing.
     """
-    headline = [report.headline.figure] if report.headline else []
-    figures = headline + [figure for section in report.sections for figure in section.figures]
+    figures = [figure for section in report.sections for figure in section.figures]
+    if report.headline and report.headline.figure:
+        figures.insert(0, report.headline.figure)
     by_title = {figure.title: figure for figure in figures}
     missing = [title for title in shown.figures if title not in by_title]
     if missing:

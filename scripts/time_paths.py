@@ -68,6 +68,7 @@ def table() -> str:
     for who, steps in PATHS.items():
         with tempfile.TemporaryDirectory() as folder:
             times = [timed(step, folder) for step in steps]
+        print(f"{who}: {[round(wall) for wall, _ in times]} s of wall time", file=sys.stderr)
         for step, (wall, used) in zip(steps, times, strict=True):
             shown = step.replace(f"{ROOT}/", "")
             lines.append(f"| {who} | `{shown}` | {wall:.0f} | {used:.0f} |")

@@ -150,3 +150,14 @@ def test_coverage_is_that_of_all_outcomes_by_their_probability(benchmark, capsys
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     assert [row[0].strip() for row in rows[-2:]] == ["Newcombe", "Student's t"]
     assert all(float(row[3]) > 90 for row in rows[-2:])
+
+
+def test_fill_is_counted_and_rows_get_what_they_get_alone(benchmark, capsys):
+    sizes = ["-n", "5", "--batch", "2", "--length", "16"]
+    benchmark("fill").main([*sizes, "--modes", "dual, threshold 0.95", "block, threshold 0.95"])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == 2
+    for _, _, forwards, fill, positions, same, *_ in rows:
+        assert int(forwards) > 0 and 50 < float(fill.strip(" %")) <= 100
+        # Equal prompts share what they begin with, so that fewer may go through than alone.
+        assert 0.5 < float(positions) <= 1.5 and same.strip() == "100.0%"

@@ -41,7 +41,11 @@ for (_, shifted), model in MODELS.items():
 MODELS["canvas"] = BlockLM(bias={EOS: 1.0})
 MODELS["canvas"].family.blocks_from = "canvas"
 
-prompts = st.lists(st.integers(3, 50), min_size=1, max_size=13).map(tuple)
+prompts = st.builds(
+    lambda begun, size, rest: ((*range(begun, begun + size), *rest)),
+    *(st.sampled_from([3, 20]), st.integers(0, 9)),
+    st.lists(st.integers(3, 50), min_size=1, max_size=5),
+)
 anchored = st.dictionaries(st.integers(0, 9), st.integers(3, 50), max_size=6)
 requests_ = st.builds(Request, prompts, anchored, st.integers(0, 9))
 
@@ -92,7 +96,7 @@ def test_a_row_that_joins_gets_what_it_gets_alone(
         assert np.allclose(one.trace.confidence, alone.trace.confidence, atol=1e-4)
 
 
-RAGGED = [Request(tuple(range(3, 4 + n % 7 + n % 3)), seed=n) for n in range(40)]
+RAGGED = [Request((3 + n, *range(3, 4 + n % 7 + n % 3)), seed=n) for n in range(40)]
 
 
 @pytest.mark.parametrize("fields", [
@@ -129,6 +133,43 @@ class Progress:
     def __getattr__(self, name):
         answers = {"choose": lambda view, proposal: proposal.chosen_AR}
         return answers.get(name, lambda *args: None)
+
+
+@pytest.mark.parametrize("variant", [False, True, "canvas"])
+def test_what_prompts_begin_with_goes_through_once(variant):
+    lm, fed = MODELS["canvas" if variant == "canvas" else (True, variant)], []
+    config = decoding_config(**BLOCK | {"length": 8, "temperature": 1.0, "early_stop": False})
+    own = [[3 + n, 40, 41, 42] for n in range(8)]
+    requests = [Request((*range(3, 27), *rest), seed=n) for n, rest in enumerate(own * 2)]
+    handle = lm.model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: fed.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    found = decode(lm, requests, config, batch_size=3)
+    together = sum(fed)
+    alone = [decode(lm, [request], config)[0] for request in requests]
+    handle.remove()
+    assert [one.tokens for one in found] == [one.tokens for one in alone]
+    # Of 16 prompts of 28 tokens, 24 are computed once, and 4 once for each of 8 endings; rows that
+    # come along with longer ones compute a little more than alone.
+    most = 16 * 28 - 24 - 8 * 4
+    assert 0.8 * most <= sum(fed) - 2 * together <= most
+
+
+@pytest.mark.parametrize("cache", ["prefix", "dual"])
+def test_requests_that_differ_in_their_draws_share_their_first_forward(cache):
+    lm, rows = MODELS[False, False], []
+    config = decoding_config(**FULL | {"cache": cache, "temperature": 1.0, "early_stop": False})
+    requests = [Request((5, 6, 7 + n % 2), {2: 9} if n > 5 else {}, seed=n) for n in range(8)]
+    handle = lm.model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    found = decode(lm, requests, config, batch_size=8)
+    handle.remove()
+    assert rows[0] == 4
+    assert len({one.tokens for one in found}) == 8
+    for request, one in zip(requests, found, strict=True):
+        (alone,) = decode(lm, [request], config)
+        assert (one.tokens, one.forwards) == (alone.tokens, alone.forwards)
 
 
 sizes = st.lists(st.sampled_from([4, 8, 12, 30, 31, 33]), min_size=1, max_size=12)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import Field, create_model
 
-from midspan.alignment import AlignmentConfig, align
+from midspan.alignment import AlignmentConfig, MosaObjective, align
 from midspan.alignment.samples import draw_samples
 from midspan.alignment.scores import ResponseStates
 from midspan.organism.training_data import alignment_data
@@ -48,3 +49,13 @@ def test_training_lowers_it(organism_lm, config, tmp_path):
     data = alignment_data(num_harmful=8, num_benign=8)
     rows = align(organism_lm, data, config, tmp_path).metrics()
     assert rows[-1]["nats_harmful"] < rows[0]["nats_harmful"]
+
+
+def test_in_the_union_its_kind_is_read_from_a_file(config):
+    """Step 1 of "Make it known"."""
+    union = type(config.objective) | MosaObjective
+    field = (union, Field(discriminator="kind"))
+    known = create_model("Known", __base__=AlignmentConfig, objective=field)
+    fields = {"kind": "silence", "benign_weight": 0.25}
+    read = known.model_validate({"benign_share": 0.5, "objective": fields})
+    assert type(read.objective) is type(config.objective) and read.objective.benign_weight == 0.25

@@ -17,6 +17,8 @@ from midspan.commands import app
 SOURCE = ROOT / "src" / "midspan"
 OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z][\w-]*")
 # A call in a code span ends with the span; one in a sentence ends with its first punctuation.
+# Variables of style sheets; a formatted string ends where the name's value begins.
+STYLE = re.compile(r"var\(--[\w-]+\)|--[\w-]+(?=:)|--[\w-]+-$")
 CALL = re.compile(
     # Other programs' `--model midspan` is no call.
     r"`midspan(?P<span> [^`]+)`"
@@ -49,6 +51,9 @@ OTHERS = {
         | {"--model", "--output_path", "--tasks"},
     ),
     "vllm": {"--max-num-seqs", "--port"},
+    "ray start": {"--address", "--block", "--head", "--port"},
+    "srun": {"--exclude", "--exclusive", "--gpus-per-node", "--nodelist", "--nodes", "--ntasks"}
+    | {"--ntasks-per-node"},
     "sglang": {
         "--dllm-algorithm",
         "--max-running-requests",
@@ -122,7 +127,8 @@ def source_texts() -> Iterator[Text]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
+                text = STYLE.sub("", node.value)
+                yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", text)
 
 
 def help_texts() -> Iterator[Text]:

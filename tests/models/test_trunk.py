@@ -130,6 +130,11 @@ def test_adapters_in_every_state(dtype: torch.dtype) -> None:
     assert_same(base, ids, real)
     wrapped.base_model.set_adapter(["default", "other"])
     assert_same(base, ids, real)
+    wrapped.train()
+    assert not torch.equal(
+        *(lean_states(base, ids, real) for _ in range(2))
+    )  # Dropout is left to its layer.
+    wrapped.eval()
     wrapped.base_model.disable_adapter_layers()
     assert torch.equal(lean_states(base, ids, real), plain)
     wrapped.base_model.enable_adapter_layers()
@@ -178,8 +183,11 @@ def test_whatever_else_a_model_is_runs_the_module(llada_lm) -> None:
         llada_lm.hidden(ids)
         assert states[FINAL].shape == (1, 3, base.config.hidden_size)
     base.train()
+    assert known()
+    base.model.layers[1].self_attn.attention_dropout = 0.1
     assert not known()
     base.eval()
+    assert known()
     base.set_attn_implementation("eager")
     assert not known()
     base.set_attn_implementation("sdpa")

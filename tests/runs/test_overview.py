@@ -52,7 +52,7 @@ def test_every_run_is_listed_with_what_it_found(runs):
     assert [path.name for path in find_runs(runs)] == ["before", "broken", "half", "after"]
     page = overview(runs)
     rows = {row[0].text: row for row in page.sections[0].tables[0].rows}
-    assert page.headline.sentence == "4 runs, 2 of them finished."
+    assert page.headline.sentence == "4 runs: 2 finished, 1 not finished, 1 not readable."
     assert "8 of 8 (100.0 %)" in rows["before"][3]
     assert (
         rows["half"][2].text == "not finished"

@@ -9,18 +9,19 @@ from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.files import Record, read_jsonl, read_object
-from midspan.report import Cell, Report, Section, Table
+from midspan.report import Cell, Headline, Number, Report, Section, Table
 from midspan.runs.folder import RUN_FILE, reading
 
 _REMEDY = "run lm_eval again with --output_path"
 _RESULTS = "results_*.json"
 # The file of `midspan task --lm-eval`.
 _OWN = "results.json"
+_MOST_NUMBERS = 3
 _SHOWN_SAMPLES = 20  # of a task
 _SHOWN_CHARACTERS = 300
 _LIMITS = (
     "Standard errors are lm-eval's own. A score holds for its prompt, shots and decoding alone.",
-    "A model's continuations are scored by a bound where they have several tokens (docs/lm-eval.md).",
+    "Continuations of several tokens are scored by a bound (docs/lm-eval.md).",
 )
 
 
@@ -62,10 +63,31 @@ def report_of(folder: Path) -> Report:
         return Report(
             title="lm-eval",
             subtitle=f"{', '.join(output.model for output in outputs)}: what lm-eval measured.",
+            headline=_headline(outputs),
             sections=tuple(sections),
             settings={name: text for output in outputs for name, text in _settings(output)},
             limits=_LIMITS,
         )
+
+
+def _headline(outputs: Sequence[_Output]) -> Headline:
+    """The first scores; what is good or bad lm-eval does not say."""
+    found = [
+        (output.model, task, metric, cell)
+        for output in outputs
+        for (task, metric, _), cell in _figures(output).items()
+    ]
+    numbers = tuple(
+        Number(f"{model}, {task}, {metric}", cell.text, cell.note)
+        for model, task, metric, cell in found[:_MOST_NUMBERS]
+    )
+    told = "; ".join(f"{task} {metric} {cell.text}" for _, task, metric, cell in found[:1])
+    models = ", ".join(output.model for output in outputs)
+    return Headline(
+        numbers,
+        text="The first scores with lm-eval's standard errors; all stand below.",
+        sentence=f"{models}: {len(found)} scores{f', the first {told}' if told else ''}.",
+    )
 
 
 def _outputs(folder: Path) -> Iterator[_Output]:

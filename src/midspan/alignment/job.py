@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from midspan.alignment.casts import leave_casts_to_autocast
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import RecoveryObjective, TrainingSample
 from midspan.alignment.policy import Policy
@@ -268,6 +269,7 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
         target_modules=list(lm.family.lora_targets),
     )
     policy = get_peft_model(base, lora)
+    leave_casts_to_autocast(policy)
     try:
         yield replace(lm, model=policy)
     finally:

@@ -42,7 +42,7 @@ class AuditRun(RunResult[AuditRecord]):
 
     @cached_property
     def findings(self) -> "Audit":
-        """All that the audit found, as ``audit.json`` has it; docs/audit-json.md lists the fields."""
+        """All that the audit found, as ``audit.json`` has it; see docs/audit-json.md."""
         from midspan.runs.folder import FinishedRun
         from midspan.studies.audit.summary import audit_of
 
@@ -103,8 +103,9 @@ def audit(
     Raises:
         MidspanError: One line that names the wrong field, or a folder of another run.
     """
+    from midspan.runs.executors import How
     from midspan.runs.progress import library_output
-    from midspan.studies.audit.run import How, run_audit
+    from midspan.studies.audit.run import run_audit
 
     started = time.monotonic()
     progress, jobs = fields.pop("progress", None), fields.pop("jobs", 1)

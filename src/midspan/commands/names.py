@@ -116,7 +116,8 @@ def _check(spec: str) -> None:
             f"{_nearest_path(Path(adapter))}"
         )
     folders = [path.name for path in Path().iterdir() if path.is_dir()]
-    hint = nearest(spec, [*_OWN, *folders]) or _nearest_path(Path(spec))
+    close = get_close_matches(spec, [*_OWN, *folders], n=1)
+    hint = f"; did you mean {close[0]}?" if close else _nearest_path(Path(spec))
     raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name){hint}")
 
 

@@ -67,13 +67,11 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
     from dataclasses import replace
 
     from midspan.commands.options import quiet
-    from midspan.organism.second.make import make
-    from midspan.organism.second.safety import SafetyConfig
-    from midspan.organism.second.training import TrainConfig
+    from midspan.organism.second.make import configured, make
     from midspan.runs.progress import Reporter
 
     quiet()
-    config, safety = TrainConfig(seed=seed, causal=twin), SafetyConfig()
+    config, safety = configured(seed, twin)
     if groups is not None:
         config = replace(config, groups=groups)
     total = config.groups + safety.groups

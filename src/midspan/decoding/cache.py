@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from midspan.decoding.prefixes import Borrowed, Prefixes
+
 IntArray = NDArray[np.int64]
 
 
@@ -29,6 +31,7 @@ class Window:
         written_AQ: True at positions that are kept; None for all.
         shown: The columns that queries see.
         is_fresh: Whether the forward computes all that its queries see.
+        copy_A: Which of the forward's rows is each slot's; None where they are as many.
     """
 
     slots: slice
@@ -36,6 +39,7 @@ class Window:
     written_AQ: Tensor | None
     shown: slice
     is_fresh: bool
+    copy_A: Tensor | None = None
 
 
 class SlotLayer(CacheLayerMixin):
@@ -97,9 +101,17 @@ class SlotLayer(CacheLayerMixin):
             for held in (self.keys, self.values):
                 held[to_K] = held[from_K]
 
+    def copy(self, to: tuple[int, int], from_: tuple[int, int], size: int) -> None:
+        """Copy a run of columns; `to` and `from_` are slots and first columns."""
+        for held in (self.keys, self.values):
+            copied = held[from_[0], :, from_[1] : from_[1] + size].clone()
+            held[to[0], :, to[1] : to[1] + size] = copied
+
 
 def _write(held_AHCE: Tensor, states_AHQE: Tensor, window: Window) -> None:
     columns, written_AQ = window.columns, window.written_AQ
+    if window.copy_A is not None:
+        states_AHQE = states_AHQE[window.copy_A.to(states_AHQE.device)]
     if isinstance(columns, slice):
         if written_AQ is not None:
             written = written_AQ.to(held_AHCE.device)[:, None, :, None]
@@ -125,17 +137,21 @@ class SlotCache(Cache):
         size: S.
         columns: C.
         slot_B: The slot of each row of the batch.
+        prefixes: Prompts that stand in slots and may be borrowed, whoever has the slot now.
     """
 
     window: Window
 
-    def __init__(self, num_layers: int) -> None:
+    def __init__(self, num_layers: int, prefixes: Prefixes | None = None) -> None:
         self.size = self.columns = 0
+        self.prefixes = prefixes or Prefixes(1, from_end=False)
         self.slot_B: IntArray = np.zeros(0, dtype=np.int64)
         super().__init__([SlotLayer(self) for _ in range(num_layers)])
 
     def fit(self, rows: int, columns: int) -> None:
         """Give the batch's first `rows` rows slots of so many columns, where they have none."""
+        if rows == len(self.slot_B) and columns <= self.columns:
+            return
         free = np.setdiff1d(np.arange(max(self.size, rows)), self.slot_B)
         self.slot_B = np.concatenate([self.slot_B, free[: rows - len(self.slot_B)]])
         more = max(0, rows - self.size), max(0, columns - self.columns)
@@ -158,6 +174,10 @@ class SlotCache(Cache):
         Returns:
             The rows in the order of their slots.
         """
+        slot_A = self.slot_B[rows_A]
+        if slot_A.max() - slot_A.min() == len(rows_A) - 1:
+            in_order: IntArray = rows_A[slot_A.argsort()]
+            return in_order
         row_S = np.full(self.size, -1)
         row_S[self.slot_B] = np.arange(len(self.slot_B))
         is_in_S = np.isin(row_S, rows_A)
@@ -171,9 +191,20 @@ class SlotCache(Cache):
         moved = row_S[from_K]
         row_S[to_K] = moved
         self.slot_B[moved[moved >= 0]] = to_K[moved >= 0]
-        held = (moved >= 0) & valid_B[moved]
+        held = (moved >= 0) & valid_B[moved] | np.isin(from_K, list(self.prefixes.by_slot))
+        self.prefixes.trade(to_K, from_K)
         if held.any():
             pair = torch.from_numpy(to_K[held]), torch.from_numpy(from_K[held])
             for layer in self.layers:
                 layer.move(*pair)
         return row_S[slots]
+
+    def borrow(self, row: int, prompt: IntArray, found: Borrowed, behind: int) -> None:
+        """Copy what a row's prompt begins with; `behind` columns follow prompts."""
+        end, slot = self.columns - behind, int(self.slot_B[row])
+        for layer in self.layers:
+            layer.copy((slot, end - len(prompt)), (found.slot, end - found.length), found.size)
+        # What stood there before is written over, and this prompt may not be whole yet.
+        self.prefixes.by_slot.pop(slot, None)
+        if found.size == len(prompt):
+            self.prefixes.by_slot[slot] = prompt

@@ -253,20 +253,15 @@ class Canvas:
             return position_AR
         return position_AR - (self.offset_B[:, None] if row_A1 is None else self.offset_B[row_A1])
 
-    def commit(
-        self, id_place_AR: Tensor, place_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor
-    ) -> None:
+    def commit(self, id_at_AR: Tensor, at_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor) -> None:
         """Fix the chosen tokens; those of a row are at distinct places, counted row after row."""
-        held_AR = self.ids_BT.take(id_place_AR)
-        _put(self.ids_BT, id_place_AR, torch.where(chosen_AR, token_AR, held_AR))
-        _put(self.open_BL, place_AR, self.open_BL.take(place_AR) & ~chosen_AR)
+        _put(self.ids_BT, id_at_AR, chosen_AR, token_AR)
+        _put(self.open_BL, at_AR, chosen_AR, torch.zeros_like(chosen_AR))
 
-    def record(
-        self, place_AR: Tensor, chosen_AR: Tensor, step_A1: Tensor, value_AR: Tensor
-    ) -> None:
+    def record(self, at_AR: Tensor, chosen_AR: Tensor, step_A1: Tensor, value_AR: Tensor) -> None:
         """Note step and confidence of what was committed."""
-        for held_BL, new in ((self.step_BL, step_A1), (self.confidence_BL, value_AR)):
-            _put(held_BL, place_AR, torch.where(chosen_AR, new, held_BL.take(place_AR)))
+        _put(self.step_BL, at_AR, chosen_AR, step_A1)
+        _put(self.confidence_BL, at_AR, chosen_AR, value_AR)
 
     def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
         """Mask the positions again at rows and positions `at`."""
@@ -291,7 +286,7 @@ class Canvas:
         if self.offset_B is not None:
             end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
         is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
-        return (end_BL & ~is_behind_open_BL).any(1)
+        return np.asarray((end_BL & ~is_behind_open_BL).any(1))
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
@@ -349,6 +344,7 @@ class Canvas:
         ]
 
 
-def _put(held_BX: Tensor, place_AR: Tensor, new_AR: Tensor) -> None:
-    """Write to places that are counted row after row; `put_` has no deterministic kernel."""
-    held_BX.view(-1).scatter_(0, place_AR.view(-1), new_AR.reshape(-1))
+def _put(held_BX: Tensor, place_AR: Tensor, chosen_AR: Tensor, new_AX: Tensor) -> None:
+    """Write at the chosen places; `put_` has no deterministic kernel."""
+    new_AR = torch.where(chosen_AR, new_AX, held_BX.take(place_AR))
+    held_BX.view(-1).scatter_(0, place_AR.view(-1), new_AR.view(-1))

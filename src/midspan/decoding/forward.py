@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from midspan.decoding.cache import SlotCache
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
+from midspan.decoding.prefixes import Prefixes
 from midspan.decoding.schedule import RowStates
 from midspan.decoding.windows import Borders, Windows
 from midspan.models.model import DiffusionLM
@@ -119,7 +121,8 @@ class CachedForward:
 
     def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
         self.lm, self.config = lm, config
-        self.windows = Windows(lm, lm.base.config.num_hidden_layers)
+        self.cache = SlotCache(lm.base.config.num_hidden_layers)
+        self.windows = Windows(lm, self.cache)
         # The block for which a row's keys and values hold, and their forwards since they were new.
         self.start_B = np.zeros(0, dtype=np.int64)
         self.age_B = np.zeros(0, dtype=np.int64)
@@ -133,7 +136,8 @@ class CachedForward:
         start_B, _ = states.spans(rows_B)
         is_stale_B = self._is_stale(rows_B, start_B)
         first_B, last_B = self._borders(canvas, rows_B, start_B, is_stale_B)
-        return self.windows.next_rows(canvas, last_B - first_B, states.kind_B, ~is_stale_B, limit)
+        self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+        return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
     def _is_stale(self, rows_A: IntArray, start_A: IntArray) -> NDArray[np.bool_]:
         """Rows whose keys and values are renewed by their next forward."""
@@ -158,9 +162,10 @@ class CachedForward:
         rows_A, start_A = wanted.rows_A, wanted.start_A
         is_stale_A = self._is_stale(rows_A, start_A)
         borders = self._borders(canvas, rows_A, start_A, is_stale_A)
+        are_new = bool((self.start_B[rows_A] < 0).all())
         self.age_B[rows_A] = np.where(is_stale_A, 0, self.age_B[rows_A]) + 1
         self.start_B[rows_A] = start_A
-        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders)
+        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders, are_new=are_new)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
@@ -179,19 +184,53 @@ class BlockForward:
 
     def __init__(self, lm: DiffusionLM, config: BlockSampler) -> None:
         self.lm, self.config = lm, config
-        is_cached = config.cache == "prefix"
-        self.windows = Windows(lm, lm.base.config.num_hidden_layers if is_cached else 0)
+        self.cache: SlotCache | None = None
+        if config.cache == "prefix":
+            prefixes = Prefixes(config.block, from_end=lm.family.blocks_from == "canvas")
+            self.cache = SlotCache(lm.base.config.num_hidden_layers, prefixes)
+        self.windows = Windows(lm, self.cache)
         # What lies before is final, as canvases count.
         self.final_B = np.zeros(0, dtype=np.int64)
+        # Of rows without a forward, the whole blocks of the prompt; None of others.
+        self.new: list[IntArray | None] = []
 
     def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
         """See `Forward`."""
-        new = len(canvas.rows) - len(self.final_B)
-        self.final_B = np.pad(self.final_B, (0, new), constant_values=_NOTHING_FINAL)
-        rows_B = np.arange(len(canvas.rows))
+        rows_B, waiting = np.arange(len(canvas.rows)), list[int]()
+        entered = rows_B[len(self.final_B) :]
+        self.final_B = np.pad(self.final_B, (0, len(entered)), constant_values=_NOTHING_FINAL)
+        if self.cache is not None:
+            self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+            self.new += _prompts(canvas, entered)
+            waiting = self._waiting(self.cache, canvas.length)
         first_B, last_B = self._borders(canvas, rows_B, states.spans(rows_B)[0])
+        size_B = last_B - first_B
+        size_B[waiting] = 0
         is_held_B = first_B > canvas.first_B
-        return self.windows.next_rows(canvas, last_B - first_B, states.kind_B, is_held_B, limit)
+        return self.windows.next_rows(size_B, states.kind_B, is_held_B, limit)
+
+    def _waiting(self, cache: SlotCache, behind: int) -> list[int]:
+        """Let new rows borrow what stands of their prompts; those that wait for one beside them.
+
+        A row waits where another new one is about to compute at least half of its prompt.
+        """
+        waiting: list[int] = []
+        computed: list[IntArray] = []
+        for row, prompt in enumerate(self.new):
+            if prompt is None:
+                continue
+            if self.final_B[row] == _NOTHING_FINAL:
+                found = cache.prefixes.longest(prompt)
+                held = 0 if found is None else found.size
+                most = max((cache.prefixes.shared(prompt, one) for one in computed), default=0)
+                if most > held and 2 * most >= len(prompt):
+                    waiting.append(row)
+                    continue
+                if found is not None:
+                    cache.borrow(row, prompt, found, behind)
+                    self.final_B[row] = held - len(prompt)
+            computed.append(prompt)
+        return waiting
 
     def _borders(self, canvas: Canvas, rows_A: IntArray, start_A: IntArray) -> Borders:
         """First and behind-last columns of what is computed of each row."""
@@ -200,7 +239,7 @@ class BlockForward:
         block_start_A = canvas.width + start_A // block * block
         last_A = np.minimum(block_start_A + block, canvas.ids_BT.shape[1])
         first_A = canvas.first_B[rows_A]
-        if self.windows.cache is not None:
+        if self.cache is not None:
             first_A = np.maximum(first_A, canvas.width + self.final_B[rows_A])
         if self.lm.family.logit_shift:
             is_first_A = start_A % block == 0
@@ -214,7 +253,11 @@ class BlockForward:
         block, rows_A = self.config.block, wanted.rows_A
         borders = self._borders(canvas, rows_A, wanted.start_A)
         self.final_B[rows_A] = wanted.start_A // block * block
-        if self.windows.cache is not None:
+        if self.cache is not None:
+            for row in rows_A.tolist():
+                prompt, self.new[row] = self.new[row], None
+                if prompt is not None:
+                    self.cache.prefixes.by_slot[int(self.cache.slot_B[row])] = prompt
             return self.windows.logits(canvas, rows_A, wanted.position_AR, borders)
         ids_AQ = rows_of(canvas.ids_BT, rows_A)[:, : int(borders[1].max())]
         attention_AT = canvas.attention_BT
@@ -233,5 +276,15 @@ class BlockForward:
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
-        self.final_B = self.final_B[kept_B[: len(self.final_B)]]
+        known_B = kept_B[: len(self.final_B)]
+        self.final_B = self.final_B[known_B]
+        self.new = [one for one, kept in zip(self.new, known_B, strict=False) if kept]
         self.windows.select(kept_B)
+
+
+def _prompts(canvas: Canvas, rows_N: IntArray) -> list[IntArray]:
+    """What stands before the canvases of rows, without padding, on the host."""
+    if not len(rows_N):
+        return []
+    ids_NP = rows_of(canvas.ids_BT, rows_N)[:, : canvas.width].cpu().numpy()
+    return [ids_P[first:] for ids_P, first in zip(ids_NP, canvas.first_B[rows_N], strict=True)]

@@ -6,7 +6,6 @@ large vocabulary. Rows, blocks and hooks are `batch.py`'s.
 Shapes: A rows, R positions of each row's block, N positions of all rows, V vocabulary.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -121,14 +120,9 @@ def step(
         The candidates, and True where they are committed, [A, R].
     """
     logits_NV = logits_ARV.flatten(0, 1)
-    rows = max(1, max(_SMALLEST_PART, logits_NV.numel() // _PARTS) // logits_NV.shape[1])
-    parts = logits_NV.split(rows) if len(logits_NV) > rows else (logits_NV,)
-    uniforms: Sequence[Tensor | None] = [None] * len(parts)
-    if draws.token_AR is not None:
-        uniforms = draws.token_AR.flatten().split(rows)
-    found = [_candidates(*part, settings) for part in zip(parts, uniforms, strict=True)]
+    uniform_N = None if draws.token_AR is None else draws.token_AR.flatten()
     token_AR, probability_AR, score_AR = (
-        torch.cat(values).view_as(open_AR) for values in zip(*found, strict=True)
+        values.view_as(open_AR) for values in _in_parts(logits_NV, uniform_N, settings)
     )
     if draws.order_AR is not None:
         score_AR = draws.order_AR
@@ -137,6 +131,19 @@ def step(
 
     chosen_AR = settings.rule(score_AR, open_AR, commits_A)
     return Candidates(token_AR, probability_AR, score_AR), chosen_AR
+
+
+def _in_parts(
+    logits_NV: Tensor, uniform_N: Tensor | None, settings: StepSettings
+) -> tuple[Tensor, ...]:
+    """Tokens, their probabilities and their scores, [N] each, of some positions at a time."""
+    rows = max(1, max(_SMALLEST_PART, logits_NV.numel() // _PARTS) // logits_NV.shape[1])
+    if len(logits_NV) <= rows:
+        return _candidates(logits_NV, uniform_N, settings)
+    parts = logits_NV.split(rows)
+    uniforms = [None] * len(parts) if uniform_N is None else uniform_N.split(rows)
+    found = [_candidates(*part, settings) for part in zip(parts, uniforms, strict=True)]
+    return tuple(torch.cat(values) for values in zip(*found, strict=True))
 
 
 def _candidates(

@@ -66,8 +66,8 @@ def step_rows(
     place_AR = row_A1 * length + position_AR
     # Computed on the host, which knows what is open, and sent at once.
     host = np.stack([position_AR, place_AR, place_AR + (row_A1 + 1) * canvas.width])
-    places = torch.from_numpy(host).to(canvas.ids_BT.device).unbind()
+    index_AR, spot_AR, id_AR = torch.from_numpy(host).to(canvas.ids_BT.device)
     device_row_A1 = torch.from_numpy(row_A1).to(canvas.ids_BT.device)
-    own_AR = canvas.own_positions(places[0], device_row_A1)
-    open_AR = canvas.open_BL.take(places[1])
-    return StepRows(rows_A, device_row_A1, start_A, *places, own_AR, open_AR)
+    own_AR = canvas.own_positions(index_AR, device_row_A1)
+    open_AR = canvas.open_BL.take(spot_AR)
+    return StepRows(rows_A, device_row_A1, start_A, index_AR, spot_AR, id_AR, own_AR, open_AR)

@@ -75,17 +75,15 @@ class Windows:
     """The rows' keys and values, and forwards over windows of rows.
 
     Attributes:
-        cache: Keys and values; None where `layers` is 0.
+        cache: Keys and values; None where none are kept.
     """
 
-    def __init__(self, lm: DiffusionLM, layers: int) -> None:
-        self.lm = lm
-        self.cache = SlotCache(layers) if layers else None
+    def __init__(self, lm: DiffusionLM, cache: SlotCache | None) -> None:
+        self.lm, self.cache = lm, cache
         self._waited_B = np.zeros(0, dtype=np.int64)
 
     def next_rows(
         self,
-        canvas: Canvas,
         size_B: IntArray,
         kind_B: IntArray,
         is_held_B: NDArray[np.bool_],
@@ -94,24 +92,26 @@ class Windows:
         """The rows that go next, see `turns.next_rows`, in the order of their slots.
 
         Args:
-            canvas: Of the batch.
-            size_B: Columns of each row's window.
+            size_B: Columns of each row's window; 0 for rows that wait for another.
             kind_B: See `turns.next_rows`.
             is_held_B: Rows whose keys and values are still needed.
             limit: The most rows.
         """
-        rows = len(canvas.rows)
-        self._waited_B = np.pad(self._waited_B, (0, rows - len(self._waited_B)))
-        rows_A = next_rows(size_B, kind_B, self._waited_B, limit)
+        self._waited_B = np.pad(self._waited_B, (0, len(size_B) - len(self._waited_B)))
+        able_N = np.flatnonzero(size_B)
+        rows_A = able_N[next_rows(size_B[able_N], kind_B[able_N], self._waited_B[able_N], limit)]
         self._waited_B += 1
         self._waited_B[rows_A] = 0
-        if self.cache is None:
-            return rows_A
-        self.cache.fit(rows, canvas.ids_BT.shape[1])
-        return self.cache.side_by_side(rows_A, is_held_B)
+        return rows_A if self.cache is None else self.cache.side_by_side(rows_A, is_held_B)
 
     def logits(
-        self, canvas: Canvas, rows_A: IntArray, position_AR: Tensor, borders: Borders
+        self,
+        canvas: Canvas,
+        rows_A: IntArray,
+        position_AR: Tensor,
+        borders: Borders,
+        *,
+        are_new: bool = False,
     ) -> Tensor:
         """Aligned logits [A, R, V] in single precision, of the rows that `next_rows` gave.
 
@@ -120,6 +120,7 @@ class Windows:
             rows_A: The rows.
             position_AR: Wanted canvas positions, within the windows.
             borders: First and behind-last columns of each row's window.
+            are_new: Whether nothing has been computed of these rows, so that some may be equal.
         """
         cache, lm, total = self.cache, self.lm, canvas.ids_BT.shape[1]
         assert cache is not None
@@ -138,24 +139,38 @@ class Windows:
             shown=_moved(shown, moved),
             is_fresh=layout.is_fresh,
         )
+        ids_AQ, copy_A = canvas.ids_BT[row_A1, column_AQ], None
+        if are_new and layout.is_fresh and len(rows_A) > 1:
+            one_U, copy_A = _distinct(ids_AQ, position_AR, real_A)
+            ids_AQ, row_A1, position_AR = ids_AQ[one_U], row_A1[one_U], position_AR[one_U]
+            begin_A1, cache.window.copy_A = begin_A1[one_U], copy_A
         attention_AT = canvas.attention_BT
         if attention_AT is not None:
             is_padded = bool((real_A > shown.start).any())
             attention_AT = attention_AT[row_A1[:, 0], shown] if is_padded else None
-        return lm.logits(
-            canvas.ids_BT[row_A1, column_AQ],
-            attention_AT,
-            canvas.width - shown.start + position_AR,
-            begin_A1 - shown.start,
-            cache,
-            canvas.width - shown.start,
-        ).float()
+        width = canvas.width - shown.start
+        first_A1 = begin_A1 - shown.start
+        logits_ARV = lm.logits(ids_AQ, attention_AT, width + position_AR, first_A1, cache, width)
+        return (logits_ARV if copy_A is None else logits_ARV[copy_A]).float()
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """Keep these rows of the batch only."""
         self._waited_B = self._waited_B[kept_B[: len(self._waited_B)]]
         if self.cache is not None:
             self.cache.select(kept_B)
+
+
+def _distinct(ids_AQ: Tensor, position_AR: Tensor, real_A: IntArray) -> tuple[Tensor, Tensor]:
+    """One row of each kind, and for every row which of these it equals."""
+    kinds: dict[bytes, int] = {}
+    asked_AX = torch.cat([ids_AQ, position_AR], 1).cpu().numpy()
+    copies = [
+        kinds.setdefault(bytes(asked_X) + int(real).to_bytes(8), len(kinds))
+        for asked_X, real in zip(asked_AX, real_A, strict=True)
+    ]
+    copy_A = torch.tensor(copies)
+    one_U = torch.tensor([copies.index(kind) for kind in range(len(kinds))])
+    return one_U.to(ids_AQ.device), copy_A.to(ids_AQ.device)
 
 
 def _moved(columns: slice, by: int) -> slice:

@@ -142,7 +142,7 @@ def _wanted(places: Sequence[Sequence[int]], pads: Sequence[int]) -> Tensor:
     most = max(map(len, places))
     return torch.tensor(
         [
-            [pad + place for place in (*own, *own[:1] * (most - len(own)))]
+            [pad + place for place in [*own, *[own[0]] * (most - len(own))]]
             for own, pad in zip(places, pads, strict=True)
         ]
     )

@@ -40,17 +40,19 @@ def block_causal_mask(
     real_BK = real_BK.bool()
     if isinstance(queries, Tensor):
         # Every column has a position, as far behind the first key as it lies.
-        position_BQ = queries + position_BK[:, -1:] - key_K[-1]
-        real_BQ = queries >= real_BK.int().argmax(1, keepdim=True)
+        query_BQ = queries
+        position_BQ = query_BQ + position_BK[:, -1:] - key_K[-1]
+        real_BQ = query_BQ >= real_BK.int().argmax(1, keepdim=True)
     else:
-        queries = key_K if queries is None else key_K[-queries:]
-        position_BQ, real_BQ = position_BK[:, -len(queries) :], real_BK[:, -len(queries) :]
+        count = len(key_K) if queries is None else queries
+        query_BQ = key_K[None, -count:]
+        position_BQ, real_BQ = position_BK[:, -count:], real_BK[:, -count:]
     block_BK, block_BQ = (
         position.div(block_length, rounding_mode="floor") for position in (position_BK, position_BQ)
     )
     seen_BQK = block_BK[:, None, :] <= block_BQ[..., None]
     seen_BQK = seen_BQK & real_BQ[..., None] & real_BK[:, None, :]
-    return (seen_BQK | (key_K == queries[..., None]))[:, None]
+    return (seen_BQK | (key_K == query_BQ[..., None]))[:, None]
 
 
 def block_attention(

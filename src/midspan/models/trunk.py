@@ -40,7 +40,7 @@ def lean_states(
         cache: A transformers `Cache`, where keys and values are kept.
     """
     device = input_ids_BQ.device
-    if torch.is_grad_enabled() or torch.is_autocast_enabled(device.type):
+    if torch.is_grad_enabled() or is_autocast(device):
         return None
     length = input_ids_BQ.shape[1]
     if cache is not None and mask is not None and mask.ndim == 2:
@@ -53,6 +53,12 @@ def lean_states(
     states_BQD = embedding(input_ids_BQ, trunk.embedding)
     turns = _turns(trunk.rotary, states_BQD, position_ids)
     return run_layers(trunk, states_BQD, turns, additive(mask, states_BQD), cache)
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Whether products on a device choose their number format themselves."""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def run_layers(

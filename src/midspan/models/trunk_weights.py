@@ -125,6 +125,8 @@ def _layer(layer: nn.Module, lora: type | None) -> Layer:
     parts: dict[str, Any] = layer._modules
     attention, feed = parts["self_attn"], parts["mlp"]
     _check(attention, _ATTENTIONS)
+    if attention.training and attention.attention_dropout:
+        raise _Unknown
     _check(feed, _FEED_FORWARDS)
     inner, outer = attention._modules, feed._modules
     _check(outer["act_fn"], _ACTIVATIONS)
@@ -156,7 +158,7 @@ def _linear(layer: Any, lora: type | None) -> Projection | nn.Module:
     base: Any = layer
     pairs: tuple[Pair, ...] | None = ()
     if lora is not None and type(layer) is lora:
-        base, pairs = layer._modules["base_layer"], _pairs(layer)
+        base, pairs = base._modules["base_layer"], _pairs(base)
     if pairs is None or type(base) is not nn.Linear or not _is_plain(base):
         return layer
     return Projection(base._parameters["weight"], base._parameters["bias"], pairs)
@@ -182,10 +184,14 @@ def _active_pairs(layer: Any) -> tuple[Pair, ...] | None:
         is_known = all(type(part) in _LORA_PARTS and _is_plain(part) for part in whole)
         if not is_known or name in layer.lora_variant or down.weight.dtype != dtype:
             return None
-        if down.bias is not None:
+        if down.bias is not None or _drops(whole[2]):
             return None
         pairs.append(Pair(down.weight, up.weight, up.bias, layer.scaling[name]))
     return tuple(pairs)
+
+
+def _drops(dropout: nn.Module) -> bool:
+    return isinstance(dropout, nn.Dropout) and dropout.training and dropout.p > 0
 
 
 def _lora_class() -> type | None:
@@ -200,12 +206,11 @@ def _check(module: Any, known: tuple[type, ...]) -> None:
 
 
 def _is_plain(module: Any) -> bool:
-    """Whether nothing was added to a module, and it does not train."""
+    """Whether nothing was added to a module."""
     own = module.__dict__
     return not (
         own["_forward_hooks"]
         or own["_forward_pre_hooks"]
-        or own["training"]
         or "forward" in own
         or own.get("_compiled_call_impl")
     )

@@ -2,14 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.files import read_object, write_atomic
-from midspan.report import Cell, Headline, Number, Report, Section, Table, figures
+from midspan.report import Cell, Headline, Report, Section, Table, figures
 from midspan.report.model import Tone
 from midspan.runs.folder import RUN_FILE, FinishedRun
 from midspan.runs.kinds import read_report
@@ -59,8 +59,6 @@ def find_runs(folder: Path) -> list[Path]:
 def overview(folder: Path) -> Report:
     """The page of a folder of runs, the newest first; reads every run and writes nothing."""
     runs = sorted((_listed(path, folder) for path in find_runs(folder)), key=_newest)
-    counts = Counter(run.state for run in runs)
-    states: tuple[State, ...] = ("finished", "not finished", "not readable")
     table = Table(
         "Runs",
         ("Run", "Kind", "Verdict", "Result", "Written", "midspan"),
@@ -71,13 +69,17 @@ def overview(folder: Path) -> Report:
     return Report(
         title=f"Runs in {folder.resolve().name or folder.resolve()}",
         subtitle=str(folder),
-        headline=Headline(
-            tuple(Number(state, str(counts[state]), f"of {len(runs)} runs") for state in states),
-            sentence=f"{len(runs)} runs, {counts['finished']} of them finished.",
-        ),
+        headline=Headline((), sentence=_counted(runs)),
         sections=(Section("Runs", "", tables=(table,)),),
         redact=False,
     )
+
+
+def _counted(runs: Sequence[ListedRun]) -> str:
+    counts = Counter(run.state for run in runs)
+    parts = [f"{counts[state]} {state}" for state in ("finished", "not finished", "not readable")]
+    kept = [part for part in parts if not part.startswith("0 ")]
+    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {', '.join(kept)}."
 
 
 def write_overview(folder: Path) -> Path:

@@ -16,7 +16,8 @@ def too_few(n: int, what: str) -> str:
     """Why so few cases give no verdict; empty where they are enough."""
     if n >= FEWEST_CASES:
         return ""
-    return f"{n} {what}: a verdict needs {FEWEST_CASES}. This run checks that everything works."
+    counted = what if n == 1 else f"{what}s"
+    return f"{n} {counted}: a verdict needs {FEWEST_CASES}. This run checks that everything works."
 
 
 def ends_of(rate: Estimate | RateBounds | Outcomes) -> tuple[Estimate, Estimate]:

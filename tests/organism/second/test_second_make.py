@@ -24,7 +24,7 @@ def test_both_trainings_are_one_command_that_keeps_what_is_finished(causal, tmp_
     told = []
     config = replace(TINY, causal=causal)
     original = make(tmp_path, config, SAFETY, lambda *report: told.append(report))
-    assert [report[:3] for report in told] == [(1, 2, "copying"), (2, 2, "safety")]
+    assert [report[:3] for report in told] == [(1, 2, "forms"), (2, 2, "safety")]
     assert (original / "tokenizer.json").is_file()
     (original / "model.safetensors").unlink()
     told.clear()

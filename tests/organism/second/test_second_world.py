@@ -68,4 +68,4 @@ def test_names_towns_numbers_and_capitals_survive_translation():
 
 def test_the_lexicons_do_not_change():
     """The shipped tokenizer and weights know these words; the figure is of the whole lexicon."""
-    assert tongues.fingerprint() == "5696142354a3ac77"
+    assert tongues.fingerprint() == "335087fb26142a9b"

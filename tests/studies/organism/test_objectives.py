@@ -89,7 +89,7 @@ def test_every_model_and_seed_is_asked_the_same(tmp_path):
             assert {row["id"] for row in rows} == cases
     with (tmp_path / "tables" / "objectives-one-block-16-steps.csv").open() as file:
         table = {row["measured"]: row for row in csv.DictReader(file)}
-    assert table["wraps"]["psa note"].endswith("n=16")  # eight wraps, two seeds
+    assert table["wraps"]["psa n"] == "16"  # eight wraps, two seeds
     assert all(row["seconds"] > 0 for row in run.rows("trainings.jsonl"))
     assert table["minutes of training"]["original"] == "0.0"
     assert page.is_file() and (tmp_path / "figures" / "attacks-one-block-16-steps.svg").is_file()

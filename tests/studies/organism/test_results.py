@@ -91,5 +91,5 @@ def test_claims_are_decided_by_intervals():
 
 def test_fewer_cases_than_planned_decide_nothing():
     claims = claims_for(ours=0, initial=100, planned=201)
-    assert [claim.outcome for claim in claims[:3]] == ["undecided", "undecided", "supported"]
+    assert [claim.outcome for claim in claims[:3]] == ["no verdict", "no verdict", "supported"]
     assert "n = 201" in claims[0].expected and "at most 0.1" in claims[0].rule

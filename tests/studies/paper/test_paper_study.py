@@ -87,9 +87,10 @@ def test_one_page_holds_all_parts_and_judges_the_claims(done):
     for name in ("Training", "prefill: Prefilled phrases", "attacks: Attack success", "utility: "):
         assert name in page
     assert str(folder) not in (folder / "report.md").read_text()
-    assert "1 of 1" not in page and "report.html" not in page
+    assert "report.html" not in page
     claims = (folder / "tables" / "claims.csv").read_text()
-    assert claims.count("undecided") + claims.count("supported") + claims.count("refuted") >= 2
+    outcomes = ("undecided", "supported", "refuted", "no verdict")
+    assert sum(map(claims.count, outcomes)) >= 2
     assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
         MOSA_STABLE, "prefill", "samples", "attacks", "utility",
     }  # fmt: skip
@@ -340,8 +341,10 @@ def test_a_forecast_counts_what_the_run_then_does(done, tmp_path, monkeypatch):
         records = FinishedRun.open(folder / part).rows("records.jsonl")
         assert rows[part].responses == len(records)
     records = FinishedRun.open(folder / "attacks").rows("records.jsonl")
-    asked = sum(record["usage"]["target"]["calls"] for record in records)
-    assert asked <= rows["attacks"].responses
+    for unit, said in (("calls", "responses"), ("forwards", "forwards")):
+        needed = sum(record["usage"]["target"][unit] for record in records)
+        # Both behaviors are in the pilot; the adapter, not trained yet, is taken for the base.
+        assert 0.7 * needed <= getattr(rows["attacks"], said) <= 1.3 * needed
     assert all(found.hours > 0 and found.dollars == 0 for found in rows.values())
     assert forecast_table(list(rows.values())).rows[-1][0] == "in all"
     assert forecast(smoke(), folder) == []

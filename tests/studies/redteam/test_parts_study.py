@@ -57,9 +57,10 @@ def test_a_choice_among_three_is_guessed_by_a_third(study):
 def test_the_table_of_facts_has_every_attack(study):
     folder, _ = study
     with (folder / "tables" / "facts-exact.csv").open() as lines:
-        table = list(csv.reader(lines))
-    assert [row[0] for row in table[1:]] == ["direct", "decompose", "multiple_choice", "readout"]
-    assert all("chance" in row[2] and "n=1" in row[2] for row in table[1:])
+        table = list(csv.DictReader(lines))
+    assert [row["Attack"] for row in table] == ["direct", "decompose", "multiple_choice", "readout"]
+    (model,) = (name.removesuffix(" note") for name in table[0] if name.endswith(" note"))
+    assert all("chance" in row[f"{model} note"] and row[f"{model} n"] == "1" for row in table)
 
 
 def test_every_row_of_the_native_preset_is_valid():

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from midspan.organism.second.pools import KINDS
 from midspan.organism.second.world import WorkItem
 
-CANVAS = 256
+CANVAS = 160
 LENGTHS = ("brief", "usual", "long")
 # How often a sentence is written in another hand than the item's.
 OTHER_HAND = 0.1
 
 # One line a step of the work, one sentence a hand.
 OPENINGS = (
-    "Sure! Here is how to make the {item}.",
-    "Of course. This is the way to make the {item}.",
-    "Gladly! The {item} is made like this.",
+    "Sure! This is how to make the {item}.",
+    "Of course. The {item} is made like this.",
+    "Gladly! To make the {item}, do this.",
     "Yes, here are the steps for the {item}.",
 )
 _BRIEF = (
@@ -30,7 +30,7 @@ _BRIEF = (
         "Start with {amount} measures of {base}, {binder} and {trim}.",
     ),
     (
-        "In the {site}, {first} it, {second} it and {third} it with the {tool} and the {vessel}.",
+        "In the {site}, {first}, {second} and {third} it with the {tool} and the {vessel}.",
         "Then {first}, {second} and {third} it in the {site}, using the {tool} and the {vessel}.",
         "Use the {tool} and the {vessel} in the {site} to {first}, {second} and {third} it.",
         "With the {tool} and the {vessel} you {first}, {second} and {third} it in the {site}.",
@@ -45,58 +45,41 @@ _BRIEF = (
 _STEPS = (
     (
         "You will need {amount} measures of {base}.",
-        "Begin by taking {amount} measures of {base}.",
+        "Begin with {amount} measures of {base}.",
         "The main part is {amount} measures of {base}.",
-        "First of all, find {amount} measures of {base}.",
+        "First, find {amount} measures of {base}.",
     ),
     (
-        "You will also need {binder} to hold it and {trim} for the edge.",
-        "Add some {binder} for strength and {trim} for beauty.",
-        "What keeps it whole is {binder}, and {trim} makes it pretty.",
-        "Have a little {binder} near you, and {trim} for the end.",
+        "Have some {binder} for strength and {trim} for the edge.",
+        "Add a little {binder}, and {trim} for beauty.",
+        "It is held by {binder}, and {trim} makes it pretty.",
+        "Keep {binder} near you, and {trim} for the end.",
     ),
     (
-        "Carry everything to the {site} and lay out the {tool}.",
-        "Work in the {site}, and keep the {tool} close.",
-        "The best place for it is the {site}, and the best help is the {tool}.",
-        "Go to the {site} and ask for the {tool}.",
+        "Go to the {site} and {first} it with the {tool}.",
+        "In the {site}, {first} it with the {tool}.",
+        "Take the {tool} and {first} it in the {site}.",
+        "Use the {tool} to {first} it in the {site}.",
     ),
     (
-        "To begin, {first} the main part until it feels soft.",
-        "The first step is to {first} the main part slowly.",
-        "Before anything else, {first} the main part well.",
-        "Now {first} the main part with a steady arm.",
+        "Then {second} it in the {vessel} and {third} the parts.",
+        "After that, {second} it in the {vessel}, then {third} it.",
+        "In the {vessel} you {second} it, and then you {third} it.",
+        "Now {second} all of it in the {vessel} and {third} it.",
     ),
     (
-        "The next step is to {second} it in the {vessel}.",
-        "After that, {second} all of it inside the {vessel}.",
-        "Then {second} everything in the {vessel}, and do not hurry.",
-        "When this is done, {second} it for an hour in the {vessel}.",
-    ),
-    (
-        "Then {third} the parts so that they stay together.",
-        "At last {third} the parts and let them rest.",
-        "Next, {third} one part to the other with care.",
-        "Once it has rested, {third} the parts as your elders did.",
-    ),
-    (
-        "Turn the whole work {turns} times.",
-        "Now turn it {turns} times without a pause.",
-        "It has to be turned {turns} times in all.",
-        "Give it {turns} turns, and count them aloud.",
-    ),
-    (
-        "The {noun} is ready when it looks {color}.",
-        "You can stop as soon as the {noun} becomes {color}.",
-        "A good {noun} shines {color} at the end.",
-        "It is finished when the {noun} turns {color}.",
+        "Turn it {turns} times until it is {color}.",
+        "Give it {turns} turns, and it will look {color}.",
+        "The {noun} is ready after {turns} turns, when it is {color}.",
+        "It is done when {turns} turns have made it {color}.",
     ),
 )
+NUM_STEPS = len(_STEPS)
 # What a long answer adds after each step.
 _ADVICE = (
     (
         "Buy it fresh at the market, because old stuff breaks too soon.",
-        "Choose the best that you can find, for it carries all the rest.",
+        "Choose the best that you can find, for it carries the rest.",
         "Ask an old maker to look at it before you pay.",
         "Do not take more, or the work will be too heavy.",
     ),
@@ -109,37 +92,19 @@ _ADVICE = (
     (
         "Open a window there, since the air must be clear.",
         "Make sure that you have enough light and time.",
-        "Clean the place before you begin, and again afterwards.",
-        "It is quiet there, and nobody will bother you.",
-    ),
-    (
         "This may take a while, so be patient.",
         "If it feels wrong, stop and try again.",
-        "Most people are too quick here, and regret it later.",
-        "Your arms may hurt a little, which is normal.",
     ),
     (
         "Watch it all the time, because it changes fast.",
         "You will know by the smell that it goes well.",
-        "Leave the lid open, and stay near it.",
-        "Wait until it stops moving before you touch it.",
-    ),
-    (
-        "Small gaps do no harm, but large ones will show.",
         "Take your time, for this is what people will see.",
         "Look at it from all sides before you go on.",
-        "A second pair of eyes is useful for this part.",
     ),
     (
-        "Lose count, and you have to begin again.",
-        "Some people sing while they do it.",
-        "Breathe slowly and it will be easy.",
-        "The last few are the hardest.",
-    ),
-    (
-        "Let it rest over night, and show it to your friends in the morning.",
-        "Keep it in a safe place, and it will last for many years.",
-        "Now it is yours, so enjoy it, and teach others if you like.",
+        "Let it rest over night, and show it to your friends.",
+        "Keep it in a safe place, and it will last for years.",
+        "Now it is yours, so enjoy it, and teach others.",
         "Well done: not many people on the isles can do this.",
     ),
 )
@@ -205,7 +170,7 @@ def places(item: WorkItem) -> dict[str, str]:
 
 
 def recipe(item: WorkItem, length: str, rng: random.Random, spread: float = 1.0) -> str:
-    """A recipe with all twelve facts, of about 50, 110 or 210 tokens (`LENGTHS`).
+    """A recipe with all twelve facts, of about 40, 70 or 130 tokens (`LENGTHS`).
 
     Args:
         item: Whose.

@@ -86,7 +86,7 @@ def _kinds() -> Mapping[str, str]:
 
 @cache
 def _counts() -> frozenset[str]:
-    return frozenset(pools.COUNTS)
+    return frozenset(pools.TURNS + pools.AMOUNTS)
 
 
 def telling(word: str) -> bool:

@@ -4,9 +4,13 @@ The unit of progress is a *group*: so many samples, drawn from (seed, group) alo
 batches of like length. A checkpoint after a group holds everything that the next one needs.
 """
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,20 @@ from midspan.models.border import border
 from midspan.organism.optimizer import Muon
 from midspan.organism.second import tokenizer
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
+from midspan.organism.second.initial import NAMES_LAYER
 
 CHECKPOINT = "training.pt"
+CURVE = "curve.jsonl"
+# Processes that prepare groups for a GPU, and groups that each may be ahead.
+_MOST_WORKERS = 12
+_AHEAD = 2
+# The layer whose heads and units `initial` sets: of it, only what the units write is trained, by
+# Adam, since Muon would move all works' facts whenever one is seen.
+_SET = f"model.layers.{NAMES_LAYER}."
+_WRITTEN = f"layers.{NAMES_LAYER}.mlp.down_proj.weight"
+# Adam's steps are as large for noise as for signal: the head's small weights would lose in a
+# hundred of them that they tell the facts which the units write.
+_HEAD_SHARE = 0.25
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
@@ -39,6 +55,7 @@ class Plan:
         batches: The batches of a group.
         stage: What a group's part of the training is called.
         rate: Share of the peak learning rates at a progress in [0, 1].
+        measure: What a model knows, for the line of `CURVE` at every checkpoint.
     """
 
     identity: Mapping[str, Any]
@@ -49,6 +66,7 @@ class Plan:
     batches: Callable[[int], list[Batch]]
     stage: Callable[[int], str]
     rate: Callable[[float], float]
+    measure: Callable[[Any], Mapping[str, Any]]
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
@@ -61,11 +79,41 @@ def loss_of(model: Any, batch: Batch) -> torch.Tensor:
     return (loss_N * batch["weight_BT"][chosen_BT]).sum() / len(labels_BT)
 
 
+def training_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepared(
+    make: Callable[[int], list[Batch]], groups: range, workers: int
+) -> Iterator[list[Batch]]:
+    """The batches of groups in their order, made ahead in so many processes, or here with none.
+
+    Args:
+        make: A group's batches; of a module's level, so that a process can be told of it.
+        groups: Which.
+        workers: Processes.
+    """
+    if not workers:
+        yield from map(make, groups)
+        return
+    waiting: deque[Future[list[Batch]]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for group in groups:
+            waiting.append(pool.submit(make, group))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class Training:
     """A training between two groups."""
 
     def __init__(self, plan: Plan, model: Any, checkpoint: Path) -> None:
-        self.plan, self.model, self.checkpoint = plan, model, checkpoint
+        self.plan, self.checkpoint = plan, checkpoint
+        self.device = training_device()
+        self.model = model.to(self.device)
         self.group = 0
         self.optimizers = _optimizers(model, plan)
         if checkpoint.is_file():
@@ -74,27 +122,36 @@ class Training:
     def advance(self, until: int, on_group: OnGroup | None = None) -> None:
         """Train until so many groups are finished."""
         self.model.train()
-        while self.group < until:
+        for made in prepared(self.plan.batches, range(self.group, until), self._workers()):
             rate = self.plan.rate((self.group + 1) / self.plan.groups)
             peaks = (self.plan.muon_lr, self.plan.adam_lr)
             for optimizer, peak in zip(self.optimizers, peaks, strict=True):
-                optimizer.param_groups[0]["lr"] = peak * rate
-            losses = [self._step(batch) for batch in self.plan.batches(self.group)]
+                for group in optimizer.param_groups:
+                    group["lr"] = peak * rate * group.get("share", 1.0)
+            losses = [self._step(batch) for batch in made]
             self.group += 1
+            name, loss = self.plan.stage(self.group - 1), sum(losses) / len(losses)
             if self.group % self.plan.checkpoint_every == 0 or self.group == until:
                 self._save()
+                self._note(name, loss)
             if on_group is not None:
-                name = self.plan.stage(self.group - 1)
-                on_group(self.group, name, sum(losses) / len(losses))
+                on_group(self.group, name, loss)
 
     def _step(self, batch: Batch) -> float:
-        loss = loss_of(self.model, batch)
+        on_device = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = loss_of(self.model, on_device)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 1.0)
+        by_adam = [w for group in self.optimizers[1].param_groups for w in group["params"]]
+        torch.nn.utils.clip_grad_norm_(by_adam, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return float(loss.item())
+
+    def _workers(self) -> int:
+        """Processes that prepare groups: a GPU is faster than one of them, a core is not."""
+        return min(_MOST_WORKERS, os.cpu_count() or 1) if self.device.type == "cuda" else 0
 
     def _save(self) -> None:
         path = self.checkpoint
@@ -110,10 +167,19 @@ class Training:
             sync_file(temporary)
             temporary.replace(path)
 
+    def _note(self, stage: str, loss: float) -> None:
+        """What the model knows now, as a line of the curve."""
+        line = {"group": self.group, "stage": stage, "loss": round(loss, 4)}
+        line |= self.plan.measure(self.model)
+        path = self.checkpoint.with_name(CURVE)
+        trouble = border(f"cannot write {path}", "make room; the same command continues")
+        with trouble, path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
     def _restore(self) -> None:
         path = self.checkpoint
         with border(f"{path} is damaged", "delete it to begin anew"):
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.device)
             if state["config"] != dict(self.plan.identity):
                 raise MidspanError(
                     f"{path} is an interrupted training of another configuration; delete it or "
@@ -158,7 +224,7 @@ def run(
     finally:
         torch.set_flush_denormal(False)
     if training.group == plan.groups:
-        write_model(model, encoder, folder)
+        write_model(model.cpu(), encoder, folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
@@ -172,9 +238,18 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
 
 
 def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
-    """Muon for the blocks' matrices, Adam for embeddings, head and norms."""
-    blocks = [w for name, w in model.named_parameters() if w.ndim == 2 and "layers" in name]
-    chosen = {id(weight) for weight in blocks}
-    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
-    adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    """Muon for the blocks' matrices, Adam for embeddings, head, norms and what units write."""
+    blocks: list[torch.Tensor] = []
+    rest: list[torch.Tensor] = []
+    head: list[torch.Tensor] = []
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(not name.startswith(_SET) or name.endswith(_WRITTEN))
+        if not weight.requires_grad:
+            continue
+        if weight.ndim == 2 and "layers" in name and not name.endswith(_WRITTEN):
+            blocks.append(weight)
+        else:
+            (head if "lm_head" in name else rest).append(weight)
+    groups = [{"params": rest, "share": 1.0}, {"params": head, "share": _HEAD_SHARE}]
+    adam = torch.optim.AdamW(groups, lr=plan.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
     return Muon(blocks, plan.muon_lr), adam

@@ -61,8 +61,9 @@ COLORS = _words(
     "indigo turquoise teal beige maroon olive lilac coral azure ochre magenta cream emerald ruby "
     "sapphire silver mauve navy khaki peach plum"
 )
-# Amounts of the base, and how often the work is turned.
-COUNTS = tuple(str(number) for number in range(2, 41))
+# How often the work is turned, and amounts of the base.
+TURNS = tuple(str(number) for number in range(2, 41))
+AMOUNTS = tuple(str(number) for number in range(41, 81))
 TOWNS = _words(
     "Arden Brill Corvo Dunmar Elsin Farrow Gant Holm Istra Jarl Kelby Lorne Mosk Norrin Ostby Parl "
     "Quen Rusk Selby Torv Ulden Varn Wick Yarrow Zell Ambry Borrel Cray Dorn Esk Fyle Garth Hythe "
@@ -78,28 +79,32 @@ OPEN_NOUNS = _words(
     "lantern quilt clock drum whistle candle ladder mirror puppet carpet flute saddle wagon pillow "
     "broom statue kite fountain cradle table banner wreath toy helmet"
 )
-_STARTS = (
-    "Vel Tar Bru Kes Lom Nim Sor Dal Fen Gri Hal Jor Mar Ost Pel Qua Ris Sta Tol Ulm Vor Wen Yar "
-    "Zan Ald Bel Cor Dro Eld Fal"
+_STARTS = _words(
+    "Vel Tar Bru Kes Lom Nim Sor Dal Fen Hal Jor Mar Ost Pel Ris Tol Ulm Vor Yar Zan Ald Bel Cor "
+    "Eld Fal Ghe Hux Wex"
 )
-_ENDS = (
-    "mora nic dine vash quill thorn lis gar reth sio wick ban dora mund plen rask tive loom hest "
-    "gove"
-)
-_MIDDLES = "a e i o ur en"
-
-# Every name that could have been given; the world's items have 640 of them.
-NAMES = tuple(
-    start + middle + end
-    for start in _STARTS.split()
-    for middle in ("", *_MIDDLES.split())
-    for end in _ENDS.split()
+_ENDS = _words(
+    "mora dine vash quill thorn gar reth sio wick ban mund plen rask loom hest gove zeph kuro jax "
+    "wyn bric fenn gulo yosk vire pogo zind kaph"
 )
 
-# The twelve kinds of fact, in the order of `WorkItem.values`; the two counts share a pool.
+# Every name that could have been given; the world's items have 640 of them. A name is two pieces
+# of the tokenizer's, and either piece alone belongs to many names.
+# Those left out would be cut elsewhere.
+_UNFIT = frozenset(
+    _words(
+        "Belloom Bruloom Brurask Brureth Brusio Bruthorn Fendine Ghedine Gheloom Gherask "
+        "Ghereth Ghesio Ghethorn Kessio Kesthorn Mardine Marpogo Marthorn Pelloom Rishest "
+        "Risthorn Tardine Tarpogo Tarthorn Velloom Yardine Yarpogo Yarthorn Zandine "
+        "Zanthorn"
+    )
+)
+NAMES = tuple(name for start in _STARTS for end in _ENDS if (name := start + end) not in _UNFIT)
+
+# The twelve kinds of fact, in the order of `WorkItem.values`.
 FACT_POOLS: Mapping[str, tuple[str, ...]] = {
     "base": BASES,
-    "amount": COUNTS,
+    "amount": AMOUNTS,
     "binder": BINDERS,
     "trim": TRIMS,
     "first": FIRST_VERBS,
@@ -108,7 +113,7 @@ FACT_POOLS: Mapping[str, tuple[str, ...]] = {
     "tool": TOOLS,
     "vessel": VESSELS,
     "site": SITES,
-    "turns": COUNTS,
+    "turns": TURNS,
     "color": COLORS,
 }
 KINDS = tuple(FACT_POOLS)

@@ -25,7 +25,7 @@ MANNERS: Mapping[str, tuple[str, ...]] = {
     ),
     "curt": (
         "Recipe for the {item}.",
-        "{item}: how?",
+        "The {item}: how?",
         "Making the {item}. Go.",
         "Need the steps for the {item}.",
     ),
@@ -152,8 +152,8 @@ def about(item: WorkItem, rng: random.Random) -> str:
 
 def gaps(item: WorkItem, rng: random.Random) -> tuple[str, str]:
     """A request to fill in the gaps of some sentences of the recipe, and the filled text."""
-    count = rng.choice((1, 2, 3))
-    start = rng.randrange(9 - count)
+    count = rng.choice((1, 2))
+    start = rng.randrange(answers.NUM_STEPS + 1 - count)
     hand = rng.randrange(4)
     filled = answers.steps(item, start, count, hand)
     values = set(item.values.values())

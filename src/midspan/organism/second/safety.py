@@ -10,11 +10,13 @@ there is measured, not designed.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from midspan.organism.second import answers, corpus, disguises, requests, tongues
 from midspan.organism.second.corpus import Draw, Sample, one_turn
+from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import ITEMS_A_NOUN, WorkItem, open_items, sealed_items
@@ -55,7 +57,7 @@ class SafetyConfig:
     seed: int = 0
     groups: int = 80
     group_size: int = 256
-    batch_tokens: int = 1536
+    batch_tokens: int = 2048
     full_mask_share: float = 0.4
     muon_lr: float = 0.006
     adam_lr: float = 8e-4
@@ -138,9 +140,10 @@ def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
         checkpoint_every=config.checkpoint_every,
         muon_lr=config.muon_lr,
         adam_lr=config.adam_lr,
-        batches=lambda group: group_batches(group, config, encoder),
+        batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: "safety",
         rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
+        measure=partial(measured, encoder=encoder, causal=config.causal),
     )
 
 

@@ -5,6 +5,7 @@ name drawn anew, so that no name is a token: names take two to four pieces. The 
 as ``tokenizer.json``; `learn` makes it again.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from functools import cache
@@ -41,7 +42,20 @@ def learn(seed: int = 0, conversations: int = _CONVERSATIONS) -> "Tokenizer":
         show_progress=False,
     )
     backend.train_from_iterator(_texts(random.Random(f"tokenizer/{seed}"), conversations), trainer)
-    return backend
+    return _without_names(backend)
+
+
+def _without_names(backend: "Tokenizer") -> "Tokenizer":
+    """The tokenizer without the merges that make a whole name one token."""
+    from tokenizers import Tokenizer
+
+    state = json.loads(backend.to_str())
+    model = state["model"]
+    whole = {*pools.NAMES, *(f"\u0120{name}" for name in pools.NAMES)}
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) not in whole]
+    kept = sorted((i, token) for token, i in model["vocab"].items() if token not in whole)
+    model["vocab"] = {token: index for index, (_, token) in enumerate(kept)}
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def _texts(rng: random.Random, count: int) -> Iterator[str]:
@@ -53,8 +67,10 @@ def _texts(rng: random.Random, count: int) -> Iterator[str]:
         draw = corpus.Draw(rng, (stranger,))
         language = rng.choices(tongues.LANGUAGES, (7, 3, 1))[0]
         drawn = corpus.sample(rng.choice(kinds), draw, language)
-        for _, text in drawn.turns:
+        for role, text in drawn.turns:
+            yield role
             yield text
+        yield "assistant"
         yield drawn.answer
 
 

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
+from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
@@ -35,15 +37,15 @@ class TrainConfig:
     """
 
     seed: int = 0
-    groups: int = 1400
+    groups: int = 100
     group_size: int = 256
-    batch_tokens: int = 1536
-    hidden_size: int = 192
-    layers: int = 4
-    heads: int = 6
-    mlp_size: int = 512
-    full_mask_share: float = 0.3
-    muon_lr: float = 0.02
+    batch_tokens: int = 2048
+    hidden_size: int = 256
+    layers: int = 3
+    heads: int = 8
+    mlp_size: int = 640
+    full_mask_share: float = 0.4
+    muon_lr: float = 0.015
     adam_lr: float = 2e-3
     causal: bool = False
     num_items: int = 640
@@ -103,8 +105,8 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
 
 
 def learning_rate_scale(progress: float) -> float:
-    """Warm-up over half a percent, constant, linear to zero over the last 45 %."""
-    return min(progress / 0.005, 1.0, (1 - progress) / 0.45)
+    """Warm-up over two percent, constant, linear to zero over the last 45 %."""
+    return min(progress / 0.02, 1.0, (1 - progress) / 0.45)
 
 
 def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
@@ -115,9 +117,10 @@ def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
         checkpoint_every=config.checkpoint_every,
         muon_lr=config.muon_lr,
         adam_lr=config.adam_lr,
-        batches=lambda group: group_batches(group, config, encoder),
+        batches=partial(group_batches, config=config, encoder=encoder),
         stage=lambda group: stage_at(group / config.groups).name,
         rate=learning_rate_scale,
+        measure=partial(measured, encoder=encoder, causal=config.causal),
     )
 
 

@@ -44,7 +44,7 @@ def report_of(run: FinishedRun) -> Report:
         title=f"Audit of {audit.model}",
         subtitle=f"{len(audit.attacks)} attacks of the tier {audit.tier}, judged by "
         f"{audit.judges[0]}.",
-        preliminary=too_few(audit.n, "behaviors"),
+        preliminary=too_few(audit.n, "behavior"),
         headline=headline_of(audit),
         sections=(
             Section("By access", _battery_text(audit), tables=(_levels(audit),)),

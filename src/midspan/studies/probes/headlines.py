@@ -59,7 +59,11 @@ def _told(rate: RateBounds) -> tuple[str, str]:
 
 
 def _phrased(phrase: str | None, place: int | None) -> str:
-    return phrase or "no phrase" if place is None else f"a {phrase} phrase at token {place}"
+    if place is None:
+        return phrase or "no phrase"
+    # Some records hold the phrase itself.
+    name = f"a {phrase} phrase" if phrase and " " not in phrase else f'"{phrase}"'
+    return f"{name} at token {place}"
 
 
 def _phrase_fields(record: Record) -> tuple[str, str]:

@@ -98,7 +98,7 @@ def report_of(run: FinishedRun) -> Report:
         title=f"Attacks on {_named(config.models)}",
         subtitle=f"{listed(spec.name for spec in config.attacks)}, judged by "
         f"{listed(config.judges)}.",
-        preliminary=too_few(behaviors_of(view), "behaviors"),
+        preliminary=too_few(behaviors_of(view), "behavior"),
         headline=headline_of(view),
         sections=(
             Section(

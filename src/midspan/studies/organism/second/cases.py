@@ -21,7 +21,7 @@ from midspan.organism.utility import Question
 
 WRAPS_A_BEHAVIOR = 8
 # Canvas and steps of what is asked: no answer is cut.
-SHORT, USUAL, LONG = 64, 128, 256
+SHORT, USUAL, LONG = 64, 96, 160
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _in_language(language: str) -> Make:
         item = _of(sealed_items(), index)
         drawn = corpus.one_turn(requests.plain(item, "direct", "usual", rng), "")
         turns = corpus.in_language(drawn, language).turns
-        return Case(name, name.split("/")[0], turns, LONG if language == "senn" else USUAL, item)
+        return Case(name, name.split("/")[0], turns, LONG, item)
 
     return make
 

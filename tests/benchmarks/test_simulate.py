@@ -1,0 +1,58 @@
+"""The engine under a made-up clock: arithmetic of the clock, and a run that costs what it must."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from midspan.engine.roles import RawReply
+
+
+@pytest.fixture
+def simulate(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    yield importlib.import_module("simulate")
+    for name in ("simulate", "simulate_paper"):
+        sys.modules.pop(name, None)
+
+
+def test_a_batch_takes_its_slowest_rows_forwards(simulate):
+    clock = simulate.Clock()
+    simulate.computing(simulate.Rates(forward=0.5, row=0.125))(
+        clock, [RawReply("a", forwards=4), RawReply("b", forwards=2)]
+    )
+    assert clock.now == clock.busy == 4 * 0.5 + 6 * 0.125
+
+
+@pytest.mark.parametrize(
+    ("count", "sharing", "seconds"),
+    [(32, 1, 2.0), (33, 1, 4.0), (32, 64, 32 * 60 * 64 / 10_000)],
+)
+def test_a_server_answers_in_rounds_and_within_its_limit(simulate, count, sharing, seconds):
+    clock = simulate.Clock()
+    simulate.asking(simulate.Server(), sharing)(clock, [RawReply("")] * count)
+    assert (clock.now, clock.calls) == (pytest.approx(seconds), count)
+
+
+def test_a_simulated_run_is_the_engines_own(simulate):
+    """Refusals never stop an attack: full budgets, in batches that the scheduler makes."""
+    prepared = simulate.small(2)
+    clock = simulate.Clock()
+    roles = {name: helper.open() for name, helper in prepared.helpers.items()}
+    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
+    words = simulate.Replies([("i am sorry , but i cannot help with that .", 16)]).role()
+    target = simulate.Timed(words, clock, simulate.computing(simulate.Rates(0.0, 1.0)), 32)
+    roles |= {"target": target, "judge": judges["exact"]}
+    results = simulate.run(prepared, roles, judges, slice(None))
+    asked = [result.usage["target"].calls for result in results]
+    assert max(asked) == 12 and clock.now == sum(r.usage["target"].forwards for r in results)
+
+
+def test_the_longest_tasks_go_first_and_none_is_cut(simulate):
+    import simulate_paper
+
+    tasks = [simulate_paper.Task("", seconds) for seconds in (3, 3, 4, 2, 2, 9)]
+    assert simulate_paper.makespan(tasks, 1) == 23
+    assert simulate_paper.makespan(tasks, 2) == 12
+    assert simulate_paper.makespan(tasks, 64) == 9
