@@ -115,7 +115,7 @@ TYPOS = {
 # Options of texts, numbers and new files, which no list or folder can check.
 FREE = {
     "column", "output", "prompt", "anchor", "json_file", "markdown", "lm_eval", "host", "device",
-    "repo", "adapter", "name", "model", "attack", "item", "text",
+    "repo", "adapter", "name", "model", "attack", "item", "text", "page", "template", "initial",
 }  # fmt: skip
 REFUSED = """
 import json, sys
