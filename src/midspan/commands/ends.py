@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 _CONTINUED = frozenset({"align", "attack", "audit", "demo", "judge", "organism", "probe", "study",
                         "task"})  # fmt: skip
 STOPPED = 130  # as shells have it of an interrupted program
-# Of a response of 128 tokens in full batches; measured on one core of 2.1 GHz.
+# Of a response of 128 tokens in full batches, on one core: for an order of magnitude alone.
 _ORGANISM_RESPONSE_SECONDS = 0.1
 RECORDS, REPORT = "records.jsonl", "report.html"
 _ORGANISM = "organism"
