@@ -13,8 +13,8 @@ is written anew:
     figures: ["Position by step, one block"]    # by their titles
     -->
 
-The last line holds a digest of what was written: `tests/docs/test_result_blocks.py` fails where somebody
-has edited a number. `--check` says which blocks were, and needs no run.
+The last line holds a digest of what was written: `tests/docs/test_result_blocks.py` fails where
+somebody has edited a number. `--check` says which blocks were, and needs no run.
 """
 
 import argparse

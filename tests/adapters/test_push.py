@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import fake_hub
 import huggingface_hub
@@ -227,7 +226,7 @@ def test_an_audit_goes_alone_too(audit, hub):
 
 
 @pytest.mark.parametrize("repo", ["psa", "me/psa/x", "/psa", "me/", "me/p a"])
-def test_a_repository_is_owner_and_name(repo):
+def test_a_repository_is_owner_and_name(repo, tmp_path):
     with pytest.raises(MidspanError, match="--repo: must be OWNER/NAME"):
         check_repo(repo)
-    assert "OWNER/NAME" in str(run(Path("x"), "--repo", repo).exception)
+    assert "OWNER/NAME" in str(run(tmp_path, "--repo", repo).exception)

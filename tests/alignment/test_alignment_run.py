@@ -184,7 +184,7 @@ def refused(match, *args):
 
 def test_a_folder_of_another_recipe_is_refused(organism_lm, finished, tmp_path):
     folder = shutil.copytree(finished[0].folder, tmp_path / "copy")
-    match = "adapter of another recipe, base or data set; choose another -o folder"
+    match = r"adapter of another recipe, base or data set \(.*\); choose another -o folder"
     refused(match, organism_lm, DATA, config(seed=1), folder)
     other = AlignmentData(DATA.harmful[:5], DATA.benign, DATA.phrases)
     refused(match, organism_lm, other, config(), folder)

@@ -52,6 +52,7 @@ def test_prompts_that_the_evaluation_asks_are_refused(midspan, prompts, tmp_path
     code, _, error = midspan(*command, "--exclude", evaluation)
     assert code == 2 and "1 of 2 training prompts" in error and "--allow-overlap" in error
     assert "cake" not in error.lower() and not (tmp_path / "a").exists()
+    (tmp_path / "none.txt").touch()
     # Allowed, it is said, and the run goes on to the next refusal.
     code, output, error = midspan(
         *command, "--exclude", evaluation, "--allow-overlap", "--benign", tmp_path / "none.txt"

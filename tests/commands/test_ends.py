@@ -1,9 +1,9 @@
 """First and last lines of commands, and what Ctrl-C leaves."""
 
-import os
 import shlex
 import signal
 import sys
+import threading
 
 import pytest
 import typer
@@ -108,7 +108,7 @@ def test_a_process_of_a_run_is_begun_deaf_to_ctrl_c():
 
 def test_ctrl_c_while_a_process_begins_is_not_lost():
     with pytest.raises(KeyboardInterrupt), _unstopped():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         reached = True
     assert reached
 

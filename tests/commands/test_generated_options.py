@@ -97,11 +97,11 @@ def test_a_probe_takes_its_inputs_and_fields(name, own):
 def test_options_win_over_the_file(tmp_path, monkeypatch):
     given = []
 
-    def run_probe(spec, *_, **__):
-        given.append(spec)
+    def run_prepared(prepared, *_, **__):
+        given.append(prepared.spec)
         return ProbeResult([], [])
 
-    monkeypatch.setattr("midspan.studies.probes.run.run_probe", run_probe)
+    monkeypatch.setattr("midspan.studies.probes.run.run_prepared", run_prepared)
     file = tmp_path / "gcg.yaml"
     file.write_text(yaml.safe_dump({"search": {"steps": 9, "top_k": 4}, "starts": [7]}))
     line = ["probe", "gcg", "organism", "--config", str(file), "--no-round-trip"]

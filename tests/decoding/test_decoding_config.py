@@ -20,7 +20,7 @@ DREAM = SimpleNamespace(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"length": 0}, "decoding.length: .*greater than or equal to 1"),
+        ({"length": 0}, "decoding.length: must be at least 1"),
         (
             {"lenght": 8},
             "decoding.lenght: not a field; those of sampler 'llada' are sampler, length",

@@ -50,7 +50,7 @@ def script(monkeypatch):
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    monkeypatch.setitem(KINDS, "made-up", Kind("test_results:report_of", ""))
+    monkeypatch.setitem(KINDS, "made-up", Kind("test_result_blocks:report_of", ""))
     folder = tmp_path / "runs" / "mine"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(INFO))

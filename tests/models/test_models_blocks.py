@@ -36,7 +36,7 @@ def test_the_mask_by_hand() -> None:
     ]
     expected = torch.tensor([[[mark == "x" for mark in line] for line in row] for row in rows])
     assert torch.equal(block_causal_mask(real, 2)[:, 0], expected)
-    assert torch.equal(block_causal_mask(real, 2, num_queries=2)[:, 0], expected[:, 3:])
+    assert torch.equal(block_causal_mask(real, 2, queries=2)[:, 0], expected[:, 3:])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -83,7 +83,7 @@ def test_a_cache_continues_a_sequence(tmp_path: Path) -> None:
     lm = load(write_checkpoint(tmp_path, "sdar"))
     ids = torch.tensor([ROWS[0]])
     cache = DynamicCache(config=lm.base.config)
-    mask = for_attention(block_causal_mask(torch.ones_like(ids), 4, num_queries=2), lm.base)
+    mask = for_attention(block_causal_mask(torch.ones_like(ids), 4, queries=2), lm.base)
     with torch.no_grad():
         whole = lm.logits(ids)
         lm.base(ids[:, :8], past_key_values=cache, use_cache=True, attention_mask=for_attention(

@@ -182,7 +182,8 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     models = options["models"] if PROBES[name].several else [options["model"]]
     _check_fields(name, fields, models[0])
     from midspan.studies.probes.config import ProbeSpec
-    from midspan.studies.probes.run import run_probe
+    from midspan.studies.probes.prepare import prepare
+    from midspan.studies.probes.run import run_prepared
     from midspan.studies.redteam.ask import with_harm_judge
 
     judge = options.get("judge")
@@ -195,11 +196,11 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    given = with_harm_judge(judge, servers, output)
+    prepared = prepare(spec, with_harm_judge(judge, servers, output))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
-    done = run_probe(spec, output, command_line(), given, options["fail_fast"])
+    done = run_prepared(prepared, output, command_line(), options["fail_fast"])
     if name == "window":
         _say_window(done.records, spec.config(), models[0], output)
     run.end(output / REPORT)

@@ -198,7 +198,7 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
         (("order", "organism", "organism"), "the same model is named twice"),
         (
             ("prefill", "organism", "--request-kinds", "rude"),
-            "request_kinds: must be one of plain, wrapped, benign; got 'rude'",
+            "request-kinds: must be one of plain, wrapped, benign; got 'rude'",
         ),
     ],
 )

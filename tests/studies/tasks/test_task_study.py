@@ -195,7 +195,7 @@ def test_items_are_drawn_by_the_seed():
         ({"models": ()}, "at least 1 item"),
         ({"data": {"gsm": "x"}}, "data: must be one of gsm8k, .*; got 'gsm'"),
         ({"tasks": ("humaneval",)}, "allow it with --allow-code after reading docs/sandbox.md"),
-        ({"items": 0}, "greater than or equal to 1"),
+        ({"items": 0}, "items: must be at least 1"),
         ({"column": "wish"}, "column: names a column of the files of data; give some"),
     ],
 )

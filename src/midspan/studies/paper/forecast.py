@@ -121,7 +121,7 @@ def _as_piloted(
     tried: list[Pilot] = []
     for label, target in zip(config.parts[most.part].models, part.targets, strict=True):
         if label == ORIGINAL or is_done(config, folder, label):
-            found = run_pilot(part, target, count)
+            found = run_pilot(part, _with_proxy(target), count)
             base = found if label == ORIGINAL else base
         else:
             base = found = base or run_pilot(part, _base_of(part, config), count)
@@ -134,7 +134,14 @@ def _as_piloted(
 def _base_of(part: PreparedRedteam, config: PaperConfig) -> Target:
     """The base as a target, in a part that does not attack it."""
     base = part.config.model_copy(update={"models": (config.base,), "paper_models": {}})
-    return prepare_redteam(base).targets[0]
+    return _with_proxy(prepare_redteam(base).targets[0])
+
+
+def _with_proxy(target: Target) -> Target:
+    """Gradients of a proxy that is not trained yet cost what the target's own do."""
+    if target.proxy is None or Path(target.proxy.spec.rpartition("+")[2]).exists():
+        return target
+    return replace(target, proxy=target.model)
 
 
 def forecast_table(rows: list[Forecast]) -> Table:
