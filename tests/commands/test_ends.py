@@ -106,7 +106,15 @@ def test_a_process_of_a_run_is_begun_deaf_to_ctrl_c():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_ctrl_c_while_a_process_begins_is_not_lost():
+@pytest.fixture
+def interrupts():
+    """Ctrl-C raises, also where a shell began the tests in the background and has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_a_process_begins_is_not_lost(interrupts):
     with pytest.raises(KeyboardInterrupt), _unstopped():
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         reached = True
