@@ -17,8 +17,16 @@ from midspan.commands.choices import (
     chosen,
 )
 from midspan.commands.generated import with_options
-from midspan.commands.names import checked_judge, checked_path, checked_set
-from midspan.commands.options import Column, ConfigFile, Model, Seed, configure, load_model
+from midspan.commands.names import checked_judge, checked_set
+from midspan.commands.options import (
+    Column,
+    ConfigFile,
+    Model,
+    PhrasesFile,
+    Seed,
+    configure,
+    load_model,
+)
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -94,12 +102,7 @@ def align(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
     ] = False,
-    phrases: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
-        ),
-    ] = None,
+    phrases: PhrasesFile = None,
     reward: Annotated[
         str | None,
         typer.Option(

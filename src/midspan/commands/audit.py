@@ -127,11 +127,11 @@ def audit(
     }
     named = {name: value for name, value in changes.items() if value is not None}
     fields = audit_fields(model, tier, merged(own, named))
-    chosen = AuditConfig.model_validate(fields)
+    validated = AuditConfig.model_validate(fields)
     if dry_run:
-        _forecast(chosen)
+        _forecast(validated)
     else:
-        _run(chosen, output, How(command_line(), jobs, fail_fast, executor))
+        _run(validated, output, How(command_line(), jobs, fail_fast, executor))
 
 
 def _forecast(config: "AuditConfig") -> None:

@@ -104,25 +104,35 @@ def chosen(choices: Iterable[str], meaning: str, *names: str) -> Any:
     )
 
 
+def checking(check: Callable[[str, Any], None]) -> Callable[..., Any]:
+    """A callback that gives every value of an option to a check, behind the option's name."""
+
+    def checked(param: typer.CallbackParam, given: Any) -> Any:
+        for value in [given] if isinstance(given, str | Path) else given or ():
+            check(param.opts[0], value)
+        return given
+
+    return checked
+
+
 def one_of(choices: Iterable[str]) -> Callable[..., Any]:
     """A callback that refuses what is none of the choices, with the nearest one."""
     known = tuple(choices)
 
-    def check(param: typer.CallbackParam, given: Any) -> Any:
-        for value in _each(given):
-            if value not in known:
-                raise not_one_of(param.opts[0], value, known)
-        return given
+    def check(field: str, value: str) -> None:
+        if value not in known:
+            raise not_one_of(field, value, known)
 
-    return check
+    return checking(check)
 
 
-def checked_rules(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
-    """Rules of decoding, by name or by fields with a name among them."""
-    for text in given or ():
-        found = _RULE.search(text) if text.lstrip().startswith("{") else None
-        check_rule(found[1] if found else text, param.opts[0])
-    return given
+def _check_named_rule(field: str, text: str) -> None:
+    found = _RULE.search(text) if text.lstrip().startswith("{") else None
+    check_rule(found[1] if found else text, field)
+
+
+# Rules of decoding, by name or by fields with a name among them.
+checked_rules = checking(_check_named_rule)
 
 
 def check_rule(name: str, field: str, others: Iterable[str] = ()) -> None:
@@ -175,10 +185,6 @@ def judge_forms() -> tuple[str, ...]:
     rubrics = (f"{name}=MODEL" for name in RUBRICS)
     published = (f"{name}=MODEL{FROM_FILE}FILE" for name in PUBLISHED_RUBRICS)
     return (*PLAIN_JUDGES, *CLASSIFIERS, *rubrics, *published)
-
-
-def _each(given: Any) -> list[str]:
-    return [given] if isinstance(given, str) else list(given or ())
 
 
 def _listed(choices: tuple[str, ...]) -> str:

@@ -101,7 +101,9 @@ class Run:
 
 def expected_responses(most: int, models: Sequence[str]) -> str:
     """How much work a number of responses is, as far as is known before the first one."""
-    is_own = all(model.partition(":")[0] == _ORGANISM for model in models)
+    from midspan.organism.behaviors import is_organism
+
+    is_own = all(map(is_organism, models))
     minutes = most * _ORGANISM_RESPONSE_SECONDS / 60
     about = f", about {minutes:.0f} min on one core" if is_own and minutes >= 1 else ""
     return f"at most {most:,} responses{about}"

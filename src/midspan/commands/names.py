@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-import typer
-
 from midspan.commands.choices import (
     CLASSIFIERS,
     FROM_FILE,
@@ -17,6 +15,7 @@ from midspan.commands.choices import (
     ORGANISM_ADAPTERS,
     PLAIN_JUDGES,
     TASK_DATA,
+    checking,
     judge_forms,
 )
 from midspan.errors import MidspanError, nearest, not_one_of
@@ -24,7 +23,6 @@ from midspan.files import disk, user_path
 from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
-GivenPath = TypeVar("GivenPath", Path, str, None)
 
 _OWN = ("organism", *(f"organism:{name}" for name in ORGANISM_ADAPTERS))
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
@@ -41,63 +39,10 @@ def checked_name(given: Given) -> Given:
     Raises:
         MidspanError: There is no such model; it says which name is near.
     """
-    for spec in _each(given):
+    specs: list[str] = [given] if isinstance(given, str) else given or []
+    for spec in specs:
         _check(spec.partition(_DEFENDED)[0])
     return given
-
-
-def checked_helper(param: typer.CallbackParam, given: Given) -> Given:
-    """The model of an option, which the message names."""
-    for spec in _each(given):
-        _check_model_of(param.opts[0], spec)
-    return given
-
-
-def checked_judge(param: typer.CallbackParam, given: Given) -> Given:
-    """Judges, each with the model that it asks."""
-    for spec in _each(given):
-        _check_judge(param.opts[0], spec)
-    return given
-
-
-def checked_set(param: typer.CallbackParam, given: Given) -> Given:
-    """Sets of requests: ``organism:N``, a registered one, a file, or one on the hub."""
-    for spec in _each(given):
-        _check_set(param.opts[0], spec)
-    return given
-
-
-def checked_path(param: typer.CallbackParam, given: GivenPath) -> GivenPath:
-    """A file or folder that must be there."""
-    if given is not None:
-        _check_path(param.opts[0], Path(given))
-    return given
-
-
-def checked_data(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
-    """Entries NAME=FILE of a task's data."""
-    for entry in given or ():
-        name, _, path = entry.partition("=")
-        if name not in TASK_DATA:
-            raise not_one_of(param.opts[0], name, TASK_DATA)
-        if path:
-            _check_path(param.opts[0], Path(path))
-    return given
-
-
-def checked_calibration(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
-    """Entries JUDGE=FILE of a judge's calibration."""
-    for entry in given or ():
-        judge, _, path = entry.rpartition("=")
-        if not (judge and path):
-            raise MidspanError(f"{param.opts[0]}: must be JUDGE=FILE; got {entry!r}")
-        _check_judge(param.opts[0], judge)
-        _check_path(param.opts[0], Path(path))
-    return given
-
-
-def _each(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else list(given or ())
 
 
 def _check(spec: str) -> None:
@@ -138,7 +83,7 @@ def _check_judge(field: str, spec: str) -> None:
     if model and not (name in CLASSIFIERS and _exists(Path(model))):
         _check_model_of(field, model)
     if file:
-        _check_path(field, Path(file))
+        _check_path(field, file)
 
 
 def _check_set(field: str, spec: str) -> None:
@@ -156,7 +101,7 @@ def _check_set(field: str, spec: str) -> None:
     name = name if name and count.isdecimal() else left
     if name in BENCHMARKS:
         if path:
-            _check_path(field, Path(path))
+            _check_path(field, path)
         return
     if spec.startswith(_ON_HUB) or any(_exists(Path(one)) for one in (spec, name)):
         return
@@ -167,9 +112,26 @@ def _check_set(field: str, spec: str) -> None:
     )
 
 
-def _check_path(field: str, path: Path) -> None:
+def _check_path(field: str, given: str | Path) -> None:
+    path = Path(given)
     if not _exists(path):
         raise MidspanError(f"{field}: there is no {path}{_nearest_path(path)}")
+
+
+def _check_data(field: str, entry: str) -> None:
+    name, _, path = entry.partition("=")
+    if name not in TASK_DATA:
+        raise not_one_of(field, name, TASK_DATA)
+    if path:
+        _check_path(field, path)
+
+
+def _check_calibration(field: str, entry: str) -> None:
+    judge, _, path = entry.rpartition("=")
+    if not (judge and path):
+        raise MidspanError(f"{field}: must be JUDGE=FILE; got {entry!r}")
+    _check_judge(field, judge)
+    _check_path(field, path)
 
 
 def _exists(path: Path) -> bool:
@@ -199,3 +161,14 @@ def _is_there(spec: str) -> bool:
 def _is_place(name: str) -> bool:
     """Whether a name is a folder, or has a hub id's form."""
     return user_path(name).is_dir() or bool(HUB_ID.fullmatch(name))
+
+
+# Callbacks of options: a model, which the message names the option of; judges, each with the model
+# that it asks; sets of requests (``organism:N``, a registered one, a file, or one on the hub); a
+# file or folder that must be there; NAME=FILE of a task's data; JUDGE=FILE of a calibration.
+checked_helper = checking(_check_model_of)
+checked_judge = checking(_check_judge)
+checked_set = checking(_check_set)
+checked_path = checking(_check_path)
+checked_data = checking(_check_data)
+checked_calibration = checking(_check_calibration)

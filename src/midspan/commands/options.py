@@ -72,6 +72,10 @@ ACCELERATION: dict[str, Any] = {
     ],
 }
 
+PhrasesFile = Annotated[
+    Path | None,
+    typer.Option(help="JSON with safe, procedural and affirmative phrases.", callback=checked_path),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from midspan.commands.ends import command_line, say, typed
 from midspan.commands.names import checked_name
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
-
-if TYPE_CHECKING:
-    from midspan.runs.progress import Stage
 
 app = typer.Typer(help="The embedded tiny models: train them again, verify their figures.")
 
@@ -55,7 +52,7 @@ def train(
     with Reporter().stage("training the organism", config.total_steps) as stage:
 
         def show(step: int, kind: str, loss: float) -> None:
-            _count(stage, step, f"{kind} {loss:.2f} nats/token")
+            stage.reach(step, f"{kind} {loss:.2f} nats/token")
 
         folder = run(config, output, show)
     typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
@@ -78,19 +75,11 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
     with Reporter().stage("training organism2", total) as stage:
 
         def show(group: int, of: int, name: str, loss: float) -> None:
-            _count(stage, group, f"{name} {loss:.2f} nats/token")
+            stage.reach(group, f"{name} {loss:.2f} nats/token")
 
         folder = make(output, config, safety, show)
     typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
     typer.echo(f"Next: {typed('midspan', 'organism', 'verify', '--second', folder)}")
-
-
-def _count(stage: "Stage", step: int, note: str) -> None:
-    """A step; of a training that goes on, the first one is no measure of the rate."""
-    if stage.done:
-        stage.advance(step - stage.done, note)
-    else:
-        stage.skip(step, note)
 
 
 @app.command()

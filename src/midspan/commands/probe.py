@@ -28,6 +28,7 @@ from midspan.commands.options import (
     Model,
     Models,
     Output,
+    PhrasesFile,
     end_with,
     load_model,
     quiet,
@@ -70,15 +71,7 @@ _INPUTS = {
             ),
         ],
     ),
-    "phrases": (
-        "phrases",
-        Annotated[
-            Path | None,
-            typer.Option(
-                help="JSON with safe, procedural and affirmative phrases.", callback=checked_path
-            ),
-        ],
-    ),
+    "phrases": ("phrases", PhrasesFile),
 }
 Judge = Annotated[
     str | None,
