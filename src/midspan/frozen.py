@@ -161,7 +161,7 @@ def first_change(changed: Sequence[Change]) -> str:
     values = (f"{value}" for value in (first.found, first.wanted))
     found, wanted = (v if len(v) <= _LONGEST_VALUE else f"{v[:_LONGEST_VALUE]}..." for v in values)
     more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{first.name}: {found} there, {wanted} now{more}"
+    return f"{Change(first.name, found, wanted)}{more}"
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

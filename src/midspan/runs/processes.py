@@ -41,8 +41,9 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
     """
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, running = list(parts), dict[SpawnProcess, str]()
-    slots, slot_of = list(range(jobs)), dict[SpawnProcess, int]()
+    # The part that a process works on, and its slot.
+    waiting, running = list(parts), dict[SpawnProcess, tuple[str, int]]()
+    slots = list(range(jobs))
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -51,11 +52,11 @@ def run_together(parts: Mapping[str, Part], jobs: int) -> None:
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 with _unstopped():
                     process.start()
-                running[process], slot_of[process] = waiting.pop(0), place.slot
+                running[process] = waiting.pop(0), place.slot
             wait([process.sentinel for process in running])
             for process in [one for one in running if not one.is_alive()]:
-                name = running.pop(process)
-                slots.append(slot_of.pop(process))
+                name, slot = running.pop(process)
+                slots.append(slot)
                 if process.exitcode:
                     raise MidspanError(
                         f"{name} did not finish (see above); the same command continues it"

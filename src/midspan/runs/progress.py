@@ -104,11 +104,7 @@ class Reporter:
 
             def show(step: int, total: int, row: Mapping[str, Any]) -> None:
                 note = ", ".join(f"{name} {row[name]:.2f}" for name in metrics if name in row)
-                if stage.done:
-                    stage.advance(step - stage.done, note)
-                else:
-                    # It may go on from a checkpoint, which no rate may count.
-                    stage.skip(step, note)
+                stage.reach(step, note)
 
             yield show
             if not stage.done:
@@ -171,6 +167,13 @@ class Stage:
             self._last = now
             pace = f", {self.pace}" if self.pace else ""
             self._reporter.say(f"{self.name}: {self.count}{pace}{self.suffix}")
+
+    def reach(self, count: int, note: str) -> None:
+        """Count up to so many; the first ones may come from a checkpoint, and no rate has them."""
+        if self.done:
+            self.advance(count - self.done, note)
+        else:
+            self.skip(count, note)
 
     def line(self, width: int) -> str:
         """What a terminal of this width shows: count, rate and time left before all else."""
