@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from midspan.engine.calls import Chat
 from midspan.engine.records import judge_results
 from midspan.engine.roles import MissingReply, RawReply, Role, Scripted, SeededCall, rows_of
-from midspan.engine.scheduler import AttackJob, run_attacks
+from midspan.engine.scheduler import run_attacks
 from midspan.journal.journal import Journal
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 from midspan.studies.redteam.presets import organism_attack, organism_redteam
@@ -137,21 +137,12 @@ class Replies:
         return Drawn(lambda call, rng: "", "drawn")
 
 
-def jobs_of(prepared: PreparedRedteam, roles: dict[str, Role], share: slice) -> list[AttackJob]:
-    behaviors = prepared.behaviors.behaviors[share]
-    return [
-        AttackJob(row.attack, row.config, behavior, roles, row.budget)
-        for row in prepared.attacks
-        for behavior in behaviors
-    ]
-
-
 def run(
     prepared: PreparedRedteam, roles: dict[str, Role], judges: dict[str, Role], share: slice
 ) -> list[Any]:
     """The engine itself, with a journal that is thrown away."""
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "journal")) as journal:
-        jobs = jobs_of(prepared, roles, share)
+        jobs = prepared.jobs(prepared.behaviors.behaviors[share], roles)
         results = run_attacks(jobs, journal)
         judge_results(jobs, results, judges, journal)
     return results

@@ -72,11 +72,9 @@ def attacks_of(part: RedteamConfig) -> PreparedRedteam:
         if row.attack not in ANALYTIC
     )  # fmt: skip
     fields: dict[str, object] = {
-        "models": ("organism",),
-        "attacks": rows,
-        "behaviors": "organism:100",
-    }
-    fields |= {"behaviors": "organism:100", "budget": part.budget, "paper_models": {}}
+        "models": ("organism",), "attacks": rows, "behaviors": "organism:100",
+        "budget": part.budget, "paper_models": {},
+    }  # fmt: skip
     return prepare(organism_redteam().model_copy(update=fields))
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.files import Record, read_jsonl, read_object
 from midspan.report import Cell, Headline, Number, Report, Section, Table
+from midspan.report.model import MOST_NUMBERS
 from midspan.runs.folder import RUN_FILE, reading
 
 _REMEDY = "run lm_eval again with --output_path"
 _RESULTS = "results_*.json"
 # The file of `midspan task --lm-eval`.
 _OWN = "results.json"
-_MOST_NUMBERS = 3
 _SHOWN_SAMPLES = 20  # of a task
 _SHOWN_CHARACTERS = 300
 _LIMITS = (
@@ -79,7 +79,7 @@ def _headline(outputs: Sequence[_Output]) -> Headline:
     ]
     numbers = tuple(
         Number(f"{model}, {task}, {metric}", cell.text, cell.note)
-        for model, task, metric, cell in found[:_MOST_NUMBERS]
+        for model, task, metric, cell in found[:MOST_NUMBERS]
     )
     told = "; ".join(f"{task} {metric} {cell.text}" for _, task, metric, cell in found[:1])
     models = ", ".join(output.model for output in outputs)

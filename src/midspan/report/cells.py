@@ -67,6 +67,15 @@ def mean_cell(
     return Cell(f"{interval.mean:.3g}", note)
 
 
+def bar_figure(
+    title: str, groups: Sequence[str], series: Sequence[figures.Series], ylabel: str,
+    caption: str = "", name: str = "",
+) -> Figure:  # fmt: skip
+    """A figure of bars with its numbers; files are called after the name, or the title."""
+    drawn = figures.bars(title, groups, series, ylabel)
+    return Figure(title, drawn, caption, name or title, figures.bars_csv(groups, series))
+
+
 def line_figure(
     title: str, curves: Sequence[figures.Curve], xlabel: str, ylabel: str, caption: str
 ) -> Figure:

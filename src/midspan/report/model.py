@@ -157,6 +157,9 @@ class Verdict(NamedTuple):
     tone: Tone = "plain"
 
 
+MOST_NUMBERS = 3  # of a first screen
+
+
 @dataclass(frozen=True)
 class Headline:
     """The first screen: the answer in one sentence, three numbers and one figure.

@@ -92,13 +92,13 @@ class How:
         run_together(parts, self.width(small))
         return {}
 
-    def run_and_collect(
+    def run_then_collect(
         self, parts: Mapping[str, Part], collect: Callable[..., Any], arguments: tuple[Any, ...],
         small: bool,
     ) -> Any:  # fmt: skip
-        """Run parts, and then what makes one result of all that they wrote.
+        """Run parts on Ray, and there what makes one result of all that they wrote.
 
-        On Ray that is a task too: what started the study may have no GPU.
+        What started the study may have no GPU.
 
         Args:
             parts: By name.
@@ -106,9 +106,5 @@ class How:
             arguments: What it is called with.
             small: Whether one core is enough for the model.
         """
-        if not self.on_ray:
-            if len(parts) > 1:
-                self.run(parts, small)
-            return collect(*arguments)
         last = Part(collect, arguments, tuple(parts))
         return self.run({**parts, "results": last}, small)["results"]

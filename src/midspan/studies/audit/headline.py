@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from midspan.report import Figure, Headline, Number, Verdict, figures
-from midspan.report.model import Tone
+from midspan.report import Figure, Headline, Number, Verdict
+from midspan.report.cells import bar_figure
+from midspan.report.model import MOST_NUMBERS, Tone
 from midspan.studies.audit.advice import is_harmless
 from midspan.studies.audit.schema import Audit, LevelResult, Rate
 from midspan.studies.headline import NO_VERDICT
@@ -13,7 +14,6 @@ _READING = (
     "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
     "What is not known is counted as held and as fallen."
 )
-_MOST_NUMBERS = 3
 
 
 def headline_of(audit: Audit) -> Headline:
@@ -52,11 +52,11 @@ def _numbers(audit: Audit) -> Iterator[Number]:
     """Where all levels have room they stand there; else the ends, and the price."""
     levels = list(audit.levels)
     prices = [one for one in audit.over_refusal if is_harmless(one)] + list(audit.utility)
-    if len(levels) >= _MOST_NUMBERS and prices:
+    if len(levels) >= MOST_NUMBERS and prices:
         levels = [levels[0], levels[-1]]
-    for level in levels[:_MOST_NUMBERS]:
+    for level in levels[:MOST_NUMBERS]:
         yield _number(level)
-    for one in prices[: max(0, _MOST_NUMBERS - len(levels))]:
+    for one in prices[: max(0, MOST_NUMBERS - len(levels))]:
         yield Number(one.name, one.rate.percent, one.rate.note)
 
 
@@ -93,5 +93,4 @@ def _figure(audit: Audit) -> Figure:
         ("best single attack", [level.best.estimate for level in audit.levels]),
     ]
     title = "Behaviors that fell, by access"
-    drawn = figures.bars(title, groups, series, "behaviors, %")
-    return Figure(title, drawn, "", "worst_case", figures.bars_csv(groups, series))
+    return bar_figure(title, groups, series, "behaviors, %", name="worst_case")

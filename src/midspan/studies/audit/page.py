@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from midspan.engine.outcomes import counting_judges, won
 from midspan.files import Record
-from midspan.report import Cell, Figure, Report, Section, Table, figures
-from midspan.report.cells import rate_cell
+from midspan.report import Cell, Figure, Report, Section, Table
+from midspan.report.cells import bar_figure, rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.headline import headline_of, tone_of
@@ -209,8 +209,7 @@ def _attack_figures(audit: Audit) -> tuple[Figure, ...]:
     title = "Won of the behaviors asked for, by attack"
     groups = [name for name, _ in asked]
     series = [(audit.model, [rate.estimate for _, rate in asked])]
-    drawn = figures.bars(title, groups, series, "behaviors, %")
-    return (Figure(title, drawn, _OF_ASKED, "attacks", figures.bars_csv(groups, series)),)
+    return (bar_figure(title, groups, series, "behaviors, %", _OF_ASKED, "attacks"),)
 
 
 def _facts(config: AuditConfig, records: Sequence[Record]) -> Iterator[Table]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from midspan.studies.audit.summary import NOTES, audit_of
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.judged_by import write_judges
 from midspan.studies.redteam.servers import contact
+from midspan.studies.redteam.shares import ranks, share_name
 
 KIND = "audit"
 AUDIT_FILE, CARD_FILE, BADGE_FILE = "audit.json", "card.md", "badge.svg"
@@ -68,11 +69,13 @@ def run_audit(
     run = _opened(prepared, folder, how)
     small = is_organism(config.model)
     jobs = how.width(small) if run.rank.count == 1 else 1
-    if jobs > 1 or how.on_ray:
-        parts = _parts(prepared, folder, replace(how.alone, jobs=jobs))
+    if how.on_ray:
         arguments = (config, folder, how.alone, given)
-        done: AuditResult = how.run_and_collect(parts, run_audit, arguments, small)
+        parts = _parts(prepared, folder, how, jobs)
+        done: AuditResult = how.run_then_collect(parts, run_audit, arguments, small)
         return done
+    if jobs > 1:
+        how.run(_parts(prepared, folder, how, jobs), small)
     judges = {spec: judge.open() for spec, judge in prepared.redteam.judges.items()}
     with run.journal, given.merged():
         share = run.rank.share(prepared.redteam.behaviors.behaviors)
@@ -135,14 +138,11 @@ def _beside(prepared: PreparedAudit, folder: Path, how: How) -> tuple[list[str],
     return found, missing
 
 
-def _parts(prepared: PreparedAudit, folder: Path, how: How) -> dict[str, Part]:
+def _parts(prepared: PreparedAudit, folder: Path, how: How, jobs: int) -> dict[str, Part]:
     """The battery's behaviors in as many shares as processes, then the tasks."""
-    jobs = min(how.jobs or 1, len(prepared.redteam.behaviors))
+    count = min(jobs, len(prepared.redteam.behaviors))
     arguments = (prepared.config, folder, how.alone)
-    shares = {
-        f"attacks {index + 1} of {jobs}": Part(attack_share, (*arguments, Rank(index, jobs)))
-        for index in range(jobs)
-    }
+    shares = {share_name(rank): Part(attack_share, (*arguments, rank)) for rank in ranks(count)}
     return shares | {name: Part(part_alone, (*arguments, name)) for name in prepared.parts}
 
 

@@ -16,11 +16,11 @@ from midspan.probes.monitors import MonitorsConfig
 from midspan.probes.order import OrderCell, OrderConfig, order_cells
 from midspan.report import Headline, Number
 from midspan.report.cells import TAU, mean_cell
+from midspan.report.model import MOST_NUMBERS
 from midspan.statistics import Estimate, wilson
 from midspan.studies.headline import share
 
 _READING = "Rates with their 95 % Wilson interval. A probe measures and passes no verdict."
-_MOST_NUMBERS = 3
 
 
 def answered_headline(records: Sequence[Record], config: Any) -> Headline:
@@ -83,7 +83,7 @@ def order_headline(records: Sequence[Record], config: OrderConfig) -> Headline:
     cells = order_cells(records)
     kind = "benign" if any(c.request_kind == "benign" for c in cells) else cells[0].request_kind
     chosen = [c for c in cells if c.decoding == cells[0].decoding and c.request_kind == kind]
-    numbers = [_tau(c, "tau", c.model) for c in chosen[: _MOST_NUMBERS - 1]]
+    numbers = [_tau(c, "tau", c.model) for c in chosen[: MOST_NUMBERS - 1]]
     numbers.append(_tau(chosen[0], "tau_chance", f"chance, {chosen[0].model}"))
     told = "; ".join(f"{number.label} {number.value}" for number in numbers)
     return Headline(
@@ -112,7 +112,7 @@ def activations_headline(records: Sequence[Record], config: ActivationsConfig) -
         numbers.append(Number(model, accuracy.percent, note))
     told = "; ".join(f"{number.label} {number.value}" for number in numbers)
     return Headline(
-        tuple(numbers[:_MOST_NUMBERS]),
+        tuple(numbers[:MOST_NUMBERS]),
         text="Accuracy of the best layer and position, which was chosen among all of them and is "
         "therefore somewhat high. A probe measures and passes no verdict.",
         sentence=f"A linear reader tells harmful from benign requests, at its best layer: {told} "
@@ -147,7 +147,7 @@ def monitors_headline(records: Sequence[Record], config: MonitorsConfig) -> Head
     own = sorted((c for c in part if c.monitor == best and c.area.n), key=lambda c: c.area.mean)
     numbers = tuple(
         Number(c.condition, f"{c.area.mean:.2f}", f"[{c.area.low:.2f}, {c.area.high:.2f}]")
-        for c in own[:_MOST_NUMBERS]
+        for c in own[:MOST_NUMBERS]
     )
     worst = f"; worst under {own[0].condition}: {own[0].area.mean:.2f}" if own else ""
     return Headline(

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from midspan.bounds import RateBounds
 from midspan.engine.outcomes import Outcomes, asr_by_budget
 from midspan.report import Figure, Headline, Number, figures
+from midspan.report.cells import bar_figure, line_figure
+from midspan.report.model import MOST_NUMBERS
 from midspan.studies.headline import drawn, number_of, safety_verdict, share
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.rates import budgets_of
 from midspan.studies.redteam.view import View
 
-_MOST_NUMBERS = 3
 _HEADLINE_BARS = 12  # more are too narrow for half a page
 _MOST_BUDGET_FIGURES = 8
 
@@ -60,7 +61,7 @@ def _numbers(view: View, unions: dict[str, RateBounds], worst: str) -> tuple[Num
     judge, attacks = view.config.judges[0], view.config.attacks
     any_of = f"any of {len(attacks)} attacks" if len(attacks) > 1 else attacks[0].name
     if len(unions) > 1:
-        shown = sorted(unions, key=lambda model: -unions[model].most.successes)[:_MOST_NUMBERS]
+        shown = sorted(unions, key=lambda model: -unions[model].most.successes)[:MOST_NUMBERS]
         shown = [model for model in unions if model in shown]
         return tuple(number_of(model, unions[model], any_of) for model in shown)
     numbers = [number_of(any_of, unions[worst])]
@@ -93,8 +94,7 @@ def _bars(view: View, title: str, rows: dict[str, list[Outcomes | RateBounds]]) 
         (model, [drawn(rows[name][index]) for name in groups])
         for index, model in enumerate(view.config.models)
     ]
-    made = figures.bars(title, groups, series, "ASR, %")
-    return Figure(title, made, "", title, figures.bars_csv(groups, series))
+    return bar_figure(title, groups, series, "ASR, %")
 
 
 def _strongest(view: View) -> Figure:
@@ -128,6 +128,5 @@ def budget_figures(view: View) -> Iterator[Figure]:
             estimates = [drawn(rate) for _, rate in rates]
             curves.append(figures.Curve.of_estimates(model, budgets, estimates))
         title = f"ASR by target responses, {spec.name}"
-        made = figures.lines(title, curves, "responses of the target", "ASR, %")
         caption = "Behaviors won by any attempt within so many responses; 95 % Wilson intervals."
-        yield Figure(title, made, caption, title, figures.lines_csv(curves))
+        yield line_figure(title, curves, "responses of the target", "ASR, %", caption)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.records import judge_results
-from midspan.engine.scheduler import AttackJob, run_attacks
+from midspan.engine.scheduler import run_attacks
 from midspan.journal.journal import Journal
 from midspan.studies.redteam.prepare import PreparedRedteam, Target
 
@@ -41,11 +41,7 @@ def pilot(prepared: PreparedRedteam, target: Target, count: int) -> Pilot:
     leading = judges[prepared.config.judges[0]]
     with prepared.given.merged():
         roles = {**helpers, "judge": leading, **target.open()}
-        jobs = [
-            AttackJob(row.attack, row.config, behavior, roles, row.budget)
-            for row in prepared.attacks
-            for behavior in behaviors
-        ]
+        jobs = prepared.jobs(behaviors, roles)
         seed = prepared.config.seed
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "journal")) as journal:

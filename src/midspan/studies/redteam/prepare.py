@@ -6,11 +6,12 @@ from pathlib import Path
 
 from midspan.attacks import get_attack
 from midspan.attacks.replay import ReplayConfig
-from midspan.data.behaviors import BehaviorSet
+from midspan.data.behaviors import Behavior, BehaviorSet
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.budget import Budget
 from midspan.engine.capabilities import Need, lacks, refusal
 from midspan.engine.roles import Role
+from midspan.engine.scheduler import AttackJob
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
 from midspan.studies.defences import read_defences
@@ -102,6 +103,14 @@ class PreparedRedteam:
         """What the attacks ask of the targets, by model."""
         asked: frozenset[Need] = frozenset[Need]().union(*(row.needs for row in self.attacks))
         return {target.model.model: asked for target in self.targets}
+
+    def jobs(self, behaviors: Sequence[Behavior], roles: Mapping[str, Role]) -> list[AttackJob]:
+        """Every attack on some behaviors, an attack at a time."""
+        return [
+            AttackJob(row.attack, row.config, behavior, roles, row.budget)
+            for row in self.attacks
+            for behavior in behaviors
+        ]
 
     @property
     def asked_helpers(self) -> tuple[Participant, ...]:

@@ -10,7 +10,7 @@ from midspan.data.behaviors import Behavior
 from midspan.engine.problems import problems
 from midspan.engine.records import judge_results
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, SchedulerProgress, run_attacks
+from midspan.engine.scheduler import SchedulerProgress, run_attacks
 from midspan.files import write_jsonl
 from midspan.journal.journal import Journal
 from midspan.runs.folder import RunFolder
@@ -145,11 +145,7 @@ def _attack_all(
         reporter.say(f"loading {target.spec}")
         roles = {**helpers, "judge": leading, **target.open()}
         fingerprint = roles["target"].fingerprint
-        jobs = [
-            AttackJob(row.attack, row.config, behavior, roles, row.budget)
-            for row in prepared.attacks
-            for behavior in behaviors
-        ]
+        jobs = prepared.jobs(behaviors, roles)
         with reporter.stage(f"attacks on {target.spec}", len(jobs)) as stage:
             show = replies_of(stage, fingerprint)
             results = run_attacks(jobs, journal, seed, show, fail_fast, stage.advance)

@@ -21,15 +21,18 @@ def run_shared(prepared: PreparedRedteam, folder: Path, how: How) -> RedteamResu
     """
     config = prepared.config
     small = all(map(is_organism, config.models))
-    jobs = how.width(small)
-    if jobs == 1 and not how.on_ray:
-        return run_prepared(prepared, folder, how.command, how.fail_fast)
-    jobs = min(jobs, len(prepared.behaviors))
+    jobs = min(how.width(small), len(prepared.behaviors))
     shares = {
         share_name(rank): Part(run_share, (config, folder, how, rank)) for rank in ranks(jobs)
     }
-    arguments = (config, folder, how.command, NOTHING, how.fail_fast)
-    done: RedteamResult = how.run_and_collect(shares, run_redteam, arguments, small)
+    if how.on_ray:
+        arguments = (config, folder, how.command, NOTHING, how.fail_fast)
+        done: RedteamResult = how.run_then_collect(shares, run_redteam, arguments, small)
+        return replace(done, seconds=how.seconds)
+    if jobs == 1:
+        return run_prepared(prepared, folder, how.command, how.fail_fast)
+    how.run(shares, small)
+    done = run_prepared(prepared, folder, how.command, how.fail_fast)
     return replace(done, seconds=how.seconds)
 
 

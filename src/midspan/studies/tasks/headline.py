@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from midspan.bounds import MeanBounds, RateBounds
-from midspan.report import Figure, Headline, Number, Verdict, figures
-from midspan.report.cells import bounds, percent
+from midspan.report import Figure, Headline, Number, Verdict
+from midspan.report.cells import bar_figure, bounds, percent
+from midspan.report.model import MOST_NUMBERS
 from midspan.statistics import Estimate, Interval, holm
 from midspan.studies.headline import NO_VERDICT
 from midspan.studies.hypotheses import FEWEST_CASES
@@ -12,7 +13,6 @@ from midspan.studies.tasks.run import TaskResult
 from midspan.tasks.compare import MeasureRow, compare, rows
 from midspan.tasks.overrefusal import MEASURES
 
-_MOST_NUMBERS = 3
 _ALPHA = 0.05
 _LESS_IS_BETTER = {measure.name for measure in MEASURES[:2]}  # false refusals, missed refusals
 Main = Mapping[str, MeasureRow]  # the first figure of a task, by model
@@ -52,7 +52,7 @@ def _numbers(mains: Mapping[str, Main]) -> tuple[Number, ...]:
     places = [(title, model) for title, main in mains.items() for model in main]
     several = len(next(iter(mains.values()))) > 1
     numbers = []
-    for title, model in places[:_MOST_NUMBERS]:
+    for title, model in places[:MOST_NUMBERS]:
         row = mains[title][model]
         low, high = (end.interval if isinstance(end, Estimate) else end for end in _ends(row))
         note = f"{bounds(low.low, high.high)} n={row.figure.n}; {row.name}"
@@ -91,8 +91,7 @@ def _figure(mains: Mapping[str, Main]) -> Figure | None:
         found = [_drawn(mains[title][model]) for title in titles]
         series.append((model, found))
     title = "Main figures"
-    drawn = figures.bars(title, titles, series, "%")
-    return Figure(title, drawn, "", "main_figures", figures.bars_csv(titles, series))
+    return bar_figure(title, titles, series, "%", name="main_figures")
 
 
 def _ends(row: MeasureRow) -> tuple[Estimate | Interval, Estimate | Interval]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from midspan.report import Claim, Figure, Headline, Number, figures
+from midspan.report.model import MOST_NUMBERS
 from midspan.statistics import Estimate
 from midspan.studies.headline import NO_VERDICT, claims_verdict, listed, tone_of
 from midspan.studies.hypotheses import FEWEST_CASES
@@ -10,7 +11,6 @@ from midspan.studies.organism.demo.config import BASE, LABELS, DemoConfig
 from midspan.studies.organism.results import Results
 
 _CELL = "wraps_held_out"
-_MOST_NUMBERS = 3
 # The paper's recipe and the rivals come after the defences that the claims are about.
 _SHOWN_FIRST = (BASE, "mosa-stable", "psa")
 
@@ -33,7 +33,7 @@ def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -
     worst = {model: _worst(results, model) for model in models}
     shown = [model for model in _SHOWN_FIRST if model in models]
     shown += [model for model in models if model not in shown]
-    shown = shown[:_MOST_NUMBERS]
+    shown = shown[:MOST_NUMBERS]
     preliminary = why_no_verdict(config)
     n = worst[BASE].n
     told = (
