@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -35,17 +36,19 @@ MODES: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def fed(lm: DiffusionLM) -> Iterator[list[tuple[int, int]]]:
-    """Rows and positions of every forward within the context."""
+    """Rows and positions of every forward within the context.
+
+    A hook on the model's modules would keep the bare trunk from running.
+    """
     shapes: list[tuple[int, int]] = []
+    hidden = lm.hidden
 
-    def note(module: Any, arguments: Any, named: dict[str, Any]) -> None:
-        shapes.append(tuple(named["input_ids"].shape))
+    def noted(ids_BQ: Any, *others: Any, **named: Any) -> Any:
+        shapes.append(tuple(ids_BQ.shape))
+        return hidden(ids_BQ, *others, **named)
 
-    handle = lm.base.model.register_forward_pre_hook(note, with_kwargs=True)
-    try:
+    with mock.patch.object(lm, "hidden", noted):
         yield shapes
-    finally:
-        handle.remove()
 
 
 def measure(
