@@ -156,7 +156,7 @@ def test_user_text_never_becomes_a_special_token(template) -> None:
     def check(text: str) -> None:
         ids = lm.encode_chat(text)
         assert [token for token in ids if token in control] == frame
-        if template != real.TRIMS and "\x00" not in text:
-            assert text in lm.tokenizer.decode(ids)
+        if template != real.TRIMS:
+            assert text.replace("\x00", "\ufffd") in lm.tokenizer.decode(ids)
 
     check()

@@ -66,7 +66,9 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     for level in result.audit.levels:
         assert level.worst_case.percent in card
-        assert level.access in page
+        assert f'<th scope="row" class="plain">{level.access}</th>' in page
+    for level in (result.audit.levels[0], result.audit.levels[-1]):
+        assert f"<dt>fell with {level.access} access</dt>" in page
     wanted = [measure.name for measure in (*MEASURES, *MENTIONED_MEASURES)]
     assert [measure.name for measure in result.audit.over_refusal] == wanted
     assert [measure.rate.n for measure in result.audit.utility] == [2]

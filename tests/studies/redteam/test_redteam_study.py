@@ -185,7 +185,7 @@ def test_a_key_goes_to_one_host(monkeypatch):
         ({"calibrations": {"exact": "nowhere.json"}}, "calibration: nowhere.json is none"),
         (
             {"attacks": (AttackSpec(attack="tap", config={"dept": 3}),)},
-            "tap.dept: there is no",
+            "tap.dept: there is no such field; did you mean depth",
         ),
         ({"attacks": (AttackSpec(attack="nope"),)}, "attack: must be one of .*; got 'nope'"),
         ({"judges": ("harm",)}, "judge: must be one of .*; got 'harm'"),
@@ -197,7 +197,7 @@ def test_a_key_goes_to_one_host(monkeypatch):
         ({"servers": {"openai:gpt-4.1": {"input_price": 1}}}, "nobody asks openai:gpt-4.1"),
         (
             {"servers": {"openai:gpt-4.1": {"price": 1}}},
-            "openai:gpt-4.1.price: there is no",
+            "servers.openai:gpt-4.1.price: there is no such field; did you mean input_price",
         ),
         ({"servers": {"gpt-4.1": {}}}, "'gpt-4.1' is neither openai:MODEL"),
     ],
