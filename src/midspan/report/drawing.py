@@ -15,6 +15,7 @@ FULL_PAGE = 11.6
 INCHES_PER_LETTER = 0.085
 _HEIGHT = 3.3
 _TARGET = "target"
+_MARGINS = 12  # points at both sides of a legend together
 
 _LEFT_OUT: ContextVar[bool] = ContextVar("figures left out", default=False)
 _KEPT: ContextVar[list[tuple[str, Any]] | None] = ContextVar("kept figures", default=None)
@@ -108,7 +109,7 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
             handles, labels, loc="outside upper left", ncols=count, frameon=False,
             handlelength=2.6, handleheight=1.1, columnspacing=1.4, borderpad=0.1,
         )  # fmt: skip
-        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width - _MARGINS:
             return
         legend.remove()
 
