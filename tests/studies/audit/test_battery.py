@@ -3,6 +3,7 @@
 import pytest
 
 from midspan.attacks import list_attacks
+from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.prepare import prepare
@@ -44,6 +45,14 @@ def test_the_sweep_has_all_its_parts_whatever_the_budget():
     ready = prepare_attack(row, config.budget)
     cost = ready.attack.cost(ready.config, ready.budget.target)
     assert cost.generations > config.budget.target and ready.budget.target is None
+
+
+def test_no_suffix_is_searched_for_at_a_published_size_on_the_organism():
+    """The published search of 128,000 tries a behavior would be 90 hours of the tier `full`."""
+    for row in audit("organism:psa").rows:
+        ready = prepare_attack(row, Budget(target=12))
+        cost = ready.attack.cost(ready.config, 12)
+        assert sum(cost.forward_rows.values(), 0) <= 2_000, row.name
 
 
 def test_rows_go_from_the_least_access_to_the_most():
