@@ -23,6 +23,7 @@ from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
     from midspan.runs.executors import How
+    from midspan.studies.paper.forecast import Forecast
 
 Preset = Annotated[
     str,
@@ -83,13 +84,13 @@ def study(
 
         fields = chosen.model_dump(mode="json")
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
-    elif kind.has_parts:
-        if dry_run:
-            _forecast(chosen, output, parts or [], pilot)
-        else:
-            _run_paper(chosen, output, parts or [], how)
     elif dry_run:
-        raise MidspanError(f"--dry-run: {preset} is a study without parts")
+        if not kind.forecast:
+            raise MidspanError(f"--dry-run: {preset} has none; it takes minutes")
+        more = (parts or [], pilot) if kind.has_parts else ()
+        _forecast(resolve_name(kind.forecast)(chosen, output, *more))
+    elif kind.has_parts:
+        _run_paper(chosen, output, parts or [], how)
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, how.or_one)
     elif jobs or how.on_ray:
@@ -100,11 +101,11 @@ def study(
         run.end(done.report)
 
 
-def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
+def _forecast(rows: "list[Forecast]") -> None:
     from midspan.report.tables import table_text
-    from midspan.studies.paper.forecast import forecast, forecast_table
+    from midspan.studies.paper.forecast import forecast_table
 
-    table = forecast_table(forecast(config, output, parts, pilot))
+    table = forecast_table(rows)
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
 
 
