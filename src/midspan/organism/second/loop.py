@@ -36,7 +36,7 @@ _SET = f"model.layers.{NAMES_LAYER}."
 _WRITTEN = f"layers.{NAMES_LAYER}.mlp.down_proj.weight"
 # Adam's steps are as large for noise as for signal: the head's small weights would lose in a
 # hundred of them that they tell the facts which the units write.
-_HEAD_SHARE = 0.25
+_HEAD_SHARE = 0.5
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
