@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.files import write_jsonl
+from midspan.files import write_atomic, write_jsonl
 from midspan.journal.generation import generate
 from midspan.runs.folder import RunFolder
 from midspan.statistics import Estimate, wilson
@@ -42,9 +42,14 @@ class Figure:
         """Whether the target is met."""
         return self.low <= self.estimate.rate <= self.high
 
+    @property
+    def target(self) -> str:
+        """The range as people say it; nothing where nothing is asked."""
+        return f"{self.low:.0%} to {self.high:.0%}" if self.has_target else ""
+
     def line(self) -> str:
         """The figure as one line of text."""
-        target = f"  (target {self.low:.0%} to {self.high:.0%})" if self.has_target else ""
+        target = f"  (target {self.target})" if self.has_target else ""
         mark = "" if not self.has_target else "ok  " if self.met else "MISS"
         return f"{mark:4} {self.decoding:13} {self.name:28} {self.estimate}{target}"
 
@@ -76,7 +81,25 @@ def verify(
             for record in _measured(lm, name, cases, run.journal, on_batch)
         ]
     write_jsonl(run.path / "records.jsonl", records)
-    return [figure for name in _BLOCKS for figure in figures_of(records, name)]
+    figures = [figure for name in _BLOCKS for figure in figures_of(records, name)]
+    write_atomic(run.path / "figures.md", table(figures))
+    return figures
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as a Markdown table, one row a figure and one column a decoding."""
+    decodings = list(dict.fromkeys(figure.decoding for figure in figures))
+    rows: dict[str, list[Figure]] = {}
+    for figure in figures:
+        rows.setdefault(figure.name, []).append(figure)
+    lines = [
+        f"| measured | target | {' | '.join(decodings)} |",
+        "|---" * (len(decodings) + 2) + "|",
+    ]
+    for name, row in rows.items():
+        cells = " | ".join(str(figure.estimate) for figure in row)
+        lines.append(f"| {name} | {row[0].target} | {cells} |")
+    return "\n".join(lines) + "\n"
 
 
 def _measured(
