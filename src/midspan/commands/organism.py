@@ -85,7 +85,11 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.", callback=checked_name)
+        str,
+        typer.Argument(
+            help="organism, or a folder that train made; organism2 with --second.",
+            callback=checked_name,
+        ),
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -99,7 +103,7 @@ def verify(
     from midspan.commands.options import load_model
 
     if second:
-        _verify_second(model, output, n, seed)
+        _verify_second("organism2" if model == "organism" else model, output, n, seed)
         return
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verify as run

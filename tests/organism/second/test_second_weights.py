@@ -50,3 +50,9 @@ def test_names_that_are_not_shipped_say_what_can_be_named(tmp_path, monkeypatch)
         weights.resolve("organism2")
     with pytest.raises(MidspanError, match=r"organism2:mosa: no adapter of organism2 is shipped"):
         weights.resolve("organism2:mosa")
+
+
+def test_a_model_of_another_world_is_refused_by_name(trained, organism_lm):
+    weights.check_world(load(trained))
+    with pytest.raises(MidspanError, match="is no model of the second organism's world"):
+        weights.check_world(organism_lm)

@@ -1,12 +1,18 @@
 """The second organism's shipped weights: by which name they load, and how they are written."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from midspan.errors import MidspanError
 from midspan.files import disk
 from midspan.models.border import border
+from midspan.organism.second import tokenizer
 
-WEIGHTS = Path(__file__).parent / "weights"
+if TYPE_CHECKING:
+    from midspan.models import DiffusionLM
+
+NAME = "organism2"
+WEIGHTS = tokenizer.FOLDER
 # What a shipped model may take, in bytes.
 LARGEST = 16_000_000
 _FILE = "model.safetensors"
@@ -27,6 +33,19 @@ def resolve(name: str) -> tuple[Path, None]:
             "FOLDER and name FOLDER/original"
         )
     return WEIGHTS, None
+
+
+def check_world(lm: "DiffusionLM") -> None:
+    """Check that a model reads and writes the Lantern Isles' tokens.
+
+    Raises:
+        MidspanError: Its tokenizer is another one.
+    """
+    if lm.tokenizer.get_vocab() != tokenizer.load_backend().get_vocab():
+        raise MidspanError(
+            f"{lm.name} is no model of the second organism's world: its tokenizer is another one; "
+            f"give {NAME}, or a folder that midspan organism train --second made"
+        )
 
 
 def export(folder: str | Path, target: str | Path = WEIGHTS) -> Path:

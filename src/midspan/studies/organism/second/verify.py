@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.files import write_atomic, write_jsonl
 from midspan.journal.generation import generate
+from midspan.organism.second.weights import check_world
 from midspan.runs.folder import RunFolder
 from midspan.statistics import Estimate, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
@@ -71,7 +72,11 @@ def verify(
         seed: Of the requests.
         command: For the run folder.
         on_batch: Told how many responses have just become available.
+
+    Raises:
+        MidspanError: The model is of another world.
     """
+    check_world(lm)
     run = RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command, "verify2")
     cases = verification_cases(n, seed)
     with run.journal:
