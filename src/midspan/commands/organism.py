@@ -120,7 +120,10 @@ def _training(
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.", **A_MODEL)
+        str,
+        typer.Argument(
+            help="organism, or a folder that train made; organism2 with --second.", **A_MODEL
+        ),
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -136,7 +139,7 @@ def verify(
     cases = f"Measures {model} against the organism's targets, {n} cases a row"
     told = Run(cases, output, "every stage says the time left")
     if second:
-        _verify_second(model, output, n, seed, told)
+        _verify_second("organism2" if model == "organism" else model, output, n, seed, told)
         return
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verify as run
