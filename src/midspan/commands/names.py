@@ -96,7 +96,7 @@ def check_judge(field: str, spec: str) -> None:
 
 
 def check_set(field: str, spec: str) -> None:
-    """Refuse what is no set of requests: ``organism:N``, a registered one, a file, or on the hub."""
+    """Refuse what is no set of requests: ``organism:N``, registered, a file, or on the hub."""
     from midspan.data import BENCHMARKS
 
     if _OWN_SET.fullmatch(spec):

@@ -136,10 +136,12 @@ def verify(
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import load_model
 
+    if second and model == "organism":
+        model = "organism2"
     cases = f"Measures {model} against the organism's targets, {n} cases a row"
     told = Run(cases, output, "every stage says the time left")
     if second:
-        _verify_second("organism2" if model == "organism" else model, output, n, seed, told)
+        _verify_second(model, output, n, seed, told)
         return
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verify as run

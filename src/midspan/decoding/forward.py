@@ -6,20 +6,23 @@ Shapes: B rows, A rows of a step, R positions of the current block, T prompt and
 V vocabulary.
 """
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
 from midspan.decoding.prefixes import Prefixes
 from midspan.decoding.schedule import RowStates
 from midspan.decoding.windows import Borders, Windows, lengthened
 from midspan.models.model import DiffusionLM
+
+if TYPE_CHECKING:
+    # It builds on transformers, which rows without a cache do not need.
+    from midspan.decoding.cache import SlotCache
 
 IntArray = NDArray[np.int64]
 # Before any canvas and its prompt.
@@ -120,6 +123,8 @@ class CachedForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache = SlotCache(lm.base.config.num_hidden_layers)
         self.windows = Windows(lm, self.cache)
@@ -144,9 +149,7 @@ class CachedForward:
         self.cache.fit(count, canvas.ids_BT.shape[1])
         return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
-    def _borders(
-        self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]
-    ) -> Borders:
+    def _borders(self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]) -> Borders:
         """First and behind-last columns of what is computed of each row."""
         total, block_start_B = canvas.ids_BT.shape[1], canvas.width + start_B
         first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
@@ -181,6 +184,8 @@ class BlockForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: BlockSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         if config.cache == "prefix":
@@ -209,7 +214,7 @@ class BlockForward:
         is_held_B = first_B > canvas.first_B
         return self.windows.next_rows(size_B, states.kind_B, is_held_B, limit)
 
-    def _waiting(self, cache: SlotCache, behind: int) -> list[int]:
+    def _waiting(self, cache: "SlotCache", behind: int) -> list[int]:
         """Let new rows borrow what stands of their prompts; those that wait for one beside them.
 
         A row waits where another new one is about to compute at least half of its prompt.
