@@ -40,6 +40,8 @@ DECODING = {
     "eos_policy": Annotated[str | None, chosen(EOS_POLICIES, "What may end the text")],
     **ACCELERATION,
 }
+# Those that neither add to the model nor look into it.
+_PLAIN = DECODING.keys() - {"rules"}
 
 
 @with_options("decoding", DECODING)
@@ -107,7 +109,7 @@ def _local(
     watch: bool,
 ) -> tuple[str, dict[str, Any]]:
     """The answer of a model that is loaded here, and how it came about."""
-    lm = load_model(model)
+    lm = _for_decoding(model, fields)
     from midspan.decoding import anchor_phrases, chat_request, decode, decoding_config
     from midspan.decoding.watch import Watch
 
@@ -126,6 +128,18 @@ def _local(
         "trace": generation.trace.to_dict(),
         "forwards": generation.forwards,
     }
+
+
+def _for_decoding(model: str, fields: dict[str, Any]) -> Any:
+    """A model that is loaded; without what decoding does not need, where that can be."""
+    from midspan import start
+
+    if not fields.keys() <= _PLAIN:
+        return load_model(model)
+    start.wait()
+    from midspan.models.bare_loading import load_bare
+
+    return load_bare(model) or load_model(model)
 
 
 def _served(

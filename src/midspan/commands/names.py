@@ -25,7 +25,12 @@ from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
 
-_OWN = ("organism", *(f"organism:{name}" for name in ORGANISM_ADAPTERS))
+_OWN = (
+    "organism",
+    "organism:mini",
+    *(f"organism:{name}" for name in ORGANISM_ADAPTERS),
+    "organism2",
+)
 _OWN_SETS = ("organism:18", "organism:4")
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
@@ -49,7 +54,7 @@ def checked_name(given: Given) -> Given:
 
 def _check(spec: str) -> None:
     own, colon, shipped = spec.partition("+")[0].partition(":")
-    if own == _OWN[0] and colon and shipped not in ORGANISM_ADAPTERS:
+    if own == _OWN[0] and colon and spec.partition("+")[0] not in _OWN:
         listed = ", ".join(ORGANISM_ADAPTERS)
         near = nearest(shipped, ORGANISM_ADAPTERS)
         raise MidspanError(f"{spec}: no such adapter; shipped are {listed}{near}")
@@ -91,7 +96,7 @@ def check_judge(field: str, spec: str) -> None:
 
 
 def check_set(field: str, spec: str) -> None:
-    """Refuse what is no set of requests: ``organism:N``, a registered one, a file, or a hub's."""
+    """Refuse what is no set of requests: ``organism:N``, registered, a file, or on the hub."""
     from midspan.data import BENCHMARKS
 
     if _OWN_SET.fullmatch(spec):

@@ -120,7 +120,10 @@ def _training(
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.", **A_MODEL)
+        str,
+        typer.Argument(
+            help="organism, or a folder that train made; organism2 with --second.", **A_MODEL
+        ),
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -133,6 +136,8 @@ def verify(
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import load_model
 
+    if second and model == "organism":
+        model = "organism2"
     cases = f"Measures {model} against the organism's targets, {n} cases a row"
     told = Run(cases, output, "every stage says the time left")
     if second:

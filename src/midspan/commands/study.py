@@ -22,7 +22,10 @@ from midspan.commands.options import (
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from midspan.runs.executors import How
+    from midspan.studies.paper.forecast import Forecast
 
 Preset = Annotated[
     str,
@@ -90,13 +93,13 @@ def study(
 
         fields = chosen.model_dump(mode="json")
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
-    elif kind.has_parts:
-        if dry_run:
-            _forecast(chosen, output, parts or [], pilot)
-        else:
-            _run_paper(chosen, output, parts or [], how)
     elif dry_run:
-        raise MidspanError(f"--dry-run: {preset} is a study without parts")
+        if not kind.forecast:
+            raise MidspanError(f"--dry-run: {preset} has none; it takes minutes")
+        more = (parts or [], pilot) if kind.has_parts else ()
+        _forecast(lambda: resolve_name(kind.forecast)(chosen, output, *more))
+    elif kind.has_parts:
+        _run_paper(chosen, output, parts or [], how)
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, how.or_one)
     elif jobs or how.on_ray:
@@ -107,12 +110,12 @@ def study(
         run.end(done.report)
 
 
-def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
+def _forecast(estimate: "Callable[[], list[Forecast]]") -> None:
     from midspan.report.tables import table_text
-    from midspan.studies.paper.forecast import forecast, forecast_table
+    from midspan.studies.paper.forecast import forecast_table
 
     call = Call("Estimates what the study would take, and runs none of it", "measures rates first")
-    table = forecast_table(forecast(config, output, parts, pilot))
+    table = forecast_table(estimate())
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
     call.end("Nothing was run.", *given_words("--dry-run"))
 
