@@ -31,7 +31,7 @@ VALUES = {
     ("study", "--part", "pre"): ["prefill"],
     ("audit", "organism", "--tier", ""): list(choices.TIERS),
     ("generate", "organism", ":", "ps"): ["psa"],
-    ("generate", "organism", ":", ""): list(choices.ORGANISM_ADAPTERS),
+    ("generate", "organism", ":", ""): ["mini", *choices.ORGANISM_ADAPTERS],
     ("generate", "mod"): ["models"],
     ("generate", "organism+mod"): ["organism+models"],
     ("generate", "models/"): ["models/mine"],

@@ -16,6 +16,8 @@ from midspan.commands.choices import (
     TRACKERS,
     chosen,
 )
+from midspan.commands.estimates import dry_run as dry_run_of
+from midspan.commands.estimates import on_two_cores
 from midspan.commands.generated import with_options
 from midspan.commands.names import A_JUDGE, A_SET
 from midspan.commands.options import (
@@ -104,6 +106,9 @@ def align(
     ] = None,
     config: ConfigFile = None,
     track: Annotated[str, chosen(TRACKERS, "Where metrics are reported, too")] = "none",
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what it would take, from a few steps taken here, and stop.")
+    ] = False,
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
@@ -134,13 +139,18 @@ def align(
     tell = typer.echo if is_first else lambda _: None
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
-    ends.say(
-        f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of "
-        f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
-        f"known after the first steps; goes in {shlex.quote(str(output))}"
-    )
+    if not dry_run:
+        takes = on_two_cores(*ends.given_words()[1:]) or "--dry-run says how long"
+        ends.say(
+            f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of {recipe.batch_size} "
+            f"prompts, learning rate {recipe.learning_rate:g}; {takes}; goes in "
+            f"{shlex.quote(str(output))}"
+        )
     if "dtype" not in weights:
         check_dtype(model, stored_dtype(model))
+    if dry_run:
+        _forecast(model, weights, data, recipe)
+        return
     lm = load_model(model, **weights)
     result = _train(lm, data, recipe, output, track)
     _leave_group()
@@ -149,6 +159,19 @@ def align(
     trained = f"Trained in {result.seconds:.0f} s." if result.seconds else "Kept: trained before."
     tell(f"{trained} The adapter is {shlex.quote(str(result.folder))}")
     tell(f"Next: {ends.typed(*ends.asking(f'{model}+{result.folder}'))}")
+
+
+def _forecast(
+    model: str, weights: Mapping[str, Any], data: "AlignmentData", recipe: "AlignmentConfig"
+) -> None:
+    """What the training would take, on this machine."""
+    from midspan.studies.paper.forecast import Forecast, training_hours
+
+    def estimate() -> list[Forecast]:
+        lm = load_model(model, **weights)
+        return [Forecast(recipe.name, 1, hours=training_hours(lm, data, recipe))]
+
+    dry_run_of(f"{recipe.num_steps} steps of {recipe.name} on {model}", estimate)
 
 
 def _recipe(

@@ -13,8 +13,10 @@ from midspan.commands.ends import (
     Run,
     asking,
     command_line,
+    given_words,
     typed,
 )
+from midspan.commands.estimates import on_two_cores
 from midspan.commands.names import A_MODEL
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
@@ -102,9 +104,10 @@ def _training(
     """
     from midspan.runs.progress import Reporter
 
+    known = on_two_cores(*given_words()[1:])
     call = Call(
         f"Trains {name}; {total} steps; goes in {typed(output)}",
-        "the time left is known after the first ones",
+        known or "the time left is known after the first ones",
     )
     with Reporter().stage(f"training {name.partition(' from')[0]}", total) as stage:
         folder = trained(stage)
