@@ -6,7 +6,7 @@ A typo costs no seconds, and the nearest name is said.
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from midspan.commands.choices import (
     CLASSIFIERS,
@@ -215,11 +215,14 @@ def _completed_set(incomplete: str) -> list[str]:
 # Of options and arguments: what refuses a name, and what a shell completes it by; where nothing of
 # ours fits, the shell names files. A model; one that the message names the option of; judges, each
 # with the model that it asks; sets of requests; NAME=FILE of a task's data.
-A_MODEL = {"callback": checked_name, "autocompletion": _completed_model}
-A_HELPER = {"callback": checking(check_model_of), "autocompletion": _completed_model}
-A_JUDGE = {"callback": checking(check_judge), "autocompletion": _completed_judge}
-A_SET = {"callback": checking(check_set), "autocompletion": _completed_set}
-TASK_FILES = {
+A_MODEL: dict[str, Any] = {"callback": checked_name, "autocompletion": _completed_model}
+A_HELPER: dict[str, Any] = {
+    "callback": checking(check_model_of),
+    "autocompletion": _completed_model,
+}
+A_JUDGE: dict[str, Any] = {"callback": checking(check_judge), "autocompletion": _completed_judge}
+A_SET: dict[str, Any] = {"callback": checking(check_set), "autocompletion": _completed_set}
+TASK_FILES: dict[str, Any] = {
     "callback": checking(_check_data),
     "autocompletion": completing(f"{name}=" for name in TASK_DATA),
 }

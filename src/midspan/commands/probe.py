@@ -134,7 +134,11 @@ class _ProbeGroup(TyperGroup):
         super().__init__(commands={**generated, **(commands or {})}, **attributes)
 
 
-app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n and an interval.")
+app = typer.Typer(
+    cls=_ProbeGroup,
+    help="Measure one property of a model, with n and an interval.",
+    no_args_is_help=True,
+)
 
 
 def _function(name: str) -> Any:
