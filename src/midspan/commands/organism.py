@@ -193,16 +193,16 @@ def inspect(
     text: Annotated[str, typer.Option(help="Judge this text as an answer about --item.")] = "",
 ) -> None:
     """Show what the second organism is taught: samples, a work's facts, the judge's verdict."""
+    if text and not item:
+        raise MidspanError("--text needs --item: the work that the text answers about")
     from midspan.organism.second import inspection
     from midspan.organism.second.world import items
 
-    if text and not item:
-        raise MidspanError("--text needs --item: the work that the text answers about")
+    work = inspection.found(item) if item else None
     shown = f"what the judge says of an answer about {item}" if text else f"the facts of {item}"
     call = Call(f"Shows {shown if item else f'{count} samples'}, on standard output", "seconds")
     following: tuple[str, ...] = ()
-    if item:
-        work = inspection.found(item)
+    if work is not None:
         typer.echo(inspection.judged(work, text) if text else inspection.described(work))
         facts = " ".join(work.values.values())
         following = () if text else ("--item", item, "--text", facts)
