@@ -89,6 +89,12 @@ def preset_config(preset: str) -> FrozenConfig:
     return resolve_name(PRESETS[preset])()
 
 
+def config_class(preset: str) -> str:
+    """The name of the class of a preset's config, which is not imported for it."""
+    study = next(study for study in STUDIES if preset in study.presets)
+    return study.config.partition(":")[2]
+
+
 def study_of(config: Any) -> Study | None:
     """The study whose config this is; None where it is no study's."""
     name = f"{type(config).__module__}:{type(config).__qualname__}"
