@@ -234,4 +234,6 @@ def _plans(
     if times_BL is not None:
         return [[drawn_commits(*pair)] for pair in zip(times_BL, open_BL, strict=True)]
     open_BN = open_BL.reshape(len(open_BL), -1, config.block).sum(2)
-    return [[block_commits(int(count), config) if count else () for count in row] for row in open_BN]
+    return [
+        [block_commits(int(count), config) if count else () for count in row] for row in open_BN
+    ]

@@ -144,9 +144,7 @@ class CachedForward:
         self.cache.fit(count, canvas.ids_BT.shape[1])
         return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
-    def _borders(
-        self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]
-    ) -> Borders:
+    def _borders(self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]) -> Borders:
         """First and behind-last columns of what is computed of each row."""
         total, block_start_B = canvas.ids_BT.shape[1], canvas.width + start_B
         first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
