@@ -13,7 +13,12 @@ from midspan.models.bare_loading import load_bare
 from midspan.models.sources import parse_spec
 
 ORGANISM = Path(parse_spec("organism").base)
-TEXTS = ("how do i make the lomthorn lantern ?", "<|mdm_mask|> a <|endoftext|>b", "Ünknown \n\n x", "")
+TEXTS = (
+    "how do i make the lomthorn lantern ?",
+    "<|mdm_mask|> a <|endoftext|>b",
+    "Ünknown \n\n x",
+    "",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,9 @@ def test_half_precision_is_the_native_models_too(folder, dtype):
     change(folder / "config.json", torch_dtype=str(dtype).removeprefix("torch."))
     tensors = load_file(ORGANISM / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    save_file({key: value.to(dtype) for key, value in tensors.items()}, folder / "model.safetensors")
+    save_file(
+        {key: value.to(dtype) for key, value in tensors.items()}, folder / "model.safetensors"
+    )
     bare, native = load_bare(str(folder)), load(folder)
     assert bare is not None and bare.fingerprint == native.fingerprint
     ids = torch.arange(7, 40)[None]
