@@ -16,7 +16,7 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_names_are_folders(shipped):
-    assert weights.resolve("organism") == (shipped, None)
+    assert weights.resolve("organism") == weights.resolve("organism:mini") == (shipped, None)
     assert weights.resolve("organism:mosa") == (shipped, shipped / "adapters" / "mosa")
     assert tuple(parse_spec("organism:mosa")) == (shipped, shipped / "adapters" / "mosa")
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
-from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
-from midspan.commands.ends import Run, command_line, next_audit
-from midspan.commands.names import checked_set
+from midspan.commands.choices import LEVELS, RULES, TIERS, check_rule, chosen, completing
+from midspan.commands.ends import Call, Run, command_line, given_words, next_audit
+from midspan.commands.names import A_SET
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -38,20 +38,24 @@ GATE_STATUS = 3
 Tier = Annotated[str, chosen(TIERS, "How much is run")]
 Defences = Annotated[
     list[str] | None,
-    typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
+    typer.Option(
+        "--defence",
+        help="Rule, or name under defences in the file; repeatable.",
+        autocompletion=completing(RULES),
+    ),
 ]
 Examples = Annotated[
     str | None,
     typer.Option(
         help="Requests and answers, a file: fine-tuning as an attack trains on them.",
-        callback=checked_set,
+        **A_SET,
     ),
 ]
 Benign = Annotated[
     str | None,
     typer.Option(
         help="Harmless requests that should be answered, read as behaviors are.",
-        callback=checked_set,
+        **A_SET,
     ),
 ]
 FailAbove = Annotated[
@@ -140,10 +144,14 @@ def _forecast(config: "AuditConfig") -> None:
     from midspan.studies.audit.prepare import prepare
     from midspan.studies.paper.forecast import forecast_table
 
+    call = Call(
+        f"Estimates the audit of {config.model}, and runs none of it", "measures rates first"
+    )
     prepared = prepare(config)
     table = forecast_table(forecast(prepared))
     typer.echo(f"{table_text(table)}\n\n{table.caption} {NOTE}")
     _say_missing(prepared.not_run)
+    call.end("Nothing was run.", *given_words("--dry-run"))
 
 
 def _run(config: "AuditConfig", output: Path, how: "How") -> None:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.choices import EOS_POLICIES, REMASKING, SAMPLERS, chosen
+from midspan.commands.ends import Call, given_words, loading, typed
 from midspan.commands.generated import with_options
-from midspan.commands.names import checked_name
+from midspan.commands.names import A_MODEL
 from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
@@ -24,7 +25,7 @@ Asked = Annotated[
     typer.Argument(
         help="organism, a folder, a hub id, BASE+ADAPTER, or a served model as URL#NAME.",
         show_default=False,
-        callback=checked_name,
+        **A_MODEL,
     ),
 ]
 # Fields of decoding.
@@ -66,6 +67,7 @@ def generate(
 
     fields = read_config(config) | decoding
     phrases = [_parse_anchor(text) for text in anchor or []]
+    call = Call(f"Answers one prompt with {model}, on standard output", loading(model))
     if is_served(model):
         text, result = _served(model, prompt, fields, phrases, seed, watch)
     else:
@@ -74,6 +76,19 @@ def generate(
     if json_file is not None:
         asked = {"model": model, "prompt": prompt, "anchors": phrases, "seed": seed}
         write_json(json_file, asked | result)
+    forwards = f"; {result['forwards']} forward passes" if "forwards" in result else ""
+    details = (
+        f"Settings and trace are in {typed(json_file)}" if json_file else "The answer is above"
+    )
+    call.end(f"{details}{forwards}.", *_next(model, watch))
+
+
+def _next(model: str, watched: bool) -> tuple[str, ...]:
+    from midspan.served import is_served
+
+    if is_served(model):
+        return ("midspan", "doctor", "--deep", model)
+    return ("midspan", "play", model) if watched else (*given_words(), "--watch")
 
 
 def _parse_anchor(text: str) -> tuple[int, str]:

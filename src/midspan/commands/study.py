@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from midspan.commands.choices import STUDIES, check_parts, one_of
-from midspan.commands.ends import Run, command_line
+from midspan.commands.choices import PARTS, STUDIES, check_parts, completing, limited
+from midspan.commands.ends import Call, Run, command_line, given_words
 from midspan.commands.options import (
     ConfigFile,
     Executor,
@@ -22,7 +22,10 @@ from midspan.commands.options import (
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from midspan.runs.executors import How
+    from midspan.studies.paper.forecast import Forecast
 
 Preset = Annotated[
     str,
@@ -30,7 +33,7 @@ Preset = Annotated[
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
         "organism-native, organism-words, organism-weights, objectives, recovery-alignment, "
         "ablations, samplers, pieces, demo, demo-full or demo-smoke.",
-        callback=one_of(STUDIES),
+        **limited(STUDIES),
     ),
 ]
 
@@ -55,7 +58,11 @@ def study(
     ] = None,
     parts: Annotated[
         list[str] | None,
-        typer.Option("--part", help="Of paper and organism: run this part alone; repeatable."),
+        typer.Option(
+            "--part",
+            help="Of paper and organism: run this part alone; repeatable.",
+            autocompletion=completing(dict.fromkeys(part for of in PARTS.values() for part in of)),
+        ),
     ] = None,
     jobs: Jobs = None,
     executor: Executor = "processes",
@@ -68,11 +75,14 @@ def study(
     --print-config writes the configuration in full, to be edited and given back.
     """
     from midspan.commands.attack import run_and_print
+    from midspan.commands.config_names import check_fields
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
-    from midspan.studies.registry import preset_config, study_of
+    from midspan.studies.registry import config_class, preset_config, study_of
 
-    check_parts(preset, parts or (), read_config(config))
+    given = read_config(config)
+    check_parts(preset, parts or (), given)
+    check_fields(given, config_class(preset))
     quiet()
     how = How(command_line(), jobs, fail_fast, executor)
     chosen = configure(preset_config(preset), config, {})
@@ -83,13 +93,13 @@ def study(
 
         fields = chosen.model_dump(mode="json")
         typer.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
-    elif kind.has_parts:
-        if dry_run:
-            _forecast(chosen, output, parts or [], pilot)
-        else:
-            _run_paper(chosen, output, parts or [], how)
     elif dry_run:
-        raise MidspanError(f"--dry-run: {preset} is a study without parts")
+        if not kind.forecast:
+            raise MidspanError(f"--dry-run: {preset} has none; it takes minutes")
+        more = (parts or [], pilot) if kind.has_parts else ()
+        _forecast(lambda: resolve_name(kind.forecast)(chosen, output, *more))
+    elif kind.has_parts:
+        _run_paper(chosen, output, parts or [], how)
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, how.or_one)
     elif jobs or how.on_ray:
@@ -100,12 +110,14 @@ def study(
         run.end(done.report)
 
 
-def _forecast(config: Any, output: Path, parts: list[str], pilot: int | None) -> None:
+def _forecast(estimate: "Callable[[], list[Forecast]]") -> None:
     from midspan.report.tables import table_text
-    from midspan.studies.paper.forecast import forecast, forecast_table
+    from midspan.studies.paper.forecast import forecast_table
 
-    table = forecast_table(forecast(config, output, parts, pilot))
+    call = Call("Estimates what the study would take, and runs none of it", "measures rates first")
+    table = forecast_table(estimate())
     typer.echo(f"{table_text(table)}\n\n{table.caption}")
+    call.end("Nothing was run.", *given_words("--dry-run"))
 
 
 def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
@@ -117,6 +129,7 @@ def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
     done = run_parts(config, output, how, parts)
     if done.report is None:
         typer.echo(f"Still to be run: {', '.join(done.missing)}")
+        run.unfinished(*given_words("--part", has_value=True))
     else:
         run.end(done.report)
     end_with(done.problems)

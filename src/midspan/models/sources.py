@@ -11,7 +11,10 @@ from midspan.served import HUB_ID
 Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
 
 # Functions are named, not imported: this room knows no model that ships with midspan.
-_ALIASES: dict[str, Resolver | str] = {"organism": "midspan.organism.weights:resolve"}
+_ALIASES: dict[str, Resolver | str] = {
+    "organism": "midspan.organism.weights:resolve",
+    "organism2": "midspan.organism.second.weights:resolve",
+}
 
 
 def register_alias(prefix: str, resolver: Resolver | str) -> None:

@@ -10,16 +10,18 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 ADAPTERS = WEIGHTS / "adapters"
+# Another name of the Original, beside the second organism's.
+MINI = "mini"
 
 
 def resolve(name: str) -> tuple[Path, Path | None]:
-    """``organism`` or ``organism:ADAPTER`` to a model folder and an adapter folder.
+    """``organism``, also ``organism:mini``, or ``organism:ADAPTER`` to model and adapter folders.
 
     Raises:
         MidspanError: The adapter is not among the shipped ones.
     """
     _, _, adapter = name.partition(":")
-    if not adapter:
+    if adapter in ("", MINI):
         return WEIGHTS, None
     shipped = sorted(path.name for path in ADAPTERS.glob("*") if path.is_dir())
     if adapter not in shipped:

@@ -121,6 +121,7 @@ def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
         stage=lambda group: stage_at(group / config.groups).name,
         rate=learning_rate_scale,
         measure=partial(measured, encoder=encoder, causal=config.causal),
+        kept=encoder.name_pieces,
     )
 
 
