@@ -1,7 +1,7 @@
 """Other tools' samplers as plain loops over the native module, from their published steps.
 
-LLaDA's generate.py (ML-GSAI/LLaDA), Fast-dLLM's prefix and dual cache (NVlabs/Fast-dLLM, llada/) and
-dllm's sampler of masked models (ZHZisZZ/dllm). All greedy, at low-confidence remasking. Every one
+LLaDA's generate.py (ML-GSAI/LLaDA), Fast-dLLM's prefix and dual cache (NVlabs/Fast-dLLM, llada/)
+and dllm's sampler of masked models (ZHZisZZ/dllm). All greedy, at low-confidence remasking. Each
 computes what its source does at each step: logits of all positions that went in, and Fast-dLLM a
 softmax in double precision. What a source computes and does not use is left out.
 Shapes: B rows, T prompt and canvas, L canvas, Q columns that go in, V vocabulary.
@@ -136,8 +136,7 @@ class _HeldLayer(CacheLayerMixin):
             self.values[:, :, first : first + count] = value_states
         else:
             # What is behind the prefix is computed at every step, and not kept.
-            whole = torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
-            return whole
+            return torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
         return self.keys, self.values
 
     def get_seq_length(self) -> int:

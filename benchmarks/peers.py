@@ -1,13 +1,13 @@
-"""midspan beside other tools' samplers: one run, same weights, in turn, as ratios with their spread.
+"""midspan beside other tools' samplers: one run, same weights, in turn, ratios with their spread.
 
 Run: python benchmarks/peers.py [organism random] [--batch 1 8] [--repeats 5] [--docs PAGE]
 
 The others are `peer_samplers.py`: LLaDA's loop, Fast-dLLM's prefix and dual cache, dllm's sampler,
-written anew and equal to stored outputs of the published code where there are some (LLaDA, dllm). A
-repeat runs each once, in an order that turns; a ratio is of CPU seconds within a repeat, the loop's
-over its own, and the table has the median with the lowest and the highest. `--docs` writes the table
-into a page. Weights of `random` are random: of `make_checkpoint.py`'s shape, LLaDA's vocabulary over
-a narrow trunk; its confidences mean nothing.
+written anew and equal to stored outputs of the published code where there are some (LLaDA, dllm).
+A repeat runs each once, in an order that turns; a ratio is of CPU seconds within a repeat, the
+loop's over its own, and the table has the median with the lowest and the highest. `--docs` writes
+the table into a page. `random` is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a
+narrow trunk; its confidences mean nothing.
 """
 
 import argparse
