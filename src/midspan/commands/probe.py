@@ -36,12 +36,13 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError, not_one_of
-from midspan.studies.probes.registry import PROBES
+from midspan.studies.probes.registry import FIDELITY_ASKS, PROBES
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
     from midspan.models import DiffusionLM
+    from midspan.probes.context import ProbeConfig
     from midspan.probes.fidelity import Verdict
 
 # Options of every probe set these fields.
@@ -173,7 +174,9 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
-    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.served import check_served
+
+    check_served(name, _checked_fields(name, fields, models[0]), models, servers)
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.prepare import prepare
     from midspan.studies.probes.run import run_prepared
@@ -189,7 +192,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    prepared = prepare(spec, with_harm_judge(judge, servers, output))
+    prepared = prepare(spec, with_harm_judge(judge, servers, output, others=models))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
@@ -200,26 +203,28 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     end_with(done.problems)
 
 
-def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
-    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
+    """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
     from midspan.organism.behaviors import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
-    probe.resolve("config").model_validate(merged(base, fields))
+    config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
     for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
         for given in fields.get(field) or ():
             if given not in known:
                 raise not_one_of(field, given, known)
     if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
         raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
+    return config
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
     """Print the window with its rule, and write it as a configuration of alignment."""
     from midspan.files import write_atomic
     from midspan.probes.window import find_window
+    from midspan.served import is_served
 
     result = find_window(records, config)
     typer.echo(result)
@@ -227,7 +232,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
         file, adapter = output / "window.yaml", output / "adapter"
-        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
+        weights = "MODEL" if is_served(model) else model
+        typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
 
 
 @app.command()
@@ -260,6 +266,9 @@ def fidelity(
     verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
+    from midspan.studies.probes.served import check_model
+
+    check_model("fidelity", FIDELITY_ASKS, model, {})
     lm = load_model(model)
     from midspan.data import read_prompts
     from midspan.decoding import decoding_config
