@@ -36,6 +36,7 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError, not_one_of
+from midspan.served import is_served
 from midspan.studies.probes.registry import FIDELITY_ASKS, PROBES
 from midspan.yaml_file import group_of
 
@@ -120,9 +121,18 @@ class _ProbeCommand(TyperCommand):
     def params(self, value: list[Any]) -> None:
         """The base class would set none."""
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """Parse a command line as the loaded command."""
-        return self._loaded.make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command.
+
+        A served model of which no server gives what the probe asks is refused before that is
+        loaded, and torch with it.
+        """
+        for served in filter(is_served, args):
+            from midspan.studies.probes.served import check_model
+
+            if not PROBES[self._probe].asks_in_part:
+                check_model(self._probe, PROBES[self._probe].asks, served, {})
+        return self._loaded.make_context(info_name, args, *more, **extra)
 
 
 class _ProbeGroup(TyperGroup):
@@ -224,7 +234,6 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     """Print the window with its rule, and write it as a configuration of alignment."""
     from midspan.files import write_atomic
     from midspan.probes.window import find_window
-    from midspan.served import is_served
 
     result = find_window(records, config)
     typer.echo(result)
