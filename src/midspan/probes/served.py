@@ -111,17 +111,17 @@ class ServedContext(ProbeContext):
 
     def settings(self, decoding: str) -> dict[str, Any]:
         """What the server gives, what it is sent, and what it says of its own settings."""
-        config = self.endpoint.config
-        sent = {"length": self.asked.max_tokens, "top_p": self.asked.top_p}
-        if config.record.temperature:
-            sent["temperature"] = self.asked.temperature
-        beside = {"extra_body": config.extra_body, "own": self.endpoint.told.get("settings")}
-        return {
-            "server": config.engine,
-            "gives": list(config.record.given),
-            **{name: value for name, value in sent.items() if value is not None},
-            **{name: fields for name, fields in beside.items() if fields},
+        config, told = self.endpoint.config, self.endpoint.told
+        known = {
+            "length": self.asked.max_tokens,
+            "temperature": self.asked.temperature if config.record.temperature else None,
+            "top_p": self.asked.top_p,
+            "extra_body": config.extra_body,
+            "canvas_length": told.get("canvas_length"),
+            "own": told.get("settings"),
         }
+        known = {name: value for name, value in known.items() if value not in (None, {})}
+        return {"server": config.engine, "gives": list(config.record.given), **known}
 
     def answers(self, cases: Sequence[ProbeCase]) -> Iterator[tuple[str, list[Answer]]]:
         """Every case; equal ones share one answer, as where a model decodes here."""
