@@ -36,12 +36,14 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError, not_one_of
-from midspan.studies.probes.registry import PROBES
+from midspan.served import is_served
+from midspan.studies.probes.registry import FIDELITY_ASKS, PROBES
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
     from midspan.models import DiffusionLM
+    from midspan.probes.context import ProbeConfig
     from midspan.probes.fidelity import Verdict
 
 # Options of every probe set these fields.
@@ -121,9 +123,18 @@ class _ProbeCommand(TyperCommand):
     def params(self, value: list[Any]) -> None:
         """The base class would set none."""
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """Parse a command line as the loaded command."""
-        return self._loaded.make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command.
+
+        A served model of which no server gives what the probe asks is refused before that is
+        loaded, and torch with it.
+        """
+        for served in filter(is_served, args):
+            from midspan.studies.probes.served import check_model
+
+            if not PROBES[self._probe].asks_in_part:
+                check_model(self._probe, PROBES[self._probe].asks, served, {})
+        return self._loaded.make_context(info_name, args, *more, **extra)
 
 
 class _ProbeGroup(TyperGroup):
@@ -175,7 +186,9 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
-    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.served import check_served
+
+    check_served(name, _checked_fields(name, fields, models[0]), models, servers)
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.prepare import prepare
     from midspan.studies.probes.run import run_prepared
@@ -191,7 +204,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    prepared = prepare(spec, with_harm_judge(judge, servers, output))
+    prepared = prepare(spec, with_harm_judge(judge, servers, output, others=models))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
@@ -202,19 +215,20 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     end_with(done.problems)
 
 
-def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
-    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
+    """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
     from midspan.organism.behaviors import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
-    probe.resolve("config").model_validate(merged(base, fields))
+    config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
     for field, known in _NAMED.items():
         names = fields.get(field) or ()
         for given in [names] if isinstance(names, str) else names:
             if given not in known:
                 raise not_one_of(field, given, known)
+    return config
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -228,7 +242,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
         file, adapter = output / "window.yaml", output / "adapter"
-        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
+        weights = "MODEL" if is_served(model) else model
+        typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
 
 
 # Fields of accelerated decoding, as `midspan generate` takes them.
@@ -265,6 +280,9 @@ def fidelity(
     verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
     """
+    from midspan.studies.probes.served import check_model
+
+    check_model("fidelity", FIDELITY_ASKS, model, {})
     told = Call(
         f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
         "each is decoded twice",
