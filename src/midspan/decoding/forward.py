@@ -18,6 +18,7 @@ from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
 from midspan.decoding.prefixes import Prefixes
 from midspan.decoding.schedule import RowStates
+from midspan.decoding.trim import TrimmedWindows
 from midspan.decoding.windows import Borders, Windows
 from midspan.models.model import DiffusionLM
 
@@ -126,6 +127,7 @@ class CachedForward:
         # The block for which a row's keys and values hold, and their forwards since they were new.
         self.start_B = np.zeros(0, dtype=np.int64)
         self.age_B = np.zeros(0, dtype=np.int64)
+        self.trimmed = TrimmedWindows() if config.trim else None
 
     def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
         """See `Forward`."""
@@ -135,13 +137,16 @@ class CachedForward:
         rows_B = np.arange(len(canvas.rows))
         start_B, _ = states.spans(rows_B)
         is_stale_B = self._is_stale(rows_B, start_B)
+        if self.trimmed is not None:
+            self.trimmed.look(states.open_BL, start_B, self.config.block)
         first_B, last_B = self._borders(canvas, rows_B, start_B, is_stale_B)
         self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
         return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
     def _is_stale(self, rows_A: IntArray, start_A: IntArray) -> NDArray[np.bool_]:
         """Rows whose keys and values are renewed by their next forward."""
-        is_stale_A: NDArray[np.bool_] = self.start_B[rows_A] != start_A
+        held_A, stride = self.start_B[rows_A], self.config.block * self.config.refresh_blocks
+        is_stale_A: NDArray[np.bool_] = (held_A < 0) | (held_A // stride != start_A // stride)
         if self.config.refresh_every is not None:
             is_stale_A |= self.age_B[rows_A] >= self.config.refresh_every
         return is_stale_A
@@ -151,10 +156,13 @@ class CachedForward:
     ) -> Borders:
         """First and behind-last columns of what is computed of each row."""
         total, block_start_A = canvas.ids_BT.shape[1], canvas.width + start_A
-        first_A = np.maximum(block_start_A - int(self.lm.family.logit_shift), 0)
-        last_A = np.full_like(first_A, total)
-        if self.config.cache == "dual":
+        last_A = np.full_like(block_start_A, total)
+        if self.trimmed is not None:
+            block_start_A, needed_A = canvas.width + self.trimmed.borders(rows_A)
+            last_A = np.where(is_stale_A, total, needed_A)
+        elif self.config.cache == "dual":
             last_A = np.where(is_stale_A, total, block_start_A + self.config.block)
+        first_A = np.maximum(block_start_A - int(self.lm.family.logit_shift), 0)
         return np.where(is_stale_A, canvas.first_B[rows_A], first_A), last_A
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
@@ -165,12 +173,18 @@ class CachedForward:
         are_new = bool((self.start_B[rows_A] < 0).all())
         self.age_B[rows_A] = np.where(is_stale_A, 0, self.age_B[rows_A]) + 1
         self.start_B[rows_A] = start_A
-        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders, are_new=are_new)
+        position_AR = wanted.position_AR
+        if self.trimmed is not None:
+            position_AR = self.trimmed.inside(position_AR, rows_A)
+            self.trimmed.computed(rows_A)
+        return self.windows.logits(canvas, rows_A, position_AR, borders, are_new=are_new)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
         self.start_B = self.start_B[kept_B[: len(self.start_B)]]
         self.age_B = self.age_B[kept_B[: len(self.age_B)]]
+        if self.trimmed is not None:
+            self.trimmed.select(kept_B)
         self.windows.select(kept_B)
 
 
