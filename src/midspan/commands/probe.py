@@ -98,6 +98,13 @@ Settings = Annotated[
     ),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
+Choose = Annotated[
+    bool, typer.Option("--choose", help="Find the fastest settings that keep the verdicts.")
+]
+ChoiceOutput = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Run folder of --choose, runs/decoding by default."),
+]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
 
 
@@ -267,11 +274,15 @@ def fidelity(
         ),
     ] = None,
     column: Column = None,
-    n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Requests; 100, or 300 to choose on.", min=1)
+    ] = None,
     config: ConfigFile = None,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
+    choose: Choose = False,
+    output: ChoiceOutput = None,
     fail_fast: FailFast = False,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
@@ -279,10 +290,23 @@ def fidelity(
     The configuration file sets what both share. On the organism the exact judge gives the
     verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
+    --choose finds the fastest settings that keep the verdicts; fields of the search stand under
+    choose: in the configuration file, -n is the requests that choose, and as many others judge.
     """
     from midspan.studies.probes.served import check_model
 
     check_model("fidelity", FIDELITY_ASKS, model, {})
+    if choose:
+        from midspan.commands.choice import choose_settings
+
+        if acceleration:
+            raise MidspanError(f"--choose: tries {next(iter(acceleration))} itself; leave it out")
+        given = {"behaviors": behaviors, "column": column, "seed": seed, "batch_size": batch_size}
+        choose_settings(model, read_config(config), {**given, "n": n}, output)
+        return
+    if output is not None:
+        raise MidspanError("--output: is the run folder of --choose; results go to --json")
+    n = n or 100
     told = Call(
         f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
         "each is decoded twice",
