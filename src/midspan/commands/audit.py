@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
+from midspan.commands.choice import Decoding, with_decoding
 from midspan.commands.choices import LEVELS, RULES, TIERS, check_rule, chosen, completing
 from midspan.commands.ends import Run, command_line, given_words, next_audit
 from midspan.commands.estimates import dry_run as dry_run_of
@@ -93,6 +94,7 @@ def audit(
     fail_above: FailAbove = None,
     fail_level: FailLevel = None,
     stop_early: StopEarly = None,
+    decoding: Decoding = None,
     dry_run: DryRun = False,
     jobs: Jobs = None,
     executor: Executor = "processes",
@@ -133,6 +135,7 @@ def audit(
     }
     named = {name: value for name, value in changes.items() if value is not None}
     fields = audit_fields(model, tier, merged(own, named))
+    fields = with_decoding(fields, decoding, [model])
     validated = AuditConfig.model_validate(fields)
     if dry_run:
         _forecast(validated)

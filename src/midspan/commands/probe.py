@@ -36,12 +36,14 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError, not_one_of
-from midspan.studies.probes.registry import PROBES
+from midspan.served import is_served
+from midspan.studies.probes.registry import FIDELITY_ASKS, PROBES
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
     from midspan.models import DiffusionLM
+    from midspan.probes.context import ProbeConfig
     from midspan.probes.fidelity import Verdict
 
 # Options of every probe set these fields.
@@ -96,6 +98,13 @@ Settings = Annotated[
     ),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
+Choose = Annotated[
+    bool, typer.Option("--choose", help="Find the fastest settings that keep the verdicts.")
+]
+ChoiceOutput = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Run folder of --choose, runs/decoding by default."),
+]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
 
 
@@ -121,9 +130,18 @@ class _ProbeCommand(TyperCommand):
     def params(self, value: list[Any]) -> None:
         """The base class would set none."""
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """Parse a command line as the loaded command."""
-        return self._loaded.make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command.
+
+        A served model of which no server gives what the probe asks is refused before that is
+        loaded, and torch with it.
+        """
+        for served in filter(is_served, args):
+            from midspan.studies.probes.served import check_model
+
+            if not PROBES[self._probe].asks_in_part:
+                check_model(self._probe, PROBES[self._probe].asks, served, {})
+        return self._loaded.make_context(info_name, args, *more, **extra)
 
 
 class _ProbeGroup(TyperGroup):
@@ -179,7 +197,9 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
-    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.served import check_served
+
+    check_served(name, _checked_fields(name, fields, models[0]), models, servers)
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.prepare import prepare
     from midspan.studies.probes.run import run_prepared
@@ -195,7 +215,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    prepared = prepare(spec, with_harm_judge(judge, servers, output))
+    prepared = prepare(spec, with_harm_judge(judge, servers, output, others=models))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
@@ -206,19 +226,20 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     end_with(done.problems)
 
 
-def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
-    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
+    """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
     from midspan.organism.behaviors import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
-    probe.resolve("config").model_validate(merged(base, fields))
+    config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
     for field, known in _NAMED.items():
         names = fields.get(field) or ()
         for given in [names] if isinstance(names, str) else names:
             if given not in known:
                 raise not_one_of(field, given, known)
+    return config
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -232,7 +253,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
         file, adapter = output / "window.yaml", output / "adapter"
-        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
+        weights = "MODEL" if is_served(model) else model
+        typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
 
 
 # Fields of accelerated decoding, as `midspan generate` takes them.
@@ -256,11 +278,15 @@ def fidelity(
         ),
     ] = None,
     column: Column = None,
-    n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Requests; 100, or 300 to choose on.", min=1)
+    ] = None,
     config: ConfigFile = None,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
+    choose: Choose = False,
+    output: ChoiceOutput = None,
     fail_fast: FailFast = False,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
@@ -268,7 +294,23 @@ def fidelity(
     The configuration file sets what both share. On the organism the exact judge gives the
     verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
+    --choose finds the fastest settings that keep the verdicts; fields of the search stand under
+    choose: in the configuration file, -n is the requests that choose, and as many others judge.
     """
+    from midspan.studies.probes.served import check_model
+
+    check_model("fidelity", FIDELITY_ASKS, model, {})
+    if choose:
+        from midspan.commands.choice import choose_settings
+
+        if acceleration:
+            raise MidspanError(f"--choose: tries {next(iter(acceleration))} itself; leave it out")
+        given = {"behaviors": behaviors, "column": column, "seed": seed, "batch_size": batch_size}
+        choose_settings(model, read_config(config), {**given, "n": n}, output)
+        return
+    if output is not None:
+        raise MidspanError("--output: is the run folder of --choose; results go to --json")
+    n = n or 100
     told = Call(
         f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
         "each is decoded twice",

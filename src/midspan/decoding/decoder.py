@@ -168,7 +168,7 @@ class _Work:
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
         made = FixedStream if self.config.is_fixed else Stream
-        stream = made(self.lm, self.config, self.hooks, batch_size)
+        stream: Stream | FixedStream = made(self.lm, self.config, self.hooks, batch_size)
         first, number = stream.free, 0
         stream.enter(self.requests, rows[:first])
         waiting = list(rows[first:])
