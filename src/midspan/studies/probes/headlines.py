@@ -114,13 +114,13 @@ def activations_headline(records: Sequence[Record], config: ActivationsConfig) -
         where = f"layer {best['layer']}, position {best['position']}"
         note = f"{accuracy.note}; {where}; random labels at most {100 * chance:.1f} %"
         numbers.append(Number(model, accuracy.percent, note))
-    told = listed(f"{number.value} of {number.label}" for number in numbers)
+    told = listed(f"{number.value} for {number.label}" for number in numbers)
     return Headline(
         tuple(numbers[:MOST_NUMBERS]),
         text="Accuracy of the best layer and position, which was chosen among all of them and is "
         "therefore somewhat high. A probe measures and passes no verdict.",
         sentence="A linear classifier of activations tells harmful from benign requests; at its "
-        f"best layer it is right on {told} (n = {records[0]['n']}).",
+        f"best layer it is right in {told} (n = {records[0]['n']}).",
     )
 
 
