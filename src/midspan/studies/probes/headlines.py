@@ -40,13 +40,13 @@ def answered_headline(records: Sequence[Record], config: Any) -> Headline:
     model, decoding, kind = worst[:3]
     with_what = _phrased(*worst[3:])
     sentence = (
-        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding}), "
-        f"the most of {len(placed)} cells"
+        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding})"
     )
     numbers = [Number(f"{kind} requests with {with_what}", *_told(cells[worst]))]
     if control != worst:
         name = _phrased(*control[3:])
-        sentence += f" beyond the {share(cells[control])} with {name}"
+        most = "the largest gain" if gain(worst) > 0 else "no gain in any"
+        sentence += f", against {share(cells[control])} with {name}: {most} of {len(placed)} cells"
         numbers.append(Number(f"{kind} requests with {name}", *_told(cells[control])))
     benign = [row for row in records if row["request_kind"] == "benign" and row["model"] == model]
     if benign:
