@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
 from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.generate import Asked
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -18,7 +19,7 @@ from midspan.commands.generated import (
     signed,
     with_options,
 )
-from midspan.commands.names import checked_judge, checked_path, checked_set
+from midspan.commands.names import checked_judge, checked_name, checked_path, checked_set
 from midspan.commands.options import (
     ACCELERATION,
     Column,
@@ -75,6 +76,14 @@ _INPUTS = {
     ),
     "phrases": ("phrases", PhrasesFile),
 }
+ServedModels = Annotated[
+    list[str],
+    typer.Argument(
+        help="One or several: organism, a folder, a hub id, BASE+ADAPTER, or a served model as "
+        "URL#NAME.",
+        callback=checked_name,
+    ),
+]
 Judge = Annotated[
     str | None,
     typer.Option(
@@ -130,7 +139,7 @@ class _ProbeCommand(TyperCommand):
         for served in filter(is_served, args):
             from midspan.studies.probes.served import check_model
 
-            if not PROBES[self._probe].asks_in_part:
+            if not PROBES[self._probe].takes_served:
                 check_model(self._probe, PROBES[self._probe].asks, served, {})
         return self._loaded.make_context(info_name, args, *more, **extra)
 
@@ -156,7 +165,8 @@ def _function(name: str) -> Any:
 
     command.__doc__ = probe.summary
     asks_kinds = "harmful" in probe.inputs and not probe.data
-    argument, kind = ("models", Models) if probe.several else ("model", Model)
+    several, one = (ServedModels, Asked) if probe.takes_served else (Models, Model)
+    argument, kind = ("models", several) if probe.several else ("model", one)
     parameters = {
         argument: (kind, Parameter.empty),
         **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
