@@ -23,7 +23,8 @@ def test_replies_keep_their_places_and_each_is_told_as_it_comes(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         for fresh in (2, 0):
             replies = ask_all("a test", Server(), calls, journal, told.append)
-            assert [(one.text, one.forwards) for one in replies] == [
+            said = [(one.text, one.forwards) for one in replies]
+            assert said == [("one", 3), ("", 0), ("two", 3)]
                 ("one", 3),
                 ("", 0),
                 ("two", 3),
