@@ -25,10 +25,6 @@ def test_replies_keep_their_places_and_each_is_told_as_it_comes(tmp_path):
             replies = ask_all("a test", Server(), calls, journal, told.append)
             said = [(one.text, one.forwards) for one in replies]
             assert said == [("one", 3), ("", 0), ("two", 3)]
-                ("one", 3),
-                ("", 0),
-                ("two", 3),
-            ]
             assert [one.ok for one in replies] == [True, False, True]
             assert sum(step.replies for step in told) == 3
             # Of answers, those that came now; the silent call is asked in both runs.

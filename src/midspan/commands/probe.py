@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
-from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.ends import REPORT, Call, Run, asking, command_line, typed
 from midspan.commands.generate import Asked
 from midspan.commands.generated import (
     FieldOption,
@@ -19,7 +19,7 @@ from midspan.commands.generated import (
     signed,
     with_options,
 )
-from midspan.commands.names import checked_judge, checked_name, checked_path, checked_set
+from midspan.commands.names import A_JUDGE, A_MODEL, A_SET, checked_path
 from midspan.commands.options import (
     ACCELERATION,
     Column,
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 # Options of every probe set these fields.
 _SHARED_FIELDS = ("seed", "batch_size")
+# Names that fields of probes hold, where their defaults do not list them.
+_NAMED = {"conditions": CONDITIONS, "phrase_kinds": PHRASE_KINDS, "phrase_kind": PHRASE_KINDS}
 _INPUTS = {
     "harmful": (
         "behaviors",
@@ -56,13 +58,13 @@ _INPUTS = {
             str | None,
             typer.Option(
                 help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
-                callback=checked_set,
+                **A_SET,
             ),
         ],
     ),
     "benign": (
         "benign",
-        Annotated[str | None, typer.Option(help="Benign requests, alike.", callback=checked_set)],
+        Annotated[str | None, typer.Option(help="Benign requests, alike.", **A_SET)],
     ),
     "mixed": (
         "mixed",
@@ -70,7 +72,7 @@ _INPUTS = {
             str | None,
             typer.Option(
                 help="Harmless requests that only mention what is refused, alike.",
-                callback=checked_set,
+                **A_SET,
             ),
         ],
     ),
@@ -81,7 +83,7 @@ ServedModels = Annotated[
     typer.Argument(
         help="One or several: organism, a folder, a hub id, BASE+ADAPTER, or a served model as "
         "URL#NAME.",
-        callback=checked_name,
+        **A_MODEL,
     ),
 ]
 Judge = Annotated[
@@ -89,7 +91,7 @@ Judge = Annotated[
     typer.Option(
         help="Judge of what harmful requests came to, as midspan attack takes one; by default "
         "keywords of refusal; not for organism.",
-        callback=checked_judge,
+        **A_JUDGE,
     ),
 ]
 RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
@@ -105,6 +107,13 @@ Settings = Annotated[
     ),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
+Choose = Annotated[
+    bool, typer.Option("--choose", help="Find the fastest settings that keep the verdicts.")
+]
+ChoiceOutput = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Run folder of --choose, runs/decoding by default."),
+]
 ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
 
 
@@ -158,7 +167,7 @@ app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n
 def _function(name: str) -> Any:
     """What typer makes a probe's command of: its signature has the options."""
     probe = PROBES[name]
-    own = field_options(probe.resolve("config"), _SHARED_FIELDS)
+    own = field_options(probe.resolve("config"), _SHARED_FIELDS, _NAMED)
 
     def command(**options: Any) -> None:
         _run(name, own, options)
@@ -231,12 +240,11 @@ def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConf
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
     config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
-    for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
-        for given in fields.get(field) or ():
+    for field, known in _NAMED.items():
+        names = fields.get(field) or ()
+        for given in [names] if isinstance(names, str) else names:
             if given not in known:
                 raise not_one_of(field, given, known)
-    if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
-        raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
     return config
 
 
@@ -255,6 +263,10 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
         typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
 
 
+# Fields of accelerated decoding, as `midspan generate` takes them.
+_FLAGS = {"cache": "--cache", "threshold": "--threshold", "factor": "--parallel-factor"}
+
+
 @app.command()
 @with_options(
     "acceleration",
@@ -268,15 +280,19 @@ def fidelity(
         str | None,
         typer.Option(
             help="A file, or a set of `midspan data`; the organism brings its own.",
-            callback=checked_set,
+            **A_SET,
         ),
     ] = None,
     column: Column = None,
-    n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Requests; 100, or 300 to choose on.", min=1)
+    ] = None,
     config: ConfigFile = None,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
+    choose: Choose = False,
+    output: ChoiceOutput = None,
     fail_fast: FailFast = False,
 ) -> None:
     """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
@@ -284,10 +300,27 @@ def fidelity(
     The configuration file sets what both share. On the organism the exact judge gives the
     verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
     and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
+    --choose finds the fastest settings that keep the verdicts; fields of the search stand under
+    choose: in the configuration file, -n is the requests that choose, and as many others judge.
     """
     from midspan.studies.probes.served import check_model
 
     check_model("fidelity", FIDELITY_ASKS, model, {})
+    if choose:
+        from midspan.commands.choice import choose_settings
+
+        if acceleration:
+            raise MidspanError(f"--choose: tries {next(iter(acceleration))} itself; leave it out")
+        given = {"behaviors": behaviors, "column": column, "seed": seed, "batch_size": batch_size}
+        choose_settings(model, read_config(config), {**given, "n": n}, output)
+        return
+    if output is not None:
+        raise MidspanError("--output: is the run folder of --choose; results go to --json")
+    n = n or 100
+    told = Call(
+        f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
+        "each is decoded twice",
+    )
     lm = load_model(model)
     from midspan.data import read_prompts
     from midspan.decoding import decoding_config
@@ -298,7 +331,8 @@ def fidelity(
     exact = decoding_config(lm, **shared)
     if "cache" not in shared and exact.cache != "none":
         exact = exact.model_copy(update={"cache": "none"})
-    fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
+    faster = acceleration or default_acceleration(lm, exact)
+    fast = decoding_config(lm, **(shared | faster))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     texts = read_prompts(behaviors, column) if behaviors is not None else None
@@ -317,6 +351,9 @@ def fidelity(
             "batch_size": batch_size,
             **agreement.to_dict(),
         })  # fmt: skip
+    options = [word for name in _FLAGS if name in faster for word in (_FLAGS[name], faster[name])]
+    place = f"in {typed(json_file)}" if json_file else "above"
+    told.end(f"The agreement is {place}.", *asking(model), *options)
     end_with(agreement.problems)
 
 
