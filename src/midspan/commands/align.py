@@ -53,6 +53,9 @@ BUDGET = {
     "gradient_checkpointing": Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ],
+    "compiled": Annotated[
+        bool | None, typer.Option("--compiled", help="Fuse layers by torch.compile.")
+    ],
 }
 PROBES = {
     "probe_every": Annotated[int | None, typer.Option(help="Steps between quick probes.")],
