@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from decoding import published_batches, timed
-
 from midspan.decoding import Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.statistics import wilson

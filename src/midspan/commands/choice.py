@@ -69,7 +69,9 @@ def choose_settings(
             f"{chosen['times_fewer_forwards']:g} times fewer forwards, "
             f"{chosen['times_faster']:g} times faster (one run)."
         )
-        typer.echo(f"Next: {typed('midspan', 'audit', model, '--decoding', folder / SETTINGS_FILE)}")
+        typer.echo(
+            f"Next: {typed('midspan', 'audit', model, '--decoding', folder / SETTINGS_FILE)}"
+        )
     run.end(folder / REPORT)
 
 

@@ -308,7 +308,9 @@ def _own_changes(lm: "DiffusionLM", reference: "DecodingConfig") -> list[dict[st
 def _fewer_steps(reference: "DecodingConfig") -> list[dict[str, Any]]:
     """A half and a quarter of the steps, where the schedule can be cut so."""
     steps = [reference.steps // 2, reference.steps // 4]
-    return [{"steps": n} for n in steps if n and (reference.rounds or n % reference.num_blocks == 0)]
+    return [
+        {"steps": n} for n in steps if n and (reference.rounds or n % reference.num_blocks == 0)
+    ]
 
 
 def _named(fields: Mapping[str, Any]) -> str:

@@ -69,5 +69,7 @@ def organism_cases(n: int, seed: int, without: frozenset[str]) -> "list[Case]":
     by_prompt = {case.prompt: case for case in found if case.question is None}
     left = [case for prompt, case in sorted(by_prompt.items()) if prompt not in without]
     if len(left) < n:
-        raise MidspanError(f"choose.n={n}: the organism has {len(left)} different requests of these")
+        raise MidspanError(
+            f"choose.n={n}: the organism has {len(left)} different requests of these"
+        )
     return random.Random(seed).sample(left, n)
