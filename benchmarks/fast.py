@@ -79,7 +79,7 @@ def table(shards: Sequence[dict[str, Any]]) -> str:
     base = [part["published loop"] for part in shards]
     expected = [verdict for part in base for verdict in part["verdicts"]]
     lines = [
-        "| mode | forwards a response | CPU s a response | times the loop | by shard | same verdicts |",
+        "| mode | forwards | CPU s a response | times the loop | by shard | same verdicts |",
         "|---|---|---|---|---|---|",
     ]
     for name in shards[0]:
