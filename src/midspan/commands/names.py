@@ -29,6 +29,8 @@ _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
+# Of --decoding, in place of a file.
+FAST = "fast"
 
 
 def checked_name(given: Given) -> Given:
@@ -134,6 +136,12 @@ def _check_calibration(field: str, entry: str) -> None:
     _check_path(field, path)
 
 
+def _check_decoding(field: str, given: str) -> None:
+    if given != FAST and not _exists(Path(given)):
+        near = nearest(given, (FAST,)) or _nearest_path(Path(given))
+        raise MidspanError(f"{field}: must be fast or a file; there is no {given}{near}")
+
+
 def _exists(path: Path) -> bool:
     with disk("cannot read", path):
         return user_path(path).exists()
@@ -165,10 +173,12 @@ def _is_place(name: str) -> bool:
 
 # Callbacks of options: a model, which the message names the option of; judges, each with the model
 # that it asks; sets of requests (``organism:N``, a registered one, a file, or one on the hub); a
-# file or folder that must be there; NAME=FILE of a task's data; JUDGE=FILE of a calibration.
+# file or folder that must be there; NAME=FILE of a task's data; JUDGE=FILE of a calibration;
+# settings of decoding.
 checked_helper = checking(_check_model_of)
 checked_judge = checking(_check_judge)
 checked_set = checking(_check_set)
 checked_path = checking(_check_path)
 checked_data = checking(_check_data)
 checked_calibration = checking(_check_calibration)
+checked_decoding = checking(_check_decoding)
