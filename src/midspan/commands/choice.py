@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.ends import REPORT, Run, command_line, typed
-from midspan.commands.names import FAST, checked_decoding
+from midspan.commands.names import FAST, SETTINGS
 from midspan.commands.options import quiet
 from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
@@ -20,7 +20,7 @@ Decoding = Annotated[
     typer.Option(
         help="fast, for settings that keep this model's verdicts (chosen first where none are "
         "kept), or a file of such settings or of decoding's fields.",
-        callback=checked_decoding,
+        **SETTINGS,
     ),
 ]
 

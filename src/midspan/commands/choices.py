@@ -96,12 +96,23 @@ def chosen(choices: Iterable[str], meaning: str, *names: str) -> Any:
         names: As users write the option; by default after its parameter.
     """
     known = tuple(choices)
-    return typer.Option(
-        *names,
-        help=f"{meaning}: {_listed(known)}.",
-        callback=one_of(known),
-        autocompletion=lambda incomplete: [one for one in known if one.startswith(incomplete)],
-    )
+    return typer.Option(*names, help=f"{meaning}: {_listed(known)}.", **limited(known))
+
+
+def limited(choices: Iterable[str]) -> dict[str, Any]:
+    """What makes an option refuse and complete its values: for ``typer.Option``."""
+    known = tuple(choices)
+    return {"callback": one_of(known), "autocompletion": completing(known)}
+
+
+def completing(choices: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell is given for a value's beginning: all choices that begin so."""
+    known = tuple(choices)
+
+    def begun_so(incomplete: str) -> list[str]:
+        return [one for one in known if one.startswith(incomplete)]
+
+    return begun_so
 
 
 def checking(check: Callable[[str, Any], None]) -> Callable[..., Any]:
@@ -132,7 +143,7 @@ def _check_named_rule(field: str, text: str) -> None:
 
 
 # Rules of decoding, by name or by fields with a name among them.
-checked_rules = checking(_check_named_rule)
+A_RULE = {"callback": checking(_check_named_rule), "autocompletion": completing(RULES)}
 
 
 def check_rule(name: str, field: str, others: Iterable[str] = ()) -> None:

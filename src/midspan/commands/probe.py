@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
-from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.ends import REPORT, Call, Run, asking, command_line, typed
 from midspan.commands.generated import (
     FieldOption,
     field_options,
@@ -18,7 +18,7 @@ from midspan.commands.generated import (
     signed,
     with_options,
 )
-from midspan.commands.names import checked_judge, checked_path, checked_set
+from midspan.commands.names import A_JUDGE, A_SET, checked_path
 from midspan.commands.options import (
     ACCELERATION,
     Column,
@@ -36,16 +36,20 @@ from midspan.commands.options import (
     write_json,
 )
 from midspan.errors import MidspanError, not_one_of
-from midspan.studies.probes.registry import PROBES
+from midspan.served import is_served
+from midspan.studies.probes.registry import FIDELITY_ASKS, PROBES
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
     from midspan.decoding import Request
     from midspan.models import DiffusionLM
+    from midspan.probes.context import ProbeConfig
     from midspan.probes.fidelity import Verdict
 
 # Options of every probe set these fields.
 _SHARED_FIELDS = ("seed", "batch_size")
+# Names that fields of probes hold, where their defaults do not list them.
+_NAMED = {"conditions": CONDITIONS, "phrase_kinds": PHRASE_KINDS, "phrase_kind": PHRASE_KINDS}
 _INPUTS = {
     "harmful": (
         "behaviors",
@@ -53,13 +57,13 @@ _INPUTS = {
             str | None,
             typer.Option(
                 help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
-                callback=checked_set,
+                **A_SET,
             ),
         ],
     ),
     "benign": (
         "benign",
-        Annotated[str | None, typer.Option(help="Benign requests, alike.", callback=checked_set)],
+        Annotated[str | None, typer.Option(help="Benign requests, alike.", **A_SET)],
     ),
     "mixed": (
         "mixed",
@@ -67,7 +71,7 @@ _INPUTS = {
             str | None,
             typer.Option(
                 help="Harmless requests that only mention what is refused, alike.",
-                callback=checked_set,
+                **A_SET,
             ),
         ],
     ),
@@ -78,7 +82,7 @@ Judge = Annotated[
     typer.Option(
         help="Judge of what harmful requests came to, as midspan attack takes one; by default "
         "keywords of refusal; not for organism.",
-        callback=checked_judge,
+        **A_JUDGE,
     ),
 ]
 RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
@@ -126,9 +130,18 @@ class _ProbeCommand(TyperCommand):
     def params(self, value: list[Any]) -> None:
         """The base class would set none."""
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """Parse a command line as the loaded command."""
-        return self._loaded.make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command.
+
+        A served model of which no server gives what the probe asks is refused before that is
+        loaded, and torch with it.
+        """
+        for served in filter(is_served, args):
+            from midspan.studies.probes.served import check_model
+
+            if not PROBES[self._probe].asks_in_part:
+                check_model(self._probe, PROBES[self._probe].asks, served, {})
+        return self._loaded.make_context(info_name, args, *more, **extra)
 
 
 class _ProbeGroup(TyperGroup):
@@ -145,7 +158,7 @@ app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n
 def _function(name: str) -> Any:
     """What typer makes a probe's command of: its signature has the options."""
     probe = PROBES[name]
-    own = field_options(probe.resolve("config"), _SHARED_FIELDS)
+    own = field_options(probe.resolve("config"), _SHARED_FIELDS, _NAMED)
 
     def command(**options: Any) -> None:
         _run(name, own, options)
@@ -180,7 +193,9 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
-    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.served import check_served
+
+    check_served(name, _checked_fields(name, fields, models[0]), models, servers)
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.prepare import prepare
     from midspan.studies.probes.run import run_prepared
@@ -196,7 +211,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    prepared = prepare(spec, with_harm_judge(judge, servers, output))
+    prepared = prepare(spec, with_harm_judge(judge, servers, output, others=models))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
@@ -207,20 +222,20 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     end_with(done.problems)
 
 
-def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
-    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
+    """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
     from midspan.organism.behaviors import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
-    probe.resolve("config").model_validate(merged(base, fields))
-    for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
-        for given in fields.get(field) or ():
+    config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
+    for field, known in _NAMED.items():
+        names = fields.get(field) or ()
+        for given in [names] if isinstance(names, str) else names:
             if given not in known:
                 raise not_one_of(field, given, known)
-    if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
-        raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
+    return config
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -234,7 +249,12 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
         file, adapter = output / "window.yaml", output / "adapter"
-        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
+        weights = "MODEL" if is_served(model) else model
+        typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
+
+
+# Fields of accelerated decoding, as `midspan generate` takes them.
+_FLAGS = {"cache": "--cache", "threshold": "--threshold", "factor": "--parallel-factor"}
 
 
 @app.command()
@@ -250,7 +270,7 @@ def fidelity(
         str | None,
         typer.Option(
             help="A file, or a set of `midspan data`; the organism brings its own.",
-            callback=checked_set,
+            **A_SET,
         ),
     ] = None,
     column: Column = None,
@@ -273,6 +293,9 @@ def fidelity(
     --choose finds the fastest settings that keep the verdicts; fields of the search stand under
     choose: in the configuration file, -n is the requests that choose, and as many others judge.
     """
+    from midspan.studies.probes.served import check_model
+
+    check_model("fidelity", FIDELITY_ASKS, model, {})
     if choose:
         from midspan.commands.choice import choose_settings
 
@@ -284,6 +307,10 @@ def fidelity(
     if output is not None:
         raise MidspanError("--output: is the run folder of --choose; results go to --json")
     n = n or 100
+    told = Call(
+        f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
+        "each is decoded twice",
+    )
     lm = load_model(model)
     from midspan.data import read_prompts
     from midspan.decoding import decoding_config
@@ -294,7 +321,8 @@ def fidelity(
     exact = decoding_config(lm, **shared)
     if "cache" not in shared and exact.cache != "none":
         exact = exact.model_copy(update={"cache": "none"})
-    fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
+    faster = acceleration or default_acceleration(lm, exact)
+    fast = decoding_config(lm, **(shared | faster))
     if not exact.exact:
         raise MidspanError("--config: accelerates; give accelerations as options instead")
     texts = read_prompts(behaviors, column) if behaviors is not None else None
@@ -313,6 +341,9 @@ def fidelity(
             "batch_size": batch_size,
             **agreement.to_dict(),
         })  # fmt: skip
+    options = [word for name in _FLAGS if name in faster for word in (_FLAGS[name], faster[name])]
+    place = f"in {typed(json_file)}" if json_file else "above"
+    told.end(f"The agreement is {place}.", *asking(model), *options)
     end_with(agreement.problems)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from midspan.decoding.sampler import Sampler, Schedule
+from midspan.decoding.sampler import Sampler, Schedule, Shapes
 
 _CONFIDENCE_RULES = ("low_confidence", "margin")
 
@@ -49,7 +49,7 @@ class LladaSampler(Sampler):
     alg_temp: ClassVar[float] = 0.0
     sub_block_length: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
-    later: ClassVar[tuple[str, ...]] = ("schedule", "trim", "refresh_blocks")
+    later: ClassVar[tuple[str, ...]] = ("schedule", "trim", "refresh_blocks", "shapes")
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
@@ -63,6 +63,7 @@ class LladaSampler(Sampler):
     trim: bool = False
     refresh_blocks: int = Field(1, ge=1)
     compatibility: bool = False
+    shapes: Shapes = "ragged"
 
     def _problems(self) -> list[str]:
         if self.length % self.block and not self.rounds:
@@ -77,6 +78,10 @@ class LladaSampler(Sampler):
             "trim needs cache='dual'": self.trim and self.cache != "dual",
             "refresh_blocks needs trim=True": self.refresh_blocks > 1 and not self.trim,
             "refresh_every needs a cache": self.refresh_every is not None and self.cache == "none",
+            f"shapes={self.shapes!r} needs a block_length that divides the length": self.is_fixed
+            and self.length % self.block > 0,
+            f"shapes={self.shapes!r} needs compatibility=False": self.is_fixed
+            and self.compatibility,
         }
         problems = super()._problems() + [text for text, is_wrong in wrong.items() if is_wrong]
         return problems + (self._unpublished() if self.compatibility else [])
@@ -167,14 +172,20 @@ class DreamSampler(_Tempered):
     cache: ClassVar[Literal["none"]] = "none"
     threshold: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
+    later: ClassVar[tuple[str, ...]] = ("shapes",)
 
     sampler: Literal["dream"] = "dream"
     eps: float = Field(1e-3, gt=0, lt=1)
     guidance: float = Field(0.0, ge=0, allow_inf_nan=False)
     compatibility: bool = False
+    shapes: Shapes = "ragged"
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
+        if self.is_fixed and self.compatibility:
+            problems.append(f"shapes={self.shapes!r} needs compatibility=False")
+        if self.shapes == "compiled" and self.top_p is not None and self.top_p < 1:
+            problems.append("shapes='compiled' needs top_p=None: the filter's work varies")
         if self.compatibility and self.early_stop:
             problems.append("early_stop must be false where compatibility is true")
         if self.compatibility and (self.guidance or self.eos_policy != "model"):
@@ -214,6 +225,7 @@ class BlockSampler(_Tempered):
         compatibility: dllm's sampler to the letter, see `LladaSampler`; for the schedule "linear".
     """
 
+    shapes: ClassVar[Shapes] = "ragged"
     later: ClassVar[tuple[str, ...]] = (
         *("schedule", "guidance", "compatibility"),
         "sub_block_length",

@@ -16,6 +16,7 @@ from midspan.decoding.bound import check_reading, hooks_of
 from midspan.decoding.canvas import Canvas, Request, check_requests
 from midspan.decoding.chat import folded, unfolded
 from midspan.decoding.config import DecodingConfig
+from midspan.decoding.fixed import FixedStream
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
 from midspan.decoding.stream import Stream
@@ -166,7 +167,8 @@ class _Work:
 
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
-        stream = Stream(self.lm, self.config, self.hooks, batch_size)
+        made = FixedStream if self.config.is_fixed else Stream
+        stream: Stream | FixedStream = made(self.lm, self.config, self.hooks, batch_size)
         first, number = stream.free, 0
         stream.enter(self.requests, rows[:first])
         waiting = list(rows[first:])
@@ -183,7 +185,7 @@ class _Work:
             if committed is None:
                 continue
             if self.on_step is not None:
-                self.on_step(stream.batch.step_view(number, committed))
+                self.on_step(stream.step_view(number, committed))
             number += 1
 
 

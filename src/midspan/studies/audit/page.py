@@ -49,7 +49,11 @@ def report_of(run: FinishedRun) -> Report:
         headline=headline_of(audit),
         sections=(
             Section("By access", _battery_text(audit), tables=(_levels(audit),)),
-            *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
+            *_optional(
+                "What was not run",
+                "None of these was tried, so the page says nothing of them.",
+                _not_run(audit),
+            ),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
             _monitors(audit),
@@ -132,9 +136,12 @@ def _decodings(audit: Audit) -> Table:
 def _beside(title: str, measured: Sequence[Measured], folder: str) -> Section:
     if not measured:
         return Section(title, "Not run.")
-    rows = tuple((one.task, one.name, rate_cell(one.rate)) for one in measured)
+    page = f"{folder}/report.html"
+    rows = tuple((Cell(one.task, link=page), one.name, rate_cell(one.rate)) for one in measured)
     table = Table(title, ("Task", "Measured", "Rate"), rows, name=folder)
-    return Section(title, f"The folder {folder} has its own page, report.html.", tables=(table,))
+    return Section(
+        title, f"Settings and intervals stand on a page of their own, {page}.", tables=(table,)
+    )
 
 
 def _monitors(audit: Audit) -> Section:
