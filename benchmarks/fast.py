@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from decoding import published_batches, timed
-
 from midspan.decoding import Request, decoding_config
 from midspan.decoding.decoder import fill
 from midspan.statistics import wilson
@@ -80,7 +79,7 @@ def table(shards: Sequence[dict[str, Any]]) -> str:
     base = [part["published loop"] for part in shards]
     expected = [verdict for part in base for verdict in part["verdicts"]]
     lines = [
-        "| mode | forwards a response | CPU s a response | times the loop | by shard | same verdicts |",
+        "| mode | forwards | CPU s a response | times the loop | by shard | same verdicts |",
         "|---|---|---|---|---|---|",
     ]
     for name in shards[0]:

@@ -7,18 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.names import FAST, SETTINGS
 from midspan.commands.options import quiet
 from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
 
-FAST = "fast"
 _OUTPUT = Path("runs/decoding")
-
-
-def _checked(given: str | None) -> str | None:
-    if given is not None and given != FAST and not Path(given).is_file():
-        raise typer.BadParameter(f"must be {FAST}, or a file of settings; there is no file {given}")
-    return given
 
 
 Decoding = Annotated[
@@ -26,7 +20,7 @@ Decoding = Annotated[
     typer.Option(
         help="fast, for settings that keep this model's verdicts (chosen first where none are "
         "kept), or a file of such settings or of decoding's fields.",
-        callback=_checked,
+        **SETTINGS,
     ),
 ]
 
@@ -106,3 +100,25 @@ def with_decoding(
         "decoding": reference | settings.decoding,
         "decoding_choice": settings.chosen,
     }
+
+
+def decoded(config: Any, decoding: str, preset: str) -> Any:
+    """A study's config with its attacks under the settings that ``--decoding`` names.
+
+    Raises:
+        MidspanError: The study asks for no attacks.
+    """
+    from midspan.studies.paper.config import PaperConfig
+    from midspan.studies.redteam.config import RedteamConfig
+
+    def changed(part: Any, models: Sequence[str]) -> Any:
+        fields = {"decoding": dict(part.decoding)}
+        return part.model_copy(update=with_decoding(fields, decoding, models))
+
+    if isinstance(config, RedteamConfig):
+        return changed(config, config.models)
+    if isinstance(config, PaperConfig) and config.attacks:
+        # The other models are trained in the study.
+        attacks = {name: changed(part, [config.base]) for name, part in config.attacks.items()}
+        return config.model_copy(update={"attacks": attacks})
+    raise MidspanError(f"--decoding: is for studies of attacks, and {preset} asks for none")

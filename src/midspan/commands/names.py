@@ -36,6 +36,8 @@ _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
+# Of --decoding, in place of a file.
+FAST = "fast"
 
 
 def checked_name(given: Given) -> Given:
@@ -145,6 +147,12 @@ def _check_calibration(field: str, entry: str) -> None:
     check_path(field, path)
 
 
+def _check_decoding(field: str, given: str) -> None:
+    if given != FAST and not _exists(Path(given)):
+        near = nearest(given, (FAST,)) or _nearest_path(Path(given))
+        raise MidspanError(f"{field}: must be fast or a file; there is no {given}{near}")
+
+
 def _exists(path: Path) -> bool:
     with disk("cannot read", path):
         return user_path(path).exists()
@@ -214,7 +222,8 @@ def _completed_set(incomplete: str) -> list[str]:
 
 # Of options and arguments: what refuses a name, and what a shell completes it by; where nothing of
 # ours fits, the shell names files. A model; one that the message names the option of; judges, each
-# with the model that it asks; sets of requests; NAME=FILE of a task's data.
+# with the model that it asks; sets of requests; NAME=FILE of a task's data;
+# settings of decoding.
 A_MODEL: dict[str, Any] = {"callback": checked_name, "autocompletion": _completed_model}
 A_HELPER: dict[str, Any] = {
     "callback": checking(check_model_of),
@@ -225,4 +234,8 @@ A_SET: dict[str, Any] = {"callback": checking(check_set), "autocompletion": _com
 TASK_FILES: dict[str, Any] = {
     "callback": checking(_check_data),
     "autocompletion": completing(f"{name}=" for name in TASK_DATA),
+}
+SETTINGS: dict[str, Any] = {
+    "callback": checking(_check_decoding),
+    "autocompletion": completing((FAST,)),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choice import Decoding, decoded
 from midspan.commands.choices import PARTS, STUDIES, check_parts, completing, limited
 from midspan.commands.ends import Run, command_line, given_words
 from midspan.commands.estimates import dry_run as dry_run_of
@@ -63,6 +64,7 @@ def study(
             autocompletion=completing(dict.fromkeys(part for of in PARTS.values() for part in of)),
         ),
     ] = None,
+    decoding: Decoding = None,
     jobs: Jobs = None,
     executor: Executor = "processes",
     output: Output = Path("runs/study"),
@@ -70,7 +72,8 @@ def study(
 ) -> None:
     """Run a whole study; the same command continues it.
 
-    --config changes fields of the preset; a part or recipe set to null is left out.
+    --config changes fields of the preset; a part or recipe set to null is left out. --decoding is
+    for attacks; of a whole paper it is chosen on the base model.
     --print-config writes the configuration in full, to be edited and given back.
     """
     from midspan.commands.attack import run_and_print
@@ -90,6 +93,8 @@ def study(
     chosen = configure(preset_config(preset), config, {})
     kind = study_of(chosen)
     assert kind is not None
+    if decoding is not None:
+        chosen = decoded(chosen, decoding, preset)
     if show:
         import yaml
 

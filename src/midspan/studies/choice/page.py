@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from midspan.files import Record
-from midspan.report import Headline, Number, Report, Section, Table, figures
+from midspan.report import Headline, Number, Report, Section, Table
 from midspan.report.cells import bar_figure, rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import wilson
@@ -82,8 +82,8 @@ def _headline(config: Record, last: Record, confidence: float) -> Headline:
     faster = last["reference_seconds"] / last["seconds"]
     fewer = last["reference_forwards"] / last["forwards"]
     sentence = (
-        f"{model} decodes {faster:.1f} times faster with {last['decoding']}, at {same.percent} equal "
-        f"verdicts {same.note} on held-out requests."
+        f"{model} decodes {faster:.1f} times faster with {last['decoding']}, at {same.percent} "
+        f"equal verdicts {same.note} on held-out requests."
     )
     return Headline(
         (
@@ -109,7 +109,7 @@ def _line(row: Record, confidence: float) -> tuple[Any, ...]:
 
 def _told(search: Record, config: Record) -> str:
     return (
-        f"Verdicts by {config['judged_by']}. At least {100 * search['agreement']:g} % must be those "
-        f"of the reference, and the interval at {100 * search['confidence']:g} % must not reach "
-        f"below {100 * search['floor']:g} %."
+        f"Verdicts by {config['judged_by']}. At least {100 * search['agreement']:g} % must be "
+        f"those of the reference, and the interval at {100 * search['confidence']:g} % must not "
+        f"reach below {100 * search['floor']:g} %."
     )
