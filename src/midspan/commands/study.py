@@ -90,7 +90,7 @@ def study(
     check_fields(given, config_class(preset))
     quiet()
     how = How(command_line(), jobs, fail_fast, executor)
-    chosen = configure(preset_config(preset), config, {})
+    chosen: Any = configure(preset_config(preset), config, {})
     kind = study_of(chosen)
     assert kind is not None
     if decoding is not None:
