@@ -14,10 +14,11 @@ _TOO_WIDE = 0.10
 # Figures of the task overrefusal about requests that should be answered.
 _FALSE_REFUSALS, HELPED = "false refusals", "requests helped"
 _REMEDIES = {
-    "chat": "Train against disguised requests (docs: Partial-State Alignment), or put "
-    "self_reminder in front of the model and audit it again with --defence self_reminder.",
+    "chat": "Train against disguised requests (docs: Partial-State Alignment). A reminder in front "
+    "(--defence self_reminder) stops what is merely asked again, not who searches behind it.",
     "infill": "Offer no infilling, no prefilled answers and no masks in the user's turn to people "
-    "whom you do not know; else audit again with --defence anchor_refusal.",
+    "whom you do not know; else train on answers that have begun (docs: Partial-State Alignment), "
+    "or audit again with --defence diffuguard, which closes templates and not searches.",
     "sampler": "Keep steps, block length, order, end tokens and rules on the server's side, out of "
     "requests; the table of decodings says which of them matter.",
     "logprobs": "Give out no likelihoods.",
