@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from midspan.errors import MidspanError
 from midspan.models import family_for, load, placement, register_alias, sources
 from midspan.models.adapters import native_keys
-from midspan.models.loading import parse_spec
+from midspan.models.sources import parse_spec
 from midspan.models.tokens import special_tokens
 
 
