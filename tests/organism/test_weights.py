@@ -3,7 +3,7 @@
 import pytest
 
 from midspan.errors import MidspanError
-from midspan.models.loading import parse_spec
+from midspan.models.sources import parse_spec
 from midspan.organism import weights
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import DecodingConfig
-from midspan.decoding.draws import hashed_uniform
+from midspan.decoding.draws import POSITION_DRAWS, hashed_uniform
 from midspan.decoding.forward import Wanted, forward_for
 from midspan.decoding.hooks import (
     Hook,
@@ -37,8 +37,8 @@ from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
 from midspan.models.states import captured
 
-# Draws of a row that are not one of its steps'.
-_PRIORITY_DRAW, _POSITION_DRAWS = -1, 1 << 32
+# A row's draw that is not one of its steps'.
+_PRIORITY_DRAW = -1
 
 
 class Filled(NamedTuple):
@@ -88,24 +88,10 @@ class Batch:
         self.seed_B = torch.tensor([seed % (1 << 63) for seed in seeds], device=lm.device)
         self.notes = RowNotes.of(len(seeds))
         self.budget_B = np.full(len(seeds), config.length)
-        self.priority_BL, times_BL = self._draw_order()
+        self.priority_BL, times_BL = drawn_order(config, canvas, self.seed_B)
         open_BL = canvas.open_BL.cpu().numpy()
         self.states = RowStates(config, open_BL, times_BL, self.firsts_alone)
         self._hidden: dict[int, Tensor] | None = None
-
-    def _draw_order(self) -> tuple[Tensor | None, NDArray[np.int64] | None]:
-        """An order drawn in advance commits the same positions as random picks at each step."""
-        if self.config.remasking != "random":
-            return None, None
-        position_BL = torch.arange(self.canvas.length, device=self.lm.device)
-        position_BL = position_BL.expand(len(self.seed_B), -1)
-        draw_B = torch.full_like(self.seed_B, _PRIORITY_DRAW)
-        own_BL = self.canvas.own_positions(position_BL)
-        priority_BL = hashed_uniform(self.seed_B, draw_B, own_BL)
-        if self.config.sampler != "dream":
-            return priority_BL, None
-        times_BL = random_times(priority_BL.cpu().numpy(), self.config.steps, self.config.eps)
-        return -torch.from_numpy(times_BL).float().to(self.lm.device), times_BL
 
     def view(self, rows_A: NDArray[np.int64]) -> View:
         """What hooks see of these rows."""
@@ -229,7 +215,7 @@ class Batch:
         if self.config.temperature > 0:
             token_AR = hashed_uniform(seed_A, steps_A, rows.own_AR)
         if self.config.alg_temp > 0:
-            position_AR = hashed_uniform(seed_A, steps_A + _POSITION_DRAWS, rows.own_AR)
+            position_AR = hashed_uniform(seed_A, steps_A + POSITION_DRAWS, rows.own_AR)
         if self.priority_BL is not None:
             order_AR = self.priority_BL[rows.at]
         return Draws(token_AR, position_AR, order_AR), self.settings
@@ -294,3 +280,21 @@ class Batch:
             canvas.of_requests(committed_BL),
             tuple(canvas.rows.tolist()),
         )
+
+
+def drawn_order(
+    config: DecodingConfig, canvas: Canvas, seed_B: Tensor
+) -> tuple[Tensor | None, NDArray[np.int64] | None]:
+    """For remasking="random", what positions compete by, and the step of each where it is drawn.
+
+    An order drawn in advance commits the same positions as random picks at each step.
+    """
+    if config.remasking != "random":
+        return None, None
+    position_BL = torch.arange(canvas.length, device=seed_B.device).expand(len(seed_B), -1)
+    draw_B = torch.full_like(seed_B, _PRIORITY_DRAW)
+    priority_BL = hashed_uniform(seed_B, draw_B, canvas.own_positions(position_BL))
+    if config.sampler != "dream":
+        return priority_BL, None
+    times_BL = random_times(priority_BL.cpu().numpy(), config.steps, config.eps)
+    return -torch.from_numpy(times_BL).float().to(seed_B.device), times_BL

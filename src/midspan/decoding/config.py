@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from midspan.decoding.sampler import Sampler, Schedule
+from midspan.decoding.sampler import Sampler, Schedule, Shapes
 
 _CONFIDENCE_RULES = ("low_confidence", "margin")
 
@@ -37,6 +37,9 @@ class LladaSampler(Sampler):
             n-th has a confidence of at least 1 - factor / (n + 1); `steps` then has no effect.
         ties: Below the threshold, "left" commits the best position, "together" all positions
             within 1e-5 of it (dInfer).
+        trim: With the dual cache, a forward computes a row from its first to its last position
+            that is open or has just been committed, and not its block. Approximate.
+        refresh_blocks: With trim, a full forward at the first of every so many blocks.
         compatibility: The published sampler to the letter: its faults, its draws from torch's
             global random state, full canvas, no request seeds, no early stop. For reproduction.
     """
@@ -46,7 +49,7 @@ class LladaSampler(Sampler):
     alg_temp: ClassVar[float] = 0.0
     sub_block_length: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
-    later: ClassVar[tuple[str, ...]] = ("schedule",)
+    later: ClassVar[tuple[str, ...]] = ("schedule", "trim", "refresh_blocks", "shapes")
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
@@ -57,7 +60,10 @@ class LladaSampler(Sampler):
     threshold: float | None = Field(None, gt=0, le=1)
     factor: float | None = Field(None, gt=0, allow_inf_nan=False)
     ties: Literal["left", "together"] = "left"
+    trim: bool = False
+    refresh_blocks: int = Field(1, ge=1)
     compatibility: bool = False
+    shapes: Shapes = "ragged"
 
     def _problems(self) -> list[str]:
         if self.length % self.block and not self.rounds:
@@ -69,7 +75,13 @@ class LladaSampler(Sampler):
             and self.remasking not in _CONFIDENCE_RULES,
             "ties needs threshold": self.ties == "together" and self.threshold is None,
             "guidance needs cache='none'": self.guidance > 0 and self.cache != "none",
+            "trim needs cache='dual'": self.trim and self.cache != "dual",
+            "refresh_blocks needs trim=True": self.refresh_blocks > 1 and not self.trim,
             "refresh_every needs a cache": self.refresh_every is not None and self.cache == "none",
+            f"shapes={self.shapes!r} needs a block_length that divides the length": self.is_fixed
+            and self.length % self.block > 0,
+            f"shapes={self.shapes!r} needs compatibility=False": self.is_fixed
+            and self.compatibility,
         }
         problems = super()._problems() + [text for text, is_wrong in wrong.items() if is_wrong]
         return problems + (self._unpublished() if self.compatibility else [])
@@ -88,7 +100,8 @@ class LladaSampler(Sampler):
         """What makes the result differ from the sampler's own, one reason each."""
         reasons = []
         if self.cache != "none" and self.refresh_every != 1:
-            reasons.append(f"cache={self.cache}: keys and values outside the block are not renewed")
+            what = "of what has been committed" if self.trim else "outside the block"
+            reasons.append(f"cache={self.cache}: keys and values {what} are not renewed")
         if self.commits_by_confidence:
             reasons.append("threshold or factor: tokens committed together do not see each other")
         return tuple(reasons)
@@ -159,14 +172,20 @@ class DreamSampler(_Tempered):
     cache: ClassVar[Literal["none"]] = "none"
     threshold: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
+    later: ClassVar[tuple[str, ...]] = ("shapes",)
 
     sampler: Literal["dream"] = "dream"
     eps: float = Field(1e-3, gt=0, lt=1)
     guidance: float = Field(0.0, ge=0, allow_inf_nan=False)
     compatibility: bool = False
+    shapes: Shapes = "ragged"
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
+        if self.is_fixed and self.compatibility:
+            problems.append(f"shapes={self.shapes!r} needs compatibility=False")
+        if self.shapes == "compiled" and self.top_p is not None and self.top_p < 1:
+            problems.append("shapes='compiled' needs top_p=None: the filter's work varies")
         if self.compatibility and self.early_stop:
             problems.append("early_stop must be false where compatibility is true")
         if self.compatibility and (self.guidance or self.eos_policy != "model"):
@@ -206,6 +225,7 @@ class BlockSampler(_Tempered):
         compatibility: dllm's sampler to the letter, see `LladaSampler`; for the schedule "linear".
     """
 
+    shapes: ClassVar[Shapes] = "ragged"
     later: ClassVar[tuple[str, ...]] = (
         *("schedule", "guidance", "compatibility"),
         "sub_block_length",

@@ -6,6 +6,8 @@ Shapes: B rows, R positions of a row.
 import torch
 from torch import Tensor
 
+# Draws of positions come behind those of tokens, one a step.
+POSITION_DRAWS = 1 << 32
 _INT64_WRAP = 1 << 63
 
 

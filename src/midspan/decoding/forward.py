@@ -6,20 +6,24 @@ Shapes: B rows, A rows of a step, R positions of the current block, T prompt and
 V vocabulary.
 """
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
 from midspan.decoding.prefixes import Prefixes
 from midspan.decoding.schedule import RowStates
-from midspan.decoding.windows import Borders, Windows
+from midspan.decoding.trim import TrimmedWindows
+from midspan.decoding.windows import Borders, Windows, lengthened
 from midspan.models.model import DiffusionLM
+
+if TYPE_CHECKING:
+    # It builds on transformers, which rows without a cache do not need.
+    from midspan.decoding.cache import SlotCache
 
 IntArray = NDArray[np.int64]
 # Before any canvas and its prompt.
@@ -120,57 +124,74 @@ class CachedForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache = SlotCache(lm.base.config.num_hidden_layers)
         self.windows = Windows(lm, self.cache)
         # The block for which a row's keys and values hold, and their forwards since they were new.
         self.start_B = np.zeros(0, dtype=np.int64)
         self.age_B = np.zeros(0, dtype=np.int64)
+        # Of all rows, as `rows` left it for `logits`: which are renewed, and what is computed.
+        self._is_stale_B = np.zeros(0, dtype=bool)
+        self._borders_B: Borders = self.start_B, self.start_B
+        self.trimmed = TrimmedWindows() if config.trim else None
 
     def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
         """See `Forward`."""
-        new = len(canvas.rows) - len(self.start_B)
-        self.start_B = np.pad(self.start_B, (0, new), constant_values=-1)
-        self.age_B = np.pad(self.age_B, (0, new))
-        rows_B = np.arange(len(canvas.rows))
-        start_B, _ = states.spans(rows_B)
-        is_stale_B = self._is_stale(rows_B, start_B)
-        first_B, last_B = self._borders(canvas, rows_B, start_B, is_stale_B)
-        self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+        count = len(canvas.rows)
+        self.start_B = lengthened(self.start_B, count, -1)
+        self.age_B = lengthened(self.age_B, count)
+        start_B, _ = states.spans(slice(None))
+        is_stale_B = self._is_stale(start_B)
+        if self.trimmed is not None:
+            self.trimmed.look(states.open_BL, start_B, self.config.block)
+        first_B, last_B = self._borders(canvas, start_B, is_stale_B)
+        self._is_stale_B, self._borders_B = is_stale_B, (first_B, last_B)
+        self.cache.fit(count, canvas.ids_BT.shape[1])
         return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
-    def _is_stale(self, rows_A: IntArray, start_A: IntArray) -> NDArray[np.bool_]:
+    def _is_stale(self, start_B: IntArray) -> NDArray[np.bool_]:
         """Rows whose keys and values are renewed by their next forward."""
-        is_stale_A: NDArray[np.bool_] = self.start_B[rows_A] != start_A
+        stride = self.config.block * self.config.refresh_blocks
+        is_stale_B: NDArray[np.bool_] = self.start_B < 0
+        is_stale_B |= self.start_B // stride != start_B // stride
         if self.config.refresh_every is not None:
-            is_stale_A |= self.age_B[rows_A] >= self.config.refresh_every
-        return is_stale_A
+            is_stale_B |= self.age_B >= self.config.refresh_every
+        return is_stale_B
 
-    def _borders(
-        self, canvas: Canvas, rows_A: IntArray, start_A: IntArray, is_stale_A: NDArray[np.bool_]
-    ) -> Borders:
+    def _borders(self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]) -> Borders:
         """First and behind-last columns of what is computed of each row."""
-        total, block_start_A = canvas.ids_BT.shape[1], canvas.width + start_A
-        first_A = np.maximum(block_start_A - int(self.lm.family.logit_shift), 0)
-        last_A = np.full_like(first_A, total)
-        if self.config.cache == "dual":
-            last_A = np.where(is_stale_A, total, block_start_A + self.config.block)
-        return np.where(is_stale_A, canvas.first_B[rows_A], first_A), last_A
+        total, block_start_B = canvas.ids_BT.shape[1], canvas.width + start_B
+        last_B = np.full_like(block_start_B, total)
+        if self.trimmed is not None:
+            block_start_B, needed_B = canvas.width + self.trimmed.borders(np.arange(len(start_B)))
+            last_B = np.where(is_stale_B, total, needed_B)
+        elif self.config.cache == "dual":
+            last_B = np.where(is_stale_B, total, block_start_B + self.config.block)
+        first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
+        return np.where(is_stale_B, canvas.first_B, first_B), last_B
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
-        """See `Forward`."""
+        """See `Forward`; of rows that `rows` chose, which nothing has changed since."""
         rows_A, start_A = wanted.rows_A, wanted.start_A
-        is_stale_A = self._is_stale(rows_A, start_A)
-        borders = self._borders(canvas, rows_A, start_A, is_stale_A)
+        is_stale_A, (first_B, last_B) = self._is_stale_B[rows_A], self._borders_B
+        borders = first_B[rows_A], last_B[rows_A]
         are_new = bool((self.start_B[rows_A] < 0).all())
         self.age_B[rows_A] = np.where(is_stale_A, 0, self.age_B[rows_A]) + 1
         self.start_B[rows_A] = start_A
-        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders, are_new=are_new)
+        position_AR = wanted.position_AR
+        if self.trimmed is not None:
+            position_AR = self.trimmed.inside(position_AR, rows_A)
+            self.trimmed.computed(rows_A)
+        return self.windows.logits(canvas, rows_A, position_AR, borders, are_new=are_new)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
         self.start_B = self.start_B[kept_B[: len(self.start_B)]]
         self.age_B = self.age_B[kept_B[: len(self.age_B)]]
+        if self.trimmed is not None:
+            self.trimmed.select(kept_B)
         self.windows.select(kept_B)
 
 
@@ -183,6 +204,8 @@ class BlockForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: BlockSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         if config.cache == "prefix":
@@ -191,25 +214,27 @@ class BlockForward:
         self.windows = Windows(lm, self.cache)
         # What lies before is final, as canvases count.
         self.final_B = np.zeros(0, dtype=np.int64)
+        # Of all rows, as `rows` left it for `logits`.
+        self._borders_B: Borders = self.final_B, self.final_B
         # Of rows without a forward, the whole blocks of the prompt; None of others.
         self.new: list[IntArray | None] = []
 
     def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
         """See `Forward`."""
-        rows_B, waiting = np.arange(len(canvas.rows)), list[int]()
-        entered = rows_B[len(self.final_B) :]
-        self.final_B = np.pad(self.final_B, (0, len(entered)), constant_values=_NOTHING_FINAL)
+        count, waiting = len(canvas.rows), list[int]()
+        entered = np.arange(len(self.final_B), count)
+        self.final_B = lengthened(self.final_B, count, _NOTHING_FINAL)
         if self.cache is not None:
-            self.cache.fit(len(rows_B), canvas.ids_BT.shape[1])
+            self.cache.fit(count, canvas.ids_BT.shape[1])
             self.new += _prompts(canvas, entered)
             waiting = self._waiting(self.cache, canvas.length)
-        first_B, last_B = self._borders(canvas, rows_B, states.spans(rows_B)[0])
+        first_B, last_B = self._borders_B = self._borders(canvas, states.spans(slice(None))[0])
         size_B = last_B - first_B
         size_B[waiting] = 0
         is_held_B = first_B > canvas.first_B
         return self.windows.next_rows(size_B, states.kind_B, is_held_B, limit)
 
-    def _waiting(self, cache: SlotCache, behind: int) -> list[int]:
+    def _waiting(self, cache: "SlotCache", behind: int) -> list[int]:
         """Let new rows borrow what stands of their prompts; those that wait for one beside them.
 
         A row waits where another new one is about to compute at least half of its prompt.
@@ -232,26 +257,27 @@ class BlockForward:
             computed.append(prompt)
         return waiting
 
-    def _borders(self, canvas: Canvas, rows_A: IntArray, start_A: IntArray) -> Borders:
+    def _borders(self, canvas: Canvas, start_B: IntArray) -> Borders:
         """First and behind-last columns of what is computed of each row."""
         block = self.config.block
         # Canvases begin at a block's border, so each row's own blocks end at the same columns.
-        block_start_A = canvas.width + start_A // block * block
-        last_A = np.minimum(block_start_A + block, canvas.ids_BT.shape[1])
-        first_A = canvas.first_B[rows_A]
+        block_start_B = canvas.width + start_B // block * block
+        last_B = np.minimum(block_start_B + block, canvas.ids_BT.shape[1])
+        first_B = canvas.first_B
         if self.cache is not None:
-            first_A = np.maximum(first_A, canvas.width + self.final_B[rows_A])
+            first_B = np.maximum(first_B, canvas.width + self.final_B)
         if self.lm.family.logit_shift:
-            is_first_A = start_A % block == 0
+            is_first_B = start_B % block == 0
             # At least one position is fed: a hook may have opened the block's first one again.
-            first_A = np.where(is_first_A, np.minimum(first_A, block_start_A - 1), first_A)
-            last_A = np.where(is_first_A, block_start_A, last_A)
-        return first_A, last_A
+            first_B = np.where(is_first_B, np.minimum(first_B, block_start_B - 1), first_B)
+            last_B = np.where(is_first_B, block_start_B, last_B)
+        return first_B, last_B
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
-        """See `Forward`."""
+        """See `Forward`; of rows that `rows` chose, which nothing has changed since."""
         block, rows_A = self.config.block, wanted.rows_A
-        borders = self._borders(canvas, rows_A, wanted.start_A)
+        first_B, last_B = self._borders_B
+        borders = first_B[rows_A], last_B[rows_A]
         self.final_B[rows_A] = wanted.start_A // block * block
         if self.cache is not None:
             for row in rows_A.tolist():

@@ -22,6 +22,7 @@ from midspan.frozen import FrozenConfig
 Remasking = Literal["low_confidence", "random", "margin", "entropy"]
 EosPolicy = Literal["model", "suppress_logits", "suppress_confidence"]
 Schedule = Literal["even", "linear"]
+Shapes = Literal["ragged", "fixed", "compiled"]
 
 # Dream's published names of the same four rules.
 _DREAM_RULES = {"origin": "random", "maskgit_plus": "low_confidence", "topk_margin": "margin"}
@@ -47,6 +48,10 @@ class Sampler(FrozenConfig):
         rules: What changes decoding at the decoder's points, in the order in which they act.
         early_stop: A row leaves once everything up to its first end token is committed; its text
             is that of the full canvas, and later positions stay masked.
+        shapes: "ragged" feeds what rows need. "fixed" fills rows and lengths up to a few sizes: the
+            same tokens in float32, and in half precision the same bits whatever stands beside a
+            row. "compiled" does so as one graph (`torch.compile`; CUDA graphs on a GPU). Both take
+            no hooks.
     """
 
     group: ClassVar[str] = "decoding"
@@ -114,6 +119,11 @@ class Sampler(FrozenConfig):
     def exact(self) -> bool:
         """Whether the result is that of the sampler without acceleration."""
         return not self.approximations
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether steps have fixed shapes."""
+        return getattr(self, "shapes", "ragged") != "ragged"
 
     @property
     def commits_by_confidence(self) -> bool:

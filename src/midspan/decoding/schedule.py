@@ -210,7 +210,7 @@ class RowStates:
         is_first_B = self.starts_N[self.block_B] % self.config.block == 0
         return 2 * self._sizes_N[self.block_B] + (is_first_B & self.firsts_alone)
 
-    def spans(self, rows_A: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    def spans(self, rows_A: NDArray[np.int64] | slice) -> tuple[NDArray[np.int64], int]:
         """Where the span of each row begins, [A], and the positions of the longest."""
         span_A = self.block_B[rows_A]
         return self.starts_N[span_A], int(self._sizes_N[span_A].max())

@@ -13,6 +13,7 @@ from midspan.decoding.batch import Batch, Committed, Filled
 from midspan.decoding.canvas import Canvas, Request
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
+from midspan.decoding.trace import StepView
 from midspan.models.model import DiffusionLM
 
 
@@ -107,3 +108,7 @@ class Stream:
         if batch.call_hooks("before_forward", rows_A):
             return None
         return batch.advance(rows_A)
+
+    def step_view(self, number: int, committed: Committed) -> StepView:
+        """What a callback sees after step `number`."""
+        return self.batch.step_view(number, committed)

@@ -5,17 +5,20 @@ V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache, Window
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.turns import next_rows
 from midspan.models.model import DiffusionLM
+
+if TYPE_CHECKING:
+    from midspan.decoding.cache import SlotCache
 
 IntArray = NDArray[np.int64]
 Borders: TypeAlias = tuple[IntArray, IntArray]
@@ -53,7 +56,7 @@ class Layout:
         shown = slice(int(real_A.min()), total if sees_behind else end)
         return cls(first_A, last_A, begin_A, width, real_A, shown)
 
-    @property
+    @cached_property
     def run(self) -> slice | None:
         """The columns that are fed, where all rows share them."""
         begin = int(self.begin_A[0])
@@ -78,7 +81,7 @@ class Windows:
         cache: Keys and values; None where none are kept.
     """
 
-    def __init__(self, lm: DiffusionLM, cache: SlotCache | None) -> None:
+    def __init__(self, lm: DiffusionLM, cache: "SlotCache | None") -> None:
         self.lm, self.cache = lm, cache
         self._waited_B = np.zeros(0, dtype=np.int64)
 
@@ -97,9 +100,13 @@ class Windows:
             is_held_B: Rows whose keys and values are still needed.
             limit: The most rows.
         """
-        self._waited_B = np.pad(self._waited_B, (0, len(size_B) - len(self._waited_B)))
-        able_N = np.flatnonzero(size_B)
-        rows_A = able_N[next_rows(size_B[able_N], kind_B[able_N], self._waited_B[able_N], limit)]
+        self._waited_B = lengthened(self._waited_B, len(size_B))
+        if size_B.all():
+            rows_A = next_rows(size_B, kind_B, self._waited_B, limit)
+        else:
+            able_N = np.flatnonzero(size_B)
+            these = size_B[able_N], kind_B[able_N], self._waited_B[able_N]
+            rows_A = able_N[next_rows(*these, limit)]
         self._waited_B += 1
         self._waited_B[rows_A] = 0
         return rows_A if self.cache is None else self.cache.side_by_side(rows_A, is_held_B)
@@ -122,6 +129,8 @@ class Windows:
             borders: First and behind-last columns of each row's window.
             are_new: Whether nothing has been computed of these rows, so that some may be equal.
         """
+        from midspan.decoding.cache import Window
+
         cache, lm, total = self.cache, self.lm, canvas.ids_BT.shape[1]
         assert cache is not None
         real_A = canvas.first_B[rows_A]
@@ -171,6 +180,14 @@ def _distinct(ids_AQ: Tensor, position_AR: Tensor, real_A: IntArray) -> tuple[Te
     copy_A = torch.tensor(copies)
     one_U = torch.tensor([copies.index(kind) for kind in range(len(kinds))])
     return one_U.to(ids_AQ.device), copy_A.to(ids_AQ.device)
+
+
+def lengthened(values_B: IntArray, count: int, value: int = 0) -> IntArray:
+    """Values of `count` rows, those of new ones behind."""
+    new = count - len(values_B)
+    if not new:
+        return values_B
+    return np.concatenate([values_B, np.full(new, value, dtype=values_B.dtype)])
 
 
 def _moved(columns: slice, by: int) -> slice:

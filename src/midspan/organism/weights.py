@@ -1,9 +1,12 @@
 """The organism's shipped weights, and the names by which they are loaded."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from midspan.errors import MidspanError
-from midspan.models import DiffusionLM, load
+
+if TYPE_CHECKING:
+    from midspan.models import DiffusionLM
 
 WEIGHTS = Path(__file__).parent / "weights"
 ADAPTERS = WEIGHTS / "adapters"
@@ -26,6 +29,8 @@ def resolve(name: str) -> tuple[Path, Path | None]:
     return WEIGHTS, ADAPTERS / adapter
 
 
-def load_organism(adapter: str | Path | None = None) -> DiffusionLM:
+def load_organism(adapter: str | Path | None = None) -> "DiffusionLM":
     """The Original, or with a trained adapter folder on top."""
+    from midspan.models import load
+
     return load("organism", adapter=adapter, device="cpu")

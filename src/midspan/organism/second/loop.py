@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from midspan.errors import MidspanError
 from midspan.files import disk, sync_file
 from midspan.models.border import border
+from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.optimizer import Muon
 from midspan.organism.second import tokenizer
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
@@ -205,6 +206,8 @@ def run(
 ) -> Path:
     """Run or continue a training in a folder, and write the model there at its end.
 
+    A folder that holds the finished model of this training is returned as it is.
+
     Args:
         plan: What is trained.
         model: Where it starts.
@@ -214,10 +217,10 @@ def run(
         stop_after: Write the checkpoint and end after this group, as an interruption would.
 
     Raises:
-        MidspanError: The folder holds a finished model or another training, or cannot be written.
+        MidspanError: The folder holds another training, or cannot be written.
     """
-    if (folder / "model.safetensors").is_file():
-        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
+    if is_finished(folder, plan.identity):
+        return folder
     with disk("cannot write to", folder):
         folder.mkdir(parents=True, exist_ok=True)
     # Denormal numbers in the optimiser's state slow single steps tenfold.
@@ -229,6 +232,7 @@ def run(
         torch.set_flush_denormal(False)
     if training.group == plan.groups:
         write_model(model.cpu(), encoder, folder)
+        note_finished(folder, plan.identity)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
