@@ -218,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
     parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
+    parser.add_argument("--sample", type=int, default=16, help="behaviors of a share that are run")
     parser.add_argument("--docs", type=Path, help="a page with the marks of paper, to write into")
     options = parser.parse_args(arguments)
     if options.part == "check":
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         from simulate_paper import GPUS, paper_table
 
-        text = paper_table(options.row, options.gpus or GPUS)
+        text = paper_table(options.row, options.gpus or GPUS, options.sample)
         print(text)
         if options.docs is not None:
             page = options.docs.read_text(encoding="utf-8")
