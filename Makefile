@@ -7,7 +7,7 @@ SEED ?= 1
 INPUTS ?= 10000
 EXAMPLES ?= 200
 
-.PHONY: install setup check check-real check-serve check-clients check-ray check-interrupts
+.PHONY: install setup check check-real check-serve check-clients check-ray check-interrupts check-compiled
 .PHONY: test mutate fuzz docs demo clean
 
 # What midspan needs to run; `setup` adds all that its tests need.
@@ -46,6 +46,10 @@ mutate: $(MAP)
 # Damaged inputs for every reader of foreign bytes; prints how many each refused and took.
 fuzz: setup
 	MIDSPAN_FUZZ=$(INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
+
+# Whole steps through torch.compile; minutes, most of them the compiler's.
+check-compiled: setup
+	MIDSPAN_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m compiled tests/models tests/alignment
 
 # Ctrl-C on real trainings, attacks, audits, studies and servers.
 check-interrupts: setup

@@ -20,15 +20,17 @@ import tempfile  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
+from unittest import mock  # noqa: E402
 
 import torch  # noqa: E402
 from gpu_adapters import random_adapter  # noqa: E402
 from gpu_alignment import RECIPES, WARM_UP, Recipe, align  # noqa: E402
 from gpu_checks import check_stages  # noqa: E402
-from gpu_decoding import Counter, Sizes, decode, graphs, operations  # noqa: E402
+from gpu_decoding import Counter, Sizes, decode, graphs, kernels, operations, step_graph  # noqa: E402
 from gpu_stages import Outcome, Session, Stage, free_memory, matmul_peak  # noqa: E402
 from random_weights import random_llada, trunk  # noqa: E402
 
+from midspan.decoding import fixed  # noqa: E402
 from midspan.models import DiffusionLM  # noqa: E402
 from midspan.models.adapters import attach_adapter  # noqa: E402
 
@@ -46,6 +48,15 @@ CELLS = [
     *(("base", 8, mode) for mode in ("exact", "dual cache")),
     *(("adapter", batch, "dual cache, threshold 0.9") for batch in (32, 1, 8)),
     *(("adapter", 8, mode) for mode in ("exact", "dual cache")),
+]
+# Steps of fixed shapes, launched and as one compiled graph; a compilation takes a minute or more.
+FIXED = [
+    *(("adapter", 32, "dual cache, threshold 0.9; fixed"), ("adapter", 32, "exact; fixed")),
+    *(("base", 1, "dual cache; fixed"), ("base", 32, "dual cache; fixed")),
+]
+COMPILED = [
+    *(("base", 1, "dual cache; compiled"), ("adapter", 32, "exact; compiled")),
+    ("adapter", 32, "dual cache, threshold 0.9; compiled"),
 ]
 
 
@@ -124,6 +135,18 @@ class Rig:
         batch = min(batch, 2) if self.tiny else batch
         return decode(lm, counter, mode, batch, self.sizes, self.peak)
 
+    def compiled_step(self, variant: str, batch: int, mode: str) -> Outcome:
+        """A cell in which a whole step is one graph; hand-sized, it is traced and not compiled."""
+        made = fixed.compiled_step
+        traced = partial(made, backend="eager") if self.tiny else made
+        with mock.patch.object(fixed, "compiled_step", traced):
+            return self.decode(variant, batch, mode)
+
+    def kernels(self, variant: str, batch: int, mode: str) -> Outcome:
+        """What a cell launches."""
+        lm = self.adapted() if variant == "adapter" else self.base()
+        return kernels(lm, mode, min(batch, 2) if self.tiny else batch, self.sizes)
+
     def compiled(self, batch: int, mode: str) -> Outcome:
         """A cell of the decoding table under `lm.compile`, which stays on."""
         self.base().compile()
@@ -137,7 +160,7 @@ class Rig:
 
     def guess_decoding(self, batch: int, mode: str) -> float:
         """Seconds of a cell, its warm-up included."""
-        windows = self.sizes.prompt + self.sizes.length if mode == "exact" else 48
+        windows = self.sizes.prompt + self.sizes.length if "exact" in mode else 48
         forwards = self.sizes.length if "threshold" in mode else self.sizes.steps + 8
         return 2 + self.seconds(forwards * operations(batch, windows), forwards)
 
@@ -156,6 +179,28 @@ def stages(rig: Rig) -> list[Stage]:
         name = f"decoding, batch {batch}, {mode}, {variant}"
         guess = partial(rig.guess_decoding, batch, mode)
         listed.append(Stage(name, "decoding", guess, partial(rig.decode, variant, batch, mode)))
+    for variant, batch, mode in FIXED:
+        name = f"decoding, batch {batch}, {mode}, {variant}"
+        guess = partial(rig.guess_decoding, batch, mode)
+        listed.append(Stage(name, "decoding", guess, partial(rig.decode, variant, batch, mode)))
+    for variant, batch, mode in (
+        *(("base", 1, "dual cache"), ("base", 1, "dual cache; fixed")),
+        *(("adapter", 32, "exact"), ("adapter", 32, "dual cache")),
+    ):
+        name = f"kernels, batch {batch}, {mode}, {variant}"
+        run = partial(rig.kernels, variant, batch, mode)
+        listed.append(Stage(name, "kernels", lambda: 8.0, run))
+    for batch in (1, 32):
+        name = f"CUDA graph of a whole step, batch {batch}, block of 32"
+        run = partial(lambda size: step_graph(rig.base(), size, rig.sizes), batch)
+        listed.append(Stage(name, "graphs", lambda: 5.0, run, needs_cuda=True))
+    for number, (variant, batch, mode) in enumerate(COMPILED):
+        name = f"decoding, batch {batch}, {mode}, {variant}"
+        run = partial(rig.compiled_step, variant, batch, mode)
+        # Hand-sized, one is enough to see that it runs.
+        listed.append(
+            Stage(name, "compiled", lambda: 90.0, run, needs_cuda=not (rig.tiny and number == 1))
+        )
     for batch, length in ((1, 32), (1, 256), (32, 32)):
         name = f"CUDA graph of a forward, {batch} x {length}"
         run = partial(lambda size: graphs(rig.base(), *size), (batch, length))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from gpu_stages import (
@@ -20,8 +21,10 @@ from gpu_stages import (
     shown_memory,
     synchronize,
 )
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
-from midspan.decoding import DecodingConfig, Request, decoding_config
+from midspan.decoding import DecodingConfig, Request, decoding_config, fixed
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
 
@@ -57,7 +60,6 @@ class Counter:
         self._weights = layer * base.config.num_hidden_layers
         self._head = base.lm_head.weight.numel()
         self._attention = 4 * base.config.num_hidden_layers * base.config.hidden_size
-        base.lm_head.register_forward_pre_hook(self._rows)
 
     def clear(self) -> None:
         """Count from zero."""
@@ -73,15 +75,42 @@ class Counter:
             keys = ids_BQ.shape[1]
             if cache is not None:
                 keys, _ = cache.get_mask_sizes(keys, 0)
-            self.forwards += 1
-            self.operations += ids_BQ.numel() * (2 * self._weights + self._attention * keys)
+            self._count(ids_BQ.numel(), keys)
             return hidden(ids_BQ, mask, first, cache, *others, **named)
 
         lm.hidden = counted  # type: ignore[method-assign, assignment]
+        handle = lm.base.lm_head.register_forward_pre_hook(self._rows)
         try:
-            yield
+            with self._watching_fixed():
+                yield
         finally:
+            handle.remove()
             del lm.hidden
+
+    @contextmanager
+    def _watching_fixed(self) -> Iterator[None]:
+        """Count steps of fixed shapes from outside: a hook within would be part of the graph."""
+        fixed_step, compiled_step = fixed.fixed_step, fixed.compiled_step
+
+        def around(step: Any) -> Any:
+            def counted(network: Any, rules: Any, slots: Any, kept: Any, slot_A: Any,
+                        feed: Any) -> Any:  # fmt: skip
+                total = slots.ids_ST.shape[1]
+                self._count(len(slot_A) * (feed.width or total), total)
+                self.operations += 2 * self._head * len(slot_A) * rules.block
+                return step(network, rules, slots, kept, slot_A, feed)
+
+            return counted
+
+        with (
+            mock.patch.object(fixed, "fixed_step", around(fixed_step)),
+            mock.patch.object(fixed, "compiled_step", lambda mode: around(compiled_step(mode))),
+        ):
+            yield
+
+    def _count(self, positions: int, keys: int) -> None:
+        self.forwards += 1
+        self.operations += positions * (2 * self._weights + self._attention * keys)
 
     def _rows(self, module: Any, args: Any) -> None:
         self.operations += 2 * self._head * args[0].shape[:-1].numel()
@@ -98,18 +127,30 @@ def confident(lm: DiffusionLM, factor: float) -> Iterator[None]:
         weight /= factor
 
 
+def asked(
+    lm: DiffusionLM, mode: str, batch: int, sizes: Sizes
+) -> tuple[list[Request], DecodingConfig]:
+    """The requests of a cell, and how they are decoded; a mode may end in how shapes are."""
+    name, _, shapes = mode.partition("; ")
+    config = decoding_config(
+        length=sizes.length, block_length=BLOCK, steps=sizes.steps, early_stop=False,
+        shapes=shapes or "ragged", **MODES[name],
+    )  # fmt: skip
+    generator, vocabulary = torch.Generator().manual_seed(1), lm.base.config.vocab_size
+    ids = torch.randint(0, vocabulary - 3, (batch, sizes.prompt), generator=generator).tolist()
+    return [Request(tuple(row)) for row in ids], config
+
+
 def decode(
     lm: DiffusionLM, counter: Counter, mode: str, batch: int, sizes: Sizes, peak: float
 ) -> Outcome:
-    """One run after a warm-up of two steps a block, which meets all kinds of forwards."""
-    device, vocabulary = str(lm.device.type), lm.base.config.vocab_size
-    config = decoding_config(
-        length=sizes.length, block_length=BLOCK, steps=sizes.steps, early_stop=False, **MODES[mode]
-    )
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(0, vocabulary - 3, (batch, sizes.prompt), generator=generator).tolist()
-    requests = [Request(tuple(row)) for row in ids]
-    with confident(lm, 8.0 if "threshold" in MODES[mode] else 1.0):
+    """One run after a warm-up of two steps a block, which meets all kinds of forwards.
+
+    Where steps are compiled, after a whole one.
+    """
+    device = str(lm.device.type)
+    requests, config = asked(lm, mode, batch, sizes)
+    with confident(lm, 8.0 if "threshold" in mode else 1.0):
         run = _timed(lm, requests, config, device)
         counter.clear()
         with counter.watching(lm):
@@ -131,7 +172,9 @@ def _timed(
     lm: DiffusionLM, requests: list[Request], config: DecodingConfig, device: str
 ) -> Callable[[], float]:
     short = {"steps": 2 * config.num_blocks}
-    if getattr(config, "threshold", None) is None:
+    if config.shapes == "compiled":
+        fill(lm, requests, config, batch_size=len(requests))
+    elif getattr(config, "threshold", None) is None:
         fill(lm, requests, config.model_copy(update=short), batch_size=len(requests))
     reset_peak_memory(device)
     synchronize(device)
@@ -143,6 +186,58 @@ def _timed(
         return time.perf_counter() - start
 
     return run
+
+
+@torch.inference_mode()
+def kernels(lm: DiffusionLM, mode: str, batch: int, sizes: Sizes) -> Outcome:
+    """What a decode's steps launch: kernels on the GPU and calls that launch them, a forward."""
+    requests, config = asked(lm, mode, batch, sizes)
+    fill(lm, requests, config, batch_size=batch)
+    is_gpu = lm.device.type == "cuda"
+    kinds = [ProfilerActivity.CUDA] if is_gpu else []
+    with profile(activities=[ProfilerActivity.CPU, *kinds]) as profiler:
+        found = fill(lm, requests, config, batch_size=batch)
+        synchronize(str(lm.device.type))
+    steps = max(row.forwards for row in found)
+    events = profiler.events()
+    on_gpu = sum(event.device_type == DeviceType.CUDA for event in events)
+    calls = sum("Launch" in event.name for event in events)
+    # On a CPU, operations that no other one asked for.
+    whole = sum(event.name.startswith("aten::") and event.cpu_parent is None for event in events)
+    counts = {"kernels": on_gpu, "launches": calls, "operations": whole}
+    shown = ("kernels", "launches") if is_gpu else ("operations",)
+    a_step = {name: count / steps for name, count in counts.items()}
+    text = ", ".join(f"{a_step[name]:.0f} {name}" for name in shown)
+    return Outcome(f"{text} a forward", {**a_step, "forwards": steps, "batch": batch, "mode": mode})
+
+
+@torch.inference_mode()
+def step_graph(lm: DiffusionLM, batch: int, sizes: Sizes) -> Outcome:
+    """A whole step of fixed shapes over a block, launched and as a CUDA graph, not compiled."""
+    requests, config = asked(lm, "dual cache; fixed", batch, sizes)
+    stream = fixed.FixedStream(lm, config, [], batch)
+    stream.enter(requests, range(batch))
+    for _ in range(3):
+        stream.advance()
+    frame = next(iter(stream._frames.values()))
+    slot_A = torch.arange(batch, device=lm.device)
+    feed = fixed.Feed(config.block)
+
+    def work() -> Any:
+        return fixed.fixed_step(frame.network, frame.rules, frame.slots, frame.kept, slot_A, feed)
+
+    eager = _milliseconds(work)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    replayed = _milliseconds(graph.replay)
+    text = f"{eager:.2f} ms launched, {replayed:.2f} ms as a graph"
+    return Outcome(text, {"eager_ms": eager, "graph_ms": replayed, "batch": batch})
 
 
 @torch.inference_mode()

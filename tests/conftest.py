@@ -105,6 +105,7 @@ SKIPS = (
     "runs by: make check-clients",
     "runs by: make check-ray",
     "runs by: make check-interrupts",
+    "runs by: make check-compiled",
 )
 
 

@@ -1,12 +1,14 @@
 """Compiled parts decode as before; which kernels a backend makes is its own affair."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from models_reference import LLADA, write_checkpoint
 
-from midspan.decoding import Request, decode, decoding_config
+from midspan.decoding import Request, decode, decoding_config, fixed
 from midspan.models import load
 
 REQUESTS = [Request((5, 6, 7)), Request((8, 9)), Request((11,))]
@@ -43,3 +45,41 @@ def test_inductor_gives_the_same_tokens(tmp_path: Path) -> None:
     expected = decoded(lm)
     lm.compile()
     assert decoded(lm) == expected
+
+
+SHAPES: list[dict[str, Any]] = [
+    {"threshold": 0.3, "guidance": 0.5},
+    {"cache": "prefix", "temperature": 1.0, "remasking": "random"},
+    {"cache": "dual", "threshold": 0.1},
+    {"cache": "dual", "factor": 0.5, "eos_policy": "suppress_confidence"},
+    {"schedule": "linear", "remasking": "entropy"},
+]
+
+
+@pytest.mark.skipif("MIDSPAN_COMPILED" not in os.environ, reason="runs by: make check-compiled")
+@pytest.mark.compiled
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("fields", SHAPES)
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_whole_step_is_one_graph_a_shape(
+    fields: dict[str, Any],
+    backend: str,
+    kv_heads: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without breaks; none is made anew by a second decode, and the tokens are the ordinary."""
+    lm = load(write_checkpoint(tmp_path, {**LLADA, "n_kv_heads": kv_heads}), device="cpu")
+    made = fixed.compiled_step
+    monkeypatch.setattr(fixed, "compiled_step", lambda mode: made(mode, backend))
+    options = {"length": 8, "block_length": 4, "steps": 8, **fields}
+    ragged = decode(lm, REQUESTS, decoding_config(**options), batch_size=2)
+    torch._dynamo.reset()
+    counters, graphs = torch._dynamo.utils.counters, []
+    counters.clear()
+    for _ in range(2):
+        found = decode(lm, REQUESTS, decoding_config(**options, shapes="compiled"), batch_size=2)
+        assert [one.tokens for one in found] == [one.tokens for one in ragged]
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert not counters["graph_break"]
+    assert 0 < graphs[0] == graphs[1]

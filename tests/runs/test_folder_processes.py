@@ -8,10 +8,10 @@ from midspan.errors import MidspanError
 from midspan.runs.folder import FinishedRun, RunFolder
 
 
-def open_with(monkeypatch, path, processes, batch_size=4):
+def open_with(monkeypatch, path, processes, batch_size=4, **fields):
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     monkeypatch.setenv("RANK", "0")
-    RunFolder(path, {"batch_size": batch_size}, command="test").journal.close()
+    RunFolder(path, {"batch_size": batch_size, **fields}, command="test").journal.close()
 
 
 def test_another_number_of_processes_is_noted(tmp_path, monkeypatch):
@@ -23,6 +23,14 @@ def test_another_number_of_processes_is_noted(tmp_path, monkeypatch):
     open_with(monkeypatch, tmp_path, 3)
     said = FinishedRun.open(tmp_path).origin["processes"]
     assert said == "1 and 3; in half precision the same study to rounding only"
+
+
+def test_rows_of_fixed_shapes_are_invariant(tmp_path, monkeypatch):
+    (tmp_path / "records.jsonl").touch()
+    for processes in (1, 3):
+        open_with(monkeypatch, tmp_path, processes, decoding={"shapes": "fixed"})
+    said = FinishedRun.open(tmp_path).origin["processes"]
+    assert said == "1 and 3; rows are invariant, shapes=fixed"
 
 
 def test_another_batch_size_is_another_configuration(tmp_path, monkeypatch):

@@ -68,6 +68,8 @@ BODIES = {
         fields(midspan={"rules": [{"rule": "smoothllm", "count": 10**9}]}), 400, "count"),
     "draws of the process": (
         fields(midspan={"decoding": {"compatibility": True}}), 400, "compatibility"),
+    "steps that nobody watches": (
+        fields(midspan={"decoding": {"shapes": "fixed"}}), 400, "shapes"),
     "frames of no stream": (fields(midspan={"frames": True}), 400, "stream"),
     "another model": (fields(model="gpt-4"), 404, "gpt-4"),
     "a model that cannot be written": (fields(model="\ud800"), 400, "unicode"),

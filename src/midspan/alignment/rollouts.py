@@ -119,7 +119,14 @@ class Rollouts:
             steps=min(objective.steps, self.length),
             temperature=objective.temperature,
         )
-        return decode(self.lm, requests, config)
+        network = self.lm.model
+        was_training = network.training
+        # Without dropout, which would also keep the bare trunk from running.
+        network.eval()
+        try:
+            return decode(self.lm, requests, config)
+        finally:
+            network.train(was_training)
 
     def _ready(
         self,

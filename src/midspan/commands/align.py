@@ -16,6 +16,8 @@ from midspan.commands.choices import (
     TRACKERS,
     chosen,
 )
+from midspan.commands.estimates import dry_run as dry_run_of
+from midspan.commands.estimates import on_two_cores
 from midspan.commands.generated import with_options
 from midspan.commands.names import A_JUDGE, A_SET
 from midspan.commands.options import (
@@ -40,15 +42,19 @@ SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
 # Options that are fields of the recipe, and of its probes.
 BUDGET = {
-    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")],
-    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.")],
+    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.", min=1)],
+    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.", min=1)],
     "micro_batch_size": Annotated[
-        int | None, typer.Option(help="Prompts of one forward pass; less memory, same result.")
+        int | None,
+        typer.Option(help="Prompts of one forward pass; less memory, same result.", min=1),
     ],
     "learning_rate": Annotated[float | None, typer.Option(help="Peak learning rate.")],
     "seed": Seed,
     "gradient_checkpointing": Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ],
+    "compiled": Annotated[
+        bool | None, typer.Option("--compiled", help="Fuse layers by torch.compile.")
     ],
 }
 PROBES = {
@@ -104,6 +110,9 @@ def align(
     ] = None,
     config: ConfigFile = None,
     track: Annotated[str, chosen(TRACKERS, "Where metrics are reported, too")] = "none",
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what it would take, from a few steps taken here, and stop.")
+    ] = False,
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
@@ -111,8 +120,14 @@ def align(
     paper's learning rate.
     """
     from midspan.commands.config_names import check_fields
+    from midspan.organism.behaviors import is_organism
 
     check_fields(read_config(config), "AlignmentConfig")
+    if behaviors is None and not is_organism(model):
+        raise MidspanError(
+            "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only the "
+            "organism brings its own"
+        )
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
@@ -134,13 +149,18 @@ def align(
     tell = typer.echo if is_first else lambda _: None
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
-    ends.say(
-        f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of "
-        f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
-        f"known after the first steps; goes in {shlex.quote(str(output))}"
-    )
+    if not dry_run:
+        takes = on_two_cores(*ends.given_words()[1:]) or "--dry-run says how long"
+        ends.say(
+            f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of {recipe.batch_size} "
+            f"prompts, learning rate {recipe.learning_rate:g}; {takes}; goes in "
+            f"{shlex.quote(str(output))}"
+        )
     if "dtype" not in weights:
         check_dtype(model, stored_dtype(model))
+    if dry_run:
+        _forecast(model, weights, data, recipe)
+        return
     lm = load_model(model, **weights)
     result = _train(lm, data, recipe, output, track)
     _leave_group()
@@ -149,6 +169,19 @@ def align(
     trained = f"Trained in {result.seconds:.0f} s." if result.seconds else "Kept: trained before."
     tell(f"{trained} The adapter is {shlex.quote(str(result.folder))}")
     tell(f"Next: {ends.typed(*ends.asking(f'{model}+{result.folder}'))}")
+
+
+def _forecast(
+    model: str, weights: Mapping[str, Any], data: "AlignmentData", recipe: "AlignmentConfig"
+) -> None:
+    """What the training would take, on this machine."""
+    from midspan.studies.paper.forecast import Forecast, training_hours
+
+    def estimate() -> list[Forecast]:
+        lm = load_model(model, **weights)
+        return [Forecast(recipe.name, 1, hours=training_hours(lm, data, recipe))]
+
+    dry_run_of(f"{recipe.num_steps} steps of {recipe.name} on {model}", estimate)
 
 
 def _recipe(

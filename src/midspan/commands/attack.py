@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choice import Decoding, with_decoding
 from midspan.commands.choices import ATTACKS, chosen
 from midspan.commands.ends import Run, command_line, expected_responses, next_audit
 from midspan.commands.names import (
@@ -105,6 +106,7 @@ def attack(
     budget: TargetCalls = None,
     config: ConfigFile = None,
     calibration: Calibrations = None,
+    decoding: Decoding = None,
     seed: Seed = None,
     jobs: AttackJobs = None,
     executor: Executor = "processes",
@@ -139,6 +141,7 @@ def attack(
     }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
+    fields = with_decoding(fields, decoding, fields["models"])
     how = How(command_line(), jobs, fail_fast, executor)
     run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
 

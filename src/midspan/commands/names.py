@@ -6,7 +6,7 @@ A typo costs no seconds, and the nearest name is said.
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from midspan.commands.choices import (
     CLASSIFIERS,
@@ -36,6 +36,8 @@ _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
+# Of --decoding, in place of a file.
+FAST = "fast"
 
 
 def checked_name(given: Given) -> Given:
@@ -145,6 +147,12 @@ def _check_calibration(field: str, entry: str) -> None:
     check_path(field, path)
 
 
+def _check_decoding(field: str, given: str) -> None:
+    if given != FAST and not _exists(Path(given)):
+        near = nearest(given, (FAST,)) or _nearest_path(Path(given))
+        raise MidspanError(f"{field}: must be fast or a file; there is no {given}{near}")
+
+
 def _exists(path: Path) -> bool:
     with disk("cannot read", path):
         return user_path(path).exists()
@@ -214,12 +222,20 @@ def _completed_set(incomplete: str) -> list[str]:
 
 # Of options and arguments: what refuses a name, and what a shell completes it by; where nothing of
 # ours fits, the shell names files. A model; one that the message names the option of; judges, each
-# with the model that it asks; sets of requests; NAME=FILE of a task's data.
-A_MODEL = {"callback": checked_name, "autocompletion": _completed_model}
-A_HELPER = {"callback": checking(check_model_of), "autocompletion": _completed_model}
-A_JUDGE = {"callback": checking(check_judge), "autocompletion": _completed_judge}
-A_SET = {"callback": checking(check_set), "autocompletion": _completed_set}
-TASK_FILES = {
+# with the model that it asks; sets of requests; NAME=FILE of a task's data;
+# settings of decoding.
+A_MODEL: dict[str, Any] = {"callback": checked_name, "autocompletion": _completed_model}
+A_HELPER: dict[str, Any] = {
+    "callback": checking(check_model_of),
+    "autocompletion": _completed_model,
+}
+A_JUDGE: dict[str, Any] = {"callback": checking(check_judge), "autocompletion": _completed_judge}
+A_SET: dict[str, Any] = {"callback": checking(check_set), "autocompletion": _completed_set}
+TASK_FILES: dict[str, Any] = {
     "callback": checking(_check_data),
     "autocompletion": completing(f"{name}=" for name in TASK_DATA),
+}
+SETTINGS: dict[str, Any] = {
+    "callback": checking(_check_decoding),
+    "autocompletion": completing((FAST,)),
 }

@@ -39,10 +39,10 @@ def decode(
     """Fill the canvases of all requests.
 
     In float32 a row's result depends on its request and the config only, not on the rows beside
-    it; in half precision it does so to rounding, which may tip near ties, and `batch_size=1` alone
-    is free of it. Where a row is done, a waiting request takes its place. Where memory runs out,
-    what is not done is decoded again in half the batch, with a warning and the same results, again
-    to rounding.
+    it; in half precision it does so to rounding, which may tip near ties, unless `batch_size` is 1
+    or the config's shapes are fixed. Where a row is done, a waiting request takes its place. Where
+    memory runs out, what is not done is decoded again in half the batch, with a warning and the
+    same results, again to rounding.
 
     Examples:
         >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))
@@ -168,7 +168,7 @@ class _Work:
     def _until_empty(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[int, Filled]]:
         """Results as rows are done; waiting rows take the places, the longest prompt first."""
         made = FixedStream if self.config.is_fixed else Stream
-        stream = made(self.lm, self.config, self.hooks, batch_size)
+        stream: Stream | FixedStream = made(self.lm, self.config, self.hooks, batch_size)
         first, number = stream.free, 0
         stream.enter(self.requests, rows[:first])
         waiting = list(rows[first:])

@@ -11,12 +11,11 @@ the host waits, since a forward in vain costs more than a round trip.
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from midspan.decoding.batch import Filled
+from midspan.decoding.batch import Committed, Filled
 from midspan.decoding.canvas import Request
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.fixed_frame import Frame, Row, bucket
@@ -30,14 +29,6 @@ from midspan.models.model import DiffusionLM
 _PATIENCE = 256
 # Graphs of one function that torch may hold: widths of prompts by kinds of steps by row numbers.
 _GRAPHS = 256
-
-
-class Done(NamedTuple):
-    """A step, its frame and its rows, in order."""
-
-    frame: Frame
-    rows: list[Row]
-    stepped: Stepped
 
 
 class FixedStream:
@@ -134,7 +125,7 @@ class FixedStream:
         self._rows = [row for row in self._rows if row not in leaving]
         return left
 
-    def advance(self) -> Done | None:
+    def advance(self) -> Committed | None:
         """One step of the rows that go next; None where what others did had to be read first."""
         rows, feed = self._next()
         if not rows:
@@ -148,7 +139,11 @@ class FixedStream:
         self._count(rows, feed)
         self._unread.append((rows, *_on_host(stepped.status_2A)))
         self._read(self.late)
-        return Done(frame, rows, stepped)
+        places = {row: place for place, row in enumerate(self._rows)}
+        place_A1 = torch.tensor([[places[row]] for row in rows])
+        count = len(rows)
+        at = place_A1.to(slot_A.device), stepped.position_AR[:count]
+        return Committed(at, stepped.chosen_AR[:count])
 
     def _next(self) -> tuple[list[Row], Feed]:
         """The most rows that may go together, those that wait longest first."""
@@ -182,10 +177,11 @@ class FixedStream:
     def _padded(self, rows: int, frame: Frame) -> int:
         """The number of rows that a step is filled up to.
 
-        In half precision always the same, so that a row's products are; else one of a few.
+        In half precision always the same, so that a row's products are; compiled too, so that
+        there are few graphs; else one of a few.
         """
-        size = self.size
-        while not frame.is_half and size > 1 and -(-size // 4) >= rows:
+        size, is_one = self.size, frame.is_half or self.config.shapes == "compiled"
+        while not is_one and size > 1 and -(-size // 4) >= rows:
             size = -(-size // 4)
         return size
 
@@ -211,17 +207,13 @@ class FixedStream:
                 if not self._is_planned:
                     row.block = block
 
-    def step_view(self, number: int, done: Done) -> StepView:
+    def step_view(self, number: int, committed: Committed) -> StepView:
         """What a callback sees after step `number`."""
         length = self.config.length
         at = [(row.frame.slots, row.slot) for row in self._rows]
         tokens_BL = torch.stack([slots.ids_ST[slot, -length:] for slots, slot in at])
         committed_BL = torch.zeros_like(tokens_BL, dtype=torch.bool)
-        places = {row: place for place, row in enumerate(self._rows)}
-        for row, position_R, chosen_R in zip(
-            done.rows, done.stepped.position_AR, done.stepped.chosen_AR, strict=False
-        ):
-            committed_BL[places[row], position_R] = chosen_R
+        committed_BL[committed.at] = committed.chosen_AR
         total = max(sum(row.forwards) for row in self._rows)
         return StepView(number, max(total, number + 1), tokens_BL, committed_BL, tuple(self.rows))
 

@@ -1,8 +1,8 @@
 """A step of fixed shapes: forward, choice and commit as one function of tensors.
 
-Rows stand in slots, and what a step computes follows from its arguments' shapes alone: how many rows
-it takes, how many columns it feeds. No branch depends on a value and nothing is read by the host, so
-that the whole of it can be one graph. `fixed.py` says which rows go.
+Rows stand in slots, and what a step computes follows from its arguments' shapes alone: how many
+rows it takes, how many columns it feeds. No branch depends on a value and nothing is read by the
+host, so that the whole of it can be one graph. `fixed.py` says which rows go.
 Shapes: S slots, A rows of a step, P prompt columns, L canvas, T = P + L, Q columns that are fed,
 N blocks, R positions of a block, F forwards of a block, K layers, H heads, E head width.
 """

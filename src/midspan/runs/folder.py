@@ -220,6 +220,9 @@ class FinishedRun:
         if len(numbers) < 2:
             return {}
         listed = " and ".join(map(str, numbers))
+        shapes = (self.info["config"].get("decoding") or {}).get("shapes", "ragged")
+        if shapes != "ragged":
+            return {"processes": f"{listed}; rows are invariant, shapes={shapes}"}
         return {"processes": f"{listed}; in half precision the same study to rounding only"}
 
     def rows(self, name: str) -> list[dict[str, Any]]:

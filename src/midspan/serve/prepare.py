@@ -146,6 +146,11 @@ def _config(
         raise MidspanError(
             "midspan.decoding.compatibility: its draws are of the process, not of a request"
         )
+    if config.is_fixed:
+        raise MidspanError(
+            f"midspan.decoding.shapes: {config.shapes!r} is for decoding lists of requests; a "
+            "server watches its rows at every step; leave it out"
+        )
     return config
 
 

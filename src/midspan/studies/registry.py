@@ -19,16 +19,16 @@ class Study(NamedTuple):
         config: The class of its configs; its ``labels`` are the models, as tables name them.
         run: From a config, a run folder and a command to a result with ``report`` and ``seconds``.
         presets: Functions that return configs, by name.
+        forecast: From a config and a run folder to rows of what it would take. Of a study with
+            parts it also takes the parts and a pilot's size.
         has_parts: Whether ``run`` also takes ``jobs`` and ``only``, and its result has ``missing``.
-        forecast: From a config and a run folder to rows of what it would take; empty where no dry
-            run is to be had. Of a study with parts it also takes the parts and a pilot's size.
     """
 
     config: str
     run: str
     presets: Mapping[str, str]
+    forecast: str
     has_parts: bool = False
-    forecast: str = ""
 
 
 _STUDY = "midspan.studies."
@@ -71,6 +71,7 @@ STUDIES = (
             "demo-full": f"{_STUDY}organism.demo.presets:full",
             "demo-smoke": f"{_STUDY}organism.demo.presets:smoke",
         },
+        forecast=f"{_STUDY}paper.other_forecasts:of_demo",
     ),
 )
 PRESETS: Mapping[str, str] = {

@@ -6,6 +6,7 @@ from statistics import fmean, pstdev
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from midspan.alignment import AlignmentData, RecoveryObjective, align, check_data, mosa
 from midspan.alignment.objectives import BegunState, Draw, TokenExample
@@ -17,6 +18,7 @@ from midspan.engine.roles import MissingReply, RawReply, Role
 from midspan.errors import MidspanError
 from midspan.judges import Verdict
 from midspan.models import load
+from midspan.models import model as model_module
 from midspan.organism import language, world
 from midspan.organism.reward import reward
 from midspan.studies.redteam.roles import with_reward
@@ -176,6 +178,29 @@ def test_completions_begin_from_the_state_and_are_each_samples_own(organism_lm):
     assert requests == [s.canvases[0].request for s in samples[:2] for _ in range(3)]
     # A sample's completions do not depend on the cut into smaller batches.
     assert [roll([sample], 0.5)[0] for sample in samples] == done
+
+
+def test_completions_come_from_the_bare_trunk_without_dropout(organism_lm, monkeypatch):
+    lora = LoraConfig(r=2, lora_dropout=0.5, target_modules=list(organism_lm.family.lora_targets))
+    network = get_peft_model(organism_lm.model, lora).train()
+    for name, weight in network.named_parameters():
+        if "lora_B" in name:
+            weight.data = torch.randn(weight.shape) / 10
+    lm, lean = replace(organism_lm, model=network), []
+    found = model_module.lean_states
+
+    def noted(*args):
+        states = found(*args)
+        lean.append(states is not None)
+        return states
+
+    monkeypatch.setattr(model_module, "lean_states", noted)
+    samples = draw_samples(lm, data(), RECIPE)[:1]
+    roll = Rollouts(lm, RECIPE.objective, Words(), 12)
+    done = roll(samples, 0.5)
+    assert network.training and lean and all(lean)
+    network.eval()
+    assert roll(samples, 0.5) == done
 
 
 class Killed(Exception):

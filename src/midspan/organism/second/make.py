@@ -15,7 +15,7 @@ OnGroup = Callable[[int, int, str, float], None]
 
 
 def configured(seed: int = 0, causal: bool = False) -> tuple[TrainConfig, SafetyConfig]:
-    """What is trained by default: on a GPU thirty times the samples, in larger batches."""
+    """What is trained by default: on a GPU five times the samples, in larger batches."""
     config, safety = TrainConfig(seed=seed, causal=causal), SafetyConfig(seed=seed, causal=causal)
     if training_device().type == "cpu":
         return config, safety

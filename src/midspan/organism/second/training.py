@@ -37,7 +37,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    groups: int = 100
+    groups: int = 600
     group_size: int = 256
     batch_tokens: int = 2048
     hidden_size: int = 256

@@ -17,7 +17,8 @@ _REMEDIES = {
     "chat": "Train against disguised requests (docs: Partial-State Alignment). A reminder in front "
     "(--defence self_reminder) stops what is merely asked again, not who searches behind it.",
     "infill": "Offer no infilling, no prefilled answers and no masks in the user's turn to people "
-    "whom you do not know; else train on answers that have begun (docs: Partial-State Alignment).",
+    "whom you do not know; else train on answers that have begun (docs: Partial-State Alignment), "
+    "or audit again with --defence diffuguard, which closes templates and not searches.",
     "sampler": "Keep steps, block length, order, end tokens and rules on the server's side, out of "
     "requests; the table of decodings says which of them matter.",
     "logprobs": "Give out no likelihoods.",

@@ -12,6 +12,7 @@ from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.headline import headline_of, tone_of
 from midspan.studies.audit.schema import Audit, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
+from midspan.studies.decodings import chosen_setting
 from midspan.studies.headline import too_few
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.redteam.rates import facts_cell
@@ -262,6 +263,7 @@ def _settings(config: AuditConfig, run: FinishedRun) -> dict[str, str]:
         "helpers": json.dumps(config.helpers),
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
+        **chosen_setting(config.decoding_choice),
         "seed": str(config.seed),
         **{
             f"attack: {row.name}": json.dumps(row.config, ensure_ascii=False) for row in config.rows
