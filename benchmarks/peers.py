@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -116,8 +116,8 @@ def prompts_for(lm: DiffusionLM, name: str, batch: int) -> list[list[int]]:
 
 def compare(
     name: str, lm: DiffusionLM, canvas: Settings, batch: int, repeats: int
-) -> list[list[str]]:
-    """Rows of the table for one model and batch."""
+) -> Iterator[list[list[str]]]:
+    """Rows of the table for one model and batch, after each repeat those of all so far."""
     prompts = prompts_for(lm, name, batch)
     work: dict[tuple[str, str], Callable[[], torch.Tensor]] = {}
     for pair in pairs():
@@ -136,10 +136,11 @@ def compare(
                 results[key] = work[key]()
             seconds[key] = time.process_time() - began
         # The first time warms the caches of the processor and of torch.
-        if repeat >= 0:
-            for key, value in seconds.items():
-                ratios[key].append(seconds["LLaDA's loop", "peer"] / value)
-    return [
+        if repeat < 0:
+            continue
+        for key, value in seconds.items():
+            ratios[key].append(seconds["LLaDA's loop", "peer"] / value)
+        yield [
         row_of(name, batch, canvas, key, ratios[key], results) for pair in pairs()
         for key in ((pair.peer, "peer"), (pair.peer, "midspan"))
     ]  # fmt: skip
@@ -210,8 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lm, canvas = loaded(name), CANVASES[name]
         canvas = replace(canvas, steps=options.steps or canvas.steps)
         for batch in options.batch:
-            found = compare(name, lm, canvas, batch, options.repeats)
-            rows = kept(options.output, found) if options.output else rows + found
+            before, found = rows, list[list[str]]()
+            for found in compare(name, lm, canvas, batch, options.repeats):
+                rows = kept(options.output, found) if options.output else before + found
             print(*map(" | ".join, found), sep="\n", flush=True)
     if options.docs is not None:
         text = options.docs.read_text(encoding="utf-8")
