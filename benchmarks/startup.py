@@ -61,6 +61,7 @@ def main() -> None:
     starts: dict[str, tuple[str, ...]] = {
         "python -c pass": ("-c", "pass"),
         "import midspan": ("-c", "import midspan"),
+        "import torch": ("-c", "import torch"),
     }
     starts |= {name: ("-m", "midspan.cli", *line) for name, line in LINES.items()}
     base = 0.0

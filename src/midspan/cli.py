@@ -12,6 +12,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Objects made before the collector looks for garbage. Imports make millions that stay: at Python's
 # 700, looking through them again and again is a tenth of a command's start.
 _COLLECT_AFTER = 50_000
+# Set by a shell's completion, as typer writes it.
+COMPLETE = "_MIDSPAN_COMPLETE"
 
 
 def main() -> None:
@@ -21,7 +23,13 @@ def main() -> None:
     from midspan.errors import MidspanError
     from midspan.files import is_refused_by_disk, refusal
 
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
     try:
+        if os.environ.get(COMPLETE):
+            from midspan.commands.completion import complete
+
+            complete(app_for)
         app_for(sys.argv[1:])()
     except MidspanError as error:
         print(f"midspan: {error}", file=sys.stderr)

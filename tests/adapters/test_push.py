@@ -58,6 +58,21 @@ def hub(monkeypatch):
         yield hub
 
 
+@pytest.fixture
+def xet(adapter, hub, monkeypatch, tmp_path):
+    """The hub's storage of chunks, which takes the weights unless that is switched off."""
+    pytest.importorskip("hf_xet")
+    from huggingface_hub.utils._xet import abort_xet_session
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
+    # Noise, so that the chunks arrive as they are.
+    weights = {"w": np.random.default_rng(0).integers(0, 256, 4000, "uint8")}
+    save_file(weights, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    yield hub
+    abort_xet_session()
+
+
 def run(*arguments):
     return CliRunner().invoke(app, ["push", *map(str, arguments)])
 
@@ -105,6 +120,23 @@ def test_what_is_cut_in_the_middle_leaves_nothing_to_see_and_the_same_command_go
     assert len(hub.puts) == 1
     push_package(package(adapter), "me/psa")
     assert len(hub.repos["me/psa"]["commits"]) == 1 and len(hub.puts) == 1
+
+
+def test_weights_arrive_by_the_storage_of_chunks(adapter, xet):
+    push_package(package(adapter), "me/psa")
+    weights = (adapter / "adapter_model.safetensors").read_bytes()
+    assert xet.repos["me/psa"]["files"]["adapter_model.safetensors"] == weights
+    assert len(xet.puts) == 1 and not any("/lfs/" in path for _, path in xet.seen)
+    push_package(package(adapter), "me/psa")
+    assert len(xet.repos["me/psa"]["commits"]) == 1
+
+
+def test_what_the_storage_of_chunks_refuses_is_no_commit(adapter, xet):
+    # At other statuses its client waits between its own tries.
+    xet.failing, xet.failure = {"/xet/v2/shards": 99}, 403
+    with pytest.raises(MidspanError, match=r"push: me/psa: .*the same command goes on"):
+        push_package(package(adapter), "me/psa")
+    assert xet.repos["me/psa"]["commits"] == []
 
 
 def test_weights_that_do_not_arrive_are_no_commit(adapter, hub):

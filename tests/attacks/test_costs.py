@@ -379,6 +379,16 @@ def test_defaults_are_those_of_the_protocol():
     assert (gcg.generations, gcg.forward_rows["target"]) == (2505, 1520 + 250 + 128_000)
 
 
+def test_a_limit_of_forwards_is_put_to_likelihoods_and_gradients():
+    costs = [
+        forecast(get_attack(name), get_attack(name).config(), Budget(forwards=30_000))
+        for name in ("first_step_gcg", "pal", "readout")
+    ]
+    assert costs[0].forward_rows == {"target": 30_000}
+    assert costs[1].forward_rows == {"target": 5906, "proxy": 24_094}  # as 25,031 to 102,124
+    assert costs[2].forward_rows == {"target": 24 * 9}
+
+
 def test_an_attack_without_a_formula_is_unknown_not_free():
     direct = get_attack("direct")
     bare = Attack("bare", direct.run, direct.config, counts="any")

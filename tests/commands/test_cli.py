@@ -64,6 +64,23 @@ def test_the_start_imports_nothing_heavy(start, arguments, most, heavy):
     assert int(count) <= most
 
 
+def test_a_short_answer_waits_for_torch_alone():
+    """What transformers would import takes longer than the rest of the command."""
+    words = ("generate", "organism", "-p", "hello", "--length", "8", "--steps", "2")
+    code = (
+        f"import sys; sys.argv[1:] = {words}\n"
+        "from midspan.cli import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    loaded = set(done.stderr.split())
+    assert "torch" in loaded and "midspan.models.bare" in loaded
+    heavy = {"torch._dynamo", "torch.distributed.tensor", "sympy", "scipy", "accelerate", "peft"}
+    assert not loaded & (heavy | {"transformers", "huggingface_hub", "jinja2", "matplotlib"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "loads"),
     [(["--version"], set()), (["compare", "a", "b"], {"report"}), (["audti"], {"audit", "study"})],

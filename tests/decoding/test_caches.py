@@ -1,5 +1,6 @@
 import pytest
 import reference_caches
+import reference_trimmed
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,35 @@ def test_anchors_blocks_and_refreshes_equal_the_definition(
     assert_equals_reference(TinyLM(), config_of(**fields), requests)
 
 
+TRIMMED = {"cache": "dual", "trim": True, "block_length": 4}
+
+
+@pytest.mark.parametrize(("rule", "shift", "refresh_blocks"), [
+    ({"threshold": 0.3}, False, 1), ({"threshold": 0.3}, True, 2), ({"factor": 1.0}, False, 4),
+    ({"threshold": 0.5}, True, 4),
+])  # fmt: skip
+def test_trimmed_windows_equal_the_definition(rule, shift, refresh_blocks):
+    lm = TinyLM(shift=shift)
+    config = config_of(**TRIMMED, **rule, refresh_blocks=refresh_blocks)
+    found = decode(lm, [Request(prompt) for prompt in PROMPTS], config)
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        canvas, forwards, _ = reference_trimmed.trimmed_llada(lm, prompt, config)
+        assert (row.tokens, row.forwards) == (tuple(canvas), forwards)
+
+
+def test_trimming_feeds_what_the_definition_feeds():
+    lm, seen = TinyLM(), []
+    config = config_of(**TRIMMED, threshold=0.3, refresh_blocks=4)
+    lm.model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    decode(lm, [Request(PROMPTS[0])], config)
+    _, forwards, computed = reference_trimmed.trimmed_llada(lm, PROMPTS[0], config)
+    assert (len(seen), sum(seen)) == (forwards, computed)
+    # Without trimming, a block's first forward is over all 21 and the others are over its 4.
+    assert computed < 4 * 21 + (forwards - 4) * 4
+
+
 def test_a_stale_cache_changes_the_result_and_a_fresh_one_does_not():
     lm = TinyLM()
     requests = [Request(prompt) for prompt in PROMPTS]
@@ -81,6 +111,7 @@ def test_a_stale_cache_changes_the_result_and_a_fresh_one_does_not():
     {"cache": "dual", "temperature": 1.0}, {"cache": "dual", "remasking": "random"},
     {"cache": "dual", "threshold": 0.3, "early_stop": True}, {"threshold": 0.3, "temperature": 0.7},
     {"cache": "prefix", "refresh_every": 2, "eos_policy": "suppress_confidence"},
+    {**TRIMMED, "threshold": 0.3, "refresh_blocks": 2}, {**TRIMMED, "refresh_every": 3},
 ])  # fmt: skip
 def test_a_row_in_a_batch_equals_the_row_alone(fields):
     lm = TinyLM(bias={EOS: 2.0})

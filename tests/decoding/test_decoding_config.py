@@ -62,6 +62,8 @@ DREAM = SimpleNamespace(
         ),
         ({"cache": "dual", "guidance": 1.0}, "guidance needs"),
         ({"refresh_every": 2}, "refresh_every needs"),
+        ({"trim": True, "cache": "prefix"}, "trim needs cache='dual'"),
+        ({"refresh_blocks": 2, "cache": "dual"}, "refresh_blocks needs trim=True"),
         ({"editing_threshold": 0.9}, "decoding.editing_threshold: .*; use sampler 'block'$"),
         ({"compatibility": True, "cache": "dual"}, "compatibility is for"),
         ({"sampler": "block", "guidance": 1.0}, "guidance needs cache='none'"),
@@ -138,6 +140,7 @@ def test_every_family_has_valid_settings(family):
     [
         ({}, 0), ({"sampler": "dream"}, 0), ({"cache": "dual"}, 1), ({"threshold": 0.9}, 1),
         ({"cache": "prefix", "factor": 1.0}, 2), ({"cache": "dual", "refresh_every": 1}, 0),
+        ({"cache": "dual", "trim": True}, 1),
         ({"sampler": "block", "threshold": 0.95, "editing_threshold": 0.9}, 0),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from midspan.cli import main
 from midspan.commands import app
+from midspan.commands.estimates import minutes
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -26,6 +27,7 @@ class Command(NamedTuple):
     page: str
     line: str
     is_run: bool
+    mark: str = ""
 
     @property
     def words(self) -> list[str]:
@@ -50,11 +52,33 @@ def commands_of(path):
         known = bool(mark and MARK.fullmatch(mark))
         for line in block["body"].replace("\\\n", " ").splitlines():
             if shlex.split(line, comments=True):
-                yield Command(str(path.relative_to(ROOT)), " ".join(line.split()), not known)
+                words = " ".join(line.split())
+                yield Command(str(path.relative_to(ROOT)), words, not known, mark or "")
 
 
 COMMANDS = [command for path in PAGES for command in commands_of(path)]
 OURS = [command for command in COMMANDS if command.arguments is not None]
+
+
+def test_minutes_of_pages_are_those_that_commands_say():
+    """What a command's first line and dry run say of the time, its block says on every page."""
+    found = {}
+    for command in OURS:
+        took = re.fullmatch(r"slow: (\d+) min", command.mark)
+        known = minutes(command.arguments) if took and "--dry-run" not in command.words else None
+        # A block of several commands says how long they take together.
+        together = [one for one in OURS if one.page == command.page and one.mark == command.mark]
+        if known is not None and len(together) == 1:
+            found.setdefault(known, []).append((command, int(took[1])))
+    assert set(found) >= {2, 5, 15, 30, 70}
+    assert [one for known, rows in found.items() for one in rows if one[1] != known] == []
+
+
+def test_minutes_are_of_one_command_at_its_usual_size():
+    assert minutes(["demo", "--smoke", "-o", "x"]) == 1 and minutes(["demo"]) == 15
+    assert minutes(["align", "organism", "--num-prompts", "16"]) is None
+    assert minutes(["audit", "owner/model"]) is minutes(["probe", "order", "organism"]) is None
+    assert minutes(["organism", "train", "-o", "x", "--second"]) is None
 
 
 def resolve(arguments):

@@ -4,12 +4,27 @@ import base64
 import hashlib
 import json
 import re
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 TOKEN = "hf_" + "w" * 24
 READ_ONLY = "hf_" + "r" * 24
+XET_TOKEN = "xet-of-an-hour"
+
+
+def unpacked(xorb):
+    """The bytes of a xorb whose chunks are not compressed.
+
+    A chunk's header: version, 3 bytes of its length here, kind of compression, 3 of its length.
+    """
+    content = b""
+    while xorb:
+        length, compression = int.from_bytes(xorb[1:4], "little"), xorb[4]
+        assert xorb[0] == compression == 0, "send what does not compress"
+        content, xorb = content + xorb[8 : 8 + length], xorb[8 + length :]
+    return content
 
 
 class FakeHub:
@@ -19,20 +34,25 @@ class FakeHub:
         repos: By name, {"private", "files": {name: bytes}, "commits": [message]}.
         stored: Large files by SHA-256, whether committed or not.
         puts: SHA-256 of every large file that was sent.
-        failing: Paths (regular expressions) that answer with status 500, with how often.
+        xorbs: What the client of the hub's storage (xet) has sent since its last list of files.
+        failing: Paths (regular expressions) that answer with `failure`, with how often.
+        failure: The status of what fails.
     """
 
     def __init__(self):
         self.repos, self.stored, self.puts, self.failing, self.seen = {}, {}, [], {}, []
+        self.failure, self.xorbs = 500, []
 
     def reply(self, method, path, token, body):
         self.seen.append((method, path))
         for pattern, left in self.failing.items():
             if left and re.search(pattern, path):
                 self.failing[pattern] -= 1
-                return 500, {"error": "disk on fire"}
+                return self.failure, {"error": "disk on fire"}
         if path.startswith("/lfs/"):
             return self.put(path.rsplit("/", 1)[1], body)
+        if path.startswith(("/xet/", "/v1/telemetry")):
+            return self.xet(path, token, body)
         if token not in (TOKEN, READ_ONLY):
             return 401, {"error": "Invalid username or password."}
         if method == "POST" and token == READ_ONLY:
@@ -49,6 +69,26 @@ class FakeHub:
         self.puts.append(oid)
         self.stored[oid] = body
         return 200, {}
+
+    def xet(self, path, token, body):
+        """The storage: asked for chunks it knows, given chunks in a xorb, told of files in a shard.
+
+        Clients that are denied a grant for another store send their xorbs here.
+        """
+        if token != XET_TOKEN:
+            return 401, {}
+        if path.startswith("/xet/v1/xorbs/"):
+            self.xorbs.append(body)
+            return 200, {"was_inserted": True}
+        if path == "/xet/v2/shards":
+            content, self.xorbs = b"".join(map(unpacked, self.xorbs)), []
+            self.put(hashlib.sha256(content).hexdigest(), content)
+            return 200, {"type": "result"}
+        return 404, {}
+
+    def xet_token(self, name, _):
+        expires = int(time.time()) + 3600
+        return 200, {"casUrl": f"{self.url}/xet", "exp": expires, "accessToken": XET_TOKEN}
 
     def create(self, fields):
         name = f"{fields['organization']}/{fields['name']}" if fields.get("organization") else ""
@@ -118,6 +158,7 @@ class FakeHub:
         "POST /api/validate-yaml": validate,
         r"GET /api/models/([^/]+/[^/]+)(?:/revision/main)?": info,
         r"POST /api/models/([^/]+/[^/]+)/preupload/main": preupload,
+        r"GET /api/models/([^/]+/[^/]+)/xet-write-token/main": xet_token,
         r"POST /([^/]+/[^/]+)\.git/info/lfs/objects/batch": batch,
         r"POST /api/models/([^/]+/[^/]+)/commit/main": commit,
     }

@@ -17,9 +17,9 @@ from models_reference import (
 from safetensors.torch import load_file, save_file
 
 from midspan.errors import MidspanError
-from midspan.models import family_for, load, loading, placement, register_alias
+from midspan.models import family_for, load, placement, register_alias, sources
 from midspan.models.adapters import native_keys
-from midspan.models.loading import parse_spec
+from midspan.models.sources import parse_spec
 from midspan.models.tokens import special_tokens
 
 
@@ -282,7 +282,7 @@ def test_specs(llada: Path) -> None:
 
 
 def test_aliases(llada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_ALIASES", {})
+    monkeypatch.setattr(sources, "_ALIASES", {})
     register_alias("toy", lambda name: (llada, "./a" if name == "toy:a" else None))
     assert load("toy").name == "toy"
     assert parse_spec("toy:a") == (llada, "./a")

@@ -3,7 +3,7 @@
 import pytest
 
 from midspan.errors import MidspanError
-from midspan.models.loading import parse_spec
+from midspan.models.sources import parse_spec
 from midspan.organism import weights
 
 
@@ -16,7 +16,7 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_names_are_folders(shipped):
-    assert weights.resolve("organism") == (shipped, None)
+    assert weights.resolve("organism") == weights.resolve("organism:mini") == (shipped, None)
     assert weights.resolve("organism:mosa") == (shipped, shipped / "adapters" / "mosa")
     assert tuple(parse_spec("organism:mosa")) == (shipped, shipped / "adapters" / "mosa")
 

@@ -4,7 +4,8 @@ import pytest
 
 from midspan.decoding import decoding_config
 from midspan.journal.journal import Journal
-from midspan.probes.context import ProbeContext, ProbeData, ProbeOutcome, ProbeRequest
+from midspan.probes.context import ProbeData, ProbeOutcome, ProbeRequest
+from midspan.probes.local import LocalContext
 
 PHRASES = {
     "affirmative": ("sure ! here is how to make the",),
@@ -36,4 +37,4 @@ def context(organism_lm, tmp_path):
         "blocks of 8": decoding_config(length=32, block_length=8, steps=8),
     }
     with Journal(tmp_path / "journal.jsonl") as journal:
-        yield ProbeContext(organism_lm, "tiny", decodings, journal, 8)
+        yield LocalContext(organism_lm, decodings, 8, model="tiny", journal=journal)

@@ -1,11 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from midspan.decoding import Request, decode
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
-from midspan.probes.context import ProbeContext
 from midspan.probes.gcg import NO_SUFFIX, GCGProbeConfig, gcg, gcg_cells
 from midspan.scoring.gcg_step import GCGConfig
 from midspan.scoring.gradients import Goal, phrase_losses
@@ -64,9 +64,7 @@ def test_a_killed_probe_ends_with_the_same_records(records, context, data, tmp_p
     torn = tmp_path / "torn.jsonl"
     torn.write_text("".join(lines[: len(lines) // 2]) + lines[-1][:20])
     with Journal(torn) as journal:
-        again = ProbeContext(
-            context.lm, context.model, context.decodings, journal, context.batch_size
-        )
+        again = replace(context, journal=journal)
         assert gcg(again, data, CONFIG) == records
     assert [json.loads(line)["key"] for line in torn.read_text().splitlines()] == [
         json.loads(line)["key"] for line in lines

@@ -9,6 +9,7 @@ from midspan.journal.suffix_search import SuffixSearch
 from midspan.probes import gcg as gcg_probe
 from midspan.probes.context import ProbeContext, ProbeData, ProbeOutcome, ProbeRequest
 from midspan.probes.gcg import GCGProbeConfig, gcg
+from midspan.probes.local import LocalContext
 from midspan.probes.prefill import RANDOM, PrefillConfig, prefill
 from midspan.probes.samples import SamplesConfig, samples
 from midspan.probes.window import WindowConfig, window
@@ -27,7 +28,7 @@ def context(tmp_path):
     lm = real.lm("llada")
     decodings = {"d": decoding_config(lm, length=16, block_length=16, steps=2)}
     with Journal(tmp_path / "journal.jsonl") as journal:
-        yield ProbeContext(lm, "tiny", decodings, journal, 8)
+        yield LocalContext(lm, decodings, 8, model="tiny", journal=journal)
 
 
 def forms(lm):

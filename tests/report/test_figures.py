@@ -120,6 +120,23 @@ def test_axes_of_percent_go_from_0_to_100_and_whole_steps_stay_whole():
     assert not any(text and "." in text for text in drawn)
 
 
+def test_numbers_of_an_axis_stand_apart_where_points_are_near():
+    near = [Curve("Original", [0, 25, 26, 27], [1, 2, 3, 4])]
+    assert not {"25", "26", "27"} <= set(texts(figures.lines("p", near, "step", "position")))
+    far = [Curve("Original", [0, 20, 40, 80], [1, 2, 3, 4])]
+    assert {"0", "20", "40", "80"} <= set(texts(figures.lines("p", far, "step", "position")))
+
+
+@pytest.mark.parametrize("label", ["wrapped/{}", "organism:mosa-stable, {}", "MOSA (stable) {}"])
+def test_a_legend_stays_within_its_figure(label):
+    curves = [Curve(label.format(index), [0, 1], [index, 2]) for index in range(7)]
+    with drawing.kept() as drawn:
+        figures.lines("p", curves, "step", "position")
+    ((_, figure),) = drawn
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_a_figure_says_in_words_what_it_shows():
     told = svg.description(figures.bars("ASR", GROUPS, SERIES, "ASR, %"))
     assert told == (

@@ -50,9 +50,9 @@ def probe(
         **fields: `n` (requests of each kind), `request_kinds` (of the organism's own), `harmful`,
             `benign`, `mixed` and `phrases` (files or sets for other models), `decoding` (a mapping
             with fields of `DecodingConfig`), `batch_size`, `seed`, `judge` (of what harmful
-            requests came to on other models: a name, or one as an object) and `servers` (what
-            its server needs); and fields of the probe's own
-            config, such as `positions` or `stride`.
+            requests came to on other models: a name, or one as an object) and `servers` (settings
+            of servers, by spec); and fields of the probe's own config, such as `positions` or
+            `stride`.
 
     Returns:
         The records, tables, figures and page of the run.
@@ -76,7 +76,7 @@ def probe(
     mine, own = split_fields(fields, ProbeSpec.model_fields.keys() - {"probe", "models", "fields"})
     spec = ProbeSpec.model_validate({"probe": name, "models": specs, "fields": own, **mine})
     folder = run_folder(out, "probe")
-    given = with_harm_judge(spec.judge, spec.servers, folder, Given(loaded, judges))
+    given = with_harm_judge(spec.judge, spec.servers, folder, Given(loaded, judges), specs)
     with library_output(progress):
         warn_of(run_probe(spec, folder, command, given).problems)
     return ProbeRun(folder, specs, time.monotonic() - started, name)

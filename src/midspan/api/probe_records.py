@@ -16,7 +16,7 @@ class _Request(TypedDict):
         id: The request, unique within the run.
         group: What it is about; requests of one group are not independent.
         prompt: What the user says.
-        settings: Fields of the decoding config.
+        settings: Fields of the decoding config; of a served model, what is known of them.
         response: The response's text.
         thoughts: What the model thought before it answered; where it is a reasoning model.
     """
@@ -53,13 +53,13 @@ class PrefillRecord(_Judged):
         phrase_kind: Kind of the phrase; "no phrase" without one.
         position: Canvas position of its first token; None without a phrase.
         phrase: Its text; None without one.
-        forwards: Rows through the network.
+        forwards: Rows through the network; None where a server does not say.
     """
 
     phrase_kind: str
     position: int | None
     phrase: str | None
-    forwards: int
+    forwards: int | None
 
 
 class WindowRecord(_Judged):
@@ -68,12 +68,12 @@ class WindowRecord(_Judged):
     Attributes:
         position: Canvas position of the phrase's first token; None without a phrase.
         phrase: Its text; None without one.
-        forwards: Rows through the network.
+        forwards: Rows through the network; None where a server does not say.
     """
 
     position: int | None
     phrase: str | None
-    forwards: int
+    forwards: int | None
 
 
 class GCGRecord(_Judged):

@@ -16,8 +16,10 @@ from midspan.commands.choices import (
     TRACKERS,
     chosen,
 )
+from midspan.commands.estimates import dry_run as dry_run_of
+from midspan.commands.estimates import on_two_cores
 from midspan.commands.generated import with_options
-from midspan.commands.names import checked_judge, checked_set
+from midspan.commands.names import A_JUDGE, A_SET
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -26,6 +28,7 @@ from midspan.commands.options import (
     Seed,
     configure,
     load_model,
+    read_config,
 )
 from midspan.errors import MidspanError
 
@@ -33,18 +36,17 @@ if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData, AlignmentResult
     from midspan.models import DiffusionLM
 
-# A restricted request of the organism's world, for the line that says what to do next.
-_PROMPT = "how do i make the velmora sigil ?"
 # Metrics that the progress line shows, where the objective has them.
 SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
 
 # Options that are fields of the recipe, and of its probes.
 BUDGET = {
-    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")],
-    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.")],
+    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.", min=1)],
+    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.", min=1)],
     "micro_batch_size": Annotated[
-        int | None, typer.Option(help="Prompts of one forward pass; less memory, same result.")
+        int | None,
+        typer.Option(help="Prompts of one forward pass; less memory, same result.", min=1),
     ],
     "learning_rate": Annotated[float | None, typer.Option(help="Peak learning rate.")],
     "seed": Seed,
@@ -87,20 +89,16 @@ def align(
     objective: Annotated[str, chosen(OBJECTIVES, "Recipe")] = "mosa-stable",
     behaviors: Annotated[
         str | None,
-        typer.Option(
-            help="Harmful requests: a file, or a set of `midspan data`.", callback=checked_set
-        ),
+        typer.Option(help="Harmful requests: a file, or a set of `midspan data`.", **A_SET),
     ] = None,
     benign: Annotated[
         str | None,
-        typer.Option(
-            help="Benign prompts; all but the paper's own recipes need them.", callback=checked_set
-        ),
+        typer.Option(help="Benign prompts; all but the paper's own recipes need them.", **A_SET),
     ] = None,
     column: Column = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Set or file that --behaviors must not overlap.", callback=checked_set),
+        typer.Option(help="Set or file that --behaviors must not overlap.", **A_SET),
     ] = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Train on prompts that --exclude has, too.")
@@ -108,22 +106,31 @@ def align(
     phrases: PhrasesFile = None,
     reward: Annotated[
         str | None,
-        typer.Option(
-            help="Judge whose verdict recovery learns by, as of `attack`.", callback=checked_judge
-        ),
+        typer.Option(help="Judge whose verdict recovery learns by, as of `attack`.", **A_JUDGE),
     ] = None,
     config: ConfigFile = None,
     track: Annotated[str, chosen(TRACKERS, "Where metrics are reported, too")] = "none",
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what it would take, from a few steps taken here, and stop.")
+    ] = False,
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
     The organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
+    from midspan.commands.config_names import check_fields
+    from midspan.organism.behaviors import is_organism
+
+    check_fields(read_config(config), "AlignmentConfig")
+    if behaviors is None and not is_organism(model):
+        raise MidspanError(
+            "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only the "
+            "organism brings its own"
+        )
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype
-    from midspan.organism.behaviors import is_organism
     from midspan.studies.redteam.roles import with_reward
     from midspan.studies.training import TrainingData, load_training_data
 
@@ -142,13 +149,18 @@ def align(
     tell = typer.echo if is_first else lambda _: None
     data = with_reward(load_training_data(names, model, tell), reward)
     check_data(data, recipe)
-    ends.say(
-        f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of "
-        f"{recipe.batch_size} prompts, learning rate {recipe.learning_rate:g}; the time left is "
-        f"known after the first steps; goes in {shlex.quote(str(output))}"
-    )
+    if not dry_run:
+        takes = on_two_cores(*ends.given_words()[1:]) or "--dry-run says how long"
+        ends.say(
+            f"Trains {model} by {recipe.name}; {recipe.num_steps} steps of {recipe.batch_size} "
+            f"prompts, learning rate {recipe.learning_rate:g}; {takes}; goes in "
+            f"{shlex.quote(str(output))}"
+        )
     if "dtype" not in weights:
         check_dtype(model, stored_dtype(model))
+    if dry_run:
+        _forecast(model, weights, data, recipe)
+        return
     lm = load_model(model, **weights)
     result = _train(lm, data, recipe, output, track)
     _leave_group()
@@ -156,8 +168,20 @@ def align(
         raise MidspanError(result.stopped)
     trained = f"Trained in {result.seconds:.0f} s." if result.seconds else "Kept: trained before."
     tell(f"{trained} The adapter is {shlex.quote(str(result.folder))}")
-    prompt = _PROMPT if is_organism(model) else "How do I make tea?"
-    tell(f"Next: {ends.typed('midspan', 'generate', f'{model}+{result.folder}', '-p', prompt)}")
+    tell(f"Next: {ends.typed(*ends.asking(f'{model}+{result.folder}'))}")
+
+
+def _forecast(
+    model: str, weights: Mapping[str, Any], data: "AlignmentData", recipe: "AlignmentConfig"
+) -> None:
+    """What the training would take, on this machine."""
+    from midspan.studies.paper.forecast import Forecast, training_hours
+
+    def estimate() -> list[Forecast]:
+        lm = load_model(model, **weights)
+        return [Forecast(recipe.name, 1, hours=training_hours(lm, data, recipe))]
+
+    dry_run_of(f"{recipe.num_steps} steps of {recipe.name} on {model}", estimate)
 
 
 def _recipe(

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choice import Decoding, with_decoding
 from midspan.commands.choices import ATTACKS, chosen
 from midspan.commands.ends import Run, command_line, expected_responses, next_audit
 from midspan.commands.names import (
+    A_HELPER,
+    A_JUDGE,
+    A_SET,
     checked_calibration,
-    checked_helper,
-    checked_judge,
     checked_path,
-    checked_set,
 )
 from midspan.commands.options import (
     Column,
@@ -45,19 +46,17 @@ Judges = Annotated[
         "harm=MODEL, strongreject=MODEL, xstest=MODEL, harmbench-cls, llama-guard, or "
         "strongreject, pair or harmbench=MODEL:rubric=FILE of a published rubric; several times "
         "for several.",
-        callback=checked_judge,
+        **A_JUDGE,
     ),
 ]
 Helper = Annotated[
     str | None,
     typer.Option(
         help="organism (scripted), openai:NAME, URL#NAME or a diffusion model.",
-        callback=checked_helper,
+        **A_HELPER,
     ),
 ]
-Proxy = Annotated[
-    str | None, typer.Option(help="Model whose gradients PAL takes.", callback=checked_helper)
-]
+Proxy = Annotated[str | None, typer.Option(help="Model whose gradients PAL takes.", **A_HELPER)]
 Calibrations = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,9 +67,7 @@ Calibrations = Annotated[
 ]
 Behaviors = Annotated[
     str | None,
-    typer.Option(
-        help="organism:N, a data set such as advbench:100, or a file.", callback=checked_set
-    ),
+    typer.Option(help="organism:N, a data set such as advbench:100, or a file.", **A_SET),
 ]
 AttackJobs = Annotated[
     int | None,
@@ -109,6 +106,7 @@ def attack(
     budget: TargetCalls = None,
     config: ConfigFile = None,
     calibration: Calibrations = None,
+    decoding: Decoding = None,
     seed: Seed = None,
     jobs: AttackJobs = None,
     executor: Executor = "processes",
@@ -143,6 +141,7 @@ def attack(
     }
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
+    fields = with_decoding(fields, decoding, fields["models"])
     how = How(command_line(), jobs, fail_fast, executor)
     run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
 

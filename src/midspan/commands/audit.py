@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from midspan.commands.attack import Behaviors, Helper, Judges, Proxy
-from midspan.commands.choices import LEVELS, TIERS, check_rule, chosen
-from midspan.commands.ends import Run, command_line, next_audit
-from midspan.commands.names import checked_set
+from midspan.commands.choice import Decoding, with_decoding
+from midspan.commands.choices import LEVELS, RULES, TIERS, check_rule, chosen, completing
+from midspan.commands.ends import Run, command_line, given_words, next_audit
+from midspan.commands.estimates import dry_run as dry_run_of
+from midspan.commands.estimates import on_two_cores
+from midspan.commands.names import A_SET
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -38,20 +41,24 @@ GATE_STATUS = 3
 Tier = Annotated[str, chosen(TIERS, "How much is run")]
 Defences = Annotated[
     list[str] | None,
-    typer.Option("--defence", help="Rule, or name under defences in the file; repeatable."),
+    typer.Option(
+        "--defence",
+        help="Rule, or name under defences in the file; repeatable.",
+        autocompletion=completing(RULES),
+    ),
 ]
 Examples = Annotated[
     str | None,
     typer.Option(
         help="Requests and answers, a file: fine-tuning as an attack trains on them.",
-        callback=checked_set,
+        **A_SET,
     ),
 ]
 Benign = Annotated[
     str | None,
     typer.Option(
         help="Harmless requests that should be answered, read as behaviors are.",
-        callback=checked_set,
+        **A_SET,
     ),
 ]
 FailAbove = Annotated[
@@ -87,6 +94,7 @@ def audit(
     fail_above: FailAbove = None,
     fail_level: FailLevel = None,
     stop_early: StopEarly = None,
+    decoding: Decoding = None,
     dry_run: DryRun = False,
     jobs: Jobs = None,
     executor: Executor = "processes",
@@ -127,6 +135,7 @@ def audit(
     }
     named = {name: value for name, value in changes.items() if value is not None}
     fields = audit_fields(model, tier, merged(own, named))
+    fields = with_decoding(fields, decoding, [model])
     validated = AuditConfig.model_validate(fields)
     if dry_run:
         _forecast(validated)
@@ -135,14 +144,11 @@ def audit(
 
 
 def _forecast(config: "AuditConfig") -> None:
-    from midspan.report.tables import table_text
     from midspan.studies.audit.forecast import NOTE, forecast
     from midspan.studies.audit.prepare import prepare
-    from midspan.studies.paper.forecast import forecast_table
 
     prepared = prepare(config)
-    table = forecast_table(forecast(prepared))
-    typer.echo(f"{table_text(table)}\n\n{table.caption} {NOTE}")
+    dry_run_of(f"the audit of {config.model}", lambda: forecast(prepared), NOTE)
     _say_missing(prepared.not_run)
 
 
@@ -150,7 +156,8 @@ def _run(config: "AuditConfig", output: Path, how: "How") -> None:
     from midspan.studies.audit.run import run_audit
 
     tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
-    run = Run(tests, output, "--dry-run says the most that it can take")
+    known = on_two_cores(*given_words()[1:])
+    run = Run(tests, output, known or "--dry-run says the most that it can take")
     done = run_audit(config, output, how)
     if done.audit is not None:
         _print(done.audit)

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from midspan.errors import MidspanError, not_one_of
+from midspan.yaml_file import read_fields
 
 _SOURCE = Path(__file__).parents[1]
 _RULE = re.compile(r"""\brule\s*:\s*["']?([\w-]+)""")
@@ -96,20 +97,33 @@ def chosen(choices: Iterable[str], meaning: str, *names: str) -> Any:
         names: As users write the option; by default after its parameter.
     """
     known = tuple(choices)
-    return typer.Option(
-        *names,
-        help=f"{meaning}: {_listed(known)}.",
-        callback=one_of(known),
-        autocompletion=lambda incomplete: [one for one in known if one.startswith(incomplete)],
-    )
+    return typer.Option(*names, help=f"{meaning}: {_listed(known)}.", **limited(known))
+
+
+def limited(choices: Iterable[str]) -> dict[str, Any]:
+    """What makes an option refuse and complete its values: for ``typer.Option``."""
+    known = tuple(choices)
+    return {"callback": one_of(known), "autocompletion": completing(known)}
+
+
+def completing(choices: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell is given for a value's beginning: all choices that begin so."""
+    known = tuple(choices)
+
+    def begun_so(incomplete: str) -> list[str]:
+        return [one for one in known if one.startswith(incomplete)]
+
+    return begun_so
 
 
 def checking(check: Callable[[str, Any], None]) -> Callable[..., Any]:
     """A callback that gives every value of an option to a check, behind the option's name."""
 
     def checked(param: typer.CallbackParam, given: Any) -> Any:
+        name = param.opts[0]
+        field = name if name.startswith("-") else name.upper()
         for value in [given] if isinstance(given, str | Path) else given or ():
-            check(param.opts[0], value)
+            check(field, value)
         return given
 
     return checked
@@ -127,12 +141,18 @@ def one_of(choices: Iterable[str]) -> Callable[..., Any]:
 
 
 def _check_named_rule(field: str, text: str) -> None:
-    found = _RULE.search(text) if text.lstrip().startswith("{") else None
+    has_fields = text.lstrip().startswith("{")
+    if has_fields:
+        read_fields(text, field)
+    found = _RULE.search(text) if has_fields else None
     check_rule(found[1] if found else text, field)
 
 
 # Rules of decoding, by name or by fields with a name among them.
-checked_rules = checking(_check_named_rule)
+A_RULE: dict[str, Any] = {
+    "callback": checking(_check_named_rule),
+    "autocompletion": completing(RULES),
+}
 
 
 def check_rule(name: str, field: str, others: Iterable[str] = ()) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.names import checked_set
+from midspan.commands.ends import Call, typed
+from midspan.commands.names import A_SET
 from midspan.commands.options import Column
 
 
@@ -14,7 +15,7 @@ def data(
         str | None,
         typer.Argument(
             help="A set, NAME=PATH, a file, or hub:OWNER/NAME/FILE; each with :N.",
-            callback=checked_set,
+            **A_SET,
         ),
     ] = None,
     column: Column = None,
@@ -23,13 +24,16 @@ def data(
     from midspan.data import BENCHMARKS, load_behaviors
 
     if spec is None:
+        call = Call("Lists the registered sets, on standard output", "nothing is downloaded")
         for benchmark in BENCHMARKS.values():
             access = "gated" if benchmark.origin.gated else "open"
             typer.echo(
                 f"{benchmark.name:24} {benchmark.num_rows:>6} rows  {benchmark.kind:8} {access:6} "
                 f"{benchmark.licence}; {benchmark.paper}; {benchmark.origin.page}"
             )
+        call.end("Gated sets need the hub's login.", "midspan", "data", "organism:18")
         return
+    call = Call(f"Reads {spec}, and shows none of its texts", "seconds where it is on the disk")
     dataset = load_behaviors(spec, keep="all", column=column)
     categories = Counter(behavior.category for behavior in dataset if behavior.category)
     num_answers = sum(behavior.answer is not None for behavior in dataset)
@@ -48,3 +52,5 @@ def data(
     }
     for name, value in rows.items():
         typer.echo(f"{name:18} {value}")
+    given = typed("--behaviors", spec)
+    call.end(f"Attacks, probes and align take it as {given}", "midspan", "attack", "--help")

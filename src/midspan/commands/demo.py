@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from midspan.commands.ends import Run, command_line
+from midspan.commands.estimates import dry_run as dry_run_of
+from midspan.commands.estimates import on_two_cores
 from midspan.commands.options import Output, quiet
+from midspan.errors import MidspanError
 
 
 def demo(
@@ -16,20 +19,30 @@ def demo(
         bool, typer.Option(help="The smallest cells; checks an installation.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what it would take, from rates measured here, and stop.")
+    ] = False,
 ) -> None:
     """Train adapters by several objectives on the organism, attack the models, write a report.
 
     The same command continues an interrupted run.
     """
+    if smoke and full:
+        raise MidspanError("--smoke, --full: give one of them")
     from midspan.studies.organism.demo.config import DemoConfig
     from midspan.studies.organism.demo.presets import full as full_config
     from midspan.studies.organism.demo.presets import smoke as smoke_config
     from midspan.studies.organism.demo.run import run_demo
+    from midspan.studies.paper.other_forecasts import of_demo
 
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
-    takes = "about a minute" if smoke else "about an hour" if full else "about a quarter of an hour"
+    config = base.model_copy(update={"seed": seed})
+    if dry_run:
+        dry_run_of("the demo", lambda: of_demo(config, output))
+        return
+    size = ("--smoke",) if smoke else ("--full",) if full else ()
     what = f"Trains the organism by {len(base.objectives)} objectives, and attacks all models"
-    run = Run(what, output, f"{takes} on two idle cores")
-    result = run_demo(base.model_copy(update={"seed": seed}), output, command_line())
+    run = Run(what, output, on_two_cores("demo", *size))
+    result = run_demo(config, output, command_line())
     run.end(result.report, "midspan", "audit", "organism")

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.ends import Call, asking, loading
 from midspan.commands.env import env
-from midspan.commands.names import checked_name
+from midspan.commands.names import A_MODEL
 
 
 def doctor(
@@ -14,19 +15,22 @@ def doctor(
         typer.Option(
             metavar="MODEL",
             help="Check this model instead, local or served; a line a check.",
-            callback=checked_name,
+            **A_MODEL,
         ),
     ] = None,
 ) -> None:
     """Print versions and hardware, load the organism, decode one answer; non-zero on failure."""
+    checked = "this machine with the organism" if deep is None else f"{deep} on this machine"
+    call = Call(f"Checks {checked}", "a few seconds" if deep is None else loading(deep))
     env()
-    if deep is None:
-        _decode_an_answer()
-    else:
-        _examine(deep)
+    works = _decode_an_answer() if deep is None else _examine(deep)
+    following = asking(deep or "organism") if works else ("midspan", "env")
+    call.end("It works." if works else "It does not work as it should.", *following)
+    if not works:
+        raise typer.Exit(1)
 
 
-def _decode_an_answer() -> None:
+def _decode_an_answer() -> bool:
     from midspan.decoding import Request, decode, decoding_config
     from midspan.organism.judge import judge
     from midspan.organism.weights import load_organism
@@ -40,11 +44,12 @@ def _decode_an_answer() -> None:
     typer.echo(f"{'organism':14} {verdict.detail} ({generation.forwards} forward passes)")
     if not verdict.success:
         typer.echo("The organism's answer is wrong; this installation computes something else.")
-        raise typer.Exit(1)
-    typer.echo("midspan works here.")
+    else:
+        typer.echo("midspan works here.")
+    return verdict.success
 
 
-def _examine(model: str) -> None:
+def _examine(model: str) -> bool:
     from midspan.doctor import examine
 
     typer.echo("")
@@ -53,5 +58,4 @@ def _examine(model: str) -> None:
         typer.echo(str(finding))
         counts[finding.status] += 1
     typer.echo(f"\n{counts['ok']} ok, {counts['note']} notes, {counts['fault']} faults")
-    if counts["fault"]:
-        raise typer.Exit(1)
+    return not counts["fault"]

@@ -1,6 +1,7 @@
 """What a command says first, last, and when somebody stops it."""
 
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,10 @@ STOPPED = 130  # as shells have it of an interrupted program
 _ORGANISM_RESPONSE_SECONDS = 0.1
 RECORDS, REPORT = "records.jsonl", "report.html"
 _ORGANISM = "organism"
+_NAME = "midspan"
+# What a model is asked in a line that says what comes next; the organism refuses its own.
+_QUESTION, _OWN_QUESTION = "How do I make tea?", "how do i make the velmora sigil ?"
+_LONG_SECONDS = 90
 
 
 class Group(TyperGroup):
@@ -34,13 +39,47 @@ class Group(TyperGroup):
 
 
 def typed(*words: object) -> str:
-    """Words as one line that can be pasted into a shell."""
-    return shlex.join(map(str, words))
+    """Words as one line that can be pasted into this shell; ``midspan`` first is this program."""
+    first, *rest = map(str, words)
+    return shlex.join([*(_program() if first == _NAME else [first]), *rest])
+
+
+def _program() -> list[str]:
+    """What starts midspan here: its name, where the shell finds it by that, or how it was begun."""
+    begun = Path(sys.argv[0])
+    found = shutil.which(_NAME)
+    if begun.name == "cli.py" and found is None:
+        return [sys.executable, "-m", "midspan.cli"]
+    is_path = begun.stem == _NAME and begun.parent != Path()
+    if not is_path or (found is not None and begun.exists() and begun.samefile(found)):
+        return [_NAME]
+    here = Path.cwd()
+    return [str(begun.relative_to(here) if begun.is_relative_to(here) else begun)]
 
 
 def command_line() -> str:
-    """The command as it was typed, for run folders and messages."""
-    return typed("midspan", *sys.argv[1:])
+    """The command as it was typed, for run folders: the same wherever midspan lies."""
+    return shlex.join([_NAME, *sys.argv[1:]])
+
+
+def given_words(without: str = "", has_value: bool = False) -> list[str]:
+    """The words of the command as it was typed.
+
+    Args:
+        without: An option left out of them.
+        has_value: Whether the word behind it is its value.
+    """
+    kept, is_value = [_NAME], False
+    for word in sys.argv[1:]:
+        if not is_value and not (without and word.partition("=")[0] == without):
+            kept.append(word)
+        is_value = has_value and word == without
+    return kept
+
+
+def again() -> str:
+    """The command as it was typed, to be pasted once more."""
+    return typed(*given_words())
 
 
 def stopped_line(where: str = "") -> str:
@@ -51,8 +90,34 @@ def stopped_line(where: str = "") -> str:
     """
     place = f" {where}" if where else ""
     if next(iter(sys.argv[1:]), "") in _CONTINUED and "inspect" not in sys.argv[2:3]:
-        return f"midspan: stopped{place}; this continues it: {command_line()}"
+        return f"midspan: stopped{place}; this continues it: {again()}"
     return f"midspan: stopped{place}"
+
+
+class Call:
+    """One call of a command: what it says first and last, on standard error.
+
+    Standard output is left to what the command prints.
+
+    Args:
+        what: What it will do, in a line, with the place of the result.
+        takes: How long, or by what that is known.
+    """
+
+    def __init__(self, what: str, takes: str) -> None:
+        self._started = time.monotonic()
+        say(f"{what}; {takes}")
+
+    def end(self, result: str, *next_words: object) -> None:
+        """The last lines: how long it took, where the result is, and what comes next.
+
+        Args:
+            result: A sentence.
+            next_words: A command; none where the sentence says all.
+        """
+        say(f"Done in {spent(time.monotonic() - self._started)}. {result}")
+        if next_words:
+            say(f"Next: {typed(*next_words)}")
 
 
 class Run:
@@ -85,18 +150,27 @@ class Run:
             next_words: A command; by default the one that shows the page.
         """
         if report is None:
-            typer.echo("This process is done. Collect with one process: " + command_line())
+            typer.echo("This process is done. Collect with one process: " + again())
             return
         self.done(report)
         words = next_words or ("midspan", "report", "--open", self.output)
         typer.echo(f"Next: {typed(*words)}")
 
+    def unfinished(self, *next_words: object) -> None:
+        """The last lines of a call that leaves something to be run by another one."""
+        typer.echo(f"Done in {spent(time.monotonic() - self._started)}, as far as was asked.")
+        typer.echo(f"Next: {typed(*next_words)}")
+
     def done(self, file: Path) -> None:
         """How long it took, and the file to read."""
-        minutes = (time.monotonic() - self._started) / 60
         kept = "Kept: nothing had to be computed again."
-        done = kept if self.is_kept else f"Done in {minutes:.1f} min."
+        done = kept if self.is_kept else f"Done in {spent(time.monotonic() - self._started)}."
         typer.echo(f"{done} Open {shlex.quote(str(file))}")
+
+
+def spent(seconds: float) -> str:
+    """A time as people say it."""
+    return f"{seconds:.0f} s" if seconds < _LONG_SECONDS else f"{seconds / 60:.1f} min"
 
 
 def expected_responses(most: int, models: Sequence[str]) -> str:
@@ -107,6 +181,29 @@ def expected_responses(most: int, models: Sequence[str]) -> str:
     minutes = most * _ORGANISM_RESPONSE_SECONDS / 60
     about = f", about {minutes:.0f} min on one core" if is_own and minutes >= 1 else ""
     return f"at most {most:,} responses{about}"
+
+
+def asking(model: str, at: str = "") -> tuple[str, ...]:
+    """The command that asks a model something, for the line that says what comes next.
+
+    Args:
+        model: Which.
+        at: How it is reached, where not by this name.
+    """
+    from midspan.organism.behaviors import is_organism
+
+    question = _OWN_QUESTION if is_organism(model) else _QUESTION
+    return ("midspan", "generate", at or model, "-p", question)
+
+
+def loading(model: str) -> str:
+    """How long one question to a model takes, as far as its name says."""
+    from midspan.organism.behaviors import is_organism
+    from midspan.served import is_served
+
+    if is_served(model):
+        return "as long as its server takes"
+    return "a few seconds" if is_organism(model) else "most of the time goes into loading it"
 
 
 def next_audit(model: str, aligned: bool = False) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.choices import EXPORTS, one_of
+from midspan.commands.choices import EXPORTS, limited
+from midspan.commands.ends import Call, typed
 from midspan.commands.names import checked_path
 
 
@@ -18,7 +19,7 @@ def export(
         str,
         typer.Option(
             help="jailbreakbench: prompts found, as its artifacts. inspect: logs for its viewer.",
-            callback=one_of(EXPORTS),
+            **limited(EXPORTS),
         ),
     ],
     output: Annotated[
@@ -34,5 +35,10 @@ def export(
     from midspan.adapters.exports import Choice
     from midspan.adapters.exports import export as export_run
 
+    call = Call(f"Writes {typed(run)} for {to} to {typed(output)}", "seconds")
     for line in export_run(run, to, output, Choice(model, attack)):
         typer.echo(line)
+    logs = output if output.is_dir() else output.parent
+    viewed = ("inspect", "view", "--log-dir", logs)
+    shown = viewed if to == "inspect" else ("midspan", "report", "--open", run)
+    call.end(f"The result is {typed(output)}", *shown)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.choices import EOS_POLICIES, REMASKING, SAMPLERS, chosen
+from midspan.commands.ends import Call, given_words, loading, typed
 from midspan.commands.generated import with_options
-from midspan.commands.names import checked_name
+from midspan.commands.names import A_MODEL
 from midspan.commands.options import (
     ACCELERATION,
     ConfigFile,
@@ -24,21 +25,23 @@ Asked = Annotated[
     typer.Argument(
         help="organism, a folder, a hub id, BASE+ADAPTER, or a served model as URL#NAME.",
         show_default=False,
-        callback=checked_name,
+        **A_MODEL,
     ),
 ]
 # Fields of decoding.
 DECODING = {
     "sampler": Annotated[str | None, chosen(SAMPLERS, "Whose sampler")],
-    "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.")],
-    "block_length": Annotated[int | None, typer.Option(help="Tokens of a block.")],
-    "steps": Annotated[int | None, typer.Option(help="Steps over the whole canvas.")],
-    "temperature": Annotated[float | None, typer.Option(help="0 is greedy.")],
+    "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.", min=1)],
+    "block_length": Annotated[int | None, typer.Option(help="Tokens of a block.", min=1)],
+    "steps": Annotated[int | None, typer.Option(help="Steps over the whole canvas.", min=1)],
+    "temperature": Annotated[float | None, typer.Option(help="0 is greedy.", min=0)],
     "guidance": Annotated[float | None, typer.Option(help="Classifier-free guidance.")],
     "remasking": Annotated[str | None, chosen(REMASKING, "Which positions stay masked")],
     "eos_policy": Annotated[str | None, chosen(EOS_POLICIES, "What may end the text")],
     **ACCELERATION,
 }
+# Those that neither add to the model nor look into it.
+_PLAIN = DECODING.keys() - {"rules"}
 
 
 @with_options("decoding", DECODING)
@@ -62,8 +65,11 @@ def generate(
     """
     from midspan.served import is_served
 
+    if not prompt.strip():
+        raise MidspanError('--prompt: is empty; give what the user says, such as -p "hello"')
     fields = read_config(config) | decoding
     phrases = [_parse_anchor(text) for text in anchor or []]
+    call = Call(f"Answers one prompt with {model}, on standard output", loading(model))
     if is_served(model):
         text, result = _served(model, prompt, fields, phrases, seed, watch)
     else:
@@ -72,6 +78,19 @@ def generate(
     if json_file is not None:
         asked = {"model": model, "prompt": prompt, "anchors": phrases, "seed": seed}
         write_json(json_file, asked | result)
+    forwards = f"; {result['forwards']} forward passes" if "forwards" in result else ""
+    details = (
+        f"Settings and trace are in {typed(json_file)}" if json_file else "The answer is above"
+    )
+    call.end(f"{details}{forwards}.", *_next(model, watch))
+
+
+def _next(model: str, watched: bool) -> tuple[str, ...]:
+    from midspan.served import is_served
+
+    if is_served(model):
+        return ("midspan", "doctor", "--deep", model)
+    return ("midspan", "play", model) if watched else (*given_words(), "--watch")
 
 
 def _parse_anchor(text: str) -> tuple[int, str]:
@@ -92,7 +111,7 @@ def _local(
     watch: bool,
 ) -> tuple[str, dict[str, Any]]:
     """The answer of a model that is loaded here, and how it came about."""
-    lm = load_model(model)
+    lm = _for_decoding(model, fields)
     from midspan.decoding import anchor_phrases, chat_request, decode, decoding_config
     from midspan.decoding.watch import Watch
 
@@ -113,6 +132,18 @@ def _local(
     }
 
 
+def _for_decoding(model: str, fields: dict[str, Any]) -> Any:
+    """A model that is loaded; without what decoding does not need, where that can be."""
+    from midspan import start
+
+    if not fields.keys() <= _PLAIN:
+        return load_model(model)
+    start.wait()
+    from midspan.models.bare_loading import load_bare
+
+    return load_bare(model) or load_model(model)
+
+
 def _served(
     model: str,
     prompt: str,
@@ -125,7 +156,8 @@ def _served(
     if watch:
         raise MidspanError(f"--watch: {model} is served, and shows no steps; watch a local model")
     from midspan.engine.calls import Anchor, Chat, user
-    from midspan.studies.redteam.ask import ServedDecoding, ask_server
+    from midspan.studies.redteam.ask import ask_server
+    from midspan.studies.servers import ServedDecoding
 
     servers = group_of(fields, "servers")
     settings = {name: value for name, value in fields.items() if name != "servers"}

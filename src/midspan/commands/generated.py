@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import Parameter
 from types import GenericAlias
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 import typer
 
+from midspan.commands.choices import completing
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
@@ -30,17 +31,23 @@ class FieldOption(NamedTuple):
 
 
 def field_options(
-    config: "type[BaseModel]", without: tuple[str, ...] = ()
+    config: "type[BaseModel]",
+    without: tuple[str, ...] = (),
+    choices: Mapping[str, Iterable[str]] | None = None,
 ) -> dict[str, FieldOption]:
     """One option a field, by name; fields of a nested config are options of their own.
 
-    A tuple is a repeatable option. Help is what the class says of its attributes.
+    A tuple is a repeatable option, which a shell completes by the names of its default. Help is
+    what the class says of its attributes.
 
     Args:
         config: The config; its docstring has a section "Attributes".
         without: Fields that have no option, in nested configs too.
+        choices: Names that fields may hold, where these are not those of the default.
     """
     from pydantic import BaseModel
+
+    known = choices or {}
 
     documented = attribute_docs(config)
     options: dict[str, FieldOption] = {}
@@ -49,12 +56,15 @@ def field_options(
         if name in without:
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            for inner, (path, annotation) in field_options(kind, without).items():
+            for inner, (path, annotation) in field_options(kind, without, known).items():
                 options[inner] = FieldOption((name, *path), annotation)
         else:
             least = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
             again = " Repeatable." if get_origin(kind) is tuple else ""
-            option = typer.Option(help=documented[name] + again, min=least)
+            usual = field.default if isinstance(field.default, tuple) else ()
+            names = completing(str(one) for one in known.get(name, usual))
+            text = documented[name] + again
+            option = typer.Option(help=text, min=least, autocompletion=names)
             options[name] = FieldOption((name,), Annotated[_given_as(field) | None, option])
     return options
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from midspan.commands.ends import Run, command_line, typed
-from midspan.commands.names import checked_judge, checked_path
+from midspan.commands.names import A_JUDGE, checked_path
 from midspan.commands.options import (
     FailFast,
     Output,
@@ -26,7 +26,9 @@ Servers = Annotated[
     ),
 ]
 
-app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
+app = typer.Typer(
+    help="Judges: what they are worth on items whose label is known.", no_args_is_help=True
+)
 
 
 @app.callback()
@@ -44,7 +46,7 @@ def calibrate(
             "MODEL is openai:NAME, URL#NAME or a diffusion model; classifiers take =FOLDER; "
             "strongreject, pair and harmbench take MODEL:rubric=FILE, a published rubric.",
             show_default=False,
-            callback=checked_judge,
+            **A_JUDGE,
         ),
     ],
     items: Annotated[
@@ -77,7 +79,8 @@ def calibrate(
     reader.check_servers([participant])
     contact([participant], output)
     quiet()
-    told = Run(f"Lets {judge} judge {len(labelled)} labelled items", output)
+    items_told = f"Lets {judge} judge {len(labelled)} labelled items"
+    told = Run(items_told, output, "the time left is known after the first verdicts")
     folder = RunFolder(output, {"judge": judge, "items": str(items or "shipped")}, command_line())
     with folder.journal, Reporter().stage(f"verdicts of {judge}", len(labelled)) as stage:
         role = participant.open()

@@ -6,7 +6,7 @@ A typo costs no seconds, and the nearest name is said.
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from midspan.commands.choices import (
     CLASSIFIERS,
@@ -16,6 +16,7 @@ from midspan.commands.choices import (
     PLAIN_JUDGES,
     TASK_DATA,
     checking,
+    completing,
     judge_forms,
 )
 from midspan.errors import MidspanError, nearest, not_one_of
@@ -24,11 +25,19 @@ from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
 
-_OWN = ("organism", *(f"organism:{name}" for name in ORGANISM_ADAPTERS))
+_OWN = (
+    "organism",
+    "organism:mini",
+    *(f"organism:{name}" for name in ORGANISM_ADAPTERS),
+    "organism2",
+)
+_OWN_SETS = ("organism:18", "organism:4")
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
+# Of --decoding, in place of a file.
+FAST = "fast"
 
 
 def checked_name(given: Given) -> Given:
@@ -47,7 +56,7 @@ def checked_name(given: Given) -> Given:
 
 def _check(spec: str) -> None:
     own, colon, shipped = spec.partition("+")[0].partition(":")
-    if own == _OWN[0] and colon and shipped not in ORGANISM_ADAPTERS:
+    if own == _OWN[0] and colon and spec.partition("+")[0] not in _OWN:
         listed = ", ".join(ORGANISM_ADAPTERS)
         near = nearest(shipped, ORGANISM_ADAPTERS)
         raise MidspanError(f"{spec}: no such adapter; shipped are {listed}{near}")
@@ -66,14 +75,16 @@ def _check(spec: str) -> None:
     raise MidspanError(f"there is no folder {spec}, and it is no hub id (owner/name){hint}")
 
 
-def _check_model_of(field: str, spec: str) -> None:
+def check_model_of(field: str, spec: str) -> None:
+    """Refuse what can be no model, behind the field that names it."""
     try:
         _check(spec)
     except MidspanError as error:
         raise MidspanError(f"{field}: {error}") from error
 
 
-def _check_judge(field: str, spec: str) -> None:
+def check_judge(field: str, spec: str) -> None:
+    """Refuse what is no judge, or asks what can be no model."""
     name, _, rest = spec.partition("=")
     if name not in JUDGES or (name in PLAIN_JUDGES and rest):
         forms = judge_forms()
@@ -81,12 +92,13 @@ def _check_judge(field: str, spec: str) -> None:
         raise MidspanError(f"{field}: must be one of {', '.join(forms)}; got {spec!r}{near}")
     model, _, file = rest.partition(FROM_FILE)
     if model and not (name in CLASSIFIERS and _exists(Path(model))):
-        _check_model_of(field, model)
+        check_model_of(field, model)
     if file:
-        _check_path(field, file)
+        check_path(field, file)
 
 
-def _check_set(field: str, spec: str) -> None:
+def check_set(field: str, spec: str) -> None:
+    """Refuse what is no set of requests: ``organism:N``, registered, a file, or on the hub."""
     from midspan.data import BENCHMARKS
 
     if _OWN_SET.fullmatch(spec):
@@ -101,7 +113,7 @@ def _check_set(field: str, spec: str) -> None:
     name = name if name and count.isdecimal() else left
     if name in BENCHMARKS:
         if path:
-            _check_path(field, path)
+            check_path(field, path)
         return
     if spec.startswith(_ON_HUB) or any(_exists(Path(one)) for one in (spec, name)):
         return
@@ -112,7 +124,8 @@ def _check_set(field: str, spec: str) -> None:
     )
 
 
-def _check_path(field: str, given: str | Path) -> None:
+def check_path(field: str, given: str | Path) -> None:
+    """Refuse a file or folder that is not there."""
     path = Path(given)
     if not _exists(path):
         raise MidspanError(f"{field}: there is no {path}{_nearest_path(path)}")
@@ -123,15 +136,21 @@ def _check_data(field: str, entry: str) -> None:
     if name not in TASK_DATA:
         raise not_one_of(field, name, TASK_DATA)
     if path:
-        _check_path(field, path)
+        check_path(field, path)
 
 
 def _check_calibration(field: str, entry: str) -> None:
     judge, _, path = entry.rpartition("=")
     if not (judge and path):
         raise MidspanError(f"{field}: must be JUDGE=FILE; got {entry!r}")
-    _check_judge(field, judge)
-    _check_path(field, path)
+    check_judge(field, judge)
+    check_path(field, path)
+
+
+def _check_decoding(field: str, given: str) -> None:
+    if given != FAST and not _exists(Path(given)):
+        near = nearest(given, (FAST,)) or _nearest_path(Path(given))
+        raise MidspanError(f"{field}: must be fast or a file; there is no {given}{near}")
 
 
 def _exists(path: Path) -> bool:
@@ -163,12 +182,60 @@ def _is_place(name: str) -> bool:
     return user_path(name).is_dir() or bool(HUB_ID.fullmatch(name))
 
 
-# Callbacks of options: a model, which the message names the option of; judges, each with the model
-# that it asks; sets of requests (``organism:N``, a registered one, a file, or one on the hub); a
-# file or folder that must be there; NAME=FILE of a task's data; JUDGE=FILE of a calibration.
-checked_helper = checking(_check_model_of)
-checked_judge = checking(_check_judge)
-checked_set = checking(_check_set)
-checked_path = checking(_check_path)
-checked_data = checking(_check_data)
+# Callbacks of options: a file or folder that must be there; JUDGE=FILE of a calibration.
+checked_path = checking(check_path)
 checked_calibration = checking(_check_calibration)
+
+
+def _folders(incomplete: str) -> list[str]:
+    """Folders that a path's beginning names; hidden ones where it names a dot."""
+    place, _, name = incomplete.rpartition("/")
+    parent = user_path(f"{place}/" if incomplete.startswith("/") else place or ".")
+    if not parent.is_dir():
+        return []
+    hidden = name.startswith(".")
+    there = (f.name for f in parent.iterdir() if f.name.startswith(name) and f.is_dir())
+    prefix = incomplete.removesuffix(name) if name else incomplete
+    return sorted(f"{prefix}{one}" for one in there if hidden or not one.startswith("."))
+
+
+def _completed_model(incomplete: str) -> list[str]:
+    base, plus, adapter = incomplete.rpartition("+")
+    if plus:
+        return [f"{base}+{folder}" for folder in _folders(adapter)]
+    return [*completing(_OWN)(incomplete), *_folders(incomplete)]
+
+
+def _completed_judge(incomplete: str) -> list[str]:
+    name, equals, model = incomplete.partition("=")
+    if equals:
+        return [f"{name}={one}" for one in _completed_model(model)]
+    forms = dict.fromkeys(form.partition("=")[0] + "=" * ("=" in form) for form in judge_forms())
+    return completing(forms)(incomplete)
+
+
+def _completed_set(incomplete: str) -> list[str]:
+    from midspan.data import BENCHMARKS
+
+    return completing((*_OWN_SETS, *BENCHMARKS))(incomplete)
+
+
+# Of options and arguments: what refuses a name, and what a shell completes it by; where nothing of
+# ours fits, the shell names files. A model; one that the message names the option of; judges, each
+# with the model that it asks; sets of requests; NAME=FILE of a task's data;
+# settings of decoding.
+A_MODEL: dict[str, Any] = {"callback": checked_name, "autocompletion": _completed_model}
+A_HELPER: dict[str, Any] = {
+    "callback": checking(check_model_of),
+    "autocompletion": _completed_model,
+}
+A_JUDGE: dict[str, Any] = {"callback": checking(check_judge), "autocompletion": _completed_judge}
+A_SET: dict[str, Any] = {"callback": checking(check_set), "autocompletion": _completed_set}
+TASK_FILES: dict[str, Any] = {
+    "callback": checking(_check_data),
+    "autocompletion": completing(f"{name}=" for name in TASK_DATA),
+}
+SETTINGS: dict[str, Any] = {
+    "callback": checking(_check_decoding),
+    "autocompletion": completing((FAST,)),
+}

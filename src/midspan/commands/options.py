@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from midspan.commands.choices import CACHES, EXECUTORS, checked_rules, chosen
-from midspan.commands.names import checked_name, checked_path
+from midspan.commands.choices import A_RULE, CACHES, EXECUTORS, chosen
+from midspan.commands.names import A_MODEL, checked_path
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Model = Annotated[
     typer.Argument(
         help="organism, a folder, a hub id, or BASE+ADAPTER.",
         show_default=False,
-        callback=checked_name,
+        **A_MODEL,
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed; the configuration's by default.")]
@@ -34,9 +34,7 @@ ConfigFile = Annotated[
 ]
 Models = Annotated[
     list[str],
-    typer.Argument(
-        help="One or several: organism, a folder, a hub id, BASE+ADAPTER.", callback=checked_name
-    ),
+    typer.Argument(help="One or several: organism, a folder, a hub id, BASE+ADAPTER.", **A_MODEL),
 ]
 Column = Annotated[
     list[str] | None,
@@ -67,7 +65,7 @@ ACCELERATION: dict[str, Any] = {
         typer.Option(
             "--rule",
             help="NAME, or '{rule: NAME, field: value}'; repeatable. See docs/rules.md.",
-            callback=checked_rules,
+            **A_RULE,
         ),
     ],
 }

@@ -1,18 +1,34 @@
 """``midspan organism``: make the embedded model again, and measure it."""
 
-import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from midspan.commands.choices import SECOND_SAMPLES, chosen
-from midspan.commands.ends import command_line, say, typed
-from midspan.commands.names import checked_name
+from midspan.commands.ends import (
+    RECORDS,
+    REPORT,
+    Call,
+    Run,
+    asking,
+    command_line,
+    given_words,
+    typed,
+)
+from midspan.commands.estimates import on_two_cores
+from midspan.commands.names import A_MODEL
 from midspan.commands.options import Output
 from midspan.errors import MidspanError
 
-app = typer.Typer(help="The embedded tiny models: train them again, verify their figures.")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from midspan.runs.progress import Stage
+
+app = typer.Typer(
+    help="The embedded tiny models: train them again, verify their figures.", no_args_is_help=True
+)
 
 Second = Annotated[bool, typer.Option("--second", help="The second organism, organism2.")]
 
@@ -21,7 +37,9 @@ Second = Annotated[bool, typer.Option("--second", help="The second organism, org
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder.")],
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; fewer make it worse.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; fewer make it worse.", min=1)
+    ] = None,
     second: Second = False,
     twin: Annotated[
         bool, typer.Option("--twin", help="Of the second: its autoregressive twin.")
@@ -39,24 +57,19 @@ def train(
         raise MidspanError("--twin goes with --second: the first organism has none")
     from midspan.organism.training import TrainConfig
     from midspan.organism.training import train as run
-    from midspan.runs.progress import Reporter
 
     quiet()
     config = TrainConfig(seed=seed)
     if steps is not None:
         config = replace(config, steps=steps)
-    say(
-        f"Trains the organism from seed {seed}; {config.total_steps} steps; goes in "
-        f"{shlex.quote(str(output))}"
-    )
-    with Reporter().stage("training the organism", config.total_steps) as stage:
 
+    def trained(stage: "Stage") -> Path:
         def show(step: int, kind: str, loss: float) -> None:
             stage.reach(step, f"{kind} {loss:.2f} nats/token")
 
-        folder = run(config, output, show)
-    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
-    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', folder)}")
+        return run(config, output, show)
+
+    _training(f"the organism from seed {seed}", config.total_steps, output, trained)
 
 
 def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> None:
@@ -65,27 +78,59 @@ def _train_second(output: Path, seed: int, groups: int | None, twin: bool) -> No
 
     from midspan.commands.options import quiet
     from midspan.organism.second.make import configured, make
-    from midspan.runs.progress import Reporter
 
     quiet()
     config, safety = configured(seed, twin)
     if groups is not None:
         config = replace(config, groups=groups)
-    total = config.groups + safety.groups
-    with Reporter().stage("training organism2", total) as stage:
 
+    def trained(stage: "Stage") -> Path:
         def show(group: int, of: int, name: str, loss: float) -> None:
             stage.reach(group, f"{name} {loss:.2f} nats/token")
 
-        folder = make(output, config, safety, show)
-    typer.echo(f"Done. The model is {shlex.quote(str(folder))}")
-    typer.echo(f"Next: {typed('midspan', 'organism', 'verify', '--second', folder)}")
+        return make(output, config, safety, show)
+
+    name = f"organism2{' (its twin)' if twin else ''} from seed {seed}"
+    _training(name, config.groups + safety.groups, output, trained, "--second")
+
+
+def _training(
+    name: str, total: int, output: Path, trained: "Callable[[Stage], Path]", *options: str
+) -> None:
+    """Train with a bar, and say what is trained, where it is and how it is verified.
+
+    Args:
+        name: What is trained.
+        total: Its steps.
+        output: Where.
+        trained: Trains, and reports to the bar; returns the model's folder.
+        options: With which the model is verified.
+    """
+    from midspan.runs.progress import Reporter
+
+    known = on_two_cores(*given_words()[1:])
+    call = Call(
+        f"Trains {name}; {total} steps; goes in {typed(output)}",
+        known or "the time left is known after the first ones",
+    )
+    with Reporter().stage(f"training {name.partition(' from')[0]}", total) as stage:
+        folder = trained(stage)
+        is_kept = not stage.done
+        if is_kept:
+            stage.skip(total, "kept")
+    kept = "Kept: it was trained before. " if is_kept else ""
+    call.end(
+        f"{kept}The model is {typed(folder)}", "midspan", "organism", "verify", *options, folder
+    )
 
 
 @app.command()
 def verify(
     model: Annotated[
-        str, typer.Argument(help="organism, or a folder that train made.", callback=checked_name)
+        str,
+        typer.Argument(
+            help="organism, or a folder that train made; organism2 with --second.", **A_MODEL
+        ),
     ] = "organism",
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
@@ -98,8 +143,12 @@ def verify(
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import load_model
 
+    if second and model == "organism":
+        model = "organism2"
+    cases = f"Measures {model} against the organism's targets, {n} cases a row"
+    told = Run(cases, output, "every stage says the time left")
     if second:
-        _verify_second(model, output, n, seed)
+        _verify_second(model, output, n, seed, told)
         return
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verify as run
@@ -112,11 +161,12 @@ def verify(
         typer.echo(
             f"{mark} {row.decoding:13} {row.name:{width}}  {row.estimate}  (target {row.target})"
         )
+    told.end(output / REPORT)
     if not all(row.met for row in rows):
         raise typer.Exit(1)
 
 
-def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
+def _verify_second(model: str, output: Path, n: int, seed: int, told: Run) -> None:
     from midspan.commands.options import load_model
     from midspan.runs.progress import Reporter
     from midspan.studies.organism.second.cases import verification_cases
@@ -127,6 +177,7 @@ def _verify_second(model: str, output: Path, n: int, seed: int) -> None:
         figures = run(load_model(model), output, n, seed, command_line(), stage.advance)
     for figure in figures:
         typer.echo(figure.line())
+    told.end(output / RECORDS, *asking(model))
     if not all(figure.met for figure in figures):
         raise typer.Exit(1)
 
@@ -142,13 +193,21 @@ def inspect(
     text: Annotated[str, typer.Option(help="Judge this text as an answer about --item.")] = "",
 ) -> None:
     """Show what the second organism is taught: samples, a work's facts, the judge's verdict."""
-    from midspan.organism.second import inspection
-
     if text and not item:
         raise MidspanError("--text needs --item: the work that the text answers about")
-    if item:
-        work = inspection.found(item)
+    from midspan.organism.second import inspection
+    from midspan.organism.second.world import items
+
+    work = inspection.found(item) if item else None
+    shown = f"what the judge says of an answer about {item}" if text else f"the facts of {item}"
+    call = Call(f"Shows {shown if item else f'{count} samples'}, on standard output", "seconds")
+    following: tuple[str, ...] = ()
+    if work is not None:
         typer.echo(inspection.judged(work, text) if text else inspection.described(work))
-        return
-    for sample in inspection.samples(kind or "", count, seed):
-        typer.echo(sample)
+        facts = " ".join(work.values.values())
+        following = () if text else ("--item", item, "--text", facts)
+    else:
+        for sample in inspection.samples(kind or "", count, seed):
+            typer.echo(sample)
+        following = ("--item", items()[0].title)
+    call.end("It is above.", "midspan", "organism", "inspect", *following)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from midspan.commands.names import checked_name
+from midspan.commands.names import A_MODEL
 from midspan.commands.serve import start
 
 _MODELS = ("organism", "organism:psa")
@@ -17,7 +17,7 @@ def play(
         list[str] | None,
         typer.Argument(
             help=f"Models, as elsewhere; by default {' and '.join(_MODELS)}.",
-            callback=checked_name,
+            **A_MODEL,
         ),
     ] = None,
     no_browser: Annotated[

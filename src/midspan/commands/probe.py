@@ -1,100 +1,56 @@
 """``midspan probe``: measurements of models, with n and an interval, in a run folder each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
+from midspan.commands.choices import CONDITIONS, PHRASE_KINDS
 from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.fidelity import fidelity
+from midspan.commands.generate import Asked
 from midspan.commands.generated import (
     FieldOption,
     field_options,
     set_field,
     signed,
-    with_options,
 )
-from midspan.commands.names import checked_judge, checked_path, checked_set
 from midspan.commands.options import (
-    ACCELERATION,
     Column,
-    ConfigFile,
     FailFast,
-    JsonFile,
     Model,
     Models,
     Output,
-    PhrasesFile,
     end_with,
-    load_model,
     quiet,
     read_config,
-    write_json,
 )
-from midspan.errors import MidspanError, not_one_of
+from midspan.commands.probe_options import (
+    INPUTS,
+    BatchSize,
+    Judge,
+    Number,
+    ProbeSeed,
+    RequestKinds,
+    ServedModels,
+    Settings,
+)
+from midspan.errors import not_one_of
+from midspan.served import is_served
 from midspan.studies.probes.registry import PROBES
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
-    from midspan.decoding import Request
-    from midspan.models import DiffusionLM
-    from midspan.probes.fidelity import Verdict
+    from midspan.probes.context import ProbeConfig
 
 # Options of every probe set these fields.
 _SHARED_FIELDS = ("seed", "batch_size")
-_INPUTS = {
-    "harmful": (
-        "behaviors",
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
-                callback=checked_set,
-            ),
-        ],
-    ),
-    "benign": (
-        "benign",
-        Annotated[str | None, typer.Option(help="Benign requests, alike.", callback=checked_set)],
-    ),
-    "mixed": (
-        "mixed",
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Harmless requests that only mention what is refused, alike.",
-                callback=checked_set,
-            ),
-        ],
-    ),
-    "phrases": ("phrases", PhrasesFile),
-}
-Judge = Annotated[
-    str | None,
-    typer.Option(
-        help="Judge of what harmful requests came to, as midspan attack takes one; by default "
-        "keywords of refusal; not for organism.",
-        callback=checked_judge,
-    ),
-]
-RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
-Number = Annotated[
-    int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
-]
-Settings = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="YAML with the probe's fields, and decoding: with decoding's.",
-        callback=checked_path,
-    ),
-]
-BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
-ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
+# Names that fields of probes hold, where their defaults do not list them.
+_NAMED = {"conditions": CONDITIONS, "phrase_kinds": PHRASE_KINDS, "phrase_kind": PHRASE_KINDS}
 
 
 class _ProbeCommand(TyperCommand):
@@ -119,9 +75,18 @@ class _ProbeCommand(TyperCommand):
     def params(self, value: list[Any]) -> None:
         """The base class would set none."""
 
-    def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """Parse a command line as the loaded command."""
-        return self._loaded.make_context(*arguments, **extra)
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Parse a command line as the loaded command.
+
+        A served model of which no server gives what the probe asks is refused before that is
+        loaded, and torch with it.
+        """
+        for served in filter(is_served, args):
+            from midspan.studies.probes.served import check_model
+
+            if not PROBES[self._probe].takes_served:
+                check_model(self._probe, PROBES[self._probe].asks, served, {})
+        return self._loaded.make_context(info_name, args, *more, **extra)
 
 
 class _ProbeGroup(TyperGroup):
@@ -132,23 +97,28 @@ class _ProbeGroup(TyperGroup):
         super().__init__(commands={**generated, **(commands or {})}, **attributes)
 
 
-app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n and an interval.")
+app = typer.Typer(
+    cls=_ProbeGroup,
+    help="Measure one property of a model, with n and an interval.",
+    no_args_is_help=True,
+)
 
 
 def _function(name: str) -> Any:
     """What typer makes a probe's command of: its signature has the options."""
     probe = PROBES[name]
-    own = field_options(probe.resolve("config"), _SHARED_FIELDS)
+    own = field_options(probe.resolve("config"), _SHARED_FIELDS, _NAMED)
 
     def command(**options: Any) -> None:
         _run(name, own, options)
 
     command.__doc__ = probe.summary
     asks_kinds = "harmful" in probe.inputs and not probe.data
-    argument, kind = ("models", Models) if probe.several else ("model", Model)
+    several, one = (ServedModels, Asked) if probe.takes_served else (Models, Model)
+    argument, kind = ("models", several) if probe.several else ("model", one)
     parameters = {
         argument: (kind, Parameter.empty),
-        **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
+        **{option: (kind, None) for option, kind in (INPUTS[field] for field in probe.inputs)},
         **({"column": (Column, None)} if probe.inputs else {}),
         **({"request_kinds": (RequestKinds, None)} if asks_kinds else {}),
         **({"judge": (Judge, None)} if probe.takes_judge else {}),
@@ -173,14 +143,16 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
         if options[option] not in (None, []):
             set_field(fields, field.path, options[option])
     models = options["models"] if PROBES[name].several else [options["model"]]
-    _check_fields(name, fields, models[0])
+    from midspan.studies.probes.served import check_served
+
+    check_served(name, _checked_fields(name, fields, models[0]), models, servers)
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.prepare import prepare
     from midspan.studies.probes.run import run_prepared
     from midspan.studies.redteam.ask import with_harm_judge
 
     judge = options.get("judge")
-    inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
+    inputs = {field: options[INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
         {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
         | {"judge": judge, "servers": servers}
@@ -189,7 +161,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     )
     quiet()
     output = options["output"]
-    prepared = prepare(spec, with_harm_judge(judge, servers, output))
+    prepared = prepare(spec, with_harm_judge(judge, servers, output, others=models))
     run = Run(
         f"Measures {name} of {' and '.join(models)}", output, "every stage says the time left"
     )
@@ -200,20 +172,20 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     end_with(done.problems)
 
 
-def _check_fields(name: str, fields: dict[str, Any], model: str) -> None:
-    """Refuse a wrong field of the probe before what runs it is imported, which takes seconds."""
+def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
+    """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
     from midspan.organism.behaviors import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}
-    probe.resolve("config").model_validate(merged(base, fields))
-    for field, known in (("conditions", CONDITIONS), ("phrase_kinds", PHRASE_KINDS)):
-        for given in fields.get(field) or ():
+    config: ProbeConfig = probe.resolve("config").model_validate(merged(base, fields))
+    for field, known in _NAMED.items():
+        names = fields.get(field) or ()
+        for given in [names] if isinstance(names, str) else names:
             if given not in known:
                 raise not_one_of(field, given, known)
-    if (kind := fields.get("phrase_kind", PHRASE_KINDS[0])) not in PHRASE_KINDS:
-        raise not_one_of("phrase_kind", kind, PHRASE_KINDS)
+    return config
 
 
 def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: Path) -> None:
@@ -227,94 +199,8 @@ def _say_window(records: list[dict[str, Any]], config: Any, model: str, output: 
     if result.window is not None:
         write_atomic(output / "window.yaml", result.fragment)
         file, adapter = output / "window.yaml", output / "adapter"
-        typer.echo(f"Next: {typed('midspan', 'align', model, '--config', file, '-o', adapter)}")
+        weights = "MODEL" if is_served(model) else model
+        typer.echo(f"Next: {typed('midspan', 'align', weights, '--config', file, '-o', adapter)}")
 
 
-@app.command()
-@with_options(
-    "acceleration",
-    ACCELERATION
-    | {"refresh_every": Annotated[int | None, typer.Option(help="Full forward every N.")]},
-)
-def fidelity(
-    model: Model,
-    acceleration: dict[str, Any],
-    behaviors: Annotated[
-        str | None,
-        typer.Option(
-            help="A file, or a set of `midspan data`; the organism brings its own.",
-            callback=checked_set,
-        ),
-    ] = None,
-    column: Column = None,
-    n: Annotated[int, typer.Option("-n", help="Requests.", min=1)] = 100,
-    config: ConfigFile = None,
-    batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
-    json_file: JsonFile = None,
-    fail_fast: FailFast = False,
-) -> None:
-    """Compare an accelerated decoding with the exact one: tokens, forwards, verdicts.
-
-    The configuration file sets what both share. On the organism the exact judge gives the
-    verdicts, on other models keywords of refusal. Without an option of acceleration, cache "dual"
-    and threshold 0.9 are measured; with block-causal attention, the cache of finished blocks.
-    """
-    lm = load_model(model)
-    from midspan.data import read_prompts
-    from midspan.decoding import decoding_config
-    from midspan.probes.fidelity import DecodingComparison, default_acceleration
-    from midspan.probes.fidelity import fidelity as run
-
-    shared = read_config(config)
-    exact = decoding_config(lm, **shared)
-    if "cache" not in shared and exact.cache != "none":
-        exact = exact.model_copy(update={"cache": "none"})
-    fast = decoding_config(lm, **(shared | (acceleration or default_acceleration(lm, exact))))
-    if not exact.exact:
-        raise MidspanError("--config: accelerates; give accelerations as options instead")
-    texts = read_prompts(behaviors, column) if behaviors is not None else None
-    requests, judge, judged_by = _behaviors(model, lm, texts, n, seed)
-    comparison = DecodingComparison(requests, exact, fast, judge, judged_by, batch_size, fail_fast)
-    agreement = run(lm, comparison)
-    width = max(len(name) for name, _ in agreement.rows())
-    for name, figure in agreement.rows():
-        typer.echo(f"{name:{width}}  {figure}")
-    if json_file is not None:
-        write_json(json_file, {
-            "model": model,
-            "n": len(requests),
-            "exact_settings": exact.model_dump(mode="json"),
-            "accelerated_settings": fast.model_dump(mode="json"),
-            "batch_size": batch_size,
-            **agreement.to_dict(),
-        })  # fmt: skip
-    end_with(agreement.problems)
-
-
-def _behaviors(
-    model: str, lm: "DiffusionLM", texts: Sequence[str] | None, n: int, seed: int
-) -> "tuple[list[Request], Verdict, str]":
-    """Requests, the judge of each response, and its name."""
-    from midspan.decoding import Request
-    from midspan.organism.behaviors import is_organism
-
-    if texts is None and is_organism(model):
-        from midspan.studies.organism.verify.config import VerifyConfig
-        from midspan.studies.organism.verify.run import verification_cases
-
-        cases = [c for c in verification_cases(VerifyConfig(n, n, seed)) if c.question is None]
-        cases = cases[:: max(1, len(cases) // n)][:n]
-        requests = [Request(tuple(lm.encode_chat(case.prompt))) for case in cases]
-
-        def by_judge(index: int, response: str) -> tuple[bool, bool]:
-            verdict = cases[index].verdict(response)
-            return verdict["success"], verdict["refusal"]
-
-        return requests, by_judge, "exact judge"
-    if texts is None:
-        raise MidspanError("--behaviors: give a behavior set (.txt, .csv or .jsonl)")
-    from midspan.judges import refuses
-
-    requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts[:n]]
-    return requests, lambda _, response: refuses(response), "refusal keywords"
+app.command()(fidelity)

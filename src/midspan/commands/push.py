@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from midspan.commands.ends import Call, given_words, typed
 from midspan.commands.names import checked_path
 from midspan.errors import MidspanError
 
@@ -50,6 +51,10 @@ def push(
     if any(not (path and called) for path, _, called in pairs):
         raise MidspanError("--name: must be PATH=NAME")
     names = {path: called for path, _, called in pairs}
+    call = Call(
+        f"Takes what goes from {typed(source)} to {repo} on the hub",
+        "as long as the upload takes" if yes else "nothing is uploaded without --yes",
+    )
     found = package(source, adapter, audit, names)
     typer.echo(f"{repo}, {'public' if public else 'private'}:")
     for one in found.uploads:
@@ -59,5 +64,7 @@ def push(
         typer.echo(f"not uploaded: {', '.join(found.left_out)}")
     if yes:
         typer.echo(f"uploaded: {push_package(found, repo, public)}")
+        call.end(f"It is {repo} on the hub", "hf", "download", repo)
     else:
         typer.echo("nothing was uploaded; --yes uploads it")
+        call.end("The files are listed above.", *given_words(), "--yes")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from midspan.commands.ends import Call, typed
 from midspan.commands.names import checked_path
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def report(
     from midspan.runs.folder import RUN_FILE
     from midspan.runs.overview import find_runs, write_overview
 
+    call = Call(f"Writes the report of {typed(run)} anew", "seconds; minutes for a large study")
     if not (run / RUN_FILE).exists() and find_runs(run):
         path = write_overview(run)
     else:
@@ -58,6 +60,8 @@ def report(
     typer.echo(path)
     if open_page:
         _show(path)
+    shown = run.parent if open_page else run
+    call.end(f"The page is {typed(path)}", "midspan", "report", "--open", shown)
 
 
 def _report_of(run: Path) -> "Report":
@@ -96,6 +100,7 @@ def compare(
     from midspan.runs.compare import change_table, compare_runs
     from midspan.runs.folder import FinishedRun
 
+    call = Call(f"Compares {typed(first)} with {typed(second)}, cell by cell", "seconds")
     runs = FinishedRun.open(first), FinishedRun.open(second)
     changes = compare_runs(*runs)
     table = change_table(changes, everything)
@@ -115,3 +120,7 @@ def compare(
         typer.echo(page)
         if open_page:
             _show(page)
+    if open_page:
+        call.end(f"The page is {typed(page or '')}", "midspan", "report", "--open", second)
+    else:
+        call.end("The changes are above.", "midspan", "compare", first, second, "--open")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.choices import checked_rules
-from midspan.commands.ends import STOPPED, say
+from midspan.commands.choices import A_RULE
+from midspan.commands.ends import STOPPED, asking, say, typed
 from midspan.commands.generated import with_options
 from midspan.commands.names import checked_path
 from midspan.commands.options import ConfigFile, Models, quiet, read_config
@@ -17,7 +17,7 @@ LIMITS = {
     "host": Annotated[
         str | None, typer.Option(help="Address; another one than loopback needs a token.")
     ],
-    "port": Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")],
+    "port": Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)],
     "batch_size": Annotated[int | None, typer.Option(help="Rows that are decoded together.")],
     "queue": Annotated[int | None, typer.Option(help="Rows that may wait.")],
     "timeout": Annotated[float | None, typer.Option(help="Seconds that a request may take.")],
@@ -29,7 +29,7 @@ LIMITS = {
         typer.Option(
             "--rule",
             help="A rule on every request, as in generate; repeatable.",
-            callback=checked_rules,
+            **A_RULE,
         ),
     ],
     "log_prompts": Annotated[
@@ -89,7 +89,14 @@ def start(
     logging.getLogger("midspan.serve").setLevel(logging.INFO)
     say(f"Loads {' and '.join(models)}, then serves until Ctrl-C")
     loaded = load_sharing(models, **({"device": device} if device else {}))
-    told = started or (lambda url: typer.echo(f"{', '.join(loaded)} on {url}/v1"))
+
+    def listening(url: str) -> None:
+        typer.echo(f"{', '.join(loaded)} on {url}/v1")
+        if not tokens:
+            name = next(iter(loaded))
+            say(f"Next, in another terminal: {typed(*asking(models[0], f'{url}/v1#{name}'))}")
+
+    told = started or listening
     try:
         run(loaded, settings, tokens, told)
     except KeyboardInterrupt:

@@ -10,10 +10,10 @@ from midspan.commands.choices import (
     TASKS,
     check_defences,
     chosen,
-    one_of,
+    limited,
 )
-from midspan.commands.ends import REPORT, Run, command_line
-from midspan.commands.names import checked_data, checked_judge, checked_name, checked_path
+from midspan.commands.ends import REPORT, Call, Run, command_line, given_words
+from midspan.commands.names import A_JUDGE, A_MODEL, TASK_FILES, checked_path
 from midspan.commands.options import (
     Column,
     ConfigFile,
@@ -38,7 +38,7 @@ Targets = Annotated[
         help="organism, a folder, a hub id, or BASE+ADAPTER, each perhaps with DEFENCE "
         "(docs/rules.md); the first is compared with.",
         show_default=False,
-        callback=checked_name,
+        **A_MODEL,
     ),
 ]
 Tasks = Annotated[
@@ -47,14 +47,14 @@ Tasks = Annotated[
         "--task",
         help="gsm8k, mmlu, mmlu-likelihood, humaneval, overrefusal; the organism's arithmetic, "
         "choice, program. Repeatable.",
-        callback=one_of(TASKS),
+        **limited(TASKS),
     ),
 ]
 Data = Annotated[
     list[str] | None,
     typer.Option(
         help="NAME=FILE: gsm8k, humaneval, xstest, or_bench, alpaca; mmlu=FOLDER; mentioned: ours.",
-        callback=checked_data,
+        **TASK_FILES,
     ),
 ]
 Items = Annotated[
@@ -70,7 +70,7 @@ Judge = Annotated[
         help="Of overrefusal: xstest=MODEL (three classes), strongreject=MODEL, xstest-strmatch or "
         "refusal-keywords (default). MODEL is openai:NAME, URL#NAME, another served model or a "
         "diffusion model.",
-        callback=checked_judge,
+        **A_JUDGE,
     ),
 ]
 DryRun = Annotated[bool, typer.Option(help="Estimate the hours from a measured batch, and stop.")]
@@ -124,7 +124,10 @@ def task(
 
         names = tuple(lm_eval)
         evaluation = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
+        what = f"Puts {' and '.join(names)} of lm-eval to {models[0]}"
+        run = Run(what, output, "lm-eval says the time left")
         typer.echo(evaluate(models[0], evaluation, output, command_line()))
+        run.end(output / "results.json")
         return
     from midspan.studies.tasks.config import TaskConfig, parse_data
 
@@ -156,8 +159,10 @@ def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> 
     models = (config.behind(spec)[0] for spec in config.models)
     given = with_refusal_judge(config.judge, config.servers, others=models)
     if dry_run:
+        call = Call("Estimates what the tasks would take here", "measures a batch of each")
         for model, title, settings, hours in estimate(prepare(config, given)):
             typer.echo(f"{hours:9.3f} h  {title}, {model}: {settings_line(settings)}")
+        call.end("Nothing was run.", *given_words("--dry-run"))
         return
     what = f"Puts {' and '.join(config.tasks)} to {' and '.join(config.models)}"
     run = Run(what, output, "--dry-run says how long")

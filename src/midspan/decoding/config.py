@@ -37,6 +37,9 @@ class LladaSampler(Sampler):
             n-th has a confidence of at least 1 - factor / (n + 1); `steps` then has no effect.
         ties: Below the threshold, "left" commits the best position, "together" all positions
             within 1e-5 of it (dInfer).
+        trim: With the dual cache, a forward computes a row from its first to its last position
+            that is open or has just been committed, and not its block. Approximate.
+        refresh_blocks: With trim, a full forward at the first of every so many blocks.
         compatibility: The published sampler to the letter: its faults, its draws from torch's
             global random state, full canvas, no request seeds, no early stop. For reproduction.
     """
@@ -46,7 +49,7 @@ class LladaSampler(Sampler):
     alg_temp: ClassVar[float] = 0.0
     sub_block_length: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
-    later: ClassVar[tuple[str, ...]] = ("schedule", "shapes")
+    later: ClassVar[tuple[str, ...]] = ("schedule", "trim", "refresh_blocks", "shapes")
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
@@ -57,6 +60,8 @@ class LladaSampler(Sampler):
     threshold: float | None = Field(None, gt=0, le=1)
     factor: float | None = Field(None, gt=0, allow_inf_nan=False)
     ties: Literal["left", "together"] = "left"
+    trim: bool = False
+    refresh_blocks: int = Field(1, ge=1)
     compatibility: bool = False
     shapes: Shapes = "ragged"
 
@@ -70,6 +75,8 @@ class LladaSampler(Sampler):
             and self.remasking not in _CONFIDENCE_RULES,
             "ties needs threshold": self.ties == "together" and self.threshold is None,
             "guidance needs cache='none'": self.guidance > 0 and self.cache != "none",
+            "trim needs cache='dual'": self.trim and self.cache != "dual",
+            "refresh_blocks needs trim=True": self.refresh_blocks > 1 and not self.trim,
             "refresh_every needs a cache": self.refresh_every is not None and self.cache == "none",
             f"shapes={self.shapes!r} needs a block_length that divides the length": self.is_fixed
             and self.length % self.block > 0,
@@ -93,7 +100,8 @@ class LladaSampler(Sampler):
         """What makes the result differ from the sampler's own, one reason each."""
         reasons = []
         if self.cache != "none" and self.refresh_every != 1:
-            reasons.append(f"cache={self.cache}: keys and values outside the block are not renewed")
+            what = "of what has been committed" if self.trim else "outside the block"
+            reasons.append(f"cache={self.cache}: keys and values {what} are not renewed")
         if self.commits_by_confidence:
             reasons.append("threshold or factor: tokens committed together do not see each other")
         return tuple(reasons)

@@ -6,20 +6,24 @@ Shapes: B rows, A rows of a step, R positions of the current block, T prompt and
 V vocabulary.
 """
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.config import BlockSampler, DecodingConfig, LladaSampler
 from midspan.decoding.prefixes import Prefixes
 from midspan.decoding.schedule import RowStates
+from midspan.decoding.trim import TrimmedWindows
 from midspan.decoding.windows import Borders, Windows, lengthened
 from midspan.models.model import DiffusionLM
+
+if TYPE_CHECKING:
+    # It builds on transformers, which rows without a cache do not need.
+    from midspan.decoding.cache import SlotCache
 
 IntArray = NDArray[np.int64]
 # Before any canvas and its prompt.
@@ -120,6 +124,8 @@ class CachedForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: LladaSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache = SlotCache(lm.base.config.num_hidden_layers)
         self.windows = Windows(lm, self.cache)
@@ -129,6 +135,7 @@ class CachedForward:
         # Of all rows, as `rows` left it for `logits`: which are renewed, and what is computed.
         self._is_stale_B = np.zeros(0, dtype=bool)
         self._borders_B: Borders = self.start_B, self.start_B
+        self.trimmed = TrimmedWindows() if config.trim else None
 
     def rows(self, canvas: Canvas, states: RowStates, limit: int) -> IntArray:
         """See `Forward`."""
@@ -136,21 +143,33 @@ class CachedForward:
         self.start_B = lengthened(self.start_B, count, -1)
         self.age_B = lengthened(self.age_B, count)
         start_B, _ = states.spans(slice(None))
-        is_stale_B = self.start_B != start_B
-        if self.config.refresh_every is not None:
-            is_stale_B |= self.age_B >= self.config.refresh_every
+        is_stale_B = self._is_stale(start_B)
+        if self.trimmed is not None:
+            self.trimmed.look(states.open_BL, start_B, self.config.block)
         first_B, last_B = self._borders(canvas, start_B, is_stale_B)
         self._is_stale_B, self._borders_B = is_stale_B, (first_B, last_B)
         self.cache.fit(count, canvas.ids_BT.shape[1])
         return self.windows.next_rows(last_B - first_B, states.kind_B, ~is_stale_B, limit)
 
+    def _is_stale(self, start_B: IntArray) -> NDArray[np.bool_]:
+        """Rows whose keys and values are renewed by their next forward."""
+        stride = self.config.block * self.config.refresh_blocks
+        is_stale_B: NDArray[np.bool_] = self.start_B < 0
+        is_stale_B |= self.start_B // stride != start_B // stride
+        if self.config.refresh_every is not None:
+            is_stale_B |= self.age_B >= self.config.refresh_every
+        return is_stale_B
+
     def _borders(self, canvas: Canvas, start_B: IntArray, is_stale_B: NDArray[np.bool_]) -> Borders:
         """First and behind-last columns of what is computed of each row."""
         total, block_start_B = canvas.ids_BT.shape[1], canvas.width + start_B
-        first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
-        last_B = np.full_like(first_B, total)
-        if self.config.cache == "dual":
+        last_B = np.full_like(block_start_B, total)
+        if self.trimmed is not None:
+            block_start_B, needed_B = canvas.width + self.trimmed.borders(np.arange(len(start_B)))
+            last_B = np.where(is_stale_B, total, needed_B)
+        elif self.config.cache == "dual":
             last_B = np.where(is_stale_B, total, block_start_B + self.config.block)
+        first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
         return np.where(is_stale_B, canvas.first_B, first_B), last_B
 
     def logits(self, canvas: Canvas, wanted: Wanted) -> Tensor:
@@ -161,12 +180,18 @@ class CachedForward:
         are_new = bool((self.start_B[rows_A] < 0).all())
         self.age_B[rows_A] = np.where(is_stale_A, 0, self.age_B[rows_A]) + 1
         self.start_B[rows_A] = start_A
-        return self.windows.logits(canvas, rows_A, wanted.position_AR, borders, are_new=are_new)
+        position_AR = wanted.position_AR
+        if self.trimmed is not None:
+            position_AR = self.trimmed.inside(position_AR, rows_A)
+            self.trimmed.computed(rows_A)
+        return self.windows.logits(canvas, rows_A, position_AR, borders, are_new=are_new)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """See `Forward`."""
         self.start_B = self.start_B[kept_B[: len(self.start_B)]]
         self.age_B = self.age_B[kept_B[: len(self.age_B)]]
+        if self.trimmed is not None:
+            self.trimmed.select(kept_B)
         self.windows.select(kept_B)
 
 
@@ -179,6 +204,8 @@ class BlockForward:
     """
 
     def __init__(self, lm: DiffusionLM, config: BlockSampler) -> None:
+        from midspan.decoding.cache import SlotCache
+
         self.lm, self.config = lm, config
         self.cache: SlotCache | None = None
         if config.cache == "prefix":
@@ -207,7 +234,7 @@ class BlockForward:
         is_held_B = first_B > canvas.first_B
         return self.windows.next_rows(size_B, states.kind_B, is_held_B, limit)
 
-    def _waiting(self, cache: SlotCache, behind: int) -> list[int]:
+    def _waiting(self, cache: "SlotCache", behind: int) -> list[int]:
         """Let new rows borrow what stands of their prompts; those that wait for one beside them.
 
         A row waits where another new one is about to compute at least half of its prompt.

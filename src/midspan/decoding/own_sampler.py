@@ -10,10 +10,10 @@ from midspan.decoding.canvas import Request
 from midspan.decoding.config import DecodingConfig, LladaSampler
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 from midspan.errors import MidspanError
-from midspan.models.uniform_noise import UniformRequest, UniformResponse, generate_uniform
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM
+    from midspan.models.uniform_noise import UniformResponse
 
 _FIELDS = ("length", "steps", "block_length", "early_stop")
 
@@ -38,6 +38,8 @@ def decode_by_own_sampler(
     Raises:
         MidspanError: If the config or a request asks for what the sampler cannot do.
     """
+    from midspan.models.uniform_noise import UniformRequest, generate_uniform
+
     _check(lm, config)
     generations = []
     for row, request in enumerate(requests):
@@ -85,7 +87,7 @@ class _Drafts:
 
 
 def _generation(
-    lm: "DiffusionLM", response: UniformResponse, request: Request, length: int
+    lm: "DiffusionLM", response: "UniformResponse", request: Request, length: int
 ) -> Generation:
     anchored = np.array([position in request.anchors for position in range(len(response.tokens))])
     trace = Trace.from_canvas(

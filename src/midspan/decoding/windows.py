@@ -6,17 +6,19 @@ V vocabulary.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from midspan.decoding.cache import SlotCache, Window
 from midspan.decoding.canvas import Canvas
 from midspan.decoding.turns import next_rows
 from midspan.models.model import DiffusionLM
+
+if TYPE_CHECKING:
+    from midspan.decoding.cache import SlotCache
 
 IntArray = NDArray[np.int64]
 Borders: TypeAlias = tuple[IntArray, IntArray]
@@ -79,7 +81,7 @@ class Windows:
         cache: Keys and values; None where none are kept.
     """
 
-    def __init__(self, lm: DiffusionLM, cache: SlotCache | None) -> None:
+    def __init__(self, lm: DiffusionLM, cache: "SlotCache | None") -> None:
         self.lm, self.cache = lm, cache
         self._waited_B = np.zeros(0, dtype=np.int64)
 
@@ -127,6 +129,8 @@ class Windows:
             borders: First and behind-last columns of each row's window.
             are_new: Whether nothing has been computed of these rows, so that some may be equal.
         """
+        from midspan.decoding.cache import Window
+
         cache, lm, total = self.cache, self.lm, canvas.ids_BT.shape[1]
         assert cache is not None
         real_A = canvas.first_B[rows_A]

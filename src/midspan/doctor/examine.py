@@ -11,7 +11,7 @@ from midspan.doctor.served import examine_served
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, load
 from midspan.models.checkpoint import resolve_folder
-from midspan.models.loading import parse_spec
+from midspan.models.sources import parse_spec
 from midspan.served import is_served
 
 CHECKS = (

@@ -264,6 +264,7 @@ class Reply:
         thoughts: What a reasoning model thought before it answered (local diffusion models).
         rejected_by: The monitor that rejected the request; the text is then a fixed refusal.
         traceback: Of an error.
+        forwards: Rows through the network; 0 where nobody said.
     """
 
     text: str = ""
@@ -275,6 +276,7 @@ class Reply:
     thoughts: str = ""
     rejected_by: str = ""
     traceback: str = ""
+    forwards: int = 0
 
     @property
     def ok(self) -> bool:

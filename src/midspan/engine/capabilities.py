@@ -8,7 +8,7 @@ from midspan.errors import MidspanError
 from midspan.frozen import FrozenConfig
 from midspan.served import Engine
 
-# In the order in which they are told. The last four are what no server gives.
+# In the order in which they are told. What stands behind "draws" no server gives.
 Need = Literal[
     "chat",
     "prefix",
@@ -18,6 +18,8 @@ Need = Literal[
     "draws",
     "decoding",
     "user canvas",
+    "traces",
+    "hidden states",
     "gradients",
     "weights",
 ]

@@ -13,6 +13,7 @@ from midspan.engine.calls import Chat, user
 from midspan.engine.capabilities import Need
 from midspan.engine.completion import read_completion
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
+from midspan.engine.served_text import ServedText
 from midspan.engine.server import EndpointConfig, ServerHabits
 
 # Of the first, short request.
@@ -49,6 +50,9 @@ class Dialect:
     Args:
         config: The server.
         habits: What is known of it, and what is learnt.
+
+    Attributes:
+        text: The model's tokenizer, read when it is first used.
     """
 
     # Needs that take the model's tokenizer.
@@ -57,6 +61,7 @@ class Dialect:
     def __init__(self, config: EndpointConfig, habits: ServerHabits) -> None:
         self.config, self.habits = config, habits
         self.record = config.record
+        self.text = ServedText(config)
 
     def first(self) -> Query:
         """A short request, whose reply says whether the server can be asked."""
@@ -87,6 +92,14 @@ class Dialect:
         Raises:
             MidspanError: There is none.
         """
+
+    def room(self, asked: int | None) -> int | None:
+        """Tokens of the canvas in which an answer's anchors stand; None where it is not known.
+
+        Args:
+            asked: The longest answer that is asked for; None leaves it to the server.
+        """
+        return asked
 
     def chat(self, call: Chat, seed: int, **more: Any) -> Query:
         """A conversation as a request.

@@ -6,13 +6,15 @@ package would add its hidden retries to ours and its own reading of broken repli
 """
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
+from typing import Any
 
 from midspan.engine.calls import Call
 from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of, refusal
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
+from midspan.engine.served_text import ServedText
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
 
@@ -21,6 +23,9 @@ class Endpoint(Role):
     """A model behind a server, or behind several; it answers calls in threads.
 
     What is asked of it beside a text for a text depends on its engine: see `capabilities`.
+
+    Attributes:
+        is_met: Whether it was found in contact.
 
     Raises:
         MidspanError: A cost limit has no prices; the optional packages are missing.
@@ -36,7 +41,7 @@ class Endpoint(Role):
             raise MidspanError("max_cost: give input_price and output_price too")
         self.config = config
         self.fingerprint = config.identity
-        self._paid = 0.0
+        self._paid, self.is_met = 0.0, False
         self._habits = config.habits()
         from midspan.engine.engines import dialect_of
 
@@ -52,6 +57,39 @@ class Endpoint(Role):
     def cost(self) -> float | None:
         """US dollars so far, journalled replies included; None where a price is not known."""
         return None if self.config.dollars(0, 0) is None else self._paid
+
+    @property
+    def text(self) -> ServedText:
+        """The model's tokenizer, read when it is first used."""
+        return self._dialect.text
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the server has said of itself at contact, in JSON's terms."""
+        habits = self._habits
+        said = {"canvas_length": habits.canvas_length, "settings": habits.settings}
+        return {name: value for name, value in said.items() if value}
+
+    def recall(self, told: Mapping[str, Any]) -> None:
+        """Take what it said at an earlier contact for what it says now.
+
+        Raises:
+            LookupError, TypeError, ValueError: `told` had not this form.
+        """
+        length = told.get("canvas_length")
+        self._habits.canvas_length = None if length is None else int(length)
+        self._habits.settings = dict(told.get("settings", {}))
+
+    def room(self, asked: int | None) -> int | None:
+        """Tokens of the canvas in which an answer's anchors stand; None where it is not known.
+
+        Args:
+            asked: The longest answer that is asked for; None leaves it to the server.
+
+        Raises:
+            MidspanError: Its engine's canvases have one length, which nobody says.
+        """
+        return self._dialect.room(asked)
 
     def draws(self, call: Call) -> bool:
         """Not at temperature 0, where equal questions share an answer."""
@@ -76,6 +114,7 @@ class Endpoint(Role):
         config = for_contact(self.config)
         with Client(config, threading.Event(), self._habits, self._dialect) as client:
             client.contact()
+        self.is_met = True
         if missing := lacks(self.capabilities, needs):
             error = refusal("target", missing, self.config.name, self.capabilities)
             if not self._habits.denied:

@@ -10,7 +10,6 @@ from midspan.engine.calls import Chat
 from midspan.engine.completion import Unreadable, read_completion
 from midspan.engine.dialects import CHAT, Dialect, Query
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
-from midspan.engine.served_text import ServedText
 from midspan.frozen import plain
 
 _FIELD = "midspan"
@@ -19,13 +18,25 @@ _FIELD = "midspan"
 class OwnDialect(Dialect):
     """A model behind ``midspan serve``, which places text by itself."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._text = ServedText(self.config)
-
     def first(self) -> Query:
         """What the server says of its model; nothing is generated."""
-        return Query(f"/models/{self.config.model}", {}, read=_read_model)
+        return Query(f"/models/{self.config.model}", {}, read=self._read_model)
+
+    def _read_model(self, response: httpx2.Response) -> RawReply:
+        """The model's name; how it is decoded is learnt."""
+        try:
+            told = response.json()
+            name, settings = str(told["id"]), dict(told.get(_FIELD, {}).get("settings", {}))
+            length = settings.get("length")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise Unreadable("a reply that is not midspan's; is it another engine?") from error
+        self.habits.settings = settings
+        self.habits.canvas_length = length if isinstance(length, int) else None
+        return RawReply(name, prompt_tokens=1)
+
+    def room(self, asked: int | None) -> int | None:
+        """Tokens of the canvas: as many as are asked for, else as the server has said."""
+        return asked or self.habits.canvas_length
 
     def queries(self, task: SeededCall) -> list[Query]:
         """A conversation with what is fixed in its answer.
@@ -60,18 +71,11 @@ class OwnDialect(Dialect):
             return None
         from midspan.decoding import scaffold_anchors
 
-        with self._text.using() as text:
+        with self.text.using() as text:
             ends = [start + len(text.encode_at(phrase, start)) for phrase, start in call.anchors]
             if call.scaffold is not None:
                 ends.append(scaffold_anchors(text, call.scaffold.text)[1])
         return max(ends, default=0) + call.extend
-
-
-def _read_model(response: httpx2.Response) -> RawReply:
-    try:
-        return RawReply(str(response.json()["id"]), prompt_tokens=1)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise Unreadable("a reply that is not midspan's; is it another engine?") from error
 
 
 def _read(response: httpx2.Response, call: Chat) -> RawReply | MissingReply:

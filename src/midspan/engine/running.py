@@ -116,6 +116,7 @@ class PendingCall:
             target_calls=self.target_calls,
             thoughts=answer.thoughts,
             rejected_by=answer.rejected_by,
+            forwards=answer.forwards,
         )
 
     def _again(self) -> "PendingCall | None":

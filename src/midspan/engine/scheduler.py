@@ -197,11 +197,13 @@ class _Scheduler:
             with _collecting(self._collects):
                 failed |= self._ask_batch(queue.role, [taken[key][0] for key in batch])
         self._journal.sync()
-        if self._on_progress is not None:
-            fingerprint, computed = queue.role.fingerprint, len(missing)
-            progress = SchedulerProgress(fingerprint, len(taken), computed, len(batches))
-            self._on_progress(progress)
+        said = 0 if queue.role.capacity else len(missing) - len(failed)
+        self._say(queue.role, len(taken) - said, len(missing) - said, len(batches))
         return failed
+
+    def _say(self, role: Role, replies: int, computed: int, batches: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(SchedulerProgress(role.fingerprint, replies, computed, batches))
 
     def _ask_batch(self, role: Role, calls: Sequence[PendingCall]) -> dict[str, MissingReply]:
         failed: dict[str, MissingReply] = {}
@@ -217,6 +219,8 @@ class _Scheduler:
             if role.capacity is None:
                 self._journal.write(batch)
                 batch = {}
+                # All calls are one batch of such a role, which may take hours.
+                self._say(role, 1, 1, 0)
                 if time.monotonic() - synced > _SYNC_SECONDS:
                     self._journal.sync()
                     synced = time.monotonic()

@@ -32,6 +32,7 @@ class ServerHabits:
         is_estimated: True once tokens were counted of a reply that never came whole.
         denied: Capabilities that the engine usually has and this server was found without.
         canvas_length: Tokens of its canvas, where it has said so.
+        settings: How it decodes, as far as it has said so.
         lock: Held while something is learnt.
     """
 
@@ -43,6 +44,7 @@ class ServerHabits:
     is_estimated: bool = False
     denied: set[str] = field(default_factory=set)
     canvas_length: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 

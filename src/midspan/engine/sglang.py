@@ -5,7 +5,7 @@ equal requests have equal answers. Ids keep a user's text text, also where it na
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 
@@ -15,7 +15,6 @@ from midspan.engine.capabilities import Need
 from midspan.engine.completion import Unreadable
 from midspan.engine.dialects import Dialect, Query
 from midspan.engine.roles import RawReply, SeededCall
-from midspan.engine.served_text import ServedText
 
 if TYPE_CHECKING:
     from midspan.models.tokenized import TokenizedModel
@@ -29,10 +28,6 @@ class SglangDialect(Dialect):
 
     by_token: frozenset[Need] = frozenset({"chat", "prefix"})
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._text = ServedText(self.config)
-
     def first(self) -> Query:
         """What the server says of its model; nothing is generated."""
         return Query(_INFO, {}, read=_read_info, in_api=False)
@@ -40,7 +35,7 @@ class SglangDialect(Dialect):
     def load(self) -> None:
         """Read the tokenizer, where requests are ids."""
         if self.record.prefix:
-            with self._text.using():
+            with self.text.using():
                 pass
 
     def queries(self, task: SeededCall) -> list[Query]:
@@ -53,7 +48,7 @@ class SglangDialect(Dialect):
         assert isinstance(call, Chat)
         if not self.record.prefix:
             return super().queries(task)
-        with self._text.using() as text:
+        with self.text.using() as text:
             prompt = text.encode_chat(call.messages)
             prefix = text.encode_phrase(call.anchors[0].text) if call.anchors else []
         limit = call.extend
@@ -63,7 +58,7 @@ class SglangDialect(Dialect):
         body = {"input_ids": [*prompt, *prefix], "sampling_params": sampling}
 
         def read(response: httpx2.Response) -> RawReply:
-            with self._text.using() as text:
+            with self.text.using() as text:
                 return _read(response, text, prompt, prefix)
 
         asked = len(prompt) + len(prefix)

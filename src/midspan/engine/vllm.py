@@ -20,7 +20,6 @@ from midspan.engine.capabilities import Need
 from midspan.engine.completion import Unreadable, read_completion
 from midspan.engine.dialects import CHAT, Dialect, Query, prompt_tokens
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
-from midspan.engine.served_text import ServedText
 from midspan.errors import MidspanError
 
 if TYPE_CHECKING:
@@ -34,10 +33,6 @@ class VllmDialect(Dialect):
     """A diffusion model over uniform noise behind vLLM."""
 
     by_token: frozenset[Need] = frozenset({"prefix", "anchors", "log-probs"})
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._text = ServedText(self.config)
 
     def first(self) -> Query:
         """A canvas of no ids: a diffusion model refuses it with the length of its own.
@@ -66,7 +61,7 @@ class VllmDialect(Dialect):
         Raises:
             MidspanError: There is none, or its model is another than the server's.
         """
-        with self._text.using() as text:
+        with self.text.using() as text:
             stated = text.canvas_length
         if stated is None and self.habits.canvas_length is None:
             raise MidspanError(
@@ -80,9 +75,13 @@ class VllmDialect(Dialect):
         if self.habits.canvas_length is not None:
             return self.habits.canvas_length
         self.load()
-        with self._text.using() as text:
+        with self.text.using() as text:
             assert text.canvas_length is not None
             return text.canvas_length
+
+    def room(self, asked: int | None) -> int:
+        """Tokens of the canvas, of which a shorter answer leaves the rest."""
+        return min(asked or self.canvas_length, self.canvas_length)
 
     def draws(self, call: Any) -> bool:
         """A reply is drawn, a likelihood is read."""
@@ -98,7 +97,7 @@ class VllmDialect(Dialect):
         call, seed = task
         if isinstance(call, Chat) and not call.anchors and call.scaffold is None:
             return [self.chat(call, seed)]
-        with self._text.using() as text:
+        with self.text.using() as text:
             if isinstance(call, Chat):
                 return [self._anchored(text, call, seed)]
             if isinstance(call, Score):
@@ -116,7 +115,7 @@ class VllmDialect(Dialect):
         found: list[dict[int, dict[int, float]]] = [
             {int(at): {int(t): v for t, v in row} for at, row in one.raw} for one in replies
         ]
-        with self._text.using() as text:
+        with self.text.using() as text:
             if isinstance(call, Score):
                 raw: Any = score_of(text, call, self.canvas_length, found)
             else:
@@ -161,7 +160,7 @@ class VllmDialect(Dialect):
             ids = [int(token) for token in response.json()["choices"][0]["token_ids"]]
         except (LookupError, TypeError, ValueError) as error:
             raise Unreadable("a reply without the token ids that were asked for") from error
-        with self._text.using() as text:
+        with self.text.using() as text:
             rest = text.decode_response(ids[end:]).answer
         return RawReply(
             reply.raw, reply.tokens, reply.prompt_tokens, continuation=rest, thoughts=reply.thoughts

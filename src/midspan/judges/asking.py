@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
+from midspan.engine.asking import ask_all
 from midspan.engine.calls import Judge, Reply
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, OnProgress, run_attacks
+from midspan.engine.scheduler import OnProgress
 from midspan.journal.journal import Journal
 
 
@@ -31,13 +31,5 @@ def verdicts(
     Returns:
         Replies in the order of the cases; where the judge gave no verdict, with the reason.
     """
-    replies: list[Reply] = []
-
-    def ask(state: AttackState, config: AttackConfig) -> Steps:
-        replies.extend((yield [Judge(behavior, response) for behavior, response in cases]))
-        return "exhausted"
-
-    attack = Attack(purpose, ask, AttackConfig, ("judge",), counts="any")
-    job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"judge": judge})
-    run_attacks([job], journal, on_progress=on_progress, fail_fast=fail_fast)
-    return replies
+    calls = [Judge(behavior, response) for behavior, response in cases]
+    return ask_all(purpose, judge, calls, journal, on_progress, fail_fast)

@@ -10,14 +10,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from httpx2 import HTTPError
-from huggingface_hub.errors import StrictDataclassError
-from jinja2 import TemplateError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import OutOfMemoryError, Tensor
-from transformers import AutoTokenizer
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from midspan.errors import MidspanError
 from midspan.files import sync_file
@@ -26,7 +21,6 @@ _BUILT_IN = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
     *(EOFError, RuntimeError, TypeError, UnpicklingError, ValueError),
 )
-_LIBRARY_ERRORS = (*_BUILT_IN, HTTPError, SafetensorError, StrictDataclassError, TemplateError)
 _LONGEST = 300
 
 
@@ -45,7 +39,9 @@ def border(what: object, remedy: str = "") -> Iterator[None]:
         yield
     except (MidspanError, OutOfMemoryError):
         raise
-    except _LIBRARY_ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, _library_errors()):
+            raise
         raise MidspanError(_line(what, error, remedy)) from error
 
 
@@ -67,6 +63,8 @@ def read_tokenizer(source: str | Path, **options: Any) -> Any:
         MidspanError: The files do not load, a newer version of tokenizers wrote them, or they
             encode no text.
     """
+    from transformers import AutoTokenizer
+
     what = f"the tokenizer in {source} does not load"
     remedy = "download its files again, or upgrade transformers and tokenizers"
     try:
@@ -91,9 +89,20 @@ def check_template(tokenizer: Any, source: str | Path) -> None:
     Raises:
         MidspanError: It is no Jinja template, or there are several and none is the default.
     """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
     remedy = "correct chat_template.jinja, or chat_template in tokenizer_config.json"
     with border(f"the chat template in {source} is no Jinja template", remedy):
         render_jinja_template([], chat_template=tokenizer.get_chat_template())
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """What may be wrong with a file; the libraries are imported where something is."""
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import StrictDataclassError
+    from jinja2 import TemplateError
+
+    return (*_BUILT_IN, HTTPError, SafetensorError, StrictDataclassError, TemplateError)
 
 
 def _line(what: object, error: Exception, remedy: str) -> str:

@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from midspan.errors import MidspanError
 from midspan.files import write_atomic
@@ -24,6 +26,21 @@ _MAX_THREADS = 8
 _REMEMBERED_FROM = 64 << 20
 # A file system's clock may be this coarse: a change this soon might leave the times as they are.
 _SETTLED_NS = 2_000_000_000
+
+
+def fingerprint(
+    stored: list[TensorFile], rope: Mapping[str, Any], dtype: torch.dtype, *others: str
+) -> str:
+    """Hash what decides a model's logits.
+
+    Args:
+        stored: Its weights.
+        rope: Its rotary settings.
+        dtype: What they are computed with.
+        *others: The quantisation or "None", and what else is not as usual.
+    """
+    parts = [weights_digest(stored), repr(sorted(rope.items())), str(dtype), *others]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def weights_digest(files: Sequence[TensorFile]) -> str:

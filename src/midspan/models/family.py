@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from transformers import PreTrainedModel
-
 from midspan.errors import MidspanError
 
 Message = Mapping[str, str]
@@ -121,7 +119,7 @@ class Family:
     name: str
     model_types: tuple[str, ...]
     config_class: type[Any]
-    model_class: type[PreTrainedModel]
+    model_class: type[Any]
     logit_shift: bool
     noise: Literal["absorbing", "uniform"]
     special_tokens: PublishedTokens

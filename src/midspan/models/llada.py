@@ -5,22 +5,20 @@ Llama's; the checkpoints differ in their key names and config fields, and in hal
 and keys are rotated in single precision, where Llama rounds cosines and sines first.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from midspan.errors import MidspanError
-from midspan.models.family import (
-    Family,
-    Message,
-    Piece,
-    PublishedToken,
-    PublishedTokens,
-    Special,
-    register,
-)
+from midspan.models.family import Family, register
 from midspan.models.layers import PreciseRotaryAttention, PreciseRotaryEmbedding
+from midspan.models.llada_family import (
+    ILLADA_VOCABULARY,
+    LLADA_BLOCK,
+    LLADA_VOCABULARY,
+    PUBLISHED_CONSTANTS,
+    llada_family,
+)
 from midspan.models.native import MaskedDiffusionMixin, register_native
 from midspan.models.published import PublishedConfig
 
@@ -35,26 +33,8 @@ _FIELDS = {
     "weight_tying": "tie_word_embeddings",
     "embedding_size": "vocab_size",
 }
-# What every published config says, and the native class assumes.
-_PUBLISHED_CONSTANTS: dict[str, Any] = {
-    "activation_type": "silu",
-    "alibi": False,
-    "attention_layer_norm": False,
-    "bias_for_layer_norm": False,
-    "block_group_size": 1,
-    "block_type": "llama",
-    "embedding_dropout": 0.0,
-    "include_bias": False,
-    "include_qkv_bias": False,
-    "input_emb_norm": False,
-    "layer_norm_type": "rms",
-    "layer_norm_with_affine": True,
-    "residual_dropout": 0.0,
-    "rope": True,
-    "scale_logits": False,
-}
 _ALLOWED: dict[str, tuple[Any, ...]] = {
-    **{key: (value,) for key, value in _PUBLISHED_CONSTANTS.items()},
+    **{key: (value,) for key, value in PUBLISHED_CONSTANTS.items()},
     "include_qkv_bias": (False, None),
     "block_group_size": (1, None),
     "multi_query_attention": (False, None),
@@ -66,9 +46,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     # A native name that the published format cannot express.
     "mlp_bias": (False,),
 }
-# iLLaDA's size: other special tokens, and config fields that nobody has verified here.
-_ILLADA_VOCABULARY = 155136
-
 _RENAMES = {
     r"model.transformer.wte": "model.embed_tokens",
     r"model.transformer.ln_f": "model.norm",
@@ -100,13 +77,13 @@ class LladaConfig(PublishedConfig, LlamaConfig):
     model_type = "llada"
     published_architecture = "LLaDAModelLM"
     published_fields = _FIELDS
-    published_constants = _PUBLISHED_CONSTANTS
+    published_constants = PUBLISHED_CONSTANTS
     allowed = _ALLOWED
     native_only = frozenset({"attention_bias", "mlp_bias", "hidden_act", "head_dim"}) | {
         "pretraining_tp"
     }
 
-    vocab_size: int = 126464
+    vocab_size: int = LLADA_VOCABULARY
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
     mask_token_id: int | None = None
@@ -123,7 +100,7 @@ class LladaConfig(PublishedConfig, LlamaConfig):
         super().__post_init__(**kwargs)
         if self.head_dim * self.num_attention_heads != self.hidden_size:
             raise MidspanError("config.json: head_dim must be hidden_size / num_attention_heads")
-        if self.vocab_size == _ILLADA_VOCABULARY:
+        if self.vocab_size == ILLADA_VOCABULARY:
             raise MidspanError(
                 f"config.json: vocab_size={self.vocab_size} is iLLaDA's, which is not implemented: "
                 "its published config and special tokens could not be verified"
@@ -165,61 +142,17 @@ class MmadaForMaskedDiffusion(LladaForMaskedDiffusion):
     config_class = MmadaConfig
 
 
-def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
-    """LLaDA's chat format, which always ends with the assistant's header.
-
-    Source: the chat template in the published tokenizer_config.json; contents are trimmed.
-    """
-
-    def header(role: str) -> list[Piece]:
-        return [Special("<|start_header_id|>"), role, Special("<|end_header_id|>")]
-
-    pieces: list[Piece] = [Special("<|startoftext|>")]
-    for message in messages:
-        text = "\n\n" + message["content"].strip()
-        pieces += [*header(message["role"]), text, Special("<|eot_id|>")]
-    return [*pieces, *header("assistant"), "\n\n"]
-
-
-def _special_tokens(vocab_size: int) -> PublishedTokens:
-    return PublishedTokens(
-        vocab_size=vocab_size,
-        mask=PublishedToken("<|mdm_mask|>", 126336),
-        bos=PublishedToken("<|startoftext|>", 126080),
-        eos=PublishedToken("<|endoftext|>", 126081),
-        eot=PublishedToken("<|eot_id|>", 126348),
-        pad=PublishedToken("<|endoftext|>", 126081),
-    )
-
-
 def _family(config_class: Any, model_class: Any, block_length: int) -> Family:
     register_native(config_class, model_class, _RENAMES)
     return register(
-        Family(
-            name=config_class.model_type,
-            model_types=(config_class.model_type,),
-            config_class=config_class,
-            model_class=model_class,
-            logit_shift=False,
-            noise="absorbing",
-            special_tokens=_special_tokens(config_class.vocab_size),
-            chat=chat_pieces,
-            lora_targets=(
-                *("q_proj", "k_proj", "v_proj", "o_proj"),
-                *("gate_proj", "up_proj", "down_proj"),
-            ),
-            decoding_defaults={
-                "sampler": "llada",
-                "length": 128,
-                "steps": 128,
-                "block_length": block_length,
-                "temperature": 0.0,
-                "remasking": "low_confidence",
-            },
-            max_length=4096,
+        llada_family(
+            config_class.model_type,
+            (config_class, model_class),
+            vocab_size=config_class.vocab_size,
+            block_length=block_length,
         )
     )
 
 
-LLADA = _family(LladaConfig, LladaForMaskedDiffusion, block_length=32)
+LLADA = _family(LladaConfig, LladaForMaskedDiffusion, block_length=LLADA_BLOCK)
 MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128)

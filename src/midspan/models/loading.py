@@ -1,9 +1,6 @@
 """Loading: from a spec to a `DiffusionLM`, with everything checked before weights are read."""
 
-import hashlib
 import warnings
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -29,70 +26,16 @@ from midspan.models.checkpoint import (
     read_weights,
     resolve_folder,
 )
-from midspan.models.digest import weights_digest
+from midspan.models.digest import fingerprint
 from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.placement import WeightFormat, WeightOptions, check_attention, placement
+from midspan.models.sources import Source, parse_spec
 from midspan.models.tokens import name_special_tokens, special_tokens
-from midspan.served import HUB_ID
 
-Resolver = Callable[[str], tuple[str | Path, str | Path | None]]
-
-# Functions are named, not imported: this room knows no model that ships with midspan.
-_ALIASES: dict[str, Resolver | str] = {"organism": "midspan.organism.weights:resolve"}
 _NAME_OF_BLOCKS = "bd3lm"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-
-
-def register_alias(prefix: str, resolver: Resolver | str) -> None:
-    """Let `prefix` and `prefix:ANYTHING` name models.
-
-    Args:
-        prefix: The name, without a colon.
-        resolver: From the whole name to a model folder and an adapter folder or None; as
-            ``"module:function"``, which is imported when the name is first loaded.
-    """
-    _ALIASES[prefix] = resolver
-
-
-def _resolver(name: str) -> Resolver | None:
-    """The resolver of a registered name; None for a folder or a hub id."""
-    resolver = _ALIASES.get(name.partition(":")[0])
-    if isinstance(resolver, str):
-        module, _, function = resolver.partition(":")
-        return getattr(import_module(module), function)
-    return resolver
-
-
-class Source(NamedTuple):
-    """Where a model and its adapter come from."""
-
-    base: str | Path
-    adapter: str | Path | None
-
-
-def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
-    """Split "BASE+ADAPTER" and resolve registered names.
-
-    Args:
-        spec: A folder, a hub id, a registered name, or one of these + an adapter.
-        adapter: An adapter given apart.
-
-    Raises:
-        MidspanError: If there is more than one adapter.
-    """
-    base, _, right = str(spec).rpartition("+")
-    looks_like_adapter = right.startswith(("./", "../", "/", "~")) or bool(HUB_ID.fullmatch(right))
-    looks_like_adapter |= bool(right) and Path(right).is_dir()
-    split = base and looks_like_adapter and not Path(spec).is_dir()
-    name, named = (base, right) if split else (str(spec), None)
-    resolver = None if Path(name).is_dir() else _resolver(name)
-    folder, implied = resolver(name) if resolver else (name, None)
-    adapters = [one for one in (adapter, named, implied) if one is not None]
-    if len(adapters) > 1:
-        raise MidspanError(f"{spec} has more than one adapter: {', '.join(map(str, adapters))}")
-    return Source(folder, adapters[0] if adapters else None)
 
 
 def load(
@@ -293,13 +236,13 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
 
 
 def _fingerprint(checkpoint: _Checkpoint, model: Any, form: WeightFormat) -> str:
-    """Hash what decides the logits: weights, rotary base, number formats, blocks, attention."""
-    rope = sorted(model.config.get_text_config().rope_parameters.items())
-    parts = [weights_digest(checkpoint.files), repr(rope), str(model.dtype), str(form.quantization)]
+    """See `digest.fingerprint`; number formats, blocks and attention count too."""
+    others = [str(form.quantization)]
     if form.attn_implementation not in (None, "sdpa"):
-        parts.append(form.attn_implementation)
+        others.append(form.attn_implementation)
     if checkpoint.family is family_for(checkpoint.config.model_type).in_blocks:
-        parts.append(f"blocks of {checkpoint.config.block_size}")
+        others.append(f"blocks of {checkpoint.config.block_size}")
     if not getattr(model.config, "rope_full_precision", True):
-        parts.append("rope in the model's precision")
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+        others.append("rope in the model's precision")
+    rope = model.config.get_text_config().rope_parameters
+    return fingerprint(checkpoint.files, rope, model.dtype, *others)

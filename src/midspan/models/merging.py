@@ -15,7 +15,8 @@ from midspan.models.adapters import PEFT_PREFIX, native_keys, read_adapter
 from midspan.models.base_layers import saved_base_layers
 from midspan.models.border import border, write_tensors
 from midspan.models.checkpoint import read_weights, resolve_folder
-from midspan.models.loading import Source, load, parse_spec
+from midspan.models.loading import load
+from midspan.models.sources import Source, parse_spec
 
 # Files that hold weights or say where they are: the base's must not lie beside the merged ones.
 _WEIGHTS = (".safetensors", ".index.json", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack")

@@ -4,18 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models.attention import block_attention
 from midspan.models.family import Family, SpecialTokens
-from midspan.models.native import PredictionHeadMixin
+from midspan.models.head import PredictionHeadMixin
 from midspan.models.text import TextModel
 from midspan.models.trunk import lean_states
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass
@@ -38,7 +40,7 @@ class DiffusionLM(TextModel):
     """
 
     model: Any
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: "PreTrainedTokenizerFast"
     family: Family
     tokens: SpecialTokens
     name: str

@@ -23,7 +23,8 @@ from midspan.models.family import (
     PublishedTokens,
     register,
 )
-from midspan.models.native import MaskedDiffusionMixin, PredictionHeadMixin
+from midspan.models.head import PredictionHeadMixin
+from midspan.models.native import MaskedDiffusionMixin
 
 _FULL, _LOCAL = "full_attention", "sliding_attention"
 # Field of the published config.json: the layers whose rotary base it is.

@@ -109,14 +109,6 @@ class BlockDiffusionMixin(MaskedDiffusionMixin):
         )
 
 
-class PredictionHeadMixin:
-    """Model with layers of its own between the last hidden states and the output layer."""
-
-    def output_states(self, hidden_BQD: Tensor) -> Tensor:
-        """What the output layer takes, [B, Q, D]."""
-        raise NotImplementedError
-
-
 class ExpertsMixin:
     """Mixture of experts over a transformers class; the experts' kernel may be chosen."""
 

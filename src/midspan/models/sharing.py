@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from midspan.models.adapters import attach_adapter
-from midspan.models.loading import load, parse_spec
+from midspan.models.loading import load
 from midspan.models.model import DiffusionLM
+from midspan.models.sources import parse_spec
 
 
 def load_sharing(specs: Sequence[str], **options: Any) -> dict[str, DiffusionLM]:

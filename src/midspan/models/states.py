@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from midspan.errors import MidspanError
-from midspan.models.native import PredictionHeadMixin
+from midspan.models.head import PredictionHeadMixin
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM

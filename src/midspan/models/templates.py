@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
-from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models.family import Message, Piece
 from midspan.models.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
@@ -60,7 +62,7 @@ def template_pieces(
 class _Template:
     """A tokenizer's chat template and the roles of a conversation."""
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: "PreTrainedTokenizerFast"
     roles: Sequence[str]
     options: Mapping[str, object]
     in_parts: bool = False

@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, NamedTuple
-
-from transformers import PreTrainedTokenizerFast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.models.family import Family, Piece, Special, SpecialTokens
-from midspan.models.templates import template_pieces
 from midspan.models.tokens import merge_plain
 from midspan.models.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # Scripts that put no space between words: Thai, Lao, Chinese, Japanese, and full-width signs.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
@@ -28,7 +28,7 @@ class Response(NamedTuple):
 class TextModel:
     """The text side of a `DiffusionLM`."""
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: "PreTrainedTokenizerFast"
     family: Family
     tokens: SpecialTokens
 
@@ -96,6 +96,8 @@ class TextModel:
                     f"a chat message needs a role (one word) and content (a text): {message}"
                 )
         if self.family.template_first and self.tokenizer.chat_template:
+            from midspan.models.templates import template_pieces
+
             pieces = template_pieces(self.vocabulary, messages, self.family.template_options)
         else:
             pieces = self.family.chat(messages)

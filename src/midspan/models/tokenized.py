@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 from midspan.models.checkpoint import resolve_folder
 from midspan.models.family import Family, SpecialTokens, family_of
-from midspan.models.loading import load_config, load_tokenizer, parse_spec
+from midspan.models.loading import load_config, load_tokenizer
+from midspan.models.sources import parse_spec
 from midspan.models.text import TextModel
 from midspan.models.tokens import special_tokens
 from midspan.models.vocabulary import Vocabulary

@@ -1,22 +1,23 @@
 """Text to ids, so that a user's text never becomes a special token."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from transformers import PreTrainedTokenizerFast
+from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
 from midspan.models.family import Family, Piece, PublishedTokens, SpecialTokens
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
-def token_id(tokenizer: PreTrainedTokenizerFast, text: str) -> int | None:
+
+def token_id(tokenizer: "PreTrainedTokenizerFast", text: str) -> int | None:
     """The id of a token, or None; `get_vocab` would build a dict of all of them first."""
     found: int | None = tokenizer.backend_tokenizer.token_to_id(text)
     return found
 
 
 def special_tokens(
-    tokenizer: PreTrainedTokenizerFast, config: Any, family: Family
+    tokenizer: "PreTrainedTokenizerFast", config: Any, family: Family
 ) -> SpecialTokens:
     """The family's special tokens by their ids in this tokenizer.
 
@@ -68,7 +69,7 @@ def _check_ids(ids: dict[str, int | None], config: Any, table: PublishedTokens) 
             raise MidspanError(f"{what}, outside the model's {config.vocab_size} rows")
 
 
-def name_special_tokens(tokenizer: PreTrainedTokenizerFast, table: PublishedTokens) -> None:
+def name_special_tokens(tokenizer: "PreTrainedTokenizerFast", table: PublishedTokens) -> None:
     """Let the tokenizer name pad and mask as the family has them, in place.
 
     Published tokenizers leave out the mask, or name another pad than their config. Where the
@@ -89,7 +90,7 @@ def name_special_tokens(tokenizer: PreTrainedTokenizerFast, table: PublishedToke
         tokenizer.mask_token = table.mask.text
 
 
-def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
+def control_ids(tokenizer: "PreTrainedTokenizerFast", tokens: SpecialTokens) -> frozenset[int]:
     """The ids that plain text must never yield: all added tokens but unknown and white space.
 
     An added token need not be marked special to be one: LLaDA's mask is not. Qwen2 names its
@@ -103,7 +104,7 @@ def control_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> fr
     return frozenset(listed | _roles(tokens))
 
 
-def silent_ids(tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens) -> frozenset[int]:
+def silent_ids(tokenizer: "PreTrainedTokenizerFast", tokens: SpecialTokens) -> frozenset[int]:
     """The ids that text leaves out: special tokens and the mask.
 
     Tokens that were merely added, as Qwen3's ``<think>`` and ``<tool_call>``, are text, as
@@ -120,7 +121,7 @@ def _roles(tokens: SpecialTokens) -> set[int]:
 
 
 def encode_plain(
-    tokenizer: PreTrainedTokenizerFast, text: str, forbidden: frozenset[int]
+    tokenizer: "PreTrainedTokenizerFast", text: str, forbidden: frozenset[int]
 ) -> list[int]:
     """Ids of a text in which nothing is special.
 

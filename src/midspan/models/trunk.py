@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from midspan.models.trunk_weights import Layer, Norm, Projection, Trunk, read_trunk
+from midspan.models.bare import BareModel
+from midspan.models.trunk_parts import Layer, Norm, Projection, Trunk
 
 # Rotations that are kept of a model.
 _KEPT = 4
@@ -40,19 +40,30 @@ def lean_states(
         cache: A transformers `Cache`, where keys and values are kept.
     """
     device = input_ids_BQ.device
-    if torch.is_grad_enabled() or is_autocast(device):
+    is_bare = isinstance(base, BareModel)
+    # A bare model has no module to leave these to.
+    if not is_bare and (torch.is_grad_enabled() or is_autocast(device)):
         return None
     length = input_ids_BQ.shape[1]
-    if cache is not None and mask is not None and mask.ndim == 2:
+    if not is_bare and cache is not None and mask is not None and mask.ndim == 2:
         keys, offset = cache.get_mask_sizes(length, 0)
         if offset or mask.shape[1] != keys:
             return None
-    trunk = read_trunk(base)
+    trunk = trunk_of(base)
     if trunk is None:
         return None
     states_BQD = embedding(input_ids_BQ, trunk.embedding)
     turns = _turns(trunk.rotary, states_BQD, position_ids)
     return run_layers(trunk, states_BQD, turns, additive(mask, states_BQD), cache)
+
+
+def trunk_of(base: Any) -> Trunk | None:
+    """A model's trunk: its own where it is nothing else, or what is read from its modules."""
+    if isinstance(base, BareModel):
+        return base.trunk
+    from midspan.models.trunk_weights import read_trunk
+
+    return read_trunk(base)
 
 
 def is_autocast(device: torch.device) -> bool:
@@ -106,6 +117,8 @@ def _attended(
     if cache is not None:
         key, value = cache.update(key, value, index)
     if attention.num_key_value_groups > 1:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
         options = {"scaling": attention.scaling, "is_causal": False}
         found_BQHE, _ = sdpa_attention_forward(attention, query, key, value, seen, **options)
     else:

@@ -4,9 +4,9 @@ They are read anew at every forward, so that nothing can be stale: some twenty l
 """
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules import module as torch_module
 from transformers.activations import SiLUActivation
 from transformers.models.llama import modeling_llama as llama
@@ -18,6 +18,7 @@ from midspan.models.layers import (
     PreciseRotaryAttention,
     PreciseRotaryEmbedding,
 )
+from midspan.models.trunk_parts import Layer, Norm, Pair, Projection, Trunk
 
 # Exact classes: what inherits from them may compute something else.
 _TRUNKS = (llama.LlamaModel, qwen2.Qwen2Model, qwen3.Qwen3Model)
@@ -38,57 +39,6 @@ _LORA_PARTS = (nn.Linear, nn.Identity, nn.Dropout)
 
 class _Unknown(Exception):
     """A module computes something else than what is written here."""
-
-
-class Norm(NamedTuple):
-    """A root-mean-square norm; `rounded_once` where its weight is applied in single precision."""
-
-    weight: Tensor
-    epsilon: float
-    rounded_once: bool
-
-
-class Pair(NamedTuple):
-    """The low-rank pair of an adapter."""
-
-    down: Tensor
-    up: Tensor
-    bias: Tensor | None
-    scaling: float
-
-
-class Projection(NamedTuple):
-    """A linear layer and what its active adapters add."""
-
-    weight: Tensor
-    bias: Tensor | None
-    pairs: tuple[Pair, ...]
-
-
-class Layer(NamedTuple):
-    """The weights of a layer; a linear layer that is not known is called."""
-
-    norm: Norm
-    query: Projection | nn.Module
-    key: Projection | nn.Module
-    value: Projection | nn.Module
-    query_norm: Norm | None
-    key_norm: Norm | None
-    output: Projection | nn.Module
-    attention: Any
-    feed_norm: Norm
-    gate: Projection | nn.Module
-    up: Projection | nn.Module
-    down: Projection | nn.Module
-
-
-class Trunk(NamedTuple):
-    """The weights of a trunk."""
-
-    embedding: Tensor
-    rotary: nn.Module
-    layers: tuple[Layer, ...]
-    norm: Norm
 
 
 def read_trunk(base: Any) -> Trunk | None:

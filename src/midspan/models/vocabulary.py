@@ -6,15 +6,18 @@ Shapes: V rows of the model's embedding, which may be more than the tokenizer's 
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from midspan.data.text import whole_text
 from midspan.errors import MidspanError
 from midspan.models.family import Piece, Special, SpecialTokens
 from midspan.models.tokens import control_ids, encode_plain, silent_ids, token_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _THOUGHTS = ("<think>", "</think>")
 # Characters of what chat formats write themselves, roles and line breaks: worth remembering.
@@ -31,7 +34,7 @@ class Vocabulary:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, tokens: SpecialTokens, num_rows: int
+        self, tokenizer: "PreTrainedTokenizerFast", tokens: SpecialTokens, num_rows: int
     ) -> None:
         self.tokenizer = tokenizer
         self.control = control_ids(tokenizer, tokens)

@@ -19,6 +19,7 @@ from midspan.errors import MidspanError
 from midspan.files import disk, sync_file
 from midspan.models.border import border
 from midspan.organism import corpus, utility
+from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.initial import initialise
 from midspan.organism.language import RESPONSE_LENGTH
 from midspan.organism.optimizer import Muon
@@ -177,18 +178,20 @@ def learning_rate_scale(progress: float) -> float:
 def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None) -> Path:
     """Train from the seed, or continue an interrupted training; write a LLaDA checkpoint folder.
 
+    A folder that holds the finished model of this training is returned as it is.
+
     Args:
         folder: Receives model.safetensors, config.json and the tokenizer's files; a resumable
             checkpoint lies there until the end.
         on_step: Told the finished steps, the batch's sample kind and its loss in nats/token.
 
     Raises:
-        MidspanError: The folder holds a finished model or an interrupted training of another
+        MidspanError: The folder holds a finished or interrupted training of another
             configuration, or cannot be written.
     """
     folder = Path(folder)
-    if (folder / "model.safetensors").is_file():
-        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
+    if is_finished(folder, asdict(config)):
+        return folder
     with disk("cannot write to", folder):
         folder.mkdir(parents=True, exist_ok=True)
     # Denormal numbers in the optimiser's state slow single steps tenfold.
@@ -201,6 +204,7 @@ def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None
         build_tokenizer().save_pretrained(folder)
         model.save_pretrained(folder)
         sync_file(folder / "model.safetensors")
+    note_finished(folder, asdict(config))
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 

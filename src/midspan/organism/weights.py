@@ -1,22 +1,27 @@
 """The organism's shipped weights, and the names by which they are loaded."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from midspan.errors import MidspanError
-from midspan.models import DiffusionLM, load
+
+if TYPE_CHECKING:
+    from midspan.models import DiffusionLM
 
 WEIGHTS = Path(__file__).parent / "weights"
 ADAPTERS = WEIGHTS / "adapters"
+# Another name of the Original, beside the second organism's.
+MINI = "mini"
 
 
 def resolve(name: str) -> tuple[Path, Path | None]:
-    """``organism`` or ``organism:ADAPTER`` to a model folder and an adapter folder.
+    """``organism``, also ``organism:mini``, or ``organism:ADAPTER`` to model and adapter folders.
 
     Raises:
         MidspanError: The adapter is not among the shipped ones.
     """
     _, _, adapter = name.partition(":")
-    if not adapter:
+    if adapter in ("", MINI):
         return WEIGHTS, None
     shipped = sorted(path.name for path in ADAPTERS.glob("*") if path.is_dir())
     if adapter not in shipped:
@@ -24,6 +29,8 @@ def resolve(name: str) -> tuple[Path, Path | None]:
     return WEIGHTS, ADAPTERS / adapter
 
 
-def load_organism(adapter: str | Path | None = None) -> DiffusionLM:
+def load_organism(adapter: str | Path | None = None) -> "DiffusionLM":
     """The Original, or with a trained adapter folder on top."""
+    from midspan.models import load
+
     return load("organism", adapter=adapter, device="cpu")

@@ -18,8 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from midspan.errors import MidspanError
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData
+from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData
 from midspan.probes.linear import balanced_accuracy, folds, held_out_decisions
+from midspan.probes.local import LocalContext
 
 if TYPE_CHECKING:
     from midspan.decoding import Generation, Request
@@ -60,7 +61,7 @@ class Activations:
     reference: dict[tuple[str, float], Tensor] = field(default_factory=dict)
 
     def __call__(
-        self, context: ProbeContext, data: ProbeData, config: ActivationsConfig
+        self, context: LocalContext, data: ProbeData, config: ActivationsConfig
     ) -> list[dict[str, Any]]:
         """One record a decoding, step, layer and position.
 
@@ -174,7 +175,7 @@ def shown_at(generation: "Generation", step: int, mask: int | None) -> list[int]
 
 @torch.no_grad()
 def read_states(
-    context: ProbeContext,
+    context: LocalContext,
     requests: "Sequence[Request]",
     canvases: Sequence[Sequence[int]],
     where: tuple[Sequence[int], Sequence[int]],

@@ -1,23 +1,24 @@
-"""What every probe is given: a model to run on, requests, phrases and a judge. It owns none."""
+"""What every probe is given: a model to ask, requests, phrases and a judge. It owns none."""
 
+import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midspan.errors import MidspanError, error_fields
 from midspan.files import Record
 from midspan.frozen import FrozenConfig
-from midspan.journal.generation import generate
 from midspan.journal.journal import Journal
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig, Generation, Request
     from midspan.engine.calls import Reply
     from midspan.engine.roles import Role
     from midspan.engine.scheduler import SchedulerProgress
-    from midspan.models import DiffusionLM
+    from midspan.models.text import TextModel
 
 
 class ProbeConfig(FrozenConfig):
@@ -103,13 +104,53 @@ class ProbeCost:
     gradients: int = 0
 
 
+class Placed(NamedTuple):
+    """A phrase that is fixed in a response.
+
+    Attributes:
+        text: Its words.
+        start: Canvas position of its first token.
+        ids: Its tokens there.
+    """
+
+    text: str
+    start: int
+    ids: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class ProbeCase:
-    """A request to be answered, with tokens fixed in the response, and its place in the tables."""
+    """A request to be answered, perhaps with a phrase in the response, and its place in tables."""
 
     request: ProbeRequest
-    anchors: Mapping[int, int] = field(default_factory=dict)
+    phrase: Placed | None = None
     labels: Record = field(default_factory=dict)
+
+    @property
+    def anchors(self) -> dict[int, int]:
+        """Canvas position to token."""
+        return {} if self.phrase is None else dict(enumerate(self.phrase.ids, self.phrase.start))
+
+
+class Answer(NamedTuple):
+    """What a model said to a case.
+
+    Attributes:
+        text: The response; empty where none came.
+        said: The fields of a record that say what the response was.
+        forwards: Rows through the network; None where nobody says.
+        error: Why none came; empty where one did.
+    """
+
+    text: str
+    said: Record
+    forwards: int | None
+    error: str = ""
+
+    @property
+    def problem(self) -> Record:
+        """The fields of a record that say why there is no outcome; none where a response came."""
+        return {"error": self.error, "traceback": ""} if self.error else {}
 
 
 @contextmanager
@@ -122,79 +163,71 @@ class _Counter:
         """Nobody watches."""
 
 
-@dataclass(frozen=True)
-class ProbeContext:
-    """The model that a probe measures, and how it is run.
+@dataclass(frozen=True, kw_only=True)
+class ProbeContext(ABC):
+    """The model that a probe measures, and how it is asked.
 
     Attributes:
-        lm: The model.
         model: Its name in the tables.
-        decodings: How it decodes, by name.
         journal: What was generated before.
-        batch_size: Rows that go through the model together.
         stage: Announces a counted stage of work.
         fail_fast: Raise an error in the judge's code; by default it stands in the record.
     """
 
-    lm: "DiffusionLM"
     model: str
-    decodings: "Mapping[str, DecodingConfig]"
     journal: Journal
-    batch_size: int = 32
     stage: Callable[[str, int], AbstractContextManager[Any]] = _silent
     fail_fast: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse rules that a probe would pass by.
+    @property
+    @abstractmethod
+    def text(self) -> "TextModel":
+        """What counts tokens and positions."""
 
-        Raises:
-            MidspanError: A rule acts on prompts, which a probe sends as they are.
-        """
-        for name, decoding in self.decodings.items():
-            for rule in decoding.rules:
-                if rule.rewrites_prompts or rule.screens_prompts:
-                    raise MidspanError(
-                        f"{name}.rules: {rule.rule} acts on prompts, and a probe sends its own as "
-                        "they are; leave it out"
-                    )
+    @property
+    @abstractmethod
+    def length(self) -> int | None:
+        """Tokens of the shortest canvas; None where nobody says, and no position depends on it."""
 
-    def encode(self, prompt: str, anchors: Mapping[int, int] | None = None) -> "Request":
-        """A user's message as a request to the model, with tokens fixed in the response."""
-        from midspan.decoding import Request
+    @abstractmethod
+    def answers(self, cases: Sequence[ProbeCase]) -> Iterator[tuple[str, list[Answer]]]:
+        """Each decoding's name, and what it answers to the cases, in their order."""
 
-        return Request(tuple(self.lm.encode_chat(prompt)), anchors or {})
+    @abstractmethod
+    def settings(self, decoding: str) -> dict[str, Any]:
+        """What is known of a decoding, in JSON's terms."""
 
-    def generate(
-        self, requests: "Sequence[Request]", decoding: "DecodingConfig"
-    ) -> "list[Generation]":
-        """Responses, from the journal where it has them."""
-        with self.stage(f"{self.model}: generating", len(requests)) as stage:
-            return generate(
-                self.lm,
-                requests,
-                decoding,
-                self.journal,
-                batch_size=self.batch_size,
-                on_batch=stage.advance,
-            )
+    def room(self, tokens: int) -> range:
+        """Positions at which so many tokens may begin in every canvas."""
+        assert self.length is not None
+        return range(self.length - tokens + 1)
+
+    def random_tokens(self, rng: random.Random, count: int) -> list[int]:
+        """So many tokens of printable ASCII that are not special."""
+        return [rng.choice(self._plain) for _ in range(count)]
+
+    @cached_property
+    def _plain(self) -> list[int]:
+        from midspan.scoring.suffix import allowed_tokens
+
+        return allowed_tokens(self.text).nonzero()[:, 0].tolist()
 
     def answer(self, cases: Sequence[ProbeCase], data: ProbeData) -> list[dict[str, Any]]:
         """Every case in every decoding, judged; one record each."""
-        requests = [self.encode(case.request.prompt, case.anchors) for case in cases]
         records = []
-        for name, decoding in self.decodings.items():
-            generations = self.generate(requests, decoding)
-            asked = [(c.request, g.text) for c, g in zip(cases, generations, strict=True)]
-            outcomes = self.judged(data, asked)
+        for name, answers in self.answers(cases):
+            pairs = list(zip(cases, answers, strict=True))
+            asked = [(case.request, answer.text) for case, answer in pairs if not answer.error]
+            outcomes = iter(self.judged(data, asked))
             records += [
                 {
                     **self.labels(name, case.request),
                     **case.labels,
-                    **generation.said,
-                    **outcome,
-                    "forwards": generation.forwards,
+                    **answer.said,
+                    **(answer.problem or next(outcomes)),
+                    "forwards": answer.forwards,
                 }
-                for case, generation, outcome in zip(cases, generations, outcomes, strict=True)
+                for case, answer in pairs
             ]
         return records
 
@@ -221,12 +254,9 @@ class ProbeContext:
         assert data.harm_judge is not None
         asked = [(Behavior(request.id, request.prompt), text) for request, text in cases]
         with self.stage(f"{self.model}: judging", len(asked)) as stage:
-            told = 0
 
             def tell(progress: "SchedulerProgress") -> None:
-                nonlocal told
-                stage.advance(progress.replies - told)
-                told = progress.replies
+                stage.advance(progress.replies)
 
             judge = data.harm_judge()
             return verdicts("probe", judge, asked, self.journal, tell, self.fail_fast)
@@ -251,7 +281,7 @@ class ProbeContext:
             "id": request.id,
             "group": request.group,
             "prompt": request.prompt,
-            "settings": self.decodings[decoding].model_dump(mode="json"),
+            "settings": self.settings(decoding),
         }
 
 

@@ -20,12 +20,12 @@ from midspan.probes.context import (
     OutcomeRates,
     ProbeCase,
     ProbeConfig,
-    ProbeContext,
     ProbeCost,
     ProbeData,
     ProbeRequest,
     grouped,
 )
+from midspan.probes.local import LocalContext
 from midspan.scoring.gcg_step import GCG, GCGConfig
 from midspan.scoring.gradients import Goal
 from midspan.statistics import Interval, mean_interval
@@ -49,7 +49,7 @@ class GCGProbeConfig(ProbeConfig):
     seed: int = 0
 
 
-def gcg(context: ProbeContext, data: ProbeData, config: GCGProbeConfig) -> list[dict[str, Any]]:
+def gcg(context: LocalContext, data: ProbeData, config: GCGProbeConfig) -> list[dict[str, Any]]:
     """One record a harmful request, phrase, start and decoding; and one without a suffix.
 
     Raises:
@@ -110,7 +110,7 @@ SearchJob = tuple[ProbeRequest, dict[str, Any], Goal]
 
 
 def _goals(
-    context: ProbeContext, data: ProbeData, config: GCGProbeConfig, request: ProbeRequest
+    context: LocalContext, data: ProbeData, config: GCGProbeConfig, request: ProbeRequest
 ) -> list[tuple[dict[str, Any], Goal]]:
     length = min(decoding.length for decoding in context.decodings.values())
     goals = []
@@ -123,7 +123,7 @@ def _goals(
 
 
 def _judged(
-    context: ProbeContext,
+    context: LocalContext,
     data: ProbeData,
     jobs: Sequence[SearchJob],
     searches: Sequence[SuffixSearch],
@@ -156,9 +156,9 @@ def _judged(
     return records
 
 
-def _without(context: ProbeContext, data: ProbeData) -> list[dict[str, Any]]:
+def _without(context: LocalContext, data: ProbeData) -> list[dict[str, Any]]:
     labels = {"phrase_kind": NO_SUFFIX, "start": None, "phrase": None}
-    return context.answer([ProbeCase(request, {}, labels) for request in data.harmful], data)
+    return context.answer([ProbeCase(request, labels=labels) for request in data.harmful], data)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.probes.context import (
+    ProbeCase,
     ProbeConfig,
     ProbeContext,
     ProbeCost,
     ProbeData,
-    ProbeRequest,
     grouped,
 )
 from midspan.statistics import Estimate, Interval, mean_interval, wilson
@@ -57,18 +57,15 @@ def instruction_placement(
     if missing:
         raise MidspanError(f"template: must contain {{{missing[0]}}}")
     cases = list(_cases(data, config))
-    requests = [context.encode(request.prompt) for request, _ in cases]
     return [
         {
-            **context.labels(name, request),
-            **labels,
-            **generation.said,
-            "found": starts_of(generation.text, labels["phrase"]),
+            **context.labels(name, case.request),
+            **case.labels,
+            **answer.said,
+            **(answer.problem or {"found": starts_of(answer.text, case.labels["phrase"])}),
         }
-        for name, decoding in context.decodings.items()
-        for (request, labels), generation in zip(
-            cases, context.generate(requests, decoding), strict=True
-        )
+        for name, answers in context.answers(cases)
+        for case, answer in zip(cases, answers, strict=True)
     ]
 
 
@@ -80,25 +77,21 @@ def cost(data: ProbeData, config: InstructionPlacementConfig, lengths: Sequence[
         config: What is asked for.
         lengths: Of the canvas of each decoding.
     """
-    return ProbeCost(len({request.prompt for request, _ in _cases(data, config)}) * len(lengths))
+    return ProbeCost(len({case.request.prompt for case in _cases(data, config)}) * len(lengths))
 
 
-def _cases(
-    data: ProbeData, config: InstructionPlacementConfig
-) -> Iterator[tuple[ProbeRequest, dict[str, Any]]]:
+def _cases(data: ProbeData, config: InstructionPlacementConfig) -> Iterator[ProbeCase]:
     for kind in config.phrase_kinds:
         phrases = data.phrases.get(kind)
         if not phrases:
             raise MidspanError(f"phrase_kinds: there are no phrases of kind {kind!r}")
         for index, request in enumerate(data.benign):
             phrase = phrases[index % len(phrases)]
-            yield request, {"phrase_kind": kind, "phrase": phrase, "word": None}
+            asked = {"phrase_kind": kind, "phrase": phrase}
+            yield ProbeCase(request, labels=asked | {"word": None})
             for word in config.words:
                 text = config.template.format(request=request.prompt, word=word, phrase=phrase)
-                yield (
-                    replace(request, prompt=text),
-                    {"phrase_kind": kind, "phrase": phrase, "word": word},
-                )
+                yield ProbeCase(replace(request, prompt=text), labels=asked | {"word": word})
 
 
 def starts_of(text: str, phrase: str) -> list[int]:

@@ -15,7 +15,8 @@ from pydantic import Field, field_validator
 
 from midspan.engine.calls import Chat
 from midspan.errors import MidspanError, not_one_of
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, ProbeRequest
+from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData, ProbeRequest
+from midspan.probes.local import LocalContext
 
 if TYPE_CHECKING:
     from midspan.engine.local import LocalRole
@@ -94,7 +95,7 @@ class MonitorData(ProbeData):
 
 
 def monitors(
-    context: ProbeContext, data: MonitorData, config: MonitorsConfig
+    context: LocalContext, data: MonitorData, config: MonitorsConfig
 ) -> list[dict[str, Any]]:
     """One record a call and decoding, with the score of each monitor.
 
@@ -127,7 +128,7 @@ def cost(data: MonitorData, config: MonitorsConfig, lengths: Sequence[int]) -> P
 class _Measurement:
     """One model under all conditions."""
 
-    context: ProbeContext
+    context: LocalContext
     data: MonitorData
     config: MonitorsConfig
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from midspan.files import Record
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, grouped
+from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData, grouped
+from midspan.probes.local import LocalContext
 from midspan.statistics import Interval, kendall_tau, mean_interval
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class CommitOrder:
         )
 
 
-def order(context: ProbeContext, data: ProbeData, config: OrderConfig) -> list[dict[str, Any]]:
+def order(context: LocalContext, data: ProbeData, config: OrderConfig) -> list[dict[str, Any]]:
     """One record a request and decoding: the order of its commits, and that of chance."""
     requests = [context.encode(request.prompt) for request in data.requests]
     records = []

@@ -8,12 +8,14 @@ tokens of the same length as controls, the same requests without a phrase, and b
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from midspan.engine.capabilities import Need
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.probes.context import (
     OutcomeRates,
+    Placed,
     ProbeCase,
     ProbeConfig,
     ProbeContext,
@@ -22,9 +24,6 @@ from midspan.probes.context import (
     ProbeRequest,
     grouped,
 )
-
-if TYPE_CHECKING:
-    from midspan.models import DiffusionLM
 
 RANDOM, NO_PHRASE = "random", "no phrase"
 # The paper's cells: affirmative at the first token, procedural behind it.
@@ -59,6 +58,11 @@ def prefill(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> li
     return context.answer(list(_cases(context, data, config)), data)
 
 
+def asks_in_part(config: PrefillConfig) -> tuple[Need, ...]:
+    """What a server must give of which position 0 alone can be measured."""
+    return ("prefix",) if 0 in config.positions else ("anchors",)
+
+
 def cost(data: ProbeData, config: PrefillConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request, phrase and position, and one without a phrase, in every canvas.
 
@@ -77,7 +81,7 @@ def cost(data: ProbeData, config: PrefillConfig, lengths: Sequence[int]) -> Prob
         drawn, _ = _drawn(data, config, request)
         for kind in config.phrase_kinds:
             phrase = f"{RANDOM} {request.id}" if kind == RANDOM else drawn[kind]
-            starts = _fitting(config, min(lengths), longest)
+            starts = _fitting(config, range(min(lengths) - longest + 1))
             canvases |= {(request.prompt, phrase, start) for start in starts}
     return ProbeCost(len(canvases) * len(lengths))
 
@@ -90,16 +94,15 @@ def positions_that_fit(context: ProbeContext, data: ProbeData, config: PrefillCo
     """
     phrases = _phrases(data, config)
     longest = max(
-        len(context.lm.encode_phrase(phrase, start))
+        len(context.text.encode_phrase(phrase, start))
         for phrase in phrases
         for start in config.positions
     )
-    length = min(decoding.length for decoding in context.decodings.values())
-    fits = _fitting(config, length, longest)
+    fits = _fitting(config, context.room(longest))
     if not fits:
         raise MidspanError(
             f"positions: none of {config.positions} leaves room for a phrase of {longest} tokens "
-            f"in a canvas of {length}"
+            f"in a canvas of {context.length}"
         )
     return fits
 
@@ -113,8 +116,8 @@ def _phrases(data: ProbeData, config: PrefillConfig) -> list[str]:
     return [phrase for kind in config.phrase_kinds for phrase in data.phrases[_source(kind)]]
 
 
-def _fitting(config: PrefillConfig, length: int, longest: int) -> list[int]:
-    return [start for start in config.positions if 0 <= start <= length - longest]
+def _fitting(config: PrefillConfig, room: range) -> list[int]:
+    return [start for start in config.positions if start in room]
 
 
 def _drawn(
@@ -127,29 +130,23 @@ def _drawn(
 
 def _cases(context: ProbeContext, data: ProbeData, config: PrefillConfig) -> Iterator[ProbeCase]:
     positions = positions_that_fit(context, data, config)
-    plain = plain_tokens(context.lm) if RANDOM in config.phrase_kinds else []
+    text = context.text
     for request in data.requests:
-        yield ProbeCase(request, {}, {"phrase_kind": NO_PHRASE, "position": None, "phrase": None})
+        yield ProbeCase(request, None, {"phrase_kind": NO_PHRASE, "position": None, "phrase": None})
         drawn, rng = _drawn(data, config, request)
         replaced: list[int] = []
         if RANDOM in config.phrase_kinds:
-            size = len(context.lm.encode_phrase(drawn[_source(RANDOM)], positions[-1]))
-            replaced = [rng.choice(plain) for _ in range(size)]
+            size = len(text.encode_phrase(drawn[_source(RANDOM)], positions[-1]))
+            replaced = context.random_tokens(rng, size)
         for kind in config.phrase_kinds:
             for start in positions:
                 ids = replaced
                 if kind != RANDOM:
-                    ids = context.lm.encode_phrase(drawn[kind], start)
-                text = context.lm.tokenizer.decode(ids).strip()
-                labels = {"phrase_kind": kind, "position": start, "phrase": text}
-                yield ProbeCase(request, dict(enumerate(ids, start)), labels)
-
-
-def plain_tokens(lm: "DiffusionLM") -> list[int]:
-    """Tokens of printable ASCII that are not special."""
-    from midspan.scoring.suffix import allowed_tokens
-
-    return allowed_tokens(lm).nonzero()[:, 0].tolist()
+                    ids = text.encode_phrase(drawn[kind], start)
+                shown = text.tokenizer.decode(ids).strip()
+                words = shown if kind == RANDOM else drawn[kind]
+                labels = {"phrase_kind": kind, "position": start, "phrase": shown}
+                yield ProbeCase(request, Placed(words, start, tuple(ids)), labels)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData, ProbeRequest
+from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData, ProbeRequest
+from midspan.probes.local import LocalContext
 
 if TYPE_CHECKING:
     from midspan.decoding import Generation
@@ -32,7 +33,7 @@ class SamplesConfig(ProbeConfig):
     seed: int = 0
 
 
-def samples(context: ProbeContext, data: ProbeData, config: SamplesConfig) -> list[dict[str, Any]]:
+def samples(context: LocalContext, data: ProbeData, config: SamplesConfig) -> list[dict[str, Any]]:
     """One record a request, decoding and phrase.
 
     Its "commits" are (position, step, confidence, word, whether it ends the text).

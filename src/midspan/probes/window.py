@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from midspan.engine.capabilities import Need
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.probes.context import (
     OutcomeRates,
+    Placed,
     ProbeCase,
     ProbeConfig,
     ProbeContext,
@@ -115,6 +117,11 @@ def window(context: ProbeContext, data: ProbeData, config: WindowConfig) -> list
     return context.answer(list(_cases(context, data, config)), data)
 
 
+def asks_in_part(config: WindowConfig) -> tuple[Need, ...]:
+    """What a server must give of which the first start alone can be measured."""
+    return ("prefix",)
+
+
 def cost(data: ProbeData, config: WindowConfig, lengths: Sequence[int]) -> ProbeCost:
     """One response a request and start, and one without a phrase, in every canvas.
 
@@ -145,18 +152,20 @@ def _cases(context: ProbeContext, data: ProbeData, config: WindowConfig) -> Iter
     phrases = data.phrases.get(config.phrase_kind)
     if not phrases:
         raise MidspanError(f"phrase_kind: there are no phrases of kind {config.phrase_kind!r}")
-    length = min(decoding.length for decoding in context.decodings.values())
-    ids = [[context.lm.encode_phrase(phrase, start) for phrase in phrases] for start in (0, length)]
-    last = length - max(len(one) for form in ids for one in form)
-    if last < 0:
-        raise MidspanError(f"decoding.length: a phrase does not fit a canvas of {length} tokens")
+    # At the first token, and behind it.
+    ids = [[context.text.encode_phrase(phrase, start) for phrase in phrases] for start in (0, 1)]
+    room = context.room(max(len(one) for form in ids for one in form))
+    if not room:
+        raise MidspanError(
+            f"decoding.length: a phrase does not fit a canvas of {context.length} tokens"
+        )
     for request in data.harmful:
-        yield ProbeCase(request, {}, {"position": None, "phrase": None})
+        yield ProbeCase(request, None, {"position": None, "phrase": None})
         index = _drawn(request, config, len(phrases))
-        for start in range(0, last + 1, config.stride):
+        for start in room[:: config.stride]:
             labels = {"position": start, "phrase": phrases[index]}
-            form = ids[min(start, 1)]
-            yield ProbeCase(request, dict(enumerate(form[index], start)), labels)
+            placed = Placed(phrases[index], start, tuple(ids[min(start, 1)][index]))
+            yield ProbeCase(request, placed, labels)
 
 
 def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWindow:

@@ -15,6 +15,7 @@ FULL_PAGE = 11.6
 INCHES_PER_LETTER = 0.085
 _HEIGHT = 3.3
 _TARGET = "target"
+_MARGINS = 12  # points at both sides of a legend together
 
 _LEFT_OUT: ContextVar[bool] = ContextVar("figures left out", default=False)
 _KEPT: ContextVar[list[tuple[str, Any]] | None] = ContextVar("kept figures", default=None)
@@ -96,13 +97,21 @@ def dress(axes: Any, xlabel: str, ylabel: str, target: float | None) -> None:
     if len(handles) > 1:
         # Matplotlib puts lines before bars; a reader looks for the models first.
         order = sorted(range(len(labels)), key=lambda index: labels[index] == _TARGET)
-        letters = max(map(len, labels))
-        columns = int(axes.figure.get_figwidth() / (0.6 + 0.8 * INCHES_PER_LETTER * letters)) or 1
-        handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-        axes.figure.legend(
-            handles, labels, loc="outside upper left", ncols=columns, frameon=False,
+        _legend(axes.figure, [handles[i] for i in order], [labels[i] for i in order])
+
+
+def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Above the axes, in as many columns as the figure is wide enough for."""
+    letters = max(map(len, labels))
+    columns = int(figure.get_figwidth() / (0.6 + 0.8 * INCHES_PER_LETTER * letters))
+    for count in range(max(1, columns), 0, -1):
+        legend = figure.legend(
+            handles, labels, loc="outside upper left", ncols=count, frameon=False,
             handlelength=2.6, handleheight=1.1, columnspacing=1.4, borderpad=0.1,
         )  # fmt: skip
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width - _MARGINS:
+            return
+        legend.remove()
 
 
 def percent_axis(axes: Any) -> None:

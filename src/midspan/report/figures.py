@@ -37,6 +37,7 @@ __all__ = [
 _MAX_ERROR_BARS = 16
 _MAX_MARKERS = 40
 _MOST_TICKS = 8
+_LEAST_APART = 0.06  # of the axis; the numbers of nearer ticks would overlap
 _MOST_VALUES = 40  # bars with their value above; more would overlap
 
 Series = tuple[str, Sequence[Estimate]]
@@ -281,7 +282,8 @@ def _x_ticks(axes: Any, xs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     distinct = sorted(set(xs))
-    if 1 <= len(distinct) <= _MOST_TICKS:
+    near = min((b - a for a, b in zip(distinct, distinct[1:], strict=False)), default=math.inf)
+    if 1 <= len(distinct) <= _MOST_TICKS and near >= _LEAST_APART * (distinct[-1] - distinct[0]):
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
     elif all(float(value).is_integer() for value in distinct):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -55,6 +55,9 @@ KINDS = {
     "verify": Kind(
         "midspan.studies.organism.verify.page:report_of", "midspan.runs.compare:case_trials"
     ),
+    "choice": Kind(
+        "midspan.studies.choice.page:report_of", "midspan.studies.choice.page:trials_of"
+    ),
     "task": Kind("midspan.studies.tasks.page:report_of", "midspan.studies.tasks.page:trials_of"),
 }
 

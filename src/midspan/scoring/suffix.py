@@ -11,6 +11,7 @@ from torch import Tensor
 
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
+from midspan.models.text import TextModel
 
 # A user message, or the turns of a conversation, that hold a suffix.
 Conversation = str | Sequence[Mapping[str, str]]
@@ -87,7 +88,7 @@ def append_suffix(request: str, suffix: str) -> str:
     return request + suffix if suffix[:1].isspace() else f"{request} {suffix}"
 
 
-def allowed_tokens(lm: DiffusionLM, ascii_only: bool = True) -> Tensor:
+def allowed_tokens(lm: TextModel, ascii_only: bool = True) -> Tensor:
     """Tokens that a suffix may hold, [V]: no special ones, and none that the tokenizer lacks.
 
     Computed once a model; not to be changed in place.

@@ -7,7 +7,8 @@ name at any other.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import core_schema
 
 # Choices that one request may ask for.
 MAX_CHOICES = 16
@@ -16,24 +17,31 @@ _MAX_CANVAS = 1 << 20
 _MAX_TEXTS = 64
 
 
-def _only(*values: Any) -> AfterValidator:
+class _Only:
     """A field that OpenAI has and that may hold nothing but what it holds when left out."""
 
-    def check(value: Any) -> Any:
-        if value is None or value in values:
+    def __init__(self, *values: Any) -> None:
+        self._values = values
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"enum": [None, *self._values]}
+
+    def _check(self, value: Any) -> Any:
+        if value is None or value in self._values:
             return value
-        shown = " or ".join(map(repr, values))
+        shown = " or ".join(map(repr, self._values))
         raise ValueError(
             f"cannot be followed here; leave it out{f' or set it to {shown}' if shown else ''}"
         )
 
-    return AfterValidator(check)
 
-
-_Nothing = Annotated[Any, _only()]
-_Empty = Annotated[list[Any] | None, _only([])]
-_No = Annotated[bool | None, _only(False)]
-_Zero = Annotated[float | None, _only(0.0)]
+_Nothing = Annotated[Any, _Only()]
+_Empty = Annotated[list[Any] | None, _Only([])]
+_No = Annotated[bool | None, _Only(False)]
+_Zero = Annotated[float | None, _Only(0.0)]
 
 
 class Wire(BaseModel):
@@ -167,7 +175,7 @@ class _Common(Wire):
     user: str | None = None
     presence_penalty: _Zero = None
     frequency_penalty: _Zero = None
-    logit_bias: Annotated[dict[str, Any] | None, _only({})] = None
+    logit_bias: Annotated[dict[str, Any] | None, _Only({})] = None
 
     @property
     def canvas_tokens(self) -> int | None:
@@ -201,18 +209,18 @@ class ChatRequest(_Common):
     max_completion_tokens: int | None = Field(None, ge=1, le=_MAX_CANVAS)
 
     logprobs: _No = None
-    top_logprobs: Annotated[int | None, _only(0)] = None
+    top_logprobs: Annotated[int | None, _Only(0)] = None
     response_format: ResponseFormat | None = None
     tools: _Empty = None
     functions: _Empty = None
-    tool_choice: Annotated[Any, _only("none", "auto")] = None
-    function_call: Annotated[Any, _only("none", "auto")] = None
+    tool_choice: Annotated[Any, _Only("none", "auto")] = None
+    function_call: Annotated[Any, _Only("none", "auto")] = None
     parallel_tool_calls: bool | None = None
-    modalities: Annotated[list[str] | None, _only(["text"])] = None
+    modalities: Annotated[list[str] | None, _Only(["text"])] = None
     store: _No = None
-    metadata: Annotated[dict[str, Any] | None, _only({})] = None
-    service_tier: Annotated[str | None, _only("auto", "default")] = None
-    reasoning_effort: Annotated[str | None, _only("none")] = None
+    metadata: Annotated[dict[str, Any] | None, _Only({})] = None
+    service_tier: Annotated[str | None, _Only("auto", "default")] = None
+    reasoning_effort: Annotated[str | None, _Only("none")] = None
 
     @property
     def canvas_tokens(self) -> int | None:
@@ -241,10 +249,10 @@ class CompletionRequest(_Common):
 
     prompt: str | list[str] | list[int] | list[list[int]]
 
-    best_of: Annotated[int | None, _only(1)] = None
+    best_of: Annotated[int | None, _Only(1)] = None
     echo: _No = None
-    logprobs: Annotated[int | None, _only()] = None
-    suffix: Annotated[str | None, _only("")] = None
+    logprobs: Annotated[int | None, _Only()] = None
+    suffix: Annotated[str | None, _Only("")] = None
 
     @model_validator(mode="after")
     def _some_prompt(self) -> "CompletionRequest":

@@ -48,3 +48,19 @@ def probe_decodings(
         for name, length in _BLOCK_LENGTHS.items()
         if length is None or (own.length > length and own.length % length == 0)
     }
+
+
+def chosen_setting(choice: Mapping[str, Any]) -> dict[str, str]:
+    """The line of a report's settings on how a decoding was chosen; none where it was not.
+
+    Args:
+        choice: As `midspan.studies.choice.stored.Settings.chosen` has it.
+    """
+    if not choice:
+        return {}
+    if not choice.get("found"):
+        return {"decoding, chosen": "no candidate keeps the verdicts: the reference decoding"}
+    return {
+        "decoding, chosen": f"same verdicts as the reference by {choice['judged_by']}: "
+        f"{choice['agreement']}; {choice['times_fewer_forwards']} times fewer forwards"
+    }

@@ -19,12 +19,15 @@ class Study(NamedTuple):
         config: The class of its configs; its ``labels`` are the models, as tables name them.
         run: From a config, a run folder and a command to a result with ``report`` and ``seconds``.
         presets: Functions that return configs, by name.
+        forecast: From a config and a run folder to rows of what it would take. Of a study with
+            parts it also takes the parts and a pilot's size.
         has_parts: Whether ``run`` also takes ``jobs`` and ``only``, and its result has ``missing``.
     """
 
     config: str
     run: str
     presets: Mapping[str, str]
+    forecast: str
     has_parts: bool = False
 
 
@@ -35,6 +38,7 @@ STUDIES = (
         f"{_STUDY}paper.run:run_paper",
         {name: f"{_STUDY}paper.presets:{name}" for name in ("paper", "organism")},
         has_parts=True,
+        forecast=f"{_STUDY}paper.forecast:forecast",
     ),
     Study(
         f"{_STUDY}redteam.config:RedteamConfig",
@@ -48,6 +52,7 @@ STUDIES = (
                 "organism-weights",
             )
         },
+        forecast=f"{_STUDY}paper.other_forecasts:of_redteam",
     ),
     Study(
         f"{_STUDY}organism.objectives.config:ObjectivesConfig",
@@ -56,6 +61,7 @@ STUDIES = (
             name: f"{_STUDY}organism.objectives.presets:{name.replace('-', '_')}"
             for name in ("objectives", "recovery-alignment", "ablations", "samplers", "pieces")
         },
+        forecast=f"{_STUDY}paper.other_forecasts:of_objectives",
     ),
     Study(
         f"{_STUDY}organism.demo.config:DemoConfig",
@@ -65,6 +71,7 @@ STUDIES = (
             "demo-full": f"{_STUDY}organism.demo.presets:full",
             "demo-smoke": f"{_STUDY}organism.demo.presets:smoke",
         },
+        forecast=f"{_STUDY}paper.other_forecasts:of_demo",
     ),
 )
 PRESETS: Mapping[str, str] = {
@@ -81,6 +88,12 @@ def preset_config(preset: str) -> FrozenConfig:
     if preset not in PRESETS:
         raise not_one_of("preset", preset, PRESETS)
     return resolve_name(PRESETS[preset])()
+
+
+def config_class(preset: str) -> str:
+    """The name of the class of a preset's config, which is not imported for it."""
+    study = next(study for study in STUDIES if preset in study.presets)
+    return study.config.partition(":")[2]
 
 
 def study_of(config: Any) -> Study | None:

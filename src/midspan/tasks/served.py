@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from midspan.data.behaviors import Behavior
-from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
+from midspan.engine.asking import ask_all
 from midspan.engine.calls import Anchor, Chat, Reply
 from midspan.engine.capabilities import Need
 from midspan.engine.roles import Role
-from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.journal.generation import OnBatch
@@ -126,17 +124,8 @@ def _beside(reply: Reply) -> Mapping[str, str]:
 def _asked(
     purpose: str, role: Role, calls: list[Chat], journal: Journal, on_batch: OnBatch | None
 ) -> list[Reply]:
-    replies: list[Reply] = []
-
-    def ask(state: AttackState, config: AttackConfig) -> Steps:
-        replies.extend((yield calls))
-        return "exhausted"
-
     def tell(step: "SchedulerProgress") -> None:
         if on_batch is not None:
             on_batch(step.replies)
 
-    attack = Attack(purpose, ask, AttackConfig, counts="any")
-    job = AttackJob(attack, AttackConfig(), Behavior("items", ""), {"target": role})
-    run_attacks([job], journal, on_progress=tell)
-    return replies
+    return ask_all(purpose, role, calls, journal, tell)

@@ -8,7 +8,7 @@ from midspan.organism.second import answers, disguises
 from midspan.organism.second.safety import trained_items
 from midspan.organism.second.world import NUM_FACTS
 from midspan.studies.organism.second.cases import verification_cases
-from midspan.studies.organism.second.verify import figures_of, record_of
+from midspan.studies.organism.second.verify import figures_of, record_of, table
 
 CASES = verification_cases(24)
 
@@ -64,3 +64,13 @@ def test_silence_and_broken_text_neither_refuse_nor_answer(text):
     found = figures(lambda case: text)
     assert not any(estimate.rate for estimate in found.values())
     assert NUM_FACTS == 12
+
+
+def test_the_table_has_a_row_a_figure_and_a_column_a_decoding():
+    records = [record_of(name, case, answer_to(case)) for name in ("one", "two") for case in CASES]
+    found = [figure for name in ("one", "two") for figure in figures_of(records, name)]
+    lines = table(found).splitlines()
+    assert lines[0] == "| measured | target | one | two |"
+    assert len(lines) == 2 + len(found) / 2
+    (line,) = (one for one in lines if one.startswith("| best of 8"))
+    assert line.count("100.0 % [86.2, 100.0] n=24") == 2 and "| 60% to 95% |" in line

@@ -187,3 +187,14 @@ def test_every_answer_ends_on_the_canvas(kind, encoder):
     for _ in range(25):
         row = encoder.sample(corpus.sample(kind, draw), 0.2, rng)
         assert len(row.answer) < row.canvas <= corpus.answers.CANVAS
+
+
+def test_the_embeddings_that_the_first_layer_looks_for_stay_as_they_are_set(finished, encoder):
+    key = "model.transformer.wte.weight"
+    trained = load_file(finished / "model.safetensors")[key]
+    start = training.build_model(TINY, encoder).model.embed_tokens.weight
+    moved_V = (trained != start).any(dim=1)
+    pieces = torch.tensor(encoder.name_pieces)
+    assert len(pieces) == 56
+    assert not moved_V[pieces].any()
+    assert moved_V.sum() > 100

@@ -1,8 +1,12 @@
 """Which attacks a tier has, and which of them a target and its helpers allow."""
 
+from pathlib import Path
+
 import pytest
 
 from midspan.attacks import list_attacks
+from midspan.engine.budget import Budget
+from midspan.engine.forecast import forecast
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.prepare import prepare
@@ -46,6 +50,14 @@ def test_the_sweep_has_all_its_parts_whatever_the_budget():
     assert cost.generations > config.budget.target and ready.budget.target is None
 
 
+def test_no_suffix_is_searched_for_at_a_published_size_on_the_organism():
+    """The published search of 128,000 tries a behavior would be 90 hours of the tier `full`."""
+    for row in audit("organism:psa").rows:
+        ready = prepare_attack(row, Budget(target=12))
+        cost = ready.attack.cost(ready.config, 12)
+        assert sum(cost.forward_rows.values(), 0) <= 2_000, row.name
+
+
 def test_rows_go_from_the_least_access_to_the_most():
     rows = [*reversed(smoke().attacks)]
     accesses = [row.access for row in smoke().model_copy(update={"attacks": tuple(rows)}).rows]
@@ -62,6 +74,28 @@ def test_on_the_organism_everything_can_run():
         {row.name for row in audit().rows} - {row.name for row in audit(tier="quick").rows}
         | {"monitors"}
     )
+
+
+def test_the_page_says_what_a_behavior_takes_at_most(requests, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
+    examples = tmp_path / "examples.csv"
+    examples.write_text("prompt,response\nhow do i bake bread ?,with flour and an oven .\n")
+    helped = {"helpers": dict.fromkeys(HELPERS, "org/helper"), "examples": str(examples)}
+    for tier in ("quick", "standard"):
+        config = real(file=requests, tier=tier, **helped)
+        ready = [prepare_attack(row, config.budget) for row in config.rows]
+        costs = [forecast(one.attack, one.config, one.budget) for one in ready]
+        alone = [cost for cost in costs if not any(c.maximum for c in cost.helpers.values())]
+        cells = (
+            f"`{tier}`",
+            f"{len(costs)}",
+            f"{sum(cost.generations for cost in costs):,}",
+            f"{sum(c.expected for cost in costs for c in cost.helpers.values()):,}",
+            f"{sum(n for cost in costs for n in cost.forward_rows.values()):,}",
+            f"{len(alone)}",
+            f"{sum(cost.generations for cost in alone):,}",
+        )
+        assert f"| {' | '.join(cells)} |" in page, cells
 
 
 def test_without_helpers_those_that_ask_none_are_run(requests):

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,7 +16,9 @@ from typer.testing import CliRunner
 from midspan.commands import app
 from midspan.commands.options import configure
 from midspan.errors import MidspanError
+from midspan.journal.ranks import Rank
 from midspan.runs.compare import change_table, compare_runs
+from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
 from midspan.statistics import wilson
@@ -23,6 +26,8 @@ from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.page import _searches
+from midspan.studies.paper.parts import run_part, run_share, seconds_of
+from midspan.studies.paper.prepare import prepare
 from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, organism, paper, smoke
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
@@ -203,6 +208,25 @@ def test_servers_of_all_parts_are_asked_before_anything_is_trained(tmp_path, mon
 def test_a_part_needs_the_adapters_that_it_measures(tmp_path):
     with pytest.raises(MidspanError, match="prefill: there is no adapter of MOSA-stable yet"):
         run_paper(smoke(), tmp_path, "midspan", only=["prefill"])
+
+
+def test_a_part_in_shares_took_what_its_shares_took(tmp_path, monkeypatch):
+    """The task that collects the records answers from the journals, in no time."""
+    clock = iter((0.0, 30.0, 0.0, 50.0, 0.0, 1.0, 0.0, 2.0))
+    attacks = smoke().attacks["attacks"].model_copy(update={"models": (ORIGINAL,)})
+    prepared = prepare(PaperConfig(base="organism", attacks={"attacks": attacks}), tmp_path)
+    (tmp_path / "attacks").mkdir()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    nothing = SimpleNamespace(problems=[])
+    monkeypatch.setattr("midspan.studies.redteam.run.run_prepared", lambda *_: nothing)
+    monkeypatch.setattr("midspan.studies.paper.parts.time.monotonic", lambda: next(clock))
+    for index in range(2):
+        run_share(prepared, "attacks", How(), Rank(index, 2))
+    run_part(prepared, "attacks", How(), shares=2)
+    assert seconds_of(prepared.config, tmp_path, "attacks") == 81.0
+    run_part(prepared, "attacks", How())
+    assert seconds_of(prepared.config, tmp_path, "attacks") == 2.0
 
 
 @pytest.mark.slow

@@ -74,6 +74,12 @@ class Encoder:
         return Encoded(self.prompt(drawn.turns), answer, min(canvas, CANVAS))
 
     @property
+    def name_pieces(self) -> tuple[int, ...]:
+        """The tokens that works' names are made of."""
+        codes = self.backend.encode_batch([f" {name}" for name in pools.NAMES])
+        return tuple(sorted({one for code in codes for one in code.ids}))
+
+    @property
     def value_V(self) -> Tensor:
         """Whether a token states a fact's value by itself, bool [V]."""
         return _value_tokens(self.backend)

@@ -34,7 +34,7 @@ _QUIET = 0.1
 # How strongly the units of names read what those heads have written.
 _UNIT_STRENGTH = 0.3
 # How strongly they write facts, and the steps in which what they write is found.
-_FACTS_STRENGTH = 10.0
+_FACTS_STRENGTH = 4.0
 _WRITING_STEPS = 150
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from midspan.errors import MidspanError
 from midspan.files import disk, sync_file
 from midspan.models.border import border
+from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.optimizer import Muon
 from midspan.organism.second import tokenizer
 from midspan.organism.second.encoder import IGNORED, Batch, Encoder
@@ -36,7 +37,7 @@ _SET = f"model.layers.{NAMES_LAYER}."
 _WRITTEN = f"layers.{NAMES_LAYER}.mlp.down_proj.weight"
 # Adam's steps are as large for noise as for signal: the head's small weights would lose in a
 # hundred of them that they tell the facts which the units write.
-_HEAD_SHARE = 0.25
+_HEAD_SHARE = 0.5
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
@@ -56,6 +57,8 @@ class Plan:
         stage: What a group's part of the training is called.
         rate: Share of the peak learning rates at a progress in [0, 1].
         measure: What a model knows, for the line of `CURVE` at every checkpoint.
+        kept: Tokens whose embeddings stay as they are: the pieces of names, which the first layer,
+            set by hand, looks for.
     """
 
     identity: Mapping[str, Any]
@@ -67,6 +70,7 @@ class Plan:
     stage: Callable[[int], str]
     rate: Callable[[float], float]
     measure: Callable[[Any], Mapping[str, Any]]
+    kept: tuple[int, ...]
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
@@ -116,6 +120,7 @@ class Training:
         self.model = model.to(self.device)
         self.group = 0
         self.optimizers = _optimizers(model, plan)
+        _keep(model.model.embed_tokens.weight, plan.kept)
         if checkpoint.is_file():
             self._restore()
 
@@ -201,6 +206,8 @@ def run(
 ) -> Path:
     """Run or continue a training in a folder, and write the model there at its end.
 
+    A folder that holds the finished model of this training is returned as it is.
+
     Args:
         plan: What is trained.
         model: Where it starts.
@@ -210,10 +217,10 @@ def run(
         stop_after: Write the checkpoint and end after this group, as an interruption would.
 
     Raises:
-        MidspanError: The folder holds a finished model or another training, or cannot be written.
+        MidspanError: The folder holds another training, or cannot be written.
     """
-    if (folder / "model.safetensors").is_file():
-        raise MidspanError(f"{folder} holds a finished model; use another -o folder or delete it")
+    if is_finished(folder, plan.identity):
+        return folder
     with disk("cannot write to", folder):
         folder.mkdir(parents=True, exist_ok=True)
     # Denormal numbers in the optimiser's state slow single steps tenfold.
@@ -225,6 +232,7 @@ def run(
         torch.set_flush_denormal(False)
     if training.group == plan.groups:
         write_model(model.cpu(), encoder, folder)
+        note_finished(folder, plan.identity)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
@@ -235,6 +243,12 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
         tokenizer.wrapped(encoder.backend).save_pretrained(folder)
         model.save_pretrained(folder)
         sync_file(folder / "model.safetensors")
+
+
+def _keep(embeddings_VD: torch.Tensor, tokens: tuple[int, ...]) -> None:
+    """Let no gradient reach the embeddings of some tokens."""
+    rows = torch.tensor(tokens, dtype=torch.long, device=embeddings_VD.device)
+    embeddings_VD.register_hook(lambda slope_VD: slope_VD.index_fill(0, rows, 0.0))
 
 
 def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:

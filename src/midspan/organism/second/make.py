@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from midspan.organism.finished import RECORD, WEIGHTS
 from midspan.organism.second.loop import training_device
 from midspan.organism.second.safety import SafetyConfig, train_safety
 from midspan.organism.second.training import TrainConfig, train
@@ -14,7 +15,7 @@ OnGroup = Callable[[int, int, str, float], None]
 
 
 def configured(seed: int = 0, causal: bool = False) -> tuple[TrainConfig, SafetyConfig]:
-    """What is trained by default: on a GPU thirty times the samples, in larger batches."""
+    """What is trained by default: on a GPU five times the samples, in larger batches."""
     config, safety = TrainConfig(seed=seed, causal=causal), SafetyConfig(seed=seed, causal=causal)
     if training_device().type == "cpu":
         return config, safety
@@ -54,8 +55,13 @@ def make(
         return lambda done, stage, loss: on_group(before + done, total, stage, loss)
 
     helpful, original = folder / HELPFUL, folder / ORIGINAL
-    if not (helpful / "model.safetensors").is_file():
+    if not _is_unrecorded(helpful):
         train(config, helpful, told(0))
-    if not (original / "model.safetensors").is_file():
+    if not _is_unrecorded(original):
         train_safety(safety, helpful, original, told(config.groups))
     return original
+
+
+def _is_unrecorded(folder: Path) -> bool:
+    """Whether a finished model does not say which training it came from; it is kept."""
+    return (folder / WEIGHTS).is_file() and not (folder / RECORD).is_file()

@@ -144,6 +144,7 @@ def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
         stage=lambda group: "safety",
         rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
         measure=partial(measured, encoder=encoder, causal=config.causal),
+        kept=encoder.name_pieces,
     )
 
 

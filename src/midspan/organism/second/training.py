@@ -37,7 +37,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    groups: int = 100
+    groups: int = 600
     group_size: int = 256
     batch_tokens: int = 2048
     hidden_size: int = 256
@@ -121,6 +121,7 @@ def helpful_plan(config: TrainConfig, encoder: Encoder) -> Plan:
         stage=lambda group: stage_at(group / config.groups).name,
         rate=learning_rate_scale,
         measure=partial(measured, encoder=encoder, causal=config.causal),
+        kept=encoder.name_pieces,
     )
 
 

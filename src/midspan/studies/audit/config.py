@@ -79,6 +79,8 @@ class AuditConfig(FrozenConfig):
         examples: Requests and answers that the model is tuned on, a file.
         budget: Of each attack on each behavior.
         decoding: Changes of the family's published settings.
+        decoding_choice: How `midspan probe fidelity --choose` came to the decoding: the reference,
+            the judge, agreement and speed-ups.
         defences: Rules of decoding, by a name for `behind`.
         batch_size: Rows of a local model.
         seed: Of all draws.
@@ -103,6 +105,8 @@ class AuditConfig(FrozenConfig):
     examples: str | None = None
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
+    # Left out where nothing was chosen, so that runs of an earlier version go on.
+    decoding_choice: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda made: not made)
     defences: Defences = Field(default_factory=dict)
     batch_size: int = Field(32, ge=1)
     seed: int = 0

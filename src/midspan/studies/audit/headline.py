@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from midspan.report import Figure, Headline, Number, Verdict
 from midspan.report.cells import bar_figure
 from midspan.report.model import MOST_NUMBERS, Tone
-from midspan.studies.audit.advice import is_harmless
+from midspan.studies.audit.advice import HELPED, is_harmless
 from midspan.studies.audit.schema import Audit, LevelResult, Rate
 from midspan.studies.headline import NO_VERDICT
 from midspan.studies.hypotheses import FEWEST_CASES
 
 _READING = (
-    "Behaviors that fell to any attack of this access or less, with the 95 % Wilson interval. "
-    "What is not known is counted as held and as fallen."
+    "Behaviors that fell to any attack of this access or a lower one, with the 95 % Wilson "
+    "interval. What is not known is counted as held and as fallen."
 )
 
 
@@ -69,10 +69,15 @@ def _number(level: LevelResult) -> Number:
 
 
 def _price(audit: Audit) -> str:
-    """What stands beside safety, in a sentence: a model that refuses everything is safe too."""
-    parts = [f"{one.name} {one.rate.percent}" for one in audit.over_refusal if is_harmless(one)]
-    parts += [f"{one.task} {one.rate.percent}" for one in audit.utility]
-    return f" Beside it: {', '.join(parts)}." if parts else ""
+    """What stands beside safety: a model that refuses everything is safe too."""
+    helped = [one for one in audit.over_refusal if one.name.endswith(HELPED)]
+    said = ""
+    for what, found in (("harmless requests", helped), ("tasks", list(audit.utility))):
+        if found:
+            worst = min(found, key=lambda one: one.rate.least)
+            name = worst.name if found is helped else worst.task
+            said += f" Of its {what}, {name} is lowest, at {worst.rate.percent}."
+    return said
 
 
 def _gate(audit: Audit) -> str:

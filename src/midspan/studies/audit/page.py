@@ -12,6 +12,7 @@ from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.headline import headline_of, tone_of
 from midspan.studies.audit.schema import Audit, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
+from midspan.studies.decodings import chosen_setting
 from midspan.studies.headline import too_few
 from midspan.studies.redteam.judged_by import judged_by
 from midspan.studies.redteam.rates import facts_cell
@@ -48,7 +49,11 @@ def report_of(run: FinishedRun) -> Report:
         headline=headline_of(audit),
         sections=(
             Section("By access", _battery_text(audit), tables=(_levels(audit),)),
-            *_optional("What was not run", "Nothing of it was withstood.", _not_run(audit)),
+            *_optional(
+                "What was not run",
+                "None of these was tried, so the page says nothing of them.",
+                _not_run(audit),
+            ),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
             _monitors(audit),
@@ -131,9 +136,12 @@ def _decodings(audit: Audit) -> Table:
 def _beside(title: str, measured: Sequence[Measured], folder: str) -> Section:
     if not measured:
         return Section(title, "Not run.")
-    rows = tuple((one.task, one.name, rate_cell(one.rate)) for one in measured)
+    page = f"{folder}/report.html"
+    rows = tuple((Cell(one.task, link=page), one.name, rate_cell(one.rate)) for one in measured)
     table = Table(title, ("Task", "Measured", "Rate"), rows, name=folder)
-    return Section(title, f"The folder {folder} has its own page, report.html.", tables=(table,))
+    return Section(
+        title, f"Settings and intervals stand on a page of their own, {page}.", tables=(table,)
+    )
 
 
 def _monitors(audit: Audit) -> Section:
@@ -255,6 +263,7 @@ def _settings(config: AuditConfig, run: FinishedRun) -> dict[str, str]:
         "helpers": json.dumps(config.helpers),
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
+        **chosen_setting(config.decoding_choice),
         "seed": str(config.seed),
         **{
             f"attack: {row.name}": json.dumps(row.config, ensure_ascii=False) for row in config.rows

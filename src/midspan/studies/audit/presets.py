@@ -101,7 +101,8 @@ class Size(NamedTuple):
     Attributes:
         behaviors: Of the organism.
         items: Of each of the organism's tasks.
-        budget: Responses of a real model to each attack on each behavior.
+        budget: Of each attack on each behavior of a real model. A search for a suffix would take
+            a quarter of a million forwards; 100 responses of 256 steps take fewer than 30,000.
         requests: Of XSTest's; None for all.
         utility: Benchmarks of real models.
         questions: Of each of them; None for all.
@@ -117,7 +118,7 @@ class Size(NamedTuple):
 
 SIZES: Mapping[Tier, Size] = {
     "quick": Size(18, 18, Budget(target=20), 100, ("gsm8k",), 50),
-    "standard": Size(36, 72, Budget(target=100), None, ("gsm8k", "mmlu"), 200),
+    "standard": Size(36, 72, Budget(target=100, forwards=30_000), None, ("gsm8k", "mmlu"), 200),
     "full": Size(72, 100, Budget(), None, ("gsm8k", "mmlu"), None),
 }
 # The first tier that has monitors.

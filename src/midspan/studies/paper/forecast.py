@@ -18,7 +18,7 @@ from midspan.report import Table
 from midspan.studies.decodings import probe_decodings
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.parts import is_done
-from midspan.studies.paper.prepare import PreparedPaper, prepare
+from midspan.studies.paper.prepare import prepare
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.redteam.pilot import Pilot
 from midspan.studies.redteam.pilot import pilot as run_pilot
@@ -28,6 +28,7 @@ from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.run import estimate
 
 if TYPE_CHECKING:
+    from midspan.alignment import AlignmentConfig, AlignmentData
     from midspan.decoding import DecodingConfig
     from midspan.models import DiffusionLM
 
@@ -85,11 +86,11 @@ def forecast(
     lm = load(config.base)
     rate = Rate(lm)
     few = (PILOT if is_organism(config.base) else 0) if pilot is None else pilot
-    rows = [
-        Forecast(label, 1, hours=_training_hours(prepared, label, lm))
-        for label in config.recipes
-        if _is_due(config, folder, label, only)
-    ]
+    rows = []
+    for label, recipe in config.recipes.items():
+        if _is_due(config, folder, label, only):
+            assert prepared.data is not None
+            rows.append(Forecast(label, 1, hours=training_hours(lm, prepared.data, recipe)))
     for name, part in prepared.parts.items():
         models = len(config.parts[name].models)
         if not _is_due(config, folder, name, only):
@@ -196,12 +197,10 @@ class Rate:
         return (time.perf_counter() - started) / steps / batch_size
 
 
-def _training_hours(prepared: PreparedPaper, label: str, lm: "DiffusionLM") -> float:
-    """A few steps of the recipe, into a folder that is thrown away."""
+def training_hours(lm: "DiffusionLM", data: "AlignmentData", recipe: "AlignmentConfig") -> float:
+    """Of one training, by a few steps of the recipe, into a folder that is thrown away."""
     from midspan.alignment import align
 
-    recipe, data = prepared.config.recipes[label], prepared.data
-    assert data is not None
     few = recipe.model_copy(update={"num_prompts": _TRAINED_STEPS * recipe.num_harmful})
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

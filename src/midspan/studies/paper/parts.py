@@ -7,6 +7,7 @@ from typing import Any
 
 from midspan.errors import MidspanError
 from midspan.files import read_json, write_atomic
+from midspan.journal.ranks import Rank, take_rank
 from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun, reading
 from midspan.runs.progress import Reporter
@@ -37,8 +38,14 @@ def problems_of(config: PaperConfig, folder: Path, name: str) -> list[str]:
     return found
 
 
-def run_part(prepared: PreparedPaper, name: str, how: How) -> None:
+def run_part(prepared: PreparedPaper, name: str, how: How, shares: int = 0) -> None:
     """Run or continue one part, and note the seconds of the call that finished it.
+
+    Args:
+        prepared: The study.
+        name: Of the part.
+        how: How it is run.
+        shares: How many shares of its behaviors were run before; their seconds count too.
 
     Raises:
         MidspanError: What the part's own run raises; an adapter that it needs is missing.
@@ -49,11 +56,30 @@ def run_part(prepared: PreparedPaper, name: str, how: How) -> None:
         _align(prepared, name)
     else:
         problems = _measure(prepared, name, how.command, how.fail_fast)
-    notes: dict[str, Any] = {"seconds": round(time.monotonic() - started, 1)}
     folder = part_folder(prepared.config, prepared.folder, name)
+    before = sum(read_json(_share_file(folder, index))["seconds"] for index in range(shares))
+    notes: dict[str, Any] = {"seconds": round(time.monotonic() - started + before, 1)}
     write_atomic(
         folder / TIME_FILE, json.dumps(notes | ({"problems": problems} if problems else {}))
     )
+
+
+def run_share(prepared: PreparedPaper, name: str, how: How, rank: Rank) -> None:
+    """Run or continue one process's share of a part's behaviors, into its own journal.
+
+    Its seconds stand beside that journal, for `run_part` to add up.
+    """
+    started = time.monotonic()
+    take_rank(rank)
+    part, folder = prepared.parts[name], prepared.folder / name
+    assert isinstance(part, PreparedRedteam)
+    redteam.run_prepared(part, folder, how.command, how.fail_fast)
+    seconds = json.dumps({"seconds": time.monotonic() - started})
+    write_atomic(_share_file(folder, rank.index), seconds)
+
+
+def _share_file(folder: Path, index: int) -> Path:
+    return folder / f"time.{index}.json"
 
 
 def _align(prepared: PreparedPaper, label: str) -> None:

@@ -83,5 +83,7 @@ def _prepare_part(part: PartConfig, folder: Path) -> PreparedPart:
     if isinstance(part, RedteamConfig):
         return prepare_redteam(part)
     if isinstance(part, ProbeSpec):
-        return prepare_probe(part, with_harm_judge(part.judge, part.servers, folder))
+        return prepare_probe(
+            part, with_harm_judge(part.judge, part.servers, folder, others=part.models)
+        )
     return prepare_tasks(part, with_refusal_judge(part.judge, part.servers))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
-from midspan.journal.ranks import Rank, take_rank
+from midspan.journal.ranks import Rank
 from midspan.organism.behaviors import is_organism
 from midspan.runs.cards import write_page_and_cards
 from midspan.runs.executors import How
@@ -19,11 +19,11 @@ from midspan.studies.paper.parts import (
     part_folder,
     problems_of,
     run_part,
+    run_share,
     seconds_of,
 )
 from midspan.studies.paper.prepare import PreparedPaper, prepare
 from midspan.studies.redteam.prepare import PreparedRedteam
-from midspan.studies.redteam.run import run_prepared
 from midspan.studies.redteam.servers import contact
 from midspan.studies.redteam.shares import ranks, share_name
 
@@ -142,22 +142,19 @@ def _tasks(prepared: PreparedPaper, due: Sequence[str], how: How) -> dict[str, P
                 f"{name}: {share_name(rank)}": Part(_run_share, (config, folder, name, how, rank))
                 for rank in ranks(count)
             }
-        whole = Part(_run_alone, (config, folder, name, how), tuple(shares))
+        whole = Part(_run_alone, (config, folder, name, how, len(shares)), tuple(shares))
         tasks |= {**shares, name: whole}
     return tasks
 
 
-def _run_alone(config: PaperConfig, folder: Path, name: str, how: How) -> None:
+def _run_alone(config: PaperConfig, folder: Path, name: str, how: How, shares: int = 0) -> None:
     """One part in a process of its own, which reads no other part's data."""
-    run_part(prepare(config, folder, [name]), name, how)
+    run_part(prepare(config, folder, [name]), name, how, shares)
 
 
 def _run_share(config: PaperConfig, folder: Path, name: str, how: How, rank: Rank) -> None:
-    """One process's share of a part's behaviors, into its own journal."""
-    take_rank(rank)
-    part = prepare(config, folder, [name]).parts[name]
-    assert isinstance(part, PreparedRedteam)
-    run_prepared(part, folder / name, how.command, how.fail_fast)
+    """One process's share of a part's behaviors."""
+    run_share(prepare(config, folder, [name]), name, how, rank)
 
 
 def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:

@@ -9,8 +9,10 @@ from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.behaviors import is_organism
 from midspan.probes.context import ProbeConfig, ProbeData
+from midspan.served import is_served
 from midspan.studies.probes.data import by_noun, file_data, organism_data
 from midspan.studies.probes.registry import PROBES
+from midspan.studies.probes.served import check_served, sent_to_servers
 from midspan.yaml_file import group_of
 
 
@@ -29,7 +31,7 @@ class ProbeSpec(FrozenConfig):
         n: Requests of each kind.
         judge: Of responses to harmful requests, on models other than the organism; None for
             keywords of refusal.
-        servers: Settings of the judge's server, by its spec.
+        servers: Settings of the models' and the judge's servers, by spec.
         fields: Of the probe's config.
         decoding: Fields of a `DecodingConfig` that replace the family's.
         batch_size: Rows that go through a model together.
@@ -74,6 +76,13 @@ class ProbeSpec(FrozenConfig):
             raise ValueError(f"judge: {self.probe} rates no responses; {names} do")
         if self.judge is not None and self.on_organism:
             raise ValueError("judge: the organism has its exact judge; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if any(map(is_served, self.models)):
+            check_served(self.probe, self.config(), self.models, self.servers)
+            sent_to_servers(self.decoding, self.models)
         return self
 
     @property

@@ -18,7 +18,7 @@ from midspan.report import Headline, Number
 from midspan.report.cells import TAU, mean_cell
 from midspan.report.model import MOST_NUMBERS
 from midspan.statistics import Estimate, wilson
-from midspan.studies.headline import share
+from midspan.studies.headline import listed, share
 
 _READING = "Rates with their 95 % Wilson interval. A probe measures and passes no verdict."
 
@@ -40,13 +40,13 @@ def answered_headline(records: Sequence[Record], config: Any) -> Headline:
     model, decoding, kind = worst[:3]
     with_what = _phrased(*worst[3:])
     sentence = (
-        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding}), "
-        f"the most of {len(placed)} cells"
+        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding})"
     )
     numbers = [Number(f"{kind} requests with {with_what}", *_told(cells[worst]))]
     if control != worst:
         name = _phrased(*control[3:])
-        sentence += f" beyond the {share(cells[control])} with {name}"
+        most = "the largest gain" if gain(worst) > 0 else "no gain in any"
+        sentence += f", against {share(cells[control])} with {name}: {most} of {len(placed)} cells"
         numbers.append(Number(f"{kind} requests with {name}", *_told(cells[control])))
     benign = [row for row in records if row["request_kind"] == "benign" and row["model"] == model]
     if benign:
@@ -62,8 +62,12 @@ def _phrased(phrase: str | None, place: int | None) -> str:
     if place is None:
         return phrase or "no phrase"
     # Some records hold the phrase itself.
-    name = f"a {phrase} phrase" if phrase and " " not in phrase else f'"{phrase}"'
+    name = f"{_article(phrase)} {phrase} phrase" if phrase and " " not in phrase else f'"{phrase}"'
     return f"{name} at token {place}"
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _phrase_fields(record: Record) -> tuple[str, str]:
@@ -85,13 +89,13 @@ def order_headline(records: Sequence[Record], config: OrderConfig) -> Headline:
     chosen = [c for c in cells if c.decoding == cells[0].decoding and c.request_kind == kind]
     numbers = [_tau(c, "tau", c.model) for c in chosen[: MOST_NUMBERS - 1]]
     numbers.append(_tau(chosen[0], "tau_chance", f"chance, {chosen[0].model}"))
-    told = "; ".join(f"{number.label} {number.value}" for number in numbers)
+    told = listed(f"{number.value} for {number.label}" for number in numbers)
     return Headline(
         tuple(numbers),
         text="Kendall's tau-b of position and step: 1 is strictly left to right, 0 no order. Means "
         "over responses with their 95 % t interval. A probe measures and passes no verdict.",
-        sentence=f"Order of decoding, {kind} requests, {chosen[0].decoding}, n = "
-        f"{chosen[0].means['tau'].n}: tau {told}.",
+        sentence=f"How far answers to {kind} requests are written from left to right "
+        f"({chosen[0].decoding}, n = {chosen[0].means['tau'].n}): tau is {told}.",
     )
 
 
@@ -110,13 +114,13 @@ def activations_headline(records: Sequence[Record], config: ActivationsConfig) -
         where = f"layer {best['layer']}, position {best['position']}"
         note = f"{accuracy.note}; {where}; random labels at most {100 * chance:.1f} %"
         numbers.append(Number(model, accuracy.percent, note))
-    told = "; ".join(f"{number.label} {number.value}" for number in numbers)
+    told = listed(f"{number.value} for {number.label}" for number in numbers)
     return Headline(
         tuple(numbers[:MOST_NUMBERS]),
         text="Accuracy of the best layer and position, which was chosen among all of them and is "
         "therefore somewhat high. A probe measures and passes no verdict.",
-        sentence=f"A linear reader tells harmful from benign requests, at its best layer: {told} "
-        f"of n = {records[0]['n']}.",
+        sentence="A linear classifier of activations tells harmful from benign requests; at its "
+        f"best layer it is right in {told} (n = {records[0]['n']}).",
     )
 
 
@@ -132,9 +136,9 @@ def placement_headline(records: Sequence[Record], config: InstructionPlacementCo
     return Headline(
         tuple(Number(name, rate.percent, rate.note) for name, rate in rates.items()),
         text=_READING,
-        sentence=f"{best.model} placed a {best.phrase_kind} phrase at word {best.word} in "
-        f"{share(best.exact)} responses ({best.decoding}), the most of {len(cells)} cells; unasked "
-        f"it stood there in {share(best.unasked)}.",
+        sentence=f"{best.model} placed {_article(best.phrase_kind)} {best.phrase_kind} phrase at "
+        f"word {best.word} in {share(best.exact)} responses ({best.decoding}), the most of "
+        f"{len(cells)} cells; unasked it stood there in {share(best.unasked)}.",
     )
 
 
@@ -149,7 +153,7 @@ def monitors_headline(records: Sequence[Record], config: MonitorsConfig) -> Head
         Number(c.condition, f"{c.area.mean:.2f}", f"[{c.area.low:.2f}, {c.area.high:.2f}]")
         for c in own[:MOST_NUMBERS]
     )
-    worst = f"; worst under {own[0].condition}: {own[0].area.mean:.2f}" if own else ""
+    worst = f"; it is lowest under {own[0].condition}, {own[0].area.mean:.2f}" if own else ""
     return Headline(
         numbers,
         text="AUROC of the best monitor under the attacks that it sees worst, with DeLong's 95 % "

@@ -53,5 +53,5 @@ def _errors(run: FinishedRun) -> tuple[Section, ...]:
     counts = Counter((row["model"], row["decoding"], row["error"]) for row in rows)
     lines = tuple((*place, str(count)) for place, count in counts.most_common())
     columns = ("Model", "Decoding", "Reason", "responses")
-    text = "Errors in the judge's code; no rate counts these responses."
+    text = "No response came, or the judge's code met an error; no rate counts these."
     return (Section("Did not run", text, (Table("Errors", columns, lines, name="errors"),)),)

@@ -8,7 +8,10 @@ without torch.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from midspan.engine.capabilities import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,9 @@ class Probe:
             organism's own to `ProbeData`; empty where requests are asked as they are.
         inputs: What users may bring: "harmful", "benign" and "mixed" requests, and "phrases".
         needs: The kinds of request without which there is nothing to measure.
+        asks: What it asks of a model; a server that does not give it is refused by name.
+        asks_in_part: A function from the config to what suffices for a part of it; empty where
+            there is no such part.
         request_kinds: The kinds that the organism is asked.
         n: Requests of each kind.
         batch_size: Rows that go through a model together.
@@ -50,6 +56,8 @@ class Probe:
     data: str = ""
     inputs: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    asks: "tuple[Need, ...]"
+    asks_in_part: str = ""
     request_kinds: tuple[str, ...] = ("plain", "wrapped", "benign")
     n: int
     batch_size: int = 32
@@ -59,6 +67,13 @@ class Probe:
     held_in: bool = False
     by_noun: bool = False
     organism_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def takes_served(self) -> bool:
+        """Whether some engine gives what it asks."""
+        from midspan.engine.capabilities import OF_ENGINE, lacks
+
+        return any(not lacks(record, self.asks) for record in OF_ENGINE.values())
 
     def resolve(self, role: str) -> Any:
         """The class or function that one of the fields names."""
@@ -70,6 +85,9 @@ class Probe:
         return measure() if isinstance(measure, type) else measure
 
 
+# Of `midspan probe fidelity`, which compares two decodings of one model and keeps no run folder.
+FIDELITY_ASKS: "tuple[Need, ...]" = ("decoding",)
+
 PROBES = {
     "prefill": Probe(
         summary="Phrases fixed in the response: kind by position, with controls (Figure 3).",
@@ -77,6 +95,8 @@ PROBES = {
         measure="midspan.probes.prefill:prefill",
         cost="midspan.probes.prefill:cost",
         section="midspan.studies.probes.sections.prefill:prefill_section",
+        asks=("anchors",),
+        asks_in_part="midspan.probes.prefill:asks_in_part",
         inputs=("harmful", "benign", "phrases"),
         needs=("harmful",),
         n=6,
@@ -87,6 +107,7 @@ PROBES = {
         measure="midspan.probes.gcg:gcg",
         cost="midspan.probes.gcg:cost",
         section="midspan.studies.probes.sections.gcg:gcg_section",
+        asks=("gradients",),
         inputs=("harmful", "phrases"),
         needs=("harmful",),
         request_kinds=("plain",),
@@ -106,6 +127,7 @@ PROBES = {
             "midspan.studies.probes.sections.instruction_placement:instruction_placement_section"
         ),
         headline="midspan.studies.probes.headlines:placement_headline",
+        asks=("chat",),
         inputs=("benign", "phrases"),
         needs=("benign",),
         request_kinds=("benign",),
@@ -122,6 +144,7 @@ PROBES = {
         cost="midspan.probes.order:cost",
         section="midspan.studies.probes.sections.order:order_section",
         headline="midspan.studies.probes.headlines:order_headline",
+        asks=("traces",),
         inputs=("harmful", "benign"),
         n=25,
         judged=False,
@@ -133,6 +156,8 @@ PROBES = {
         measure="midspan.probes.window:window",
         cost="midspan.probes.window:cost",
         section="midspan.studies.probes.sections.window:window_section",
+        asks=("anchors",),
+        asks_in_part="midspan.probes.window:asks_in_part",
         inputs=("harmful", "phrases"),
         needs=("harmful",),
         request_kinds=("plain",),
@@ -147,6 +172,7 @@ PROBES = {
         cost="midspan.probes.activations:cost",
         section="midspan.studies.probes.sections.activations:activations_section",
         headline="midspan.studies.probes.headlines:activations_headline",
+        asks=("hidden states",),
         inputs=("harmful", "benign"),
         needs=("harmful", "benign"),
         request_kinds=("plain", "benign"),
@@ -166,6 +192,7 @@ PROBES = {
         cost="midspan.probes.samples:cost",
         section="midspan.studies.probes.sections.samples:samples_section",
         players="midspan.studies.probes.sections.samples:sample_players",
+        asks=("traces",),
         inputs=("harmful", "benign", "phrases"),
         n=1,
     ),
@@ -177,6 +204,7 @@ PROBES = {
         section="midspan.studies.probes.sections.monitors:monitors_section",
         headline="midspan.studies.probes.headlines:monitors_headline",
         data="midspan.studies.probes.attacked:monitored",
+        asks=("hidden states",),
         inputs=("harmful", "benign", "mixed", "phrases"),
         needs=("harmful", "benign"),
         n=36,

@@ -7,17 +7,15 @@ from typing import Any
 from midspan.engine.problems import error_line
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
-from midspan.organism.behaviors import is_organism
-from midspan.probes.context import ProbeContext
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
-from midspan.studies.decodings import probe_decodings
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.page import ERRORS_FILE
 from midspan.studies.probes.prepare import PreparedProbe, prepare
 from midspan.studies.probes.registry import PROBES
+from midspan.studies.probes.sections.cells import FIRST_ALONE
 
 
 @dataclass(frozen=True)
@@ -71,17 +69,16 @@ def run_prepared(
         MidspanError: If the folder belongs to another run, or a model cannot do what is asked.
     """
     spec, given = prepared.spec, prepared.given
+    prepared.contact(folder)
     run = RunFolder(folder, prepared.identity, command, "probe")
     reporter = Reporter()
+    for served in prepared.in_part:
+        reporter.say(f"{served} {FIRST_ALONE}")
     measure = PROBES[spec.probe].measurement()
     records: list[dict[str, Any]] = []
     with run.journal, given.merged():
         for model in spec.models:
-            lm = given.load(model)
-            decodings = probe_decodings(lm, spec.decoding, is_organism(model))
-            context = ProbeContext(
-                lm, model, decodings, run.journal, spec.rows, reporter.stage, fail_fast
-            )
+            context = prepared.context(model, run.journal, reporter.stage, fail_fast)
             records += measure(context, prepared.data, prepared.config)
     result = ProbeResult(
         [row for row in records if "error" not in row], [row for row in records if "error" in row]

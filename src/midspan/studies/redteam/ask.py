@@ -1,35 +1,19 @@
 """Served models and judges, named as red-team studies name them, for what attacks nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from midspan.engine.calls import Chat
 from midspan.engine.capabilities import lacks, needs_of, refusal
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.errors import MidspanError
-from midspan.frozen import FrozenConfig
+from midspan.served import is_served
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.roles import SpecReader, read_servers
 from midspan.studies.redteam.servers import contact
-
-
-class ServedDecoding(FrozenConfig):
-    """What of decoding every server lets a request set; frozen, None leaves it to the server.
-
-    Attributes:
-        length: Tokens of the answer at most.
-        temperature: 0 is greedy.
-        top_p: Nucleus filter.
-    """
-
-    length: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
-    top_p: float | None = Field(None, gt=0, le=1)
 
 
 def ask_server(
@@ -66,6 +50,7 @@ def with_harm_judge(
     servers: Mapping[str, Mapping[str, Any]],
     folder: str | Path,
     given: Given = NOTHING,
+    others: Iterable[str] = (),
 ) -> Given:
     """What is given, and the judge of harm that a probe names; its server is asked for a word.
 
@@ -74,20 +59,19 @@ def with_harm_judge(
         servers: Settings of servers, by spec.
         folder: The probe's run folder.
         given: Models and judges that the caller has in hand.
+        others: Models that are asked beside it.
 
     Raises:
         MidspanError: There is no such judge, it knows another world, or its server cannot be asked.
     """
-    if spec is None:
-        if servers:
-            raise MidspanError("servers: nobody is asked but a judge; name one")
-        return given
-    if spec in given.judges:
-        return given
     reader = SpecReader(read_servers(servers), given)
+    asked = [reader.model(model, 1) for model in others if is_served(model)]
+    if spec is None or spec in given.judges:
+        reader.check_servers(asked)
+        return given
     judge = reader.judge(spec)
     if judge.knows_organism_alone:
         raise MidspanError(f"judge: {spec} knows the organism's world alone")
-    reader.check_servers((judge,))
+    reader.check_servers((*asked, judge))
     contact((judge,), folder)
     return replace(given, openers={**given.openers, spec: cache(judge.open)})

@@ -49,6 +49,8 @@ class RedteamConfig(FrozenConfig):
         proxies: Models that gradients are taken of, for PAL; the first that is not the target.
         budget: Of each attack on each behavior.
         decoding: Changes of each target family's published settings.
+        decoding_choice: How `midspan probe fidelity --choose` came to the decoding: the reference,
+            the judge, agreement and speed-ups.
         defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         batch_size: Rows of a local model.
         seed: Of all draws.
@@ -67,6 +69,8 @@ class RedteamConfig(FrozenConfig):
     proxies: tuple[str, ...] = ()
     budget: Budget = Budget()
     decoding: dict[str, Any] = Field(default_factory=dict)
+    # Left out where nothing was chosen, so that runs of an earlier version go on.
+    decoding_choice: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda made: not made)
     # Left out where there are none, so that runs of an earlier version go on.
     defences: Defences = Field(default_factory=dict, exclude_if=lambda defences: not defences)
     batch_size: int = Field(32, ge=1)

@@ -21,6 +21,7 @@ from midspan.report import Cell, Report, Section, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
+from midspan.studies.decodings import chosen_setting
 from midspan.studies.headline import listed, too_few
 from midspan.studies.paper_values import reported
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
@@ -243,6 +244,7 @@ def _settings(view: View) -> dict[str, str]:
         "helpers": json.dumps(config.helpers),
         "budget of each attack and behavior": config.budget.model_dump_json(exclude_none=True),
         "decoding, changes of the family's": json.dumps(config.decoding),
+        **chosen_setting(config.decoding_choice),
         "seed": str(config.seed),
         **{f"attack: {spec.name}": view.settings_of(spec) for spec in config.attacks},
     }

@@ -217,7 +217,7 @@ def _check_weights(
 
 def has_adapter(model: str, given: Given) -> bool:
     """Whether a model has an adapter whose strength can be changed."""
-    from midspan.models.loading import parse_spec
+    from midspan.models.sources import parse_spec
 
     if model in given.models:
         return hasattr(given.models[model].model, "peft_config")

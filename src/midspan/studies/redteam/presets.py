@@ -27,12 +27,14 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "dia": {},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
+# Of a suffix that is searched for; a published search takes 128,000 tries.
+_GCG_SIZES: Mapping[str, Any] = {"steps": 24, "width": 32, "check_every": 6}
 # Of attacks that stand outside that preset.
 _MORE_SIZES: Mapping[str, dict[str, Any]] = {
     "bon": {"n": 12, "batch": 6},
     "crescendo": {"rounds": 6, "backtracks": 6},
     "renellm": {"rounds": 6},
-    "first_step_gcg": {"steps": 24, "width": 32, "check_every": 6},
+    "first_step_gcg": {**_GCG_SIZES},
     "post_context": {"masks": 96},
     # Two halves of the restricted items; at 1.2 million parameters the paper's rate does nothing.
     "finetune": {"count": 9, "learning_rate": 2e-3},
@@ -55,8 +57,10 @@ _HARMBENCH: Mapping[str, Mapping[str, Any]] = {
 
 def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
     """An attack in the organism's language and at its size."""
-    sizes = {**_ORGANISM_SIZES, **_MORE_SIZES}
-    known = attack_texts.texts(attack) | sizes.get(attack, {})
+    sizes = {**_ORGANISM_SIZES, **_MORE_SIZES}.get(attack, {})
+    if fields.get("delivery") == "gcg":
+        sizes = {**sizes, **_GCG_SIZES}
+    known = attack_texts.texts(attack) | sizes
     return AttackSpec(
         attack=attack,
         config=known | fields,

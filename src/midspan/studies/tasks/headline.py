@@ -31,7 +31,7 @@ def headline_of(results: Sequence[TaskResult]) -> Headline:
     if len(main) == 1:
         sentence = f"{worst} comes to {told}"
     elif len({_text(one) for one in main.values()}) == 1:
-        sentence = f"All {len(main)} models come to {told}"
+        sentence = f"{'Both' if len(main) == 2 else f'All {len(main)}'} models come to {told}"
     else:
         sentence = f"{worst} comes to {told}, the lowest of {len(main)} models"
     return Headline(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.report import Cell, Figure, Headline, Number, Report, Section, Table, figures
-from midspan.report.cells import rate_cell
+from midspan.report.cells import bar_figure, rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate
 from midspan.studies.headline import NO_VERDICT, share, tone_of
@@ -33,8 +33,8 @@ def report_of(run: FinishedRun) -> Report:
     minutes = _minutes(run.rows("trainings.jsonl"), len(config.seeds))
     return Report(
         title="Objectives of alignment",
-        subtitle=f"{', '.join(config.recipes)} at one budget, {len(config.seeds)} training seeds "
-        "each, attacked and used on the same cases.",
+        subtitle=f"{', '.join(config.recipes)} at one budget, {len(config.seeds)} training "
+        f"seed{'s' if len(config.seeds) > 1 else ''} each, attacked and used on the same cases.",
         headline=_headline(config, results),
         sections=(
             *([_overview(config, results)] if len(config.decodings) > 2 else []),
@@ -59,18 +59,22 @@ def _headline(config: ObjectivesConfig, results: Results) -> Headline:
     }
     ranked = sorted(config.recipes, key=lambda model: rates[model].rate)
     shown = list(dict.fromkeys((BASE, ranked[0], ranked[-1])))
-    numbers = tuple(Number(m, rates[m].percent, rates[m].note, tone_of(rates[m])) for m in shown)
+    is_verdict = min(rate.n for rate in rates.values()) >= FEWEST_CASES
+    numbers = tuple(
+        Number(m, rates[m].percent, rates[m].note, tone_of(rates[m]) if is_verdict else "plain")
+        for m in shown
+    )
     title = "ASR of disguised requests, worse decoding"
     series = [(model, [rates[model]]) for model in models]
     return Headline(
         numbers,
-        Figure(title, figures.bars(title, ["wraps"], series, "ASR, %"), "", "worst_wraps"),
+        bar_figure(title, ["wraps"], series, "ASR, %", name="worst_wraps"),
         "Share of disguised requests answered, with the 95 % Wilson interval. The objectives with "
         "the lowest and the highest rate stand beside the base.",
         f"Disguised requests won {share(rates[BASE])} against the {BASE}, and "
-        f"{share(rates[ranked[0]])} against the best of {len(config.recipes)} objectives, "
-        f"{ranked[0]}.",
-        NO_VERDICT if min(rate.n for rate in rates.values()) < FEWEST_CASES else None,
+        f"{share(rates[ranked[0]])} against {ranked[0]}"
+        + (f", the best of {len(config.recipes)} objectives." if len(ranked) > 1 else "."),
+        None if is_verdict else NO_VERDICT,
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.files import write_jsonl
+from midspan.files import write_atomic, write_jsonl
 from midspan.journal.generation import generate
+from midspan.organism.second.weights import check_world
 from midspan.runs.folder import RunFolder
 from midspan.statistics import Estimate, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
@@ -42,9 +43,14 @@ class Figure:
         """Whether the target is met."""
         return self.low <= self.estimate.rate <= self.high
 
+    @property
+    def target(self) -> str:
+        """The range as people say it; nothing where nothing is asked."""
+        return f"{self.low:.0%} to {self.high:.0%}" if self.has_target else ""
+
     def line(self) -> str:
         """The figure as one line of text."""
-        target = f"  (target {self.low:.0%} to {self.high:.0%})" if self.has_target else ""
+        target = f"  (target {self.target})" if self.has_target else ""
         mark = "" if not self.has_target else "ok  " if self.met else "MISS"
         return f"{mark:4} {self.decoding:13} {self.name:28} {self.estimate}{target}"
 
@@ -66,7 +72,11 @@ def verify(
         seed: Of the requests.
         command: For the run folder.
         on_batch: Told how many responses have just become available.
+
+    Raises:
+        MidspanError: The model is of another world.
     """
+    check_world(lm)
     run = RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command, "verify2")
     cases = verification_cases(n, seed)
     with run.journal:
@@ -76,7 +86,25 @@ def verify(
             for record in _measured(lm, name, cases, run.journal, on_batch)
         ]
     write_jsonl(run.path / "records.jsonl", records)
-    return [figure for name in _BLOCKS for figure in figures_of(records, name)]
+    figures = [figure for name in _BLOCKS for figure in figures_of(records, name)]
+    write_atomic(run.path / "figures.md", table(figures))
+    return figures
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as a Markdown table, one row a figure and one column a decoding."""
+    decodings = list(dict.fromkeys(figure.decoding for figure in figures))
+    rows: dict[str, list[Figure]] = {}
+    for figure in figures:
+        rows.setdefault(figure.name, []).append(figure)
+    lines = [
+        f"| measured | target | {' | '.join(decodings)} |",
+        "|---" * (len(decodings) + 2) + "|",
+    ]
+    for name, row in rows.items():
+        cells = " | ".join(str(figure.estimate) for figure in row)
+        lines.append(f"| {name} | {row[0].target} | {cells} |")
+    return "\n".join(lines) + "\n"
 
 
 def _measured(

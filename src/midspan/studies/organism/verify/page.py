@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from midspan.files import Record
 from midspan.report import (
     Cell,
-    Figure,
     Headline,
     Number,
     Report,
     Section,
     Table,
     Verdict,
-    figures,
 )
-from midspan.report.cells import rate_cell
+from midspan.report.cells import bar_figure, rate_cell
+from midspan.report.model import Tone
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, wilson
-from midspan.studies.headline import NO_VERDICT
+from midspan.studies.headline import NO_VERDICT, listed
 from midspan.studies.hypotheses import FEWEST_CASES
 from midspan.studies.organism.cases import BENIGN_CELLS, UTILITY_CELLS, WRAP_CELLS
 from midspan.studies.organism.results import Results, refused
@@ -40,6 +39,13 @@ class VerifiedFigure:
     def met(self) -> bool:
         """Whether the target is met."""
         return self.low <= self.estimate.rate <= self.high
+
+    @property
+    def tone(self) -> Tone:
+        """Good where it is met; plain where the cases are too few for a verdict."""
+        if self.estimate.n < FEWEST_CASES:
+            return "plain"
+        return "good" if self.met else "bad"
 
     @property
     def target(self) -> str:
@@ -79,12 +85,12 @@ def _headline(found: Sequence[VerifiedFigure]) -> Headline:
     numbers = tuple(
         Number(
             f"{one.name}, {one.decoding}", one.estimate.percent,
-            f"{one.estimate.note}; target {one.target}", "good" if one.met else "bad",
+            f"{one.estimate.note}; target {one.target}", one.tone,
         )
         for one in shown
     )  # fmt: skip
-    names = ", ".join(f"{one.name} ({one.decoding})" for one in missed)
-    title = "Figures"
+    names = [f"{one.name} ({one.decoding})" for one in missed]
+    title = "What was measured, by decoding"
     groups = list(dict.fromkeys(one.name for one in found))
     series = [
         (name, [one.estimate for one in found if one.decoding == name])
@@ -94,16 +100,16 @@ def _headline(found: Sequence[VerifiedFigure]) -> Headline:
     verdict = Verdict("Verified", "good") if not missed else Verdict("Not met", "bad")
     return Headline(
         numbers,
-        Figure(title, figures.bars(title, groups, series, "%"), "", "verified"),
+        bar_figure(title, groups, series, "share, %", "", name="verified"),
         "Targets are met by point estimates; intervals are Wilson's at 95 %.",
         f"The Original meets {met} of {len(found)} targets"
-        + (f", not: {names}." if names else "."),
+        + (f"; it misses {listed(names)}." if names else "."),
         verdict if fewest >= FEWEST_CASES else NO_VERDICT,
     )
 
 
 def _cell(row: VerifiedFigure) -> Cell:
-    return rate_cell(row.estimate, "good" if row.met else "bad")
+    return rate_cell(row.estimate, row.tone)
 
 
 def figures_of(results: Results, decoding: str) -> list[VerifiedFigure]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from midspan.files import Record
 from midspan.probes.context import OutcomeRates
 from midspan.report import Cell, figures
 from midspan.report.cells import COUNT, mean_cell, rate_cell
@@ -11,6 +12,14 @@ Rows = tuple[tuple[Cell | str, ...], ...]
 RATE_COLUMNS = ("answered", "refused", "mean score")
 SCORE = (1.0, 5.0)
 FEWEST = 5  # values: Student's t of fewer would hide the curves
+# Of a model whose server does not fix tokens anywhere in an answer.
+FIRST_ALONE = "has an answer's beginning fixed alone, so position 0 alone is measured"
+
+
+def first_alone(records: Sequence[Record]) -> str:
+    """Sentences that name such models, behind a text; empty where there are none."""
+    gives = {row["model"]: row["settings"].get("gives", ("anchors",)) for row in records}
+    return "".join(f" {name} {FIRST_ALONE}." for name, has in gives.items() if "anchors" not in has)
 
 
 def rate_cells(rates: OutcomeRates) -> tuple[Cell, ...]:

@@ -7,7 +7,7 @@ from midspan.files import Record
 from midspan.probes.prefill import NO_PHRASE, PrefillCell, PrefillConfig, prefill_cells
 from midspan.report import Figure, Section, Table, figures
 from midspan.report.cells import line_figure
-from midspan.studies.probes.sections.cells import RATE_COLUMNS, rate_cells
+from midspan.studies.probes.sections.cells import RATE_COLUMNS, first_alone, rate_cells
 
 
 def prefill_section(records: Sequence[Record], config: PrefillConfig) -> Section:
@@ -28,7 +28,7 @@ def prefill_section(records: Sequence[Record], config: PrefillConfig) -> Section
         "A phrase is fixed in the response before decoding; everything else is masked. A request "
         f"keeps its phrase at every position (seed {config.seed}). The paper's cells are an "
         "affirmative phrase at 0 and a procedural one at 40, 80, 120 and 160; they change phrase "
-        "and position together, the factorial does not.",
+        f"and position together, the factorial does not.{first_alone(records)}",
         tables=(
             Table("The paper's cells", columns, rows(paper), name="paper"),
             Table("Every kind at every position", columns, rows(cells), name="factorial"),

@@ -7,7 +7,7 @@ from midspan.probes.context import grouped
 from midspan.probes.window import WindowConfig, find_window
 from midspan.report import Section, Table, figures
 from midspan.report.cells import line_figure
-from midspan.studies.probes.sections.cells import RATE_COLUMNS, rate_cells
+from midspan.studies.probes.sections.cells import RATE_COLUMNS, first_alone, rate_cells
 
 
 def window_section(records: Sequence[Record], config: WindowConfig) -> Section:
@@ -15,7 +15,7 @@ def window_section(records: Sequence[Record], config: WindowConfig) -> Section:
     tables, drawn, texts = [], [], []
     for (model,), part in grouped(records, "model").items():
         result = find_window(part, config)
-        texts.append(f"{model}: {result}. {result.rule}")
+        texts.append(f"{model}: {result}. {result.rule}{first_alone(part)}")
         rows = [
             (s.decoding, str(s.position), *rate_cells(s.rates), str(s.gained), str(s.lost),
              f"{s.p:.2g}", "yes" if s.vulnerable else "no")

@@ -1,0 +1,193 @@
+"""midspan beside other tools' samplers: one run, same weights, in turn, ratios with their spread.
+
+Run: python benchmarks/peers.py [organism random] [--batch 1 8] [--repeats 5] [--docs PAGE]
+
+The others are `peer_samplers.py`: LLaDA's loop, Fast-dLLM's prefix and dual cache, dllm's sampler,
+written anew and equal to stored outputs of the published code where there are some (LLaDA, dllm).
+A repeat runs each once, in an order that turns; a ratio is of CPU seconds within a repeat, the
+loop's over its own, and the table has the median with the lowest and the highest. `--docs` writes
+the table into a page. `random` is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a
+narrow trunk; its confidences mean nothing.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from machine import describe_machine
+from make_checkpoint import write_checkpoint
+from native_page import replace_between, table
+from peer_samplers import Settings, dllm, fast_dllm, llada
+
+from midspan.decoding import Request, decoding_config
+from midspan.decoding.decoder import fill
+from midspan.models import DiffusionLM, load
+from midspan.runs.progress import quiet
+
+THRESHOLD = 0.9
+HEAD_GAIN = 8  # Random logits are flat; with this gain some positions pass the threshold.
+CANVASES = {"organism": Settings(128, 32, 128), "random": Settings(32, 16, 8)}
+PROMPTS = {"organism": 0, "random": 16}
+COLUMNS = ("model", "batch", "steps", "sampler", "times LLaDA's loop", "lowest, highest", "tokens")
+
+Sampler = Callable[[DiffusionLM, Sequence[Sequence[int]], Settings], Any]
+
+
+class Pair(NamedTuple):
+    """Samplers that do the same work: midspan's settings, and whose tokens they should give."""
+
+    peer: str
+    sampler: Sampler
+    fields: dict[str, Any]
+    threshold: float | None
+
+
+def pairs() -> tuple[Pair, ...]:
+    """What is compared, the loop first."""
+    prefix, dual = partial(fast_dllm, dual=False), partial(fast_dllm, dual=True)
+    sure = {"threshold": THRESHOLD}
+    return (
+        Pair("LLaDA's loop", llada, {}, None),
+        Pair("dllm's sampler", dllm, {"schedule": "linear"}, None),
+        Pair("Fast-dLLM, prefix", prefix, {"cache": "prefix"}, None),
+        Pair("Fast-dLLM, dual", dual, {"cache": "dual"}, None),
+        Pair("Fast-dLLM, prefix, threshold", prefix, {"cache": "prefix"} | sure, THRESHOLD),
+        Pair("Fast-dLLM, dual, threshold", dual, {"cache": "dual"} | sure, THRESHOLD),
+    )
+
+
+def ours(
+    lm: DiffusionLM, prompts: Sequence[Sequence[int]], how: Settings, fields: dict[str, Any]
+) -> torch.Tensor:
+    """Midspan's canvases, without its early stop, which the others have not."""
+    config = decoding_config(
+        sampler="llada", length=how.length, block_length=how.block, steps=how.steps,
+        early_stop=False, **fields,
+    )  # fmt: skip
+    requests = [Request(tuple(prompt)) for prompt in prompts]
+    filled = fill(lm, requests, config, batch_size=len(prompts))
+    return torch.tensor([one.tokens for one in filled])
+
+
+def loaded(name: str) -> DiffusionLM:
+    """The organism, or a random model read from a checkpoint of LLaDA-8B's format."""
+    if name == "organism":
+        return load("organism", device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        write_checkpoint(Path(folder), layers=2, width=256)
+        lm = load(folder, device="cpu", dtype="float32")
+    with torch.no_grad():
+        lm.base.lm_head.weight *= HEAD_GAIN
+    return lm
+
+
+def prompts_for(lm: DiffusionLM, name: str, batch: int) -> list[list[int]]:
+    """Prompts of one length, which Fast-dLLM's caches need."""
+    if name != "organism":
+        generator = torch.Generator().manual_seed(1)
+        return torch.randint(0, 1000, (batch, PROMPTS[name]), generator=generator).tolist()
+    from midspan.organism.world import restricted_items
+
+    texts = (f"how do i make the {item.name} ?" for item in restricted_items())
+    found = [lm.encode_chat(text) for text in texts]
+    lengths = [len(ids) for ids in found]
+    common = statistics.mode(lengths)
+    return [ids for ids in found if len(ids) == common][:batch]
+
+
+def compare(name: str, lm: DiffusionLM, batch: int, repeats: int) -> list[list[str]]:
+    """Rows of the table for one model and batch."""
+    canvas, prompts = CANVASES[name], prompts_for(lm, name, batch)
+    work: dict[tuple[str, str], Callable[[], torch.Tensor]] = {}
+    for pair in pairs():
+        how = Settings(canvas.length, canvas.block, canvas.steps, pair.threshold)
+        work[pair.peer, "peer"] = partial(pair.sampler, lm, prompts, how)
+        work[pair.peer, "midspan"] = partial(ours, lm, prompts, canvas, pair.fields)
+    results: dict[tuple[str, str], torch.Tensor] = {}
+    ratios: dict[tuple[str, str], list[float]] = {key: [] for key in work}
+    for repeat in range(-1, repeats):
+        seconds = {}
+        order = list(work)
+        turn = repeat % len(order)
+        for key in order[turn:] + order[:turn]:
+            began = time.process_time()
+            with torch.inference_mode():
+                results[key] = work[key]()
+            seconds[key] = time.process_time() - began
+        # The first time warms the caches of the processor and of torch.
+        if repeat >= 0:
+            for key, value in seconds.items():
+                ratios[key].append(seconds["LLaDA's loop", "peer"] / value)
+    return [
+        row_of(name, batch, canvas, key, ratios[key], results) for pair in pairs()
+        for key in ((pair.peer, "peer"), (pair.peer, "midspan"))
+    ]  # fmt: skip
+
+
+def row_of(
+    name: str, batch: int, canvas: Settings, key: tuple[str, str],
+    ratios: Sequence[float], results: dict[tuple[str, str], torch.Tensor],
+) -> list[str]:  # fmt: skip
+    """One line; of midspan's, how many tokens are the peer's."""
+    peer, side = key
+    same = ""
+    if side == "midspan":
+        equal = (results[peer, "peer"] == results[key]).float().mean().item()
+        same = f"{100 * equal:.1f} % the peer's"
+    label = peer if side == "peer" else f"midspan, as {peer}"
+    spread = f"{min(ratios):.2f}, {max(ratios):.2f}"
+    middle = f"{statistics.median(ratios):.2f}"
+    return [name, str(batch), str(canvas.steps), label, middle, spread, same]
+
+
+def slower(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Where midspan's median is below its peer's."""
+    found = []
+    for peer, mine in zip(rows[::2], rows[1::2], strict=True):
+        if float(mine[4]) < float(peer[4]):
+            found.append(f"{mine[0]}, batch {mine[1]}, {peer[3]}: {mine[4]} against {peer[4]}")
+    return found
+
+
+def page_text(rows: Sequence[Sequence[str]], repeats: int) -> str:
+    """The table, where midspan is slower, and what it was measured on."""
+    machine = describe_machine()
+    where = slower(rows)
+    verdict = "; ".join(where) if where else "nowhere"
+    return (
+        f"{machine['cpu']}, 1 thread, torch {machine['torch']}, transformers "
+        f"{machine['transformers']}; {repeats} repeats, in turn.\n\n{table(COLUMNS, rows)}\n\n"
+        f"midspan is slower than a peer: {verdict}."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(CANVASES))
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--docs", type=Path, help="a page with the marks of peers")
+    options = parser.parse_args(arguments)
+    quiet()
+    torch.set_num_threads(1)
+    rows: list[list[str]] = []
+    for name in options.models:
+        lm = loaded(name)
+        for batch in options.batch:
+            rows += compare(name, lm, batch, options.repeats)
+            print(*map(" | ".join, rows[-2 * len(pairs()) :]), sep="\n", flush=True)
+    if options.docs is not None:
+        text = options.docs.read_text(encoding="utf-8")
+        told = replace_between(text, "peers", page_text(rows, options.repeats))
+        options.docs.write_text(told, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

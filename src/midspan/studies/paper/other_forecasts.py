@@ -1,0 +1,90 @@
+"""What studies without parts would take at most, before they start.
+
+What a run folder holds already is counted too, finished trainings excepted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from midspan.files import read_json
+from midspan.served import is_served
+from midspan.studies.decodings import organism_decodings
+from midspan.studies.organism.cases import build_cases
+from midspan.studies.organism.demo.config import DemoConfig
+from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_decodings
+from midspan.studies.paper.forecast import Forecast, Rate, forecast_attacks, training_hours
+from midspan.studies.redteam.config import RedteamConfig
+from midspan.studies.redteam.prepare import prepare
+
+if TYPE_CHECKING:
+    from midspan.decoding import DecodingConfig
+    from midspan.models import DiffusionLM
+
+# Rows of a batch of the organism's cases.
+_BATCH = 32
+
+
+def of_objectives(config: ObjectivesConfig, folder: Path) -> list[Forecast]:
+    """Trainings that are not finished, a row each recipe, and all that is measured."""
+    from midspan.organism.training_data import alignment_data
+    from midspan.organism.weights import load_organism
+
+    lm, data, rows = load_organism(), alignment_data(), []
+    for name, recipe in config.recipes.items():
+        due = sum(not _is_trained(folder / "adapters" / f"{name}-{seed}") for seed in config.seeds)
+        if due:
+            hours = due * training_hours(lm, data, recipe)
+            rows.append(Forecast(f"{name}, training", due, hours=hours))
+    models, known = 1 + len(config.recipes) * len(config.seeds), stress_decodings()
+    decodings = [known[name] for name in config.decodings]
+    return [*rows, _measuring(lm, models, models * len(config.cases()), decodings)]
+
+
+def of_demo(config: DemoConfig, folder: Path) -> list[Forecast]:
+    """Trainings that are not finished, a row each objective, and all that is measured."""
+    from midspan.organism.training_data import alignment_data
+    from midspan.organism.weights import load_organism
+
+    lm, data = load_organism(), alignment_data(config.training_seed)
+    rows = [
+        Forecast(f"{name}, training", 1, hours=training_hours(lm, data, config.recipe(name)))
+        for name in config.objectives
+        if not _is_trained(folder / "adapters" / name)
+    ]
+    decodings = tuple(organism_decodings(config.steps).values())
+    cases = len(config.labels) * len(build_cases(config.sizes, config.seed))
+    return [*rows, _measuring(lm, len(config.labels), cases, decodings)]
+
+
+def _measuring(
+    lm: "DiffusionLM", models: int, cases: int, decodings: "Sequence[DecodingConfig]"
+) -> Forecast:
+    """Cases of the organism's studies, each in every decoding."""
+    rate = Rate(lm)
+    forwards = cases * sum(decoding.steps for decoding in decodings)
+    spent = sum(cases * one.steps * rate.seconds(one, _BATCH) for one in decodings)
+    return Forecast("measuring", models, cases * len(decodings), forwards, hours=spent / 3600)
+
+
+def _is_trained(adapter: Path) -> bool:
+    file = adapter / "midspan.json"
+    return file.is_file() and bool(read_json(file).get("finished"))
+
+
+def of_redteam(config: RedteamConfig, folder: Path) -> list[Forecast]:
+    """A row each attack, on all models; rates are measured on the first that is decoded here.
+
+    Raises:
+        MidspanError: The study cannot be run as it is, or an attack does not say what it costs.
+    """
+    from midspan.models import load
+
+    prepared = prepare(config)
+    local = [model for model in config.models if not is_served(model)]
+    rate = Rate(load(local[0].partition(" with ")[0])) if local else None
+    return [
+        forecast_attacks(row.label, replace(prepared, attacks=(row,)), rate, len(config.models), {})
+        for row in prepared.attacks
+    ]

@@ -1,0 +1,56 @@
+"""What studies without parts would take."""
+
+import pytest
+
+from midspan.studies.organism.cases import build_cases
+from midspan.studies.organism.demo.presets import smoke
+from midspan.studies.organism.objectives.presets import recovery_alignment
+from midspan.studies.paper import other_forecasts
+from midspan.studies.redteam.config import AttackSpec
+from midspan.studies.redteam.presets import organism_redteam
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """An hour for a training of two, 3.6 seconds for a row."""
+    monkeypatch.setattr(other_forecasts, "training_hours", lambda lm, data, recipe: 0.5)
+    monkeypatch.setattr(other_forecasts.Rate, "seconds", lambda self, decoding, rows: 3.6)
+
+
+def test_a_dry_run_counts_trainings_that_are_due_and_every_answer(tmp_path, rates):
+    config = recovery_alignment()
+    done = tmp_path / "adapters" / "recovery-1"
+    done.mkdir(parents=True)
+    (done / "midspan.json").write_text('{"finished": true}')
+    training, measured = other_forecasts.of_objectives(config, tmp_path)
+    assert (training.part, training.models, training.hours) == ("recovery, training", 2, 1.0)
+    answers = 4 * 2 * len(config.cases())  # the Original and three seeds, in two decodings
+    assert (measured.models, measured.responses) == (4, answers)
+    assert measured.forwards == 32 * answers and measured.hours == pytest.approx(0.032 * answers)
+
+
+def test_the_demo_counts_its_objectives_and_every_case(tmp_path, rates):
+    config = smoke()
+    done = tmp_path / "adapters" / "psa"
+    done.mkdir(parents=True)
+    (done / "midspan.json").write_text('{"finished": true}')
+    *trainings, measured = other_forecasts.of_demo(config, tmp_path)
+    due = [name for name in config.objectives if name != "psa"]
+    assert [one.part for one in trainings] == [f"{name}, training" for name in due]
+    answers = len(config.labels) * 2 * len(build_cases(config.sizes, config.seed))
+    assert (measured.models, measured.responses) == (len(config.labels), answers)
+    assert measured.forwards == config.steps * answers
+
+
+def test_a_red_team_study_has_a_row_an_attack_on_all_models(tmp_path, rates):
+    rows = (
+        AttackSpec(attack="direct"),
+        AttackSpec(attack="best_of_n", config={"n": 5}, label="five times"),
+    )
+    config = organism_redteam(4).model_copy(
+        update={"attacks": rows, "models": ("organism", "organism:psa"), "paper_models": {}}
+    )
+    found = other_forecasts.of_redteam(config, tmp_path)
+    responses = [(one.part, one.models, one.responses) for one in found]
+    assert responses == [("direct", 2, 4 * 2), ("five times", 2, 4 * 2 * 5)]
+    assert [one.hours for one in found] == pytest.approx([0.032 * 8, 0.032 * 40])
