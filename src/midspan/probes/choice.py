@@ -299,8 +299,8 @@ def _own_changes(lm: "DiffusionLM", reference: "DecodingConfig") -> list[dict[st
     rules += [{"factor": 0.5}, {"factor": 1.0}]
     caches: list[dict[str, Any]] = [{}]
     if lm.family.caches and lm.family.attention == "full":
-        caches = [{"cache": "prefix"}, {"cache": "dual"}]
-        caches += [{"cache": "dual", "trim": True, "refresh_blocks": n} for n in (1, 2, 4)]
+        caches += [{"cache": "prefix"}, {"cache": "dual"}]
+        caches += [{"cache": "dual", "trim": True, "refresh_blocks": n} for n in (2, 4)]
     changes = [{**cache, **rule} for cache in caches for rule in rules]
     return changes + [*({**cache} for cache in caches if cache), *_fewer_steps(reference)]
 
