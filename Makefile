@@ -49,7 +49,7 @@ fuzz: setup
 
 # Whole steps through torch.compile; minutes, most of them the compiler's.
 check-compiled: setup
-	MIDSPAN_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m compiled tests/models
+	MIDSPAN_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m compiled tests/models tests/alignment
 
 # Ctrl-C on real trainings, attacks, audits, studies and servers.
 check-interrupts: setup

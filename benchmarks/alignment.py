@@ -1,13 +1,14 @@
 """One step of alignment on the CPU against Algorithm 1 written down naively, in the same run.
 
-Run: python benchmarks/alignment.py [step cost] [--repeat 3] [--quick] [-o FILE]
+Run: python benchmarks/alignment.py [step cost] [--models wide small] [--repeat 3] [--quick]
+     [-o FILE]
 
 naive: a second copy of the model as the reference, the head on every position, the whole
 vocabulary's log-softmax in float32, and the double loop over starts and tokens. ours: the
 project's policy module. Both take the same LoRA weights, batch and loss; the step is forward,
 backward and AdamW. Times are CPU seconds on the threads that torch has (set OMP_NUM_THREADS),
 medians of the repeats; memory is the peak over the loaded models. cost: our step against batch,
-response length and vocabulary. Weights are random.
+response length, rank and vocabulary, one axis at a time, as a table. Weights are random.
 """
 
 import argparse
@@ -45,6 +46,7 @@ class Shape:
     batch: int = 4
     prompt: int = 128
     response: int = 128
+    rank: int = 32
 
 
 WIDE = Shape()
@@ -54,7 +56,7 @@ QUICK = Shape(vocabulary=512, layers=2, hidden=32, mlp=64, prompt=8, response=80
 
 def adapted_model(shape: Shape) -> DiffusionLM:
     lm = random_llada(trunk(shape.layers, shape.hidden, shape.mlp, shape.vocabulary))
-    lora = LoraConfig(r=32, lora_alpha=64, target_modules=list(LLADA.lora_targets))
+    lora = LoraConfig(r=shape.rank, lora_alpha=64, target_modules=list(LLADA.lora_targets))
     lm.model = get_peft_model(lm.base.train(), lora)
     for name, weight in lm.model.named_parameters():
         if "lora_B" in name:  # Zero at the start, where policy and reference agree.
@@ -188,15 +190,17 @@ def cost(base: Shape, repeat: int) -> list[dict[str, Any]]:
     shapes = [
         *(replace(base, batch=size) for size in (1, 2, 4, 8)),
         *(replace(base, response=size) for size in (64, 256)),
+        *(replace(base, rank=size) for size in (8, 128)),
         *(replace(base, vocabulary=size) for size in (8192, 32_768)),
     ]
+    print("| prompts | response | rank | vocabulary | CPU s | MiB |\n|---|---|---|---|---|---|")
     rows = []
     for shape in shapes:
         lm, loss = ours(shape, MosaObjective(window=(10, 40)))
         row = {**vars(shape), **timed(stepper(lm, loss), repeat)}
         print(
-            f"B={shape.batch} L={shape.response} V={shape.vocabulary}: {row['seconds']:.2f} s, "
-            f"{row['mebibytes']:.0f} MiB",
+            f"| {shape.batch} | {shape.response} | {shape.rank} | {shape.vocabulary:,} "
+            f"| {row['seconds']:.2f} | {row['mebibytes']:.0f} |",
             flush=True,
         )
         rows.append(row)
@@ -206,6 +210,7 @@ def cost(base: Shape, repeat: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=["step", "cost"])
+    parser.add_argument("--models", nargs="+", choices=("wide", "small"), default=["wide", "small"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="hand-sized: checks the script")
     parser.add_argument("-o", "--output", type=Path)
@@ -215,7 +220,8 @@ def main() -> None:
     if "step" in options.parts:
         result["step"] = [
             compare(shape, rows, options.repeat)
-            for shape in (wide, small)
+            for name, shape in (("wide", wide), ("small", small))
+            if name in options.models
             for rows in ("window", "response")
         ]
     if "cost" in options.parts:

@@ -33,8 +33,8 @@ from midspan.runs.progress import quiet
 
 THRESHOLD = 0.9
 HEAD_GAIN = 8  # Random logits are flat; with this gain some positions pass the threshold.
-CANVASES = {"organism": Settings(128, 32, 128), "random": Settings(64, 16, 32)}
-PROMPTS = {"organism": 0, "random": 32}
+CANVASES = {"organism": Settings(128, 32, 128), "random": Settings(32, 16, 8)}
+PROMPTS = {"organism": 0, "random": 16}
 COLUMNS = ("model", "batch", "steps", "sampler", "times LLaDA's loop", "lowest, highest", "tokens")
 
 Sampler = Callable[[DiffusionLM, Sequence[Sequence[int]], Settings], Any]
@@ -81,7 +81,7 @@ def loaded(name: str) -> DiffusionLM:
     if name == "organism":
         return load("organism", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), layers=4, width=256)
+        write_checkpoint(Path(folder), layers=2, width=256)
         lm = load(folder, device="cpu", dtype="float32")
     with torch.no_grad():
         lm.base.lm_head.weight *= HEAD_GAIN

@@ -1,6 +1,7 @@
 """What fixed shapes and a compiled step cost and bring; whose bits depend on their company.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/shapes.py [time company] [-n 8] [--rounds 3] [--batch 1 8]
+     [--modes MODE ...] [--dtypes bfloat16 float16]
      python benchmarks/shapes.py --tiny   (few requests, short canvases: checks the script)
 
 The organism on its own requests of different lengths. time: CPU seconds of a decode in float32, of
@@ -93,15 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-n", type=int, default=8, help="requests")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     count, rounds, length = (3, 1, 16) if options.tiny else (options.n, options.rounds, 128)
     sizes = {"length": length, "block_length": min(32, length)}
-    modes = {name: {"steps": length, **sizes, **fields} for name, fields in MODES.items()}
-    if options.tiny:
-        modes = {"dual cache, threshold 0.9": modes["dual cache, threshold 0.9"]}
+    modes = {name: {"steps": length, **sizes, **MODES[name]} for name in options.modes}
     if "time" in options.parts:
         lm = midspan.load("organism", device="cpu")
         print("| batch | mode | shapes | first decode, CPU s | later ones | times ragged | same "
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n| number format | mode | shapes | rows with the bits of those alone |")
         print("|---|---|---|---|")
         for dtype in options.dtypes:
-            for mode in list(modes)[:2]:
+            for mode in modes:
                 for shapes in SHAPES[:2]:
                     same = company(dtype, count, modes[mode], shapes)
                     print(f"| {dtype} | {mode} | {shapes} | {same} of {count} |", flush=True)

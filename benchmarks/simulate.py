@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from native_page import replace_between
+
 from midspan.engine.calls import Chat
 from midspan.engine.records import judge_results
 from midspan.engine.roles import MissingReply, RawReply, Role, Scripted, SeededCall, rows_of
@@ -216,13 +218,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
     parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
+    parser.add_argument("--docs", type=Path, help="a page with the marks of paper, to write into")
     options = parser.parse_args(arguments)
     if options.part == "check":
         check(options.behaviors)
     else:
         from simulate_paper import GPUS, paper_table
 
-        print(paper_table(options.row, options.gpus or GPUS))
+        text = paper_table(options.row, options.gpus or GPUS)
+        print(text)
+        if options.docs is not None:
+            page = options.docs.read_text(encoding="utf-8")
+            options.docs.write_text(replace_between(page, "paper", text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What the whole paper costs at 8B on 1, 8 and 64 GPUs; see simulate.py. Nothing of it is measured.
+"""What the whole paper costs at 8B on 1, 8 and 64 GPUs; see simulate.py.
 
-Stated, not measured: seconds of a forward pass (40 % of an H200's bf16 peak unless `--row` gives a
-measured one), the judge's latency and limit, prices, how often a response is harmful.
+How many calls and forwards there are follows from the engine itself. What one takes, and how often
+a response is harmful, is not known here: `assumptions` says of each number whether it is measured,
+published or assumed. `--row` puts a measured forward pass in the place of the published one.
 """
 
 import heapq
@@ -9,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from native_page import table
 from simulate import Clock, Rates, Replies, Server, Timed, asking, computing, run
 
 from midspan.engine.roles import Role
@@ -23,8 +25,8 @@ from midspan.studies.redteam.presets import organism_redteam
 
 GPUS = (1, 8, 64)
 DOLLARS_A_GPU_HOUR = 3.5
-# Two operations a weight and token, at 40 % of 989 TFLOPs.
-TOKEN_SECONDS = 2 * 8.02e9 / (0.4 * 989e12)
+# llada-fast's README: 512 tokens in 128 steps at 169 tokens/s, batch 1, on one H100.
+TOKEN_SECONDS = 1 / (169 * 128)
 FORWARD_SECONDS = 0.002  # Of kernels' launches, whatever the batch.
 PROMPT, CANVAS, STEPS = 128, 128, 128
 TRAINING_SECONDS = 120  # A recipe's 3,000 prompts; docs/scaling.md.
@@ -36,13 +38,16 @@ ANALYTIC = ("pal", "advprefix")
 TASKS = {"gsm8k": (1319, 512, 1536), "humaneval": (164, 512, 768), "mmlu": (14042, 3, 700)}
 OVER_REFUSAL = (250, 128, 256)
 _BACKWARD = 3
+# Of a limit, or of the whole time: nothing else shortens the study any more.
+_FULL = 0.9
 
 
 class Task(NamedTuple):
-    """What one GPU does in one piece."""
+    """What one GPU does in one piece: seconds in all, and those it computes."""
 
     name: str
     seconds: float
+    busy: float
 
 
 class Part(NamedTuple):
@@ -97,9 +102,12 @@ def simulated(name: str, part: RedteamConfig, gpus: int, rates: Rates) -> Part:
             }
             run(prepared, roles | {"judge": judges["exact"]}, judges, slice(index, 100, gpus))
             behaviors = len(range(index, 100, gpus))
-            clock.now += most_forwards * behaviors * (rates.row + rates.forward / 32)
+            computed = most_forwards * behaviors * (rates.row + rates.forward / 32)
+            clock.now, clock.busy = clock.now + computed, clock.busy + computed
             clock.calls += most_calls * behaviors
-    tasks = tuple(Task(f"{name}, a share of the behaviors", clock.now) for clock in clocks)
+    tasks = tuple(
+        Task(f"{name}, a share of the behaviors", clock.now, clock.busy) for clock in clocks
+    )
     return Part(tasks, sum(clock.calls for clock in clocks))
 
 
@@ -138,14 +146,19 @@ def parts(gpus: int, row: float) -> list[tuple[str, Part]]:
         cost = prepare_probe(own).cost([CANVAS])
         forwards = cost.generations * STEPS + cost.forwards + (_BACKWARD - 1) * cost.gradients
         seconds = forwards * (probe.n or few) / few * len(probe.models) * row
-        found.append((name, Part((Task(name, seconds),))))
+        found.append((name, Part((_computing(name, seconds),))))
     models = len(config.tasks["utility"].models)
     utility = sum(items * steps * tokens * token for items, steps, tokens in TASKS.values())
     items, steps, tokens = OVER_REFUSAL
     refusal = items * steps * tokens * token
-    found.append(("utility", Part((Task("utility", models * utility),))))
-    found.append(("over-refusal", Part((Task("over-refusal", models * refusal),))))
+    found.append(("utility", Part((_computing("utility", models * utility),))))
+    found.append(("over-refusal", Part((_computing("over-refusal", models * refusal),))))
     return found
+
+
+def _computing(name: str, seconds: float) -> Task:
+    """A task that waits for no server."""
+    return Task(name, seconds, seconds)
 
 
 def makespan(tasks: Sequence[Task], gpus: int) -> float:
@@ -157,26 +170,75 @@ def makespan(tasks: Sequence[Task], gpus: int) -> float:
 
 
 def paper_table(row: float | None = None, gpus: Sequence[int] = GPUS) -> str:
-    """One row a number of GPUs, then one a part on the last of them."""
-    row = row or TOKEN_SECONDS * (PROMPT + CANVAS)
-    lines = [
-        "| GPUs | hours | busy | GPUs, dollars | judge and helpers, dollars | longest task |",
-        "|---|---|---|---|---|---|",
-    ]
-    for count in gpus:
-        found = dict(parts(count, row))
-        tasks = [task for part in found.values() for task in part.tasks]
-        recipes = len(paper().recipes)
-        training = -(-recipes // count) * TRAINING_SECONDS
-        seconds = training + makespan(tasks, count)
-        used = sum(task.seconds for task in tasks) + recipes * TRAINING_SECONDS
-        longest = max(tasks, key=lambda task: task.seconds)
-        lines.append(
-            f"| {count} | {seconds / 3600:,.1f} | {100 * used / seconds / count:.0f} % "
-            f"| {seconds / 3600 * count * DOLLARS_A_GPU_HOUR:,.0f} | {dollars(found):,.0f} "
-            f"| {longest.name}, {longest.seconds / 3600:.1f} h |"
-        )
-    return "\n".join(lines)
+    """One row a number of GPUs; then what it rests on."""
+    seconds_of_row = row or TOKEN_SECONDS * (PROMPT + CANVAS)
+    rows = [cost_row(count, dict(parts(count, seconds_of_row))) for count in gpus]
+    columns = (
+        *("GPUs", "hours", "GPUs have a task, %", "GPUs compute, %", "calls a minute"),
+        *("GPUs, dollars", "judge and helpers, dollars", "longest task", "what limits"),
+    )
+    stated = ("what", "value", "is", "from")
+    return f"{table(columns, rows)}\n\n{table(stated, assumptions(row))}"
+
+
+def cost_row(count: int, found: Mapping[str, Part]) -> list[str]:
+    """What so many GPUs take, and what keeps more of them from helping."""
+    tasks = [task for part in found.values() for task in part.tasks]
+    recipes = len(paper().recipes)
+    measuring = makespan(tasks, count)
+    seconds = -(-recipes // count) * TRAINING_SECONDS + measuring
+    trained = recipes * TRAINING_SECONDS
+    used = sum(task.seconds for task in tasks) + trained
+    busy = sum(task.busy for task in tasks) + trained
+    longest = max(tasks, key=lambda task: task.seconds)
+    calls = sum(part.calls for part in found.values()) / (measuring / 60)
+    return [
+        str(count), f"{seconds / 3600:,.1f}", f"{100 * used / seconds / count:.0f}",
+        f"{100 * busy / seconds / count:.0f}", f"{calls:,.0f}",
+        f"{seconds / 3600 * count * DOLLARS_A_GPU_HOUR:,.0f}", f"{dollars(found):,.0f}",
+        f"{longest.name}, {longest.seconds / 3600:.1f} h",
+        limit_of(busy / used, longest.seconds / measuring, calls / Server().a_minute),
+    ]  # fmt: skip
+
+
+def limit_of(computing_share: float, longest_share: float, rate_share: float) -> str:
+    """The first thing that more GPUs would not shorten.
+
+    Args:
+        computing_share: Of the time that GPUs have a task.
+        longest_share: Of the whole that its longest task takes.
+        rate_share: Of the servers' limit that is used.
+    """
+    if rate_share > _FULL:
+        return "the judge's rate limit"
+    if longest_share > _FULL:
+        return "the longest task"
+    return "computing" if computing_share > 1 / 2 else "waiting for the judge and helpers"
+
+
+def assumptions(row: float | None) -> list[list[str]]:
+    """Every number that the table rests on, and what it is."""
+    server, prices = Server(), paper().prices[GPT]
+    milliseconds = 1000 * (row or TOKEN_SECONDS * (PROMPT + CANVAS))
+    rate = ["measured", "--row"] if row else ["published", "llada-fast's README, H100, batch 1"]
+    harmful = ", ".join(f"{label} {100 * share:g} %" for label, share in HARMFUL.items())
+    return [
+        ["calls, forwards, batches", "", "counted", "the engine, its attacks and budgets"],
+        [f"a row's forward, {PROMPT + CANVAS} positions", f"{milliseconds:.1f} ms", *rate],
+        ["launches of a forward", f"{1000 * FORWARD_SECONDS:g} ms", "assumed", ""],
+        ["steps and canvas", f"{STEPS} of {CANVAS}", "published", "LLaDA's defaults"],
+        ["pal and advprefix", "their whole budgets", "assumed", "they often stop earlier"],
+        ["responses that end an attack", harmful, "assumed", "near the paper's rates"],
+        ["a recipe's training", f"{TRAINING_SECONDS} s", "assumed", "the table above"],
+        ["a call of a server", f"{server.latency:g} s", "assumed", ""],
+        ["calls at once, a machine", str(server.at_once), "assumed", ""],
+        ["calls a minute, all", f"{server.a_minute:,.0f}", "assumed", "a usual limit"],
+        ["tokens of a call", f"{PROMPT_TOKENS} and {REPLY_TOKENS}", "assumed", ""],
+        ["price of a million tokens", "{:g} and {:g} dollars".format(*prices), "published",
+         f"list price of {GPT}, April 2025"],
+        ["price of a GPU's hour", f"{DOLLARS_A_GPU_HOUR:g} dollars", "assumed", ""],
+        ["utility: items, steps, tokens", str(list(TASKS.values())), "published", "the benchmarks"],
+    ]  # fmt: skip
 
 
 def dollars(found: Mapping[str, Part]) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 from check_prose import LONG, ROOT, pages, sentences, words
 
 from midspan.report.figures import bars
+from midspan.report.svg import standalone
 from midspan.statistics import Estimate, wilson
 
 BLOCK = re.compile(r"(<!-- readability -->\n).*?(<!-- end of readability -->)", re.DOTALL)
@@ -93,7 +94,7 @@ def main() -> None:
     folder = args.page.parent / "figures"
     folder.mkdir(exist_ok=True)
     picture = bars(TITLE, list(before), series, "share of sentences, %")
-    (folder / "readability.svg").write_text(picture, encoding="utf-8")
+    (folder / "readability.svg").write_text(standalone(picture), encoding="utf-8")
     made = block(before, now, args.before)
     text = BLOCK.sub(lambda found: found[1] + made + found[2], args.page.read_text("utf-8"))
     args.page.write_text(text, encoding="utf-8")

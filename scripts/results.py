@@ -30,6 +30,7 @@ import yaml
 from midspan.frozen import FrozenConfig
 from midspan.report import Figure, Report, Table
 from midspan.report.markdown import table_markdown
+from midspan.report.svg import standalone
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import read_report
 
@@ -146,7 +147,7 @@ def body(shown: Shown, runs: Path, folder: Path) -> str:
     for figure in figures_of(report, shown):
         name = "-".join(re.findall(r"[a-z0-9]+", f"{shown.run} {figure.title}".lower()))
         (folder / "figures").mkdir(exist_ok=True)
-        (folder / "figures" / f"{name}.svg").write_text(figure.svg, encoding="utf-8")
+        (folder / "figures" / f"{name}.svg").write_text(standalone(figure.svg), encoding="utf-8")
         parts.append(f"![{figure.title}](figures/{name}.svg)\n\n*{figure.title}. {figure.caption}*")
     if shown.table:
         parts.append(table_markdown(table_of(report, shown)))

@@ -23,6 +23,8 @@ def main() -> None:
     from midspan.errors import MidspanError
     from midspan.files import is_refused_by_disk, refusal
 
+    if sys.argv[1:2] == ["help"]:
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
     try:
         if os.environ.get(COMPLETE):
             from midspan.commands.completion import complete

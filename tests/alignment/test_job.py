@@ -1,18 +1,20 @@
 """Which models train, and where the trainer leaves them."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from midspan.alignment import align, mosa_stable
+from midspan.alignment import align, job, mosa_stable
 from midspan.alignment.job import AlignmentJob, OneDevice
 from midspan.alignment.trainer import AlignmentTrainer
 from midspan.commands import app
 from midspan.errors import MidspanError
 from midspan.models import family_for, load, stored_dtype
+from midspan.models.trunk_weights import read_trunk
 from midspan.organism.training_data import alignment_data
 
 CONFIG = mosa_stable(num_prompts=4, batch_size=4)
@@ -97,3 +99,48 @@ def test_a_process_that_sees_two_gpus_trains_on_one(tmp_path):
     assert arguments.n_gpu == 0
     arguments._n_gpu = 2
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
+
+
+def test_layers_are_compiled_for_the_training_alone(organism_lm, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda layer, **options: compiled.append((layer, options))
+    )
+    data = alignment_data(num_harmful=2, num_benign=2)
+    config = mosa_stable(num_prompts=1, batch_size=2, compiled=True)
+    align(organism_lm, data, config, tmp_path / "adapter")
+    assert [layer for layer, _ in compiled] == list(organism_lm.base.model.layers)
+    assert all(options["dynamic"] for _, options in compiled)
+    assert read_trunk(organism_lm.base) is not None
+    assert "compiled" not in CONFIG.model_dump() and config.model_dump()["compiled"]
+
+
+@pytest.mark.skipif("MIDSPAN_COMPILED" not in os.environ, reason="runs by: make check-compiled")
+@pytest.mark.compiled
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_layers_train_to_the_same_adapter(
+    organism_folder, tmp_path, monkeypatch, checkpointing
+):
+    """Traced and not fused, so to the bit; one graph for a kind of pass, whatever the lengths."""
+    monkeypatch.setattr(job, "COMPILER", "eager")
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    for compiled in (False, True):
+        config = CONFIG.model_copy(
+            update={
+                "compiled": compiled,
+                "num_prompts": 6,
+                "gradient_checkpointing": checkpointing,
+            }
+        )
+        lm = load(organism_folder, device="cpu")
+        align(lm, alignment_data(num_harmful=6, num_benign=6), config, tmp_path / str(compiled))
+    bits = [
+        (tmp_path / str(compiled) / "adapter_model.safetensors").read_bytes()
+        for compiled in (False, True)
+    ]
+    assert bits[0] == bits[1]
+    assert not counters["graph_break"]
+    # Policy and reference, in training and in evaluation.
+    assert 0 < counters["stats"]["unique_graphs"] <= 6

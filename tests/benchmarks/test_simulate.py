@@ -52,7 +52,24 @@ def test_a_simulated_run_is_the_engines_own(simulate):
 def test_the_longest_tasks_go_first_and_none_is_cut(simulate):
     import simulate_paper
 
-    tasks = [simulate_paper.Task("", seconds) for seconds in (3, 3, 4, 2, 2, 9)]
+    tasks = [simulate_paper.Task("", seconds, seconds) for seconds in (3, 3, 4, 2, 2, 9)]
     assert simulate_paper.makespan(tasks, 1) == 23
     assert simulate_paper.makespan(tasks, 2) == 12
     assert simulate_paper.makespan(tasks, 64) == 9
+
+
+def test_each_row_says_what_limits_it_and_each_number_where_it_is_from(simulate):
+    import simulate_paper
+
+    assert simulate_paper.limit_of(0.9, 0.5, 0.95) == "the judge's rate limit"
+    assert simulate_paper.limit_of(0.9, 0.95, 0.5) == "the longest task"
+    assert simulate_paper.limit_of(0.9, 0.5, 0.5) == "computing"
+    assert simulate_paper.limit_of(0.2, 0.5, 0.5) == "waiting for the judge and helpers"
+    tasks = (simulate_paper.Task("a", 36e3, 27e3), simulate_paper.Task("b", 36e3, 36e3))
+    hours = simulate_paper.TRAINING_SECONDS / 3600
+    row = simulate_paper.cost_row(2, {"x": simulate_paper.Part(tasks, 60_000)})
+    assert row[:5] == ["2", f"{10 + hours:.1f}", "100", "88", "100"]
+    assert row[-1] == "the longest task"
+    kinds = {line[2] for line in simulate_paper.assumptions(0.01)}
+    assert kinds == {"counted", "measured", "published", "assumed"}
+    assert "measured" not in {line[2] for line in simulate_paper.assumptions(None)}

@@ -37,6 +37,20 @@ TYPOS = {
     ("align", "organism", "-o", "x", "--quantization", "4bits"): "did you mean 4bit?",
     ("align", "organism", "-o", "x", "--attn-implementation", "spda"): "did you mean sdpa?",
     ("align", "organism", "-o", "x", "--config", "{free}"): "--config: there is no {free}",
+    ("align", "organism", "-o", "x", "--config", "{run}/kind.yaml"): "mean mosa?",
+    ("align", "organism", "-o", "x", "--config", "{run}/field.yaml"): "mean learning_rate?",
+    ("align", "owner/model", "-o", "x"): "--behaviors: give a file",
+    ("align", "organism", "-o", "x", "--num-prompts", "0"): "",
+    ("study", "--config", "{run}/attack.yaml"): "adaptive.attacks.0.attack: must be one of",
+    ("study", "--config", "{run}/recipe.yaml"): "MOSA-stable.objective.windw: there is no such",
+    ("study", "--config", "{run}/judge.yaml"): "did you mean exact?",
+    ("study", "--preset", "demo", "--config", "{run}/objectives.yaml"): "mean mosa?",
+    ("study", "--preset", "organism-redteam", "--config", "{run}/sampler.yaml"): "mean llada?",
+    ("study", "--pilot", "3"): "--pilot goes with --dry-run",
+    ("generate", "organism", "-p", " "): "--prompt: is empty",
+    ("generate", "organism", "-p", "x", "--rule", "{{rule: [ban"): "--rule is not YAML",
+    ("merge", "organism", "-o", "x"): "write BASE+ADAPTER",
+    ("organism", "inspect", "--item", "Aldfen"): "did you mean Aldfenn?",
     ("attack", "organsim", "--method", "tap"): "did you mean organism?",
     ("attack", "organism", "--method", "tapp"): "did you mean tap?",
     ("attack", "organism", "--replay", "{run}x"): "did you mean {run}?",
@@ -140,6 +154,18 @@ json.dump(said, sys.stdout)
 """
 
 
+# Files of --config with a typo each, by name.
+CONFIGS = {
+    "kind": "objective: {kind: moza}",
+    "field": "learning_rat: 0.1",
+    "attack": "attacks: {adaptive: {attacks: [{attack: tapp}]}}",
+    "recipe": "recipes: {MOSA-stable: {objective: {windw: [0, 9]}}}",
+    "judge": "attacks: {adaptive: {judges: [exat]}}",
+    "objectives": "objectives: [moza]",
+    "sampler": "decoding: {sampler: lada}",
+}
+
+
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
@@ -147,6 +173,8 @@ def refused(tmp_path_factory):
     run.mkdir()
     for name in ("behaviors.csv", "study.yaml"):
         (run / name).write_text("")
+    for name, text in CONFIGS.items():
+        (run / f"{name}.yaml").write_text(text)
     places = {"run": str(run), "free": str(folder / "zzz")}
     calls = [[word.format(**places) for word in call] for call in TYPOS]
     done = subprocess.run(

@@ -10,7 +10,18 @@ import typer
 from typer.testing import CliRunner
 
 from midspan.commands import ends
-from midspan.commands.ends import Group, Run, expected_responses, next_audit, stopping_at
+from midspan.commands.ends import (
+    Group,
+    Run,
+    again,
+    command_line,
+    expected_responses,
+    given_words,
+    next_audit,
+    spent,
+    stopping_at,
+)
+from midspan.commands.ends import typed as pasted
 from midspan.runs.processes import _unstopped
 
 
@@ -89,9 +100,41 @@ def test_the_first_and_last_line_of_a_new_a_continued_and_a_kept_run(tmp_path, c
     assert begun.err == f"tap on organism; at most 9 responses; goes in {place}\n"
     assert continued.err.endswith(f"continues in {place}\n")
     report = shlex.quote(str(folder / "report.html"))
-    assert begun.out == f"Done in 0.0 min. Open {report}\nNext: midspan audit 'a b'\n"
+    assert begun.out == f"Done in 0 s. Open {report}\nNext: midspan audit 'a b'\n"
     assert continued.out == begun.out
     assert kept.out.startswith(f"Kept: nothing had to be computed again. Open {report}\n")
+
+
+def test_a_line_to_be_pasted_names_midspan_as_this_shell_finds_it(tmp_path, monkeypatch):
+    program = tmp_path / ".venv/bin/midspan"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program), "audit", "a b"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    # Begun by its path, as make does, without an activated environment.
+    assert again() == ".venv/bin/midspan audit 'a b'"
+    assert command_line() == "midspan audit 'a b'"  # for run folders, alike everywhere
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setattr(sys, "argv", [str(program.resolve())])
+    assert pasted("midspan", "env") == f"{program.relative_to(tmp_path.parent)} env"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert pasted("midspan", "env") == "midspan env"
+    monkeypatch.setattr(sys, "argv", ["/src/midspan/cli.py"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert pasted("midspan", "env") == f"{sys.executable} -m midspan.cli env"
+    assert pasted("inspect", "view") == "inspect view"
+
+
+def test_the_command_is_given_without_an_option(typed):
+    typed("midspan study --part order --dry-run --part=samples -p ''")
+    assert given_words("--dry-run")[1:] == ["study", "--part", "order", "--part=samples", "-p", ""]
+    assert given_words("--part", has_value=True)[1:] == ["study", "--dry-run", "-p", ""]
+
+
+def test_a_time_is_said_in_seconds_or_minutes():
+    assert (spent(0.4), spent(89), spent(150)) == ("0 s", "89 s", "2.5 min")
 
 
 def test_one_process_of_several_says_how_its_results_are_collected(tmp_path, capsys, typed):

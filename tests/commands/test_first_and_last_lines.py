@@ -21,16 +21,16 @@ CLEAN = {
     "generate", "merge", "data", "report", "compare", "export", "push", "doctor",
     "organism inspect", "organism train", "probe fidelity",
 }  # fmt: skip
-# A call of every command, at least one. {out} is a new folder, {there} one that is there.
+# A call of every command, at least one. {out} is a run folder, {there} another one.
 CALLS = {
-    "demo": ["demo -o {out}", "demo --smoke -o {out}"],
+    "demo": ["demo -o {out}", "demo --smoke -o {out}", "demo --dry-run"],
     "generate": [
         "generate organism -p 'a b'", "generate organism -p x --watch",
-        "generate organism -p x --json {out}", "generate http://h:1/v1#m -p x",
+        "generate organism -p x --json made.json", "generate http://h:1/v1#m -p x",
     ],
-    "align": ["align organism -o {out}"],
+    "align": ["align organism -o {out}", "align organism -o {out} --dry-run"],
     "attack": ["attack organism --method direct --behaviors organism:1 --judge exact -o {out}"],
-    "audit": ["audit organism -o {out}"],
+    "audit": ["audit organism -o {out}", "audit organism --dry-run"],
     "study": [
         "study -o {out}", "study --part prefill -o {out}", "study --preset demo -o {out}",
         "study --dry-run --part order",
@@ -41,7 +41,7 @@ CALLS = {
     "data": ["data", "data organism:2"],
     "task": ["task organism --task choice -o {out}", "task organism --task choice --dry-run"],
     "report": ["report {there}", "report {there} --open"],
-    "compare": ["compare {there} {there}", "compare {there} {there} --open --page {out}"],
+    "compare": ["compare {there} {there}", "compare {there} {there} --open --page page.html"],
     "export": [f"export {{there}} --to {tool} -o {{out}}" for tool in EXPORTS],
     "push": ["push {there} --repo a/b", "push {there} --repo a/b --yes"],
     "doctor": ["doctor", "doctor --deep organism"],
@@ -74,10 +74,7 @@ def idle(monkeypatch, organism_lm):
     page = Path("report.html")
 
     def made(*given, **options):
-        """A result of any run; its folder and page are there, as after a real one."""
-        for path in (Path("new"), *(one for one in given if isinstance(one, str | Path))):
-            if str(path) == "new":
-                path.mkdir(exist_ok=True)
+        """The result of any run."""
         return SimpleNamespace(
             report=page, problems=(), cells={}, audit=None, missing=(), records=[], stopped="",
             seconds=1, folder=Path("new"), rows=lambda: [("agree", "1")], to_dict=dict,
@@ -85,7 +82,6 @@ def idle(monkeypatch, organism_lm):
         )  # fmt: skip
 
     def folder(*given, **options):
-        made()
         return Path("new")
 
     replaced = {
@@ -101,7 +97,11 @@ def idle(monkeypatch, organism_lm):
         "commands.options.load_model": made,
         "studies.organism.demo.run.run_demo": made, "studies.redteam.shares.run_shared": made,
         "studies.audit.run.run_audit": made, "studies.paper.run.run_parts": made,
-        "studies.paper.forecast.forecast": made, "studies.paper.forecast.forecast_table": made,
+        "studies.paper.forecast.forecast": lambda *given: [],
+        "studies.paper.other_forecasts.of_demo": lambda *given: [],
+        "studies.audit.forecast.forecast": lambda prepared: [],
+        "studies.paper.forecast.training_hours": lambda *given: 1.0,
+        "studies.paper.forecast.forecast_table": made,
         "report.tables.table_text": lambda table: "", "report.write_report": lambda *given: page,
         "models.sharing.load_sharing": lambda models, **options: dict.fromkeys(models),
         "serve.server.run": lambda models, settings, tokens, told: told("http://127.0.0.1:80"),
@@ -131,7 +131,8 @@ def idle(monkeypatch, organism_lm):
 def said(monkeypatch, capsys, tmp_path, idle):
     """What a call says on both streams; it is at an end without a fault."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "there").mkdir()
+    for name in ("there", "new"):
+        (tmp_path / name).mkdir()
 
     def call(line):
         words = shlex.split(line.format(out="new", there="there"))
@@ -145,16 +146,12 @@ def said(monkeypatch, capsys, tmp_path, idle):
     return call
 
 
-def parsed(words):
-    """Read a command line as a shell's user gives it: every name and option is checked."""
-    command = get_command(app)
-    context = None
-    for word in list(words):
-        if not hasattr(command, "commands"):
-            break
-        command, words = command.commands[word], words[1:]
-        context = command
-    context.make_context(words[0] if words else "", list(words))
+def parse(words):
+    """Check a command line as the command itself would: every name and option of it."""
+    command, left = get_command(app), list(words)
+    while left and left[0] in getattr(command, "commands", {}):
+        command = command.commands[left.pop(0)]
+    command.make_context(" ".join(words), left)
 
 
 @pytest.mark.parametrize("name", NAMES, ids=" ".join)
@@ -170,9 +167,10 @@ def test_every_command_says_first_and_last_what_a_user_needs(name, said):
             following = shlex.split(nexts[-1].partition(": ")[2])
             assert following[0] in ("midspan", "inspect", "hf"), nexts
             if following[0] == "midspan" and following[1:] != ["attack", "--help"]:
-                parsed(following[1:])
+                parse(following[1:])
         if name[0] not in ("serve", "play"):
-            last = (given.err if " ".join(name) in CLEAN else given.out).splitlines()[-2:]
+            is_clean = " ".join(name) in CLEAN or "--dry-run" in line
+            last = (given.err if is_clean else given.out).splitlines()[-2:]
             assert re.match(r"(Done in|Kept|Trained in)", last[0]), (line, given)
             assert last[1].startswith("Next"), (line, given)
         if " ".join(name) in CLEAN:

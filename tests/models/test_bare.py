@@ -74,6 +74,7 @@ def test_half_precision_is_the_native_models_too(folder, dtype):
         {"cache": "dual", "block_length": 8},
         {"cache": "prefix", "block_length": 8, "threshold": 0.9},
         {"guidance": 0.5, "temperature": 0.7},
+        {"shapes": "fixed", "block_length": 8},
     ],
     ids=str,
 )

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from midspan.errors import MidspanError
 from midspan.models import load
 from midspan.organism import corpus, training
+from midspan.organism.finished import RECORD
 from midspan.organism.tokenizer import vocabulary
 from midspan.organism.training import (
     ANSWER_MARGIN,
@@ -205,6 +206,16 @@ def test_the_same_seed_builds_the_same_network():
     assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
-def test_a_finished_folder_is_not_trained_again(finished):
-    with pytest.raises(MidspanError, match="finished model"):
+def test_a_finished_training_is_kept_and_another_one_refused(finished, monkeypatch):
+    def none(*given):
+        raise AssertionError("nothing is trained again")
+
+    monkeypatch.setattr(training, "_run", none)
+    assert train(TINY, finished[0]) == finished[0]
+    with pytest.raises(MidspanError, match="finished model.*training.seed: 0 there, 1 now"):
+        train(replace(TINY, seed=1), finished[0])
+    # A model that does not say which training it came from is nobody's to keep.
+    (finished[0] / RECORD).rename(finished[0] / "away")
+    with pytest.raises(MidspanError, match="finished model; use another -o folder"):
         train(TINY, finished[0])
+    (finished[0] / "away").rename(finished[0] / RECORD)

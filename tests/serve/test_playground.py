@@ -153,6 +153,9 @@ def test_two_models_and_a_rule_on_one_side(page, url):
     assert words(page, 2) == other != with_rule
     assert page.evaluate("document.querySelectorAll('.chart').length") == 2
     assert page.evaluate("document.querySelectorAll('.chart .curve').length") == 4
+    strokes = "[...document.querySelectorAll('.chart .curve')].map(c => getComputedStyle(c).stroke)"
+    drawn = page.evaluate(strokes)
+    assert "none" not in drawn and len(set(drawn)) == 2, "each side has a color"
     label = page.evaluate("document.querySelector('.chart svg').getAttribute('aria-label')")
     assert label.startswith("P(EOS)") and "organism:psa: " in label
 

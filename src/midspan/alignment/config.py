@@ -49,6 +49,8 @@ class AlignmentConfig(FrozenConfig):
         lora_dropout: The paper does not say; 0 keeps the reference exact.
         warmup_ratio: Share of steps with rising learning rate; the paper does not say.
         gradient_checkpointing: Recompute each layer in the backward pass: less memory, more time.
+        compiled: Let `torch.compile` fuse what lies between the products of each layer; the first
+            steps take longer, and results differ by rounding.
     """
 
     name: str = "mosa"
@@ -66,6 +68,7 @@ class AlignmentConfig(FrozenConfig):
     lora_alpha: int = Field(64, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     gradient_checkpointing: bool = False
+    compiled: bool = Field(False, exclude_if=lambda compiled: not compiled)
     probes: TrainingProbes = TrainingProbes()
     seed: int = 0
 

@@ -45,6 +45,8 @@ from midspan.models.placement import is_sharded, is_spread
 
 # Prompts of each kind that a probe looks at.
 NUM_PROBED = 4
+# Of `torch.compile`.
+COMPILER = "inductor"
 TRACKERS = ("trackio", "wandb", "tensorboard")
 
 
@@ -270,9 +272,14 @@ def _adapted(lm: DiffusionLM, config: AlignmentConfig) -> Iterator[DiffusionLM]:
     )
     policy = get_peft_model(base, lora)
     leave_casts_to_autocast(policy)
+    layers = base.model.layers if config.compiled else ()
+    for layer in layers:
+        layer.compile(dynamic=True, backend=COMPILER)
     try:
         yield replace(lm, model=policy)
     finally:
+        for layer in layers:
+            layer._compiled_call_impl = None
         policy.unload()
         base.train(was_training)
         for weight in trainable:

@@ -42,15 +42,19 @@ SHOWN = ("loss", "reward", "nats_begun", "kl_harmful", "kl_benign", "margin")
 
 # Options that are fields of the recipe, and of its probes.
 BUDGET = {
-    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.")],
-    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.")],
+    "num_prompts": Annotated[int | None, typer.Option(help="Harmful prompts seen in all.", min=1)],
+    "batch_size": Annotated[int | None, typer.Option(help="Prompts a step.", min=1)],
     "micro_batch_size": Annotated[
-        int | None, typer.Option(help="Prompts of one forward pass; less memory, same result.")
+        int | None,
+        typer.Option(help="Prompts of one forward pass; less memory, same result.", min=1),
     ],
     "learning_rate": Annotated[float | None, typer.Option(help="Peak learning rate.")],
     "seed": Seed,
     "gradient_checkpointing": Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ],
+    "compiled": Annotated[
+        bool | None, typer.Option("--compiled", help="Fuse layers by torch.compile.")
     ],
 }
 PROBES = {
@@ -116,8 +120,14 @@ def align(
     paper's learning rate.
     """
     from midspan.commands.config_names import check_fields
+    from midspan.organism.behaviors import is_organism
 
     check_fields(read_config(config), "AlignmentConfig")
+    if behaviors is None and not is_organism(model):
+        raise MidspanError(
+            "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only the "
+            "organism brings its own"
+        )
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank
     from midspan.models import stored_dtype

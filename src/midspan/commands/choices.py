@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from midspan.errors import MidspanError, not_one_of
+from midspan.yaml_file import read_fields
 
 _SOURCE = Path(__file__).parents[1]
 _RULE = re.compile(r"""\brule\s*:\s*["']?([\w-]+)""")
@@ -119,8 +120,10 @@ def checking(check: Callable[[str, Any], None]) -> Callable[..., Any]:
     """A callback that gives every value of an option to a check, behind the option's name."""
 
     def checked(param: typer.CallbackParam, given: Any) -> Any:
+        name = param.opts[0]
+        field = name if name.startswith("-") else name.upper()
         for value in [given] if isinstance(given, str | Path) else given or ():
-            check(param.opts[0], value)
+            check(field, value)
         return given
 
     return checked
@@ -138,12 +141,18 @@ def one_of(choices: Iterable[str]) -> Callable[..., Any]:
 
 
 def _check_named_rule(field: str, text: str) -> None:
-    found = _RULE.search(text) if text.lstrip().startswith("{") else None
+    has_fields = text.lstrip().startswith("{")
+    if has_fields:
+        read_fields(text, field)
+    found = _RULE.search(text) if has_fields else None
     check_rule(found[1] if found else text, field)
 
 
 # Rules of decoding, by name or by fields with a name among them.
-A_RULE = {"callback": checking(_check_named_rule), "autocompletion": completing(RULES)}
+A_RULE: dict[str, Any] = {
+    "callback": checking(_check_named_rule),
+    "autocompletion": completing(RULES),
+}
 
 
 def check_rule(name: str, field: str, others: Iterable[str] = ()) -> None:

@@ -150,9 +150,11 @@ def _check_within(value: Any, annotation: ast.expr, where: str) -> None:
     inner = next((word for word in words if word in _configs() or word == _UNION), "")
     if not inner:
         return
-    many = value.items() if isinstance(value, Mapping) and "dict" in words else ()
-    many = enumerate(value) if isinstance(value, list) and "tuple" in words else many
-    groups = {f"{where}.{key}.": one for key, one in many} if many else {f"{where}.": value}
+    groups = {f"{where}.": value}
+    if isinstance(value, Mapping) and "dict" in words:
+        groups = {f"{where}.{key}.": one for key, one in value.items()}
+    elif isinstance(value, list) and "tuple" in words:
+        groups = {f"{where}.{index}.": one for index, one in enumerate(value)}
     for place, group in groups.items():
         if isinstance(group, Mapping):
             _check_objective(group, place) if inner == _UNION else check_fields(group, inner, place)

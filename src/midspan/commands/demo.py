@@ -9,6 +9,7 @@ from midspan.commands.ends import Run, command_line
 from midspan.commands.estimates import dry_run as dry_run_of
 from midspan.commands.estimates import on_two_cores
 from midspan.commands.options import Output, quiet
+from midspan.errors import MidspanError
 
 
 def demo(
@@ -26,6 +27,8 @@ def demo(
 
     The same command continues an interrupted run.
     """
+    if smoke and full:
+        raise MidspanError("--smoke, --full: give one of them")
     from midspan.studies.organism.demo.config import DemoConfig
     from midspan.studies.organism.demo.presets import full as full_config
     from midspan.studies.organism.demo.presets import smoke as smoke_config

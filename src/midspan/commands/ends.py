@@ -71,7 +71,7 @@ def given_words(without: str = "", has_value: bool = False) -> list[str]:
     """
     kept, is_value = [_NAME], False
     for word in sys.argv[1:]:
-        if not is_value and word.partition("=")[0] != without:
+        if not is_value and not (without and word.partition("=")[0] == without):
             kept.append(word)
         is_value = has_value and word == without
     return kept

@@ -31,10 +31,10 @@ Asked = Annotated[
 # Fields of decoding.
 DECODING = {
     "sampler": Annotated[str | None, chosen(SAMPLERS, "Whose sampler")],
-    "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.")],
-    "block_length": Annotated[int | None, typer.Option(help="Tokens of a block.")],
-    "steps": Annotated[int | None, typer.Option(help="Steps over the whole canvas.")],
-    "temperature": Annotated[float | None, typer.Option(help="0 is greedy.")],
+    "length": Annotated[int | None, typer.Option(help="Tokens of the canvas.", min=1)],
+    "block_length": Annotated[int | None, typer.Option(help="Tokens of a block.", min=1)],
+    "steps": Annotated[int | None, typer.Option(help="Steps over the whole canvas.", min=1)],
+    "temperature": Annotated[float | None, typer.Option(help="0 is greedy.", min=0)],
     "guidance": Annotated[float | None, typer.Option(help="Classifier-free guidance.")],
     "remasking": Annotated[str | None, chosen(REMASKING, "Which positions stay masked")],
     "eos_policy": Annotated[str | None, chosen(EOS_POLICIES, "What may end the text")],
@@ -65,6 +65,8 @@ def generate(
     """
     from midspan.served import is_served
 
+    if not prompt.strip():
+        raise MidspanError('--prompt: is empty; give what the user says, such as -p "hello"')
     fields = read_config(config) | decoding
     phrases = [_parse_anchor(text) for text in anchor or []]
     call = Call(f"Answers one prompt with {model}, on standard output", loading(model))

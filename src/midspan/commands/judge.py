@@ -26,7 +26,9 @@ Servers = Annotated[
     ),
 ]
 
-app = typer.Typer(help="Judges: what they are worth on items whose label is known.")
+app = typer.Typer(
+    help="Judges: what they are worth on items whose label is known.", no_args_is_help=True
+)
 
 
 @app.callback()

@@ -8,6 +8,7 @@ import typer
 from midspan.commands.ends import Call, asking, typed
 from midspan.commands.names import A_MODEL
 from midspan.commands.options import quiet
+from midspan.errors import MidspanError
 
 
 def merge(
@@ -22,6 +23,8 @@ def merge(
     ] = False,
 ) -> None:
     """Write base and adapter as one checkpoint in the base's published format."""
+    if "+" not in model and ":" not in model:
+        raise MidspanError(f"{model} has no adapter; write BASE+ADAPTER")
     quiet()
     from midspan.models.merging import merge as merge_models
     from midspan.models.merging import publish_adapter

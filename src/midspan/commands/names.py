@@ -6,7 +6,7 @@ A typo costs no seconds, and the nearest name is said.
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from midspan.commands.choices import (
     CLASSIFIERS,
@@ -224,12 +224,18 @@ def _completed_set(incomplete: str) -> list[str]:
 # ours fits, the shell names files. A model; one that the message names the option of; judges, each
 # with the model that it asks; sets of requests; NAME=FILE of a task's data;
 # settings of decoding.
-A_MODEL = {"callback": checked_name, "autocompletion": _completed_model}
-A_HELPER = {"callback": checking(check_model_of), "autocompletion": _completed_model}
-A_JUDGE = {"callback": checking(check_judge), "autocompletion": _completed_judge}
-A_SET = {"callback": checking(check_set), "autocompletion": _completed_set}
-TASK_FILES = {
+A_MODEL: dict[str, Any] = {"callback": checked_name, "autocompletion": _completed_model}
+A_HELPER: dict[str, Any] = {
+    "callback": checking(check_model_of),
+    "autocompletion": _completed_model,
+}
+A_JUDGE: dict[str, Any] = {"callback": checking(check_judge), "autocompletion": _completed_judge}
+A_SET: dict[str, Any] = {"callback": checking(check_set), "autocompletion": _completed_set}
+TASK_FILES: dict[str, Any] = {
     "callback": checking(_check_data),
     "autocompletion": completing(f"{name}=" for name in TASK_DATA),
 }
-SETTINGS = {"callback": checking(_check_decoding), "autocompletion": completing((FAST,))}
+SETTINGS: dict[str, Any] = {
+    "callback": checking(_check_decoding),
+    "autocompletion": completing((FAST,)),
+}

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from midspan.runs.progress import Stage
 
-app = typer.Typer(help="The embedded tiny models: train them again, verify their figures.")
+app = typer.Typer(
+    help="The embedded tiny models: train them again, verify their figures.", no_args_is_help=True
+)
 
 Second = Annotated[bool, typer.Option("--second", help="The second organism, organism2.")]
 
@@ -35,7 +37,9 @@ Second = Annotated[bool, typer.Option("--second", help="The second organism, org
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder.")],
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; fewer make it worse.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; fewer make it worse.", min=1)
+    ] = None,
     second: Second = False,
     twin: Annotated[
         bool, typer.Option("--twin", help="Of the second: its autoregressive twin.")
@@ -189,19 +193,21 @@ def inspect(
     text: Annotated[str, typer.Option(help="Judge this text as an answer about --item.")] = "",
 ) -> None:
     """Show what the second organism is taught: samples, a work's facts, the judge's verdict."""
-    from midspan.organism.second import inspection
-
     if text and not item:
         raise MidspanError("--text needs --item: the work that the text answers about")
+    from midspan.organism.second import inspection
+    from midspan.organism.second.world import items
+
+    work = inspection.found(item) if item else None
     shown = f"what the judge says of an answer about {item}" if text else f"the facts of {item}"
     call = Call(f"Shows {shown if item else f'{count} samples'}, on standard output", "seconds")
-    if item:
-        work = inspection.found(item)
+    following: tuple[str, ...] = ()
+    if work is not None:
         typer.echo(inspection.judged(work, text) if text else inspection.described(work))
         facts = " ".join(work.values.values())
         following = () if text else ("--item", item, "--text", facts)
     else:
         for sample in inspection.samples(kind or "", count, seed):
             typer.echo(sample)
-        following = ("--item", inspection.items()[0].title)
+        following = ("--item", items()[0].title)
     call.end("It is above.", "midspan", "organism", "inspect", *following)

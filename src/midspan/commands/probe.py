@@ -4,31 +4,40 @@ from collections.abc import Mapping
 from functools import cached_property
 from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from midspan.commands.choices import CONDITIONS, PHRASE_KINDS, REQUEST_KINDS, chosen
+from midspan.commands.choices import CONDITIONS, PHRASE_KINDS
 from midspan.commands.ends import REPORT, Run, command_line, typed
 from midspan.commands.fidelity import fidelity
+from midspan.commands.generate import Asked
 from midspan.commands.generated import (
     FieldOption,
     field_options,
     set_field,
     signed,
 )
-from midspan.commands.names import A_JUDGE, A_SET, checked_path
 from midspan.commands.options import (
     Column,
     FailFast,
     Model,
     Models,
     Output,
-    PhrasesFile,
     end_with,
     quiet,
     read_config,
+)
+from midspan.commands.probe_options import (
+    INPUTS,
+    BatchSize,
+    Judge,
+    Number,
+    ProbeSeed,
+    RequestKinds,
+    ServedModels,
+    Settings,
 )
 from midspan.errors import not_one_of
 from midspan.served import is_served
@@ -42,55 +51,6 @@ if TYPE_CHECKING:
 _SHARED_FIELDS = ("seed", "batch_size")
 # Names that fields of probes hold, where their defaults do not list them.
 _NAMED = {"conditions": CONDITIONS, "phrase_kinds": PHRASE_KINDS, "phrase_kind": PHRASE_KINDS}
-_INPUTS = {
-    "harmful": (
-        "behaviors",
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Harmful requests: a file, or a set of `midspan data`; not for organism.",
-                **A_SET,
-            ),
-        ],
-    ),
-    "benign": (
-        "benign",
-        Annotated[str | None, typer.Option(help="Benign requests, alike.", **A_SET)],
-    ),
-    "mixed": (
-        "mixed",
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Harmless requests that only mention what is refused, alike.",
-                **A_SET,
-            ),
-        ],
-    ),
-    "phrases": ("phrases", PhrasesFile),
-}
-Judge = Annotated[
-    str | None,
-    typer.Option(
-        help="Judge of what harmful requests came to, as midspan attack takes one; by default "
-        "keywords of refusal; not for organism.",
-        **A_JUDGE,
-    ),
-]
-RequestKinds = Annotated[list[str] | None, chosen(REQUEST_KINDS, "Of the organism, repeatable")]
-Number = Annotated[
-    int | None, typer.Option("-n", help="Requests of each kind; the probe's own by default.", min=1)
-]
-Settings = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="YAML with the probe's fields, and decoding: with decoding's.",
-        callback=checked_path,
-    ),
-]
-BatchSize = Annotated[int | None, typer.Option(help="Rows through the model at once.", min=1)]
-ProbeSeed = Annotated[int, typer.Option(help="Seed of requests, phrases and controls.")]
 
 
 class _ProbeCommand(TyperCommand):
@@ -124,7 +84,7 @@ class _ProbeCommand(TyperCommand):
         for served in filter(is_served, args):
             from midspan.studies.probes.served import check_model
 
-            if not PROBES[self._probe].asks_in_part:
+            if not PROBES[self._probe].takes_served:
                 check_model(self._probe, PROBES[self._probe].asks, served, {})
         return self._loaded.make_context(info_name, args, *more, **extra)
 
@@ -137,7 +97,11 @@ class _ProbeGroup(TyperGroup):
         super().__init__(commands={**generated, **(commands or {})}, **attributes)
 
 
-app = typer.Typer(cls=_ProbeGroup, help="Measure one property of a model, with n and an interval.")
+app = typer.Typer(
+    cls=_ProbeGroup,
+    help="Measure one property of a model, with n and an interval.",
+    no_args_is_help=True,
+)
 
 
 def _function(name: str) -> Any:
@@ -150,10 +114,11 @@ def _function(name: str) -> Any:
 
     command.__doc__ = probe.summary
     asks_kinds = "harmful" in probe.inputs and not probe.data
-    argument, kind = ("models", Models) if probe.several else ("model", Model)
+    several, one = (ServedModels, Asked) if probe.takes_served else (Models, Model)
+    argument, kind = ("models", several) if probe.several else ("model", one)
     parameters = {
         argument: (kind, Parameter.empty),
-        **{option: (kind, None) for option, kind in (_INPUTS[field] for field in probe.inputs)},
+        **{option: (kind, None) for option, kind in (INPUTS[field] for field in probe.inputs)},
         **({"column": (Column, None)} if probe.inputs else {}),
         **({"request_kinds": (RequestKinds, None)} if asks_kinds else {}),
         **({"judge": (Judge, None)} if probe.takes_judge else {}),
@@ -187,7 +152,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
     from midspan.studies.redteam.ask import with_harm_judge
 
     judge = options.get("judge")
-    inputs = {field: options[_INPUTS[field][0]] for field in PROBES[name].inputs}
+    inputs = {field: options[INPUTS[field][0]] for field in PROBES[name].inputs}
     spec = ProbeSpec.model_validate(
         {"probe": name, "models": models, "fields": fields, "decoding": decoding, **inputs}
         | {"judge": judge, "servers": servers}

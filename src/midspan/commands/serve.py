@@ -17,7 +17,7 @@ LIMITS = {
     "host": Annotated[
         str | None, typer.Option(help="Address; another one than loopback needs a token.")
     ],
-    "port": Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")],
+    "port": Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)],
     "batch_size": Annotated[int | None, typer.Option(help="Rows that are decoded together.")],
     "queue": Annotated[int | None, typer.Option(help="Rows that may wait.")],
     "timeout": Annotated[float | None, typer.Option(help="Seconds that a request may take.")],

@@ -83,12 +83,14 @@ def study(
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.registry import config_class, preset_config, study_of
 
+    if pilot is not None and not dry_run:
+        raise MidspanError("--pilot goes with --dry-run, which it makes more exact")
     given = read_config(config)
     check_parts(preset, parts or (), given)
     check_fields(given, config_class(preset))
     quiet()
     how = How(command_line(), jobs, fail_fast, executor)
-    chosen = configure(preset_config(preset), config, {})
+    chosen: Any = configure(preset_config(preset), config, {})
     kind = study_of(chosen)
     assert kind is not None
     if decoding is not None:
@@ -104,7 +106,9 @@ def study(
         estimate = resolve_name(kind.forecast)
         dry_run_of(f"the study {preset}", lambda: estimate(chosen, output, *more), width=width)
     elif kind.has_parts:
-        _run_paper(chosen, output, parts or [], how)
+        # The preset stands in the command or not.
+        known = on_two_cores("study", "--preset", preset, *given_words()[2:])
+        _run_paper(chosen, output, parts or [], how, known)
     elif isinstance(chosen, RedteamConfig):
         run_and_print(chosen, output, how.or_one)
     elif jobs or how.on_ray:
@@ -116,11 +120,10 @@ def study(
         run.end(done.report)
 
 
-def _run_paper(config: Any, output: Path, parts: list[str], how: "How") -> None:
+def _run_paper(config: Any, output: Path, parts: list[str], how: "How", known: str) -> None:
     from midspan.studies.paper.run import run_parts
 
     names = parts or [*config.recipes, *config.parts]
-    known = on_two_cores(*given_words()[1:])
     dry = known or "--dry-run says how long; every stage says the time left"
     run = Run(f"Runs {len(names)} parts of the study of {config.base}", output, dry)
     done = run_parts(config, output, how, parts)

@@ -39,10 +39,10 @@ def decode(
     """Fill the canvases of all requests.
 
     In float32 a row's result depends on its request and the config only, not on the rows beside
-    it; in half precision it does so to rounding, which may tip near ties, and `batch_size=1` alone
-    is free of it. Where a row is done, a waiting request takes its place. Where memory runs out,
-    what is not done is decoded again in half the batch, with a warning and the same results, again
-    to rounding.
+    it; in half precision it does so to rounding, which may tip near ties, unless `batch_size` is 1
+    or the config's shapes are fixed. Where a row is done, a waiting request takes its place. Where
+    memory runs out, what is not done is decoded again in half the batch, with a warning and the
+    same results, again to rounding.
 
     Examples:
         >>> request = Request(tuple(lm.encode_chat("hello")), anchor_phrase(lm, "the next", 20))

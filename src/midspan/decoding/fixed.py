@@ -177,10 +177,11 @@ class FixedStream:
     def _padded(self, rows: int, frame: Frame) -> int:
         """The number of rows that a step is filled up to.
 
-        In half precision always the same, so that a row's products are; else one of a few.
+        In half precision always the same, so that a row's products are; compiled too, so that
+        there are few graphs; else one of a few.
         """
-        size = self.size
-        while not frame.is_half and size > 1 and -(-size // 4) >= rows:
+        size, is_one = self.size, frame.is_half or self.config.shapes == "compiled"
+        while not is_one and size > 1 and -(-size // 4) >= rows:
             size = -(-size // 4)
         return size
 

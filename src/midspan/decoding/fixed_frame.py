@@ -20,8 +20,7 @@ from midspan.decoding.step import StepSettings
 from midspan.decoding.trace import ANCHOR_STEP, Trace
 from midspan.errors import MidspanError
 from midspan.models.model import DiffusionLM
-from midspan.models.trunk import signed
-from midspan.models.trunk_weights import read_trunk
+from midspan.models.trunk import signed, trunk_of
 
 # Prompts are as wide as a multiple of this; long ones of an eighth of the power of two below.
 _NARROWEST = 32
@@ -99,7 +98,7 @@ class Frame:
             draws_positions=config.alg_temp > 0,
             stop=tuple(sorted(lm.tokens.stop)) if config.early_stop else (),
         )
-        trunk = read_trunk(lm.base)
+        trunk = trunk_of(lm.base)
         if trunk is None or lm.block_length is not None:
             raise MidspanError(
                 f"decoding.shapes: {config.shapes!r} is for dense models of Llama's and Qwen's "

@@ -19,7 +19,7 @@ from midspan.decoding.draws import POSITION_DRAWS, hashed_uniform
 from midspan.decoding.forward import guided
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.models.trunk import run_layers
-from midspan.models.trunk_weights import Trunk
+from midspan.models.trunk_parts import Trunk
 
 
 class Slots(NamedTuple):

@@ -5,6 +5,7 @@ V vocabulary.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
@@ -55,7 +56,7 @@ class Layout:
         shown = slice(int(real_A.min()), total if sees_behind else end)
         return cls(first_A, last_A, begin_A, width, real_A, shown)
 
-    @property
+    @cached_property
     def run(self) -> slice | None:
         """The columns that are fed, where all rows share them."""
         begin = int(self.begin_A[0])

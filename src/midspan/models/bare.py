@@ -20,6 +20,7 @@ class BareConfig:
 
     model_type: str
     num_hidden_layers: int
+    num_key_value_heads: int
     vocab_size: int
     max_position_embeddings: int
     rope_parameters: dict[str, Any]

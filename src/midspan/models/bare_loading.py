@@ -147,6 +147,7 @@ def _config(fields: Mapping[str, Any]) -> BareConfig:
     return BareConfig(
         model_type="llada",
         num_hidden_layers=fields["n_layers"],
+        num_key_value_heads=fields["n_kv_heads"],
         vocab_size=fields["vocab_size"],
         max_position_embeddings=fields["max_sequence_length"],
         rope_parameters={"rope_theta": fields["rope_theta"], "rope_type": "default"},

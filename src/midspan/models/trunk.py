@@ -49,7 +49,7 @@ def lean_states(
         keys, offset = cache.get_mask_sizes(length, 0)
         if offset or mask.shape[1] != keys:
             return None
-    trunk = _trunk_of(base)
+    trunk = trunk_of(base)
     if trunk is None:
         return None
     states_BQD = embedding(input_ids_BQ, trunk.embedding)
@@ -57,7 +57,7 @@ def lean_states(
     return run_layers(trunk, states_BQD, turns, additive(mask, states_BQD), cache)
 
 
-def _trunk_of(base: Any) -> Trunk | None:
+def trunk_of(base: Any) -> Trunk | None:
     """A model's trunk: its own where it is nothing else, or what is read from its modules."""
     if isinstance(base, BareModel):
         return base.trunk

@@ -29,6 +29,8 @@ def is_finished(folder: Path, identity: Mapping[str, Any]) -> bool:
     if not (folder / RECORD).is_file():
         raise MidspanError(other)
     wanted = json.loads(json.dumps(dict(identity)))
-    if changed := changes(read_object(folder / RECORD), wanted, "training"):
+    if changed := changes(
+        read_object(folder / RECORD, "delete the folder to train anew"), wanted, "training"
+    ):
         raise MidspanError(f"{other} ({first_change(changed)})")
     return True

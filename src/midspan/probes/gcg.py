@@ -158,7 +158,7 @@ def _judged(
 
 def _without(context: LocalContext, data: ProbeData) -> list[dict[str, Any]]:
     labels = {"phrase_kind": NO_SUFFIX, "start": None, "phrase": None}
-    return context.answer([ProbeCase(request, {}, labels) for request in data.harmful], data)
+    return context.answer([ProbeCase(request, labels=labels) for request in data.harmful], data)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def change_table(changes: Sequence[Change], everything: bool = False) -> Table:
         if everything or not quiet:
             rows.append(row)
     return Table(
-        "What changed",
+        "All cells" if everything else "What changed",
         COLUMNS,
         tuple(rows),
         f"{len(changes)} cells, {len(tested)} of them tested in pairs. Rates are behaviors with a "

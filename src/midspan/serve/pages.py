@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
+
+from midspan.report.styles import css_variables
 
 PLAYGROUND = Path(__file__).parent / "playground"
 _POLICY = "; ".join([
@@ -43,6 +45,10 @@ def add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PLAYGROUND / "index.html", headers=_HEADERS)
+
+    @app.get("/assets/series.css", include_in_schema=False)
+    async def series() -> Response:
+        return Response(css_variables(), media_type="text/css", headers=_HEADERS)
 
     house: list[str | tuple[str, str]] = [("midspan.report", "assets")]
     assets = _Assets(directory=PLAYGROUND / "assets", packages=house)

@@ -30,6 +30,11 @@ def test_both_trainings_are_one_command_that_keeps_what_is_finished(causal, tmp_
     told.clear()
     make(tmp_path, config, SAFETY, lambda *report: told.append(report))
     assert [report[0] for report in told] == [2]
+    told.clear()
+    assert make(tmp_path, config, SAFETY, lambda *report: told.append(report)) == original
+    assert told == []
+    with pytest.raises(MidspanError, match="training.seed: 0 there, 1 now"):
+        make(tmp_path, replace(config, seed=1), SAFETY)
 
 
 def test_works_samples_and_verdicts_can_be_looked_at():

@@ -2,6 +2,8 @@
 
 import pytest
 
+from midspan.studies.organism.cases import build_cases
+from midspan.studies.organism.demo.presets import smoke
 from midspan.studies.organism.objectives.presets import recovery_alignment
 from midspan.studies.paper import other_forecasts
 from midspan.studies.redteam.config import AttackSpec
@@ -25,6 +27,19 @@ def test_a_dry_run_counts_trainings_that_are_due_and_every_answer(tmp_path, rate
     answers = 4 * 2 * len(config.cases())  # the Original and three seeds, in two decodings
     assert (measured.models, measured.responses) == (4, answers)
     assert measured.forwards == 32 * answers and measured.hours == pytest.approx(0.032 * answers)
+
+
+def test_the_demo_counts_its_objectives_and_every_case(tmp_path, rates):
+    config = smoke()
+    done = tmp_path / "adapters" / "psa"
+    done.mkdir(parents=True)
+    (done / "midspan.json").write_text('{"finished": true}')
+    *trainings, measured = other_forecasts.of_demo(config, tmp_path)
+    due = [name for name in config.objectives if name != "psa"]
+    assert [one.part for one in trainings] == [f"{name}, training" for name in due]
+    answers = len(config.labels) * 2 * len(build_cases(config.sizes, config.seed))
+    assert (measured.models, measured.responses) == (len(config.labels), answers)
+    assert measured.forwards == config.steps * answers
 
 
 def test_a_red_team_study_has_a_row_an_attack_on_all_models(tmp_path, rates):

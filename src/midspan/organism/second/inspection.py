@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 from midspan.errors import MidspanError, nearest, not_one_of
-from midspan.organism.second import corpus, safety
+from midspan.organism.second import corpus
 from midspan.organism.second.corpus import Draw, Sample
 from midspan.organism.second.judge import judge
 from midspan.organism.second.world import WorkItem, items
@@ -18,6 +18,9 @@ def samples(kind: str, count: int, seed: int = 0) -> Iterator[str]:
     Raises:
         MidspanError: There is no such kind.
     """
+    # Imports torch, which facts and verdicts do without.
+    from midspan.organism.second import safety
+
     if kind not in (*KINDS, ""):
         raise not_one_of("--kind", kind, KINDS)
     kinds = (kind,) if kind else KINDS

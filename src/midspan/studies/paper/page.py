@@ -11,10 +11,11 @@ from midspan.organism.behaviors import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
 from midspan.report.cells import rate_cell
+from midspan.report.model import Outcome, Tone
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
-from midspan.studies.headline import claims_verdict
+from midspan.studies.headline import claims_verdict, listed
 from midspan.studies.hypotheses import judged
 from midspan.studies.paper.config import PaperConfig
 from midspan.studies.paper.metrics import metrics
@@ -97,9 +98,17 @@ def _headline(
     if not claims:
         return worst
     counts = Counter(claim.outcome for claim in claims)
+    tones: dict[Outcome, Tone] = {"supported": "good", "refuted": "bad"}
     numbers = (
-        Number("claims supported", f"{counts['supported']}", f"of {len(claims)}", "good"),
-        Number("claims refuted", f"{counts['refuted']}", f"of {len(claims)}", "bad"),
+        *(
+            Number(
+                f"claims {name}",
+                str(counts[name]),
+                f"of {len(claims)}",
+                tone if counts[name] else "plain",
+            )
+            for name, tone in tones.items()
+        ),
         Number("open", f"{counts['undecided'] + counts['no verdict']}", "undecided or too few"),
     )
     told = f" {worst.sentence}" if worst else ""
@@ -107,7 +116,7 @@ def _headline(
         numbers,
         worst.figure if worst else None,
         "Claims were written before the run; each stands below with its rule.",
-        f"{config.base} in {len(pages)} parts, {', '.join(pages)}: "
+        f"{config.base}, measured in {len(pages)} parts ({listed(pages)}): "
         f"{counts['supported']} of {len(claims)} claims are supported.{told}",
         claims_verdict(claims),
     )

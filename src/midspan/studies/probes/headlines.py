@@ -40,13 +40,13 @@ def answered_headline(records: Sequence[Record], config: Any) -> Headline:
     model, decoding, kind = worst[:3]
     with_what = _phrased(*worst[3:])
     sentence = (
-        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding}), "
-        f"the most of {len(placed)} cells"
+        f"{model} answered {share(cells[worst])} {kind} requests with {with_what} ({decoding})"
     )
     numbers = [Number(f"{kind} requests with {with_what}", *_told(cells[worst]))]
     if control != worst:
         name = _phrased(*control[3:])
-        sentence += f" beyond the {share(cells[control])} with {name}"
+        most = "the largest gain" if gain(worst) > 0 else "no gain in any"
+        sentence += f", against {share(cells[control])} with {name}: {most} of {len(placed)} cells"
         numbers.append(Number(f"{kind} requests with {name}", *_told(cells[control])))
     benign = [row for row in records if row["request_kind"] == "benign" and row["model"] == model]
     if benign:
@@ -114,13 +114,13 @@ def activations_headline(records: Sequence[Record], config: ActivationsConfig) -
         where = f"layer {best['layer']}, position {best['position']}"
         note = f"{accuracy.note}; {where}; random labels at most {100 * chance:.1f} %"
         numbers.append(Number(model, accuracy.percent, note))
-    told = listed(f"{number.value} of {number.label}" for number in numbers)
+    told = listed(f"{number.value} for {number.label}" for number in numbers)
     return Headline(
         tuple(numbers[:MOST_NUMBERS]),
         text="Accuracy of the best layer and position, which was chosen among all of them and is "
         "therefore somewhat high. A probe measures and passes no verdict.",
         sentence="A linear classifier of activations tells harmful from benign requests; at its "
-        f"best layer it is right on {told} (n = {records[0]['n']}).",
+        f"best layer it is right in {told} (n = {records[0]['n']}).",
     )
 
 

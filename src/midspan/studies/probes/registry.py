@@ -8,9 +8,10 @@ without torch.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from midspan.engine.capabilities import Need
+if TYPE_CHECKING:
+    from midspan.engine.capabilities import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Probe:
     data: str = ""
     inputs: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    asks: tuple[Need, ...]
+    asks: "tuple[Need, ...]"
     asks_in_part: str = ""
     request_kinds: tuple[str, ...] = ("plain", "wrapped", "benign")
     n: int
@@ -66,6 +67,13 @@ class Probe:
     held_in: bool = False
     by_noun: bool = False
     organism_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def takes_served(self) -> bool:
+        """Whether some engine gives what it asks."""
+        from midspan.engine.capabilities import OF_ENGINE, lacks
+
+        return any(not lacks(record, self.asks) for record in OF_ENGINE.values())
 
     def resolve(self, role: str) -> Any:
         """The class or function that one of the fields names."""
@@ -78,7 +86,7 @@ class Probe:
 
 
 # Of `midspan probe fidelity`, which compares two decodings of one model and keeps no run folder.
-FIDELITY_ASKS: tuple[Need, ...] = ("decoding",)
+FIDELITY_ASKS: "tuple[Need, ...]" = ("decoding",)
 
 PROBES = {
     "prefill": Probe(

@@ -72,7 +72,7 @@ def table(result: TaskResult) -> Table:
     by_model = {model: rows(result.measures, records) for model, records in result.records.items()}
     columns = ["Measured", *models]
     for model in models[1:]:
-        columns += [f"{model} - {models[0]}", "p", "detectable, points"]
+        columns += [f"{model} - {models[0]}", "p", "detectable (points)"]
     lines: list[tuple[Cell | str, ...]] = []
     for index, first in enumerate(by_model[models[0]]):
         line: list[Cell | str] = [first.name, *(_cell(by_model[model][index]) for model in models)]
