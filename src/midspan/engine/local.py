@@ -54,10 +54,6 @@ class LocalRole(Role):
         self._home, self._device = str(lm.device), device
         self._canvases = Canvases(lm, decoding)
 
-    def decoding_by(self, decoding: "DecodingConfig") -> "LocalRole":
-        """The same model on the same device, answering in another way."""
-        return LocalRole(self.lm, decoding, self.capacity or 1, self._device, self._tamper)
-
     def describe(self, call: Call) -> dict[str, Any]:
         """The messages, and the settings that the call comes to."""
         if not isinstance(call, Chat):

@@ -1,11 +1,8 @@
 """A pilot: what attacks take of a few behaviors, for a forecast."""
 
-from collections import Counter
-
 import pytest
 
 from midspan.data.behaviors import Behavior
-from midspan.engine.local import LocalRole
 from midspan.studies.redteam.pilot import pilot, spread
 from midspan.studies.redteam.prepare import prepare
 from midspan.studies.redteam.presets import organism_attack, organism_redteam
@@ -16,32 +13,6 @@ from midspan.studies.redteam.run import run_redteam
 def test_behaviors_are_taken_at_equal_distances(count, taken):
     behaviors = [Behavior(str(index), "request") for index in range(10)]
     assert [int(one.id) for one in spread(behaviors, count)] == taken
-
-
-def test_a_pilot_asks_most_of_its_requests_fast(organism_folder, monkeypatch):
-    """Answers under a threshold take fewer forwards; what the study's own take is told."""
-    asked = Counter()
-    told = LocalRole.answer
-
-    def answer(self, tasks):
-        asked[self.decoding.cache, self.decoding.threshold] += len(tasks)
-        return told(self, tasks)
-
-    monkeypatch.setattr(LocalRole, "answer", answer)
-    config = organism_redteam().model_copy(
-        update={
-            "models": (str(organism_folder),),
-            "paper_models": {},
-            "attacks": (organism_attack("tap", depth=3),),
-            "behaviors": "organism:1",
-            "decoding": {"length": 32, "block_length": 16, "steps": 16},
-            "batch_size": 4,
-        }
-    )
-    prepared = prepare(config)
-    found = pilot(prepared, prepared.targets[0], 1)
-    assert found.responses == asked["dual", 0.9] > asked["none", None] > 0
-    assert found.forwards == 16 * found.responses
 
 
 def test_a_pilot_of_all_behaviors_takes_what_the_run_takes(organism_folder, tmp_path):
