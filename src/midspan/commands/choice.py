@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from midspan.commands.ends import REPORT, Run, command_line, typed
+from midspan.commands.ends import REPORT, Run, command_line
 from midspan.commands.names import FAST, SETTINGS
 from midspan.commands.options import quiet
 from midspan.errors import MidspanError
@@ -63,10 +63,8 @@ def choose_settings(
             f"{chosen['times_fewer_forwards']:g} times fewer forwards, "
             f"{chosen['times_faster']:g} times faster (one run)."
         )
-        typer.echo(
-            f"Next: {typed('midspan', 'audit', model, '--decoding', folder / SETTINGS_FILE)}"
-        )
-    run.end(folder / REPORT)
+    words = ("midspan", "audit", model, "--decoding", folder / SETTINGS_FILE)
+    run.end(folder / REPORT, *(words if settings.decoding else ()))
 
 
 def with_decoding(

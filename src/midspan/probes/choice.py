@@ -200,6 +200,8 @@ class _Search:
         self._lm, self._reference, self._asked = lm, reference, asked
         self._config, self._journal, self._advance = config, journal, advance
         self._warm: set[DecodingConfig] = set()
+        # Requests that the reference has answered, which they do in order.
+        self._referred = 0
 
     def go_on(self, one: Tried, end: int, most: int) -> None:
         """Let a candidate answer up to request `end`, and say whether it may still reach `most`."""
@@ -221,6 +223,9 @@ class _Search:
     def _answer(self, one: Tried, start: int, end: int) -> None:
         """Add requests `start` to `end` to what is known of a candidate."""
         expected = self._decoded(self._reference, start, end)
+        if end > self._referred:
+            self._advance(end - self._referred)
+            self._referred = end
         found = self._decoded(one.config, start, end)
         for index, (ours, theirs) in enumerate(zip(found.texts, expected.texts, strict=True)):
             judge, place = self._asked.judge, start + index
@@ -239,8 +244,6 @@ class _Search:
         )
         if key not in self._journal:
             self._journal.append({key: self._compute(config, requests)})
-            if config == self._reference:
-                self._advance(end - start)
         return self._journal.read(key, _decoded_of)
 
     def _compute(self, config: "DecodingConfig", requests: "Sequence[Request]") -> dict[str, Any]:
@@ -299,8 +302,8 @@ def _own_changes(lm: "DiffusionLM", reference: "DecodingConfig") -> list[dict[st
     rules += [{"factor": 0.5}, {"factor": 1.0}]
     caches: list[dict[str, Any]] = [{}]
     if lm.family.caches and lm.family.attention == "full":
-        caches = [{"cache": "prefix"}, {"cache": "dual"}]
-        caches += [{"cache": "dual", "trim": True, "refresh_blocks": n} for n in (1, 2, 4)]
+        caches += [{"cache": "prefix"}, {"cache": "dual"}]
+        caches += [{"cache": "dual", "trim": True, "refresh_blocks": n} for n in (2, 4)]
     changes = [{**cache, **rule} for cache in caches for rule in rules]
     return changes + [*({**cache} for cache in caches if cache), *_fewer_steps(reference)]
 

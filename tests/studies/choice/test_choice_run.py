@@ -62,6 +62,7 @@ def test_a_choice_writes_settings_records_and_a_page(organism_lm, tmp_path, monk
     fields = with_decoding({"decoding": REFERENCE}, "fast", ["organism"])
     assert fields["decoding"] == REFERENCE | settings.decoding
     assert fields["decoding_choice"] == chosen
+    assert chosen["agreement"] in chosen_setting(chosen)["decoding, chosen"]
 
 
 def test_where_nothing_agrees_the_reference_stays(organism_lm, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The requests that choose settings, those that judge the choice, and what a verdict is."""
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
@@ -35,10 +36,8 @@ def read_asked(spec: ChoiceSpec, lm: "DiffusionLM") -> Asked:
             f"--behaviors: {len(texts)} different requests, and n={held_in} to choose on with "
             f"held_out={spec.choice.held_out} to judge the choice need {total}"
         )
-    # A file may be sorted by topic; both halves get something of all.
-    texts = texts[::2] + texts[1::2] if held_in == spec.choice.held_out else texts
-    half = len(texts) // 2 + len(texts) % 2 if held_in == spec.choice.held_out else held_in
-    texts = texts[:held_in] + texts[half : half + spec.choice.held_out]
+    # A file may be sorted by topic.
+    texts = random.Random(spec.seed).sample(texts, total)
     requests = [Request(tuple(lm.encode_chat(text)), seed=spec.seed) for text in texts]
     return Asked(requests, held_in, lambda _, text: refuses(text), KEYWORDS)
 
@@ -60,8 +59,6 @@ def _organism(spec: ChoiceSpec, lm: "DiffusionLM") -> Asked:
 
 def organism_cases(n: int, seed: int, without: frozenset[str]) -> "list[Case]":
     """So many requests, restricted and benign, plain and wrapped, in mixed order."""
-    import random
-
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verification_cases
 
