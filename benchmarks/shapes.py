@@ -2,6 +2,7 @@
 
 Run: OMP_NUM_THREADS=1 python benchmarks/shapes.py [time company] [-n 8] [--rounds 3] [--batch 1 8]
      [--modes MODE ...] [--dtypes bfloat16 float16]
+     [--shapes ragged fixed compiled]
      python benchmarks/shapes.py --tiny   (few requests, short canvases: checks the script)
 
 The organism on its own requests of different lengths. time: CPU seconds of a decode in float32, of
@@ -49,21 +50,26 @@ def seconds(
 
 
 def times(
-    lm: DiffusionLM, requests: Sequence[Request], fields: dict[str, Any], batch: int, rounds: int
+    lm: DiffusionLM,
+    requests: Sequence[Request],
+    fields: dict[str, Any],
+    batch: int,
+    rounds: int,
+    compared: Sequence[str],
 ) -> list[list[str]]:
-    """A row of the table for each kind of shapes."""
-    first, later, same = {}, {shapes: [] for shapes in SHAPES}, {}
+    """A row of the table for each kind of shapes, ragged ones first."""
+    first, later, same = {}, {shapes: [] for shapes in compared}, {}
     base: list[Filled] = []
-    for shapes in SHAPES:
+    for shapes in compared:
         first[shapes], found = seconds(lm, requests, {**fields, "shapes": shapes}, batch)
         base = base or found
         pairs = zip(found, base, strict=True)
         same[shapes] = sum(one.tokens == other.tokens for one, other in pairs)
     for _ in range(rounds):
-        for shapes in SHAPES:
+        for shapes in compared:
             later[shapes].append(seconds(lm, requests, {**fields, "shapes": shapes}, batch)[0])
     rows = []
-    for shapes in SHAPES:
+    for shapes in compared:
         pairs = zip(later["ragged"], later[shapes], strict=True)
         ratios = [ragged / own for ragged, own in pairs]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
@@ -95,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args(arguments)
@@ -108,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
               "tokens |\n|---|---|---|---|---|---|---|")  # fmt: skip
         for batch in options.batch:
             for mode, fields in modes.items():
-                for cells in times(lm, requests_of(lm, count), fields, batch, rounds):
+                requests = requests_of(lm, count)
+                for cells in times(lm, requests, fields, batch, rounds, options.shapes):
                     print(f"| {batch} | {mode} | {' | '.join(cells)} |", flush=True)
     if "company" in options.parts:
         print("\n| number format | mode | shapes | rows with the bits of those alone |")

@@ -161,3 +161,10 @@ def test_fill_is_counted_and_rows_get_what_they_get_alone(benchmark, capsys):
         assert int(forwards) > 0 and 50 < float(fill.strip(" %")) <= 100
         # Equal prompts share what they begin with, so that fewer may go through than alone.
         assert 0.5 < float(positions) <= 1.5 and same.strip() == "100.0%"
+
+
+def test_fixed_shapes_have_the_ragged_tokens_and_invariant_rows(benchmark, capsys):
+    mode = ["--tiny", "--modes", "dual cache, threshold 0.9", "--dtypes", "bfloat16"]
+    benchmark("shapes").main([*mode, "--batch", "2", "--shapes", "ragged", "fixed"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if "dual cache" in line]
+    assert len(rows) == 4 and all(line.endswith("| 3 of 3 |") for line in (*rows[:2], rows[3]))
