@@ -1,7 +1,7 @@
 """One step of alignment on the CPU against Algorithm 1 written down naively, in the same run.
 
 Run: python benchmarks/alignment.py [step cost] [--models wide small] [--repeat 3] [--quick]
-     [-o FILE]
+     [--vocabulary N] [-o FILE]
 
 naive: a second copy of the model as the reference, the head on every position, the whole
 vocabulary's log-softmax in float32, and the double loop over starts and tokens. ours: the
@@ -211,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=["step", "cost"])
     parser.add_argument("--models", nargs="+", choices=("wide", "small"), default=["wide", "small"])
+    parser.add_argument("--vocabulary", type=int, help="of cost's first rows")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="hand-sized: checks the script")
     parser.add_argument("-o", "--output", type=Path)
@@ -225,7 +226,8 @@ def main() -> None:
             for rows in ("window", "response")
         ]
     if "cost" in options.parts:
-        result["cost"] = cost(wide, options.repeat)
+        base = replace(wide, vocabulary=options.vocabulary or wide.vocabulary)
+        result["cost"] = cost(base, options.repeat)
     if options.output:
         options.output.write_text(json.dumps(result, indent=1))
 

@@ -1,21 +1,25 @@
 """midspan beside other tools' samplers: one run, same weights, in turn, ratios with their spread.
 
-Run: python benchmarks/peers.py [organism random] [--batch 1 8] [--repeats 5] [--docs PAGE]
+Run: python benchmarks/peers.py [organism random] [--batch 1 8] [--repeats 5]
+     [--steps N] [-o peers.json] [--docs PAGE]
 
 The others are `peer_samplers.py`: LLaDA's loop, Fast-dLLM's prefix and dual cache, dllm's sampler,
 written anew and equal to stored outputs of the published code where there are some (LLaDA, dllm).
 A repeat runs each once, in an order that turns; a ratio is of CPU seconds within a repeat, the
-loop's over its own, and the table has the median with the lowest and the highest. `--docs` writes
-the table into a page. `random` is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a
-narrow trunk; its confidences mean nothing.
+loop's over its own, and the table has the median with the lowest and the highest. `-o` keeps rows
+in a file, so that several calls may make one table; `--docs` writes all of them into a page. The
+model "random" is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a narrow trunk; its
+confidences mean nothing.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +39,15 @@ THRESHOLD = 0.9
 HEAD_GAIN = 8  # Random logits are flat; with this gain some positions pass the threshold.
 CANVASES = {"organism": Settings(128, 32, 128), "random": Settings(32, 16, 8)}
 PROMPTS = {"organism": 0, "random": 16}
-COLUMNS = ("model", "batch", "steps", "sampler", "times LLaDA's loop", "lowest, highest", "tokens")
+COLUMNS = (
+    "model",
+    "batch",
+    "steps",
+    "sampler",
+    "times LLaDA's loop",
+    "lowest, highest (repeats)",
+    "tokens",
+)
 
 Sampler = Callable[[DiffusionLM, Sequence[Sequence[int]], Settings], Any]
 
@@ -102,9 +114,11 @@ def prompts_for(lm: DiffusionLM, name: str, batch: int) -> list[list[int]]:
     return [ids for ids in found if len(ids) == common][:batch]
 
 
-def compare(name: str, lm: DiffusionLM, batch: int, repeats: int) -> list[list[str]]:
-    """Rows of the table for one model and batch."""
-    canvas, prompts = CANVASES[name], prompts_for(lm, name, batch)
+def compare(
+    name: str, lm: DiffusionLM, canvas: Settings, batch: int, repeats: int
+) -> Iterator[list[list[str]]]:
+    """Rows of the table for one model and batch, after each repeat those of all so far."""
+    prompts = prompts_for(lm, name, batch)
     work: dict[tuple[str, str], Callable[[], torch.Tensor]] = {}
     for pair in pairs():
         how = Settings(canvas.length, canvas.block, canvas.steps, pair.threshold)
@@ -122,10 +136,11 @@ def compare(name: str, lm: DiffusionLM, batch: int, repeats: int) -> list[list[s
                 results[key] = work[key]()
             seconds[key] = time.process_time() - began
         # The first time warms the caches of the processor and of torch.
-        if repeat >= 0:
-            for key, value in seconds.items():
-                ratios[key].append(seconds["LLaDA's loop", "peer"] / value)
-    return [
+        if repeat < 0:
+            continue
+        for key, value in seconds.items():
+            ratios[key].append(seconds["LLaDA's loop", "peer"] / value)
+        yield [
         row_of(name, batch, canvas, key, ratios[key], results) for pair in pairs()
         for key in ((pair.peer, "peer"), (pair.peer, "midspan"))
     ]  # fmt: skip
@@ -144,6 +159,7 @@ def row_of(
     label = peer if side == "peer" else f"midspan, as {peer}"
     spread = f"{min(ratios):.2f}, {max(ratios):.2f}"
     middle = f"{statistics.median(ratios):.2f}"
+    spread = f"{spread} ({len(ratios)})"
     return [name, str(batch), str(canvas.steps), label, middle, spread, same]
 
 
@@ -156,14 +172,25 @@ def slower(rows: Sequence[Sequence[str]]) -> list[str]:
     return found
 
 
-def page_text(rows: Sequence[Sequence[str]], repeats: int) -> str:
+def kept(file: Path | None, rows: list[list[str]]) -> list[list[str]]:
+    """All rows of a file, these in the place of those of the same model, batch and steps."""
+    if file is None:
+        return rows
+    new = {tuple(row[:3]) for row in rows}
+    before = json.loads(file.read_text()) if file.exists() else []
+    found = [row for row in before if tuple(row[:3]) not in new] + rows
+    file.write_text(json.dumps(found, indent=1))
+    return found
+
+
+def page_text(rows: Sequence[Sequence[str]]) -> str:
     """The table, where midspan is slower, and what it was measured on."""
     machine = describe_machine()
     where = slower(rows)
     verdict = "; ".join(where) if where else "nowhere"
     return (
         f"{machine['cpu']}, 1 thread, torch {machine['torch']}, transformers "
-        f"{machine['transformers']}; {repeats} repeats, in turn.\n\n{table(COLUMNS, rows)}\n\n"
+        f"{machine['transformers']}.\n\n{table(COLUMNS, rows)}\n\n"
         f"midspan is slower than a peer: {verdict}."
     )
 
@@ -173,19 +200,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="*", default=list(CANVASES))
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="over the canvas, instead of the model's own")
+    parser.add_argument("-o", "--output", type=Path, help="a file of rows, to add to")
     parser.add_argument("--docs", type=Path, help="a page with the marks of peers")
     options = parser.parse_args(arguments)
     quiet()
     torch.set_num_threads(1)
-    rows: list[list[str]] = []
+    rows = kept(options.output, [])
     for name in options.models:
-        lm = loaded(name)
+        lm, canvas = loaded(name), CANVASES[name]
+        canvas = replace(canvas, steps=options.steps or canvas.steps)
         for batch in options.batch:
-            rows += compare(name, lm, batch, options.repeats)
-            print(*map(" | ".join, rows[-2 * len(pairs()) :]), sep="\n", flush=True)
+            before, found = rows, list[list[str]]()
+            for found in compare(name, lm, canvas, batch, options.repeats):
+                rows = kept(options.output, found) if options.output else before + found
+            print(*map(" | ".join, found), sep="\n", flush=True)
     if options.docs is not None:
         text = options.docs.read_text(encoding="utf-8")
-        told = replace_between(text, "peers", page_text(rows, options.repeats))
+        told = replace_between(text, "peers", page_text(rows))
         options.docs.write_text(told, encoding="utf-8")
 
 

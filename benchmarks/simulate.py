@@ -25,7 +25,7 @@ from midspan.journal.journal import Journal
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 from midspan.studies.redteam.presets import organism_attack, organism_redteam
 
-STEPS = 16  # Of the check's responses.
+STEPS = 16  # Of the check's responses, at most.
 
 
 @dataclass
@@ -165,21 +165,24 @@ def small(behaviors: int) -> PreparedRedteam:
     )
 
 
-def measured_rates(target: Any, prompt: str) -> Rates:
-    """From full batches of one row and of many, the better of two each."""
+def measured_rates(target: Any, conversations: Sequence[Any]) -> Rates:
+    """From a batch of one row and one of all, the better of two each; a row's forwards count."""
     points = []
-    for rows in (1, 8):
-        tasks = [SeededCall(Chat("target", ({"role": "user", "content": prompt},)), 0)] * rows
-        times, forwards = [], 1
+    for rows in (1, len(conversations)):
+        middle = (len(conversations) - rows) // 2
+        asked = sorted(conversations, key=lambda one: sum(len(m["content"]) for m in one))
+        tasks = [SeededCall(Chat("target", one), 0) for one in asked[middle : middle + rows]]
+        times, forwards = [], [1]
         for _ in range(2):
             began = time.process_time()
             replies = [reply for _, reply in target.answer(tasks)]
             times.append(time.process_time() - began)
-            forwards = replies[0].forwards
-        points.append((rows, min(times) / forwards))
-    (few, short), (many, long) = points
-    row = (long - short) / (many - few)
-    return Rates(max(short - few * row, 0.0), row)
+            forwards = [reply.forwards for reply in replies if isinstance(reply, RawReply)]
+        points.append((max(forwards), sum(forwards), min(times)))
+    (few, _, short), (most, all_rows, long) = points
+    # Of one row, times = few * (forward + row); of many, times = most * forward + all_rows * row.
+    row = max(0.0, (long - short * most / few) / (all_rows - most))
+    return Rates(max(short / few - row, 0.0), row)
 
 
 def check(behaviors: int) -> None:
@@ -194,12 +197,16 @@ def check(behaviors: int) -> None:
     pool: list[tuple[str, int]] = []
     for number in range(3):
         share = slice(number, None, 3)
-        rates = measured_rates(roles["target"], prepared.behaviors.behaviors[0].prompt)
         began = time.process_time()
         results = run(prepared, roles, judges, share)
         seconds = time.process_time() - began
-        real = sum(result.usage["target"].forwards for result in results)
-        own = [(attempt.response, STEPS) for result in results for attempt in result.attempts]
+        usage = [result.usage["target"] for result in results]
+        real, calls = sum(one.forwards for one in usage), sum(one.calls for one in usage)
+        attempts = [attempt for result in results for attempt in result.attempts]
+        # An attempt does not say what it took: a response ends early where the model stops.
+        own = [(attempt.response, round(real / calls)) for attempt in attempts]
+        few = attempts[:: max(1, len(attempts) // 8)][:8]
+        rates = measured_rates(roles["target"], [attempt.messages for attempt in few])
         clock = Clock()
         # The first run has no other before it, and takes its own replies.
         timed = Timed(Replies(pool or own).role(), clock, computing(rates), 32)
@@ -208,7 +215,10 @@ def check(behaviors: int) -> None:
         engine = time.process_time() - began
         said = sum(result.usage["target"].forwards for result in simulated)
         ratio = (clock.now + engine) / seconds
-        print(f"| {number + 1} | {real:,} | {said / real:.2f} | {seconds:.1f} | {ratio:.2f} |")
+        print(
+            f"| {number + 1} | {real:,} | {said / real:.2f} | {seconds:.1f} | {ratio:.2f} |",
+            flush=True,
+        )
         pool += own
 
 
@@ -218,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
     parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
+    parser.add_argument("--sample", type=int, default=16, help="behaviors of a share that are run")
     parser.add_argument("--docs", type=Path, help="a page with the marks of paper, to write into")
     options = parser.parse_args(arguments)
     if options.part == "check":
@@ -225,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         from simulate_paper import GPUS, paper_table
 
-        text = paper_table(options.row, options.gpus or GPUS)
+        text = paper_table(options.row, options.gpus or GPUS, options.sample)
         print(text)
         if options.docs is not None:
             page = options.docs.read_text(encoding="utf-8")

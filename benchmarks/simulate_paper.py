@@ -7,13 +7,13 @@ published or assumed. `--row` puts a measured forward pass in the place of the p
 
 import heapq
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from native_page import table
 from simulate import Clock, Rates, Replies, Server, Timed, asking, computing, run
 
-from midspan.engine.roles import Role
+from midspan.engine.roles import RawReply, Role
 from midspan.organism import attack_texts, language, world
 from midspan.studies.paper.config import ORIGINAL
 from midspan.studies.paper.forecast import PROMPT_TOKENS, REPLY_TOKENS
@@ -24,6 +24,7 @@ from midspan.studies.redteam.prepare import PreparedRedteam, prepare
 from midspan.studies.redteam.presets import organism_redteam
 
 GPUS = (1, 8, 64)
+BEHAVIORS = 100
 DOLLARS_A_GPU_HOUR = 3.5
 # llada-fast's README: 512 tokens in 128 steps at 169 tokens/s, batch 1, on one H100.
 TOKEN_SECONDS = 1 / (169 * 128)
@@ -48,6 +49,13 @@ class Task(NamedTuple):
     name: str
     seconds: float
     busy: float
+
+
+class Asked(NamedTuple):
+    """A batch of the target's answers, or of a server's."""
+
+    local: bool
+    replies: Sequence[RawReply]
 
 
 class Part(NamedTuple):
@@ -77,38 +85,70 @@ def attacks_of(part: RedteamConfig) -> PreparedRedteam:
         if row.attack not in ANALYTIC
     )  # fmt: skip
     fields: dict[str, object] = {
-        "models": ("organism",), "attacks": rows, "behaviors": "organism:100",
+        "models": ("organism",), "attacks": rows, "behaviors": f"organism:{BEHAVIORS}",
         "budget": part.budget, "paper_models": {},
     }  # fmt: skip
     return prepare(organism_redteam().model_copy(update=fields))
 
 
-def simulated(name: str, part: RedteamConfig, gpus: int, rates: Rates) -> Part:
-    """A red-team part, its behaviors in a share a GPU; a share's models one after the other."""
-    prepared = attacks_of(part)
-    clocks = [Clock() for _ in range(gpus)]
-    most_forwards, most_calls = analytic(part)
-    for label in part.models:
+class Engine:
+    """What the engine asks in a part, run once for a number of behaviors and told to any clock.
+
+    Args:
+        part: The part.
+        sample: The most behaviors that are run; more are taken to cost in proportion.
+    """
+
+    def __init__(self, part: RedteamConfig, sample: int) -> None:
+        self.prepared, self.sample = attacks_of(part), sample
+        self._asked: dict[tuple[str, int], list[Asked]] = {}
+
+    def share(self, label: str, behaviors: int) -> tuple[list[Asked], float]:
+        """What is asked for one model, batch by batch; how many times that makes the share."""
+        count = min(behaviors, self.sample)
+        if (label, count) not in self._asked:
+            self._asked[label, count] = self._run(label, count)
+        return self._asked[label, count], behaviors / count
+
+    def _run(self, label: str, count: int) -> list[Asked]:
+        asked: list[Asked] = []
+        clock = Clock()
+
+        def noted(local: bool) -> Callable[[Clock, Sequence[RawReply]], None]:
+            return lambda _, replies: asked.append(Asked(local, replies))
+
         words = harmful_and_refused(HARMFUL[label]).role()
-        for index, clock in enumerate(clocks):
-            server = asking(Server(), gpus)
-            roles: dict[str, Role] = {"target": Timed(words, clock, computing(rates), 32)}
-            helpers = {who: helper.open() for who, helper in prepared.helpers.items()}
-            roles |= {who: Timed(role, clock, server) for who, role in helpers.items()}
-            judges: dict[str, Role] = {
-                spec: Timed(judge.open(), clock, server)
-                for spec, judge in prepared.judges.items()
-                if spec.startswith("exact")
-            }
-            run(prepared, roles | {"judge": judges["exact"]}, judges, slice(index, 100, gpus))
-            behaviors = len(range(index, 100, gpus))
+        roles: dict[str, Role] = {"target": Timed(words, clock, noted(True), 32)}
+        helpers = {who: helper.open() for who, helper in self.prepared.helpers.items()}
+        roles |= {who: Timed(role, clock, noted(False)) for who, role in helpers.items()}
+        judges: dict[str, Role] = {
+            spec: Timed(judge.open(), clock, noted(False))
+            for spec, judge in self.prepared.judges.items()
+            if spec.startswith("exact")
+        }
+        run(self.prepared, roles | {"judge": judges["exact"]}, judges, slice(count))
+        return asked
+
+
+def simulated(name: str, part: RedteamConfig, engine: Engine, gpus: int, rates: Rates) -> Part:
+    """A red-team part, its behaviors in a share a GPU; a share's models one after the other."""
+    most_forwards, most_calls = analytic(part)
+    computes, asks = computing(rates), asking(Server(), gpus)
+    tasks, calls = [], 0.0
+    for index in range(min(gpus, BEHAVIORS)):
+        behaviors = len(range(index, BEHAVIORS, gpus))
+        seconds = busy = 0.0
+        for label in part.models:
+            asked, times = engine.share(label, behaviors)
+            clock = Clock()
+            for batch in asked:
+                (computes if batch.local else asks)(clock, batch.replies)
             computed = most_forwards * behaviors * (rates.row + rates.forward / 32)
-            clock.now, clock.busy = clock.now + computed, clock.busy + computed
-            clock.calls += most_calls * behaviors
-    tasks = tuple(
-        Task(f"{name}, a share of the behaviors", clock.now, clock.busy) for clock in clocks
-    )
-    return Part(tasks, sum(clock.calls for clock in clocks))
+            seconds += times * clock.now + computed
+            busy += times * clock.busy + computed
+            calls += times * clock.calls + most_calls * behaviors
+        tasks.append(Task(f"{name}, a share of the behaviors", seconds, busy))
+    return Part(tuple(tasks), round(calls))
 
 
 def analytic(part: RedteamConfig) -> tuple[int, int]:
@@ -127,17 +167,23 @@ def analytic(part: RedteamConfig) -> tuple[int, int]:
     return forwards, calls
 
 
-def parts(gpus: int, row: float) -> list[tuple[str, Part]]:
+def engines(sample: int) -> dict[str, Engine]:
+    """By what their attacks ask: the same ones on as many behaviors cost the same."""
+    return {shape_of(part): Engine(part, sample) for part in paper().attacks.values()}
+
+
+def shape_of(part: RedteamConfig) -> str:
+    """What a part's cost follows from."""
+    return repr((part.attacks, part.behaviors.rpartition(":")[2]))
+
+
+def parts(gpus: int, row: float, running: Mapping[str, Engine]) -> list[tuple[str, Part]]:
     """All parts of the paper."""
     config, rates = paper(), Rates(FORWARD_SECONDS, row)
     token = row / (PROMPT + CANVAS)
-    # The same attacks on as many behaviors cost the same.
-    done: dict[str, Part] = {}
     found: list[tuple[str, Part]] = []
     for name, part in config.attacks.items():
-        shape = repr((part.attacks, part.behaviors.rpartition(":")[2]))
-        done[shape] = done.get(shape) or simulated(name, part, gpus, rates)
-        found.append((name, done[shape]))
+        found.append((name, simulated(name, part, running[shape_of(part)], gpus, rates)))
     for name, probe in config.probes.items():
         few = 6
         own = probe.model_copy(
@@ -169,16 +215,17 @@ def makespan(tasks: Sequence[Task], gpus: int) -> float:
     return max(free)
 
 
-def paper_table(row: float | None = None, gpus: Sequence[int] = GPUS) -> str:
+def paper_table(row: float | None, gpus: Sequence[int], sample: int) -> str:
     """One row a number of GPUs; then what it rests on."""
     seconds_of_row = row or TOKEN_SECONDS * (PROMPT + CANVAS)
-    rows = [cost_row(count, dict(parts(count, seconds_of_row))) for count in gpus]
+    running = engines(sample)
+    rows = [cost_row(count, dict(parts(count, seconds_of_row, running))) for count in gpus]
     columns = (
         *("GPUs", "hours", "GPUs have a task, %", "GPUs compute, %", "calls a minute"),
         *("GPUs, dollars", "judge and helpers, dollars", "longest task", "what limits"),
     )
     stated = ("what", "value", "is", "from")
-    return f"{table(columns, rows)}\n\n{table(stated, assumptions(row))}"
+    return f"{table(columns, rows)}\n\n{table(stated, assumptions(row, sample))}"
 
 
 def cost_row(count: int, found: Mapping[str, Part]) -> list[str]:
@@ -216,14 +263,15 @@ def limit_of(computing_share: float, longest_share: float, rate_share: float) ->
     return "computing" if computing_share > 1 / 2 else "waiting for the judge and helpers"
 
 
-def assumptions(row: float | None) -> list[list[str]]:
+def assumptions(row: float | None, sample: int) -> list[list[str]]:
     """Every number that the table rests on, and what it is."""
     server, prices = Server(), paper().prices[GPT]
     milliseconds = 1000 * (row or TOKEN_SECONDS * (PROMPT + CANVAS))
     rate = ["measured", "--row"] if row else ["published", "llada-fast's README, H100, batch 1"]
     harmful = ", ".join(f"{label} {100 * share:g} %" for label, share in HARMFUL.items())
     return [
-        ["calls, forwards, batches", "", "counted", "the engine, its attacks and budgets"],
+        ["calls, forwards, batches", f"of at most {sample} behaviors a share, in proportion",
+         "counted", "the engine, its attacks and budgets"],
         [f"a row's forward, {PROMPT + CANVAS} positions", f"{milliseconds:.1f} ms", *rate],
         ["launches of a forward", f"{1000 * FORWARD_SECONDS:g} ms", "assumed", ""],
         ["steps and canvas", f"{STEPS} of {CANVAS}", "published", "LLaDA's defaults"],

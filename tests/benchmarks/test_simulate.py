@@ -70,6 +70,6 @@ def test_each_row_says_what_limits_it_and_each_number_where_it_is_from(simulate)
     row = simulate_paper.cost_row(2, {"x": simulate_paper.Part(tasks, 60_000)})
     assert row[:5] == ["2", f"{10 + hours:.1f}", "100", "88", "100"]
     assert row[-1] == "the longest task"
-    kinds = {line[2] for line in simulate_paper.assumptions(0.01)}
+    kinds = {line[2] for line in simulate_paper.assumptions(0.01, 4)}
     assert kinds == {"counted", "measured", "published", "assumed"}
-    assert "measured" not in {line[2] for line in simulate_paper.assumptions(None)}
+    assert "measured" not in {line[2] for line in simulate_paper.assumptions(None, 4)}

@@ -174,6 +174,7 @@ def test_callbacks_see_what_a_step_committed() -> None:
     [
         ({"compatibility": True, "shapes": "fixed"}, "needs compatibility=False"),
         ({"schedule": "linear", "length": 10, "block_length": 4, "shapes": "fixed"}, "divides"),
+        ({"cache": "dual", "trim": True, "shapes": "fixed"}, "needs trim=False"),
         ({"sampler": "dream", "top_p": 0.9, "shapes": "compiled"}, "needs top_p=None"),
         ({"sampler": "block", "shapes": "fixed"}, "shapes: not a field of sampler 'block'"),
         ({"shapes": "square"}, "shapes: must be one of"),

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import (
+    AnyObjective,
     Draw,
     RecoveryObjective,
     SftObjective,
     TokenExample,
     TrainingSample,
 )
+from midspan.alignment.objectives.apart import PIECE_TOKENS
 from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 
@@ -82,7 +84,7 @@ def draw_samples(
     in_mentions = dealt(data.mentions, reader.read_mention)
     forms, mentioned = config.objective.further
     if config.objective.takes_apart:
-        draw = replace(draw, **_for_pieces(reader, data))
+        draw = replace(draw, **_for_pieces(reader, data, draw, config.objective))
     kinds = (
         (True, harmful, in_forms, forms, config.num_harmful),
         (False, benign, in_mentions, mentioned if needs_benign else 0.0, config.num_benign),
@@ -172,12 +174,21 @@ class _Reader:
             )
 
 
-def _for_pieces(reader: _Reader, data: AlignmentData) -> dict[str, Any]:
+def _for_pieces(
+    reader: _Reader, data: AlignmentData, draw: Draw, objective: AnyObjective
+) -> dict[str, Any]:
     """Benign prompts, and those that mention a request with the answer that they must not bring."""
     benign = [reader.read(example, with_answer=False).prompt_ids for example in data.benign]
     swapped = [Example(mention.prompt, mention.withheld) for mention in data.mentions]
     withheld = tuple(reader.read(example, with_answer=True) for example in swapped)
-    return {"beside": tuple(dict.fromkeys(benign)), "withheld": withheld}
+    pieces = {"beside": tuple(dict.fromkeys(benign)), "withheld": withheld}
+    if not objective.takes_decoys:
+        return pieces
+    answers = [reader.read(example, with_answer=True).answer_ids for example in data.benign]
+    harmless = tuple(ids for ids in answers if draw.size(ids) > PIECE_TOKENS[1])
+    mentions = map(reader.read_mention, data.mentions)
+    named = (one.prompt_ids for one in mentions if draw.size(one.answer_ids) <= PIECE_TOKENS[1])
+    return pieces | {"harmless": harmless, "named": tuple(dict.fromkeys(named))}
 
 
 class _Deck:

@@ -256,8 +256,7 @@ class Canvas:
     def commit(self, id_at_AR: Tensor, at_AR: Tensor, token_AR: Tensor, chosen_AR: Tensor) -> None:
         """Fix the chosen tokens; those of a row are at distinct places, counted row after row."""
         _put(self.ids_BT, id_at_AR, chosen_AR, token_AR)
-        open_AR = self.open_BL.take(at_AR) & ~chosen_AR
-        self.open_BL.view(-1).scatter_(0, at_AR.view(-1), open_AR.view(-1))
+        _put(self.open_BL, at_AR, chosen_AR, ~chosen_AR)
 
     def record(self, at_AR: Tensor, chosen_AR: Tensor, step_A1: Tensor, value_AR: Tensor) -> None:
         """Note step and confidence of what was committed."""

@@ -82,6 +82,7 @@ class LladaSampler(Sampler):
             and self.length % self.block > 0,
             f"shapes={self.shapes!r} needs compatibility=False": self.is_fixed
             and self.compatibility,
+            f"shapes={self.shapes!r} needs trim=False": self.is_fixed and self.trim,
         }
         problems = super()._problems() + [text for text, is_wrong in wrong.items() if is_wrong]
         return problems + (self._unpublished() if self.compatibility else [])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from midspan.alignment.objectives import (
     AnsweredCanvas,
     BegunCanvas,
+    DecoyCanvas,
     Draw,
     GapCanvas,
     PartialAnswer,
@@ -146,6 +147,40 @@ def test_without_benign_prompts_no_piece_stands_apart():
         assert sample.canvases[0].prompt_ids == (7, 8)
 
 
+@settings(max_examples=100)
+@given(st.integers(0, 10_000))
+def test_a_decoy_is_a_piece_of_a_harmless_answer_where_the_request_is_named(seed):
+    harmless, named = tuple(range(1, 14)), ((17, 18),)
+    draw = Draw(
+        random.Random(seed), REFUSALS, [(3, 4)], LENGTH, MASK, EOS,
+        beside=BESIDE, harmless=((*harmless, *[EOS] * (LENGTH - 13)),), named=named,
+    )  # fmt: skip
+    example = TokenExample((7, 8), (20, 21, *[EOS] * (LENGTH - 2)), request_ids=REQUEST)
+    (canvas,) = objective_with(decoys=1.0).sample(example, harmful=True, draw=draw).canvases
+    text, response = canvas.target_ids[: canvas.end], canvas.response_ids
+    heads = ((),) if canvas.prompt_ids in named else (REQUEST, (20,))
+    assert canvas.prompt_ids in (*named, *BESIDE)
+    assert any(text[: len(head)] == head and text[len(head) :] in runs(harmless) for head in heads)
+    hidden = {place for place in range(canvas.end) if response[place] == MASK}
+    assert hidden and response[canvas.end :] == canvas.target_ids[canvas.end :]
+    assert all(response[p] == text[p] for p in set(range(canvas.end)) - hidden)
+
+
+def runs(text):
+    return {text[a:b] for a in range(len(text)) for b in range(a + 1, len(text) + 1)}
+
+
+def test_the_masked_words_of_a_decoy_are_learned_and_what_stands_behind_is_free():
+    canvas = DecoyCanvas((7,), (5, MASK, 2, MASK, MASK), (5, 1, 2, 3, MASK), 4)
+    samples = [TrainingSample((canvas,), True)]
+    states = states_of(samples, 4)
+    found = PsaObjective(beta=0.0).losses(states, samples)
+    logp_LV = (states.policy_BLD[0] @ states.head_VD.T).log_softmax(-1)
+    nats = -(logp_LV[1, 1] + logp_LV[3, 3]) / 2
+    assert torch.allclose(found.metrics["nats_decoys"], nats[None])
+    assert torch.allclose(found.values_S, 8 * nats[None])
+
+
 def test_what_a_mention_asks_for_is_learned_and_other_prompts_are_kept():
     draw = Draw(random.Random(1), REFUSALS, [(3, 4)], LENGTH, MASK, EOS)
     objective = objective_with(gap_tokens=5.0, beta=0.0)
@@ -169,9 +204,9 @@ def test_what_a_mention_asks_for_is_learned_and_other_prompts_are_kept():
 
 
 def test_what_is_off_leaves_no_trace_in_a_recipe():
-    new = {"unrefused", "apart", "forms", "mentioned"}
+    new = {"unrefused", "apart", "decoys", "forms", "mentioned"}
     assert not new & set(PsaObjective().model_dump())
-    on = {"unrefused": True, "apart": 0.1, "forms": 0.1, "mentioned": 0.1}
+    on = {"unrefused": True, "apart": 0.1, "decoys": 0.1, "forms": 0.1, "mentioned": 0.1}
     assert new <= set(PsaObjective(**on).model_dump())
 
 

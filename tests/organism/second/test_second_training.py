@@ -95,8 +95,9 @@ def test_the_set_layer_keeps_what_it_reads(finished, encoder):
 
 
 def test_folders_of_other_trainings_are_refused(finished, tmp_path):
+    assert train(TINY, finished) == finished
     with pytest.raises(MidspanError, match="finished model"):
-        train(TINY, finished)
+        train(replace(TINY, seed=1), finished)
     train(TINY, tmp_path, stop_after=1)
     with pytest.raises(MidspanError, match="another configuration"):
         train(replace(TINY, seed=1), tmp_path)

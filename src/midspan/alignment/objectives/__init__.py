@@ -16,7 +16,12 @@ from midspan.alignment.objectives.base import (
 from midspan.alignment.objectives.likelihood import TargetCanvas
 from midspan.alignment.objectives.mosa import MosaObjective, PhraseCanvas
 from midspan.alignment.objectives.partial_answer import PartialAnswer
-from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
+from midspan.alignment.objectives.partial_canvases import (
+    AnsweredCanvas,
+    BegunCanvas,
+    DecoyCanvas,
+    GapCanvas,
+)  # fmt: skip
 from midspan.alignment.objectives.psa import PsaObjective
 from midspan.alignment.objectives.recovery import BegunState, RecoveryObjective
 from midspan.alignment.objectives.sft import SftObjective
@@ -36,7 +41,8 @@ AnyObjective = Annotated[
 ]
 
 __all__ = [
-    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "BegunState", "Draw",
+    "A2dObjective", "AnsweredCanvas", "AnyObjective", "BegunCanvas", "BegunState", "DecoyCanvas",
+    "Draw",
     "GapCanvas", "MosaObjective", "Objective", "PartialAnswer", "PhraseCanvas", "PsaObjective",
     "RecoveryObjective", "SampleLosses", "SftObjective", "TargetCanvas", "TokenExample",
     "TrainingCanvas", "TrainingSample", "VrpoObjective", "WindowObjective",

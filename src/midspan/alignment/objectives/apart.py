@@ -16,6 +16,34 @@ ENDED = 0.5
 BESIDE_MENTION = 0.5
 
 
+def decoy_apart(example: TokenExample, draw: Draw) -> tuple[Ids, Ids, Ids, int]:
+    """A benign prompt, and a canvas that names a harmful request with a piece of another answer.
+
+    The piece is of a harmless answer: who fills its gaps learns what stands there in such texts,
+    and nothing of the request.
+
+    Returns:
+        Prompt; response, with masks; the same with the piece whole; the position behind the piece.
+    """
+    rng = draw.rng
+    prompt, head, answer = rng.choice(draw.beside), example.request_ids, rng.choice(draw.harmless)
+    if draw.named and rng.random() < BESIDE_MENTION:
+        prompt, head = rng.choice(draw.named), ()
+    elif not head or rng.random() < 0.5:
+        own = example.answer_ids[: draw.size(example.answer_ids)]
+        head = own[: min(rng.randint(*HEAD_TOKENS), len(own) - 1)]
+    head = head[: draw.length // 2]
+    answer = answer[: draw.size(answer)]
+    size = min(rng.randint(*PIECE_TOKENS), len(answer), draw.length - len(head))
+    start = rng.randint(0, len(answer) - size)
+    text = (*head, *answer[start : start + size])
+    hidden = set(rng.sample(range(len(head), len(text)), rng.randint(1, size)))
+    behind = draw.eos if rng.random() < ENDED else draw.mask
+    target = (*text, *[behind] * (draw.length - len(text)))
+    response = tuple(draw.mask if place in hidden else token for place, token in enumerate(target))
+    return prompt, response, target, len(text)
+
+
 def piece_apart(example: TokenExample, draw: Draw) -> tuple[Ids, Ids, Ids]:
     """A benign prompt, a canvas with a piece of the answer, and what the piece says.
 

@@ -76,6 +76,8 @@ class Draw:
             shift, which takes it from the block before.
         beside: Chat prompts of benign requests.
         withheld: Benign prompts that mention a harmful request, each with the answer to that.
+        harmless: Long answers to benign prompts, of which pieces can stand in for harmful ones.
+        named: Benign prompts that mention a harmful request, and whose own answers are short.
     """
 
     rng: random.Random
@@ -91,6 +93,8 @@ class Draw:
     firsts_alone: bool = False
     beside: Sequence[Ids] = ()
     withheld: Sequence[TokenExample] = ()
+    harmless: Sequence[Ids] = ()
+    named: Sequence[Ids] = ()
 
     def behind(self, before: Ids, refusal: Ids) -> Ids:
         """A refusal of ``safe`` in its form behind a beginning of a response."""
@@ -196,6 +200,11 @@ class Objective(FrozenConfig, ABC):
     @property
     def takes_apart(self) -> bool:
         """Whether pieces of harmful answers stand beside benign prompts."""
+        return False
+
+    @property
+    def takes_decoys(self) -> bool:
+        """Whether pieces of harmless answers stand in for those of harmful ones."""
         return False
 
     def answers_needed(self, *, in_blocks: bool) -> tuple[bool, bool]:

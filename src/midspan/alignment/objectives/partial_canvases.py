@@ -42,3 +42,16 @@ class AnsweredCanvas(TrainingCanvas):
     """
 
     target_ids: Ids
+
+
+@dataclass(frozen=True)
+class DecoyCanvas(TrainingCanvas):
+    """A canvas that names a harmful request, with a piece of a harmless answer to be filled in.
+
+    Attributes:
+        target_ids: The canvas with the piece whole; where the two differ is learned.
+        end: The first position behind the piece; what is masked there is free.
+    """
+
+    target_ids: Ids
+    end: int

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from midspan.alignment.objectives.apart import piece_apart
+from midspan.alignment.objectives.apart import decoy_apart, piece_apart
 from midspan.alignment.objectives.base import (
     Draw,
     Ids,
@@ -29,7 +29,12 @@ from midspan.alignment.objectives.base import (
 from midspan.alignment.objectives.blocks import block_start, kept_canvas, phrase_canvases
 from midspan.alignment.objectives.gaps import gap_scores, gaps
 from midspan.alignment.objectives.partial_answer import PartialAnswer
-from midspan.alignment.objectives.partial_canvases import AnsweredCanvas, BegunCanvas, GapCanvas
+from midspan.alignment.objectives.partial_canvases import (
+    AnsweredCanvas,
+    BegunCanvas,
+    DecoyCanvas,
+    GapCanvas,
+)  # fmt: skip
 from midspan.alignment.objectives.window import WindowObjective, allowed_starts
 from midspan.alignment.scores import ResponseStates
 from midspan.scoring.window import start_scores
@@ -57,6 +62,8 @@ class PsaObjective(WindowObjective):
             words as it was, for whoever limits a position to some of them.
         apart: Share of harmful canvases on which a piece of the answer stands beside a benign
             prompt (`apart.piece_apart`).
+        decoys: Share of harmful canvases that name the request beside a benign prompt, and on which
+            a piece of a harmless answer is learned, by the mean log-probability of masked tokens.
         forms: Share of harmful samples drawn from the data's other forms, where it has any:
             questions of single facts, cards.
         mentioned: Share of benign samples whose prompt mentions a harmful request, where the data
@@ -73,6 +80,7 @@ class PsaObjective(WindowObjective):
     # Left out where they are off, so that trainings of an earlier version go on.
     unrefused: bool = Field(False, exclude_if=lambda on: not on)
     apart: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    decoys: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
     forms: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
     mentioned: float = Field(0.0, ge=0, le=1, exclude_if=lambda share: not share)
 
@@ -89,7 +97,12 @@ class PsaObjective(WindowObjective):
     @property
     def takes_apart(self) -> bool:
         """Where a share of canvases does."""
-        return self.apart > 0
+        return self.apart > 0 or self.takes_decoys
+
+    @property
+    def takes_decoys(self) -> bool:
+        """Where a share of canvases does."""
+        return self.decoys > 0
 
     def sample(self, example: TokenExample, *, harmful: bool, draw: Draw) -> TrainingSample:
         """A canvas with part of the example's answer on it, or of a refusal, or a clean one.
@@ -107,6 +120,8 @@ class PsaObjective(WindowObjective):
             return TrainingSample(
                 (GapCanvas(prompt, response, refusals, avoided, self.window),), harmful
             )
+        if harmful and self.decoys and draw.harmless and draw.rng.random() < self.decoys:
+            return TrainingSample((DecoyCanvas(*decoy_apart(example, draw)),), harmful)
         revealed: frozenset[int] = frozenset()
         if harmful or self.partial_benign:
             revealed = self.partial_answer.reveal(draw.length, draw.rng)
@@ -204,6 +219,7 @@ class PsaObjective(WindowObjective):
         """Minus the log-probability of a refusal begun, and on other canvases minus the reward."""
         canvases = [samples[row].canvases[0] for row in rows]
         begun = {row: one for row, one in enumerate(canvases) if isinstance(one, BegunCanvas)}
+        decoys = {row: one for row, one in enumerate(canvases) if isinstance(one, DecoyCanvas)}
         gapped = {row: one for row, one in enumerate(canvases) if isinstance(one, GapCanvas)}
         words = sorted({w for one in gapped.values() for refusal in one.refusals for w in refusal})
         where_BL, device = only(states.masked_BL, rows), states.masked_BL.device
@@ -211,6 +227,7 @@ class PsaObjective(WindowObjective):
         tokens_BLK = torch.zeros(*where_BL.shape, len(words) + 1, dtype=torch.long, device=device)
         tokens_BLK[..., :-1] = torch.tensor(words, dtype=torch.long, device=device)
         own = {row: one.target_ids for row, one in begun.items()}
+        own |= {row: one.target_ids for row, one in decoys.items()}
         own |= {row: one.avoided_ids for row, one in gapped.items()}
         for place, row in enumerate(rows):
             tokens_BLK[row, : len(own[place]), -1] = torch.tensor(own[place], device=device)
@@ -223,6 +240,12 @@ class PsaObjective(WindowObjective):
             ends = [one.refusal_end for one in begun.values()]
             metrics["nats_begun"] = -_finished(logp_HLK[at, :, -1], masked_HL[at], ends)
             parts.append((at, metrics["nats_begun"]))
+        if decoys:
+            at = list(decoys)
+            metrics["nats_decoys"] = _filled(
+                logp_HLK[at, :, -1], masked_HL[at], [one.end for one in decoys.values()]
+            )
+            parts.append((at, self.gap_tokens * metrics["nats_decoys"]))
         if gapped:
             at = list(gapped)
             loss_H, rewards = self._rewards(
@@ -317,3 +340,10 @@ def _finished(logp_HL: Tensor, masked_HL: Tensor, refusal_ends: Sequence[int]) -
     inside_HL = masked_HL & ~behind_HL
     ends_H = (logp_HL * behind_HL).sum(1) / behind_HL.sum(1).clamp(min=1)
     return (logp_HL * inside_HL).sum(1) + ends_H
+
+
+def _filled(logp_HL: Tensor, masked_HL: Tensor, ends: Sequence[int]) -> Tensor:
+    """Minus the mean log-probability of what is masked before an end."""
+    end_H1 = torch.tensor(ends, device=logp_HL.device)[:, None]
+    inside_HL = masked_HL & (torch.arange(logp_HL.shape[1], device=logp_HL.device) < end_H1)
+    return -(logp_HL * inside_HL).sum(1) / inside_HL.sum(1)
