@@ -93,11 +93,13 @@ def with_decoding(
         settings = read_settings(Path(decoding))
     if not settings.decoding and not settings.chosen:
         raise MidspanError(f"--decoding: {decoding} has no fields")
-    return {
-        **fields,
-        "decoding": reference | settings.decoding,
-        "decoding_choice": settings.chosen,
-    }
+    chosen, theirs = dict(settings.chosen), settings.chosen.get("reference", {})
+    # A file may come from a choice at another length or number of steps: its agreement is of that.
+    shared = reference.keys() & theirs.keys()
+    other = {name: theirs[name] for name in shared if theirs[name] != reference[name]}
+    if chosen and other:
+        chosen["chosen_at"] = other
+    return {**fields, "decoding": reference | settings.decoding, "decoding_choice": chosen}
 
 
 def decoded(config: Any, decoding: str, preset: str) -> Any:

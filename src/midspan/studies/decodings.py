@@ -60,7 +60,9 @@ def chosen_setting(choice: Mapping[str, Any]) -> dict[str, str]:
         return {}
     if not choice.get("found"):
         return {"decoding, chosen": "no candidate keeps the verdicts: the reference decoding"}
+    elsewhere = [f"{name} {value}" for name, value in sorted(choice.get("chosen_at", {}).items())]
+    said = f"; chosen at another reference ({', '.join(elsewhere)})" if elsewhere else ""
     return {
         "decoding, chosen": f"same verdicts as the reference by {choice['judged_by']}: "
-        f"{choice['agreement']}; {choice['times_fewer_forwards']} times fewer forwards"
+        f"{choice['agreement']}; {choice['times_fewer_forwards']} times fewer forwards{said}"
     }

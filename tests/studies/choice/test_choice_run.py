@@ -63,6 +63,11 @@ def test_a_choice_writes_settings_records_and_a_page(organism_lm, tmp_path, monk
     assert fields["decoding"] == REFERENCE | settings.decoding
     assert fields["decoding_choice"] == chosen
     assert chosen["agreement"] in chosen_setting(chosen)["decoding, chosen"]
+    # From a file it is said where the reference was another one.
+    fields = with_decoding({"decoding": {"steps": 8}}, str(folder / "decoding.yaml"), ["organism"])
+    assert fields["decoding_choice"] == chosen | {"chosen_at": {"steps": 16}}
+    told = chosen_setting(fields["decoding_choice"])["decoding, chosen"]
+    assert told.endswith("; chosen at another reference (steps 16)")
 
 
 def test_where_nothing_agrees_the_reference_stays(organism_lm, tmp_path, monkeypatch):
