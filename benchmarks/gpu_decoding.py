@@ -25,6 +25,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from midspan.decoding import DecodingConfig, Request, decoding_config, fixed
+from midspan.decoding.fixed_step import Feed, fixed_step
 from midspan.decoding.decoder import fill
 from midspan.models import DiffusionLM
 
@@ -90,7 +91,7 @@ class Counter:
     @contextmanager
     def _watching_fixed(self) -> Iterator[None]:
         """Count steps of fixed shapes from outside: a hook within would be part of the graph."""
-        fixed_step, compiled_step = fixed.fixed_step, fixed.compiled_step
+        compiled_step = fixed.compiled_step
 
         def around(step: Any) -> Any:
             def counted(network: Any, rules: Any, slots: Any, kept: Any, slot_A: Any,
@@ -221,10 +222,10 @@ def step_graph(lm: DiffusionLM, batch: int, sizes: Sizes) -> Outcome:
         stream.advance()
     frame = next(iter(stream._frames.values()))
     slot_A = torch.arange(batch, device=lm.device)
-    feed = fixed.Feed(config.block)
+    feed = Feed(config.block)
 
     def work() -> Any:
-        return fixed.fixed_step(frame.network, frame.rules, frame.slots, frame.kept, slot_A, feed)
+        return fixed_step(frame.network, frame.rules, frame.slots, frame.kept, slot_A, feed)
 
     eager = _milliseconds(work)
     side = torch.cuda.Stream()

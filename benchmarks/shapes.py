@@ -58,13 +58,13 @@ def times(
     compared: Sequence[str],
 ) -> list[list[str]]:
     """A row of the table for each kind of shapes, ragged ones first."""
-    first, later, same = {}, {shapes: [] for shapes in compared}, {}
+    first, same = dict[str, float](), dict[str, int]()
+    later: dict[str, list[float]] = {shapes: [] for shapes in compared}
     base: list[Filled] = []
     for shapes in compared:
         first[shapes], found = seconds(lm, requests, {**fields, "shapes": shapes}, batch)
         base = base or found
-        pairs = zip(found, base, strict=True)
-        same[shapes] = sum(one.tokens == other.tokens for one, other in pairs)
+        same[shapes] = sum(a.tokens == b.tokens for a, b in zip(found, base, strict=True))
     for _ in range(rounds):
         for shapes in compared:
             later[shapes].append(seconds(lm, requests, {**fields, "shapes": shapes}, batch)[0])
