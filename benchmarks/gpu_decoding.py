@@ -25,8 +25,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from midspan.decoding import DecodingConfig, Request, decoding_config, fixed
-from midspan.decoding.fixed_step import Feed, fixed_step
 from midspan.decoding.decoder import fill
+from midspan.decoding.fixed_step import Feed, fixed_step
 from midspan.models import DiffusionLM
 
 MODES: dict[str, dict[str, Any]] = {
