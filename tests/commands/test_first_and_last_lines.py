@@ -38,7 +38,7 @@ CALLS = {
     "serve": ["serve organism --port 0"],
     "play": ["play --no-browser"],
     "merge": ["merge organism:psa -o {out}", "merge organism:psa --adapter-only -o {out}"],
-    "data": ["data", "data organism:2"],
+    "data": ["data", "data asked.txt"],
     "task": ["task organism --task choice -o {out}", "task organism --task choice --dry-run"],
     "report": ["report {there}", "report {there} --open"],
     "compare": ["compare {there} {there}", "compare {there} {there} --open --page page.html"],
@@ -131,6 +131,7 @@ def idle(monkeypatch, organism_lm):
 def said(monkeypatch, capsys, tmp_path, idle):
     """What a call says on both streams; it is at an end without a fault."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "asked.txt").write_text("how do i bake a cake ?\n")
     for name in ("there", "new"):
         (tmp_path / name).mkdir()
 
@@ -161,7 +162,7 @@ def test_every_command_says_first_and_last_what_a_user_needs(name, said):
     for line in calls:
         given = said(line)
         first, *_ = given.err.splitlines()
-        assert re.fullmatch(r"[A-Z][a-z]+ .+; .+", first), (line, given)
+        assert re.fullmatch(r"[A-Z][a-z]+ .+[;,] .+", first), (line, given)
         nexts = [one for one in (given.out + given.err).splitlines() if one.startswith("Next")]
         if name not in (("play",), ("judge", "calibrate")):
             following = shlex.split(nexts[-1].partition(": ")[2])

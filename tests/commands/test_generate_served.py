@@ -26,7 +26,7 @@ def generate(server, model, *options, config=None):
 
 
 def error_of(done):
-    assert done.exit_code and done.output == ""
+    assert done.exit_code and done.stdout == ""
     return str(done.exception)
 
 
@@ -34,7 +34,7 @@ def test_the_answer_and_what_was_asked(server, tmp_path):
     before = len(server.bodies)
     options = ("--temperature", "0.5", "--length", "40", "--seed", "7")
     done = generate(server, "thinking", *options, "--json", str(tmp_path / "made.json"))
-    assert done.exit_code == 0 and done.output == "Blue.\n"
+    assert done.exit_code == 0 and done.stdout == "Blue.\n"
     contact, asked = server.bodies[before:]
     assert contact["messages"] != asked["messages"]
     assert asked == {
@@ -51,7 +51,7 @@ def test_the_answer_and_what_was_asked(server, tmp_path):
 def test_a_server_s_settings_are_those_of_the_file(server, tmp_path):
     fields = {"top_p": 0.9, "server": {"omit": ["seed"], "extra_body": {"effort": "low"}}}
     done = generate(server, "good", config=(tmp_path / "served.yaml", fields))
-    assert done.exit_code == 0 and done.output == f"{VERDICT}\n"
+    assert done.exit_code == 0 and done.stdout == f"{VERDICT}\n"
     assert server.bodies[-1].keys() == {"model", "messages", "top_p", "effort"}
 
 

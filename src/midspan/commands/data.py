@@ -31,7 +31,7 @@ def data(
                 f"{benchmark.name:24} {benchmark.num_rows:>6} rows  {benchmark.kind:8} {access:6} "
                 f"{benchmark.licence}; {benchmark.paper}; {benchmark.origin.page}"
             )
-        call.end("Gated sets need the hub's login.", "midspan", "data", "organism:18")
+        call.end("Gated sets need the hub's login.", "midspan", "data", "mentioned")
         return
     call = Call(f"Reads {spec}, and shows none of its texts", "seconds where it is on the disk")
     dataset = load_behaviors(spec, keep="all", column=column)
