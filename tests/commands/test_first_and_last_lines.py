@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import pytest
@@ -123,6 +124,9 @@ def idle(monkeypatch, organism_lm):
         "studies.probes.prepare.prepare": made, "studies.probes.run.run_prepared": made,
         "probes.fidelity.fidelity": made,
     }  # fmt: skip
+    for name in replaced:
+        # A module that were imported later would keep another's stubs.
+        resolve_name(f"midspan.{name}")
     for name, stub in replaced.items():
         monkeypatch.setattr(f"midspan.{name}", stub)
 

@@ -65,7 +65,6 @@ def test_a_server_s_settings_are_those_of_the_file(server, tmp_path):
             "^steps, cache: needs decoding; .* gives chat",
         ),
         (("--rule", "past_end"), "^rules: needs decoding; .*#good gives chat alone"),
-        (("--temperature", "-1"), "temperature"),
     ],
 )
 def test_what_a_server_cannot_do_is_refused_by_name(server, options, message):
@@ -75,6 +74,13 @@ def test_what_a_server_cannot_do_is_refused_by_name(server, options, message):
         raise done.exception
     asked = [body["messages"][0]["content"] for body in server.bodies[len(before) :]]
     assert "hello there" not in asked
+
+
+def test_a_value_that_means_nothing_is_sent_to_no_server(server):
+    before = len(server.bodies)
+    done = generate(server, "good", "--temperature", "-1")
+    assert done.exit_code == 2 and "--temperature" in done.stderr
+    assert len(server.bodies) == before
 
 
 @pytest.mark.parametrize(

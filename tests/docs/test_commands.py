@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +85,8 @@ def test_minutes_are_of_one_command_at_its_usual_size():
 def resolve(arguments):
     """The command that arguments call, and those that are left for it."""
     command, left = get_command(app), list(arguments)
+    if left[:1] == ["help"]:
+        del left[0]
     while left and left[0] in getattr(command, "commands", {}):
         command = command.commands[left.pop(0)]
     return command, left
@@ -119,7 +122,9 @@ def test_other_commands_are_of_this_repository():
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     for command in COMMANDS:
         if command.arguments is None:
-            program, first = command.words[:2]
+            # The environment may stand before the program.
+            words = dropwhile(lambda word: word.partition("=")[0].isupper(), command.words)
+            program, first, *_ = words
             assert (
                 (program == "make" and first in targets)
                 or (program == "pip" and first == "install")

@@ -64,6 +64,7 @@ OTHERS = {
     "inspect": {
         "--epochs",
         "--extra-body",
+        "--log-dir",
         "--max-connections",
         "--max-tokens",
         "--model-role",
