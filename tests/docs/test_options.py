@@ -73,7 +73,6 @@ OTHERS = {
         "--temperature",
         "--top-p",
         "--seed",
-        "--log-dir",
         "--model",
     },  # fmt: skip
     **{

@@ -39,6 +39,6 @@ def export(
     for line in export_run(run, to, output, Choice(model, attack)):
         typer.echo(line)
     logs = output if output.is_dir() else output.parent
-    viewed = (*"inspect view --log-dir".split(), logs)
+    viewed = (*["inspect", "view", "--log-dir"], logs)
     shown = viewed if to == "inspect" else ("midspan", "report", "--open", run)
     call.end(f"The result is {typed(output)}", *shown)
