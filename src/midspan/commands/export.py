@@ -9,6 +9,9 @@ from midspan.commands.choices import EXPORTS, limited
 from midspan.commands.ends import Call, typed
 from midspan.commands.names import checked_path
 
+# What shows inspect's logs, before their folder.
+_VIEW = "inspect view --log-dir"
+
 
 def export(
     run: Annotated[
@@ -39,6 +42,5 @@ def export(
     for line in export_run(run, to, output, Choice(model, attack)):
         typer.echo(line)
     logs = output if output.is_dir() else output.parent
-    viewed = (*["inspect", "view", "--log-dir"], logs)
-    shown = viewed if to == "inspect" else ("midspan", "report", "--open", run)
+    shown = (*_VIEW.split(), logs) if to == "inspect" else ("midspan", "report", "--open", run)
     call.end(f"The result is {typed(output)}", *shown)
