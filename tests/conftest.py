@@ -48,6 +48,14 @@ def real_lm(request: pytest.FixtureRequest):
 
 
 @pytest.fixture(scope="session")
+def gemma(tmp_path_factory: pytest.TempPathFactory):
+    """The tokenizer of a served DiffusionGemma: its folder, and itself."""
+    from text_folders import text_folder
+
+    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
+
+
+@pytest.fixture(scope="session")
 def warm_python(tmp_path_factory: pytest.TempPathFactory):
     """Python processes that start without their imports; see `warm`."""
     from warm import WarmPython

@@ -120,6 +120,11 @@ def user_path(spec: str | Path) -> Path:
         return Path(spec)
 
 
+def cache_folder() -> Path:
+    """Where midspan keeps what it can make or fetch again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "midspan"
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file.
 

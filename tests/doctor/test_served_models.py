@@ -1,17 +1,10 @@
 """`midspan doctor --deep` of a served model: what it gives, what it lacks, and one answer."""
 
-import pytest
 from engines import FakeMidspan, FakeVllm, serving
-from text_folders import text_folder
 from typer.testing import CliRunner
 
 from midspan.commands import app
 from midspan.doctor import examine
-
-
-@pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
 
 
 def found(spec, **fields):

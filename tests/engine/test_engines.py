@@ -17,11 +17,6 @@ ASKED = (user("w40 w41"),)
 
 
 @pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
-
-
-@pytest.fixture(scope="module")
 def llada(tmp_path_factory):
     return text_folder(tmp_path_factory.mktemp("llada"), "llada")
 

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 from engines import FakeVllm, serving
-from text_folders import text_folder
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import Attack, AttackConfig
@@ -19,11 +18,6 @@ from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 
 CALLS = 240
-
-
-@pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from engines import FakeVllm, Refusal
-from text_folders import text_folder
 
 from midspan.engine.calls import Anchor, Chat, Choices, Scaffold, Score, user
 from midspan.engine.engines import dialect_of
@@ -51,11 +50,6 @@ ODD = {
     "ids outside": {"logprobs": True, "logprob_token_ids": [64]},
     "ids": {"logprobs": True, "logprob_token_ids": [1, 2]},
 }
-
-
-@pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,7 @@ def _behaviors(
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
     from midspan.organism.behaviors import is_organism
+    from midspan.studies.choice.config import EXACT_JUDGE, KEYWORDS
 
     if texts is None and is_organism(model):
         from midspan.studies.organism.verify.config import VerifyConfig
@@ -147,10 +148,10 @@ def _behaviors(
             verdict = cases[index].verdict(response)
             return verdict["success"], verdict["refusal"]
 
-        return requests, by_judge, "exact judge"
+        return requests, by_judge, EXACT_JUDGE
     if texts is None:
         raise MidspanError("--behaviors: give a behavior set (.txt, .csv or .jsonl)")
     from midspan.judges import refuses
 
     requests = [Request(tuple(lm.encode_chat(text)), seed=seed) for text in texts[:n]]
-    return requests, lambda _, response: refuses(response), "refusal keywords"
+    return requests, lambda _, response: refuses(response), KEYWORDS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from midspan.errors import MidspanError
+from midspan.files import cache_folder
 
 _TIMEOUT_SECONDS = 60
 
@@ -72,8 +73,7 @@ def _from_hub(origin: Origin, file: str) -> Path:
 
 
 def _from_github(origin: Origin, file: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    path = cache / "midspan" / origin.repo / origin.revision / file
+    path = cache_folder() / origin.repo / origin.revision / file
     if not path.is_file():
         url = f"https://raw.githubusercontent.com/{origin.repo}/{origin.revision}/{file}"
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:

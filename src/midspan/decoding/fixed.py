@@ -114,7 +114,8 @@ class FixedStream:
     def take_out(self, rows: Collection[int]) -> list[tuple[int, Filled]]:
         """Let these rows out as they are."""
         self._read(0)
-        return self._let_out([row for row in self._rows if row.number in set(rows)])
+        leaving = set(rows)
+        return self._let_out([row for row in self._rows if row.number in leaving])
 
     def _let_out(self, leaving: Sequence[Row]) -> list[tuple[int, Filled]]:
         left = []

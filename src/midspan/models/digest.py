@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from midspan.errors import MidspanError
-from midspan.files import write_atomic
+from midspan.files import cache_folder, write_atomic
 from midspan.models.checkpoint import TensorFile
 
 _PIECE_BYTES = 64 << 20
@@ -119,8 +119,7 @@ def _state(path: Path) -> _State:
 
 
 def _note(path: Path) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "midspan" / "weights" / f"{_hash(str(path.resolve()).encode())[:32]}.json"
+    return cache_folder() / "weights" / f"{_hash(str(path.resolve()).encode())[:32]}.json"
 
 
 def _remembered(path: Path) -> dict[str, str] | None:

@@ -125,10 +125,8 @@ class ServedContext(ProbeContext):
 
     def answers(self, cases: Sequence[ProbeCase]) -> Iterator[tuple[str, list[Answer]]]:
         """Every case; equal ones share one answer, as where a model decodes here."""
-        calls: dict[tuple[str, Anchor | None], Chat] = {}
-        for case in cases:
-            place, call = self._call(case)
-            calls.setdefault(place, call)
+        asked = [self._call(case) for case in cases]
+        calls = dict(asked)
         with self.stage(f"{self.model}: answering", len(calls)) as stage:
 
             def tell(step: "SchedulerProgress") -> None:
@@ -138,7 +136,7 @@ class ServedContext(ProbeContext):
                 "probe", self.endpoint, list(calls.values()), self.journal, tell, self.fail_fast
             )
         by_place = dict(zip(calls, map(_answer, replies), strict=True))
-        yield self.decoding, [by_place[self._call(case)[0]] for case in cases]
+        yield self.decoding, [by_place[place] for place, _ in asked]
 
     def _call(self, case: ProbeCase) -> tuple[tuple[str, Anchor | None], Chat]:
         prompt = case.request.prompt

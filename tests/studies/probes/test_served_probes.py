@@ -20,11 +20,6 @@ SMALL = {"length": 16, "steps": 4, "block_length": 8}
 
 
 @pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
-
-
-@pytest.fixture(scope="module")
 def llada(tmp_path_factory):
     return text_folder(tmp_path_factory.mktemp("llada"), "llada")
 

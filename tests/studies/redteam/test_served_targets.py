@@ -4,7 +4,6 @@ import json
 
 import pytest
 from engines import FakeMidspan, FakeSglang, FakeVllm, logprobs, serving
-from text_folders import text_folder
 from typer.testing import CliRunner
 
 from midspan.attacks import get_attack
@@ -20,11 +19,6 @@ from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.run import run_redteam
 
 QUICK = {"attempts": 2, "backoff": 0, "timeout": 10}
-
-
-@pytest.fixture(scope="module")
-def gemma(tmp_path_factory):
-    return text_folder(tmp_path_factory.mktemp("gemma"), "diffusion_gemma")
 
 
 @pytest.fixture

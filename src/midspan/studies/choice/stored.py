@@ -1,12 +1,11 @@
 """Chosen settings as a file, and where a model's are kept."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
-from midspan.files import disk, write_atomic
+from midspan.files import cache_folder, disk, write_atomic
 from midspan.journal.journal import key_of
 from midspan.yaml_file import group_of, read_fields
 
@@ -57,6 +56,5 @@ def read_settings(path: Path) -> Settings:
 
 def settings_home(lm: "DiffusionLM", reference: "DecodingConfig", **search: Any) -> Path:
     """Where the settings of a model and its reference decoding are kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     parts = {"model": lm.fingerprint, "reference": reference.model_dump(mode="json"), **search}
-    return cache / "midspan" / "decodings" / key_of(**parts)[:32]
+    return cache_folder() / "decodings" / key_of(**parts)[:32]

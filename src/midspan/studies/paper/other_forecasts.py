@@ -69,7 +69,9 @@ def _measuring(
 
 
 def _is_trained(adapter: Path) -> bool:
-    file = adapter / "midspan.json"
+    from midspan.alignment.run import RECIPE_FILE
+
+    file = adapter / RECIPE_FILE
     return file.is_file() and bool(read_json(file).get("finished"))
 
 
