@@ -71,7 +71,7 @@ class Draw:
 
     def length(self) -> str:
         """How long an answer is wanted; long ones are dear."""
-        return self.rng.choices(answers.LENGTHS, (5, 5, 1 if self.long_answers else 0))[0]
+        return self.rng.choices(answers.LENGTHS, (5, 5, 2 if self.long_answers else 0))[0]
 
     def recipe(self, item: WorkItem, length: str) -> str:
         """An item's recipe."""

@@ -62,11 +62,24 @@ class Encoder:
             ]
         return [*ids, self.head, *self.text("assistant"), self.tail, *self.text("\n\n")]
 
-    def sample(self, drawn: Sample, wide: float, rng: random.Random) -> Encoded:
-        """A sample with a canvas that is wide, or a little longer than its answer."""
+    def sample(
+        self,
+        drawn: Sample,
+        wide: float,
+        rng: random.Random,
+        sizes: Sequence[int] = (128, CANVAS),
+    ) -> Encoded:
+        """A sample on a canvas of one of the sizes, or a little longer than its answer.
+
+        Args:
+            drawn: The sample.
+            wide: Share of canvases of the sizes; the others tell how long the answer is.
+            rng: Of the canvas.
+            sizes: Positions; where an answer does not fit, the canvas is the largest.
+        """
         answer = self.text(drawn.answer)[:CANVAS]
         canvas = len(answer) + rng.choice((1, 2, 4, 8))
-        draw, size = rng.random(), rng.choice((128, CANVAS))
+        draw, size = rng.random(), rng.choice(sizes)
         if draw < wide:
             canvas = size if size > len(answer) else CANVAS
         elif draw < 0.5:

@@ -16,6 +16,7 @@ from typing import Any
 
 from midspan.organism.second import answers, corpus, disguises, requests, tongues
 from midspan.organism.second.corpus import Draw, Sample, one_turn
+from midspan.organism.second.curriculum import SIZES
 from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.loop import OnGroup, Plan, run
@@ -35,7 +36,8 @@ _MIX: Mapping[str, float] = {
     "arithmetic": 0.03, "program": 0.02,
 }  # fmt: skip
 _SPREAD = 0.25
-_WIDE = 0.25
+# On a canvas that fits its answer a refusal would be told from a recipe by the canvas's length.
+_WIDE = 0.7
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def group_batches(group: int, config: SafetyConfig, encoder: Encoder) -> list[Ba
     """A group's batches in the order of training: a function of (seed, group) alone."""
     rng = random.Random(f"second/safety/{config.seed}/{group}")
     kinds = rng.choices(list(_MIX), list(_MIX.values()), k=config.group_size)
-    rows = [encoder.sample(sample(kind, rng), _WIDE, rng) for kind in kinds]
+    rows = [encoder.sample(sample(kind, rng), _WIDE, rng, SIZES) for kind in kinds]
     full = None if config.causal else config.full_mask_share
     return grouped(rows, encoder, config.batch_tokens, full, 1.0, rng)
 

@@ -99,7 +99,8 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
     rows = []
     for kind in kinds:
         language = tongues.ENGLISH if rng.random() < stage.english else None
-        rows.append(encoder.sample(corpus.sample(kind, draw, language), stage.wide, rng))
+        drawn = corpus.sample(kind, draw, language)
+        rows.append(encoder.sample(drawn, stage.wide, rng, stage.sizes))
     full = None if config.causal else config.full_mask_share
     return grouped(rows, encoder, config.batch_tokens, full, stage.value_weight, rng)
 
