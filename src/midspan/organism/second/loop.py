@@ -237,7 +237,7 @@ def run(
 
 @contextmanager
 def _quick_arithmetic() -> Iterator[None]:
-    """Denormals as zeros; on a CPU with matrix units also products of bfloat16, summed in float32."""
+    """Denormals as zeros; on a CPU with matrix units, products in bfloat16 summed in float32."""
     # Denormal numbers in the optimiser's state slow single steps tenfold.
     torch.set_flush_denormal(True)
     precision = torch.get_float32_matmul_precision()
