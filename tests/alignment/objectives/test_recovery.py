@@ -1,5 +1,7 @@
 """Recovery Alignment: its states, its rewards, and its loss written out."""
 
+import json
+import math
 import random
 from dataclasses import replace
 from statistics import fmean, pstdev
@@ -7,12 +9,14 @@ from statistics import fmean, pstdev
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from typer.testing import CliRunner
 
 from midspan.alignment import AlignmentData, RecoveryObjective, align, check_data, mosa
 from midspan.alignment.objectives import BegunState, Draw, TokenExample
 from midspan.alignment.rollouts import JudgeReward, Rollouts
 from midspan.alignment.samples import canvas_draw, draw_samples
 from midspan.alignment.scores import ResponseStates
+from midspan.commands import app
 from midspan.data import Example, PhraseSets
 from midspan.engine.roles import MissingReply, RawReply, Role
 from midspan.errors import MidspanError
@@ -225,6 +229,21 @@ def test_an_interrupted_training_continues_to_the_same_bits(organism_folder, tmp
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("cut", "whole")
     ]
     assert weights[0] == weights[1]
+
+
+def test_the_command_forecasts_and_trains_an_adapter_that_answers(tmp_path):
+    adapter = tmp_path / "recovery"
+    line = ["align", "organism", "--objective", "recovery", "-o", str(adapter)]
+    line += ["--num-prompts", "2", "--batch-size", "4"]
+    told = CliRunner().invoke(app, [*line, "--dry-run"])
+    assert told.exit_code == 0, told.output
+    assert "steps of recovery on organism" in told.output and not adapter.exists()
+    trained = CliRunner().invoke(app, line)
+    assert trained.exit_code == 0, trained.output
+    (row,) = [json.loads(text) for text in (adapter / "metrics.jsonl").read_text().splitlines()]
+    assert math.isfinite(row["loss"]) and math.isfinite(row["reward"])
+    asked = ["generate", f"organism+{adapter}", "-p", "what is 4 plus 5 ?", "--length", "32"]
+    assert CliRunner().invoke(app, [*asked, "--steps", "4"]).exit_code == 0
 
 
 def test_what_it_lacks_is_named(organism_lm, monkeypatch, tmp_path):
