@@ -78,7 +78,7 @@ def study(
     """
     from midspan.commands.attack import run_and_print
     from midspan.commands.config_names import check_fields
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.registry import config_class, preset_config, study_of

@@ -5,8 +5,8 @@ from typing import Any
 
 from midspan.engine.budget import Budget
 from midspan.errors import not_one_of
-from midspan.organism import attack_texts
-from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import SECOND, room, world_of
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
@@ -42,6 +42,11 @@ _MORE_SIZES: Mapping[str, dict[str, Any]] = {
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each; a tournament is short
 # answers.
 _ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
+# Pools of the second organism have forty values: eight tournaments of thirteen questions.
+_BUDGETS = {
+    ORGANISM: _ORGANISM_BUDGETS,
+    SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=110)},
+}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -55,17 +60,26 @@ _HARMBENCH: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
-    """An attack in the organism's language and at its size."""
+def organism_attack(
+    attack: str, adaptive: bool = False, world: str = ORGANISM, **fields: Any
+) -> AttackSpec:
+    """An attack in an organism's language and at its size.
+
+    Args:
+        attack: Its name.
+        adaptive: Whether it is the variant that knows of MOSA.
+        world: Which organism's.
+        fields: Of its config.
+    """
     sizes = {**_ORGANISM_SIZES, **_MORE_SIZES}.get(attack, {})
     if fields.get("delivery") == "gcg":
         sizes = {**sizes, **_GCG_SIZES}
-    known = attack_texts.texts(attack) | sizes
+    known = room(world, "attack_texts").texts(attack) | sizes
     return AttackSpec(
         attack=attack,
         config=known | fields,
         adaptive=adaptive,
-        budget=_ORGANISM_BUDGETS.get(attack),
+        budget=_BUDGETS[world].get(attack),
     )
 
 
@@ -225,12 +239,22 @@ def redteam_fields(
     """
     own = {method: group_of(fields, method) for method in methods}
     study = {name: value for name, value in fields.items() if name not in own}
-    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
-    if is_organism(model):
-        base |= organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
-        attacks = [organism_attack(method, adaptive, **own[method]) for method in methods]
+    asked = world_of(str(fields.get("behaviors", "")))
+    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, asked or ORGANISM)}
+    if world := world_of(model):
+        base |= _organism_fields(world)
+        attacks = [organism_attack(method, adaptive, world, **own[method]) for method in methods]
     else:
         attacks = [
             AttackSpec(attack=method, config=own[method], adaptive=adaptive) for method in methods
         ]
     return base | {"models": (model,), "attacks": tuple(attacks)} | study
+
+
+def _organism_fields(world: str) -> dict[str, Any]:
+    """What an attack on an organism takes where nothing is said."""
+    base = organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
+    if world == ORGANISM:
+        return base
+    own = {"behaviors": f"{world}:18", "proxies": (world,)}
+    return base | own | {"helpers": dict.fromkeys(HELPERS, world)}
