@@ -50,6 +50,6 @@ def check_one_world(world: str, field: str, specs: Iterable[str]) -> None:
         own = world_of(spec)
         if own and world and own != world:
             raise MidspanError(
-                f"{field}: {spec} is of the world of {own}, and the requests are {world}'s; name "
-                f"{world}, or ask {own}'s requests"
+                f"{field}: {spec} knows the world of {own} alone, and the requests are {world}'s; "
+                f"name {world}, or ask {own}'s requests"
             )
