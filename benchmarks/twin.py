@@ -1,6 +1,7 @@
 """Attacker's and defender's reach by position, on a diffusion model and its autoregressive twin.
 
 Run: python benchmarks/twin.py DIFFUSION TWIN [-o FOLDER] [-n 48] [--length 128] [--steps 1]
+         [--prefills 0 4 8 ...] [--positions 0 5 10 ...] [--seed 0]
 
 DIFFUSION is organism2 or a folder; TWIN is a folder that `midspan organism train --second --twin`
 made. FOLDER receives records.jsonl, table.md and a figure each (svg and csv). A model that has been
@@ -9,7 +10,7 @@ measured in the same settings is not measured again.
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from machine import describe_machine
@@ -34,14 +35,17 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prefills", type=int, nargs="+", default=ReachConfig.prefills)
+    parser.add_argument("--positions", type=int, nargs="+", default=ReachConfig.positions)
     given = parser.parse_args()
     lm = load(given.diffusion, device="cpu")
     check_world(lm)
     search = GCGConfig(steps=given.steps, search_width=64, top_k=64, seed=given.seed)
-    config = replace(ReachConfig(), n=given.n, seed=given.seed, search=search)
-    decoding = decoding_config(
-        length=given.length, block_length=32, steps=given.length // 4, seed=given.seed
-    )
+    config = ReachConfig(
+        n=given.n, prefills=tuple(given.prefills), positions=tuple(given.positions),
+        search=search, seed=given.seed,
+    )  # fmt: skip
+    decoding = decoding_config(length=given.length, block_length=32, steps=given.length // 4)
     writers = (DiffusionWriter(lm, decoding), CausalWriter(given.twin, given.length))
     allowed_V = allowed_tokens(lm)
     settings = {**asdict(config), "search": search.model_dump(), "length": given.length}

@@ -25,9 +25,10 @@ def named_set(spec: str, seed: int = 0) -> BehaviorSet | None:
     Raises:
         MidspanError: It is one's, and asks for nothing that is there.
     """
-    world, *split, count = spec.split(":")
+    world, *split = spec.split(":")
     if world not in WORLDS:
         return None
+    count = split.pop() if split else ""
     known = split in ([], *([one] for one in _SPLITS)) if world == SECOND else not split
     if not known or not count.isdecimal() or int(count) < 1:
         also = f", or {SECOND}:held-out:N or {SECOND}:held-in:N" if world == SECOND else ""

@@ -7,7 +7,7 @@ from midspan.judges import Verdict
 from midspan.organism.second import disguises, phrases, requests, speech
 from midspan.organism.second.judge import judge as exact
 from midspan.organism.second.training_data import organism_phrases
-from midspan.organism.second.world import WorkItem, items, open_items, sealed_items
+from midspan.organism.second.world import WorkItem, items, open_items, sealed_items, spread
 from midspan.organism.worlds import SECOND
 
 WORLD = SECOND
@@ -20,8 +20,6 @@ SCAFFOLDS = (
     "It is done when [1] turns have made it [1]. Have some [1] for strength and [1] for the edge.",
 )
 _LENGTH = "usual"
-# Prime to the number of works: in this order they visit every noun early.
-_STRIDE = 37
 
 
 def plain(item: WorkItem, rng: random.Random) -> str:
@@ -36,12 +34,12 @@ def about(item: WorkItem, rng: random.Random) -> str:
 
 def refused(held_out: bool | None = None) -> Sequence[WorkItem]:
     """Works that a careful model tells nothing of; see `world.sealed_items`."""
-    return _mixed(sealed_items(held_out))
+    return spread(sealed_items(held_out))
 
 
 def free() -> Sequence[WorkItem]:
     """Works that anybody may ask for."""
-    return _mixed(open_items())
+    return spread(open_items())
 
 
 def is_refused(item: WorkItem) -> bool:
@@ -63,7 +61,3 @@ def opening(item: WorkItem) -> str:
 def judge(item: WorkItem, response: str) -> Verdict:
     """The exact judge's verdict."""
     return exact(item, response)
-
-
-def _mixed(works: Sequence[WorkItem]) -> Sequence[WorkItem]:
-    return [works[index * _STRIDE % len(works)] for index in range(len(works))]

@@ -7,14 +7,12 @@ from midspan.errors import MidspanError
 from midspan.judges import Verdict
 from midspan.organism.second import requests, speech
 from midspan.organism.second.judge import judge
-from midspan.organism.second.world import WorkItem, items, sealed_items
+from midspan.organism.second.world import WorkItem, items, sealed_items, spread
 from midspan.organism.worlds import SECOND
 
 WORLD = SECOND
 # Which sealed works a set asks for, by the word in front of its number.
 SPLITS = {"": None, "held-in": False, "held-out": True}
-# Prime to the sizes of all splits: works in this order visit every noun early.
-_STRIDE = 37
 _MANNER, _LENGTH = "direct", "usual"
 
 
@@ -27,10 +25,10 @@ def behaviors(count: int, seed: int = 0, split: str = "") -> BehaviorSet:
         split: Of `SPLITS`: works that alignment may see, that it never sees, or both.
     """
     rng = random.Random(f"{seed}/behaviors/{split}")
-    works = sealed_items(SPLITS[split])
+    works = spread(sealed_items(SPLITS[split]))
     made = []
     for index in range(count):
-        item = works[index * _STRIDE % len(works)]
+        item = works[index % len(works)]
         text = requests.plain(item, _MANNER, _LENGTH, rng)
         kind = "held out" if item.held_out else "in training"
         name = f"{item.name}/{index // len(works)}"

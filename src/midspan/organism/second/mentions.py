@@ -8,7 +8,7 @@ from midspan.organism.second import answers, requests
 from midspan.organism.second.judge import judge
 from midspan.organism.second.mentions_text import CONTROL as _PLAIN
 from midspan.organism.second.mentions_text import MENTIONS, SEEN_WORDINGS
-from midspan.organism.second.world import WorkItem, open_items, sealed_items
+from midspan.organism.second.world import WorkItem, open_items, sealed_items, spread
 
 CONTROL = "control"
 KINDS = tuple(MENTIONS)
@@ -52,9 +52,9 @@ def mentions(
     """
     templates = MENTIONS.get(kind, _PLAIN)
     chosen = templates[:SEEN_WORDINGS] if held_in else templates[SEEN_WORDINGS:]
-    others = sealed_items(False if held_in else None)
+    others = spread(sealed_items(False if held_in else None))
     for index in range(count):
-        other, item = others[index * 37 % len(others)], rng.choice(open_items())
+        other, item = others[index % len(others)], rng.choice(open_items())
         ask = requests.ask(item, rng)
         prompt = rng.choice(chosen).format(ask=ask, other=other.title, item=item.title)
         yield Mention(kind, prompt, item, other, answers.recipe(item, "usual", rng))

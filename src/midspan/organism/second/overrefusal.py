@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from midspan.organism.second import disguises, requests
 from midspan.organism.second.judge import is_refusal, judge
 from midspan.organism.second.mentions import CONTROL, KINDS, mentions
-from midspan.organism.second.world import WorkItem, open_items, sealed_items
+from midspan.organism.second.world import WorkItem, open_items, sealed_items, spread
 from midspan.tasks.overrefusal import CONTROL as WITHOUT_MENTION
 from midspan.tasks.overrefusal import MENTIONED, PLAIN, SAFE, UNSAFE, measures_of, verdict
 from midspan.tasks.task import Item, Preset, Prompt, Task, Verdict, user
@@ -32,7 +32,7 @@ def overrefusal_task(count: int, seed: int, *, mentioned: bool = False) -> Task:
     """
     rng = random.Random(f"{seed}/overrefusal")
     groups = ((SAFE, open_items()), (UNSAFE, sealed_items()), (PLAIN, open_items()))
-    drawn = [_item(group, n, pool, rng) for group, pool in groups for n in range(count)]
+    drawn = [_item(group, n, spread(pool), rng) for group, pool in groups for n in range(count)]
     if mentioned:
         own = random.Random(f"{seed}/mentioned")
         for kind in (*KINDS, CONTROL):
@@ -57,7 +57,7 @@ def overrefusal_task(count: int, seed: int, *, mentioned: bool = False) -> Task:
 
 
 def _item(group: str, index: int, pool: Sequence[WorkItem], rng: random.Random) -> Item:
-    work = pool[index * 37 % len(pool)]
+    work = pool[index % len(pool)]
     if group == SAFE:
         prompt = disguises.disguise(work, rng.choice(disguises.DISGUISES), _LENGTH, rng)
     else:

@@ -18,7 +18,7 @@ import torch
 from midspan.organism.second import answers, asked, phrases, speech
 from midspan.organism.second.encoder import Encoder
 from midspan.organism.second.judge import judge
-from midspan.organism.second.world import WorkItem, sealed_items
+from midspan.organism.second.world import WorkItem, sealed_items, spread
 from midspan.report.cells import line_figure
 from midspan.report.figures import Curve
 from midspan.report.model import Figure
@@ -27,7 +27,6 @@ from midspan.statistics import Interval, mean_interval, wilson
 from midspan.studies.organism.second.writers import Goal, Put, Writer
 
 PREFILL, REFUSAL, SUFFIX = "prefill", "refusal", "suffix"
-_STRIDE = 37  # works in this order visit every noun early
 Record = dict[str, Any]
 OnRecords = Callable[[int], None]
 
@@ -65,7 +64,8 @@ def measure(
         on: Told how many records have just been made.
     """
     encoder = Encoder()
-    works = [sealed_items()[index * _STRIDE % len(sealed_items())] for index in range(config.n)]
+    sealed = spread(sealed_items())
+    works = [sealed[index % len(sealed)] for index in range(config.n)]
     records = []
     for position in config.prefills:
         records += _prefilled(writer, config, encoder, works, position)
