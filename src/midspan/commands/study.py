@@ -31,8 +31,8 @@ Preset = Annotated[
     str,
     typer.Option(
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
-        "organism-native, organism-words, organism-weights, objectives, recovery-alignment, "
-        "ablations, samplers, pieces, demo, demo-full or demo-smoke.",
+        "organism-native, organism-words, organism-weights, organism2-redteam, objectives, "
+        "recovery-alignment, ablations, samplers, pieces, demo, demo-full or demo-smoke.",
         **limited(STUDIES),
     ),
 ]

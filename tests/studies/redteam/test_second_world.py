@@ -16,6 +16,7 @@ from midspan.studies.redteam.prepare import prepare
 from midspan.studies.redteam.presets import organism_attack, redteam_fields
 from midspan.studies.redteam.roles import HELPERS
 from midspan.studies.redteam.run import run_redteam
+from midspan.studies.registry import preset_config
 
 SMALL = {
     "best_of_n": {"n": 2},
@@ -105,6 +106,11 @@ def test_other_worlds_are_refused_by_name(models, behaviors, helper, said):
     )
     with pytest.raises(MidspanError, match=said):
         prepare(config)
+
+
+def test_the_preset_can_start():
+    prepared = prepare(preset_config("organism2-redteam"))
+    assert len(prepared.behaviors) == 96 and len(prepared.attacks) > 25
 
 
 def test_commands_have_the_worlds_own_defaults():

@@ -101,11 +101,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     """Eight attacks, three floors and three adaptive variants on three models, offline."""
     return RedteamConfig(
         models=("organism", "organism:initial-stable", "organism:mosa-stable"),
-        attacks=(
-            *(organism_attack(attack) for attack in _ORGANISM_SIZES),
-            organism_attack("dia", variant="II").model_copy(update={"label": "dia II"}),
-            *(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE),
-        ),
+        attacks=_search_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
         proxies=("organism", "organism:mosa-stable"),
@@ -122,26 +118,63 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
 def organism_native(behaviors: int = 18) -> RedteamConfig:
     """The attacks that only diffusion models have, on the shipped models, offline."""
     names = ("initial-stable", "mosa-stable", "psa")
-    rows = (
-        organism_attack("direct"),
-        organism_attack("prefill"),
-        *(_labelled("pad", layout, layout=layout) for layout in ("diffuguard", "recovery")),
-        *(_labelled("anchoring", f"t = {steps}", steps=steps) for steps in (1, 4, 8, 16, 32)),
-        _labelled("trajhijack", "mask alone", opening=""),
-        organism_attack("trajhijack"),
-        *(_labelled("dija", channel, channel=channel) for channel in ("user", "response")),
-        _labelled("decompose", "questions"),
-        _labelled("decompose", "sentences", channel="infill"),
-        _labelled("decompose", "card", channel="infill", form="card"),
-        organism_attack("multiple_choice"),
-        organism_attack("readout"),
-        _labelled("readout", "without others", baseline=0.0),
-    )
     return RedteamConfig(
         models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),
-        attacks=rows,
+        attacks=_native_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact",),
+        decoding=organism_fields(BLOCKS_OF_32),
+    )
+
+
+def _search_rows(world: str) -> tuple[AttackSpec, ...]:
+    """Floors, attacks in words and by search, and the variants that know of MOSA."""
+    second = organism_attack("dia", world=world, variant="II")
+    return (
+        *(organism_attack(attack, world=world) for attack in _ORGANISM_SIZES),
+        second.model_copy(update={"label": "dia II"}),
+        *(organism_attack(attack, adaptive=True, world=world) for attack in _ADAPTIVE),
+    )
+
+
+def _native_rows(world: str) -> tuple[AttackSpec, ...]:
+    """Attacks that only diffusion models have, and the plain request."""
+    return (
+        organism_attack("direct", world=world),
+        organism_attack("prefill", world=world),
+        *(
+            _labelled("pad", layout, layout=layout, world=world)
+            for layout in ("diffuguard", "recovery")
+        ),
+        *(
+            _labelled("anchoring", f"t = {steps}", steps=steps, world=world)
+            for steps in (1, 4, 8, 16, 32)
+        ),
+        _labelled("trajhijack", "mask alone", opening="", world=world),
+        organism_attack("trajhijack", world=world),
+        *(
+            _labelled("dija", channel, channel=channel, world=world)
+            for channel in ("user", "response")
+        ),
+        _labelled("decompose", "questions", world=world),
+        _labelled("decompose", "sentences", channel="infill", world=world),
+        _labelled("decompose", "card", channel="infill", form="card", world=world),
+        organism_attack("multiple_choice", world=world),
+        organism_attack("readout", world=world),
+        _labelled("readout", "without others", baseline=0.0, world=world),
+    )
+
+
+def organism2_redteam(behaviors: int = 96) -> RedteamConfig:
+    """All of both on the second organism's Original; add models with adapters by a config file."""
+    native = _native_rows(SECOND)[1:]
+    return RedteamConfig(
+        models=(SECOND,),
+        attacks=(*(row for row in _search_rows(SECOND) if row.attack != "pal"), *native),
+        behaviors=f"{SECOND}:{behaviors}",
+        helpers=dict.fromkeys(HELPERS, SECOND),
+        judges=("exact", "exact-strongreject"),
+        budget=Budget(target=12),
         decoding=organism_fields(BLOCKS_OF_32),
     )
 
