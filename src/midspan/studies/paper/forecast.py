@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.report import Table
 from midspan.studies.decodings import probe_decodings
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
