@@ -70,8 +70,8 @@ def measure(
     for position in config.prefills:
         records += _prefilled(writer, config, encoder, works, position)
         on(len(works))
-    for position in (None, *config.positions):
-        records += _refused(writer, config, encoder, works, position)
+    for planted in (None, *config.positions):
+        records += _refused(writer, config, encoder, works, planted)
         on(len(works))
     for position in config.positions:
         for number, item in enumerate(works):
