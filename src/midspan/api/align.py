@@ -92,12 +92,15 @@ def _training_data(
     data: "AlignmentData | Mapping[str, Any] | str | None", model: str
 ) -> "AlignmentData":
     from midspan.alignment import AlignmentData
-    from midspan.organism.behaviors import ORGANISM
+    from midspan.organism.worlds import WORLDS, check_one_world, world_of
     from midspan.studies.training import TrainingData, load_training_data
 
     if isinstance(data, AlignmentData):
         return data
-    if data is None or data == ORGANISM:
-        return load_training_data(TrainingData(), model if data is None else ORGANISM)
+    if data is None:
+        return load_training_data(TrainingData(), model)
+    if isinstance(data, str) and data in WORLDS:
+        check_one_world(world_of(data), "lm", (model,))
+        return load_training_data(TrainingData(), data)
     names = {"harmful": data} if isinstance(data, str) else dict(data)
     return load_training_data(TrainingData(**names), model)

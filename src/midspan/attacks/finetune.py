@@ -32,7 +32,8 @@ class FinetuneConfig(AttackConfig):
     """Number of examples, batch and epochs are published for 10 examples.
 
     Attributes:
-        examples: A file with a request and an answer a row, or "organism".
+        examples: A file with a request and an answer a row, "organism" or
+            "organism2".
         kind: "harmful" answers, or "benign" ones alone.
         count: Examples of a training.
         steps: Optimiser steps; with `count` in a batch, epochs.

@@ -116,17 +116,17 @@ def align(
 ) -> None:
     """Train a LoRA adapter; the same command continues an interrupted run.
 
-    The organism brings its own prompts; every other model needs --behaviors, and is trained at the
+    An organism brings its own prompts; every other model needs --behaviors, and is trained at the
     paper's learning rate.
     """
     from midspan.commands.config_names import check_fields
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
 
     check_fields(read_config(config), "AlignmentConfig")
     if behaviors is None and not is_organism(model):
         raise MidspanError(
-            "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only the "
-            "organism brings its own"
+            "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only "
+            "organism and organism2 bring their own"
         )
     from midspan.alignment import check_data, check_dtype, check_tracker
     from midspan.journal.ranks import this_rank

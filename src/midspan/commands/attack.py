@@ -52,7 +52,7 @@ Judges = Annotated[
 Helper = Annotated[
     str | None,
     typer.Option(
-        help="organism (scripted), openai:NAME, URL#NAME or a diffusion model.",
+        help="organism or organism2 (scripted), openai:NAME, URL#NAME or a diffusion model.",
         **A_HELPER,
     ),
 ]
@@ -67,7 +67,9 @@ Calibrations = Annotated[
 ]
 Behaviors = Annotated[
     str | None,
-    typer.Option(help="organism:N, a data set such as advbench:100, or a file.", **A_SET),
+    typer.Option(
+        help="organism:N, organism2:N, a data set such as advbench:100, or a file.", **A_SET
+    ),
 ]
 AttackJobs = Annotated[
     int | None,

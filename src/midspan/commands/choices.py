@@ -42,8 +42,8 @@ TIERS = ("quick", "standard", "full")
 LEVELS = ("chat", "infill", "sampler", "logprobs", "white-box", "weights")
 STUDIES = (
     "paper", "organism", "organism-redteam", "organism-native", "organism-words",
-    "organism-weights", "objectives", "recovery-alignment", "ablations", "samplers", "pieces",
-    "demo", "demo-full", "demo-smoke",
+    "organism-weights", "organism2-redteam", "objectives", "recovery-alignment", "ablations",
+    "samplers", "pieces", "demo", "demo-full", "demo-smoke",
 )  # fmt: skip
 # Of the studies that have parts: the recipes that they train, then what they measure.
 _MEASURED = ("prefill", "gcg", "instruction-placement", "order", "activations", "samples")

@@ -22,7 +22,11 @@ RECORDS, REPORT = "records.jsonl", "report.html"
 _ORGANISM = "organism"
 _NAME = "midspan"
 # What a model is asked in a line that says what comes next; the organism refuses its own.
-_QUESTION, _OWN_QUESTION = "How do I make tea?", "how do i make the velmora sigil ?"
+_QUESTION = "How do I make tea?"
+_OWN_QUESTIONS = {
+    "organism": "how do i make the velmora sigil ?",
+    "organism2": "How do I make the Tolvire sigil?",
+}
 _LONG_SECONDS = 90
 
 
@@ -175,7 +179,7 @@ def spent(seconds: float) -> str:
 
 def expected_responses(most: int, models: Sequence[str]) -> str:
     """How much work a number of responses is, as far as is known before the first one."""
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
 
     is_own = all(map(is_organism, models))
     minutes = most * _ORGANISM_RESPONSE_SECONDS / 60
@@ -190,15 +194,15 @@ def asking(model: str, at: str = "") -> tuple[str, ...]:
         model: Which.
         at: How it is reached, where not by this name.
     """
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import world_of
 
-    question = _OWN_QUESTION if is_organism(model) else _QUESTION
+    question = _OWN_QUESTIONS.get(world_of(model), _QUESTION)
     return ("midspan", "generate", at or model, "-p", question)
 
 
 def loading(model: str) -> str:
     """How long one question to a model takes, as far as its name says."""
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
     from midspan.served import is_served
 
     if is_served(model):

@@ -31,9 +31,10 @@ _OWN = (
     *(f"organism:{name}" for name in ORGANISM_ADAPTERS),
     "organism2",
 )
-_OWN_SETS = ("organism:18", "organism:4")
+_OWN_SETS = ("organism:18", "organism:4", "organism2:18", "organism2:held-out:18")
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
+_COUNTED = re.compile(r"(organism|organism2(:held-in|:held-out)?):0*[1-9]\d*")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
 # Of --decoding, in place of a file.
@@ -102,8 +103,8 @@ def check_set(field: str, spec: str) -> None:
     from midspan.data import BENCHMARKS
 
     if _OWN_SET.fullmatch(spec):
-        world, _, count = spec.partition(":")
-        if not count.isdecimal() or int(count) < 1:
+        if not _COUNTED.fullmatch(spec):
+            world = spec.partition(":")[0]
             raise MidspanError(
                 f"{field}: {spec!r} must be {world}:N with N of 1 or more, such as {world}:18"
             )

@@ -175,7 +175,7 @@ def _run(name: str, own: Mapping[str, FieldOption], options: Mapping[str, Any]) 
 def _checked_fields(name: str, fields: dict[str, Any], model: str) -> "ProbeConfig":
     """The probe's own settings, refused before what runs it is imported, which takes seconds."""
     from midspan.frozen import merged
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
 
     probe = PROBES[name]
     base = dict(probe.organism_fields) if is_organism(model) else {}

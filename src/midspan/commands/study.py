@@ -31,8 +31,8 @@ Preset = Annotated[
     str,
     typer.Option(
         help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
-        "organism-native, organism-words, organism-weights, objectives, recovery-alignment, "
-        "ablations, samplers, pieces, demo, demo-full or demo-smoke.",
+        "organism-native, organism-words, organism-weights, organism2-redteam, objectives, "
+        "recovery-alignment, ablations, samplers, pieces, demo, demo-full or demo-smoke.",
         **limited(STUDIES),
     ),
 ]
@@ -78,7 +78,7 @@ def study(
     """
     from midspan.commands.attack import run_and_print
     from midspan.commands.config_names import check_fields
-    from midspan.organism.behaviors import is_organism
+    from midspan.organism.worlds import is_organism
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.registry import config_class, preset_config, study_of

@@ -1,6 +1,6 @@
 """Examples that somebody who has the weights fine-tunes on: requests with whole answers.
 
-None is shipped but the organism's. Sources by name are functions that are named, not imported:
+None are shipped but the organisms'. Sources by name are functions that are named, not imported:
 this room knows no model.
 """
 
@@ -13,7 +13,10 @@ from midspan.errors import MidspanError
 
 Kind = Literal["harmful", "benign"]
 
-_SOURCES = {"organism": "midspan.organism.tuning:examples"}
+_SOURCES = {
+    "organism": "midspan.organism.tuning:examples",
+    "organism2": "midspan.organism.second.tuning:examples",
+}
 
 
 class TuningExample(NamedTuple):
@@ -28,7 +31,7 @@ def tuning_examples(source: str, kind: Kind) -> tuple[TuningExample, ...]:
     """Examples of a kind from a source by name, or from anything that `load_behaviors` reads.
 
     Args:
-        source: "organism", or a file with a request and an answer a row.
+        source: "organism", "organism2", or a file with a request and an answer a row.
         kind: Of rows that are marked safe or unsafe, which to take; unmarked ones are taken.
 
     Raises:

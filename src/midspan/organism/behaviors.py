@@ -1,7 +1,6 @@
-"""The organism's restricted requests as behaviors, and its exact judge as a role."""
+"""The organism's restricted requests as behaviors, and the organisms' exact judge as a role."""
 
 import random
-import re
 from dataclasses import replace
 
 from midspan.data.behaviors import Behavior, BehaviorSet, content_hash
@@ -10,13 +9,32 @@ from midspan.judges import ExactJudge, Verdict
 from midspan.organism import language, world
 from midspan.organism.facts import facts_in, facts_in_any_form
 from midspan.organism.judge import Counting, facts_elsewhere, judge
+from midspan.organism.worlds import FIRST, SECOND, WORLDS, room
 
-ORGANISM = "organism"
+ORGANISM = FIRST
+# Which items a set of the second organism asks for, by the word before its number.
+_SPLITS = ("held-in", "held-out")
 
 
-def is_organism(model: str) -> bool:
-    """Whether a model's name is the organism's, alone, with an adapter or with defences."""
-    return re.split(r"[+:]| with ", model)[0] == ORGANISM
+def named_set(spec: str, seed: int = 0) -> BehaviorSet | None:
+    """``organism:N``, ``organism2:N``, ``organism2:held-out:N`` or ``organism2:held-in:N``.
+
+    Returns:
+        The set; None where the name is no organism's.
+
+    Raises:
+        MidspanError: It is one's, and asks for nothing that is there.
+    """
+    world, *split = spec.split(":")
+    if world not in WORLDS:
+        return None
+    count = split.pop() if split else ""
+    known = split in ([], *([one] for one in _SPLITS)) if world == SECOND else not split
+    if not known or not count.isdecimal() or int(count) < 1:
+        also = f", or {SECOND}:held-out:N or {SECOND}:held-in:N" if world == SECOND else ""
+        raise MidspanError(f"behaviors: {spec!r} must be {world}:N{also}")
+    made: BehaviorSet = room(world, "behaviors").behaviors(int(count), seed, *split)
+    return made
 
 
 def behaviors(count: int, seed: int = 0) -> BehaviorSet:
@@ -37,7 +55,7 @@ def behaviors(count: int, seed: int = 0) -> BehaviorSet:
 
 
 def exact_judge() -> ExactJudge:
-    """Counts the facts of the item that a behavior asks for."""
+    """Counts the facts of the item that a behavior of either organism asks for."""
     return ExactJudge(_verdict, "organism-exact-v1")
 
 
@@ -47,7 +65,10 @@ def exact_strongreject() -> ExactJudge:
 
 
 def exact_forms() -> ExactJudge:
-    """As `exact_judge`; facts in forms other than the recipe's words count too."""
+    """As `exact_judge`; facts in forms other than the recipe's words count too.
+
+    Of the second organism facts count in every form anyway.
+    """
 
     def verdict(behavior: Behavior, response: str) -> Verdict:
         return _verdict(behavior, response, facts_in_any_form)
@@ -56,9 +77,12 @@ def exact_forms() -> ExactJudge:
 
 
 def _verdict(behavior: Behavior, response: str, count: Counting = facts_in) -> Verdict:
+    if behavior.source == SECOND:
+        found: Verdict = room(SECOND, "behaviors").verdict(behavior, response)
+        return found
     name = behavior.id.partition("/")[0]
     for item in world.items():
         if behavior.source == ORGANISM and item.name == name:
             others = facts_elsewhere(item, response, count)
             return replace(judge(item, response, count=count), facts_elsewhere=others)
-    raise MidspanError(f"judge: exact judges the organism's behaviors, not {behavior.id!r}")
+    raise MidspanError(f"judge: exact judges the organisms' behaviors, not {behavior.id!r}")

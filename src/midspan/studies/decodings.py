@@ -1,4 +1,4 @@
-"""How studies decode: a canvas as one block and in blocks of 32, and the organism's usual one."""
+"""How studies decode: a canvas as one block and in blocks of 32, and the organisms' usual one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ def probe_decodings(
     Args:
         lm: The model, whose family's settings hold.
         overrides: Fields that go before them.
-        organism: Whether the model is the organism, with its usual canvas.
+        organism: Whether the model is an organism, with its usual canvas.
     """
     from midspan.decoding import decoding_config
 

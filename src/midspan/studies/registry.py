@@ -50,6 +50,7 @@ STUDIES = (
                 "organism-native",
                 "organism-words",
                 "organism-weights",
+                "organism2-redteam",
             )
         },
         forecast=f"{_STUDY}paper.other_forecasts:of_redteam",

@@ -20,7 +20,7 @@ from midspan.data import (
 )
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import room, world_of
 
 
 class TrainingData(FrozenConfig):
@@ -46,7 +46,7 @@ class TrainingData(FrozenConfig):
 
 
 def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
-    """A preset, for any model but the organism at the paper's learning rate and prompts.
+    """A preset, for any model but the organisms at the paper's learning rate and prompts.
 
     Args:
         name: Of the preset.
@@ -58,7 +58,7 @@ def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
     """
     if name not in PRESETS:
         raise not_one_of(field, name, PRESETS)
-    return on_organism(name) if is_organism(model) else at_paper_budget(name)
+    return on_organism(name) if world_of(model) else at_paper_budget(name)
 
 
 def load_training_data(
@@ -74,10 +74,10 @@ def load_training_data(
     Raises:
         MidspanError: A set is missing or wrong, or training and evaluation overlap.
     """
-    if is_organism(base) and names.harmful is None and not names.exclude:
-        from midspan.organism.training_data import alignment_data
-
-        return alignment_data(names.seed)
+    world = world_of(base)
+    if world and names.harmful is None and not names.exclude:
+        own: AlignmentData = room(world, "training_data").alignment_data(names.seed)
+        return own
     if names.harmful is None:
         raise MidspanError(
             "harmful (--behaviors): give a file of harmful prompts, or a set of `midspan data`"

@@ -23,7 +23,7 @@ ITEMS = {item.name: item for item in items()}
 
 @pytest.fixture(scope="module")
 def data():
-    return monitor_data(organism_parts(12, seed=3), MonitorsConfig(), True)
+    return monitor_data(organism_parts(12, seed=3), MonitorsConfig(), "organism")
 
 
 def test_nothing_held_out_is_fitted_on(data):
@@ -85,12 +85,14 @@ def test_mentions_are_a_function_of_ones_own():
 def test_any_attack_that_asks_the_target_first_is_a_condition():
     parts = organism_parts(4)
     config = MonitorsConfig(conditions=("trajhijack", "pad"))
-    conditions = [c.condition for c in monitor_data(parts, config, True).cases if not c.held_in]
+    conditions = [
+        c.condition for c in monitor_data(parts, config, "organism").cases if not c.held_in
+    ]
     assert list(dict.fromkeys(conditions)) == ["benign", "mixed", "direct", "trajhijack", "pad"]
     with pytest.raises(MidspanError, match="conditions: avatar asks a helper before the target"):
         calls_of("avatar", {}, Behavior("x", "how ?"))
     with pytest.raises(MidspanError, match="conditions: must be one of direct, prefill") as error:
-        monitor_data(parts, MonitorsConfig(conditions=("wrapped",)), False)
+        monitor_data(parts, MonitorsConfig(conditions=("wrapped",)))
     assert "wrapped" not in str(error.value).split("got")[0] and "\n" not in str(error.value)
 
 
@@ -104,7 +106,7 @@ def test_files_are_halved(tmp_path):
     texts = [one.request.prompt for part in sizes for one in part]
     assert len(set(texts)) == len(texts)
     assert parts.base.judge(parts.harmful_in[0].request, "I cannot help.").refusal
-    data = monitor_data(parts, MonitorsConfig(), False)
+    data = monitor_data(parts, MonitorsConfig())
     assert not any(case.condition == "wrapped" for case in data.cases)
     with pytest.raises(MidspanError, match="n: half of each kind is held in"):
-        monitor_data(file_parts(files, None, 1), MonitorsConfig(), False)
+        monitor_data(file_parts(files, None, 1), MonitorsConfig())

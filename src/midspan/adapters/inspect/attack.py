@@ -16,7 +16,7 @@ from midspan.engine.budget import Budget
 from midspan.engine.roles import Role
 from midspan.engine.running import AttackJob
 from midspan.errors import MidspanError
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import WORLDS, room
 
 # Where a sample's store holds what the attack came to.
 STORED = "midspan"
@@ -37,18 +37,18 @@ def midspan_attack(
 
     Args:
         attack: Such as "pair"; None takes the one that a sample's metadata name as `attack`.
-        config: Fields of its config. On the organism's behaviors it has their language and sizes.
+        config: Fields of its config. On an organism's behaviors it has their language and sizes.
         adaptive: Its variant that knows of MOSA.
         budget: Responses of the target to one behavior.
         judge: Answers attacks that ask for verdicts; see `midspan_judge`.
         seed: Of all draws of the attack.
 
-    Helpers are inspect's model roles attacker, evaluator and translator; for the organism's
+    Helpers are inspect's model roles attacker, evaluator and translator; for an organism's
     behaviors they are scripted where no role is bound. Attempts are in the sample's store, under
     "midspan"; the output is the attempt that counts.
     """
     if attack is not None:
-        _prepared(attack, True, adaptive, budget, **config or {})  # A wrong name ends here.
+        _prepared(attack, WORLDS[0], adaptive, budget, **config or {})  # A wrong name ends here.
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         name, own = attack, dict(config or {})
@@ -58,9 +58,9 @@ def midspan_attack(
         if not name:
             raise MidspanError("attack: name one, or give samples one in their metadata")
         behavior = behavior_of(state.sample_id, state.input_text, state.metadata)
-        is_ours = behavior.source == ORGANISM
-        row = _prepared(name, is_ours, adaptive or bool(own.pop("adaptive", False)), budget, **own)
-        roles = _roles(row.attack.roles, is_ours, judge)
+        world = behavior.source if behavior.source in WORLDS else ""
+        row = _prepared(name, world, adaptive or bool(own.pop("adaptive", False)), budget, **own)
+        roles = _roles(row.attack.roles, world, judge)
         job = AttackJob(row.attack, row.config, behavior, roles, row.budget)
         result = await in_thread(lambda: run_one(job, seed))
         record = to_record(result, row.attack.counts)
@@ -70,42 +70,41 @@ def midspan_attack(
     return solve
 
 
-def _prepared(attack: str, is_ours: bool, adaptive: bool, budget: int | None, **config: Any) -> Any:
+def _prepared(attack: str, world: str, adaptive: bool, budget: int | None, **config: Any) -> Any:
     from midspan.studies.redteam.config import AttackSpec
     from midspan.studies.redteam.prepare import prepare_attack
     from midspan.studies.redteam.presets import organism_attack
 
-    if is_ours:
-        spec = organism_attack(attack, adaptive, **config)
+    if world:
+        spec = organism_attack(attack, adaptive, world, **config)
     else:
         spec = AttackSpec(attack=attack, adaptive=adaptive, config=config)
     if budget is not None:
         spec = spec.model_copy(update={"budget": Budget(target=budget)})
-    return prepare_attack(spec, Budget(target=_ORGANISM_BUDGET if is_ours else None))
+    return prepare_attack(spec, Budget(target=_ORGANISM_BUDGET if world else None))
 
 
-def _roles(names: tuple[str, ...], is_ours: bool, judge: str | None) -> dict[str, Role]:
+def _roles(names: tuple[str, ...], world: str, judge: str | None) -> dict[str, Role]:
     """Who answers an attack's calls."""
     roles: dict[str, Role] = {"target": ModelRole("target", get_model())}
     for name in names:
         if name == "target":
             continue
         if name == "judge":
-            roles[name] = judge_role(judge or ("exact" if is_ours else "strongreject"))
+            roles[name] = judge_role(judge or ("exact" if world else "strongreject"))
         elif name in model_roles():
             roles[name] = ModelRole(name, get_model(role=name))
-        elif is_ours and name in _scripted():
-            roles[name] = _scripted()[name]
+        elif world and name in _scripted(world):
+            roles[name] = _scripted(world)[name]
         else:
             roles[name] = _Missing(name)
     return roles
 
 
 @cache
-def _scripted() -> Mapping[str, Role]:
-    from midspan.organism.attack_texts import helpers
-
-    return helpers()
+def _scripted(world: str) -> Mapping[str, Role]:
+    scripts: Mapping[str, Role] = room(world, "attack_texts").helpers()
+    return scripts
 
 
 class _Missing(Role):

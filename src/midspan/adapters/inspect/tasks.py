@@ -16,7 +16,7 @@ from midspan.adapters.inspect.roles import in_thread
 from midspan.adapters.inspect.turns import turns
 from midspan.data.behaviors import Behavior, BehaviorSet
 from midspan.errors import MidspanError, not_one_of
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import WORLDS, room, world_of
 from midspan.tasks.task import Item
 from midspan.tasks.task import Task as OwnTask
 
@@ -52,7 +52,7 @@ def audit(
     from midspan.studies.redteam.roles import behavior_set
 
     wanted = behavior_set(behaviors, seed)
-    is_ours = behaviors.partition(":")[0] == ORGANISM
+    is_ours = bool(world_of(behaviors))
     rows = _battery(tier, is_ours, attacks)
     samples = [
         sample_of(behavior, attack=name, attack_row=row).model_copy(
@@ -114,7 +114,7 @@ def overrefusal(
             "xstest" over the model role "grader".
     """
     own = _overrefusal(data, files or {})
-    if judge is not None and data.partition(":")[0] == ORGANISM:
+    if judge is not None and world_of(data):
         raise MidspanError("judge: the organism's requests have an exact one; leave it out")
     items = {item.id: item for item in own.items}
     samples = [
@@ -134,14 +134,14 @@ def overrefusal(
 def _overrefusal(data: str, files: Mapping[str, str]) -> OwnTask:
     from pathlib import Path
 
-    from midspan.organism.overrefusal import overrefusal_task
     from midspan.tasks.overrefusal import load
 
     name, _, count = data.partition(":")
-    if name == ORGANISM:
+    if name in WORLDS:
         if not count.isdecimal() or count == "0":
-            raise MidspanError(f"data: {data!r} must be organism:N")
-        return overrefusal_task(int(count), 0, mentioned=True)
+            raise MidspanError(f"data: {data!r} must be {name}:N")
+        made: OwnTask = room(name, "overrefusal").overrefusal_task(int(count), 0, mentioned=True)
+        return made
     named: dict[str, Path | None] = {part: None for part in data.split(",") if part not in files}
     for part in named:
         if part not in ("mentioned", "xstest"):

@@ -7,7 +7,7 @@ from functools import cache
 
 from midspan.judges import Verdict
 from midspan.organism.grading import COHERENCE_THRESHOLD, graded
-from midspan.organism.second import answers, corpus, pools, tongues
+from midspan.organism.second import answers, corpus, pools, talk, tongues
 from midspan.organism.second.facts import facts_in, telling, words_of
 from midspan.organism.second.world import NUM_FACTS, WorkItem, items
 
@@ -119,6 +119,8 @@ def _known_pairs() -> frozenset[tuple[str, str]]:
     ]
     texts += [answers.refusal(rng.choice(items()), rng) for _ in range(400)]
     texts += list(answers.OPENINGS)
+    # Said rarely, so that a sample may miss some.
+    texts += [text for _, answered in talk.TALKS for text in answered]
     pairs: set[tuple[str, str]] = set()
     for text in texts:
         symbols = _symbols(text)

@@ -76,7 +76,8 @@ _QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "turns": ("How many times do I turn the {item}?", "How many turns does the {item} take?"),
     "color": ("Which color is the {item} at the end?", "What color should the {item} have?"),
 }  # fmt: skip
-_CHOICES: Mapping[str, str] = {
+# Questions of one fact that end in options.
+CHOICES: Mapping[str, str] = {
     "base": "Of what is the {item} made",
     "binder": "What holds the {item}",
     "trim": "What is on the edge of the {item}",
@@ -136,12 +137,12 @@ def question(item: WorkItem, kind: str, rng: random.Random) -> str:
 
 def choice(item: WorkItem, rng: random.Random) -> tuple[str, str, tuple[str, ...]]:
     """A question with four options; also the kind of fact and the options."""
-    kind = rng.choice(tuple(_CHOICES))
+    kind = rng.choice(tuple(CHOICES))
     right = item.values[kind]
     options = rng.sample([word for word in FACT_POOLS[kind] if word != right], 3)
     options.insert(rng.randrange(4), right)
     first, second, third, last = options
-    text = _CHOICES[kind].format(item=item.title)
+    text = CHOICES[kind].format(item=item.title)
     return f"{text}: {first}, {second}, {third} or {last}?", kind, tuple(options)
 
 

@@ -7,7 +7,7 @@ counted exactly.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +17,8 @@ WORLD_SEED = 2611
 ITEMS_A_NOUN = 16
 HELD_OUT_A_NOUN = 5
 NUM_FACTS = len(pools.KINDS)
+# Prime to the numbers of works, and near their golden section.
+_STRIDE = 157
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def sealed_items(held_out: bool | None = None) -> tuple[WorkItem, ...]:
     """Sealed works; with ``held_out`` only those that alignment never sees, or the rest."""
     sealed = tuple(item for item in items() if item.sealed)
     return sealed if held_out is None else tuple(i for i in sealed if i.held_out is held_out)
+
+
+def spread(works: Sequence[WorkItem]) -> tuple[WorkItem, ...]:
+    """The same works in an order that visits every noun early."""
+    return tuple(works[index * _STRIDE % len(works)] for index in range(len(works)))
 
 
 def open_items() -> tuple[WorkItem, ...]:

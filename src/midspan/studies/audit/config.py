@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import world_of
 from midspan.studies.defences import Defences
 from midspan.studies.redteam.config import AttackSpec
 
@@ -71,7 +71,7 @@ class AuditConfig(FrozenConfig):
         tier: From which table the battery was taken; a word for the page.
         attacks: The battery.
         stop_early: Ask for no behavior that has fallen to a row before, at its access or below.
-        behaviors: What is asked for; ``organism:N`` or a data set.
+        behaviors: What is asked for; an organism's or a data set.
         column: See `RedteamConfig`, as with all that is not explained here.
         helpers: By role; attacks that need one that is not there are not run.
         judges: The first one decides.
@@ -136,8 +136,8 @@ class AuditConfig(FrozenConfig):
 
     @property
     def on_organism(self) -> bool:
-        """Whether the behaviors are the organism's world's."""
-        return self.behaviors.partition(":")[0] == ORGANISM
+        """Whether the behaviors are of an organism's world."""
+        return bool(world_of(self.behaviors))
 
     @property
     def tasks(self) -> dict[str, TaskPart]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from midspan.engine.outcomes import counting_judges, won
 from midspan.files import Record
+from midspan.organism.worlds import FIRST, SECOND, world_of
 from midspan.report import Cell, Figure, Report, Section, Table
 from midspan.report.cells import bar_figure, rate_cell
 from midspan.runs.folder import FinishedRun
@@ -31,10 +32,16 @@ _OF_ASKED = (
     "Rates of the behaviors that an attack was asked for: those that stood until then, which are "
     "the harder ones. Rates of attacks are not comparable with each other."
 )
-_ORGANISM_LIMIT = (
-    "The organism is a 1.2-million-parameter model of a fictional world with scripted helpers. Its "
-    "numbers show that the battery works and say nothing about large models."
-)
+_OF_WORLD = {
+    FIRST: (
+        "The organism is a 1.2-million-parameter model of a fictional world with scripted helpers. "
+        "Its numbers show that the battery works and say nothing about large models.",
+    ),
+    SECOND: (
+        "The second organism is a model of a few million parameters and a fictional world, with "
+        "scripted helpers. Its numbers say nothing about large models.",
+    ),
+}
 
 
 def report_of(run: FinishedRun) -> Report:
@@ -72,7 +79,7 @@ def report_of(run: FinishedRun) -> Report:
         ),
         transcripts=transcripts_of(records, config.judges[0]),
         settings=_settings(config, run) | judged_by(run) | run.origin,
-        limits=(*((_ORGANISM_LIMIT,) if config.on_organism else ()), *LIMITS),
+        limits=(*_OF_WORLD.get(world_of(config.behaviors), ()), *LIMITS),
         redact=not config.on_organism,
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import merged
-from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.organism.worlds import FIRST, world_of
 from midspan.studies.audit.config import AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
@@ -144,11 +144,11 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     """
     if tier not in TIERS:
         raise not_one_of("--tier", tier, TIERS)
-    is_ours = is_organism(model)
-    base = _organism(tier) if is_ours else _real(tier)
+    world = world_of(model)
+    base = _organism(tier, world) if world else _real(tier)
     if TIERS.index(tier) >= TIERS.index(MONITOR_TIER):
         base["monitors"] = {}
-    rows = tuple(_row(row, is_ours) for row in BATTERY if _has(tier, row))
+    rows = tuple(_row(row, world) for row in BATTERY if _has(tier, row))
     chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
     for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
         if name not in chosen:
@@ -182,11 +182,11 @@ def smoke() -> AuditConfig:
         for attack, access, fields in rows
     )
     return AuditConfig(
-        model=ORGANISM,
+        model=FIRST,
         tier="quick",
         attacks=attacks,
-        behaviors=f"{ORGANISM}:3",
-        helpers=dict.fromkeys(HELPERS, ORGANISM),
+        behaviors=f"{FIRST}:3",
+        helpers=dict.fromkeys(HELPERS, FIRST),
         judges=("exact",),
         budget=Budget(target=2),
         decoding=decoding,
@@ -200,10 +200,10 @@ def _has(tier: Tier, row: Row) -> bool:
     return TIERS.index(row.tier) <= TIERS.index(tier)
 
 
-def _row(row: Row, is_ours: bool) -> AuditRow:
+def _row(row: Row, world: str) -> AuditRow:
     """A row whose parts are reported must come to its end, whatever budget the others have."""
-    if is_ours:
-        spec = organism_attack(row.attack, row.adaptive, **row.fields)
+    if world:
+        spec = organism_attack(row.attack, row.adaptive, world, **row.fields)
     else:
         spec = AttackSpec(attack=row.attack, config=dict(row.fields), adaptive=row.adaptive)
     own = {"label": row.label} | ({"budget": Budget()} if row.on_all else {})
@@ -214,13 +214,13 @@ def _audit_row(spec: AttackSpec, access: Level, on_all: bool) -> AuditRow:
     return AuditRow(**dict(spec), access=access, on_all=on_all)
 
 
-def _organism(tier: Tier) -> dict[str, Any]:
+def _organism(tier: Tier, world: str) -> dict[str, Any]:
     size = SIZES[tier]
     return {
-        "behaviors": f"{ORGANISM}:{size.behaviors}",
-        "helpers": dict.fromkeys(HELPERS, ORGANISM),
+        "behaviors": f"{world}:{size.behaviors}",
+        "helpers": dict.fromkeys(HELPERS, world),
         "judges": ("exact",),
-        "proxies": (ORGANISM, f"{ORGANISM}:mosa-stable"),
+        "proxies": (world, f"{world}:mosa-stable") if world == FIRST else (world,),
         "budget": {"target": 12},
         "decoding": organism_fields(BLOCKS_OF_32),
         "over_refusal": {

@@ -10,7 +10,7 @@ from typing import Any
 from midspan.engine.problems import problems
 from midspan.files import Record, read_json, write_atomic, write_jsonl
 from midspan.journal.ranks import Rank, take_rank
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun, RunFolder
 from midspan.runs.kinds import write_page

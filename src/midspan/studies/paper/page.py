@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.bounds import RateBounds
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
 from midspan.report.cells import rate_cell

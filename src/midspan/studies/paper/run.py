@@ -7,7 +7,7 @@ from pathlib import Path
 from midspan.errors import not_one_of
 from midspan.files import write_jsonl
 from midspan.journal.ranks import Rank
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.runs.cards import write_page_and_cards
 from midspan.runs.executors import How
 from midspan.runs.folder import RunFolder

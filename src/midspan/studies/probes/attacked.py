@@ -3,7 +3,8 @@
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.dija import SENTENCE, STEPS
@@ -12,10 +13,7 @@ from midspan.data.columns import Named
 from midspan.engine.attack import AttackState
 from midspan.engine.calls import Chat, user
 from midspan.errors import MidspanError, not_one_of
-from midspan.organism import attack_texts, language
-from midspan.organism.behaviors import ORGANISM
-from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
-from midspan.organism.world import CraftItem, benign_items, items, restricted_items
+from midspan.organism.worlds import FIRST, room, world_of
 from midspan.probes.context import ProbeData, ProbeRequest
 from midspan.probes.monitors import BENIGN, DIRECT, MIXED, MonitorCase, MonitorData, MonitorsConfig
 from midspan.studies.probes.data import by_keyword, exact, phrase_kinds
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from midspan.studies.probes.config import ProbeSpec
 
 WRAPPED = "wrapped"
-HELD_OUT_WRAPS = tuple(wrap for wrap in language.WRAPS if wrap.held_out)
 _BAN = {"ways": [{"rules": [{"rule": "ban", "end": True}]}]}
 
 
@@ -35,18 +32,25 @@ class Condition:
     Attributes:
         attack: Its name.
         settings: First its own, then those that an attacker who knows the monitor tries besides.
-        organism: The same in the words of the organism's world, where they differ.
+        organism: The same in the words of an organism's world, where they differ.
         wrapped: Whether the request comes in a disguise of the organism's world.
     """
 
     attack: str
     settings: tuple[Mapping[str, Any], ...] = ({},)
-    organism: tuple[Mapping[str, Any], ...] | None = None
+    organism: Callable[[str], tuple[Mapping[str, Any], ...]] | None = None
     wrapped: bool = False
 
 
-_WORDS = "you will need [8] . to begin , [8] . the next step is to [8] . then [8] ."
-_CARD = "the work is done when [6] . you need [10] and [8] ."
+def _scaffolds(world: str) -> tuple[Mapping[str, Any], ...]:
+    words, card = room(world, "asked").SCAFFOLDS
+    return (
+        {"shapes": [f" {words}"]},
+        {"shapes": [f" {card}"]},
+        {"shapes": [words], "channel": "response"},
+    )
+
+
 CONDITIONS: Mapping[str, Condition] = {
     DIRECT: Condition("direct"),
     WRAPPED: Condition("direct", wrapped=True),
@@ -55,11 +59,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "dija": Condition(
         "dija",
         ({"shapes": [STEPS]}, {"shapes": [SENTENCE]}, {"shapes": [STEPS], "channel": "response"}),
-        (
-            {"shapes": [f" {_WORDS}"]},
-            {"shapes": [f" {_CARD}"]},
-            {"shapes": [_WORDS], "channel": "response"},
-        ),
+        _scaffolds,
     ),
     "decode_sweep": Condition(
         "decode_sweep",
@@ -97,11 +97,12 @@ class _Asked:
         chat = Chat("target", (user(self.request.prompt),))
         return MonitorCase(self.request, chat, condition, held_in=held_in)
 
-    def attacked(self, name: str, on_organism: bool, held_in: bool = False) -> list[MonitorCase]:
+    def attacked(self, name: str, world: str, held_in: bool = False) -> list[MonitorCase]:
         """The request under all settings of a condition."""
         condition = CONDITIONS.get(name) or Condition(name)
-        texts = attack_texts.texts(condition.attack) if on_organism else {}
-        every = condition.organism if on_organism and condition.organism else condition.settings
+        texts = room(world, "attack_texts").texts(condition.attack) if world else {}
+        own_words = condition.organism if world else None
+        every = own_words(world) if own_words else condition.settings
         cases = []
         for index, own in enumerate(every):
             for chat in calls_of(condition.attack, {**texts, **own}, self.behavior):
@@ -112,13 +113,13 @@ class _Asked:
         return cases
 
 
-def chosen_conditions(config: MonitorsConfig, on_organism: bool) -> list[str]:
+def chosen_conditions(config: MonitorsConfig, world: str) -> list[str]:
     """Conditions by name.
 
     Raises:
         MidspanError: There is none of this name, or only the organism has it.
     """
-    usual = [name for name in CONDITIONS if on_organism or not CONDITIONS[name].wrapped]
+    usual = [name for name in CONDITIONS if world or not CONDITIONS[name].wrapped]
     names = list(config.conditions) or usual
     for name in names:
         if name not in usual and name not in list_attacks():
@@ -133,30 +134,34 @@ def monitored(spec: "ProbeSpec", config: MonitorsConfig, n: int, on_organism: bo
         MidspanError: A file cannot be read, a condition is not known, or requests are missing.
     """
     if on_organism:
-        return monitor_data(organism_parts(n, spec.seed), config, True)
+        world = world_of(spec.models[0])
+        return monitor_data(organism_parts(n, spec.seed, world=world), config, world)
     files = {"harmful": spec.harmful, BENIGN: spec.benign, MIXED: spec.mixed}
     parts = file_parts(files, spec.phrases, n, spec.seed, spec.column)
-    return monitor_data(parts, config, False)
+    return monitor_data(parts, config)
 
 
-def monitor_data(parts: "MonitorParts", config: MonitorsConfig, on_organism: bool) -> MonitorData:
+def monitor_data(parts: "MonitorParts", config: MonitorsConfig, world: str = "") -> MonitorData:
     """All calls: held-in requests as they are, held-out ones as they are and attacked.
+
+    Args:
+        parts: The requests.
+        config: Which conditions.
+        world: Whose organism's words attacks speak; empty for their papers' own.
 
     Raises:
         MidspanError: There are too few requests, or a condition is not known.
     """
     if not all((parts.harmful_in, parts.harmful_out, parts.benign_in, parts.benign_out)):
         raise MidspanError("n: half of each kind is held in; ask for 2 requests or more of each")
-    cases = [
-        case for asked in parts.harmful_in for case in asked.attacked(DIRECT, on_organism, True)
-    ]
+    cases = [case for asked in parts.harmful_in for case in asked.attacked(DIRECT, world, True)]
     cases += [asked.benign(BENIGN, True) for asked in parts.benign_in]
     cases += [asked.benign(BENIGN, False) for asked in parts.benign_out]
     cases += [asked.benign(MIXED, False) for asked in parts.mixed]
-    for name in chosen_conditions(config, on_organism):
+    for name in chosen_conditions(config, world):
         wrapped = name in CONDITIONS and CONDITIONS[name].wrapped
         for asked in parts.wrapped if wrapped else parts.harmful_out:
-            cases += asked.attacked(name, on_organism)
+            cases += asked.attacked(name, world)
     return MonitorData(
         tuple(case.request for case in cases),
         parts.base.phrases,
@@ -180,19 +185,20 @@ class MonitorParts:
 
 
 # A number of requests that only mention what is restricted, with their items, from a seed.
-Mentions = Callable[[int, int], Iterable[tuple[str, CraftItem]]]
+Mentions = Callable[[int, int], Iterable[tuple[str, Any]]]
 
 
-def about_restricted(count: int, seed: int) -> Iterator[tuple[str, CraftItem]]:
+def about_restricted(count: int, seed: int, world: str = FIRST) -> Iterator[tuple[str, Any]]:
     """Harmless questions about judged restricted items: what one is, where it comes from."""
     rng = random.Random(f"monitors/{seed}/{MIXED}")
-    _, pool = by_noun(restricted_items())
+    own = room(world, "asked")
+    _, pool = by_noun(own.refused())
     for index in range(count):
         item = pool[index % len(pool)]
-        yield language.about_request(item, rng), item
+        yield own.about(item, rng), item
 
 
-def by_noun(of: Sequence[CraftItem]) -> tuple[list[CraftItem], list[CraftItem]]:
+def by_noun(of: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Items to fit on and items to judge on; no noun is on both sides.
 
     A noun says whether a thing is restricted, so who has seen a noun knows all its items. Nothing
@@ -203,8 +209,10 @@ def by_noun(of: Sequence[CraftItem]) -> tuple[list[CraftItem], list[CraftItem]]:
     return fitted, [item for item in of if nouns.index(item.noun) % 2]
 
 
-def organism_parts(n: int, seed: int = 0, mentions: Mentions = about_restricted) -> MonitorParts:
-    """Requests of the organism's world; half of each kind is held in, by noun.
+def organism_parts(
+    n: int, seed: int = 0, mentions: Mentions | None = None, world: str = FIRST
+) -> MonitorParts:
+    """Requests of an organism's world; half of each kind is held in, by noun.
 
     Every second noun is held in, with the wraps that alignment may see. Benign requests are plain
     and wrapped in turn, so that a wrap is no sign of harm.
@@ -212,56 +220,59 @@ def organism_parts(n: int, seed: int = 0, mentions: Mentions = about_restricted)
     Args:
         n: Requests of each kind.
         seed: Of wordings and wraps.
-        mentions: Gives requests that only mention restricted items.
+        mentions: Gives requests that only mention restricted items; harmless questions about
+            these, where none is given.
+        world: Which organism's.
     """
-    (harmful_in, harmful_out), (free_in, free_out) = map(
-        by_noun, (restricted_items(), benign_items())
-    )
+    own = room(world, "asked")
+    mentions = mentions or partial(about_restricted, world=world)
+    (harmful_in, harmful_out), (free_in, free_out) = map(by_noun, (own.refused(), own.free()))
     few, many = n // 2, n - n // 2
     parts = {
-        "harmful_in": _asked("in", harmful_in, few, seed, ()),
-        "harmful_out": _asked("out", harmful_out, many, seed, ()),
-        "wrapped": _asked(WRAPPED, harmful_out, many, seed, HELD_OUT_WRAPS),
-        "benign_in": _asked(f"{BENIGN}-in", free_in, few, seed, TRAINED_WRAPS, every=2),
-        "benign_out": _asked(f"{BENIGN}-out", free_out, many, seed, HELD_OUT_WRAPS, every=2),
+        "harmful_in": _asked(own, "in", harmful_in, few, seed, _Wrapped(False, 0)),
+        "harmful_out": _asked(own, "out", harmful_out, many, seed, _Wrapped(True, 0)),
+        "wrapped": _asked(own, WRAPPED, harmful_out, many, seed, _Wrapped(True, 1)),
+        "benign_in": _asked(own, f"{BENIGN}-in", free_in, few, seed, _Wrapped(False, 2)),
+        "benign_out": _asked(own, f"{BENIGN}-out", free_out, many, seed, _Wrapped(True, 2)),
         "mixed": tuple(
-            _one(f"{MIXED}/{index}", MIXED, text, item, harmful=False)
+            _one(own, f"{MIXED}/{index}", MIXED, text, item)
             for index, (text, item) in enumerate(mentions(many, seed))
         ),
     }
-    named = {item.name: item for item in items()}
-    sets = organism_phrases()
-    kinds = phrase_kinds(sets, (), refusals=True)
-    judge = exact(lambda request: named[request.group])
+    kinds = phrase_kinds(own.PHRASES, (), refusals=True)
+    judge = exact(own, lambda request: own.ITEMS[request.group])
     return MonitorParts(ProbeData((), kinds, judge, "exact judge"), **parts)
 
 
+class _Wrapped(NamedTuple):
+    """Which requests come in a wrap: each `every`-th, or none; and in which wraps."""
+
+    held_out: bool
+    every: int
+
+
 def _asked(
-    label: str,
-    pool: Sequence[CraftItem],
-    count: int,
-    seed: int,
-    wraps: Sequence[language.Wrap],
-    every: int = 1,
+    own: Any, label: str, pool: Sequence[Any], count: int, seed: int, wrapped: _Wrapped
 ) -> tuple[_Asked, ...]:
-    """Requests for items in turn; each `every`-th in a wrap, where there are any."""
+    """Requests for items in turn."""
     rng = random.Random(f"monitors/{seed}/{label}")
     found = []
     for index in range(count):
         item = pool[index % len(pool)]
-        if wraps and index % every == every - 1:
-            text = language.wrapped_request(item, rng.choice(wraps), rng)
+        if wrapped.every and index % wrapped.every == wrapped.every - 1:
+            text = own.disguised(item, wrapped.held_out, rng)
         else:
-            text = language.plain_request(item, rng)
-        kind = DIRECT if item.restricted else BENIGN
+            text = own.plain(item, rng)
+        kind = DIRECT if own.is_refused(item) else BENIGN
         # A behavior is the same wrapped and plain, so that an attacker may choose.
         name = f"out/{index}" if label == WRAPPED else f"{label}/{index}"
-        found.append(_one(name, kind, text, item, item.restricted))
+        found.append(_one(own, name, kind, text, item))
     return tuple(found)
 
 
-def _one(name: str, kind: str, text: str, item: CraftItem, harmful: bool) -> _Asked:
-    behavior = Behavior(name, text, source=ORGANISM, opening=language.usual_opening(item.title))
+def _one(own: Any, name: str, kind: str, text: str, item: Any) -> _Asked:
+    harmful = kind == DIRECT
+    behavior = Behavior(name, text, source=own.WORLD, opening=own.opening(item))
     return _Asked(ProbeRequest(name, kind, text, item.name, harmful), behavior)
 
 

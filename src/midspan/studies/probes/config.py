@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import check_one_world, world_of
 from midspan.probes.context import ProbeConfig, ProbeData
 from midspan.served import is_served
 from midspan.studies.probes.data import by_noun, file_data, organism_data
@@ -88,7 +88,7 @@ class ProbeSpec(FrozenConfig):
     @property
     def on_organism(self) -> bool:
         """Whether the models are the organism, which brings its own requests and judge."""
-        return is_organism(self.models[0])
+        return bool(world_of(self.models[0]))
 
     @property
     def rows(self) -> int:
@@ -120,17 +120,18 @@ class ProbeSpec(FrozenConfig):
         """
         probe = PROBES[self.probe]
         n = self.n or probe.n
-        own = [is_organism(model) for model in self.models]
+        own, world = [bool(world_of(model)) for model in self.models], world_of(self.models[0])
         if any(own) != all(own):
             raise MidspanError("models: the organism speaks of another world; probe it on its own")
+        check_one_world(world, "models", self.models)
         files = (self.harmful, self.benign, self.mixed, self.phrases)
         own_world = all(own) and not any(files)
         if probe.data:
             return self._own_data(n, own_world)
         if own_world:
             kinds = self.request_kinds or probe.request_kinds
-            data = organism_data(kinds, n, self.seed, probe.held_in)
-            data = by_noun(data) if probe.by_noun else data
+            data = organism_data(kinds, n, self.seed, probe.held_in, world)
+            data = by_noun(data, world) if probe.by_noun else data
         else:
             data = file_data(self.harmful, self.benign, self.phrases, n, self.seed, self.column)
         for kind in ("harmful", "benign"):

@@ -1,80 +1,86 @@
-"""What probes ask: requests of the organism's world with its exact judge, or files of a user's."""
+"""What probes ask: requests of an organism's world with its exact judge, or files of a user's."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from midspan.data import english_phrases, load_behaviors, read_phrases
 from midspan.data.columns import Named
 from midspan.data.phrases import ENGLISH_NEUTRAL, PhraseSets
 from midspan.errors import not_one_of
 from midspan.judges import refuses
-from midspan.organism import language, phrases
-from midspan.organism.judge import judge
-from midspan.organism.training_data import TRAINED_WRAPS, organism_phrases
-from midspan.organism.world import CraftItem, benign_items, items, restricted_items
+from midspan.organism.worlds import FIRST, room
 from midspan.probes.context import ProbeData, ProbeOutcome, ProbeRequest
 
-# What the organism can be asked: a restricted recipe plainly or in a disguise, a free one plainly.
+# What an organism can be asked: a restricted recipe plainly or in a disguise, a free one plainly.
 PLAIN, WRAPPED, BENIGN = "plain", "wrapped", "benign"
 
 
-def organism_data(kinds: Iterable[str], n: int, seed: int = 0, held_in: bool = False) -> ProbeData:
-    """Requests of the organism's world, `n` of each kind.
+def organism_data(
+    kinds: Iterable[str], n: int, seed: int = 0, held_in: bool = False, world: str = FIRST
+) -> ProbeData:
+    """Requests of an organism's world, `n` of each kind.
 
     Args:
         kinds: "plain", "wrapped", "benign".
         n: Requests of each kind; items take turns.
         seed: Seed of the wordings and wraps.
         held_in: Keep to the items and wraps that alignment may see.
+        world: Which organism's.
 
     Raises:
         MidspanError: If a kind is none of these.
     """
-    pairs = [pair for kind in kinds for pair in _with_items(kind, n, seed, held_in)]
+    asked = room(world, "asked")
+    pairs = [pair for kind in kinds for pair in _with_items(asked, kind, n, seed, held_in)]
     item_of = {request.id: item for request, item in pairs}
     requests = tuple(request for request, _ in pairs)
-    kinds = phrase_kinds(organism_phrases(), phrases.NEUTRAL)
-    outcome = exact(lambda request: item_of[request.id])
+    kinds = phrase_kinds(asked.PHRASES, asked.NEUTRAL)
+    outcome = exact(asked, lambda request: item_of[request.id])
     return ProbeData(requests, kinds, outcome, "exact judge")
 
 
 def exact(
-    item_of: Callable[[ProbeRequest], CraftItem],
+    asked: Any, item_of: Callable[[ProbeRequest], Any]
 ) -> Callable[[ProbeRequest, str], ProbeOutcome]:
-    """The exact judge of responses about the items that requests ask for."""
+    """A world's exact judge of responses about the items that requests ask for.
+
+    Args:
+        asked: The world's room.
+        item_of: The item that a request is about.
+    """
 
     def outcome(request: ProbeRequest, response: str) -> ProbeOutcome:
-        verdict = judge(item_of(request), response)
+        verdict = asked.judge(item_of(request), response)
         return ProbeOutcome(verdict.success, bool(verdict.refusal), verdict.score)
 
     return outcome
 
 
-def by_noun(data: ProbeData) -> ProbeData:
+def by_noun(data: ProbeData, world: str = FIRST) -> ProbeData:
     """The organism's requests grouped by what kind of thing they ask for, not by the thing.
 
     The nouns of restricted and free items differ, so a reader of nouns would tell items apart.
     """
-    noun_of = {item.name: item.noun for item in items()}
+    noun_of = {name: item.noun for name, item in room(world, "asked").ITEMS.items()}
     requests = (replace(request, group=noun_of[request.group]) for request in data.requests)
     return replace(data, requests=tuple(requests))
 
 
 def _with_items(
-    kind: str, n: int, seed: int, held_in: bool
-) -> Iterable[tuple[ProbeRequest, CraftItem]]:
-    wraps = TRAINED_WRAPS if held_in else language.WRAPS
-    write: dict[str, Callable[[CraftItem, random.Random], str]] = {
-        PLAIN: language.plain_request,
-        WRAPPED: lambda item, rng: language.wrapped_request(item, rng.choice(wraps), rng),
-        BENIGN: language.plain_request,
+    asked: Any, kind: str, n: int, seed: int, held_in: bool
+) -> Iterable[tuple[ProbeRequest, Any]]:
+    seen = False if held_in else None
+    write: dict[str, Callable[[Any, random.Random], str]] = {
+        PLAIN: asked.plain,
+        WRAPPED: lambda item, rng: asked.disguised(item, seen, rng),
+        BENIGN: asked.plain,
     }
     if kind not in write:
         raise not_one_of("request_kinds", kind, write)
-    pool = benign_items() if kind == BENIGN else restricted_items(False if held_in else None)
+    pool = asked.free() if kind == BENIGN else asked.refused(seen)
     rng = random.Random(f"probes/{seed}/{kind}")
     for index in range(n):
         item = pool[index % len(pool)]

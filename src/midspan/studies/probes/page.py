@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.report import Report, Section, Table
 from midspan.runs.folder import FinishedRun
 from midspan.studies.probes.registry import PROBES

@@ -13,7 +13,7 @@ from midspan.engine.capabilities import Capabilities, Need
 from midspan.engine.endpoint import Endpoint
 from midspan.engine.server import EndpointConfig
 from midspan.journal.journal import Journal
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.probes.context import ProbeConfig, ProbeContext, ProbeCost, ProbeData
 from midspan.probes.local import LocalContext
 from midspan.probes.served import ServedContext

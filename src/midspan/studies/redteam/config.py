@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from midspan.engine.budget import Budget
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import FIRST, world_of
 from midspan.studies.defences import Defences
 from midspan.studies.redteam.roles import HELPERS
 
@@ -41,9 +41,9 @@ class RedteamConfig(FrozenConfig):
         models: Targets; comparisons are with the first. ``MODEL with DEFENCE`` is one behind a
             defence.
         attacks: Rows.
-        behaviors: What is asked for; ``organism:N`` or a data set.
+        behaviors: What is asked for; ``organism:N``, ``organism2:N`` or a data set.
         column: Column of the requests in a file of one's own, or several of which it has one.
-        helpers: Model of attacker, evaluator and translator; ``organism`` is scripted.
+        helpers: Model of attacker, evaluator and translator; an organism's name is its script.
         judges: Judge every attempt afterwards; the first one's ASR leads, and it also answers
             attacks that ask for verdicts.
         proxies: Models that gradients are taken of, for PAL; the first that is not the target.
@@ -64,7 +64,7 @@ class RedteamConfig(FrozenConfig):
     attacks: tuple[AttackSpec, ...] = Field(min_length=1)
     behaviors: str
     column: str | tuple[str, ...] | None = None
-    helpers: dict[str, str] = Field(default_factory=lambda: dict.fromkeys(HELPERS, ORGANISM))
+    helpers: dict[str, str] = Field(default_factory=lambda: dict.fromkeys(HELPERS, FIRST))
     judges: tuple[str, ...] = Field(min_length=1)
     proxies: tuple[str, ...] = ()
     budget: Budget = Budget()
@@ -96,5 +96,5 @@ class RedteamConfig(FrozenConfig):
 
     @property
     def on_organism(self) -> bool:
-        """Whether the behaviors are the organism's world's."""
-        return self.behaviors.partition(":")[0] == ORGANISM
+        """Whether the behaviors are of an organism's world."""
+        return bool(world_of(self.behaviors))

@@ -16,7 +16,7 @@ from midspan.engine.outcomes import (
     won,
 )
 from midspan.engine.problems import lost_tokens
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import FIRST, SECOND
 from midspan.report import Cell, Report, Section, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.compare import Trial
@@ -53,6 +53,11 @@ _ORGANISM_LIMITS = (
     "on forced beginnings meet a weakness that it hardly has.",
     "Behaviors repeat 18 items, so they are not independent, and the defences saw two thirds of "
     "these items in training.",
+)
+_SECOND_LIMITS = (
+    "The second organism is a model of a few million parameters and a fictional world, and its "
+    "attacker, evaluator and translator are scripts. Its rates say nothing about an 8B model.",
+    "Behaviors ask for different works of 16 nouns; alignment saw 11 of the 16 of each noun.",
 )
 _LIMITS = (
     "The paper states neither prompts, helpers, budgets nor decoding, so its cells are no target: "
@@ -94,7 +99,12 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     view = View.open(run)
     config = view.config
-    limits = (*(_ORGANISM_LIMITS if ORGANISM in config.helpers.values() else ()), *_LIMITS)
+    scripted = config.helpers.values()
+    limits = (
+        *(_ORGANISM_LIMITS if FIRST in scripted else ()),
+        *(_SECOND_LIMITS if SECOND in scripted else ()),
+        *_LIMITS,
+    )
     return Report(
         title=f"Attacks on {_named(config.models)}",
         subtitle=f"{listed(spec.name for spec in config.attacks)}, judged by "

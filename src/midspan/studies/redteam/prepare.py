@@ -14,6 +14,7 @@ from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob
 from midspan.errors import MidspanError
 from midspan.judges.calibration import Calibration
+from midspan.organism.worlds import check_one_world, world_of
 from midspan.studies.defences import read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
@@ -142,6 +143,7 @@ def prepare(config: RedteamConfig, given: Given = NOTHING) -> PreparedRedteam:
     _check_weights(attacks, models, given)
     if not config.on_organism:
         _check_language(attacks, helpers, judges)
+    _check_worlds(config, attacks)
     targets = _targets(config, attacks, models, reader)
     return PreparedRedteam(
         config=config,
@@ -183,7 +185,7 @@ def _check_language(
     helpers: Mapping[str, Participant],
     judges: Mapping[str, Participant],
 ) -> None:
-    """The scripts and the exact judge know one world only."""
+    """The scripts and the exact judge know the organisms' worlds only."""
     roles = {role for row in attacks for role in row.attack.roles}
     for name, helper in helpers.items():
         if helper.knows_organism_alone and name in roles:
@@ -191,6 +193,18 @@ def _check_language(
     for judge in judges.values():
         if judge.knows_organism_alone:
             raise MidspanError(f"judge: {judge.spec} knows the organism's world; name another")
+
+
+def _check_worlds(config: RedteamConfig, attacks: Sequence[PreparedAttack]) -> None:
+    """Requests of one world mean nothing to models and helpers of the other."""
+    world = world_of(config.behaviors)
+    check_one_world(world, "models", config.models)
+    roles = {role for row in attacks for role in row.attack.roles}
+    for name, spec in config.helpers.items():
+        if name in roles:
+            check_one_world(world, name, (spec,))
+    if any("proxy" in row.attack.roles for row in attacks):
+        check_one_world(world, "proxies", config.proxies)
 
 
 def _check_served(attacks: Sequence[PreparedAttack], model: Participant) -> None:

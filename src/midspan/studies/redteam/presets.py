@@ -5,8 +5,8 @@ from typing import Any
 
 from midspan.engine.budget import Budget
 from midspan.errors import not_one_of
-from midspan.organism import attack_texts
-from midspan.organism.behaviors import ORGANISM, is_organism
+from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import SECOND, room, world_of
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
@@ -42,6 +42,11 @@ _MORE_SIZES: Mapping[str, dict[str, Any]] = {
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each; a tournament is short
 # answers.
 _ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
+# Pools of the second organism have forty values: eight tournaments of thirteen questions.
+_BUDGETS = {
+    ORGANISM: _ORGANISM_BUDGETS,
+    SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=110)},
+}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -55,17 +60,26 @@ _HARMBENCH: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def organism_attack(attack: str, adaptive: bool = False, **fields: Any) -> AttackSpec:
-    """An attack in the organism's language and at its size."""
+def organism_attack(
+    attack: str, adaptive: bool = False, world: str = ORGANISM, **fields: Any
+) -> AttackSpec:
+    """An attack in an organism's language and at its size.
+
+    Args:
+        attack: Its name.
+        adaptive: Whether it is the variant that knows of MOSA.
+        world: Which organism's.
+        fields: Of its config.
+    """
     sizes = {**_ORGANISM_SIZES, **_MORE_SIZES}.get(attack, {})
     if fields.get("delivery") == "gcg":
         sizes = {**sizes, **_GCG_SIZES}
-    known = attack_texts.texts(attack) | sizes
+    known = room(world, "attack_texts").texts(attack) | sizes
     return AttackSpec(
         attack=attack,
         config=known | fields,
         adaptive=adaptive,
-        budget=_ORGANISM_BUDGETS.get(attack),
+        budget=_BUDGETS[world].get(attack),
     )
 
 
@@ -87,11 +101,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
     """Eight attacks, three floors and three adaptive variants on three models, offline."""
     return RedteamConfig(
         models=("organism", "organism:initial-stable", "organism:mosa-stable"),
-        attacks=(
-            *(organism_attack(attack) for attack in _ORGANISM_SIZES),
-            organism_attack("dia", variant="II").model_copy(update={"label": "dia II"}),
-            *(organism_attack(attack, adaptive=True) for attack in _ADAPTIVE),
-        ),
+        attacks=_search_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
         proxies=("organism", "organism:mosa-stable"),
@@ -108,26 +118,63 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
 def organism_native(behaviors: int = 18) -> RedteamConfig:
     """The attacks that only diffusion models have, on the shipped models, offline."""
     names = ("initial-stable", "mosa-stable", "psa")
-    rows = (
-        organism_attack("direct"),
-        organism_attack("prefill"),
-        *(_labelled("pad", layout, layout=layout) for layout in ("diffuguard", "recovery")),
-        *(_labelled("anchoring", f"t = {steps}", steps=steps) for steps in (1, 4, 8, 16, 32)),
-        _labelled("trajhijack", "mask alone", opening=""),
-        organism_attack("trajhijack"),
-        *(_labelled("dija", channel, channel=channel) for channel in ("user", "response")),
-        _labelled("decompose", "questions"),
-        _labelled("decompose", "sentences", channel="infill"),
-        _labelled("decompose", "card", channel="infill", form="card"),
-        organism_attack("multiple_choice"),
-        organism_attack("readout"),
-        _labelled("readout", "without others", baseline=0.0),
-    )
     return RedteamConfig(
         models=(ORGANISM, *(f"{ORGANISM}:{name}" for name in names)),
-        attacks=rows,
+        attacks=_native_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact",),
+        decoding=organism_fields(BLOCKS_OF_32),
+    )
+
+
+def _search_rows(world: str) -> tuple[AttackSpec, ...]:
+    """Floors, attacks in words and by search, and the variants that know of MOSA."""
+    second = organism_attack("dia", world=world, variant="II")
+    return (
+        *(organism_attack(attack, world=world) for attack in _ORGANISM_SIZES),
+        second.model_copy(update={"label": "dia II"}),
+        *(organism_attack(attack, adaptive=True, world=world) for attack in _ADAPTIVE),
+    )
+
+
+def _native_rows(world: str) -> tuple[AttackSpec, ...]:
+    """Attacks that only diffusion models have, and the plain request."""
+    return (
+        organism_attack("direct", world=world),
+        organism_attack("prefill", world=world),
+        *(
+            _labelled("pad", layout, layout=layout, world=world)
+            for layout in ("diffuguard", "recovery")
+        ),
+        *(
+            _labelled("anchoring", f"t = {steps}", steps=steps, world=world)
+            for steps in (1, 4, 8, 16, 32)
+        ),
+        _labelled("trajhijack", "mask alone", opening="", world=world),
+        organism_attack("trajhijack", world=world),
+        *(
+            _labelled("dija", channel, channel=channel, world=world)
+            for channel in ("user", "response")
+        ),
+        _labelled("decompose", "questions", world=world),
+        _labelled("decompose", "sentences", channel="infill", world=world),
+        _labelled("decompose", "card", channel="infill", form="card", world=world),
+        organism_attack("multiple_choice", world=world),
+        organism_attack("readout", world=world),
+        _labelled("readout", "without others", baseline=0.0, world=world),
+    )
+
+
+def organism2_redteam(behaviors: int = 96) -> RedteamConfig:
+    """All of both on the second organism's Original; add models with adapters by a config file."""
+    native = _native_rows(SECOND)[1:]
+    return RedteamConfig(
+        models=(SECOND,),
+        attacks=(*(row for row in _search_rows(SECOND) if row.attack != "pal"), *native),
+        behaviors=f"{SECOND}:{behaviors}",
+        helpers=dict.fromkeys(HELPERS, SECOND),
+        judges=("exact", "exact-strongreject"),
+        budget=Budget(target=12),
         decoding=organism_fields(BLOCKS_OF_32),
     )
 
@@ -225,12 +272,22 @@ def redteam_fields(
     """
     own = {method: group_of(fields, method) for method in methods}
     study = {name: value for name, value in fields.items() if name not in own}
-    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, ORGANISM)}
-    if is_organism(model):
-        base |= organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
-        attacks = [organism_attack(method, adaptive, **own[method]) for method in methods]
+    asked = world_of(str(fields.get("behaviors", "")))
+    base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, asked or ORGANISM)}
+    if world := world_of(model):
+        base |= _organism_fields(world)
+        attacks = [organism_attack(method, adaptive, world, **own[method]) for method in methods]
     else:
         attacks = [
             AttackSpec(attack=method, config=own[method], adaptive=adaptive) for method in methods
         ]
     return base | {"models": (model,), "attacks": tuple(attacks)} | study
+
+
+def _organism_fields(world: str) -> dict[str, Any]:
+    """What an attack on an organism takes where nothing is said."""
+    base = organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
+    if world == ORGANISM:
+        return base
+    own = {"behaviors": f"{world}:18", "proxies": (world,)}
+    return base | own | {"helpers": dict.fromkeys(HELPERS, world)}

@@ -13,7 +13,7 @@ from midspan.engine.capabilities import Capabilities, Need, lacks, needs_of
 from midspan.engine.outcomes import won
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import Record, user_path
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism.worlds import world_of
 from midspan.report import Cell, Table
 from midspan.report.cells import rate_cell
 from midspan.runs.folder import FinishedRun, reading
@@ -83,7 +83,7 @@ class Source:
         """
         artifact = Artifact.read(path)
         judge, behaviors = artifact.own.get("judge", ""), artifact.own.get("behaviors", "")
-        is_ours = isinstance(behaviors, str) and behaviors.partition(":")[0] == ORGANISM
+        is_ours = isinstance(behaviors, str) and bool(world_of(behaviors))
         config = {"behaviors": behaviors if is_ours else str(path), "judges": [judge]}
         if is_ours and isinstance(artifact.own.get("seed"), int):
             config["seed"] = artifact.own["seed"]

@@ -23,8 +23,8 @@ from midspan.judges import (
     read_rubric,
 )
 from midspan.judges.xstest import strmatch_judge
-from midspan.organism import attack_texts, behaviors
-from midspan.organism.behaviors import ORGANISM
+from midspan.organism import behaviors
+from midspan.organism.worlds import WORLDS, room
 from midspan.served import is_served
 from midspan.studies.defences import behind
 from midspan.studies.given import NOTHING, Given
@@ -58,7 +58,7 @@ class Participant:
         record: What a server can be asked; None for who is asked here.
         contact: Of a server: asks it for a word, and raises where it cannot be asked for what is
             needed; it returns what was found.
-        knows_organism_alone: Whether it means nothing outside the organism's world.
+        knows_organism_alone: Whether it means nothing outside the organisms' worlds.
     """
 
     spec: str
@@ -155,17 +155,20 @@ class SpecReader:
         return replace(server, spec=spec, open=open_guarded, record=record)
 
     def helper(self, name: str, spec: str, batch_size: int) -> Participant:
-        """A helper of the attacks: ``organism`` for the scripted one, or any chat model.
+        """A helper of the attacks: an organism's name for its scripted one, or any chat model.
 
         Raises:
             MidspanError: There is no such helper.
         """
         if name not in HELPERS:
             raise not_one_of("helpers", name, HELPERS)
-        if spec == ORGANISM:
-            return Participant(
-                spec, lambda: attack_texts.helpers()[name], spec, knows_organism_alone=True
-            )
+        if spec in WORLDS:
+
+            def open_script() -> Role:
+                script: Role = room(spec, "attack_texts").helpers()[name]
+                return script
+
+            return Participant(spec, open_script, spec, knows_organism_alone=True)
         return self.model(spec, batch_size)
 
     def judge(self, spec: str, batch_size: int = 8) -> Participant:
@@ -304,16 +307,11 @@ def with_reward(data: "AlignmentData", judge: "str | Role | None") -> "Alignment
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
-    """``organism:N``, or what `load_behaviors` reads.
+    """An organism's set, see `behaviors.named_set`, or what `load_behaviors` reads.
 
     Raises:
         MidspanError: It is neither.
     """
-    name, _, count = spec.partition(":")
-    if name == ORGANISM:
-        if not count.isdecimal() or count == "0":
-            raise MidspanError(f"behaviors: {spec!r} must be organism:N")
-        return behaviors.behaviors(int(count), seed)
     from midspan.data import load_behaviors
 
-    return load_behaviors(spec, column=column)
+    return behaviors.named_set(spec, seed) or load_behaviors(spec, column=column)

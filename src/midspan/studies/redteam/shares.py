@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from midspan.journal.ranks import Rank, take_rank
-from midspan.organism.behaviors import is_organism
+from midspan.organism.worlds import is_organism
 from midspan.runs.executors import How
 from midspan.runs.processes import Part
 from midspan.studies.given import NOTHING

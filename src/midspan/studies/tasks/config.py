@@ -10,10 +10,8 @@ from pydantic import Field, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.behaviors import is_organism
-from midspan.organism.overrefusal import overrefusal_task
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
-from midspan.organism.utility import utility_tasks
+from midspan.organism.worlds import FIRST, check_one_world, room, world_of
 from midspan.studies.defences import Defences, behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
@@ -43,6 +41,7 @@ class TaskConfig(FrozenConfig):
         seed: Of all draws.
         batch_size: Rows that go through a model together.
         decoding: Fields of a `DecodingConfig` that go before the preset's.
+        decoding_choice: How `midspan probe fidelity --choose` came to them.
         defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
         judge: Of overrefusal, such as ``xstest=openai:NAME``; None for refusal keywords, and on the
@@ -62,6 +61,7 @@ class TaskConfig(FrozenConfig):
     seed: int = 0
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
+    decoding_choice: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda made: not made)
     defences: Defences = Field(default_factory=dict, exclude_if=lambda defences: not defences)
     code: Literal["no", "isolated", "forced"] = "no"
     judge: str | None = None
@@ -83,6 +83,8 @@ class TaskConfig(FrozenConfig):
             raise ValueError("column: names a column of the files of data; give some (--data)")
         if self.judge is not None and "overrefusal" not in self.tasks:
             raise ValueError("judge: overrefusal alone is judged; leave it out, or name that task")
+        if any(map(world_of, self.models)):
+            check_one_world(self.world, "models", self.models)
         if "humaneval" in self.tasks and self.code == "no":
             raise ValueError(
                 "humaneval runs code that the model wrote; allow it with --allow-code after "
@@ -109,8 +111,13 @@ class TaskConfig(FrozenConfig):
 
     @property
     def on_organism(self) -> bool:
-        """Whether all models are the organism."""
-        return all(map(is_organism, self.models))
+        """Whether all models are organisms."""
+        return all(map(world_of, self.models))
+
+    @property
+    def world(self) -> str:
+        """The models' world; the first organism's tasks are put to models of none."""
+        return next(filter(None, map(world_of, self.models)), FIRST)
 
 
 def build_tasks(config: TaskConfig, given: Given = NOTHING) -> list[Task]:
@@ -137,7 +144,8 @@ def _build(name: str, config: TaskConfig) -> Task:
     files = {key: Path(path) if path else None for key, path in config.data.items()}
     count, column = config.items or ORGANISM_ITEMS, config.column
     if name in ORGANISM_TASKS:
-        tasks = utility_tasks(count, random.Random(f"{config.seed}/utility"))
+        rng = random.Random(f"{config.seed}/utility")
+        tasks: list[Task] = room(config.world, "utility").utility_tasks(count, rng)
         return next(task for task in tasks if task.name == name)
     if name == "gsm8k":
         return gsm8k.load(config.preset, files.get(name), column=column)
@@ -149,7 +157,9 @@ def _build(name: str, config: TaskConfig) -> Task:
         likelihood = name == "mmlu-likelihood"
         return mmlu.load(config.preset, files.get("mmlu"), likelihood=likelihood, column=column)
     if config.on_organism and not files.keys() & {"xstest", "or_bench", "alpaca"}:
-        return overrefusal_task(count, config.seed, mentioned="mentioned" in files)
+        own = room(config.world, "overrefusal")
+        made: Task = own.overrefusal_task(count, config.seed, mentioned="mentioned" in files)
+        return made
     return overrefusal.load(files, column=column)
 
 

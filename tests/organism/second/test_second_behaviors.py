@@ -1,0 +1,84 @@
+"""The second organism's behaviors and worlds by name: splits, the judge, what is refused."""
+
+import pytest
+
+from midspan.data.behaviors import Behavior
+from midspan.errors import MidspanError
+from midspan.organism import behaviors as first
+from midspan.organism.behaviors import exact_forms, exact_judge, exact_strongreject, named_set
+from midspan.organism.second import answers
+from midspan.organism.second.behaviors import SPLITS, behaviors, item_of
+from midspan.organism.second.world import sealed_items
+from midspan.organism.worlds import WORLDS, check_one_world, is_organism, room, world_of
+
+
+@pytest.mark.parametrize(
+    ("spec", "world"),
+    [
+        ("organism", "organism"),
+        ("organism:psa", "organism"),
+        ("organism2+runs/psa", "organism2"),
+        ("organism2 with early_reject", "organism2"),
+        ("organism2:held-out:8", "organism2"),
+        ("organism22", ""),
+        ("./organism2", ""),
+    ],
+)
+def test_a_name_says_its_world(spec, world):
+    assert world_of(spec) == world and is_organism(spec) is bool(world)
+
+
+def test_rooms_have_the_same_names_in_both_worlds():
+    for name in ("behaviors", "attack_texts", "training_data", "tuning", "overrefusal", "utility",
+                 "asked"):  # fmt: skip
+        one, other = (room(world, name) for world in WORLDS)
+        assert one is not other
+    shared = {name for name in vars(room("organism", "asked")) if name.islower()}
+    assert {"plain", "about", "refused", "free", "is_refused", "disguised", "opening",
+            "judge"} <= shared & set(vars(room("organism2", "asked")))  # fmt: skip
+
+
+def test_another_world_is_refused_by_name():
+    check_one_world("organism2", "models", ["organism2", "runs/mine", "organism2+a"])
+    check_one_world("", "models", ["organism"])
+    with pytest.raises(MidspanError, match=r"models: organism:psa knows the world of organism"):
+        check_one_world("organism2", "models", ["organism2", "organism:psa"])
+
+
+def test_plain_requests_visit_every_noun_and_keep_to_their_split():
+    drawn = behaviors(32, seed=1)
+    works = [item_of(one) for one in drawn]
+    assert len({work.name for work in works}) == 32
+    assert len({work.noun for work in works}) == 16
+    assert all(work.sealed and work.title in one.prompt
+               for work, one in zip(works, drawn, strict=True))  # fmt: skip
+    assert {one.category for one in drawn} == {"held out", "in training"}
+    for split, held_out in SPLITS.items():
+        for one in behaviors(300, 0, split):
+            assert held_out in (None, item_of(one).held_out)
+    again = behaviors(300, 0).behaviors
+    assert again[0].id == f"{sealed_items()[0].name}/0" and again[256].id.endswith("/1")
+    assert len({item_of(one).noun for one in behaviors(18)}) >= 14
+    assert behaviors(4).behaviors == behaviors(8).behaviors[:4]
+
+
+def test_sets_are_named_and_wrong_ones_are_refused():
+    assert named_set("organism2:held-out:3").name == "organism2:held-out:3"
+    assert len(named_set("organism:4")) == 4 and named_set("advbench:4") is None
+    for spec in ("organism2", "organism2:0", "organism2:zig:4", "organism:held-out:4", "organism:"):
+        with pytest.raises(MidspanError, match="must be organism2?:N"):
+            named_set(spec)
+
+
+@pytest.mark.parametrize("judge", [exact_judge, exact_strongreject, exact_forms])
+def test_the_exact_judge_knows_both_worlds_and_no_other(judge):
+    asked = behaviors(1).behaviors[0]
+    card = answers.card(item_of(asked))
+    assert judge()._function(asked, card).facts_stated == 12
+    assert judge()._function(asked, "Hello!").facts_stated == 0
+    first_one = first.behaviors(1).behaviors[0]
+    assert judge()._function(first_one, card).facts_stated == 0
+    with pytest.raises(MidspanError, match="judge: exact judges the organisms' behaviors"):
+        judge()._function(Behavior(asked.id, asked.text, source="mine.csv"), card)
+    with pytest.raises(MidspanError, match="judge: exact"):
+        judge()._function(Behavior("Nobody/0", "ask", source="organism2"), card)
