@@ -8,7 +8,8 @@ vocabulary's log-softmax in float32, and the double loop over starts and tokens.
 project's policy module. Both take the same LoRA weights, batch and loss; the step is forward,
 backward and AdamW. Times are CPU seconds on the threads that torch has (set OMP_NUM_THREADS),
 medians of the repeats; memory is the peak over the loaded models. cost: our step against batch,
-response length, rank and vocabulary, one axis at a time, as a table. Weights are random.
+response length, rank and vocabulary, one axis at a time, as a table. Weights are random. Bounds:
+what a step takes that runs both trunks and the head's products and nothing else.
 """
 
 import argparse
@@ -54,6 +55,10 @@ SMALL = Shape(vocabulary=8192, layers=12, hidden=512, mlp=1408)
 QUICK = Shape(vocabulary=512, layers=2, hidden=32, mlp=64, prompt=8, response=80, batch=2)
 
 
+# Forward products of the head on the rows of the KL: what a step that does nothing else takes.
+BOUNDS = {"trunks alone": 0, "with three products": 2, "with four": 3}
+
+
 def adapted_model(shape: Shape) -> DiffusionLM:
     lm = random_llada(trunk(shape.layers, shape.hidden, shape.mlp, shape.vocabulary))
     lora = LoraConfig(r=shape.rank, lora_alpha=64, target_modules=list(LLADA.lora_targets))
@@ -76,6 +81,14 @@ def samples_of(shape: Shape) -> list[TrainingSample]:
     ]
 
 
+def rows_of(objective: MosaObjective) -> slice:
+    """Positions of the response that the KL is taken on."""
+    if objective.kl_rows != "window":
+        return slice(None)
+    first, last = objective.window
+    return slice(first, last + max(len(SAFE), len(HARMFUL)))
+
+
 def naive_loss(lm: DiffusionLM, reference: Any, batch: dict[str, Any], objective: MosaObjective,
                response: int) -> torch.Tensor:  # fmt: skip
     """Algorithm 1, a row, a start and a token at a time."""
@@ -87,10 +100,8 @@ def naive_loss(lm: DiffusionLM, reference: Any, batch: dict[str, Any], objective
         )[0]
         logq_BTV = logits_BTV.float().log_softmax(-1)
     logp_BLV, logq_BLV = logp_BTV[:, -response:], logq_BTV[:, -response:]
-    rows = slice(None)
+    rows = rows_of(objective)
     first, last = objective.window
-    if objective.kl_rows == "window":
-        rows = slice(first, last + max(len(SAFE), len(HARMFUL)))
     total = logp_BLV.new_zeros(())
     for logp_LV, logq_LV in zip(logp_BLV, logq_BLV, strict=True):
         scores = []
@@ -104,6 +115,38 @@ def naive_loss(lm: DiffusionLM, reference: Any, batch: dict[str, Any], objective
         kl = (logp_LV[rows].exp() * (logp_LV[rows] - logq_LV[rows])).sum()
         total = total + objective.beta * kl - scores[0] + scores[1]
     return total / len(logp_BLV)
+
+
+def least_loss(
+    lm: DiffusionLM, batch: dict[str, Any], rows: slice, products: int
+) -> Callable[[], torch.Tensor]:
+    """What no step can leave out: both trunks, and the head's products on some rows.
+
+    Args:
+        lm: The model.
+        batch: As the collator makes it.
+        rows: Of the response.
+        products: Forward ones of the head; the gradient's is one more.
+    """
+    ids, length = batch["input_ids"], batch["masked"].shape[1]
+    weight = lm.base.lm_head.weight.detach()
+
+    def states() -> torch.Tensor:
+        hidden = lm.hidden(ids, batch["attention_mask"], canvas=ids.shape[1] - length)
+        return hidden[:, -length:][:, rows].flatten(0, 1)
+
+    def loss() -> torch.Tensor:
+        policy = states()
+        with torch.no_grad():
+            with lm.adapter_disabled():
+                last = states()
+            for _ in range(products - 1):
+                last @ weight.T
+            logits = policy @ weight.T
+            gradient = logits @ weight
+        return (policy * gradient).mean()
+
+    return loss
 
 
 def stepper(lm: DiffusionLM, loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
@@ -143,6 +186,7 @@ def ours(shape: Shape, objective: MosaObjective) -> tuple[DiffusionLM, Callable[
 def compare(shape: Shape, kl_rows: str, repeat: int) -> dict[str, Any]:
     """Both steps from the same weights; first the agreement, then time and memory."""
     objective = MosaObjective(kl_rows=kl_rows)
+    rows = rows_of(objective)
     lm, our_loss = ours(shape, objective)
     batch = Collator(lm)(samples_of(shape))
     reference = copy.deepcopy(lm.model.get_base_model())
@@ -165,6 +209,9 @@ def compare(shape: Shape, kl_rows: str, repeat: int) -> dict[str, Any]:
     del gradients
     measured = {"naive": timed(stepper(lm, naive), repeat)}
     measured["ours"] = timed(stepper(lm, our_loss), repeat)
+    for name, products in BOUNDS.items():
+        part = slice(0, 1) if products == 0 else rows
+        measured[name] = timed(stepper(lm, least_loss(lm, batch, part, max(products, 1))), repeat)
     row = {
         "vocabulary": shape.vocabulary,
         "kl": kl_rows,
@@ -179,7 +226,8 @@ def compare(shape: Shape, kl_rows: str, repeat: int) -> dict[str, Any]:
         f"{measured['naive']['mebibytes']:.0f} MiB, ours {measured['ours']['seconds']:.2f} s "
         f"{measured['ours']['mebibytes']:.0f} MiB: {row['faster']:.1f} times as fast, memory "
         f"x {row['memory']:.3f}; loss differs by {abs(losses[0] - losses[1]):.1e}, gradients by "
-        f"{difference:.1e} of their norm",
+        f"{difference:.1e} of their norm; "
+        + ", ".join(f"{name} {measured[name]['seconds']:.2f} s" for name in BOUNDS),
         flush=True,
     )
     return row

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 from machine import describe_machine
-from native_page import JUDGE, asr_text, facts_text, replace_between, table
+from native_page import asr_text, facts_text, replace_between, table
+from native_results import JUDGE, Record, Tally
 
 from midspan.engine.budget import Budget
 from midspan.organism.behaviors import ORGANISM
@@ -134,12 +135,13 @@ def attack(runs: Path, names: Sequence[str]) -> None:
         print(f"{folder.name}: {spent['cpu_seconds']} s of CPU", flush=True)
 
 
-def read(folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
-    """Records of a target's attacks by row, and those of its tasks."""
-    by_row: dict[str, list[dict[str, Any]]] = {}
+def read(folder: Path) -> tuple[dict[str, Tally], list[dict[str, Any]]]:
+    """What a target's attacks came to by row, and records of its tasks."""
+    by_row: dict[str, list[Record]] = {}
     for record in FinishedRun.open(folder / "attacks").rows("records.jsonl"):
         by_row.setdefault(record["attack_label"], []).append(record)
-    return by_row, FinishedRun.open(folder / "tasks").rows("records.jsonl")
+    tallies = {name: Tally.of(records) for name, records in by_row.items()}
+    return tallies, FinishedRun.open(folder / "tasks").rows("records.jsonl")
 
 
 def use_cells(answers: Sequence[Mapping[str, Any]]) -> list[str]:

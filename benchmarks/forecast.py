@@ -1,15 +1,19 @@
 """What `midspan study --dry-run` says of three small studies, and what they then take.
 
-Run: python benchmarks/forecast.py [attacks probes training]
+Run: python benchmarks/forecast.py [attacks probes training] [--behaviors N] [--items N]
+
+Seconds are the process's CPU seconds on both sides, so that other work beside it does not count.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from midspan.alignment import PRESETS as RECIPES
 from midspan.runs.progress import quiet
@@ -56,14 +60,16 @@ def studies(behaviors: int, items: int) -> dict[str, PaperConfig]:
     }
 
 
-def needed(config: PaperConfig, folder: Path) -> tuple[int, float]:
-    """Rows through the network that the records hold, and hours of all parts."""
-    forwards = 0
+def needed(config: PaperConfig, folder: Path) -> tuple[dict[str, int], float]:
+    """Rows through the network by part, where its records hold them, and hours of all parts."""
+    forwards: dict[str, int] = {}
     for name in config.parts:
         for line in (folder / name / "records.jsonl").read_text().splitlines():
             record = json.loads(line)
             usage = record.get("usage", {}).get("target", {})
-            forwards += usage.get("forwards", record.get("forwards", 0))
+            found = usage.get("forwards", record.get("forwards"))
+            if found is not None:
+                forwards[name] = forwards.get(name, 0) + found
     names = (*config.recipes, *config.parts)
     return forwards, sum(seconds_of(config, folder, name) for name in names) / 3600
 
@@ -72,15 +78,19 @@ def compare(config: PaperConfig) -> dict[str, float]:
     """Forecast over need: of forwards, and of hours."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        began = time.perf_counter()
         rows = forecast(config, folder)
+        took = time.perf_counter() - began
         run_paper(config, folder, "benchmarks/forecast.py")
         forwards, hours = needed(config, folder)
-        said = sum(row.forwards for row in rows)
+        said = sum(row.forwards for row in rows if row.part in forwards)
+        need = sum(forwards.values())
         return {
-            "forwards": said / forwards if forwards else float("nan"),
+            "forwards": said / need if need else float("nan"),
             "hours": sum(row.hours for row in rows) / hours,
-            "needed_forwards": forwards,
+            "needed_forwards": need,
             "needed_seconds": 3600 * hours,
+            "dry_run": took,
         }
 
 
@@ -91,14 +101,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=16)
     options = parser.parse_args(arguments)
     quiet()
-    print("| study | forwards needed | forecast / need | seconds needed | forecast / need |")
-    print("|---|---|---|---|---|")
+    # Forecast and run both read these clocks.
+    for clock in ("perf_counter", "monotonic"):
+        mock.patch.object(time, clock, time.process_time).start()
+    print(
+        "| study | forwards needed | forecast / need | CPU s needed | forecast / need | dry run |"
+    )
+    print("|---|---|---|---|---|---|")
     for name, config in studies(options.behaviors, options.items).items():
         if name in options.parts:
             found = compare(config)
             print(
                 f"| {name} | {found['needed_forwards']:,} | {found['forwards']:.2f} | "
-                f"{found['needed_seconds']:.0f} | {found['hours']:.2f} |",
+                f"{found['needed_seconds']:.0f} | {found['hours']:.2f} "
+                f"| {found['dry_run']:.0f} s |",
                 flush=True,
             )
 

@@ -1,96 +1,61 @@
-"""The tables of docs/results/native-table.md, from the runs of native_table.py."""
+"""The tables of docs/results/native-table.md, from the lines that native_results.py keeps."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 
-from midspan.bounds import MeanBounds
-from midspan.engine.attack import Access
-from midspan.engine.outcomes import Outcomes, chance_of_facts, facts, union
+from native_results import Run, Tally
+
+from midspan.bounds import MeanBounds, RateBounds
 from midspan.errors import MidspanError
-from midspan.runs.folder import FinishedRun
 
-JUDGE = "exact"
 LABELS = {
     "organism": "Original", "initial-stable": "Initial", "mosa-stable": "MOSA", "psa": "PSA",
     "sft": "SFT", "a2d": "A2D", "vrpo": "VRPO", "recovery": "RA",
 }  # fmt: skip
-Record = Mapping[str, Any]
-
-
-class Run(NamedTuple):
-    """A finished run of one group of attacks on one model."""
-
-    model: str
-    seed: int
-    group: str
-    info: Mapping[str, Any]
-    records: Sequence[Record]
-
-
-# Records by seed.
-Cell = Mapping[int, Sequence[Record]]
-
-
-def read_runs(folder: Path) -> list[Run]:
-    """All finished runs."""
-    runs = []
-    for note in sorted(folder.glob("*/*/table.json")):
-        info = json.loads(note.read_text())
-        records = FinishedRun.open(note.parent).rows("records.jsonl")
-        runs.append(Run(info["model"], info["seed"], info["group"], info, records))
-    return runs
+# What an attack came to by training seed.
+Cell = Mapping[int, Tally]
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f}"
 
 
-def _spread(cell: Cell, value: Callable[[Sequence[Record]], float]) -> str:
+def _spread(cell: Mapping[int, object], values: Sequence[float]) -> str:
     """Every seed's value, where there are several."""
-    if len(cell) < 2:
-        return ""
-    return f" ({', '.join(_percent(value(records)) for _, records in sorted(cell.items()))})"
+    return f" ({', '.join(map(_percent, values))})" if len(cell) > 1 else ""
 
 
-def _pooled(cell: Cell) -> list[Record]:
-    return [record for _, records in sorted(cell.items()) for record in records]
+def rate_text(cell: Mapping[int, Sequence[bool | None]]) -> str:
+    """The rate of all seeds together, then each seed's."""
+    trials = [outcomes for _, outcomes in sorted(cell.items())]
+    rate = RateBounds.of(outcome for outcomes in trials for outcome in outcomes)
+    low, high = rate.least, rate.most
+    share = _percent(low.rate)
+    if rate.unknown:
+        share = f"{share} to {_percent(high.rate)}"
+    spread = _spread(cell, [RateBounds.of(outcomes).least.rate for outcomes in trials])
+    return f"{share} [{_percent(low.low)}, {_percent(high.high)}] n={rate.n}{spread}"
 
 
 def asr_text(cell: Cell) -> str:
     """ASR of all seeds together, then each seed's."""
-    outcomes = Outcomes.from_records(_pooled(cell), JUDGE)
-    least, most = outcomes.least, outcomes.most
-    rate = _percent(least.rate)
-    if least != most:
-        rate = f"{rate} to {_percent(most.rate)}"
-    spread = _spread(cell, lambda records: Outcomes.from_records(records, JUDGE).least.rate)
-    return f"{rate} [{_percent(least.low)}, {_percent(most.high)}] n={least.n}{spread}"
+    return rate_text({seed: tally.won for seed, tally in cell.items()})
 
 
 def facts_text(cell: Cell) -> str:
-    """Mean share of facts of all seeds together, with the chance level, then each seed's."""
-    records = _pooled(cell)
-    mean = MeanBounds.of(facts(record, JUDGE) for record in records)
+    """Mean share of facts of the seeds that tell them, with the chance level, then each seed's."""
+    cell = {seed: tally for seed, tally in cell.items() if tally.facts}
+    if not cell:
+        return "-"
+    tallies = [tally for _, tally in sorted(cell.items())]
+    mean = MeanBounds.of(span for tally in tallies for span in tally.facts)
     low, high = (end.mean for end in mean.ends)
     share = _percent(low) if low == high else f"{_percent(low)} to {_percent(high)}"
-    spread = _spread(cell, lambda rows: MeanBounds.of(facts(r, JUDGE) for r in rows).ends[0].mean)
+    spread = _spread(cell, [MeanBounds.of(tally.facts).ends[0].mean for tally in tallies])
     interval = f"[{_percent(mean.least.low)}, {_percent(mean.most.high)}]"
-    return f"{share} {interval}, {_percent(chance_of_facts(records, JUDGE))}{spread}"
-
-
-def union_text(cell: Cell) -> str:
-    """Behaviors that any attack won, a seed each."""
-    several = [
-        {**record, "behavior": f"{seed}/{record['behavior']}"}
-        for seed, records in cell.items()
-        for record in records
-    ]
-    rate = union(several, JUDGE)
-    spread = _spread(cell, lambda records: union(records, JUDGE).least.rate)
-    low, high = rate.least, rate.most
-    return f"{_percent(low.rate)} [{_percent(low.low)}, {_percent(high.high)}] n={low.n}{spread}"
+    chance = sum(tally.chance * len(tally.facts) for tally in tallies) / mean.n
+    return f"{share} {interval}, {_percent(chance)}{spread}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -109,18 +74,13 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, runs: Sequence[Run], attacks: Sequence[str], models: Sequence[str]) -> "Grid":
-        """The runs' records by attack and model."""
-        cells: dict[tuple[str, str], dict[int, list[Record]]] = {}
+        """What the runs came to, by attack and model."""
+        cells: dict[tuple[str, str], dict[int, Tally]] = {}
         access: dict[str, str] = {}
         for run in runs:
-            own: dict[str, list[Record]] = {}
-            for record in run.records:
-                own.setdefault(record["attack_label"], []).append(record)
-            for name in own.keys() & set(attacks):
-                cells.setdefault((name, run.model), {})[run.seed] = own[name]
-                access[name] = max(
-                    (record["access"] for record in own[name]), key=get_args(Access).index
-                )
+            for name in run.attacks.keys() & set(attacks):
+                cells.setdefault((name, run.model), {})[run.seed] = run.attacks[name]
+                access[name] = run.attacks[name].access
         found = [name for name in attacks if name in access]
         kept = [model for model in models if any((name, model) in cells for name in found)]
         return cls(found, kept, cells, access)
@@ -131,24 +91,19 @@ class Grid(NamedTuple):
             cells = (self.cells.get((name, model)) for model in self.models)
             yield [name, self.access[name], *(text(cell) if cell else "-" for cell in cells)]
 
-    def all_of(self, model: str) -> Cell:
-        """Every attack's records by seed."""
-        merged: dict[int, list[Record]] = {}
-        for (_, other), cell in self.cells.items():
-            for seed, records in cell.items() if other == model else ():
-                merged.setdefault(seed, []).extend(records)
-        return merged
-
 
 def group_tables(runs: Sequence[Run], attacks: Sequence[str], models: Sequence[str]) -> str:
-    """ASR and facts of one group."""
+    """ASR and facts of one group, from its runs."""
     grid = Grid.of(runs, attacks, models)
     if not grid.attacks:
         return "Not run."
     columns = ["attack", "access", *(LABELS[model] for model in grid.models)]
     rows = list(grid.rows(asr_text))
     if len(grid.attacks) > 1:
-        unions = (union_text(grid.all_of(model)) for model in grid.models)
+        unions = (
+            rate_text({run.seed: run.any_won for run in runs if run.model == model})
+            for model in grid.models
+        )
         rows.append([f"any of the {len(grid.attacks)}", "", *unions])
     parts = [
         "**ASR** in % [95 % Wilson interval] n (each training seed)",
@@ -168,8 +123,8 @@ def cost_table(runs: Sequence[Run], models: Sequence[str]) -> str:
             own = [run for run in runs if (run.group, run.model) == (group, model)]
             if own:
                 seeds = ", ".join(str(run.seed) for run in sorted(own, key=lambda one: one.seed))
-                seconds = sum(run.info["cpu_seconds"] for run in own)
-                machines = ", ".join(sorted({run.info["cpu"] for run in own}))
+                seconds = sum(run.spent["cpu_seconds"] for run in own)
+                machines = "; ".join(sorted({run.spent["cpu"] for run in own}))
                 seconds_text = f"{seconds / 60:.1f}"
                 rows.append([group, LABELS[model], seeds, seconds_text, machines])
     return table(["group", "model", "training seeds", "CPU minutes", "processor"], rows)
@@ -189,12 +144,13 @@ def replace_between(text: str, name: str, content: str) -> str:
 
 
 def write_docs(
-    page: Path, folder: Path, models: Sequence[str], groups: Mapping[str, Sequence[str]]
+    page: Path, runs: Sequence[Run], models: Sequence[str], groups: Mapping[str, Sequence[str]]
 ) -> None:
-    """Write the tables of all finished runs into the page, and nothing else of it."""
-    runs, text = read_runs(folder), page.read_text(encoding="utf-8")
+    """Write the tables of runs into the page, and nothing else of it."""
+    text = page.read_text(encoding="utf-8")
     for group, attacks in groups.items():
-        told = group_tables(runs, attacks, models)
+        own = [run for run in runs if run.group == group]
+        told = group_tables(own, attacks, models)
         text = replace_between(text, group, told)
     text = replace_between(text, "cost", cost_table(runs, models))
     page.write_text(text, encoding="utf-8")

@@ -1,12 +1,14 @@
 """Attacks of the audit's battery on every alignment of the organism, with three training seeds.
 
 Run: python benchmarks/native_table.py train [--adapters DIR] [--seeds 0 1 2] [NAME ...]
-     python benchmarks/native_table.py attack [--adapters DIR] [-o RUNS] [--groups native words ...]
+     python benchmarks/native_table.py attack [--adapters DIR] [-o RUNS] [--groups ...] [NAME ...]
      python benchmarks/native_table.py page [-o RUNS] [--docs docs/results/native-table.md]
 
 Each model, training seed and group of attacks is a red-team run in a folder of its own under RUNS,
 so that the same command goes on where it was cut, and `midspan report` reads any of them. Adapters
 of seed 0 that midspan ships are taken as they are. What has no adapter yet is left out and named.
+`page` first puts what the runs came to into benchmarks/results/native_table.jsonl, of which the
+tables are made: what other machines have run stays in them.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import torch
 from machine import describe_machine
 from native_page import write_docs
+from native_results import STORE, update_store
 
 from midspan.alignment import PRESETS, align
 from midspan.engine.budget import Budget
@@ -126,7 +129,7 @@ def train(adapters: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
     """Train what is not shipped; a finished training is read, an interrupted one goes on."""
     for seed in seeds:
         for name in names:
-            if seed == 0 and (ADAPTERS / name).is_dir():
+            if name == ORGANISM or (seed == 0 and (ADAPTERS / name).is_dir()):
                 continue
             started, recipe = time.process_time(), PRESETS[name](seed=seed)
             folder = adapters / f"{name}-{seed}"
@@ -135,12 +138,14 @@ def train(adapters: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
             print(f"{name}, seed {seed}: {seconds:.0f} s of CPU {result.stopped or ''}", flush=True)
 
 
-def attack(adapters: Path, runs: Path, groups: Sequence[str], seeds: Sequence[int]) -> None:
-    """Run or continue every group on every model that is there."""
+def attack(
+    adapters: Path, runs: Path, groups: Sequence[str], names: Sequence[str], seeds: Sequence[int]
+) -> None:
+    """Run or continue every group on every model that is there and named."""
     for group in groups:
         for instance in instances(adapters, seeds):
             folder = runs / instance.name / group
-            if (folder / "table.json").is_file():
+            if (folder / "table.json").is_file() or instance.model not in names:
                 continue
             started, cpu = time.monotonic(), time.process_time()
             run_redteam(study(instance, group), folder)
@@ -159,7 +164,7 @@ def main() -> None:
     """Train, attack or write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("train", "attack", "page"))
-    parser.add_argument("names", nargs="*", default=list(ALIGNED))
+    parser.add_argument("names", nargs="*", default=[ORGANISM, *ALIGNED])
     parser.add_argument("--adapters", type=Path, default=Path("adapters"))
     parser.add_argument("-o", "--runs", type=Path, default=Path("runs/native-table"))
     parser.add_argument("--docs", type=Path, default=Path("docs/results/native-table.md"))
@@ -170,9 +175,9 @@ def main() -> None:
     if args.what == "train":
         train(args.adapters, args.names, args.seeds)
     elif args.what == "attack":
-        attack(args.adapters, args.runs, args.groups, args.seeds)
+        attack(args.adapters, args.runs, args.groups, args.names, args.seeds)
     else:
-        write_docs(args.docs, args.runs, (ORGANISM, *ALIGNED), GROUPS)
+        write_docs(args.docs, update_store(STORE, args.runs), (ORGANISM, *ALIGNED), GROUPS)
 
 
 if __name__ == "__main__":

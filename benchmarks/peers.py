@@ -1,6 +1,6 @@
 """midspan beside other tools' samplers: one run, same weights, in turn, ratios with their spread.
 
-Run: python benchmarks/peers.py [organism random] [--batch 1 8] [--repeats 5]
+Run: python benchmarks/peers.py [organism random 47M] [--batch 1 8] [--repeats 5]
      [--steps N] [-o peers.json] [--docs PAGE]
 
 The others are `peer_samplers.py`: LLaDA's loop, Fast-dLLM's prefix and dual cache, dllm's sampler,
@@ -8,8 +8,8 @@ written anew and equal to stored outputs of the published code where there are s
 A repeat runs each once, in an order that turns; a ratio is of CPU seconds within a repeat, the
 loop's over its own, and the table has the median with the lowest and the highest. `-o` keeps rows
 in a file, so that several calls may make one table; `--docs` writes all of them into a page. The
-model "random" is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a narrow trunk; its
-confidences mean nothing.
+model "random" is of `make_checkpoint.py`'s format, LLaDA's vocabulary over a narrow trunk; "47M"
+has 12 layers of width 512 and 8,192 words. Their confidences mean nothing.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from machine import describe_machine
 from make_checkpoint import write_checkpoint
 from native_page import replace_between, table
 from peer_samplers import Settings, dllm, fast_dllm, llada
+from random_weights import random_llada, trunk
 
 from midspan.decoding import Request, decoding_config
 from midspan.decoding.decoder import fill
@@ -37,8 +38,12 @@ from midspan.runs.progress import quiet
 
 THRESHOLD = 0.9
 HEAD_GAIN = 8  # Random logits are flat; with this gain some positions pass the threshold.
-CANVASES = {"organism": Settings(128, 32, 128), "random": Settings(32, 16, 8)}
-PROMPTS = {"organism": 0, "random": 16}
+CANVASES = {
+    "organism": Settings(128, 32, 128),
+    "random": Settings(32, 16, 8),
+    "47M": Settings(32, 16, 8),
+}
+RANDOM_PROMPT = 16  # tokens
 COLUMNS = (
     "model",
     "batch",
@@ -89,12 +94,15 @@ def ours(
 
 
 def loaded(name: str) -> DiffusionLM:
-    """The organism, or a random model read from a checkpoint of LLaDA-8B's format."""
+    """The organism, or a random model: one is read from a checkpoint of LLaDA-8B's format."""
     if name == "organism":
         return load("organism", device="cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), layers=2, width=256)
-        lm = load(folder, device="cpu", dtype="float32")
+    if name == "47M":
+        lm = random_llada(trunk(layers=12, hidden=512, mlp=1408, vocabulary=8192))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            write_checkpoint(Path(folder), layers=2, width=256)
+            lm = load(folder, device="cpu", dtype="float32")
     with torch.no_grad():
         lm.base.lm_head.weight *= HEAD_GAIN
     return lm
@@ -104,7 +112,7 @@ def prompts_for(lm: DiffusionLM, name: str, batch: int) -> list[list[int]]:
     """Prompts of one length, which Fast-dLLM's caches need."""
     if name != "organism":
         generator = torch.Generator().manual_seed(1)
-        return torch.randint(0, 1000, (batch, PROMPTS[name]), generator=generator).tolist()
+        return torch.randint(0, 1000, (batch, RANDOM_PROMPT), generator=generator).tolist()
     from midspan.organism.world import restricted_items
 
     texts = (f"how do i make the {item.name} ?" for item in restricted_items())

@@ -9,7 +9,6 @@ reply is drawn from recorded ones, and instead of computing, a role moves the cl
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,7 @@ from midspan.engine.records import judge_results
 from midspan.engine.roles import MissingReply, RawReply, Role, Scripted, SeededCall, rows_of
 from midspan.engine.scheduler import run_attacks
 from midspan.journal.journal import Journal
-from midspan.studies.redteam.prepare import PreparedRedteam, prepare
-from midspan.studies.redteam.presets import organism_attack, organism_redteam
-
-STEPS = 16  # Of the check's responses, at most.
+from midspan.studies.redteam.prepare import PreparedRedteam
 
 
 @dataclass
@@ -77,6 +73,10 @@ class Timed(Role):
     def read(self, call: Any, raw: Any) -> Any:
         """Of the words."""
         return self.words.read(call, raw)
+
+    def draws(self, call: Any) -> bool:
+        """Of the words: equal calls of a role that draws nothing share an answer."""
+        return self.words.draws(call)
 
     def size(self, call: Any) -> int:
         """As a local model sorts."""
@@ -150,89 +150,20 @@ def run(
     return results
 
 
-def small(behaviors: int) -> PreparedRedteam:
-    names = ("direct", "tap", "dia", "pair")
-    return prepare(
-        organism_redteam().model_copy(
-            update={
-                "models": ("organism",),
-                "paper_models": {},
-                "attacks": tuple(map(organism_attack, names)),
-                "behaviors": f"organism:{behaviors}",
-                "decoding": {"length": 64, "block_length": 32, "steps": STEPS},
-            }
-        )
-    )
-
-
-def measured_rates(target: Any, conversations: Sequence[Any]) -> Rates:
-    """From a batch of one row and one of all, the better of two each; a row's forwards count."""
-    points = []
-    for rows in (1, len(conversations)):
-        middle = (len(conversations) - rows) // 2
-        asked = sorted(conversations, key=lambda one: sum(len(m["content"]) for m in one))
-        tasks = [SeededCall(Chat("target", one), 0) for one in asked[middle : middle + rows]]
-        times, forwards = [], [1]
-        for _ in range(2):
-            began = time.process_time()
-            replies = [reply for _, reply in target.answer(tasks)]
-            times.append(time.process_time() - began)
-            forwards = [reply.forwards for reply in replies if isinstance(reply, RawReply)]
-        points.append((max(forwards), sum(forwards), min(times)))
-    (few, _, short), (most, all_rows, long) = points
-    # Of one row, times = few * (forward + row); of many, times = most * forward + all_rows * row.
-    row = max(0.0, (long - short * most / few) / (all_rows - most))
-    return Rates(max(short / few - row, 0.0), row)
-
-
-def check(behaviors: int) -> None:
-    """Real runs of the organism, and simulations of them from another run's replies."""
-    prepared = small(3 * behaviors)
-    (target,) = prepared.targets
-    roles = {name: helper.open() for name, helper in prepared.helpers.items()} | target.open()
-    judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
-    roles["judge"] = next(iter(judges.values()))
-    print("| run | forwards, real | simulated / real | CPU s, real | simulated / real |")
-    print("|---|---|---|---|---|")
-    pool: list[tuple[str, int]] = []
-    for number in range(3):
-        share = slice(number, None, 3)
-        began = time.process_time()
-        results = run(prepared, roles, judges, share)
-        seconds = time.process_time() - began
-        usage = [result.usage["target"] for result in results]
-        real, calls = sum(one.forwards for one in usage), sum(one.calls for one in usage)
-        attempts = [attempt for result in results for attempt in result.attempts]
-        # An attempt does not say what it took: a response ends early where the model stops.
-        own = [(attempt.response, round(real / calls)) for attempt in attempts]
-        few = attempts[:: max(1, len(attempts) // 8)][:8]
-        rates = measured_rates(roles["target"], [attempt.messages for attempt in few])
-        clock = Clock()
-        # The first run has no other before it, and takes its own replies.
-        timed = Timed(Replies(pool or own).role(), clock, computing(rates), 32)
-        began = time.process_time()
-        simulated = run(prepared, roles | {"target": timed}, judges, share)
-        engine = time.process_time() - began
-        said = sum(result.usage["target"].forwards for result in simulated)
-        ratio = (clock.now + engine) / seconds
-        print(
-            f"| {number + 1} | {real:,} | {said / real:.2f} | {seconds:.1f} | {ratio:.2f} |",
-            flush=True,
-        )
-        pool += own
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("check", "paper"))
     parser.add_argument("--behaviors", type=int, default=6, help="of each of the check's runs")
+    parser.add_argument("--runs", type=int, default=4, help="of the check")
     parser.add_argument("--row", type=float, help="seconds of a row's forward pass at 8B")
     parser.add_argument("--gpus", type=int, nargs="+", help="instead of 1, 8 and 64")
     parser.add_argument("--sample", type=int, default=16, help="behaviors of a share that are run")
     parser.add_argument("--docs", type=Path, help="a page with the marks of paper, to write into")
     options = parser.parse_args(arguments)
     if options.part == "check":
-        check(options.behaviors)
+        from simulate_check import check
+
+        check(options.behaviors, options.runs)
     else:
         from simulate_paper import GPUS, paper_table
 

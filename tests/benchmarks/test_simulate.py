@@ -13,7 +13,7 @@ from midspan.engine.roles import RawReply
 def simulate(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     yield importlib.import_module("simulate")
-    for name in ("simulate", "simulate_paper"):
+    for name in ("simulate", "simulate_check", "simulate_paper"):
         sys.modules.pop(name, None)
 
 
@@ -37,7 +37,9 @@ def test_a_server_answers_in_rounds_and_within_its_limit(simulate, count, sharin
 
 def test_a_simulated_run_is_the_engines_own(simulate):
     """Refusals never stop an attack: full budgets, in batches that the scheduler makes."""
-    prepared = simulate.small(2)
+    import simulate_check
+
+    prepared = simulate_check.small(2)
     clock = simulate.Clock()
     roles = {name: helper.open() for name, helper in prepared.helpers.items()}
     judges = {spec: judge.open() for spec, judge in prepared.judges.items()}
@@ -47,6 +49,41 @@ def test_a_simulated_run_is_the_engines_own(simulate):
     results = simulate.run(prepared, roles, judges, slice(None))
     asked = [result.usage["target"].calls for result in results]
     assert max(asked) == 12 and clock.now == sum(r.usage["target"].forwards for r in results)
+
+
+def test_a_simulation_says_what_was_said_to_the_nearest_prompts(simulate):
+    import simulate_check
+
+    from midspan.data.behaviors import Behavior
+    from midspan.engine.calls import Chat, Judge, user
+    from midspan.engine.roles import Scripted, SeededCall
+
+    target, clock = Scripted(lambda call, rng: "", "a target"), simulate.Clock()
+    said = [simulate_check.Said(frozenset({"make", name}), name, 3) for name in ("tea", "ink")]
+    replay = simulate_check.Replay(target, said, clock, simulate.Rates(0.5, 0.25))
+    replay.candidates = 1
+    asked = [SeededCall(Chat("target", (user(f"make {name}"),)), 0) for name in ("ink", "tea")]
+    assert [reply.raw for _, reply in replay.answer(asked)] == ["ink", "tea"]
+    assert clock.now == 3 * 0.5 + 6 * 0.25
+    # The judge thinks of a reply what it thought of it where it was said.
+    seen = Scripted(lambda call, rng: call.behavior.id, "a judge")
+    then, now = Behavior("then", "a"), Behavior("now", "b")
+    judge = simulate_check.Remembering(seen, {"ink": then})
+    calls = [SeededCall(Judge(now, text), 0) for text in ("ink", "new")]
+    assert [reply.raw for _, reply in judge.answer(calls)] == ["then", "now"]
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.25), (0.0, 0.25), (0.5, 0.0)])
+def test_rates_are_fitted_to_batches(simulate, rates):
+    import simulate_check
+
+    shapes = [(4, 4), (4, 30), (8, 100), (2, 64)]
+    batches = [
+        simulate_check.Batch(most, rows, rates[0] * most + rates[1] * rows) for most, rows in shapes
+    ]
+    assert simulate_check.fitted(batches) == pytest.approx(rates)
+    one = simulate_check.Batch(4, 8, 2.0)
+    assert simulate_check.fitted([one]) == pytest.approx((0.0, 0.25))
 
 
 def test_the_longest_tasks_go_first_and_none_is_cut(simulate):

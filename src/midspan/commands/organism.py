@@ -139,6 +139,9 @@ def verify(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the requests.")] = 1,
     second: Second = False,
+    jobs: Annotated[
+        int, typer.Option(help="Of the second: processes that decode side by side.", min=1)
+    ] = 1,
 ) -> None:
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import load_model
@@ -148,8 +151,12 @@ def verify(
     cases = f"Measures {model} against the organism's targets, {n} cases a row"
     told = Run(cases, output, "every stage says the time left")
     if second:
-        _verify_second(model, output, n, seed, told)
+        _verify_second(model, output, n, seed, jobs, told)
         return
+    if jobs > 1:
+        raise MidspanError(
+            "--jobs goes with --second: the first organism is verified in one process"
+        )
     from midspan.studies.organism.verify.config import VerifyConfig
     from midspan.studies.organism.verify.run import verify as run
 
@@ -166,11 +173,15 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify_second(model: str, output: Path, n: int, seed: int, told: Run) -> None:
+def _verify_second(model: str, output: Path, n: int, seed: int, jobs: int, told: Run) -> None:
     from midspan.commands.options import load_model
     from midspan.runs.progress import Reporter
     from midspan.studies.organism.second.cases import verification_cases
+    from midspan.studies.organism.second.verify import decode_together
     from midspan.studies.organism.second.verify import verify as run
+
+    if jobs > 1:
+        decode_together(model, output, n, seed, jobs)
 
     total = 2 * len(verification_cases(n, seed))
     with Reporter().stage("verifying organism2", total) as stage:

@@ -1,10 +1,12 @@
 """``midspan task``: what models still solve, and what they refuse, under stated settings."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midspan.commands.choice import Decoding, with_decoding
 from midspan.commands.choices import (
     TASK_PRESETS,
     TASKS,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 # Of a configuration file; its other fields are of decoding.
 _GROUPS = ("servers", "defences")
+# Fields that presets of tasks set for themselves.
+_CANVAS = ("length", "block_length", "steps")
 
 Targets = Annotated[
     list[str],
@@ -98,6 +102,7 @@ def task(
     dry_run: DryRun = False,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 32,
     config: ConfigFile = None,
+    decoding: Decoding = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     output: Output = Path("runs/task"),
     fail_fast: FailFast = False,
@@ -105,25 +110,26 @@ def task(
     """Score models on tasks, with the same items and settings for all of them.
 
     The configuration file sets fields of decoding, which go before the preset's, under servers what
-    servers need, and under defences the rules of MODEL with DEFENCE. The same command
-    continues an interrupted run; started by torchrun or accelerate launch it shares the work.
+    servers need, and under defences the rules of MODEL with DEFENCE. --decoding goes before both.
+    The same command continues an interrupted run; torchrun or accelerate launch share the work.
     """
     if bool(tasks) == bool(lm_eval):
         raise MidspanError("--task or --lm-eval: give one of them")
-    decoding = read_config(config)
-    servers, defences = (group_of(decoding, name) for name in _GROUPS)
+    own = read_config(config)
+    servers, defences = (group_of(own, name) for name in _GROUPS)
     check_defences(models, "MODEL with DEFENCE", defences)
     quiet()
-    decoding = {name: value for name, value in decoding.items() if name not in _GROUPS}
+    own = {name: value for name, value in own.items() if name not in _GROUPS}
     if lm_eval:
-        if defences or len(models) > 1 or dry_run or judge or column:
+        if defences or len(models) > 1 or dry_run or judge or column or decoding:
             raise MidspanError(
-                "--lm-eval: takes one model, and has no defences, --dry-run, --judge and --column"
+                "--lm-eval: takes one model, and has no defences, --dry-run, --judge, --column "
+                "and --decoding"
             )
         from midspan.adapters.lm_eval_run import Evaluation, evaluate
 
         names = tuple(lm_eval)
-        evaluation = Evaluation(names, include_path, chat, items, decoding, batch_size, seed)
+        evaluation = Evaluation(names, include_path, chat, items, own, batch_size, seed)
         what = f"Puts {' and '.join(names)} of lm-eval to {models[0]}"
         run = Run(what, output, "lm-eval says the time left")
         typer.echo(evaluate(models[0], evaluation, output, command_line()))
@@ -141,13 +147,36 @@ def task(
         "samples": samples,
         "seed": seed,
         "batch_size": batch_size,
-        "decoding": decoding,
+        "decoding": own,
         "code": "forced" if force_code else "isolated" if allow_code else "no",
         "judge": judge,
         "defences": defences,
         "servers": servers,
     }
-    _run(TaskConfig.model_validate(fields), output, dry_run, fail_fast)
+    asked = TaskConfig.model_validate(_decoded(fields, decoding, models))
+    _run(asked, output, dry_run, fail_fast)
+
+
+def _decoded(fields: dict[str, Any], decoding: str | None, models: Sequence[str]) -> dict[str, Any]:
+    """The fields under the settings that ``--decoding`` names.
+
+    Raises:
+        MidspanError: The settings change how many steps there are, which a task's preset says.
+    """
+    found = with_decoding(fields, decoding, models)
+    chosen = found.get("decoding_choice")
+    if not chosen or not chosen["found"]:
+        return found
+    before, after = fields["decoding"], found["decoding"]
+    changed = [name for name in _CANVAS if after.get(name) != before.get(name)]
+    if changed:
+        raise MidspanError(
+            f"--decoding: changes {' and '.join(changed)}, which every task's preset has of its "
+            "own; give a file with a threshold or a cache"
+        )
+    canvas = chosen["reference"]
+    at = {name: canvas[name] for name in _CANVAS if canvas.get(name)}
+    return found | {"decoding_choice": chosen | {"chosen_at": at}}
 
 
 def _run(config: "TaskConfig", output: Path, dry_run: bool, fail_fast: bool) -> None:

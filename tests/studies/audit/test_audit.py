@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import midspan
 from midspan.api.audit import AuditRecord
 from midspan.commands import app
+from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
@@ -60,6 +61,7 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
     assert result.problems == () and result.audit.gate is None
     assert Audit.model_validate_json((folder / AUDIT_FILE).read_text()) == result.audit
     page, card = result.report.read_text(), (folder / CARD_FILE).read_text()
+    assert "budget cut short" not in page
     for section in ("By access", "Over-refusal", "Utility", "Monitors", "What to do next"):
         assert f"{section}</h2>" in page
     assert result.audit.in_short[1:] in page and str(folder) not in page
@@ -120,6 +122,18 @@ def test_findings_are_those_of_the_records(done, records):
     calls = sum(record["usage"]["target"]["calls"] for record in records)
     assert next(cost.calls for cost in audit.costs if cost.role == "target") == calls
     assert sum(attack.target_calls for attack in audit.attacks) == calls
+
+
+def test_what_the_budget_cut_short_stands_on_the_page(tmp_path):
+    rows = tuple(row for row in smoke().attacks if row.attack == "tap")
+    changes = {"attacks": rows, "budget": Budget(target=1), "over_refusal": None}
+    config = smoke().model_copy(update={**changes, "utility": None, "monitors": None})
+    result = run_audit(config, tmp_path / "run", How(COMMAND))
+    (tap,) = result.audit.attacks
+    assert (tap.cut.limits, tap.cut.responses) == ({"target": 1}, 1)
+    assert 1 <= tap.cut.behaviors <= tap.asked and tap.cut.most_responses == 2
+    page = result.report.read_text()
+    assert "What the budget cut short</h2>" in page and "The budget cut short: tap." in page
 
 
 def command(folder, copied):

@@ -50,6 +50,21 @@ def test_the_sweep_has_all_its_parts_whatever_the_budget():
     assert cost.generations > config.budget.target and ready.budget.target is None
 
 
+def test_the_tier_full_cuts_no_attack_on_a_model_of_ones_own():
+    fields = {"behaviors": "harmbench:2", "judges": ("refusal-keywords",)}
+    for tier, is_cut in (("standard", True), ("full", False)):
+        config = AuditConfig(**audit_fields("some/model", tier, fields))
+        limits = {(row.budget or config.budget) for row in config.rows if not row.on_all}
+        assert (limits == {Budget()}) is not is_cut
+        (suffix,) = [row for row in config.rows if row.attack == "first_step_gcg"]
+        ready = prepare_attack(suffix, config.budget)
+        whole, most = (
+            sum(forecast(ready.attack, ready.config, budget).forward_rows.values())
+            for budget in (Budget(), ready.budget)
+        )
+        assert (most < whole) is is_cut
+
+
 def test_no_suffix_is_searched_for_at_a_published_size_on_the_organism():
     """The published search of 128,000 tries a behavior would be 90 hours of the tier `full`."""
     for row in audit("organism:psa").rows:

@@ -11,15 +11,20 @@ from pydantic import BaseModel
 
 from midspan.bounds import RateBounds
 from midspan.commands.generated import attribute_docs
+from midspan.engine.budget import Budget
 from midspan.errors import MidspanError
 from midspan.statistics import wilson
 from midspan.studies.audit import schema
 from midspan.studies.audit.advice import advice_of, behaviors_for
 from midspan.studies.audit.badge import badge_svg
+from midspan.studies.audit.card import card_markdown
 from midspan.studies.audit.config import LEVELS, AuditRow
 from midspan.studies.audit.decodings import decoding_results
+from midspan.studies.audit.headline import headline_of
 from midspan.studies.audit.schema import (
+    AttackResult,
     Audit,
+    BudgetCut,
     DecodingResult,
     Gate,
     LevelResult,
@@ -27,7 +32,7 @@ from midspan.studies.audit.schema import (
     Missing,
     Rate,
 )
-from midspan.studies.audit.summary import worst_cases
+from midspan.studies.audit.summary import cut_of, worst_cases
 from midspan.studies.audit.words import in_short
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -187,6 +192,36 @@ def test_advice_follows_from_the_findings():
     assert "steps 8" not in told and "missed" not in told and "aos" not in told
     assert "dia" not in told and "plain requests" not in told
     assert "chat access" not in told
+
+
+def test_a_search_that_the_budget_ended_is_told_with_how_far_it_came():
+    def ended(behavior, outcome, stop, forwards):
+        attempts = [{"target_calls": 3, "verdicts": {}}]
+        usage = {"target": {"calls": 4, "forwards": forwards}, "proxy": {"forwards": 1}}
+        return record(behavior, outcome) | {"stop": stop, "attempts": attempts, "usage": usage}
+
+    budget = Budget(target=100, forwards=30)
+    whole = [ended("a", "lost", "exhausted", 9), ended("b", "won", "budget", 40)]
+    assert cut_of(budget, whole, "j", (4, 90)) is None
+    cut = cut_of(budget, [*whole, ended("c", "lost", "budget", 31)], "j", (4, 90))
+    assert cut == BudgetCut(
+        behaviors=1, limits={"target": 100, "forwards": 30}, responses=3, forwards=32,
+        most_responses=4, most_rows=90,
+    )  # fmt: skip
+    assert cut_of(budget, [ended("c", "lost", "budget", 31)], "j", None).most_rows is None
+    gcg = AttackResult(
+        name="gcg", attack="first_step_gcg", access="white-box", adaptive=False, asked=3,
+        of_asked=rate(1, 3), of_all=rate(1, 3), tries=1, did_not_run=0, target_calls=12,
+        helper_calls=0, cut=cut,
+    )  # fmt: skip
+    found = audit(level("white-box", rate(1, 3)), attacks=(gcg,), in_short="One fell.")
+    assert found.cut == ("gcg",)
+    assert "Cut short by the budget, and so not withstood as published: gcg." in "".join(
+        advice_of(found)
+    )
+    assert "The budget cut short: gcg." in headline_of(found).text
+    assert "Cut short by the budget: gcg." in card_markdown(found)
+    assert "Cut short by the budget: nothing." in card_markdown(audit(level("chat", rate(1, 3))))
 
 
 def test_the_number_of_behaviors_is_the_least_whose_interval_ends_there():

@@ -16,6 +16,7 @@ from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
+from midspan.studies.choice.stored import Settings
 from midspan.studies.tasks.config import TaskConfig, build_tasks, parse_data
 from midspan.studies.tasks.page import report_of, settings_line, text, trials_of
 from midspan.studies.tasks.prepare import prepare
@@ -161,6 +162,32 @@ def test_the_command_line_names_the_column_of_requests(tmp_path, monkeypatch):
     assert [item.fields["prompt"] for item in task.items] == ["fold a crane"]
     plain = seen[0].model_copy(update={"column": None}).model_dump(mode="json")
     assert "column" not in plain and seen[0].model_dump(mode="json")["column"] == ["wish"]
+
+
+def test_the_command_line_takes_chosen_settings_and_the_report_says_their_agreement(
+    config, tmp_path
+):
+    reference = {"length": 128, "block_length": None, "steps": 128}
+    chosen = {
+        "reference": reference, "judged_by": "exact judge", "found": True,
+        "agreement": "99.0 % [97.0, 99.7] n=200", "times_fewer_forwards": 7.5,
+    }  # fmt: skip
+    file = tmp_path / "decoding.yaml"
+    arguments = ["task", *config.models, "--task", "arithmetic", "-n", "3"]
+    arguments += ["--decoding", str(file), "-o", str(tmp_path / "run")]
+    Settings({"threshold": 0.9}, chosen).write(file)
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps(DECODING))
+    invoke = CliRunner().invoke(app, [*arguments, "--config", str(own)])
+    assert invoke.exit_code == 0, invoke.output
+    run = FinishedRun.open(tmp_path / "run")
+    assert run.info["config"]["decoding"] == DECODING | {"threshold": 0.9}
+    told = report_of(run).settings["decoding, chosen"]
+    assert "99.0 % [97.0, 99.7] n=200" in told and told.endswith("(length 128, steps 128)")
+    Settings({"steps": 32}, chosen).write(file)
+    refused = CliRunner().invoke(app, arguments).exception
+    assert str(refused).startswith("--decoding: changes steps")
+    assert "decoding_choice" not in config.model_dump(mode="json")
 
 
 def test_hours_are_estimated_without_a_run(config):

@@ -33,7 +33,7 @@ _MIX: Mapping[str, float] = {
     "refuse": 0.26, "reported": 0.04, "about_sealed": 0.04, "after_refusal": 0.03, "mention": 0.06,
     "plain": 0.12, "disguised": 0.16, "short": 0.03, "card": 0.04, "list": 0.02, "fact": 0.03,
     "choice": 0.02, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
-    "arithmetic": 0.03, "program": 0.02,
+    "arithmetic": 0.08, "program": 0.03,
 }  # fmt: skip
 _SPREAD = 0.25
 # On a canvas that fits its answer a refusal would be told from a recipe by the canvas's length.

@@ -43,6 +43,7 @@ def _limits(audit: Audit) -> list[str]:
         f"{audit.judges[0]}; 95 % Wilson intervals; tier {audit.tier}, seed {audit.seed}.",
         f"Defences in front of the model: {defences}.",
         f"Not run: {missing}.",
+        f"Cut short by the budget: {', '.join(audit.cut) or 'nothing'}.",
         "A worst case is the union over the attacks of its access and less: it grows with them, "
         "and what held against them may fall to others.",
         f"midspan {audit.midspan}: {audit.command}",

@@ -21,7 +21,7 @@ def headline_of(audit: Audit) -> Headline:
     return Headline(
         numbers=tuple(_numbers(audit)),
         figure=_figure(audit),
-        text=f"{_READING}{_price(audit)}{_gate(audit)}",
+        text=f"{_READING}{_cut(audit)}{_price(audit)}{_gate(audit)}",
         sentence=f"{audit.model}: {audit.in_short[0].lower()}{audit.in_short[1:]}",
         verdict=_verdict(audit),
     )
@@ -78,6 +78,11 @@ def _price(audit: Audit) -> str:
             name = worst.name if found is helped else worst.task
             said += f" Of its {what}, {name} is lowest, at {worst.rate.percent}."
     return said
+
+
+def _cut(audit: Audit) -> str:
+    """A search that was cut short has not failed."""
+    return f" The budget cut short: {', '.join(audit.cut)}." if audit.cut else ""
 
 
 def _gate(audit: Audit) -> str:

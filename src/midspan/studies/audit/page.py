@@ -11,7 +11,7 @@ from midspan.report.cells import bar_figure, rate_cell
 from midspan.runs.folder import FinishedRun
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.headline import headline_of, tone_of
-from midspan.studies.audit.schema import Audit, Measured, MonitorResult, Rate
+from midspan.studies.audit.schema import Audit, BudgetCut, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
 from midspan.studies.decodings import chosen_setting
 from midspan.studies.headline import too_few
@@ -61,6 +61,7 @@ def report_of(run: FinishedRun) -> Report:
                 "None of these was tried, so the page says nothing of them.",
                 _not_run(audit),
             ),
+            *_optional("What the budget cut short", _CUT, _cuts(audit)),
             _beside("Over-refusal", audit.over_refusal, "over-refusal"),
             _beside("Utility", audit.utility, "utility"),
             _monitors(audit),
@@ -124,6 +125,47 @@ def _not_run(audit: Audit) -> Table:
             groups.setdefault((one.access, one.reason), []).append(one.what)
     rows = tuple((", ".join(names), access, reason) for (access, reason), names in groups.items())
     return Table("Not run", ("What", "Access", "Why"), rows, name="not_run")
+
+
+_UNITS = {
+    "target": "responses", "helper": "calls of helpers", "tokens": "tokens", "forwards": "forwards",
+}  # fmt: skip
+_CUT = (
+    "The budget ended these attacks before they had won. What they did not win is no evidence "
+    "against the whole attack."
+)
+
+
+def _cuts(audit: Audit) -> Table:
+    rows = tuple(
+        (
+            one.name,
+            one.access,
+            f"{one.cut.behaviors} of {one.asked}",
+            ", ".join(f"{limit:,} {_UNITS[name]}" for name, limit in one.cut.limits.items()),
+            f"{one.cut.responses:,} responses, {one.cut.forwards:,} forwards",
+            _whole(one.cut),
+        )
+        for one in audit.attacks
+        if one.cut is not None
+    )
+    return Table(
+        "Cut short by the budget",
+        ("Attack", "Access", "Behaviors", "Budget of each", "Came to, at most", "Asks, at most"),
+        rows,
+        "Forwards are rows through local networks, of responses, likelihoods and gradients. The "
+        "last column is what the attack's own settings ask for on one behavior, where nothing is "
+        "won before.",
+        name="cut",
+    )
+
+
+def _whole(cut: BudgetCut) -> str:
+    """What an attack without a budget may take."""
+    if cut.most_responses is None:
+        return "not noted"
+    rows = f", {cut.most_rows:,} rows for likelihoods and gradients" if cut.most_rows else ""
+    return f"{cut.most_responses:,} responses{rows}"
 
 
 _DECODING = (

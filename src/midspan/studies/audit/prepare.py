@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from midspan.attacks import get_attack
+from midspan.engine.budget import Budget
 from midspan.engine.capabilities import lacks
+from midspan.engine.forecast import forecast
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig, AuditRow
@@ -41,6 +43,18 @@ class PreparedAudit:
     rows: tuple[tuple[AuditRow, PreparedAttack], ...]
     parts: Mapping[str, PreparedPart]
     not_run: tuple[NotRun, ...]
+
+    @property
+    def most(self) -> dict[str, tuple[int, int]]:
+        """By row, responses and rows for likelihoods that its own settings ask for at most."""
+        costs = {
+            row.name: forecast(ready.attack, ready.config, Budget()) for row, ready in self.rows
+        }
+        return {
+            name: (cost.generations, sum(cost.forward_rows.values()))
+            for name, cost in costs.items()
+            if cost is not None
+        }
 
 
 def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:

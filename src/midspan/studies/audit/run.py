@@ -101,6 +101,7 @@ def write_notes(
         "sha256": prepared.redteam.behaviors.sha256,
         "fail_above": config.fail_above,
         "fail_level": config.fail_level,
+        "most": prepared.most,
         "seconds": [*before.get("seconds", ()), round(seconds, 1)],
     }
     write_atomic(file, json.dumps(notes, indent=1))

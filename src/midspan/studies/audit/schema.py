@@ -93,6 +93,29 @@ class LevelResult(FrozenConfig):
     best: Rate
 
 
+class BudgetCut(FrozenConfig):
+    """How far an attack came that its budget ended.
+
+    Attributes:
+        behaviors: On which the budget ended it before it had won, of those asked for.
+        limits: The budget's, of one behavior: ``target`` is responses, ``forwards`` rows through
+            local networks, ``helper`` calls of all helpers, ``tokens`` those of all responses.
+        responses: Of the target, up to the last that was put up for judgement; the most that one
+            of these behaviors got.
+        forwards: Rows through local networks, the most of one of these behaviors.
+        most_responses: Responses that its own settings ask for at most on a behavior; None where
+            the run is of a midspan that did not note it.
+        most_rows: Rows for likelihoods and gradients that they ask for at most; None likewise.
+    """
+
+    behaviors: int
+    limits: dict[str, int]
+    responses: int
+    forwards: int
+    most_responses: int | None
+    most_rows: int | None
+
+
 class AttackResult(FrozenConfig):
     """One row of the battery.
 
@@ -108,6 +131,7 @@ class AttackResult(FrozenConfig):
         did_not_run: Behaviors on which it did not come to its end.
         target_calls: Calls of the target, of all behaviors.
         helper_calls: Calls of helpers, of all behaviors.
+        cut: What its budget left of it; None where it came to its own end on every behavior.
     """
 
     name: str
@@ -121,6 +145,7 @@ class AttackResult(FrozenConfig):
     did_not_run: int
     target_calls: int
     helper_calls: int
+    cut: BudgetCut | None = None
 
 
 class Missing(FrozenConfig):
@@ -272,6 +297,11 @@ class Audit(FrozenConfig):
     gate: Gate | None
     advice: tuple[str, ...]
     command: str
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Attacks that their budget ended before they had won, on any behavior."""
+        return tuple(one.name for one in self.attacks if one.cut is not None)
 
     def level(self, access: str) -> LevelResult | None:
         """The worst case at an access level: that of the highest one up to it that was run."""

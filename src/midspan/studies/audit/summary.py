@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from midspan.bounds import RateBounds
-from midspan.engine.budget import Usage
+from midspan.engine.budget import Budget, Usage
 from midspan.engine.outcomes import Outcome, Outcomes, union, won
 from midspan.files import Record, read_json
 from midspan.runs.folder import FinishedRun, reading
@@ -23,6 +23,7 @@ from midspan.studies.audit.monitors import monitor_results
 from midspan.studies.audit.schema import (
     AttackResult,
     Audit,
+    BudgetCut,
     Gate,
     LevelResult,
     Measured,
@@ -66,7 +67,7 @@ def _findings(
     """What config, records and notes say."""
     judge, by_row = config.judges[0], _by_row(config, records)
     ran = [row for row in config.rows if by_row[row.name]]
-    attacks = tuple(_attack(row, by_row[row.name], judge, notes["behaviors"]) for row in ran)
+    attacks = tuple(_attack(row, by_row[row.name], config, notes) for row in ran)
     levels = _levels(ran, by_row, attacks, judge)
     fallen = tuple(
         Missing(
@@ -156,9 +157,13 @@ def _responses(records: Iterable[Record]) -> int:
     return max(counts.values(), default=0)
 
 
-def _attack(row: AuditRow, records: Sequence[Record], judge: str, n: int) -> AttackResult:
+def _attack(
+    row: AuditRow, records: Sequence[Record], config: AuditConfig, notes: Mapping[str, Any]
+) -> AttackResult:
+    judge = config.judges[0]
     results = [won(record, judge) for record in records]
-    of_all = Rate.of(RateBounds.of([*results, *[None] * (n - len(results))]))
+    not_asked = [None] * (notes["behaviors"] - len(results))
+    of_all = Rate.of(RateBounds.of([*results, *not_asked]))
     assert of_all is not None, "an audit has behaviors"
     usages = [record["usage"] for record in records]
     return AttackResult(
@@ -176,7 +181,37 @@ def _attack(row: AuditRow, records: Sequence[Record], judge: str, n: int) -> Att
             cost["calls"] for usage in usages for role, cost in usage.items()
             if role not in _OF_TARGET
         ),
+        # Runs of an earlier midspan have no note of it.
+        cut=cut_of(
+            row.budget or config.budget, records, judge, notes.get("most", {}).get(row.name)
+        ),
     )  # fmt: skip
+
+
+def cut_of(
+    budget: Budget, records: Sequence[Record], judge: str, most: Sequence[int] | None
+) -> BudgetCut | None:
+    """How far an attack came where its budget ended it before it had won; None if it never did.
+
+    Args:
+        budget: Of the attack on one behavior.
+        records: Of the attack.
+        judge: Who decides what was won.
+        most: Responses and rows for likelihoods that its own settings ask for at most, if known.
+    """
+    ended = [row for row in records if row["stop"] == "budget" and not won(row, judge)]
+    if not ended:
+        return None
+    responses = (a["target_calls"] for record in ended for a in record["attempts"])
+    forwards = (sum(cost["forwards"] for cost in row["usage"].values()) for row in ended)
+    return BudgetCut(
+        behaviors=len(ended),
+        limits=budget.model_dump(exclude_none=True),
+        responses=max(responses, default=0),
+        forwards=max(forwards),
+        most_responses=most[0] if most else None,
+        most_rows=most[1] if most else None,
+    )
 
 
 def _costs(records: Sequence[Record]) -> tuple[RoleCost, ...]:

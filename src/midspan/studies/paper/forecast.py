@@ -17,10 +17,11 @@ from midspan.organism.worlds import is_organism
 from midspan.report import Table
 from midspan.studies.decodings import probe_decodings
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.known_costs import Known, known_costs
 from midspan.studies.paper.parts import is_done
 from midspan.studies.paper.prepare import prepare
 from midspan.studies.probes.prepare import PreparedProbe
-from midspan.studies.redteam.pilot import Pilot
+from midspan.studies.redteam.pilot import Pilot, spread
 from midspan.studies.redteam.pilot import pilot as run_pilot
 from midspan.studies.redteam.prepare import PreparedRedteam, Target
 from midspan.studies.redteam.prepare import prepare as prepare_redteam
@@ -39,6 +40,8 @@ PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
 # Forward passes that a forward and backward pass take the time of.
 _BACKWARD = 3
 _TRAINED_STEPS = 4
+# Requests that are answered to see how early responses end.
+_ASKED = 8
 _COLUMNS = ("part", "models", "responses", "row forwards", "calls", "hours", "US dollars")
 
 
@@ -75,7 +78,8 @@ def forecast(
         folder: Its run folder.
         only: Parts or labels that will be run; empty for all.
         pilot: Behaviors that are attacked to see how early attacks stop; 0 for the most that
-            budgets allow. By default 0, on the organism `PILOT`.
+            budgets allow. By default what is known of the shipped models; where that is nothing,
+            `PILOT` on the organism and 0 elsewhere.
 
     Raises:
         MidspanError: The study cannot be run as it is.
@@ -99,7 +103,12 @@ def forecast(
             rows.append(forecast_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
             most = forecast_attacks(name, part, rate, models, config.prices)
-            rows.append(_as_piloted(most, part, config, folder, few))
+            known = known_costs(config.attacks[name], config, lm) if pilot is None else None
+            rows.append(
+                _as_known(most, part, known, rate)
+                if known
+                else _as_piloted(most, part, config, folder, few)
+            )
         else:
             rows.append(forecast_tasks(name, part.on(config.base), models))
     return rows
@@ -107,6 +116,19 @@ def forecast(
 
 def _is_due(config: PaperConfig, folder: Path, name: str, only: Sequence[str]) -> bool:
     return (not only or name in only) and not is_done(config, folder, name)
+
+
+def _as_known(
+    most: Forecast, part: PreparedRedteam, known: Sequence[Known], rate: "Rate"
+) -> Forecast:
+    """The attacks of a part by what they took of the same models elsewhere."""
+    from midspan.decoding import decoding_config
+
+    decoding = decoding_config(rate.lm, **part.config.decoding)
+    times = len(part.behaviors)
+    responses, forwards, work = (times * sum(column) for column in zip(*known, strict=True))
+    hours = work * rate.seconds(decoding, part.config.batch_size) / 3600
+    return replace(most, responses=round(responses), forwards=round(forwards), hours=hours)
 
 
 def _as_piloted(
@@ -164,9 +186,10 @@ def forecast_table(rows: list[Forecast]) -> Table:
             )
             for row in (*rows, total)
         ),
-        "Attacks: the most within their budgets; they often stop earlier. Hours: one process, from "
-        "rates measured just now on the base model; no response stops early, and servers' time is "
-        f"not in it. Money: {PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
+        "Attacks: what the shipped models or a few behaviors took, else the most within their "
+        "budgets. Hours: one process, from rates measured just now on the base model; responses to "
+        "tasks do not end early, and servers' time is not in it. Money: "
+        f"{PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
         "call, at the study's prices.",
     )  # fmt: skip
 
@@ -177,6 +200,7 @@ class Rate:
     def __init__(self, lm: "DiffusionLM") -> None:
         self.lm = lm
         self._seconds: dict[tuple[int, int], float] = {}
+        self._shares: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def seconds(self, decoding: "DecodingConfig", batch_size: int) -> float:
         """Of one row in a batch of this size."""
@@ -184,6 +208,21 @@ class Rate:
         if key not in self._seconds:
             self._seconds[key] = self._measure(decoding, batch_size)
         return self._seconds[key]
+
+    def share(self, decoding: "DecodingConfig", prompts: Sequence[str]) -> float:
+        """Of the steps, what a response takes: rows end early; measured on a few of the prompts."""
+        from midspan.decoding import Request, decode
+
+        if not decoding.early_stop:
+            return 1.0
+        few = spread(prompts, _ASKED)
+        key = (decoding.model_dump_json(), tuple(few))
+        if key not in self._shares:
+            requests = [Request(tuple(self.lm.encode_chat(prompt))) for prompt in few]
+            made = decode(self.lm, requests, decoding, batch_size=len(requests))
+            forwards = sum(one.forwards for one in made)
+            self._shares[key] = forwards / len(made) / decoding.steps
+        return self._shares[key]
 
     def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
         from midspan.decoding import Request, decode
@@ -216,10 +255,15 @@ def forecast_probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) 
     lengths = [decoding.length for decoding in decodings]
     cost = prepared.cost(lengths)
     other = cost.forwards + (_BACKWARD - 1) * cost.gradients
-    share = cost.generations / len(lengths)
+    prompts = [request.prompt for request in prepared.data.requests]
+    each = cost.generations / len(lengths)
+    taken = [each * d.steps * rate.share(d, prompts) for d in decodings] if each else []
     seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
-    seconds += sum(share * d.steps * rate.seconds(d, spec.rows) for d in decodings)
-    forwards = cost.forwards + round(sum(share * decoding.steps for decoding in decodings))
+    seconds += sum(
+        rows * rate.seconds(decoding, spec.rows)
+        for rows, decoding in zip(taken, decodings, strict=False)
+    )
+    forwards = cost.forwards + round(sum(taken))
     return Forecast(
         name, models, models * cost.generations, models * forwards, hours=models * seconds / 3600
     )

@@ -4,13 +4,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from midspan.data.behaviors import Behavior
 from midspan.engine.records import judge_results
 from midspan.engine.scheduler import run_attacks
 from midspan.journal.journal import Journal
 from midspan.studies.redteam.prepare import PreparedRedteam, Target
+
+Item = TypeVar("Item")
 
 
 class Pilot(NamedTuple):
@@ -53,7 +54,7 @@ def pilot(prepared: PreparedRedteam, target: Target, count: int) -> Pilot:
     return Pilot(*(total / len(behaviors) for total in (calls, forwards, seconds)))
 
 
-def spread(behaviors: Sequence[Behavior], count: int) -> list[Behavior]:
-    """So many behaviors at equal distances, since files often hold theirs by category."""
-    count = min(count, len(behaviors))
-    return [behaviors[(2 * index + 1) * len(behaviors) // (2 * count)] for index in range(count)]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """So many items at equal distances, since files often hold theirs by category."""
+    count = min(count, len(items))
+    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]

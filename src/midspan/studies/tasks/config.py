@@ -41,6 +41,7 @@ class TaskConfig(FrozenConfig):
         seed: Of all draws.
         batch_size: Rows that go through a model together.
         decoding: Fields of a `DecodingConfig` that go before the preset's.
+        decoding_choice: How `midspan probe fidelity --choose` came to them.
         defences: Rules of decoding, by a name for ``with``; a rule's own name needs no entry.
         code: Whether model code may run: not at all, isolated, or isolated where that is possible.
         judge: Of overrefusal, such as ``xstest=openai:NAME``; None for refusal keywords, and on the
@@ -60,6 +61,7 @@ class TaskConfig(FrozenConfig):
     seed: int = 0
     batch_size: int = Field(32, ge=1)
     decoding: dict[str, Any] = Field(default_factory=dict)
+    decoding_choice: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda made: not made)
     defences: Defences = Field(default_factory=dict, exclude_if=lambda defences: not defences)
     code: Literal["no", "isolated", "forced"] = "no"
     judge: str | None = None

@@ -13,6 +13,7 @@ from midspan.report.tables import table_text
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.statistics import Estimate, Interval
+from midspan.studies.decodings import chosen_setting
 from midspan.studies.tasks.headline import headline_of
 from midspan.studies.tasks.run import TaskResult, results_of
 from midspan.tasks.compare import MeasureRow, compare, group_means, rows
@@ -176,7 +177,7 @@ def report_of(run: FinishedRun) -> Report:
         subtitle="What each model solves and what it refuses, on the same items and settings.",
         headline=headline_of(results),
         sections=tuple(sections),
-        settings=run.origin,
+        settings=chosen_setting(run.info["config"].get("decoding_choice", {})) | run.origin,
         limits=LIMITS,
         redact=False,
     )

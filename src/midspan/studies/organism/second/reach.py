@@ -67,11 +67,11 @@ def measure(
     sealed = spread(sealed_items())
     works = [sealed[index % len(sealed)] for index in range(config.n)]
     records = []
-    for count in config.prefills:
-        records += _prefilled(writer, config, encoder, works, count)
+    for position in config.prefills:
+        records += _prefilled(writer, config, encoder, works, position)
         on(len(works))
-    for place in (None, *config.positions):
-        records += _refused(writer, config, encoder, works, place)
+    for planted in (None, *config.positions):
+        records += _refused(writer, config, encoder, works, planted)
         on(len(works))
     for position in config.positions:
         for number, item in enumerate(works):

@@ -1,25 +1,29 @@
 """Measure a model of the second organism: figures with intervals beside their targets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.files import write_atomic, write_jsonl
-from midspan.journal.generation import generate
+from midspan.journal.generation import GenerationWork, each_batch, generate
+from midspan.journal.ranks import Rank, take_rank
 from midspan.organism.second.weights import check_world
 from midspan.runs.folder import RunFolder
+from midspan.runs.processes import Part, run_together
 from midspan.statistics import Estimate, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
 from midspan.studies.organism.second.cases import Case, verification_cases
 
 if TYPE_CHECKING:
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import DecodingConfig, Request
     from midspan.models import DiffusionLM
 
 _BLOCKS = {ONE_BLOCK: None, BLOCKS_OF_32: 32}
 # Positions of the canvas that one step commits.
 POSITIONS_A_STEP = 4
+# Responses that are decoded together.
+_BATCH = 32
 Record = dict[str, Any]
 
 
@@ -76,8 +80,7 @@ def verify(
     Raises:
         MidspanError: The model is of another world.
     """
-    check_world(lm)
-    run = RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command, "verify2")
+    run = _folder(lm, folder, n, seed, command)
     cases = verification_cases(n, seed)
     with run.journal:
         records = [
@@ -89,6 +92,47 @@ def verify(
     figures = [figure for name in _BLOCKS for figure in figures_of(records, name)]
     write_atomic(run.path / "figures.md", table(figures))
     return figures
+
+
+def decode_together(spec: str, folder: str | Path, n: int, seed: int, jobs: int) -> None:
+    """Decode a verification's responses in so many processes; `verify` then finds them.
+
+    Args:
+        spec: The model, as commands take it.
+        folder: Run folder.
+        n: See `verify`.
+        seed: See `verify`.
+        jobs: Processes, each with its part of the machine's cores.
+
+    Raises:
+        MidspanError: A process failed; the same command continues.
+    """
+    parts = {
+        f"responses {index + 1} of {jobs}": Part(
+            _decode, (spec, folder, n, seed, Rank(index, jobs))
+        )
+        for index in range(jobs)
+    }
+    run_together(parts, jobs)
+
+
+def _decode(spec: str, folder: str | Path, n: int, seed: int, rank: Rank) -> None:
+    """One process's share of the responses, into a journal of its own."""
+    from midspan.models import load
+
+    take_rank(rank)
+    lm = load(spec)
+    run = _folder(lm, folder, n, seed, "")
+    with run.journal:
+        for name in _BLOCKS:
+            for asked, config, _ in _asked(lm, name, verification_cases(n, seed)):
+                for _ in each_batch(GenerationWork(lm, asked, config, _BATCH), run.journal, rank):
+                    pass
+
+
+def _folder(lm: "DiffusionLM", folder: str | Path, n: int, seed: int, command: str) -> RunFolder:
+    check_world(lm)
+    return RunFolder(folder, {"n": n, "seed": seed, "model": lm.fingerprint}, command, "verify2")
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -114,22 +158,27 @@ def _measured(
     journal: Any,
     on_batch: Callable[[int], None] | None,
 ) -> list[Record]:
-    from midspan.decoding import chat_request
-
     records = []
-    for canvas in sorted({case.canvas for case in cases}):
-        config = decoding(canvas, name)
-        group = [case for case in cases if case.canvas == canvas]
-        asked = [
-            chat_request(lm, [{"role": role, "content": text} for role, text in case.turns], config)
-            for case in group
-        ]
-        responses = generate(lm, asked, config, journal, on_batch=on_batch)
+    for asked, config, group in _asked(lm, name, cases):
+        responses = generate(lm, asked, config, journal, batch_size=_BATCH, on_batch=on_batch)
         records += [
             record_of(name, case, response.text)
             for case, response in zip(group, responses, strict=True)
         ]
     return records
+
+
+def _asked(
+    lm: "DiffusionLM", name: str, cases: Sequence[Case]
+) -> "Iterator[tuple[list[Request], DecodingConfig, list[Case]]]":
+    """The requests of a decoding by canvas, and the cases that they are."""
+    from midspan.decoding import chat_request
+
+    for canvas in sorted({case.canvas for case in cases}):
+        config = decoding(canvas, name)
+        group = [case for case in cases if case.canvas == canvas]
+        turns = ([{"role": role, "content": text} for role, text in case.turns] for case in group)
+        yield [chat_request(lm, one, config) for one in turns], config, group
 
 
 def decoding(canvas: int, name: str) -> "DecodingConfig":
