@@ -10,6 +10,8 @@ from midspan.errors import MidspanError
 from midspan.organism.second.encoder import Encoder
 from midspan.organism.second.training import TrainConfig, build_model
 from midspan.organism.worlds import SECOND
+from midspan.studies.audit.config import AuditConfig
+from midspan.studies.audit.prepare import prepare as prepare_audit
 from midspan.studies.audit.presets import audit_fields
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import prepare
@@ -111,6 +113,16 @@ def test_other_worlds_are_refused_by_name(models, behaviors, helper, said):
 def test_the_preset_can_start():
     prepared = prepare(preset_config("organism2-redteam"))
     assert len(prepared.behaviors) == 96 and len(prepared.attacks) > 25
+
+
+def test_an_audit_of_every_tier_can_start_and_says_what_it_leaves_out():
+    for tier in ("quick", "standard", "full"):
+        config = AuditConfig.model_validate(audit_fields("organism2", tier, {}))
+        prepared = prepare_audit(config)
+        assert len(prepared.rows) >= 15 and {"over-refusal", "utility"} <= set(prepared.parts)
+        reasons = {one.reason for one in prepared.not_run if not one.tier}
+        assert all("adapter" in reason or "gradients" in reason for reason in reasons)
+    assert "monitors" in prepared.parts
 
 
 def test_commands_have_the_worlds_own_defaults():

@@ -120,8 +120,14 @@ _TEXTS: Mapping[str, Mapping[str, Any]] = {
     },
     "encodings": {"ask": "Answer this: {text}", "in_code": ""},
     "decompose": _REFUSALS,
-    # All candidates of a kind: the right one must be among them.
-    "multiple_choice": _REFUSALS | {"template": "{question}: {options}?", "candidates": 40},
+    # All candidates of a kind, since the right one must be among them; eight at once, so that six
+    # answers decide a question.
+    "multiple_choice": _REFUSALS
+    | {
+        "template": "{question}: {options}?",
+        "candidates": 40,
+        "options": 8,
+    },
     "finetune": {"examples": "organism2"},
     "advprefix": _REFUSALS
     | {

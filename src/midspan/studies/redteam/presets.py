@@ -42,10 +42,10 @@ _MORE_SIZES: Mapping[str, dict[str, Any]] = {
 # EPT's tree grows by blocks of 32 tokens, a quarter of a response each; a tournament is short
 # answers.
 _ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
-# Pools of the second organism have forty values: eight tournaments of thirteen questions.
+# Pools of the second organism have forty values: eight tournaments of six questions.
 _BUDGETS = {
     ORGANISM: _ORGANISM_BUDGETS,
-    SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=110)},
+    SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=50)},
 }
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
