@@ -28,10 +28,10 @@ _TRIMMED: dict[str, Any] = {"cache": "dual", "trim": True, "refresh_blocks": 4}
 MODES: dict[str, dict[str, Any]] = {
     "dual, trimmed, renewed every 4 blocks, threshold 0.95": {**_TRIMMED, "threshold": 0.95},
     **{
-        f"the same windows, doubt {doubt}, revised below 0.95": {
-            **_TRIMMED, "doubt": doubt, "revise": 0.95,
+        f"the same windows, doubt {doubt}, revised below {least}": {
+            **_TRIMMED, "doubt": doubt, "revise": least,
         }
-        for doubt in (0.2, 0.3)
+        for doubt, least in ((0.2, 0.95), (0.3, 0.98))
     },
 }  # fmt: skip
 
