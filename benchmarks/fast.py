@@ -24,13 +24,14 @@ from midspan.statistics import wilson
 
 SHARD, BATCH = 32, 8
 SETTINGS: dict[str, Any] = {"length": 128, "block_length": 32, "steps": 128}
+_TRIMMED: dict[str, Any] = {"cache": "dual", "trim": True, "refresh_blocks": 4}
 MODES: dict[str, dict[str, Any]] = {
-    "dual, threshold 0.95": {"cache": "dual", "threshold": 0.95},
+    "dual, trimmed, renewed every 4 blocks, threshold 0.95": {**_TRIMMED, "threshold": 0.95},
     **{
-        f"dual, trimmed, renewed every {blocks} blocks, threshold {p}": {
-            "cache": "dual", "trim": True, "refresh_blocks": blocks, "threshold": p,
+        f"the same windows, doubt {doubt}, revised below {least}": {
+            **_TRIMMED, "doubt": doubt, "revise": least,
         }
-        for blocks, p in ((4, 0.95), (2, 0.9), (4, 0.9))
+        for doubt, least in ((0.2, 0.95), (0.3, 0.98))
     },
 }  # fmt: skip
 

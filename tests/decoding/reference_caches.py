@@ -60,6 +60,9 @@ def how_many(ordered, config, planned):
     if config.factor is not None:
         good = [n for n, value in enumerate(ordered, 1) if value >= 1 - config.factor / (n + 1)]
         return max(good, default=1)
+    if config.doubt is not None:
+        doubts = [1 - value for value in ordered]
+        return max(n for n in range(1, len(doubts) + 1) if sum(doubts[: n - 1]) <= config.doubt)
     return planned
 
 

@@ -40,13 +40,19 @@ class KeptStates:
         return dict(zip(fresh, rows, strict=True))
 
 
+def in_doubt(lm, canvas, spot, sure, least):
+    """Whether a token is looked at again; of neighbors with one token both are, unless it ends."""
+    token, beside = canvas[spot], [*canvas[max(spot - 1, 0) : spot], *canvas[spot + 1 : spot + 2]]
+    return sure[spot] < least or (token in beside and token not in lm.tokens.stop)
+
+
 @torch.no_grad()
 def trimmed_llada(lm, prompt, config):
     """Greedy: final canvas, number of forwards, positions that went through the model."""
     mask, shift, width = lm.tokens.mask, int(lm.family.logit_shift), len(prompt)
     canvas, states = [mask] * config.length, KeptStates(lm)
     forwards = computed = 0
-    before, renewed = [], None
+    before, renewed, looked, sure = [], None, set(), {}
     while mask in canvas:
         left = [p for p, token in enumerate(canvas) if token == mask]
         first = left[0] // config.block_length * config.block_length
@@ -67,4 +73,11 @@ def trimmed_llada(lm, prompt, config):
         scored.sort(key=lambda entry: (-entry[0], entry[1]))
         for _, spot, token in scored[: how_many([entry[0] for entry in scored], config, 1)]:
             canvas[spot] = token
+        sure |= {spot: value for value, spot, _ in scored}
+        block = range(first, first + config.block_length)
+        is_full = all(canvas[spot] != mask for spot in block)
+        if config.revise is not None and is_full and first not in looked:
+            looked.add(first)
+            for spot in [p for p in block if in_doubt(lm, canvas, p, sure, config.revise)]:
+                canvas[spot] = mask
     return canvas, forwards, computed

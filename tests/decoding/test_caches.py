@@ -12,7 +12,7 @@ PROMPTS = [(5, 6, 7, 8, 9), (11, 12), (21, 22, 23), (31, 32, 33, 34, 35, 36, 37)
 CACHES = ["none", "prefix", "dual"]
 RULES = [
     {}, {"threshold": 0.5}, {"threshold": 0.3}, {"threshold": 0.9, "ties": "together"},
-    {"factor": 1.0}, {"factor": 0.6},
+    {"factor": 1.0}, {"factor": 0.6}, {"doubt": 0.9}, {"doubt": 2.5},
 ]  # fmt: skip
 
 
@@ -70,7 +70,8 @@ TRIMMED = {"cache": "dual", "trim": True, "block_length": 4}
 
 @pytest.mark.parametrize(("rule", "shift", "refresh_blocks"), [
     ({"threshold": 0.3}, False, 1), ({"threshold": 0.3}, True, 2), ({"factor": 1.0}, False, 4),
-    ({"threshold": 0.5}, True, 4),
+    ({"threshold": 0.5}, True, 4), ({"doubt": 1.5, "revise": 0.3}, False, 4),
+    ({"threshold": 0.2, "revise": 0.4}, True, 2),
 ])  # fmt: skip
 def test_trimmed_windows_equal_the_definition(rule, shift, refresh_blocks):
     lm = TinyLM(shift=shift)
@@ -79,6 +80,22 @@ def test_trimmed_windows_equal_the_definition(rule, shift, refresh_blocks):
     for prompt, row in zip(PROMPTS, found, strict=True):
         canvas, forwards, _ = reference_trimmed.trimmed_llada(lm, prompt, config)
         assert (row.tokens, row.forwards) == (tuple(canvas), forwards)
+
+
+def test_a_second_look_costs_forwards_and_spares_anchors():
+    lm = TinyLM()
+    anchors = {2: 9, 3: 9, 9: EOS, 10: 9, 11: 9}
+    requests = [Request(prompt, anchors=anchors) for prompt in PROMPTS]
+    for cache in CACHES:
+        fields = {"cache": cache, "doubt": 1.5, "early_stop": True}
+        once, again = (
+            decode(lm, requests, config_of(**fields, **more)) for more in ({}, {"revise": 1.0})
+        )
+        alone = [decode(lm, [one], config_of(**fields, revise=1.0))[0] for one in requests]
+        for first, second, same in zip(once, again, alone, strict=True):
+            assert (second.tokens, second.forwards) == (same.tokens, same.forwards)
+            assert second.forwards > first.forwards
+            assert all(second.tokens[place] == token for place, token in anchors.items())
 
 
 def test_trimming_feeds_what_the_definition_feeds():

@@ -33,8 +33,9 @@ def test_a_row_has_ended_when_nothing_is_open_before_its_first_end_token(tokens)
     canvas = Canvas(
         torch.tensor([[5, *tokens]]), None, open_BL, open_BL, open_BL, np.arange(1), size
     )
-    head = tokens[: tokens.index(EOS)] if EOS in tokens else [MASK]
-    assert canvas.ended({EOS}, *canvas.on_host()).tolist() == [MASK not in head], lm
+    end = tokens.index(EOS) if EOS in tokens else len(tokens)
+    expected = len(tokens) if MASK in tokens[:end] else end
+    assert canvas.ends({EOS}, *canvas.on_host()).tolist() == [expected], lm
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 9)), st.integers(0, 30))

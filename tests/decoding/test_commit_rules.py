@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midspan.decoding.commit_rules import (
+    by_doubt,
     by_factor,
     by_schedule,
     by_schedule_or_threshold,
@@ -60,6 +61,13 @@ def test_rules_commit_what_their_definitions_say(cases, threshold, factor):
         fitting = [n for n, score in enumerate(scores, 1) if score >= 1 - factor / (n + 1)]
         expected.append(surest(row, max(fitting, default=1)))
     assert places(by_factor, *given_rows, factor=factor) == expected
+
+    expected = []
+    for row in rows:
+        doubts = sorted(1 - score for score, is_open in row if is_open)
+        fitting = [n for n in range(1, len(doubts) + 1) if sum(doubts[: n - 1]) <= factor / 4]
+        expected.append(surest(row, max(fitting, default=0)))
+    assert places(by_doubt, *given_rows, doubt=factor / 4) == expected
 
     expected = []
     for row, count in cases:

@@ -54,6 +54,10 @@ DREAM = SimpleNamespace(
             {"threshold": 0.9, "sampler": "dream"},
             "decoding.threshold: not a field of sampler 'dream'",
         ),
+        ({"threshold": 0.9, "doubt": 0.1}, "threshold or doubt, not both"),
+        ({"doubt": 0.1, "remasking": "entropy"}, "doubt needs remasking"),
+        ({"revise": 0.9}, "revise needs threshold or factor or doubt"),
+        ({"revise": 0.9, "doubt": 0.1, "shapes": "fixed"}, "needs revise=None"),
         ({"ties": "together"}, "ties needs threshold"),
         ({"cache": "dual", "sampler": "dream"}, "decoding.cache: not a field of sampler 'dream'"),
         (

@@ -29,6 +29,7 @@ from midspan.decoding.hooks import (
     run_remask,
 )
 from midspan.decoding.notes import RowNotes
+from midspan.decoding.revision import Revision
 from midspan.decoding.schedule import RowStates, random_times
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.decoding.step_rows import StepRows, step_rows
@@ -70,6 +71,7 @@ class Batch:
         priority_BL: The order drawn for remasking="random", else None.
         notes: What hooks did to rows.
         budget_B: Positions that hooks may still re-mask.
+        revision: Second looks at full blocks, where the config asks for them.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Batch:
         self.priority_BL, times_BL = drawn_order(config, canvas, self.seed_B)
         open_BL = canvas.open_BL.cpu().numpy()
         self.states = RowStates(config, open_BL, times_BL, self.firsts_alone)
+        self.revision = None if config.revise is None else Revision(config, lm.tokens)
         self._hidden: dict[int, Tensor] | None = None
 
     def view(self, rows_A: NDArray[np.int64]) -> View:
@@ -99,16 +102,24 @@ class Batch:
 
     def update(self) -> NDArray[np.bool_]:
         """Take up what is open; rows [B] that need no further forward."""
-        tokens_BL, open_BL = self.canvas.on_host()
+        open_BL, end_B = self._ends()
+        if self.revision is not None and self.revision.reopen(self.canvas, open_BL, end_B):
+            open_BL, end_B = self._ends()
         self.states.update(open_BL)
         ended_B = self.states.finished_B | self.notes.stopped_B
         if not self.config.early_stop:
             return ended_B
-        early_B = self.canvas.ended(self.lm.tokens.stop, tokens_BL, open_BL)
-        early_B &= ~self.notes.past_end_B
+        early_B = end_B < self.canvas.length
         if self.config.editing_threshold is not None:
             early_B &= self.states.between_blocks_B
         return ended_B | early_B
+
+    def _ends(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """What is open, [B, L], and where texts that need no more have ended, [B]; else L."""
+        tokens_BL, open_BL = self.canvas.on_host()
+        stop = self.lm.tokens.stop if self.config.early_stop else ()
+        end_B = self.canvas.ends(stop, tokens_BL, open_BL)
+        return open_BL, np.where(self.notes.past_end_B, self.canvas.length, end_B)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """Keep these rows, [B]."""
@@ -116,6 +127,8 @@ class Batch:
         self.canvas = self.canvas.select(kept_B)
         self.states.select(kept_B)
         self.forward.select(kept_B)
+        if self.revision is not None:
+            self.revision.select(kept_B)
         self.seed_B = self.seed_B[index_K]
         self.notes, self.budget_B = self.notes.select(kept_B), self.budget_B[kept_B]
         if self.priority_BL is not None:

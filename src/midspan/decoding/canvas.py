@@ -276,17 +276,17 @@ class Canvas:
         state_BL = self.tokens_BL.masked_fill(self.open_BL, _OPEN).cpu().numpy()
         return state_BL, state_BL == _OPEN
 
-    def ended(
+    def ends(
         self, stop: Collection[int], tokens_BL: IntArray, open_BL: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Rows [B] whose text has ended, with nothing open before a stop token; see `on_host`."""
+    ) -> IntArray:
+        """The stop token of each row, [B], with nothing open before; L if none; see `on_host`."""
         end_BL = np.zeros_like(open_BL)
         for token in stop:
             end_BL |= tokens_BL == token
         if self.offset_B is not None:
             end_BL &= np.arange(self.length) >= self.offset_B.cpu().numpy()[:, None]
-        is_behind_open_BL = np.logical_or.accumulate(open_BL, axis=1)
-        return np.asarray((end_BL & ~is_behind_open_BL).any(1))
+        end_BL &= ~np.logical_or.accumulate(open_BL, axis=1)
+        return np.where(end_BL.any(1), end_BL.argmax(1), self.length)
 
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""

@@ -20,6 +20,8 @@ def commit_rule(config: DecodingConfig) -> CommitRule:
     """The rule that the config asks for."""
     if config.factor is not None:
         return partial(by_factor, factor=config.factor)
+    if config.doubt is not None:
+        return partial(by_doubt, doubt=config.doubt)
     if config.threshold is None:
         return by_schedule
     if config.sampler == "block":
@@ -65,6 +67,20 @@ def by_factor(score_AR: Tensor, open_AR: Tensor, commits_A: Tensor, *, factor: f
     sorted_AR = score_AR.sort(dim=1, descending=True).values
     reach_A = (sorted_AR >= 1 - factor / (rank_R + 1)).sum(1)
     return best(score_AR, reach_A.clamp(min=1)) & open_AR
+
+
+def by_doubt(score_AR: Tensor, open_AR: Tensor, commits_A: Tensor, *, doubt: float) -> Tensor:
+    """The n best, for the largest n at which the doubts of those before the n-th sum to `doubt`.
+
+    A doubt is 1 - score. By the union bound the tokens before the last are all the likeliest ones
+    with a probability of 1 - doubt, however they depend on each other; the last one costs nothing,
+    as a step's only token costs nothing. With entropies this is EB-Sampler's rule (Ben-Hamu et al.
+    2025), whose sum leaves out the largest one too. The schedule has no say.
+    """
+    score_AR = open_scores(score_AR, open_AR)
+    doubt_AR = 1 - score_AR.sort(dim=1, descending=True).values
+    before_AR = doubt_AR.cumsum(1) - doubt_AR
+    return best(score_AR, (before_AR <= doubt).sum(1)) & open_AR
 
 
 def by_schedule_or_threshold(

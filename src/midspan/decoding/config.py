@@ -11,6 +11,8 @@ from pydantic import Field, field_validator
 from midspan.decoding.sampler import Sampler, Schedule, Shapes
 
 _CONFIDENCE_RULES = ("low_confidence", "margin")
+# Fields by which confidence alone says what a step commits.
+_RULES = ("threshold", "factor", "doubt")
 
 
 class LladaSampler(Sampler):
@@ -35,6 +37,11 @@ class LladaSampler(Sampler):
             then has no effect.
         factor: A step commits the n most confident positions, for the largest n at which the
             n-th has a confidence of at least 1 - factor / (n + 1); `steps` then has no effect.
+        doubt: A step commits the n most confident positions, for the largest n at which those
+            before the n-th have together at most this much doubt, 1 - confidence; `steps` then has
+            no effect.
+        revise: Tokens of a full block that were committed at less confidence than this, or stand
+            beside the same token, are masked and decided again, once a block.
         ties: Below the threshold, "left" commits the best position, "together" all positions
             within 1e-5 of it (dInfer).
         trim: With the dual cache, a forward computes a row from its first to its last position
@@ -49,7 +56,10 @@ class LladaSampler(Sampler):
     alg_temp: ClassVar[float] = 0.0
     sub_block_length: ClassVar[None] = None
     editing_threshold: ClassVar[None] = None
-    later: ClassVar[tuple[str, ...]] = ("schedule", "trim", "refresh_blocks", "shapes")
+    later: ClassVar[tuple[str, ...]] = (
+        *("schedule", "trim", "refresh_blocks", "shapes"),
+        *("doubt", "revise"),
+    )
 
     sampler: Literal["llada"] = "llada"
     block_length: int | None = Field(None, ge=1)
@@ -59,6 +69,8 @@ class LladaSampler(Sampler):
     refresh_every: int | None = Field(None, ge=1)
     threshold: float | None = Field(None, gt=0, le=1)
     factor: float | None = Field(None, gt=0, allow_inf_nan=False)
+    doubt: float | None = Field(None, gt=0, allow_inf_nan=False)
+    revise: float | None = Field(None, gt=0, le=1)
     ties: Literal["left", "together"] = "left"
     trim: bool = False
     refresh_blocks: int = Field(1, ge=1)
@@ -68,12 +80,14 @@ class LladaSampler(Sampler):
     def _problems(self) -> list[str]:
         if self.length % self.block and not self.rounds:
             return [f"block_length={self.block} must divide length={self.length}"]
-        rule = "threshold" if self.factor is None else "factor"
+        rules = [name for name in _RULES if getattr(self, name) is not None]
+        rule = "".join(rules[:1])
         wrong = {
-            "give threshold or factor, not both": None not in (self.threshold, self.factor),
+            f"give {' or '.join(rules)}, not both": len(rules) > 1,
             f"{rule} needs remasking='low_confidence' or 'margin'": self.commits_by_confidence
             and self.remasking not in _CONFIDENCE_RULES,
             "ties needs threshold": self.ties == "together" and self.threshold is None,
+            f"revise needs {' or '.join(_RULES)}": self.revise is not None and not rules,
             "guidance needs cache='none'": self.guidance > 0 and self.cache != "none",
             "trim needs cache='dual'": self.trim and self.cache != "dual",
             "refresh_blocks needs trim=True": self.refresh_blocks > 1 and not self.trim,
@@ -83,6 +97,7 @@ class LladaSampler(Sampler):
             f"shapes={self.shapes!r} needs compatibility=False": self.is_fixed
             and self.compatibility,
             f"shapes={self.shapes!r} needs trim=False": self.is_fixed and self.trim,
+            f"shapes={self.shapes!r} needs revise=None": self.is_fixed and self.revise is not None,
         }
         problems = super()._problems() + [text for text, is_wrong in wrong.items() if is_wrong]
         return problems + (self._unpublished() if self.compatibility else [])
@@ -104,7 +119,9 @@ class LladaSampler(Sampler):
             what = "of what has been committed" if self.trim else "outside the block"
             reasons.append(f"cache={self.cache}: keys and values {what} are not renewed")
         if self.commits_by_confidence:
-            reasons.append("threshold or factor: tokens committed together do not see each other")
+            reasons.append(
+                "threshold, factor or doubt: tokens committed together do not see each other"
+            )
         return tuple(reasons)
 
     @property
@@ -115,7 +132,7 @@ class LladaSampler(Sampler):
     @property
     def commits_by_confidence(self) -> bool:
         """Whether confidence alone, and no schedule, says how many positions a step commits."""
-        return self.threshold is not None or self.factor is not None
+        return any(getattr(self, name) is not None for name in _RULES)
 
     @property
     def block(self) -> int:
@@ -133,6 +150,8 @@ class _Tempered(Sampler):
     """Samplers whose confidence comes from the tempered and filtered distribution."""
 
     factor: ClassVar[None] = None
+    doubt: ClassVar[None] = None
+    revise: ClassVar[None] = None
 
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=1)

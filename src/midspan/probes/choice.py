@@ -300,6 +300,7 @@ def _own_changes(lm: "DiffusionLM", reference: "DecodingConfig") -> list[dict[st
         return _fewer_steps(reference)
     rules: list[dict[str, Any]] = [{"threshold": p} for p in (0.8, 0.9, 0.95, 0.98)]
     rules += [{"factor": 0.5}, {"factor": 1.0}]
+    rules += [{"doubt": d, "revise": 0.98} for d in (0.1, 0.2, 0.3)]
     caches: list[dict[str, Any]] = [{}]
     if lm.family.caches and lm.family.attention == "full":
         caches += [{"cache": "prefix"}, {"cache": "dual"}]
