@@ -73,4 +73,4 @@ def test_the_file_is_of_the_shipped_study(shipped_lm):
     for part in config.attacks.values():
         found = known.known_costs(part, config, shipped_lm)
         assert found is not None and len(found) == len(part.models)
-        assert all(0 < number for one in found for number in one)
+        assert all(number > 0 for one in found for number in one)
