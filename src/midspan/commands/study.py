@@ -52,7 +52,7 @@ def study(
         int | None,
         typer.Option(
             help="Of a dry run: attack so many behaviors to see how early attacks stop; 0, on the "
-            "organism 4.",
+            "organism 4 where its own attacks are changed.",
             min=0,
         ),
     ] = None,

@@ -39,8 +39,8 @@ def test_a_part_is_known_by_its_settings_and_a_recipe_by_its_adapter(stored, shi
     for changes in ({"behaviors": "advbench:7"}, {"decoding": {"steps": 2}}, {"batch_size": 3}):
         other = part.model_copy(update=changes)
         assert known.known_costs(other, config, shipped_lm) is None
-    # The smallest study's own recipe is shorter than the shipped adapter's.
-    assert known.known_costs(part, smoke(), shipped_lm) is None
+    # The smallest study's own recipe is shorter than the shipped adapter's: as the base.
+    assert known.known_costs(part, smoke(), shipped_lm) == [(2, 8, 10), (2, 8, 10)]
 
 
 def test_other_weights_are_not_known(stored, shipped_lm, monkeypatch):
@@ -64,3 +64,13 @@ def test_a_forecast_takes_what_is_known_and_a_pilot_where_one_is_asked_for(
     assert not piloted
     (row,) = forecasts.forecast(config, tmp_path, ["attacks"], pilot=2)
     assert piloted and row.hours == 4
+
+
+def test_the_file_is_of_the_shipped_study(shipped_lm):
+    """Where this fails, `benchmarks/attack_costs.py` measures anew."""
+    assert known.read_costs()["fingerprint"] == shipped_lm.fingerprint
+    config = organism()
+    for part in config.attacks.values():
+        found = known.known_costs(part, config, shipped_lm)
+        assert found is not None and len(found) == len(part.models)
+        assert all(number > 0 for one in found for number in one)

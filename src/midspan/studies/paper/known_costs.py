@@ -55,7 +55,9 @@ def setting_of(part: RedteamConfig) -> str:
 
 
 def known_costs(part: RedteamConfig, config: PaperConfig, lm: "DiffusionLM") -> list[Known] | None:
-    """Of every model of a part; None where one is not known.
+    """Of every model of a part; None where the base is not known.
+
+    A model that the file lacks is taken to hold as long as the base, as a pilot takes it.
 
     Args:
         part: Attacks in a study.
@@ -66,10 +68,10 @@ def known_costs(part: RedteamConfig, config: PaperConfig, lm: "DiffusionLM") -> 
         return None
     stored = read_costs()
     costs = stored["parts"].get(setting_of(part), {}).get("costs", {})
-    names = [_shipped(label, config) for label in part.models]
-    if stored["fingerprint"] != lm.fingerprint or not costs.keys() >= set(names):
+    if stored["fingerprint"] != lm.fingerprint or ORGANISM not in costs:
         return None
-    return [Known(*costs[name]) for name in names]
+    names = [_shipped(label, config) for label in part.models]
+    return [Known(*costs.get(name, costs[ORGANISM])) for name in names]
 
 
 @cache
