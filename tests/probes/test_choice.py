@@ -116,8 +116,11 @@ def test_how_many_verdicts_may_differ():
 
 
 @pytest.mark.parametrize(("family", "fields"), [
-    ("llada", {"cache", "threshold", "factor", "trim", "refresh_blocks", "steps"}),
-    ("modernbert", {"threshold", "factor", "steps"}), ("sdar", {"threshold", "steps"}),
+    ("llada", {
+        "cache", "threshold", "factor", "doubt", "revise", "trim", "refresh_blocks", "steps",
+    }),
+    ("modernbert", {"threshold", "factor", "doubt", "revise", "steps"}),
+    ("sdar", {"threshold", "steps"}),
     ("Dream", {"steps"}),
 ])  # fmt: skip
 def test_candidates_fit_the_sampler(family, fields):
