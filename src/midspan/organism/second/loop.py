@@ -61,6 +61,7 @@ class Plan:
         measure: What a model knows, for the line of `CURVE` at every checkpoint.
         kept: Tokens whose embeddings stay as they are: the pieces of names, which the first layer,
             set by hand, looks for.
+        learns_facts: Whether what the first layer's units of works write is trained.
     """
 
     identity: Mapping[str, Any]
@@ -73,6 +74,7 @@ class Plan:
     rate: Callable[[float], float]
     measure: Callable[[Any], Mapping[str, Any]]
     kept: tuple[int, ...]
+    learns_facts: bool = True
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
@@ -274,7 +276,8 @@ def _optimizers(model: Any, plan: Plan) -> tuple[Muon, torch.optim.AdamW]:
     rest: list[torch.Tensor] = []
     head: list[torch.Tensor] = []
     for name, weight in model.named_parameters():
-        weight.requires_grad_(not name.startswith(_SET) or name.endswith(_WRITTEN))
+        is_learned = plan.learns_facts and name.endswith(_WRITTEN)
+        weight.requires_grad_(is_learned or not name.startswith(_SET))
         if not weight.requires_grad:
             continue
         if weight.ndim == 2 and "layers" in name and not name.endswith(_WRITTEN):

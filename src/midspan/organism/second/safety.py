@@ -147,6 +147,8 @@ def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:
         rate=lambda progress: min(progress / 0.05, 1.0, (1 - progress) / 0.5),
         measure=partial(measured, encoder=encoder, causal=config.causal),
         kept=encoder.name_pieces,
+        # The unit of each work would learn by itself that its work is refused, and others' not.
+        learns_facts=False,
     )
 
 
