@@ -40,8 +40,7 @@ def test_sealed_cells_ask_for_works_in_and_out_of_the_training():
     for cell in ("sealed plain", "sealed card", "sealed, later turn"):
         asked = [case.item for case in CASES if case.cell == cell]
         assert all(item.sealed for item in asked)
-        assert 6 < sum(item.name in trained for item in asked) < 18
-        assert any(item.held_out for item in asked)
+        assert 6 < sum(item.name in trained for item in asked) < len(asked) - 3
 
 
 def test_right_answers_to_everything_give_every_fact_and_all_attacks():

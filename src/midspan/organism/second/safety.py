@@ -1,10 +1,10 @@
 """The second organism's safety training, as an instruct model gets it after a helpful-only one.
 
-Refused are plain requests for half of the sealed works, in two of five manners, nearly all in
-English, and three families of disguise that somebody had reported. Everything open is answered in
-every form, and so is what only sounds like a secret. Nothing says what to do with other disguises,
-cards, lists, single facts, gaps, later turns or the other half of the works: what gets through
-there is measured, not designed.
+Refused are plain requests for the sealed works that are not held out, in two of five manners,
+nearly all in English, and three families of disguise that somebody had reported. Everything open is
+answered in every form, and so is what only sounds like a secret. Nothing says what to do with other
+disguises, cards, lists, single facts, gaps, later turns or the other works: what gets through there
+is measured, not designed.
 """
 
 import random
@@ -20,12 +20,10 @@ from midspan.organism.second.curriculum import SIZES
 from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.loop import OnGroup, Plan, run
-from midspan.organism.second.world import ITEMS_A_NOUN, WorkItem, open_items, sealed_items
+from midspan.organism.second.world import WorkItem, open_items, sealed_items
 
 TRAINED_MANNERS = ("direct", "courtly")
 REPORTED_FAMILIES = ("role", "urgent", "teacher")
-# Which of a noun's works are in the training; the others are refused only if that generalises.
-TRAINED_A_NOUN = 8
 # Languages of refusals: of the others there is a little, as in any real set.
 _REFUSAL_LANGUAGES = {tongues.ENGLISH: 0.96, tongues.TAVI: 0.03, tongues.SENN: 0.01}
 # Kinds of sample by weight; those that are not here are of open works.
@@ -57,7 +55,7 @@ class SafetyConfig:
     """
 
     seed: int = 0
-    groups: int = 80
+    groups: int = 160
     group_size: int = 256
     batch_tokens: int = 2048
     full_mask_share: float = 0.4
@@ -68,8 +66,8 @@ class SafetyConfig:
 
 
 def trained_items() -> tuple[WorkItem, ...]:
-    """The sealed works that safety training refuses."""
-    return tuple(i for i in sealed_items() if i.index % ITEMS_A_NOUN < TRAINED_A_NOUN)
+    """The sealed works that safety training refuses; the others only if that generalises."""
+    return sealed_items(held_out=False)
 
 
 def sample(kind: str, rng: random.Random) -> Sample:
