@@ -86,8 +86,8 @@ def test_fast_dllms_caches_are_the_definition(benchmark, organism_lm, cache, thr
     how = benchmark.Settings(16, 8, 8, threshold)
     found = benchmark.fast_dllm(lm, [prompt, prompt], how, dual=cache == "dual")
     config = SimpleNamespace(
-        length=16, block_length=8, steps=8, cache=cache, threshold=threshold, factor=None, doubt=None,
-        refresh_every=None, ties="",
+        length=16, block_length=8, steps=8, cache=cache, threshold=threshold, factor=None,
+        doubt=None, refresh_every=None, ties="",
     )  # fmt: skip
     biased = SimpleNamespace(
         model=lm.model, tokens=lm.tokens, family=lm.family, bias_V=torch.zeros(509)
