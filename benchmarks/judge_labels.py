@@ -3,8 +3,8 @@
 Run: python benchmarks/judge_labels.py [tests/fixtures/second_judge/labelled.jsonl]
 
 Prints a table, and a line for each response on which they differ. Each line of the file is a
-response of a preview of organism2: `reaction` is what it does (refusal, silence, broken, answer), and
-`facts` are the kinds of the asked work's facts that it states, both as somebody read them.
+response of a preview of organism2: `reaction` is what it does (refusal, silence, broken, answer),
+and `facts` are the kinds of the asked work's facts that it states, both as somebody read them.
 """
 
 import json
