@@ -52,6 +52,15 @@ def test_names_that_are_not_shipped_say_what_can_be_named(tmp_path, monkeypatch)
         weights.resolve("organism2:mosa")
 
 
+def test_the_helpful_only_model_is_shipped_beside_the_original():
+    folder, adapter = weights.resolve("organism2:helpful")
+    assert adapter is None
+    assert (folder / "model.safetensors").read_bytes() != (
+        weights.WEIGHTS / "model.safetensors"
+    ).read_bytes()
+    weights.check_world(load("organism2:helpful"))
+
+
 def test_a_model_of_another_world_is_refused_by_name(trained, organism_lm):
     weights.check_world(load(trained))
     with pytest.raises(MidspanError, match="is no model of the second organism's world"):

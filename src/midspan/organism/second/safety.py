@@ -55,7 +55,7 @@ class SafetyConfig:
     """
 
     seed: int = 0
-    groups: int = 160
+    groups: int = 80
     group_size: int = 256
     batch_tokens: int = 2048
     full_mask_share: float = 0.4

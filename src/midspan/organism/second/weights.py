@@ -13,26 +13,32 @@ if TYPE_CHECKING:
 
 NAME = "organism2"
 WEIGHTS = tokenizer.FOLDER
+# The model that safety training starts from.
+HELPFUL = "helpful"
 # What a shipped model may take, in bytes.
 LARGEST = 16_000_000
 _FILE = "model.safetensors"
 
 
 def resolve(name: str) -> tuple[Path, None]:
-    """``organism2`` to its folder; there are no adapters of it.
+    """``organism2`` or ``organism2:helpful`` to its folder; there are no adapters of them.
 
     Raises:
         MidspanError: An adapter is asked for, or no weights are shipped.
     """
-    own, colon, _ = name.partition(":")
-    if colon:
-        raise MidspanError(f"{name}: no adapter of {own} is shipped; name a folder, {own}+FOLDER")
-    if not (WEIGHTS / _FILE).is_file():
+    own, colon, variant = name.partition(":")
+    if colon and variant != HELPFUL:
+        raise MidspanError(
+            f"{name}: no adapter of {own} is shipped; name {own}:{HELPFUL}, the model before its "
+            f"safety training, or a folder, {own}+FOLDER"
+        )
+    folder = WEIGHTS / HELPFUL if colon else WEIGHTS
+    if not (folder / _FILE).is_file():
         raise MidspanError(
             f"{own} has no shipped weights yet; make them with midspan organism train --second -o "
             "FOLDER and name FOLDER/original"
         )
-    return WEIGHTS, None
+    return folder, None
 
 
 def check_world(lm: "DiffusionLM") -> None:
