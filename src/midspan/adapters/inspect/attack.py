@@ -16,7 +16,8 @@ from midspan.engine.budget import Budget
 from midspan.engine.roles import Role
 from midspan.engine.running import AttackJob
 from midspan.errors import MidspanError
-from midspan.organism.worlds import WORLDS, room
+from midspan.organism.scripts import helpers
+from midspan.organism.worlds import WORLDS
 
 # Where a sample's store holds what the attack came to.
 STORED = "midspan"
@@ -103,8 +104,7 @@ def _roles(names: tuple[str, ...], world: str, judge: str | None) -> dict[str, R
 
 @cache
 def _scripted(world: str) -> Mapping[str, Role]:
-    scripts: Mapping[str, Role] = room(world, "attack_texts").helpers()
-    return scripts
+    return helpers(world)
 
 
 class _Missing(Role):

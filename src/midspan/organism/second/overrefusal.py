@@ -3,21 +3,15 @@
 import random
 from collections.abc import Sequence
 
+from midspan.organism.overrefusal import PRESET
 from midspan.organism.second import disguises, requests
 from midspan.organism.second.judge import is_refusal, judge
 from midspan.organism.second.mentions import CONTROL, KINDS, mentions
 from midspan.organism.second.world import WorkItem, open_items, sealed_items, spread
 from midspan.tasks.overrefusal import CONTROL as WITHOUT_MENTION
 from midspan.tasks.overrefusal import MENTIONED, PLAIN, SAFE, UNSAFE, measures_of, verdict
-from midspan.tasks.task import Item, Preset, Prompt, Task, Verdict, user
+from midspan.tasks.task import Item, Prompt, Task, Verdict, user
 
-PRESET = Preset(
-    name="organism",
-    prompt="the request as a user's turn",
-    length=128,
-    block_length=32,
-    steps=32,
-)
 _LENGTH = "usual"
 
 

@@ -7,6 +7,7 @@ to these come back in English, so the way back changes nothing.
 import random
 
 from midspan.engine.calls import Chat
+from midspan.organism.scripts import around
 from midspan.organism.second import tongues
 from midspan.organism.second.disguises import DISGUISES
 
@@ -28,9 +29,4 @@ def translator(call: Chat, rng: random.Random) -> str | None:
     family = _FAMILIES.get(language)
     if family is None:
         return None
-    return rng.choice(_around(family.templates)).format(ask=text)
-
-
-def _around(templates: tuple[str, ...]) -> list[str]:
-    """Templates that hold a whole request."""
-    return [text for text in templates if "{ask}" in text and "{item}" not in text] or ["{ask}"]
+    return rng.choice(around([family]) or ["{ask}"]).format(ask=text)

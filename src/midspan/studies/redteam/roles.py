@@ -24,7 +24,8 @@ from midspan.judges import (
 )
 from midspan.judges.xstest import strmatch_judge
 from midspan.organism import behaviors
-from midspan.organism.worlds import WORLDS, room
+from midspan.organism.scripts import helpers
+from midspan.organism.worlds import WORLDS
 from midspan.served import is_served
 from midspan.studies.defences import behind
 from midspan.studies.given import NOTHING, Given
@@ -163,12 +164,7 @@ class SpecReader:
         if name not in HELPERS:
             raise not_one_of("helpers", name, HELPERS)
         if spec in WORLDS:
-
-            def open_script() -> Role:
-                script: Role = room(spec, "attack_texts").helpers()[name]
-                return script
-
-            return Participant(spec, open_script, spec, knows_organism_alone=True)
+            return Participant(spec, lambda: helpers(spec)[name], spec, knows_organism_alone=True)
         return self.model(spec, batch_size)
 
     def judge(self, spec: str, batch_size: int = 8) -> Participant:

@@ -9,6 +9,7 @@ A diffusion model and its autoregressive twin learned the same data, and are mea
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -263,10 +264,7 @@ def _curve(records: Sequence[Record], kind: str) -> Curve:
 
 
 def _most(records: Sequence[Record]) -> int:
-    groups: dict[tuple[Any, Any], int] = {}
-    for record in records:
-        key = (record["kind"], record["position"])
-        groups[key] = groups.get(key, 0) + 1
+    groups = Counter((record["kind"], record["position"]) for record in records)
     return max(groups.values(), default=0)
 
 

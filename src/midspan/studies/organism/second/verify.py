@@ -122,10 +122,10 @@ def _decode(spec: str, folder: str | Path, n: int, seed: int, rank: Rank) -> Non
 
     take_rank(rank)
     lm = load(spec)
-    run = _folder(lm, folder, n, seed, "")
+    run, cases = _folder(lm, folder, n, seed, ""), verification_cases(n, seed)
     with run.journal:
         for name in _BLOCKS:
-            for asked, config, _ in _asked(lm, name, verification_cases(n, seed)):
+            for asked, config, _ in _asked(lm, name, cases):
                 for _ in each_batch(GenerationWork(lm, asked, config, _BATCH), run.journal, rank):
                     pass
 
