@@ -80,6 +80,22 @@ def test_a_full_queue_says_when_to_come_back(organism_lm):
     )
 
 
+def test_a_request_takes_the_places_that_another_leaves_free(organism_lm):
+    bodies = [chat(n=n, temperature=1.0, max_tokens=32, midspan={"steps": 32}) for n in (6, 10)]
+
+    async def ask():
+        async with serving({"tiny": organism_lm}, batch_size=4) as (client, _):
+            answers = await asyncio.gather(*(client.post(PATH, json=body) for body in bodies))
+            return answers, (await client.get("/metrics")).text
+
+    answers, metrics = asyncio.run(ask())
+    assert [len(answer.json()["choices"]) for answer in answers] == [6, 10]
+    lines = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")
+    rows, places = (float(lines[f"midspan_forward_{name}_total"]) for name in ("rows", "places"))
+    # One request after the other would fill four in five.
+    assert 0.85 * places < rows <= places
+
+
 def test_time_is_limited_and_the_place_is_free_again(organism_lm):
     async def wait():
         async with serving({"tiny": organism_lm}, batch_size=1, timeout=0.15) as (client, service):
