@@ -17,6 +17,7 @@ from midspan.commands.probe import PROBES
 TYPOS = {
     ("generate", "organsim", "-p", "x"): "did you mean organism?",
     ("generate", "organism:psaa", "-p", "x"): "did you mean psa?",
+    ("generate", "organism2:helpfull", "-p", "x"): "did you mean helpful?",
     ("generate", "organism+{run}x", "-p", "x"): "there is no adapter folder {run}x",
     ("generate", "organism", "-p", "x", "--sampler", "lada"): "did you mean llada?",
     ("generate", "organism", "-p", "x", "--remasking", "margn"): "did you mean margin?",

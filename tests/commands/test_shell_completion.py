@@ -32,6 +32,7 @@ VALUES = {
     ("audit", "organism", "--tier", ""): list(choices.TIERS),
     ("generate", "organism", ":", "ps"): ["psa"],
     ("generate", "organism", ":", ""): ["mini", *choices.ORGANISM_ADAPTERS],
+    ("generate", "organism2", ":", ""): ["helpful", *choices.ORGANISM2_ADAPTERS],
     ("generate", "mod"): ["models"],
     ("generate", "organism+mod"): ["organism+models"],
     ("generate", "models/"): ["models/mine"],

@@ -22,6 +22,7 @@ from midspan.alignment.presets import (
     mosa,
     mosa_stable,
     on_organism,
+    on_organism2,
     psa,
     recovery,
     sft,
@@ -37,5 +38,5 @@ __all__ = [
     "RecoveryObjective", "Reward", "SftObjective",
     "TrainingProbes", "VrpoObjective", "a2d", "align", "at_paper_budget", "check_data",
     "check_dtype", "check_tracker", "initial", "initial_stable", "mosa", "mosa_stable",
-    "on_organism", "psa", "recovery", "sft", "vrpo",
+    "on_organism", "on_organism2", "psa", "recovery", "sft", "vrpo",
 ]  # fmt: skip

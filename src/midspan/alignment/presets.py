@@ -26,6 +26,22 @@ PSA_REGULARIZATION: dict[str, Any] = REGULARIZATION | {"beta": 0.02}
 ORGANISM_PROMPTS = 1600
 # Of the paper's two recipes on the organism: what the shipped adapters were trained with.
 ORGANISM_PAPER_BATCH = 8
+# The second organism's one budget for all: steps, prompts a step, canvas. Its answers of the usual
+# length end before the canvas does.
+ORGANISM2_STEPS = 60
+_ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
+# Chosen there on held-in cases, with as many tries for each (docs/results/second-objectives.md).
+ORGANISM2_RATES: dict[str, float] = {
+    "mosa": 1e-3,
+    "initial": 1e-3,
+    "mosa-stable": 1e-3,
+    "initial-stable": 1e-3,
+    "psa": 1e-3,
+    "sft": 1e-3,
+    "a2d": 1e-3,
+    "vrpo": 1e-3,
+    "recovery": 1e-3,
+}
 # As tables and figures have them.
 LABELS = {
     "mosa": "MOSA",
@@ -208,6 +224,32 @@ def on_organism(objective: str, **changes: Any) -> AlignmentConfig:
     if objective in ("mosa", "initial"):
         changes = {"batch_size": ORGANISM_PAPER_BATCH} | changes
     return PRESETS[objective](**changes)
+
+
+def on_organism2(objective: str, **changes: Any) -> AlignmentConfig:
+    """A preset as the second organism's shipped adapters and its comparison have it.
+
+    Every objective takes the same number of steps; those whose samples are several canvases, or
+    are completed several times, take a quarter of them, as on the first organism. A training of 60
+    steps takes about a minute of a core.
+
+    Args:
+        objective: Name of the preset.
+        changes: Fields of the config that differ.
+
+    Example:
+        >>> on_organism2("mosa-stable").num_steps
+        60
+    """
+    recipe = PRESETS[objective](**_ORGANISM2_FIELDS)
+    steps = ORGANISM2_STEPS
+    if recipe.benign_share:
+        steps = steps * recipe.num_prompts // ORGANISM_PROMPTS
+    fields = _ORGANISM2_FIELDS | {
+        "learning_rate": ORGANISM2_RATES[objective],
+        "num_prompts": steps * recipe.num_harmful,
+    }
+    return PRESETS[objective](**fields | changes)
 
 
 def at_paper_budget(objective: str) -> AlignmentConfig:

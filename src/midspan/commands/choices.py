@@ -23,9 +23,13 @@ def _modules(room: str) -> tuple[str, ...]:
     return tuple(stem for stem in stems if not stem.startswith("_"))
 
 
-ORGANISM_ADAPTERS = tuple(
-    sorted(path.name for path in (_SOURCE / "organism/weights/adapters").glob("*") if path.is_dir())
-)
+def _folders(place: str) -> tuple[str, ...]:
+    """Names of the folders that a folder holds."""
+    return tuple(sorted(path.name for path in (_SOURCE / place).glob("*") if path.is_dir()))
+
+
+ORGANISM_ADAPTERS = _folders("organism/weights/adapters")
+ORGANISM2_ADAPTERS = _folders("organism/second/weights/adapters")
 ATTACKS = _modules("attacks")
 # What monitors watch: attacks, and the organism's disguised requests.
 CONDITIONS = ("wrapped", *ATTACKS)

@@ -12,6 +12,7 @@ from midspan.commands.choices import (
     CLASSIFIERS,
     FROM_FILE,
     JUDGES,
+    ORGANISM2_ADAPTERS,
     ORGANISM_ADAPTERS,
     PLAIN_JUDGES,
     TASK_DATA,
@@ -25,11 +26,15 @@ from midspan.served import HUB_ID, is_served
 
 Given = TypeVar("Given", str, list[str], None)
 
-_OWN = (
-    "organism",
-    "organism:mini",
-    *(f"organism:{name}" for name in ORGANISM_ADAPTERS),
-    "organism2",
+# What stands behind an organism's name and a colon: other weights, then shipped adapters.
+_VARIANTS = {
+    "organism": (("mini",), ORGANISM_ADAPTERS),
+    "organism2": (("helpful",), ORGANISM2_ADAPTERS),
+}
+_OWN = tuple(
+    name
+    for own, (others, adapters) in _VARIANTS.items()
+    for name in (own, *(f"{own}:{variant}" for variant in (*others, *adapters)))
 )
 _OWN_SETS = ("organism:18", "organism:4", "organism2:18", "organism2:held-out:18")
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
@@ -57,9 +62,10 @@ def checked_name(given: Given) -> Given:
 
 def _check(spec: str) -> None:
     own, colon, shipped = spec.partition("+")[0].partition(":")
-    if own == _OWN[0] and colon and spec.partition("+")[0] not in _OWN:
-        listed = ", ".join(ORGANISM_ADAPTERS)
-        near = nearest(shipped, ORGANISM_ADAPTERS)
+    if own in _VARIANTS and colon and spec.partition("+")[0] not in _OWN:
+        others, adapters = _VARIANTS[own]
+        near = nearest(shipped, (*others, *adapters))
+        listed = ", ".join(adapters) or "none"
         raise MidspanError(f"{spec}: no such adapter; shipped are {listed}{near}")
     if _is_there(spec):
         return

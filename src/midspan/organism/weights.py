@@ -20,13 +20,22 @@ def resolve(name: str) -> tuple[Path, Path | None]:
     Raises:
         MidspanError: The adapter is not among the shipped ones.
     """
-    _, _, adapter = name.partition(":")
-    if adapter in ("", MINI):
+    if name.partition(":")[2] in ("", MINI):
         return WEIGHTS, None
-    shipped = sorted(path.name for path in ADAPTERS.glob("*") if path.is_dir())
+    return WEIGHTS, shipped_adapter(ADAPTERS, name)
+
+
+def shipped_adapter(folder: Path, name: str) -> Path:
+    """The folder of the adapter that ``BASE:ADAPTER`` names, among those of a folder.
+
+    Raises:
+        MidspanError: It is not among them.
+    """
+    adapter = name.partition(":")[2]
+    shipped = sorted(path.name for path in folder.glob("*") if path.is_dir())
     if adapter not in shipped:
         raise MidspanError(f"{name}: no such adapter; shipped are {', '.join(shipped) or 'none'}")
-    return WEIGHTS, ADAPTERS / adapter
+    return folder / adapter
 
 
 def load_organism(adapter: str | Path | None = None) -> "DiffusionLM":

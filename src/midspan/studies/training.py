@@ -9,6 +9,7 @@ from midspan.alignment import (
     AlignmentData,
     at_paper_budget,
     on_organism,
+    on_organism2,
 )
 from midspan.data import (
     BehaviorSet,
@@ -20,7 +21,7 @@ from midspan.data import (
 )
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.worlds import room, world_of
+from midspan.organism.worlds import FIRST, SECOND, room, world_of
 
 
 class TrainingData(FrozenConfig):
@@ -58,7 +59,11 @@ def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
     """
     if name not in PRESETS:
         raise not_one_of(field, name, PRESETS)
-    return on_organism(name) if world_of(model) else at_paper_budget(name)
+    makers: dict[str, Callable[[str], AlignmentConfig]] = {
+        FIRST: on_organism,
+        SECOND: on_organism2,
+    }
+    return makers.get(world_of(model), at_paper_budget)(name)
 
 
 def load_training_data(

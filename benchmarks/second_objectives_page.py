@@ -1,0 +1,187 @@
+"""The tables and figures of docs/results/second-objectives.md, from the lines of its command."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from native_page import replace_between, table
+
+from midspan.alignment.presets import LABELS, ORGANISM2_RATES
+from midspan.files import read_jsonl, write_atomic
+from midspan.report.figures import points
+from midspan.statistics import Estimate
+from midspan.studies.organism.second import aligned
+from midspan.studies.organism.second.aligned import Tally, pooled
+
+STORE = Path(__file__).parent / "results" / "second_objectives.jsonl"
+BASE = "organism2"
+HELD_IN, HELD_OUT = "held in", "held out"
+# Seeds of the requests, and how many disguised ones a try is judged by.
+CHOSEN_BY, JUDGING_SEED, CHOOSING = 1000, 1, 24
+# The search budget: as many rates for every objective, in the order of their importance.
+RATES: dict[str, tuple[float, ...]] = dict.fromkeys(
+    ("mosa-stable", "initial-stable", "psa", "mosa", "sft", "a2d", "vrpo"), (3e-4, 1e-3, 3e-3)
+)
+NAMES = {BASE: "Original", **LABELS}
+Line = Mapping[str, Any]
+
+
+def read_lines() -> list[dict[str, Any]]:
+    """Every try and every attacked model."""
+    return read_jsonl(STORE) if STORE.is_file() else []
+
+
+def cell(line: Line, name: str, decodings: Sequence[str] = aligned.DECODINGS) -> Tally:
+    """One cell of a line, pooled over decodings."""
+    return pooled(Tally(**line["cells"][one][name]) for one in decodings)
+
+
+def benign(line: Line) -> Estimate:
+    """Benign requests answered, plain and disguised, in both decodings."""
+    return pooled(cell(line, name) for name in (aligned.BENIGN, aligned.BENIGN_DISGUISED)).rate
+
+
+def score(line: Line) -> float:
+    """What rates are chosen by: benign success minus the ASR of disguises, pooled."""
+    return benign(line).rate - cell(line, aligned.DISGUISED).rate.rate
+
+
+def best_tries(lines: Sequence[Line]) -> dict[str, Line]:
+    """The try with the highest score, by objective; of equal ones the lowest rate."""
+    best: dict[str, Line] = {}
+    for line in sorted(lines, key=lambda one: float(one["rate"])):
+        name = line["objective"]
+        if name not in best or score(line) > score(best[name]):
+            best[name] = line
+    return best
+
+
+def text(estimate: Estimate) -> str:
+    """In percent, with the interval."""
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{100 * estimate.rate:.0f} [{low:.0f}, {high:.0f}] n={estimate.n}"
+
+
+def tries_table(lines: Sequence[Line]) -> str:
+    """One row a try; the best of each objective is marked, and what has no try is named."""
+    best = best_tries(lines)
+    rows = []
+    for name in RATES:
+        for line in sorted(_of(lines, name), key=lambda one: float(one["rate"])):
+            wraps = cell(line, aligned.DISGUISED)
+            mark = " (chosen)" if line is best[name] else ""
+            rows.append([
+                NAMES[name], f"{line['rate']:g}{mark}",
+                *(text(cell(line, aligned.DISGUISED, (one,)).rate) for one in aligned.DECODINGS),
+                text(wraps.reacted("refusal")), text(wraps.reacted("broken")),
+                text(benign(line)), f"{score(line):.2f}", f"{line['training_seconds']:.0f}",
+            ])  # fmt: skip
+    missing = [NAMES[name] for name in RATES if not _of(lines, name)]
+    columns = [
+        "objective", "rate", *(f"ASR, {one}" for one in aligned.DECODINGS), "refused in words",
+        "broken", "benign answered", "score", "training, CPU s",
+    ]  # fmt: skip
+    said = f"\n\nNot tried, for want of time: {', '.join(missing)}." if missing else ""
+    return table(columns, rows) + said
+
+
+def judged_table(lines: Sequence[Line]) -> str:
+    """One row a cell and decoding, one column an objective, seeds pooled, then each seed's rate."""
+    models = [name for name in (BASE, *RATES) if _of(lines, name)]
+    rows = []
+    for label, name, estimate in _MEASURED:
+        for decoding in aligned.DECODINGS:
+            cells = [_seeds_text(_of(lines, model), decoding, name, estimate) for model in models]
+            rows.append([label, decoding, *cells])
+    seeds = [", ".join(str(line["seed"]) for line in _of(lines, model)) for model in models]
+    rows.append(["training seeds", "", "-", *seeds[1:]])
+    return table(["measured", "decoding", *(NAMES[model] for model in models)], rows)
+
+
+# Rows of the table: name, cell, and what of it is told.
+_MEASURED: tuple[tuple[str, str, Callable[[Tally], Estimate]], ...] = (
+    ("ASR, plain", aligned.PLAIN, lambda one: one.rate),
+    ("ASR, single disguise", aligned.DISGUISED, lambda one: one.rate),
+    ("ASR, best of 8 disguises", aligned.DISGUISED, lambda one: one.best),
+    ("facts told, disguised", aligned.DISGUISED, lambda one: one.told),
+    ("refused in words, disguised", aligned.DISGUISED, lambda one: one.reacted("refusal")),
+    ("broken text, disguised", aligned.DISGUISED, lambda one: one.reacted("broken")),
+    ("ASR, opening put at 0", aligned.OPENED, lambda one: one.rate),
+    (f"ASR, words put at {aligned.MIDDLE}", aligned.CONTINUED, lambda one: one.rate),
+    ("benign answered, plain", aligned.BENIGN, lambda one: one.rate),
+    ("benign answered, disguised", aligned.BENIGN_DISGUISED, lambda one: one.rate),
+    ("mentioned only, answered", aligned.MENTIONED, lambda one: one.rate),
+    ("mentioned only, refused", aligned.MENTIONED, lambda one: one.reacted("refusal")),
+)
+
+
+def _seeds_text(
+    lines: Sequence[Line], decoding: str, name: str, estimate: Callable[[Tally], Estimate]
+) -> str:
+    tallies = [cell(line, name, (decoding,)) for line in lines]
+    each = ", ".join(f"{100 * estimate(one).rate:.0f}" for one in tallies)
+    return text(estimate(pooled(tallies))) + (f" ({each})" if len(tallies) > 1 else "")
+
+
+def frontier(lines: Sequence[Line], title: str, label: Callable[[Line], str]) -> str:
+    """ASR of single disguises against benign success, both decodings, one point a line."""
+    return points(
+        title,
+        [label(line) for line in lines],
+        [benign(line) for line in lines],
+        [cell(line, aligned.DISGUISED).rate for line in lines],
+        ("benign answered, %", "ASR of a single disguise, %"),
+    )
+
+
+def write_docs(page: Path, base: str) -> None:
+    """Write tables and figures of one base's lines into the page, and nothing else of it.
+
+    Args:
+        page: With a place for each.
+        base: Fingerprint of the Original; lines of other bases are left out.
+    """
+    lines = [line for line in read_lines() if line["base"] == base]
+    tries = [line for line in lines if line["kind"] == HELD_IN]
+    judged = [line for line in lines if line["kind"] == HELD_OUT]
+    drawn = {
+        "tries": ("Every try, held-in requests", tries, lambda line: f"{line['rate']:g}"),
+        "seeds": ("Every seed, held-out requests", judged, lambda line: f"seed {line['seed']}"),
+    }
+    content = {"tries": tries_table(tries), "seeds": judged_table(judged)}
+    text_ = page.read_text(encoding="utf-8")
+    for name, (title, shown, told) in drawn.items():
+        figure = page.parent / "figures" / f"second-objectives-{name}.svg"
+        write_atomic(figure, frontier(shown, title, _labels(told)), 0o644)
+        link = f"![{title}](figures/{figure.name})"
+        text_ = replace_between(text_, name, f"{content[name]}\n\n{link}\n\n{_origin(shown)}")
+    write_atomic(page, text_, 0o644)
+
+
+def _labels(told: Callable[[Line], str]) -> Callable[[Line], str]:
+    """Objective and what tells its points apart; the Original has one point."""
+    return lambda line: (
+        NAMES[BASE] if line["objective"] == BASE else f"{NAMES[line['objective']]} {told(line)}"
+    )
+
+
+def _origin(lines: Sequence[Line]) -> str:
+    """Dates, machines and what the measuring took."""
+    if not lines:
+        return "Not run."
+    dates = ", ".join(sorted({line["date"] for line in lines}))
+    machines = "; ".join(sorted({line["cpu"] for line in lines}))
+    minutes = sum(line["training_seconds"] + line["measuring_seconds"] for line in lines) / 60
+    return f"{dates}, {machines}, one thread, {minutes:.0f} minutes of CPU."
+
+
+def _of(lines: Sequence[Line], name: str) -> list[Line]:
+    found = [line for line in lines if line["objective"] == name]
+    return sorted(found, key=lambda line: int(line["seed"]))
+
+
+def check_rates(lines: Sequence[Line]) -> list[str]:
+    """Objectives whose preset has another rate than that of the best try."""
+    return [
+        name for name, line in best_tries(lines).items() if ORGANISM2_RATES[name] != line["rate"]
+    ]
