@@ -12,8 +12,10 @@ from midspan.alignment import (
     mosa,
     mosa_stable,
     on_organism,
+    on_organism2,
 )
 from midspan.alignment.objectives import RecoveryObjective
+from midspan.alignment.presets import ORGANISM2_RATES, ORGANISM2_STEPS
 from midspan.errors import MidspanError
 from midspan.organism.weights import ADAPTERS
 
@@ -51,6 +53,17 @@ def test_the_organism_keeps_what_its_adapters_were_trained_with():
         card = ADAPTERS / name / "README.md"
         if card.is_file():
             assert f"| batch_size | {batch} |" in card.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_second_organism_has_one_budget_and_a_rate_for_each_objective(name):
+    config, plain = on_organism2(name, seed=3), PRESETS[name]()
+    assert (config.batch_size, config.response_length, config.seed) == (8, 96, 3)
+    assert config.learning_rate == ORGANISM2_RATES[name]
+    assert (config.objective, config.lr_scheduler) == (plain.objective, plain.lr_scheduler)
+    is_dear = name in ("vrpo", "recovery")
+    assert config.num_steps == (ORGANISM2_STEPS // 4 if is_dear else ORGANISM2_STEPS)
+    assert on_organism2(name, num_prompts=8).num_prompts == 8
 
 
 @pytest.mark.parametrize("suffix", ["", "-stable"])
