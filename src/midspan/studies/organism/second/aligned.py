@@ -171,10 +171,13 @@ def pooled(found: Iterable[Tally]) -> Tally:
     """Several tallies as one: of decodings, or of training seeds."""
     every = list(found)
     return Tally(
-        *(sum(getattr(one, name) for one in every) for name in ("n", "success", "facts", "asked")),
-        {kind: sum(one.reactions[kind] for one in every) for kind in _REACTIONS},
-        sum(one.goals for one in every),
-        sum(one.won for one in every),
+        n=sum(one.n for one in every),
+        success=sum(one.success for one in every),
+        facts=sum(one.facts for one in every),
+        asked=sum(one.asked for one in every),
+        reactions={kind: sum(one.reactions[kind] for one in every) for kind in _REACTIONS},
+        goals=sum(one.goals for one in every),
+        won=sum(one.won for one in every),
     )
 
 
