@@ -1,13 +1,22 @@
 """The whole paper on the second organism, a case or two a part."""
 
+from midspan.alignment import on_organism2, psa
 from midspan.engine.budget import Budget
 from midspan.files import read_jsonl
 from midspan.organism.second.behaviors import behaviors
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
-from midspan.studies.paper.presets import organism2
+from midspan.studies.paper.presets import organism, organism2
 from midspan.studies.paper.run import run_paper
 
 SMALL = {"length": 64, "steps": 4, "block_length": 32}
+
+
+def test_alignments_are_the_second_organisms_own():
+    recipes = organism2().recipes
+    assert list(recipes.values()) == [
+        on_organism2(name) for name in ("initial-stable", "mosa-stable", "psa")
+    ]
+    assert organism().recipes["PSA"] == psa()
 
 
 def small(part, **changes):

@@ -23,7 +23,7 @@ from midspan.studies.redteam.presets import (
     organism_redteam,
 )
 from midspan.studies.tasks.config import TaskConfig
-from midspan.studies.training import TrainingData
+from midspan.studies.training import TrainingData, preset_recipe
 
 INITIAL, MOSA = "Initial", "MOSA"
 # The organism's; labels name folders.
@@ -162,6 +162,7 @@ def organism2() -> PaperConfig:
 
 def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
     """The whole study of the organism that a red-team study attacks."""
+    base = redteam.models[0]
     models = (ORIGINAL, INITIAL_STABLE, MOSA_STABLE, PSA)
     two = (ORIGINAL, MOSA_STABLE)
     paper_models = dict(zip(models[: len(MODELS)], MODELS, strict=True))
@@ -176,13 +177,9 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
     adaptive = tuple(spec for spec in searched if spec.adaptive)
     names = ("arithmetic", "choice", "program")
     return PaperConfig(
-        base=redteam.models[0],
+        base=base,
         paper_models=paper_models,
-        recipes={
-            INITIAL_STABLE: RECIPES["initial-stable"](),
-            MOSA_STABLE: RECIPES["mosa-stable"](),
-            PSA: RECIPES["psa"](),
-        },
+        recipes={label: preset_recipe(label.lower(), base, "recipes") for label in models[1:]},
         attacks={
             "attacks": attacks.model_copy(update={"attacks": usual}),
             "adaptive": attacks.model_copy(update={"attacks": adaptive}),
