@@ -17,10 +17,10 @@ STORE = Path(__file__).parent / "results" / "second_objectives.jsonl"
 BASE = "organism2"
 HELD_IN, HELD_OUT = "held in", "held out"
 # Seeds of the requests, and how many disguised ones a try is judged by.
-CHOSEN_BY, JUDGING_SEED, CHOOSING = 1000, 1, 24
+CHOSEN_BY, JUDGING_SEED, CHOOSING = 1000, 1, 16
 # The search budget: as many rates for every objective, in the order of their importance.
 RATES: dict[str, tuple[float, ...]] = dict.fromkeys(
-    ("mosa-stable", "initial-stable", "psa", "mosa", "sft", "a2d", "vrpo"), (3e-4, 1e-3, 3e-3)
+    ("mosa-stable", "initial-stable", "psa", "mosa", "sft", "a2d", "vrpo"), (1.5e-3, 3e-3, 6e-3)
 )
 NAMES = {BASE: "Original", **LABELS}
 Line = Mapping[str, Any]

@@ -32,15 +32,15 @@ ORGANISM2_STEPS = 60
 _ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
 # Chosen there on held-in cases, with as many tries for each (docs/results/second-objectives.md).
 ORGANISM2_RATES: dict[str, float] = {
-    "mosa": 1e-3,
-    "initial": 1e-3,
-    "mosa-stable": 1e-3,
-    "initial-stable": 1e-3,
-    "psa": 1e-3,
-    "sft": 1e-3,
-    "a2d": 1e-3,
-    "vrpo": 1e-3,
-    "recovery": 1e-3,
+    "mosa": 3e-3,
+    "initial": 3e-3,
+    "mosa-stable": 3e-3,
+    "initial-stable": 3e-3,
+    "psa": 3e-3,
+    "sft": 3e-3,
+    "a2d": 3e-3,
+    "vrpo": 3e-3,
+    "recovery": 3e-3,
 }
 # As tables and figures have them.
 LABELS = {
