@@ -81,13 +81,16 @@ def tries_table(lines: Sequence[Line]) -> str:
         "objective", "rate", *(f"ASR, {one}" for one in aligned.DECODINGS), "refused in words",
         "broken", "benign answered", "score", "training, CPU s",
     ]  # fmt: skip
-    said = f"\n\nNot tried, for want of time: {', '.join(missing)}." if missing else ""
-    return table(columns, rows) + said
+    said = f"Not tried, for want of time: {', '.join(missing)}."
+    parts = [*([table(columns, rows)] if rows else []), *([said] if missing else [])]
+    return "\n\n".join(parts)
 
 
 def judged_table(lines: Sequence[Line]) -> str:
     """One row a cell and decoding, one column an objective, seeds pooled, then each seed's rate."""
     models = [name for name in (BASE, *RATES) if _of(lines, name)]
+    if not models:
+        return "Not run."
     rows = []
     for label, name, estimate in _MEASURED:
         for decoding in aligned.DECODINGS:
@@ -151,10 +154,12 @@ def write_docs(page: Path, base: str) -> None:
     content = {"tries": tries_table(tries), "seeds": judged_table(judged)}
     text_ = page.read_text(encoding="utf-8")
     for name, (title, shown, told) in drawn.items():
-        figure = page.parent / "figures" / f"second-objectives-{name}.svg"
-        write_atomic(figure, frontier(shown, title, _labels(told)), 0o644)
-        link = f"![{title}](figures/{figure.name})"
-        text_ = replace_between(text_, name, f"{content[name]}\n\n{link}\n\n{_origin(shown)}")
+        parts = [content[name]]
+        if shown:
+            figure = page.parent / "figures" / f"second-objectives-{name}.svg"
+            write_atomic(figure, frontier(shown, title, _labels(told)), 0o644)
+            parts += [f"![{title}](figures/{figure.name})", _origin(shown)]
+        text_ = replace_between(text_, name, "\n\n".join(parts))
     write_atomic(page, text_, 0o644)
 
 
@@ -167,8 +172,6 @@ def _labels(told: Callable[[Line], str]) -> Callable[[Line], str]:
 
 def _origin(lines: Sequence[Line]) -> str:
     """Dates, machines and what the measuring took."""
-    if not lines:
-        return "Not run."
     dates = ", ".join(sorted({line["date"] for line in lines}))
     machines = "; ".join(sorted({line["cpu"] for line in lines}))
     minutes = sum(line["training_seconds"] + line["measuring_seconds"] for line in lines) / 60
