@@ -1,9 +1,9 @@
 """Every objective anew on the second organism: rates chosen alike, then attacked and used alike.
 
-Run: python benchmarks/second_objectives.py search [--adapters DIR] [NAME ...]
-     python benchmarks/second_objectives.py train [--adapters DIR] [--seeds 0 1 2] [NAME ...]
-     python benchmarks/second_objectives.py attack [--adapters DIR] [-n 12] [--seeds ...] [NAME ...]
-     python benchmarks/second_objectives.py ship [--adapters DIR] [NAME ...]
+Run: python benchmarks/second_objectives.py search [NAME ...] [--adapters DIR]
+     python benchmarks/second_objectives.py train [NAME ...] [--adapters DIR] [--seeds 0 1 2]
+     python benchmarks/second_objectives.py attack [NAME ...] [--adapters DIR] [--seeds ...] [-n 12]
+     python benchmarks/second_objectives.py ship [NAME ...] [--adapters DIR]
      python benchmarks/second_objectives.py page [--docs docs/results/second-objectives.md]
 
 `search` trains each objective at the same number of rates with seed 0, and asks held-in requests.
