@@ -30,7 +30,8 @@ ORGANISM_PAPER_BATCH = 8
 # length end before the canvas does.
 ORGANISM2_STEPS = 60
 _ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
-# Chosen there on held-in cases, with as many tries for each (docs/results/second-objectives.md).
+# One rate for all, from pilots of stable MOSA (docs/log.md): the search over rates with as many
+# tries for each (docs/results/second-objectives.md) is to replace it.
 ORGANISM2_RATES: dict[str, float] = {
     "mosa": 3e-3,
     "initial": 3e-3,
@@ -231,7 +232,7 @@ def on_organism2(objective: str, **changes: Any) -> AlignmentConfig:
 
     Every objective takes the same number of steps; those whose samples are several canvases, or
     are completed several times, take a quarter of them, as on the first organism. A training of 60
-    steps takes about a minute of a core.
+    steps takes some 35 seconds of a core.
 
     Args:
         objective: Name of the preset.
