@@ -162,9 +162,8 @@ def organism2() -> PaperConfig:
 
 def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
     """The whole study of the organism that a red-team study attacks."""
-    base = redteam.models[0]
+    base, two = redteam.models[0], (ORIGINAL, MOSA_STABLE)
     models = (ORIGINAL, INITIAL_STABLE, MOSA_STABLE, PSA)
-    two = (ORIGINAL, MOSA_STABLE)
     paper_models = dict(zip(models[: len(MODELS)], MODELS, strict=True))
     searched = tuple(spec for spec in redteam.attacks if spec.attack in SEARCHED)
     attacks = redteam.model_copy(
