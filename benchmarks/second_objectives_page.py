@@ -174,8 +174,8 @@ def _origin(lines: Sequence[Line]) -> str:
     """Dates, machines and what the measuring took."""
     dates = ", ".join(sorted({line["date"] for line in lines}))
     machines = "; ".join(sorted({line["cpu"] for line in lines}))
-    minutes = sum(line["training_seconds"] + line["measuring_seconds"] for line in lines) / 60
-    return f"{dates}, {machines}, one thread, {minutes:.0f} minutes of CPU."
+    minutes = sum(line["measuring_seconds"] for line in lines) / 60
+    return f"{dates}, {machines}, one thread; measuring took {minutes:.0f} minutes of CPU."
 
 
 def _of(lines: Sequence[Line], name: str) -> list[Line]:

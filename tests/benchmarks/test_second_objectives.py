@@ -74,7 +74,7 @@ def test_tables_pool_seeds_and_decodings_of_one_base(page, tmp_path, monkeypatch
     assert f"| {asr} |" in text
     assert "| training seeds |  | - | 0, 1 |" in text
     assert "Not tried, for want of time: MOSA (stable), Initial (stable), MOSA, SFT" in text
-    assert "6 minutes of CPU" in text
+    assert "3 minutes of CPU" in text and "2 minutes of CPU" in text
     for name in ("tries", "seeds"):
         svg = (tmp_path / "figures" / f"second-objectives-{name}.svg").read_text()
         assert "PSA" in svg and ("Original" in svg) == (name == "seeds")
