@@ -31,10 +31,11 @@ ORGANISM_PAPER_BATCH = 8
 ORGANISM2_STEPS = 60
 _ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
 # One rate for all, from pilots of stable MOSA (docs/log.md): the search over rates with as many
-# tries for each (docs/results/second-objectives.md) is to replace it.
+# tries for each (docs/results/second-objectives.md) is to replace it. The paper's two recipes keep
+# the paper's rate: with nothing that holds benign answers, MOSA broke the model at 3e-3.
 ORGANISM2_RATES: dict[str, float] = {
-    "mosa": 3e-3,
-    "initial": 3e-3,
+    "mosa": 5e-5,
+    "initial": 5e-5,
     "mosa-stable": 3e-3,
     "initial-stable": 3e-3,
     "psa": 3e-3,
