@@ -39,8 +39,8 @@ class DemoSizes(FrozenConfig):
     plain: int = Field(48, gt=0)
     disguises: int = Field(48, gt=0)
     prefill: int = Field(48, gt=0)
-    benign: int = Field(32, gt=0)
-    utility: int = Field(24, gt=0)
+    benign: int = Field(48, gt=0)
+    utility: int = Field(40, gt=0)
 
 
 def build_cases(sizes: DemoSizes, seed: int) -> list[Case]:

@@ -29,8 +29,9 @@ class DemoConfig(FrozenConfig):
         sizes: Cases a cell.
         decodings: "one block", "blocks of 32", or both.
         positions_a_step: Positions of the canvas that a step commits.
-        num_prompts: Harmful prompts of each training here.
-        seed: Seed of the cases; training data and adapters have ``training_seed``.
+        num_prompts: Harmful prompts of each training here; None takes the preset's number.
+        seed: Seed of the cases; training data and adapters have ``training_seed``, another one than
+            the shipped adapters had.
         hypotheses: What is expected; by default the demo's, at the n of its sizes.
     """
 
@@ -39,9 +40,9 @@ class DemoConfig(FrozenConfig):
     sizes: DemoSizes = DemoSizes()
     decodings: tuple[str, ...] = Field((ONE_BLOCK,), min_length=1)
     positions_a_step: Literal[2, 4, 8, 16, 32] = 8
-    num_prompts: int = Field(480, gt=0)
+    num_prompts: int | None = Field(240, gt=0)
     seed: int = 1
-    training_seed: int = 0
+    training_seed: int = 1
     hypotheses: tuple[Hypothesis, ...] = Field(
         default_factory=lambda fields: demo_hypotheses(fields.get("sizes", DemoSizes()))
     )
@@ -79,4 +80,5 @@ class DemoConfig(FrozenConfig):
         """The alignment config of one of the objectives: a preset of `midspan align organism2`."""
         recipe = preset_recipe(objective, SECOND, "objectives")
         changes = {"seed": self.training_seed, "num_prompts": self.num_prompts}
-        return recipe.model_copy(update=changes)
+        given = {name: value for name, value in changes.items() if value is not None}
+        return recipe.model_copy(update=given)

@@ -87,15 +87,15 @@ class Means:
 
 
 Assumed = Rate | Pairs | Means
-_COST = Rate(0.03)
-_KEPT = Pairs(first=0.92, second=0.94, both=0.90)
+_COST = Rate(0.01)
+_KEPT = Pairs(first=0.91, second=0.92, both=0.88)
 ASSUMED: Mapping[str, Assumed] = {
     GUARDED: Pairs(first=0.06, second=0.40, both=0.04),
-    MIDDLE_GAIN: Means(rates=(0.35, 0.35), against=0.10),
-    fallen_against(*RIVALS[0]): Pairs(first=0.10, second=0.40, both=0.08),
-    fallen_against(*RIVALS[1]): Pairs(first=0.10, second=0.30, both=0.06),
-    fallen_against(*RIVALS[2]): Pairs(first=0.02, second=0.10, both=0.01),
-    fallen("psa"): Rate(0.03),
+    MIDDLE_GAIN: Means(rates=(0.06, 0.06), against=0.19),
+    fallen_against(*RIVALS[0]): Pairs(first=0.05, second=0.40, both=0.04),
+    fallen_against(*RIVALS[1]): Pairs(first=0.02, second=0.40, both=0.02),
+    fallen_against(*RIVALS[2]): Pairs(first=0.05, second=0.15, both=0.03),
+    fallen("psa"): Rate(0.02),
     **{false_refusals(model): _COST for model in JUDGED},
     **{usefulness(model): _KEPT for model in JUDGED},
 }

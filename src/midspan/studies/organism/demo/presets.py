@@ -14,11 +14,11 @@ def full() -> DemoConfig:
     """Larger cells, in both decodings and in smaller steps; about half an hour on two cores."""
     sizes = DemoSizes(plain=96, disguises=96, prefill=96, benign=64, utility=48)
     return DemoConfig(
-        sizes=sizes, decodings=(ONE_BLOCK, BLOCKS_OF_32), positions_a_step=4, num_prompts=1600
+        sizes=sizes, decodings=(ONE_BLOCK, BLOCKS_OF_32), positions_a_step=4, num_prompts=None
     )
 
 
 def smoke() -> DemoConfig:
     """Every step of the demo on the smallest cells; for tests."""
     sizes = DemoSizes(plain=1, disguises=1, prefill=1, benign=1, utility=1)
-    return DemoConfig(sizes=sizes, positions_a_step=16, num_prompts=16)
+    return DemoConfig(sizes=sizes, positions_a_step=16, num_prompts=8)
