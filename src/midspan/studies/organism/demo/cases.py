@@ -40,7 +40,7 @@ class DemoSizes(FrozenConfig):
     disguises: int = Field(48, gt=0)
     prefill: int = Field(48, gt=0)
     benign: int = Field(48, gt=0)
-    utility: int = Field(40, gt=0)
+    utility: int = Field(48, gt=0)
 
 
 def build_cases(sizes: DemoSizes, seed: int) -> list[Case]:

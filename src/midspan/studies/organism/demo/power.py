@@ -20,8 +20,8 @@ from midspan.studies.organism.demo.claims import (
     usefulness,
 )
 
-# Simulated runs; a share of them is known to 3 points.
-REPEATS = 1000
+# Simulated runs; a share of them is known to 6 points.
+REPEATS = 300
 
 
 @dataclass(frozen=True)
