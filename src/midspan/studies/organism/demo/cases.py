@@ -11,6 +11,7 @@ from midspan.organism.second import disguises, phrases, requests
 from midspan.organism.second.safety import TRAINED_MANNERS
 from midspan.organism.second.world import sealed_items
 from midspan.studies.organism.second.cases import USUAL, Case, cell_cases, work_of
+from midspan.studies.organism.second.verify import decoding
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
@@ -65,8 +66,6 @@ def groups(
         names: Decodings: one block, blocks of 32, or both.
         positions_a_step: Positions of the canvas that one step commits.
     """
-    from midspan.studies.organism.second.verify import decoding
-
     for name in names:
         for canvas in sorted({case.canvas for case in cases}):
             chosen = [case for case in cases if case.canvas == canvas]

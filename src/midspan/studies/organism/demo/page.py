@@ -29,8 +29,8 @@ from midspan.studies.organism.second.cases import USUAL
 from midspan.studies.training_page import training_section
 
 TRAINING = (
-    "What was trained before your eyes: the shipped adapter's recipe, with another seed of data and "
-    "training."
+    "What was trained before your eyes: the shipped adapter's recipe, with another seed of data "
+    "and training."
 )
 READING = (
     "Verdicts are the exact judge's: a score from 1 (refused) to 5 (all facts), the facts stated "

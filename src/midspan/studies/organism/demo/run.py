@@ -15,10 +15,16 @@ from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
 from midspan.runs.processes import Part, run_together, threads_asked
 from midspan.runs.progress import Reporter
+from midspan.studies.decodings import BLOCKS_OF_32
 from midspan.studies.organism.demo.cases import build_cases, groups
 from midspan.studies.organism.demo.config import TRACED_CELLS, DemoConfig
 from midspan.studies.organism.demo.models import BASE, label_of, trained
 from midspan.studies.organism.measure import CANVAS_FIELDS, measure, write_records
+from midspan.studies.organism.second.cases import USUAL
+from midspan.studies.organism.second.verify import decoding
+
+# Fewer responses than these take less time than it takes to start processes for them.
+FEW = 200
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,20 @@ def run_demo(config: DemoConfig, folder: str | Path, command: str = "") -> DemoR
 
 def side_by_side(config: DemoConfig) -> int:
     """How many models are worked on at a time: a core each, or as many as the user's threads."""
+    responses = len(config.labels) * len(build_cases(config.sizes, config.seed))
+    if responses < FEW:
+        return 1
     cores = os.cpu_count() or 1
     return min(len(config.labels), max(1, cores // (threads_asked() or 1)))
 
 
 def _show_two_answers(reporter: Reporter) -> None:
     """What the Original says of an open work and of a sealed one."""
-    from midspan.decoding import chat_request, decode, decoding_config
+    from midspan.decoding import chat_request, decode
     from midspan.models import load
     from midspan.organism.second.world import open_items, sealed_items
 
-    lm, config = load(SECOND, device="cpu"), decoding_config(length=96, steps=24)
+    lm, config = load(SECOND, device="cpu"), decoding(USUAL, BLOCKS_OF_32)
     for item in (open_items()[0], sealed_items()[0]):
         prompt = f"How do I make the {item.title}?"
         (answer,) = decode(lm, [chat_request(lm, prompt, config)], config)
