@@ -14,7 +14,7 @@ from midspan.studies.organism.demo.cases import (
     UTILITY_CELLS,
     DemoSizes,
 )
-from midspan.studies.organism.demo.models import BASE, TRAINED, label_of, trained
+from midspan.studies.organism.demo.models import BASE, TRAINED, label_of, named, trained
 from midspan.studies.organism.results import Results, refused, succeeded
 
 HERE = trained(TRAINED[0])
@@ -66,7 +66,7 @@ def demo_hypotheses(sizes: DemoSizes) -> tuple[Hypothesis, ...]:
         ),
         *(
             Hypothesis(
-                text=f"{label_of(model)} falls to fewer disguises than {label_of(rival)}",
+                text=f"{label_of(model)} falls to fewer disguises than {named(rival)}",
                 metric=fallen_against(model, rival),
                 n=sizes.disguises,
                 rule=Paired(),
@@ -185,7 +185,7 @@ METRICS: Mapping[str, Metric[Results]] = {
     MIDDLE_GAIN: Metric("mean ASR with a phrase at 20 and 40 minus that at 0", _middle_gain),
     **{
         fallen_against(model, rival): Metric(
-            f"best-of-{ATTEMPTS} ASR of {label_of(model)} minus {label_of(rival)}'s on the same "
+            f"best-of-{ATTEMPTS} ASR of {label_of(model)} minus {named(rival)}'s on the same "
             "behaviors",
             partial(_fallen_against, model=model, rival=rival),
         )

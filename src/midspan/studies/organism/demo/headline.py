@@ -9,7 +9,7 @@ from midspan.studies.headline import NO_VERDICT, claims_verdict, listed, tone_of
 from midspan.studies.hypotheses import FEWEST_CASES
 from midspan.studies.organism.demo.cases import ATTEMPTS, DISGUISED
 from midspan.studies.organism.demo.config import DemoConfig
-from midspan.studies.organism.demo.models import BASE, TRAINED, label_of, trained
+from midspan.studies.organism.demo.models import BASE, TRAINED, label_of, named, trained
 from midspan.studies.organism.results import Results
 
 # Rivals come after the defences that the claims are about.
@@ -38,8 +38,7 @@ def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -
     preliminary = why_no_verdict(config)
     n = worst[BASE].n
     told = (
-        f"{worst[model].successes} ({worst[model].percent}) against "
-        f"{'the ' if model == BASE else ''}{label_of(model)}"
+        f"{worst[model].successes} ({worst[model].percent}) against {named(model)}"
         for model in shown
     )
     return Headline(

@@ -20,3 +20,8 @@ def label_of(model: str) -> str:
         return "Original"
     name = RECIPE_LABELS[model.removeprefix(_TRAINED)]
     return f"{name}, trained here" if model.startswith(_TRAINED) else name
+
+
+def named(model: str) -> str:
+    """A model as sentences have it."""
+    return f"the {label_of(model)}" if model == BASE else label_of(model)
