@@ -172,8 +172,8 @@ def _power_section(config: DemoConfig) -> Section:
         for hypothesis, assumed, share in powers(config.hypotheses)
     )
     caption = (
-        f"{REPEATS} simulated runs a claim. The rates are assumptions, stated before the run; where "
-        "they are others, the power is another one."
+        f"{REPEATS} simulated runs a claim. The rates are assumptions, stated before the run; "
+        "where they are others, the power is another one."
     )
     table = Table("Power", ("Claim", "Assumed", "n", "Decided"), rows, caption, "power")
     return Section("What the claims can decide", "", tables=(table,))

@@ -1,6 +1,6 @@
 """How likely each hypothesis of the demo is decided at its n, simulated before anything is run.
 
-What the rates are is assumed, and stated. The Original's are from a pilot on requests of another seed.
+Rates are assumed, and stated. Those of plain requests and phrases are from a pilot of another seed.
 """
 
 import random
