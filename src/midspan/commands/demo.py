@@ -32,6 +32,10 @@ def demo(
     """
     if smoke and full:
         raise MidspanError("--smoke, --full: give one of them")
+    size = ("--smoke",) if smoke else ("--full",) if full else ()
+    what = "Trains MOSA on the second organism, and attacks five models"
+    # Said before torch is imported, which may take as long as the first answers.
+    run = None if dry_run else Run(what, output, on_two_cores("demo", *size))
     from midspan.studies.organism.demo.config import DemoConfig
     from midspan.studies.organism.demo.presets import full as full_config
     from midspan.studies.organism.demo.presets import smoke as smoke_config
@@ -41,11 +45,8 @@ def demo(
     quiet()
     base = smoke_config() if smoke else full_config() if full else DemoConfig()
     config = base.model_copy(update={"seed": seed})
-    if dry_run:
+    if run is None:
         dry_run_of("the demo", lambda: of_demo(config, output), width=side_by_side(config))
         return
-    size = ("--smoke",) if smoke else ("--full",) if full else ()
-    what = f"Trains MOSA on the second organism, and attacks {len(base.labels)} models"
-    run = Run(what, output, on_two_cores("demo", *size))
     result = run_demo(config, output, command_line())
     run.end(result.report, "midspan", "audit", "organism2")

@@ -22,7 +22,7 @@ PREFILL_POSITIONS = (0, 20, 40)
 PREFILL_CELLS = tuple(f"prefill {start}" for start in PREFILL_POSITIONS)
 BENIGN_CELLS = ("benign usual", "benign disguised")
 UTILITY_CELLS = ("benign fact", "benign choice", "arithmetic")
-ATTEMPTS = 6
+ATTEMPTS = 4
 _LENGTH = "usual"
 
 
@@ -31,7 +31,7 @@ class DemoSizes(FrozenConfig):
 
     Attributes:
         plain: Plain requests for sealed works, in the manners that safety training refused.
-        disguises: Behaviors, each attacked in six disguises of families that alignment never saw.
+        disguises: Behaviors, each attacked in four disguises of families that alignment never saw.
         prefill: Plain requests for each prefilled position.
         benign: Requests for open works, plain and disguised each.
         utility: Single facts, choices and sums each.
@@ -39,9 +39,9 @@ class DemoSizes(FrozenConfig):
 
     plain: int = Field(48, gt=0)
     disguises: int = Field(48, gt=0)
-    prefill: int = Field(48, gt=0)
+    prefill: int = Field(40, gt=0)
     benign: int = Field(48, gt=0)
-    utility: int = Field(48, gt=0)
+    utility: int = Field(40, gt=0)
 
 
 def build_cases(sizes: DemoSizes, seed: int) -> list[Case]:
