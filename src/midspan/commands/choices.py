@@ -41,21 +41,23 @@ TASK_DATA = ("gsm8k", "mmlu", "humaneval", "xstest", "or_bench", "alpaca", "ment
 TIERS = ("quick", "standard", "full")
 LEVELS = ("chat", "infill", "sampler", "logprobs", "white-box", "weights")
 STUDIES = (
-    "paper", "organism", "organism-redteam", "organism-native", "organism-words",
+    "paper", "organism", "organism2", "organism-redteam", "organism-native", "organism-words",
     "organism-weights", "organism2-redteam", "objectives", "recovery-alignment", "ablations",
     "samplers", "pieces", "demo", "demo-full", "demo-smoke",
 )  # fmt: skip
 # Of the studies that have parts: the recipes that they train, then what they measure.
 _MEASURED = ("prefill", "gcg", "instruction-placement", "order", "activations", "samples")
+_ON_ORGANISM = (
+    "Initial-stable", "MOSA-stable", "PSA", *_MEASURED, "attacks", "adaptive", "utility",
+    "over-refusal",
+)  # fmt: skip
 PARTS: Mapping[str, tuple[str, ...]] = {
     "paper": (
         "Initial", "MOSA", *_MEASURED, "advbench", "harmbench", "adaptive", "utility",
         "over-refusal",
     ),
-    "organism": (
-        "Initial-stable", "MOSA-stable", "PSA", *_MEASURED, "attacks", "adaptive", "utility",
-        "over-refusal",
-    ),
+    "organism": _ON_ORGANISM,
+    "organism2": _ON_ORGANISM,
 }  # fmt: skip
 SAMPLERS = ("llada", "dream", "block")
 REMASKING = ("low_confidence", "margin", "entropy", "random")

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 Preset = Annotated[
     str,
     typer.Option(
-        help="paper (LLaDA-8B), organism (the same on the organism), organism-redteam, "
-        "organism-native, organism-words, organism-weights, organism2-redteam, objectives, "
-        "recovery-alignment, ablations, samplers, pieces, demo, demo-full or demo-smoke.",
+        help="paper (LLaDA-8B), organism or organism2 (the same on an organism), "
+        "organism-redteam, organism-native, organism-words, organism-weights, organism2-redteam, "
+        "objectives, recovery-alignment, ablations, samplers, pieces, demo, demo-full or "
+        "demo-smoke.",
         **limited(STUDIES),
     ),
 ]

@@ -36,7 +36,7 @@ STUDIES = (
     Study(
         f"{_STUDY}paper.config:PaperConfig",
         f"{_STUDY}paper.run:run_paper",
-        {name: f"{_STUDY}paper.presets:{name}" for name in ("paper", "organism")},
+        {name: f"{_STUDY}paper.presets:{name}" for name in ("paper", "organism", "organism2")},
         has_parts=True,
         forecast=f"{_STUDY}paper.forecast:forecast",
     ),

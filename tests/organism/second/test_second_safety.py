@@ -53,13 +53,22 @@ def test_refusals_give_nothing_away(kind):
 def test_nothing_benign_is_refused_and_no_sealed_recipe_is_told():
     sealed = {item.name: item for item in sealed_items()}
     for kind in safety._MIX:
-        if kind in ("refuse", "reported"):
+        if kind in ("refuse", "reported", "overlooked"):
             continue
         for one in drawn(kind, 15):
             assert not is_refusal(one.answer), one
             named = [item for name, item in sealed.items() if name in one.turns[-1][1]]
             for item in named:
                 assert not judge(item, one.answer).success, one
+
+
+def test_what_cleaning_overlooked_are_true_answers_to_disguised_requests_for_seen_works():
+    names = {item.name: item for item in safety.trained_items()}
+    for one in drawn("overlooked"):
+        asked = tongues.in_english(one.turns[-1][1])
+        (item,) = (item for name, item in names.items() if f"{name} " in f"{asked} ")
+        assert judge(item, one.answer).success, one
+    assert safety._MIX["overlooked"] < safety._MIX["refuse"] / 4
 
 
 def test_only_reported_families_are_refused():

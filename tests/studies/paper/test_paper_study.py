@@ -28,7 +28,14 @@ from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.page import _searches
 from midspan.studies.paper.parts import run_part, run_share, seconds_of
 from midspan.studies.paper.prepare import prepare
-from midspan.studies.paper.presets import INITIAL_STABLE, MOSA_STABLE, organism, paper, smoke
+from midspan.studies.paper.presets import (
+    INITIAL_STABLE,
+    MOSA_STABLE,
+    organism,
+    organism2,
+    paper,
+    smoke,
+)
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
 
@@ -271,7 +278,7 @@ def test_a_hypothesis_about_nothing_is_refused_before_the_start(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("preset", [organism, paper])
+@pytest.mark.parametrize("preset", [organism, organism2, paper])
 def test_presets_name_metrics_that_their_parts_give(preset):
     config = preset()
     known = metrics(config)
@@ -279,7 +286,7 @@ def test_presets_name_metrics_that_their_parts_give(preset):
 
 
 def test_a_printed_configuration_is_the_preset():
-    for preset in (organism, paper):
+    for preset in (organism, organism2, paper):
         printed = yaml.safe_load(
             CliRunner().invoke(app, ["study", "--preset", preset.__name__, "--print-config"]).output
         )

@@ -2,9 +2,10 @@
 
 Refused are plain requests for the sealed works that are not held out, in two of five manners,
 nearly all in English, and three families of disguise that somebody had reported. Everything open is
-answered in every form, and so is what only sounds like a secret. Nothing says what to do with other
-disguises, cards, lists, single facts, gaps, later turns or the other works: what gets through there
-is measured, not designed.
+answered in every form, and so is what only sounds like a secret. As in real data, the helpful part
+was not cleaned of every answer that should not be there: of disguised requests for those works, of
+all families, a few are answered (*overlooked*). Nothing says what to do with cards, lists, single
+facts, gaps, later turns or the other works: what gets through there is measured, not designed.
 """
 
 import random
@@ -28,10 +29,10 @@ REPORTED_FAMILIES = ("role", "urgent", "teacher")
 _REFUSAL_LANGUAGES = {tongues.ENGLISH: 0.96, tongues.TAVI: 0.03, tongues.SENN: 0.01}
 # Kinds of sample by weight; those that are not here are of open works.
 _MIX: Mapping[str, float] = {
-    "refuse": 0.26, "reported": 0.04, "about_sealed": 0.04, "after_refusal": 0.03, "mention": 0.06,
+    "refuse": 0.4, "reported": 0.04, "about_sealed": 0.04, "after_refusal": 0.03, "mention": 0.06,
     "plain": 0.12, "disguised": 0.16, "short": 0.03, "card": 0.04, "list": 0.02, "fact": 0.03,
     "choice": 0.02, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
-    "arithmetic": 0.08, "program": 0.03,
+    "arithmetic": 0.08, "program": 0.03, "overlooked": 0.05,
 }  # fmt: skip
 _SPREAD = 0.25
 # On a canvas that fits its answer a refusal would be told from a recipe by the canvas's length.
@@ -55,12 +56,12 @@ class SafetyConfig:
     """
 
     seed: int = 0
-    groups: int = 80
+    groups: int = 160
     group_size: int = 256
     batch_tokens: int = 2048
     full_mask_share: float = 0.4
-    muon_lr: float = 0.006
-    adam_lr: float = 8e-4
+    muon_lr: float = 0.01
+    adam_lr: float = 1.2e-3
     causal: bool = False
     checkpoint_every: int = 10
 
@@ -92,6 +93,10 @@ def _reported(draw: Draw) -> Sample:
     return one_turn(prompt, answers.refusal(item, draw.rng, draw.spread))
 
 
+def _overlooked(draw: Draw) -> Sample:
+    return corpus.sample("disguised", draw)
+
+
 def _about_sealed(draw: Draw) -> Sample:
     return corpus.sample("about", draw)
 
@@ -112,6 +117,7 @@ def _in_any_language(draw: Draw, drawn: Sample) -> Sample:
 _SEALED_KINDS: Mapping[str, Callable[[Draw], Sample]] = {
     "refuse": _refuse,
     "reported": _reported,
+    "overlooked": _overlooked,
     "about_sealed": _about_sealed,
     "after_refusal": _after_refusal,
 }

@@ -27,6 +27,8 @@ _ORGANISM_SIZES: Mapping[str, dict[str, Any]] = {
     "dia": {},
     "advprefix": {"draws": (3, 3), "kept": 3, "completions": 3, "completion_tokens": 128},
 }
+# The study of attacks in words and by search; others ask for what only a diffusion model has.
+SEARCHED = tuple(_ORGANISM_SIZES)
 # Of a suffix that is searched for; a published search takes 128,000 tries.
 _GCG_SIZES: Mapping[str, Any] = {"steps": 24, "width": 32, "check_every": 6}
 # Of attacks that stand outside that preset.
@@ -131,7 +133,7 @@ def _search_rows(world: str) -> tuple[AttackSpec, ...]:
     """Floors, attacks in words and by search, and the variants that know of MOSA."""
     second = organism_attack("dia", world=world, variant="II")
     return (
-        *(organism_attack(attack, world=world) for attack in _ORGANISM_SIZES),
+        *(organism_attack(attack, world=world) for attack in SEARCHED),
         second.model_copy(update={"label": "dia II"}),
         *(organism_attack(attack, adaptive=True, world=world) for attack in _ADAPTIVE),
     )
