@@ -1,6 +1,6 @@
 """How likely each hypothesis of the demo is decided at its n, simulated before anything is run.
 
-Rates are assumed, and stated. Those of plain requests and phrases are from a pilot of another seed.
+Rates are assumed, and stated. They are from a pilot on an earlier training of the Original.
 """
 
 import random
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from midspan.statistics import wilson
 from midspan.studies.hypotheses import Hypothesis, Measurement
+from midspan.studies.organism.demo.cases import ATTEMPTS
 from midspan.studies.organism.demo.claims import (
     GUARDED,
     JUDGED,
     MIDDLE_GAIN,
     RIVALS,
-    fallen,
-    fallen_against,
     false_refusals,
+    gained,
     usefulness,
 )
 
@@ -86,16 +86,45 @@ class Means:
         return f"{rates} in the middle, {self.against:.0%} at the start"
 
 
-Assumed = Rate | Pairs | Means
+@dataclass(frozen=True)
+class Shares:
+    """Shares of several attempts a work, of two models.
+
+    Attributes:
+        first: Of the attempts on the first side.
+        second: On the second.
+        correlation: Of two attempts at a work; that share of works is decided whatever is tried.
+    """
+
+    first: float
+    second: float
+    correlation: float = 0.6
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n works would measure."""
+        pairs = [self._work(rng) for _ in range(n)]
+        return Measurement.of_pairs([ours for ours, _ in pairs], [theirs for _, theirs in pairs])
+
+    def _work(self, rng: random.Random) -> tuple[float, float]:
+        if rng.random() < self.correlation:
+            place = rng.random()
+            return float(place < self.first), float(place < self.second)
+        ours, theirs = (_count(rate, ATTEMPTS, rng) for rate in (self.first, self.second))
+        return ours / ATTEMPTS, theirs / ATTEMPTS
+
+    def __str__(self) -> str:
+        return f"{self.first:.0%} against {self.second:.0%}, correlation {self.correlation:g}"
+
+
+Assumed = Rate | Pairs | Means | Shares
 _COST = Rate(0.01)
-_KEPT = Pairs(first=0.91, second=0.92, both=0.88)
+_KEPT = Pairs(first=0.89, second=0.92, both=0.87)
+_ORIGINAL, _INITIAL, _MOSA, _PSA = 0.43, 0.23, 0.13, 0.10
+_RATES = ((_ORIGINAL, _MOSA), (_ORIGINAL, _PSA), (_ORIGINAL, _INITIAL), (_INITIAL, _MOSA))
 ASSUMED: Mapping[str, Assumed] = {
-    GUARDED: Pairs(first=0.06, second=0.40, both=0.04),
-    MIDDLE_GAIN: Means(rates=(0.06, 0.06), against=0.19),
-    fallen_against(*RIVALS[0]): Pairs(first=0.05, second=0.40, both=0.04),
-    fallen_against(*RIVALS[1]): Pairs(first=0.02, second=0.40, both=0.02),
-    fallen_against(*RIVALS[2]): Pairs(first=0.05, second=0.15, both=0.03),
-    fallen("psa"): Rate(0.02),
+    GUARDED: Pairs(first=0.23, second=0.60, both=0.19),
+    MIDDLE_GAIN: Means(rates=(0.29, 0.19), against=0.27),
+    **{gained(*pair): Shares(*rates) for pair, rates in zip(RIVALS, _RATES, strict=True)},
     **{false_refusals(model): _COST for model in JUDGED},
     **{usefulness(model): _KEPT for model in JUDGED},
 }
