@@ -15,7 +15,7 @@ from midspan.errors import MidspanError
 def demo(
     output: Output = Path("runs/demo"),
     full: Annotated[
-        bool, typer.Option(help="Larger cells, both decodings; about 45 minutes on two cores.")
+        bool, typer.Option(help="Larger cells, both decodings; about 20 minutes on two cores.")
     ] = False,
     smoke: Annotated[
         bool, typer.Option(help="The smallest cells; checks an installation.")

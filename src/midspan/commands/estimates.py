@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 MINUTES = {
     "demo": 5,
     "demo --smoke": 1,
-    "demo --full": 45,
+    "demo --full": 20,
     "study --preset demo": 5,
     "study --preset demo-smoke": 1,
-    "study --preset demo-full": 45,
+    "study --preset demo-full": 20,
     "study --preset organism": 30,
     "study --preset organism-redteam": 8,
     "study --preset organism-weights": 10,
