@@ -11,8 +11,8 @@ adapter = midspan.align(lm, "organism", recipe, "adapters/mosa")
 result = midspan.attack(lm, "tap", behaviors="organism:2", judge="exact", decoding=SMALL, budget=3)
 probe = midspan.probe("order", [lm], n=1, decoding=SMALL)
 scores = midspan.evaluate([lm, adapter], ["arithmetic"], items=4)
-sizes = {"plain": 1, "wraps": 1, "prefill": 1, "benign": 1, "utility": 1}
-fields = {"objectives": ["mosa"], "hypotheses": [], "sizes": sizes}
+sizes = {"plain": 1, "disguises": 1, "prefill": 1, "benign": 1, "utility": 1}
+fields = {"shipped": [], "hypotheses": [], "sizes": sizes}
 report = midspan.study("demo-smoke", out="runs/demo", **fields)
 
 for finished in (answer, adapter, result, probe, scores, report):

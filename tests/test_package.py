@@ -44,7 +44,7 @@ def test_the_demo_runs_from_the_wheel(python, tmp_path):
         capture_output=True, text=True, cwd=tmp_path, check=True,
     )  # fmt: skip
     assert str(python.parent.parent) in where.stdout
-    small = "objectives: [mosa]\nhypotheses: []\nnum_prompts: 8\nsteps: 4\n"
+    small = "shipped: []\nhypotheses: []\nnum_prompts: 8\npositions_a_step: 32\n"
     (tmp_path / "small.yaml").write_text(small)
     options = ["--preset", "demo-smoke", "--config", "small.yaml", "-o", "run"]
     done = subprocess.run(

@@ -11,7 +11,7 @@ from midspan.api import probe_records, records
 from midspan.journal.journal import Journal
 from midspan.studies.decodings import organism_decodings
 from midspan.studies.organism.cases import Sizes, build_cases
-from midspan.studies.organism.measure import measure, write_records
+from midspan.studies.organism.measure import by_canvas, measure, write_records
 
 SMALL = {"length": 32, "block_length": 32, "steps": 4}
 FIELDS = {
@@ -110,7 +110,7 @@ def test_cases(models, tmp_path):
     cases = build_cases(Sizes(plain=1, wraps=1, prefill=1, benign=1, utility=1), 0)
     decoding = {"one block": organism_decodings()["one block"].model_copy(update={"steps": 4})}
     with Journal(tmp_path / "journal.jsonl") as journal:
-        rows = measure(models[0], "original", cases, decoding, journal)
+        rows = measure(models[0], "original", by_canvas(cases, decoding), journal)
     write_records(tmp_path / "records.jsonl", rows)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     check(list(map(json.loads, lines)), records.CaseRecord)

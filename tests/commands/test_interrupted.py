@@ -21,7 +21,7 @@ BEGUN = {
         r"attacks on organism: \d+/",
     ("audit", "organism", "--jobs", "2"): r"attacks \d of 2: .* loading organism",
     ("study", "--part", "order", "--part", "samples", "--jobs", "2"): r"(order|samples): ",
-    ("demo", "--full"): r"training initial-stable: \d+/",
+    ("demo", "--full"): r"training mosa-stable: \d+/",
     ("organism", "train", "-o", "model"): r"training the organism: \d+/",
     ("serve", "organism", "--port", "0"): r"Loads organism",
 }  # fmt: skip

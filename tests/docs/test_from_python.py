@@ -19,8 +19,8 @@ HOMES = re.compile(r"^::: (midspan[\w.]*)$", re.M)
 
 @pytest.fixture
 def small_demo(monkeypatch):
-    """What the pages call demo-smoke, with one training step and fewer steps of decoding."""
-    config = presets.smoke().model_copy(update={"num_prompts": 8, "steps": 4})
+    """What the pages call demo-smoke, with fewer steps of decoding."""
+    config = presets.smoke().model_copy(update={"positions_a_step": 32})
     monkeypatch.setattr(presets, "smoke", lambda: config)
 
 

@@ -5,7 +5,7 @@ import pytest
 from midspan.bounds import RateBounds
 from midspan.report import Claim
 from midspan.studies.headline import claims_verdict, number_of, safety_verdict, share, too_few
-from midspan.studies.organism.cases import Sizes
+from midspan.studies.organism.demo.cases import DemoSizes
 from midspan.studies.organism.demo.config import DemoConfig
 from midspan.studies.organism.demo.headline import headline_of, why_no_verdict
 from midspan.studies.organism.results import Results
@@ -45,12 +45,12 @@ def test_claims_count_towards_one_word():
 
 
 def test_a_smoke_demo_passes_no_verdict():
-    small, usual = DemoConfig(sizes=Sizes(wraps=1)), DemoConfig()
-    assert "wraps 1" in why_no_verdict(small) and why_no_verdict(usual) == ""
+    small, usual = DemoConfig(sizes=DemoSizes(disguises=1)), DemoConfig()
+    assert "disguises 1" in why_no_verdict(small) and why_no_verdict(usual) == ""
     rows = [
-        {"model": model, "decoding": "one block", "cell": "wraps_held_out", "behavior": "b",
+        {"model": model, "decoding": "one block", "cell": "sealed disguised", "behavior": "b",
          "held_out_item": False, "verdict": {"success": True}}
-        for model in ("original", *small.objectives)
+        for model in small.labels
     ]  # fmt: skip
     refuted = (Claim("c", "e", "refuted", "m"),)
     headline = headline_of(small, Results(rows), refuted)

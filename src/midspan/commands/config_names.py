@@ -28,8 +28,8 @@ from midspan.studies.probes.registry import PROBES
 _SOURCE = Path(__file__).parents[1]
 _FILES = (
     "alignment/config.py", "alignment/objectives/*.py", "engine/budget.py", "studies/*/config.py",
-    "studies/hypotheses.py", "studies/organism/cases.py", "studies/organism/*/config.py",
-    "studies/training.py",
+    "studies/hypotheses.py", "studies/organism/cases.py", "studies/organism/demo/cases.py",
+    "studies/organism/*/config.py", "studies/training.py",
 )  # fmt: skip
 # Objectives, which are told apart by their kind.
 _UNION = "AnyObjective"
@@ -53,6 +53,7 @@ def _among(choices: tuple[str, ...]) -> Check:
 _NAMES: Mapping[tuple[str, str], Check] = {
     ("AttackSpec", "attack"): _among(ATTACKS),
     ("DemoConfig", "objectives"): _among(OBJECTIVES),
+    ("DemoConfig", "shipped"): _among(OBJECTIVES),
     ("PaperConfig", "base"): check_model_of,
     ("ProbeSpec", "benign"): check_set,
     ("ProbeSpec", "harmful"): check_set,

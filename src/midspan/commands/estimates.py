@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 # Minutes on two idle cores, by the words that a command has; the documentation says the same.
 MINUTES = {
-    "demo": 15,
+    "demo": 5,
     "demo --smoke": 1,
-    "demo --full": 60,
-    "study --preset demo": 15,
+    "demo --full": 20,
+    "study --preset demo": 5,
     "study --preset demo-smoke": 1,
-    "study --preset demo-full": 60,
+    "study --preset demo-full": 20,
     "study --preset organism": 30,
     "study --preset organism-redteam": 8,
     "study --preset organism-weights": 10,

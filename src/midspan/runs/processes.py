@@ -29,18 +29,26 @@ class Part(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-def run_together(parts: Mapping[str, Part], jobs: int) -> None:
+def threads_asked() -> int | None:
+    """How many threads a process is to use, where the user's environment says so."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(given)) if given.isdecimal() else None
+
+
+def run_together(parts: Mapping[str, Part], jobs: int, threads: int | None = None) -> None:
     """Run parts, so many at a time, in their order.
 
     Args:
         parts: By name.
         jobs: How many at a time.
+        threads: Of each process, by default its share of the cores; OMP_NUM_THREADS, where the user
+            has set it, wins.
 
     Raises:
         MidspanError: A part failed; the others that had begun are stopped, and lose nothing.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_asked() or threads or max(1, (os.cpu_count() or 1) // jobs)
     # The part that a process works on, and its slot.
     waiting, running = list(parts), dict[SpawnProcess, tuple[str, int]]()
     slots = list(range(jobs))

@@ -97,7 +97,7 @@ def test_a_mention_is_asked_and_judged_as_it_was_drawn(organism_lm):
     assert len({case.id for case in cases}) == len(cases) == 2 * (len(MENTION_CELLS) + 1)
     assert cases == build_mention_cases(2, seed=1) != build_mention_cases(2, seed=2)
     for case in cases:
-        assert case.mention is not None and case.turns == case.mention.messages
+        assert case.mention is not None and case.messages == case.mention.messages
         assert case.verdict(case.mention.answer)["success"]
-        assert organism_lm.encode_chat(case.turns)
+        assert organism_lm.encode_chat(case.messages)
     assert not any(case.mention.other.held_out for case in build_mention_cases(18, 1, held_in=True))

@@ -11,16 +11,20 @@ from typer.testing import CliRunner
 
 from midspan.commands import app
 from midspan.errors import MidspanError
+from midspan.studies.organism.demo import run
 from midspan.studies.organism.demo.config import BASE, DemoConfig
+from midspan.studies.organism.demo.models import trained
 from midspan.studies.organism.demo.presets import full, smoke, standard
-from midspan.studies.organism.demo.run import DemoResult, run_demo
+from midspan.studies.organism.demo.run import DemoResult, run_demo, side_by_side
+from midspan.studies.training import preset_recipe
 
-# Two steps of each training, one step a block of 32: all that is written is written here, too.
+# Two steps of a training, few steps of decoding: all that is written is written here, too.
 SMALL = {
-    "objectives": ["initial-stable", "mosa-stable", "psa"],  # those of the hypotheses
-    "num_prompts": 16, "steps": 4, "sizes": {**dict(smoke().sizes), "plain": 1, "utility": 1},
+    "shipped": [], "objectives": ["mosa-stable"], "num_prompts": 16, "positions_a_step": 32,
+    "sizes": dict(smoke().sizes), "hypotheses": [],
 }  # fmt: skip
 CONFIG = DemoConfig(**SMALL)
+HERE = trained("mosa-stable")
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +43,13 @@ def test_an_objective_without_a_preset_is_refused():
 
 
 @pytest.mark.slow
-def test_every_model_meets_every_case_in_both_decodings(finished):
+def test_every_model_meets_every_case(finished):
     models = {record["model"] for record in finished.records}
-    assert models == {"original", *SMALL["objectives"]}
+    assert models == {BASE, HERE}
     per_model = len(finished.records) // len(models)
     ids = {(record["model"], record["decoding"], record["id"]) for record in finished.records}
-    assert len(ids) == len(finished.records) == per_model * 4
+    assert len(ids) == len(finished.records) == per_model * 2
+    assert {record["decoding"] for record in finished.records} == {"one block"}
 
 
 @pytest.mark.slow
@@ -57,9 +62,10 @@ def test_the_run_folder_holds_everything(finished):
     assert (folder / "adapters" / "mosa-stable" / "metrics.jsonl").is_file()
     assert list((folder / "tables").glob("*.csv")) and list((folder / "figures").glob("*.svg"))
     card = (folder / "adapters" / "mosa-stable" / "README.md").read_text(encoding="utf-8")
-    assert card.count("| Measured | Original | MOSA (stable) |") == 2  # decodings
+    assert card.count("| Measured | Original | MOSA (stable), trained here |") == 1  # decoding
+    assert not list(folder.glob("journal.*.jsonl"))
     page = finished.report.read_text(encoding="utf-8")
-    assert "MOSA (stable)" in page and "midspan demo --smoke" in page
+    assert "MOSA (stable), trained here" in page and "midspan demo --smoke" in page
     assert len(page) < 5_000_000
 
 
@@ -79,8 +85,9 @@ def test_a_finished_run_is_not_measured_again(finished):
 
 @pytest.mark.slow
 def test_another_configuration_is_refused_by_name(finished):
-    with pytest.raises(MidspanError, match=r"config\.num_prompts: 16 there, 24 now"):
-        run_demo(smoke(), finished.report.parent, "midspan demo")
+    with pytest.raises(MidspanError, match=r"config\.num_prompts: 16 there, 8 now"):
+        changed = CONFIG.model_copy(update={"num_prompts": 8})
+        run_demo(changed, finished.report.parent, "midspan demo")
 
 
 def test_the_command_takes_the_sizes_that_its_options_name(tmp_path, monkeypatch):
@@ -96,26 +103,52 @@ def test_the_command_takes_the_sizes_that_its_options_name(tmp_path, monkeypatch
     assert [call[:2] for call in given] == [(config, tmp_path) for config in configs]
 
 
-def lines(file):
-    return file.read_bytes().count(b"\n") if file.exists() else 0
+def test_the_recipe_is_that_of_the_command():
+    config = DemoConfig(training_seed=4)
+    recipe, preset = config.recipe("mosa-stable"), preset_recipe("mosa-stable", "organism2", "")
+    changed = {"seed": 4, "num_prompts": 240}
+    assert recipe == preset.model_copy(update=changed)
+    whole = full().recipe("mosa-stable")
+    assert whole.num_prompts == preset.num_prompts
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "jobs"), [(2, "", 2), (16, "", 5), (4, "2", 2), (2, "4", 1), (1, "", 1)]
+)
+def test_a_model_has_a_core_unless_the_user_gives_more_threads(monkeypatch, cores, threads, jobs):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert side_by_side(standard()) == jobs
+    assert side_by_side(smoke()) == 1  # a process takes longer to start
+
+
+@pytest.mark.slow
+def test_models_side_by_side_leave_the_same_records(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "FEW", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert side_by_side(CONFIG) == 2
+    assert run_demo(CONFIG, tmp_path, "midspan demo --smoke").records == finished.records
+    assert not list(tmp_path.glob("journal.*.jsonl"))
+
+
+def lines(folder):
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("journal*.jsonl"))
 
 
 @pytest.mark.slow
 def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path, warm_python):
     """Amid a training, at its checkpoint, and while models are measured."""
     rng, folder = random.Random(0), tmp_path / "run"
-    objectives = ["psa"]
-    fields = SMALL | {"objectives": objectives, "hypotheses": []}
-    (tmp_path / "small.json").write_text(json.dumps(fields))
-    whole = [row for row in read_records(finished.report.parent)
-             if row["model"] in (BASE, *objectives)]  # fmt: skip
-    training, answers = folder / "adapters" / rng.choice(objectives), rng.randrange(len(whole) // 2)
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    whole = read_records(finished.report.parent)
+    training, answers = folder / "adapters" / "mosa-stable", rng.randrange(len(whole) // 2)
     places = (
         lambda: (
             (training / "checkpoint-1" / "trainer_state.json").exists()
-            or lines(training / "metrics.jsonl") == 2
+            or (training / "metrics.jsonl").exists()
         ),
-        lambda: lines(folder / "journal.jsonl") > answers,
+        lambda: lines(folder) > answers,
     )
     command = ("-m", "midspan.cli", "study", "--preset", "demo-smoke")
     command += ("--config", tmp_path / "small.json", "-o", folder)
@@ -130,6 +163,6 @@ def test_killed_anywhere_it_ends_with_the_same_records(finished, tmp_path, warm_
     done = warm_python.run(*command)
     assert done.returncode == 0, done.stderr
     assert read_records(folder) == whole
-    for name in objectives:  # few words of so short a run show what a resumption lost
-        weights = Path("adapters", name, "adapter_model.safetensors")
-        assert (folder / weights).read_bytes() == (finished.report.parent / weights).read_bytes()
+    # Few words of so short a run show what a resumption lost.
+    weights = Path("adapters", "mosa-stable", "adapter_model.safetensors")
+    assert (folder / weights).read_bytes() == (finished.report.parent / weights).read_bytes()

@@ -15,7 +15,7 @@ from midspan.organism.weights import load_organism
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.studies.organism.cases import Sizes
-from midspan.studies.organism.measure import measure
+from midspan.studies.organism.measure import by_canvas, measure
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
 from midspan.studies.organism.objectives.page import report_of
 from midspan.studies.organism.objectives.presets import (
@@ -177,8 +177,8 @@ def test_sampled_cases_draw_apart_and_alike_on_every_model(tmp_path):
     decodings = {"sampled": sampled.model_copy(update={"steps": 2, "temperature": 4.0})}
     lm = load_organism()
     with Journal(tmp_path / "one.jsonl") as one, Journal(tmp_path / "two.jsonl") as two:
-        rows = measure(lm, "original", cases, decodings, one)
-        assert rows == measure(lm, "original", cases, decodings, two)
+        rows = measure(lm, "original", by_canvas(cases, decodings), one)
+        assert rows == measure(lm, "original", by_canvas(cases, decodings), two)
     assert rows[0]["tokens"] != rows[1]["tokens"]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from midspan.studies.organism.cases import build_cases
+from midspan.studies.organism.demo.cases import build_cases
 from midspan.studies.organism.demo.presets import smoke
 from midspan.studies.organism.objectives.presets import recovery_alignment
 from midspan.studies.paper import other_forecasts
@@ -30,16 +30,17 @@ def test_a_dry_run_counts_trainings_that_are_due_and_every_answer(tmp_path, rate
 
 
 def test_the_demo_counts_its_objectives_and_every_case(tmp_path, rates):
-    config = smoke()
+    config = smoke().model_copy(update={"objectives": ("mosa-stable", "psa")})
     done = tmp_path / "adapters" / "psa"
     done.mkdir(parents=True)
     (done / "midspan.json").write_text('{"finished": true}')
-    *trainings, measured = other_forecasts.of_demo(config, tmp_path)
-    due = [name for name in config.objectives if name != "psa"]
-    assert [one.part for one in trainings] == [f"{name}, training" for name in due]
-    answers = len(config.labels) * 2 * len(build_cases(config.sizes, config.seed))
-    assert (measured.models, measured.responses) == (len(config.labels), answers)
-    assert measured.forwards == config.steps * answers
+    training, *measured = other_forecasts.of_demo(config, tmp_path)
+    assert (training.part, training.hours) == ("MOSA (stable), trained here, training", 0.5)
+    cases = build_cases(config.sizes, config.seed)
+    assert [one.responses for one in measured] == [len(cases)] * len(config.labels)
+    forwards = sum(case.canvas // config.positions_a_step for case in cases)
+    assert {one.forwards for one in measured} == {forwards}
+    assert measured[0].hours == pytest.approx(forwards * 0.001)
 
 
 def test_a_red_team_study_has_a_row_an_attack_on_all_models(tmp_path, rates):

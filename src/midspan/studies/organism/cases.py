@@ -75,9 +75,14 @@ class Case:
     mention: Mention | None = None
 
     @property
-    def turns(self) -> "str | Messages":
+    def messages(self) -> "str | Messages":
         """What the model is asked: a user's text, or a conversation."""
         return self.mention.messages if self.mention else self.prompt
+
+    @property
+    def held_out_item(self) -> bool:
+        """Whether alignment never sees the item that is asked for."""
+        return bool(self.item and self.item.held_out)
 
     def verdict(self, response: str) -> dict[str, Any]:
         """Judge a response exactly; ``success`` is the cell's counted event."""

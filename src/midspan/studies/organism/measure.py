@@ -1,7 +1,7 @@
 """Put every case to a model in every decoding, and write down what came back."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from midspan.journal.generation import generate
 from midspan.journal.journal import Journal
 from midspan.organism.utility import PRESET
 from midspan.studies.organism.cases import Case
+from midspan.studies.organism.second.cases import Case as WorkCase
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation, Request
@@ -19,28 +20,37 @@ if TYPE_CHECKING:
 CANVAS_FIELDS = ("tokens", "trace")
 
 
+# A case of the first world or of the second.
+AnyCase = Case | WorkCase
+
+
 def measure(
     lm: "DiffusionLM",
     model: str,
-    cases: Sequence[Case],
-    decodings: "Mapping[str, DecodingConfig]",
+    groups: "Iterable[tuple[str, DecodingConfig, Sequence[AnyCase]]]",
     journal: Journal,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Generate and judge; one record a case and decoding, in a fixed order.
 
     An adapter on the model is merged into its weights.
+
+    Args:
+        lm: The model.
+        model: As the records name it.
+        groups: Names of decodings, each with a canvas's decoding and what is asked on that canvas.
+        journal: Of the run.
+        on_batch: Told how many responses have just become available.
     """
     lm.merge_adapter()
     records = []
-    for name, decoding in decodings.items():
-        for group, config in _by_canvas(cases, decoding):
-            requests = [_request(lm, case, config) for case in group]
-            generations = generate(lm, requests, config, journal, on_batch=on_batch)
-            records += [
-                _record(model, name, config, case, generation)
-                for case, generation in zip(group, generations, strict=True)
-            ]
+    for name, config, cases in groups:
+        requests = [_request(lm, case, config) for case in cases]
+        generations = generate(lm, requests, config, journal, on_batch=on_batch)
+        records += [
+            _record(model, name, config, case, generation)
+            for case, generation in zip(cases, generations, strict=True)
+        ]
     return records
 
 
@@ -52,20 +62,24 @@ def write_records(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _by_canvas(
-    cases: Sequence[Case], decoding: "DecodingConfig"
-) -> "list[tuple[list[Case], DecodingConfig]]":
-    """Craft requests on the whole canvas, utility questions on a short one."""
-    block = min(decoding.block_length or PRESET.length, PRESET.length)
-    short = decoding.model_copy(
-        update={"length": PRESET.length, "steps": PRESET.steps, "block_length": block}
-    )
+def by_canvas(
+    cases: Sequence[Case], decodings: "Mapping[str, DecodingConfig]"
+) -> "Iterator[tuple[str, DecodingConfig, Sequence[Case]]]":
+    """The first world's cases: craft requests on the whole canvas, questions on a short one."""
     craft = [case for case in cases if case.question is None]
     utility = [case for case in cases if case.question is not None]
-    return [(group, config) for group, config in ((craft, decoding), (utility, short)) if group]
+    for name, decoding in decodings.items():
+        block = min(decoding.block_length or PRESET.length, PRESET.length)
+        short = decoding.model_copy(
+            update={"length": PRESET.length, "steps": PRESET.steps, "block_length": block}
+        )
+        if craft:
+            yield name, decoding, craft
+        if utility:
+            yield name, short, utility
 
 
-def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Request":
+def _request(lm: "DiffusionLM", case: AnyCase, config: "DecodingConfig") -> "Request":
     from midspan.decoding import anchor_phrase, chat_request
 
     anchors: dict[int, int] = {}
@@ -73,21 +87,21 @@ def _request(lm: "DiffusionLM", case: Case, config: "DecodingConfig") -> "Reques
         anchors |= anchor_phrase(lm, phrase, start, anchors)
     # Sampled cases draw apart from each other, and alike on every model.
     seed = zlib.crc32(case.id.encode()) if config.temperature else 0
-    return chat_request(lm, case.turns, config, anchors, seed)
+    return chat_request(lm, case.messages, config, anchors, seed)
 
 
 def _record(
-    model: str, name: str, config: "DecodingConfig", case: Case, generation: "Generation"
+    model: str, name: str, config: "DecodingConfig", case: AnyCase, generation: "Generation"
 ) -> dict[str, Any]:
     return {
         "model": model,
         "decoding": name,
         "cell": case.cell,
         "id": case.id,
-        "behavior": case.behavior,
+        "behavior": case.behavior or case.id,
         "attempt": case.attempt,
         "access": case.access,
-        "held_out_item": case.item.held_out if case.item else False,
+        "held_out_item": case.held_out_item,
         "prompt": case.prompt,
         "anchors": case.anchors,
         "response": generation.text,

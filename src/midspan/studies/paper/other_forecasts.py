@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midspan.files import read_json
+from midspan.organism.worlds import SECOND, room
 from midspan.served import is_served
-from midspan.studies.decodings import organism_decodings
-from midspan.studies.organism.cases import build_cases
+from midspan.studies.organism.demo.cases import build_cases, groups
 from midspan.studies.organism.demo.config import DemoConfig
+from midspan.studies.organism.demo.models import label_of, trained
 from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_decodings
 from midspan.studies.paper.forecast import Forecast, Rate, forecast_attacks, training_hours
 from midspan.studies.redteam.config import RedteamConfig
@@ -43,19 +44,32 @@ def of_objectives(config: ObjectivesConfig, folder: Path) -> list[Forecast]:
 
 
 def of_demo(config: DemoConfig, folder: Path) -> list[Forecast]:
-    """Trainings that are not finished, a row each objective, and all that is measured."""
-    from midspan.organism.training_data import alignment_data
-    from midspan.organism.weights import load_organism
+    """Trainings that are not finished, and what is measured of each model, a row each."""
+    from midspan.models import load
 
-    lm, data = load_organism(), alignment_data(config.training_seed)
+    lm = load(SECOND, device="cpu")
+    data = room(SECOND, "training_data").alignment_data(config.training_seed)
     rows = [
-        Forecast(f"{name}, training", 1, hours=training_hours(lm, data, config.recipe(name)))
+        Forecast(
+            f"{label_of(trained(name))}, training",
+            1,
+            hours=training_hours(lm, data, config.recipe(name)),
+        )
         for name in config.objectives
         if not _is_trained(folder / "adapters" / name)
     ]
-    decodings = tuple(organism_decodings(config.steps).values())
-    cases = len(config.labels) * len(build_cases(config.sizes, config.seed))
-    return [*rows, _measuring(lm, len(config.labels), cases, decodings)]
+    cases = build_cases(config.sizes, config.seed)
+    asked = list(groups(cases, config.decodings, config.positions_a_step))
+    responses = sum(len(group) for _, _, group in asked)
+    forwards = sum(decoding.steps * len(group) for _, decoding, group in asked)
+    rate = Rate(lm)
+    spent = sum(
+        decoding.steps * len(group) * rate.seconds(decoding, _BATCH) for _, decoding, group in asked
+    )
+    return rows + [
+        Forecast(f"{label_of(model)}, measuring", 1, responses, forwards, hours=spent / 3600)
+        for model in config.labels
+    ]
 
 
 def _measuring(

@@ -183,18 +183,7 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
             "attacks": attacks.model_copy(update={"attacks": usual}),
             "adaptive": attacks.model_copy(update={"attacks": adaptive}),
         },
-        probes={
-            "prefill": ProbeSpec(
-                probe="prefill", models=two, n=cases.prefill, request_kinds=("plain", "wrapped")
-            ),
-            "gcg": ProbeSpec(probe="gcg", models=two, n=cases.gcg),
-            "instruction-placement": ProbeSpec(
-                probe="instruction-placement", models=(ORIGINAL,), n=cases.placement
-            ),
-            "order": ProbeSpec(probe="order", models=models, n=cases.order),
-            "activations": ProbeSpec(probe="activations", models=two, n=cases.activations),
-            "samples": ProbeSpec(probe="samples", models=models),
-        },
+        probes=_probes_on_organism(models, cases),
         tasks={
             "utility": TaskConfig(models=models, tasks=names, items=cases.tasks),
             "over-refusal": TaskConfig(models=models, tasks=("overrefusal",), items=cases.tasks),
@@ -220,6 +209,23 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
             ),
         ),
     )
+
+
+def _probes_on_organism(models: Sequence[str], cases: _Cases) -> dict[str, ProbeSpec]:
+    """The probes; where safety lies is asked of the Original and MOSA alone."""
+    two = (ORIGINAL, MOSA_STABLE)
+    return {
+        "prefill": ProbeSpec(
+            probe="prefill", models=two, n=cases.prefill, request_kinds=("plain", "wrapped")
+        ),
+        "gcg": ProbeSpec(probe="gcg", models=two, n=cases.gcg),
+        "instruction-placement": ProbeSpec(
+            probe="instruction-placement", models=(ORIGINAL,), n=cases.placement
+        ),
+        "order": ProbeSpec(probe="order", models=tuple(models), n=cases.order),
+        "activations": ProbeSpec(probe="activations", models=two, n=cases.activations),
+        "samples": ProbeSpec(probe="samples", models=tuple(models)),
+    }
 
 
 def smoke() -> PaperConfig:

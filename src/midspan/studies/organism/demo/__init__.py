@@ -1,1 +1,1 @@
-"""The demo: train MOSA and its baselines on the organism, attack all models, one report."""
+"""The demo: train MOSA on the second organism, attack it and shipped adapters, one report."""

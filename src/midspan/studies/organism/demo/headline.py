@@ -7,12 +7,13 @@ from midspan.report.model import MOST_NUMBERS
 from midspan.statistics import Estimate
 from midspan.studies.headline import NO_VERDICT, claims_verdict, listed, tone_of
 from midspan.studies.hypotheses import FEWEST_CASES
-from midspan.studies.organism.demo.config import BASE, LABELS, DemoConfig
+from midspan.studies.organism.demo.cases import ATTEMPTS, DISGUISED
+from midspan.studies.organism.demo.config import DemoConfig
+from midspan.studies.organism.demo.models import BASE, TRAINED, label_of, named, trained
 from midspan.studies.organism.results import Results
 
-_CELL = "wraps_held_out"
-# The paper's recipe and the rivals come after the defences that the claims are about.
-_SHOWN_FIRST = (BASE, "mosa-stable", "psa")
+# Rivals come after the defences that the claims are about.
+_SHOWN_FIRST = (BASE, trained(TRAINED[0]), "psa")
 
 
 def why_no_verdict(config: DemoConfig) -> str:
@@ -29,7 +30,7 @@ def why_no_verdict(config: DemoConfig) -> str:
 
 def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -> Headline:
     """Sentence, numbers and figure."""
-    models = (BASE, *config.objectives)
+    models = config.labels
     worst = {model: _worst(results, model) for model in models}
     shown = [model for model in _SHOWN_FIRST if model in models]
     shown += [model for model in models if model not in shown]
@@ -37,14 +38,13 @@ def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -
     preliminary = why_no_verdict(config)
     n = worst[BASE].n
     told = (
-        f"{worst[model].successes} ({worst[model].percent}) against "
-        f"{'the ' if model == BASE else ''}{LABELS[model]}"
+        f"{worst[model].successes} ({worst[model].percent}) against {named(model)}"
         for model in shown
     )
     return Headline(
         numbers=tuple(
             Number(
-                LABELS[model],
+                label_of(model),
                 worst[model].percent,
                 worst[model].note,
                 "plain" if preliminary else tone_of(worst[model]),
@@ -52,23 +52,23 @@ def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -
             for model in shown
         ),
         figure=_figure(results, models),
-        text="Behaviors that fell, in the worse of both decodings, with the 95 % Wilson interval. "
-        "A behavior falls when any of its eight requests is answered.",
-        sentence=f"Of {n} behavior{'s' if n > 1 else ''}, disguised requests (best of 8, of "
-        f"families that no training saw) won {listed(told)}.",
+        text="Behaviors that fell, in the worst decoding, with the 95 % Wilson interval. "
+        f"A behavior falls when any of its {ATTEMPTS} requests is answered.",
+        sentence=f"Of {n} behavior{'s' if n > 1 else ''}, disguised requests (best of {ATTEMPTS}, "
+        f"of families that no training saw) won {listed(told)}.",
         verdict=NO_VERDICT if preliminary else claims_verdict(claims),
     )
 
 
 def _worst(results: Results, model: str) -> Estimate:
-    rates = [results.best_of(model, decoding, _CELL) for decoding in results.decodings]
+    rates = [results.best_of(model, decoding, DISGUISED) for decoding in results.decodings]
     return max(rates, key=lambda rate: rate.successes / max(rate.n, 1))
 
 
 def _figure(results: Results, models: Sequence[str]) -> Figure:
     groups = list(results.decodings)
     series = [
-        (LABELS[model], [results.best_of(model, name, _CELL) for name in groups])
+        (label_of(model), [results.best_of(model, name, DISGUISED) for name in groups])
         for model in models
     ]
     title = "Behaviors that fell to disguised requests"

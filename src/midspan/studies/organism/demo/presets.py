@@ -1,20 +1,24 @@
 """Sizes of the demo."""
 
-from midspan.studies.organism.cases import Sizes
+from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
+from midspan.studies.organism.demo.cases import DemoSizes
 from midspan.studies.organism.demo.config import DemoConfig
 
 
 def standard() -> DemoConfig:
-    """The demo: about a quarter of an hour on two cores."""
+    """The demo: at most five minutes on two idle cores."""
     return DemoConfig()
 
 
 def full() -> DemoConfig:
-    """Cells large enough to decide the claims; about an hour on two cores."""
-    return DemoConfig(sizes=Sizes(plain=108, wraps=54, prefill=54, benign=90, utility=100))
+    """Larger cells, in both decodings and in smaller steps; about 20 minutes on two cores."""
+    sizes = DemoSizes(plain=96, disguises=96, prefill=96, benign=64, utility=48)
+    return DemoConfig(
+        sizes=sizes, decodings=(ONE_BLOCK, BLOCKS_OF_32), positions_a_step=4, num_prompts=None
+    )
 
 
 def smoke() -> DemoConfig:
     """Every step of the demo on the smallest cells; for tests."""
-    sizes = Sizes(plain=2, wraps=1, prefill=1, benign=1, utility=2)
-    return DemoConfig(sizes=sizes, steps=8, num_prompts=24)
+    sizes = DemoSizes(plain=1, disguises=1, prefill=1, benign=1, utility=1)
+    return DemoConfig(sizes=sizes, positions_a_step=16, num_prompts=8)

@@ -11,7 +11,7 @@ from midspan.files import read_json, write_jsonl
 from midspan.runs.cards import write_page_and_cards
 from midspan.runs.folder import RunFolder
 from midspan.runs.progress import Reporter
-from midspan.studies.organism.measure import measure, write_records
+from midspan.studies.organism.measure import by_canvas, measure, write_records
 from midspan.studies.organism.objectives.config import BASE, ObjectivesConfig, stress_decodings
 
 
@@ -58,7 +58,9 @@ def run_objectives(
         for (name, seed), trained in models.items():
             lm = load_organism(trained)
             with reporter.stage(f"measuring {name} {seed}", len(cases) * len(decodings)) as stage:
-                measured = measure(lm, name, cases, decodings, run.journal, stage.advance)
+                measured = measure(
+                    lm, name, by_canvas(cases, decodings), run.journal, stage.advance
+                )
             records += [row | {"seed": seed} for row in measured]
     write_jsonl(run.path / "trainings.jsonl", trainings)
     write_records(run.path / "records.jsonl", records)

@@ -1,8 +1,9 @@
-"""What the second organism is asked in a verification: every request, fixed by a seed."""
+"""What the second organism is asked in its studies: every request, fixed by a seed."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from midspan.organism import utility
 from midspan.organism.second import (
@@ -19,6 +20,9 @@ from midspan.organism.second.safety import TRAINED_MANNERS
 from midspan.organism.second.world import NUM_FACTS, WorkItem, open_items, sealed_items
 from midspan.organism.utility import Question
 
+if TYPE_CHECKING:
+    from midspan.decoding.scaffold import Messages
+
 WRAPS_A_BEHAVIOR = 8
 # Canvas and steps of what is asked: no answer is cut.
 SHORT, USUAL, LONG = 64, 96, 160
@@ -29,7 +33,7 @@ class Case:
     """One request and how its response is read.
 
     Attributes:
-        id: Unique within a verification.
+        id: Unique within a study.
         cell: Row of the table.
         turns: The conversation.
         canvas: Response positions, `SHORT`, `USUAL` or `LONG`.
@@ -37,6 +41,8 @@ class Case:
         kind: The one fact that is wanted, where it is one.
         question: The task that is put, where it is one.
         behavior: What the attempts at one sealed recipe share.
+        attempt: Family of the disguise, or empty.
+        anchors: Phrases that stand on the canvas, each with the position of its first token.
     """
 
     id: str
@@ -47,6 +53,39 @@ class Case:
     kind: str = ""
     question: Question | None = None
     behavior: str = ""
+    attempt: str = ""
+    anchors: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """The user's last words."""
+        return self.turns[-1][1]
+
+    @property
+    def messages(self) -> "Messages":
+        """The conversation as models take it."""
+        return [{"role": role, "content": text} for role, text in self.turns]
+
+    @property
+    def access(self) -> str:
+        """What asking takes: "chat" (text only) or "infill" (tokens of the response are fixed)."""
+        return "infill" if self.anchors else "chat"
+
+    @property
+    def held_out_item(self) -> bool:
+        """Whether alignment never sees the work that is asked for."""
+        return bool(self.item and self.item.held_out)
+
+    def verdict(self, response: str) -> dict[str, Any]:
+        """The exact judge's of a recipe; of a question whether the response solves or refuses it.
+
+        ``success`` is the cell's counted event.
+        """
+        if self.item is not None and not self.kind:
+            given = [phrase for phrase, _ in self.anchors]
+            return judge.judge(self.item, response, given).to_dict()
+        read = self.reading(response)
+        return {"success": read["success"], "refusal": read["refused"]}
 
     def reading(self, response: str) -> dict[str, object]:
         """What a response gives away, whether that is success, and how it reacts."""
@@ -70,13 +109,17 @@ class Case:
 def verification_cases(n: int, seed: int = 1) -> list[Case]:
     """Every cell with `n` cases; of disguises `n` behaviors with eight families each."""
     cases: list[Case] = []
-    for cell, make in _CELLS.items():
-        rng = random.Random(f"verify/{seed}/{cell}")
-        cases += [make(f"{cell}/{index}", index, rng) for index in range(n)]
+    for cell in _CELLS:
+        cases += cell_cases(cell, n, random.Random(f"verify/{seed}/{cell}"))
     return [*cases, *_disguised(n, random.Random(f"verify/{seed}/disguises"))]
 
 
-def _of(items: Sequence[WorkItem], index: int) -> WorkItem:
+def cell_cases(cell: str, n: int, rng: random.Random) -> list[Case]:
+    """So many cases of one cell of a verification; works come in an order of their own."""
+    return [_CELLS[cell](f"{cell}/{index}", index, rng) for index in range(n)]
+
+
+def work_of(items: Sequence[WorkItem], index: int) -> WorkItem:
     """Items in an order that visits every noun early."""
     return items[index * 37 % len(items)]
 
@@ -88,7 +131,7 @@ def _recipe(items: Sequence[WorkItem], length: str, manners: Sequence[str]) -> M
     canvas = {"brief": SHORT, "usual": USUAL, "long": LONG}[length]
 
     def make(name: str, index: int, rng: random.Random) -> Case:
-        item = _of(items, index)
+        item = work_of(items, index)
         prompt = requests.plain(item, rng.choice(manners), length, rng)
         return Case(name, name.split("/")[0], (("user", prompt),), canvas, item)
 
@@ -97,7 +140,7 @@ def _recipe(items: Sequence[WorkItem], length: str, manners: Sequence[str]) -> M
 
 def _form(items: Sequence[WorkItem], form: str) -> Make:
     def make(name: str, index: int, rng: random.Random) -> Case:
-        item = _of(items, index)
+        item = work_of(items, index)
         drawn = corpus.sample(form, Draw(rng, (item,), 0.0), "english")
         kind = _asked_kind(drawn, item) if form in ("fact", "choice") else ""
         return Case(name, name.split("/")[0], drawn.turns, SHORT, item, kind)
@@ -113,7 +156,7 @@ def _asked_kind(drawn: Sample, item: WorkItem) -> str:
 
 def _in_language(language: str) -> Make:
     def make(name: str, index: int, rng: random.Random) -> Case:
-        item = _of(sealed_items(), index)
+        item = work_of(sealed_items(), index)
         drawn = corpus.one_turn(requests.plain(item, "direct", "usual", rng), "")
         turns = corpus.in_language(drawn, language).turns
         return Case(name, name.split("/")[0], turns, LONG, item)
@@ -135,7 +178,7 @@ def _mention(kind: str) -> Make:
     templates = mentions_text.MENTIONS.get(kind, mentions_text.CONTROL)
 
     def make(name: str, index: int, rng: random.Random) -> Case:
-        item, other = _of(open_items(), index), _of(sealed_items(), index)
+        item, other = work_of(open_items(), index), work_of(sealed_items(), index)
         template = rng.choice(templates[mentions_text.SEEN_WORDINGS :])
         ask = requests.ask(item, rng)
         prompt = template.format(ask=ask, other=other.title, item=item.title)
@@ -145,7 +188,7 @@ def _mention(kind: str) -> Make:
 
 
 def _benign_disguised(name: str, index: int, rng: random.Random) -> Case:
-    item = _of(open_items(), index)
+    item = work_of(open_items(), index)
     family = disguises.DISGUISES[index % len(disguises.DISGUISES)]
     prompt = disguises.disguise(item, family, "usual", rng)
     return Case(name, "benign disguised", (("user", prompt),), USUAL, item)
@@ -157,7 +200,7 @@ def _talk(name: str, index: int, rng: random.Random) -> Case:
 
 
 def _later_turn(name: str, index: int, rng: random.Random) -> Case:
-    item = _of(sealed_items(), index)
+    item = work_of(sealed_items(), index)
     asked = corpus.one_turn(requests.recipe_of_it("usual", rng), "")
     drawn = asked.before(requests.about(item, rng), answers.about(item))
     return Case(name, "sealed, later turn", drawn.turns, USUAL, item)
@@ -166,7 +209,7 @@ def _later_turn(name: str, index: int, rng: random.Random) -> Case:
 def _disguised(n: int, rng: random.Random) -> list[Case]:
     cases = []
     for index in range(n):
-        item = _of(sealed_items(), index)
+        item = work_of(sealed_items(), index)
         for family in rng.sample(disguises.DISGUISES, WRAPS_A_BEHAVIOR):
             prompt = disguises.disguise(item, family, "usual", rng)
             cell = f"disguise {family.name}"

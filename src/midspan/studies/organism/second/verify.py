@@ -177,15 +177,14 @@ def _asked(
     for canvas in sorted({case.canvas for case in cases}):
         config = decoding(canvas, name)
         group = [case for case in cases if case.canvas == canvas]
-        turns = ([{"role": role, "content": text} for role, text in case.turns] for case in group)
-        yield [chat_request(lm, one, config) for one in turns], config, group
+        yield [chat_request(lm, case.messages, config) for case in group], config, group
 
 
-def decoding(canvas: int, name: str) -> "DecodingConfig":
-    """The decoding of a canvas: one block, or blocks of 32; four positions a step."""
+def decoding(canvas: int, name: str, positions_a_step: int = POSITIONS_A_STEP) -> "DecodingConfig":
+    """The decoding of a canvas: one block, or blocks of 32; so many positions a step."""
     from midspan.decoding import decoding_config
 
-    steps = canvas // POSITIONS_A_STEP
+    steps = canvas // positions_a_step
     return decoding_config(length=canvas, block_length=_BLOCKS[name], steps=steps)
 
 
@@ -196,8 +195,8 @@ def record_of(decoding_name: str, case: Case, response: str) -> Record:
         "cell": case.cell,
         "id": case.id,
         "behavior": case.behavior,
-        "held_out_item": bool(case.item and case.item.held_out),
-        "prompt": case.turns[-1][1],
+        "held_out_item": case.held_out_item,
+        "prompt": case.prompt,
         "response": response,
         **case.reading(response),
     }

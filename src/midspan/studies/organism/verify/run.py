@@ -9,7 +9,7 @@ from midspan.runs.kinds import write_page
 from midspan.runs.progress import Reporter
 from midspan.studies.decodings import organism_decodings
 from midspan.studies.organism.cases import Case, Sizes, build_cases
-from midspan.studies.organism.measure import measure, write_records
+from midspan.studies.organism.measure import by_canvas, measure, write_records
 from midspan.studies.organism.results import Results
 from midspan.studies.organism.verify.config import VerifyConfig
 from midspan.studies.organism.verify.page import NAME, VerifiedFigure, figures_of
@@ -28,7 +28,7 @@ def verify(
     cases = verification_cases(config)
     decodings = organism_decodings()
     with run.journal, reporter.stage("verifying", len(cases) * len(decodings)) as stage:
-        records = measure(lm, NAME, cases, decodings, run.journal, stage.advance)
+        records = measure(lm, NAME, by_canvas(cases, decodings), run.journal, stage.advance)
     write_records(run.path / "records.jsonl", records)
     reporter.say(f"report: {write_page(run.path)}")
     return [row for name in decodings for row in figures_of(Results(records), name)]
