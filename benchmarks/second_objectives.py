@@ -48,7 +48,7 @@ _FILE = "adapter_model.safetensors"
 
 def folder_of(adapters: Path, recipe: AlignmentConfig) -> Path:
     """Of an adapter, by what tells the trainings apart."""
-    return adapters / f"{recipe.name}-{recipe.learning_rate:g}-{recipe.seed}"
+    return adapters / f"{recipe.name}-{recipe.learning_rate:g}-{recipe.num_steps}-{recipe.seed}"
 
 
 def trained(adapters: Path, recipe: AlignmentConfig) -> tuple[Path, float]:
@@ -115,7 +115,6 @@ def keep(
     started = time.process_time()
     found = measure(lm, asks)
     line = key_of(kind, recipe, n) | {
-        "steps": recipe.num_steps if recipe else 0,
         "cells": {
             decoding: {cell: asdict(tally) for cell, tally in cells.items()}
             for decoding, cells in found.items()
@@ -137,6 +136,7 @@ def key_of(kind: str, recipe: AlignmentConfig | None, n: int) -> dict[str, Any]:
         "n": n,
         "objective": recipe.name if recipe else BASE,
         "rate": recipe.learning_rate if recipe else 0.0,
+        "steps": recipe.num_steps if recipe else 0,
         "seed": recipe.seed if recipe else 0,
         "base": load(NAME).fingerprint,
     }

@@ -28,17 +28,17 @@ ORGANISM_PROMPTS = 1600
 ORGANISM_PAPER_BATCH = 8
 # The second organism's one budget for all: steps, prompts a step, canvas. Its answers of the usual
 # length end before the canvas does.
-ORGANISM2_STEPS = 60
+ORGANISM2_STEPS = 150
 _ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
-# One rate for all, from pilots of stable MOSA (docs/log.md): the search over rates with as many
-# tries for each (docs/results/second-objectives.md) is to replace it. The paper's two recipes keep
+# From pilots of stable MOSA and PSA (docs/log.md): the search over rates with as many tries for
+# each (docs/results/second-objectives.md) is to replace them. The paper's two recipes keep
 # the paper's rate: with nothing that holds benign answers, MOSA broke the model at 3e-3.
 ORGANISM2_RATES: dict[str, float] = {
     "mosa": 5e-5,
     "initial": 5e-5,
     "mosa-stable": 3e-3,
     "initial-stable": 3e-3,
-    "psa": 3e-3,
+    "psa": 1e-3,
     "sft": 3e-3,
     "a2d": 3e-3,
     "vrpo": 3e-3,
@@ -232,8 +232,8 @@ def on_organism2(objective: str, **changes: Any) -> AlignmentConfig:
     """A preset as the second organism's shipped adapters and its comparison have it.
 
     Every objective takes the same number of steps; those whose samples are several canvases, or
-    are completed several times, take a quarter of them, as on the first organism. A training of 60
-    steps takes some 35 seconds of a core.
+    are completed several times, take a quarter of them, as on the first organism. A training of 150
+    steps takes some 90 seconds of a core.
 
     Args:
         objective: Name of the preset.
@@ -241,7 +241,7 @@ def on_organism2(objective: str, **changes: Any) -> AlignmentConfig:
 
     Example:
         >>> on_organism2("mosa-stable").num_steps
-        60
+        150
     """
     recipe = PRESETS[objective](**_ORGANISM2_FIELDS)
     steps = ORGANISM2_STEPS

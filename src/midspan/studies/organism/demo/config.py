@@ -40,7 +40,7 @@ class DemoConfig(FrozenConfig):
     sizes: DemoSizes = DemoSizes()
     decodings: tuple[str, ...] = Field((ONE_BLOCK,), min_length=1)
     positions_a_step: Literal[2, 4, 8, 16, 32] = 8
-    num_prompts: int | None = Field(240, gt=0)
+    num_prompts: int | None = Field(None, gt=0)
     seed: int = 1
     training_seed: int = 1
     hypotheses: tuple[Hypothesis, ...] = Field(
