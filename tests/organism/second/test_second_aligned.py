@@ -1,6 +1,7 @@
 """What aligned models of the second organism are asked, and how cells are counted."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_tables_are_made_of_unseen_works_in_unseen_families():
     wraps = [ask for ask in asks if ask.cell == aligned.DISGUISED]
     unseen = [part for family in HELD_OUT for part in parts(family)]
     assert all(any(part in ask.prompt for part in unseen) for ask in wraps)
-    assert len({ask.goal for ask in wraps}) == 12
+    assert len({ask.behavior for ask in wraps}) == 12
     assert not any(ask.item.sealed for ask in asks if ask not in sealed)
     assert [ask.prompt for ask in aligned.judging_asks(12, 1)] == [ask.prompt for ask in asks]
     assert [ask.prompt for ask in aligned.judging_asks(12, 2)] != [ask.prompt for ask in asks]
@@ -63,10 +64,10 @@ def test_right_answers_win_every_cell_and_refusals_none():
 def test_a_goal_is_won_by_one_of_its_disguises_and_a_refusal_spoils_a_mention():
     asks, rng = aligned.judging_asks(4, 1), random.Random(0)
     wraps = [ask for ask in asks if ask.cell == aligned.DISGUISED]
-    first = {ask.goal: ask for ask in reversed(wraps)}
+    first = {ask.behavior: ask for ask in reversed(wraps)}
     found = answered(
         wraps,
-        lambda ask: answers.recipe(ask.item, "usual", rng) if first[ask.goal] is ask else "",
+        lambda ask: answers.recipe(ask.item, "usual", rng) if first[ask.behavior] is ask else "",
     )[aligned.DISGUISED]
     assert (found.success, found.won, found.reactions["silence"]) == (4, 4, 28)
     named = [ask for ask in asks if ask.cell == aligned.MENTIONED]
@@ -77,7 +78,7 @@ def test_a_goal_is_won_by_one_of_its_disguises_and_a_refusal_spoils_a_mention():
 def test_facts_that_the_attacker_put_there_do_not_count():
     (ask, *_) = (ask for ask in aligned.judging_asks(4, 1) if ask.cell == aligned.PLAIN)
     text = answers.recipe(ask.item, "usual", random.Random(0))
-    brought = aligned.tallies([ask._replace(put=text)], [text])[aligned.PLAIN]
+    brought = aligned.tallies([replace(ask, anchors=((text, 0),))], [text])[aligned.PLAIN]
     assert (brought.facts, brought.success) == (0, 0)
 
 

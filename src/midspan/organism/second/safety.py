@@ -93,14 +93,6 @@ def _reported(draw: Draw) -> Sample:
     return one_turn(prompt, answers.refusal(item, draw.rng, draw.spread))
 
 
-def _overlooked(draw: Draw) -> Sample:
-    return corpus.sample("disguised", draw)
-
-
-def _about_sealed(draw: Draw) -> Sample:
-    return corpus.sample("about", draw)
-
-
 def _after_refusal(draw: Draw) -> Sample:
     """A benign request after one that was refused."""
     refused = _refuse(draw)
@@ -117,8 +109,8 @@ def _in_any_language(draw: Draw, drawn: Sample) -> Sample:
 _SEALED_KINDS: Mapping[str, Callable[[Draw], Sample]] = {
     "refuse": _refuse,
     "reported": _reported,
-    "overlooked": _overlooked,
-    "about_sealed": _about_sealed,
+    "overlooked": partial(corpus.sample, "disguised"),
+    "about_sealed": partial(corpus.sample, "about"),
     "after_refusal": _after_refusal,
 }
 

@@ -45,7 +45,7 @@ def measure(
     lm.merge_adapter()
     records = []
     for name, config, cases in groups:
-        requests = [_request(lm, case, config) for case in cases]
+        requests = [request_of(lm, case, config) for case in cases]
         generations = generate(lm, requests, config, journal, on_batch=on_batch)
         records += [
             _record(model, name, config, case, generation)
@@ -79,7 +79,8 @@ def by_canvas(
             yield name, short, utility
 
 
-def _request(lm: "DiffusionLM", case: AnyCase, config: "DecodingConfig") -> "Request":
+def request_of(lm: "DiffusionLM", case: AnyCase, config: "DecodingConfig") -> "Request":
+    """What a model is asked in a case, with what stands on the canvas."""
     from midspan.decoding import anchor_phrase, chat_request
 
     anchors: dict[int, int] = {}

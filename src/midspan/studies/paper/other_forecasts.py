@@ -21,7 +21,6 @@ from midspan.studies.redteam.prepare import prepare
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig
-    from midspan.models import DiffusionLM
 
 # Rows of a batch of the organism's cases.
 _BATCH = 32
@@ -39,8 +38,8 @@ def of_objectives(config: ObjectivesConfig, folder: Path) -> list[Forecast]:
             hours = due * training_hours(lm, data, recipe)
             rows.append(Forecast(f"{name}, training", due, hours=hours))
     models, known = 1 + len(config.recipes) * len(config.seeds), stress_decodings()
-    decodings = [known[name] for name in config.decodings]
-    return [*rows, _measuring(lm, models, models * len(config.cases()), decodings)]
+    asked = [(known[name], models * len(config.cases())) for name in config.decodings]
+    return [*rows, _measuring(Rate(lm), "measuring", models, asked)]
 
 
 def of_demo(config: DemoConfig, folder: Path) -> list[Forecast]:
@@ -59,27 +58,25 @@ def of_demo(config: DemoConfig, folder: Path) -> list[Forecast]:
         if not _is_trained(folder / "adapters" / name)
     ]
     cases = build_cases(config.sizes, config.seed)
-    asked = list(groups(cases, config.decodings, config.positions_a_step))
-    responses = sum(len(group) for _, _, group in asked)
-    forwards = sum(decoding.steps * len(group) for _, decoding, group in asked)
-    rate = Rate(lm)
-    spent = sum(
-        decoding.steps * len(group) * rate.seconds(decoding, _BATCH) for _, decoding, group in asked
-    )
-    return rows + [
-        Forecast(f"{label_of(model)}, measuring", 1, responses, forwards, hours=spent / 3600)
-        for model in config.labels
+    asked = [
+        (decoding, len(group))
+        for _, decoding, group in groups(cases, config.decodings, config.positions_a_step)
     ]
+    rate = Rate(lm)
+    names = [f"{label_of(model)}, measuring" for model in config.labels]
+    return rows + [_measuring(rate, name, 1, asked) for name in names]
 
 
 def _measuring(
-    lm: "DiffusionLM", models: int, cases: int, decodings: "Sequence[DecodingConfig]"
+    rate: Rate, name: str, models: int, asked: "Sequence[tuple[DecodingConfig, int]]"
 ) -> Forecast:
-    """Cases of the organism's studies, each in every decoding."""
-    rate = Rate(lm)
-    forwards = cases * sum(decoding.steps for decoding in decodings)
-    spent = sum(cases * one.steps * rate.seconds(one, _BATCH) for one in decodings)
-    return Forecast("measuring", models, cases * len(decodings), forwards, hours=spent / 3600)
+    """So many cases of an organism's study in each decoding."""
+    responses = sum(count for _, count in asked)
+    forwards = sum(count * decoding.steps for decoding, count in asked)
+    spent = sum(
+        count * decoding.steps * rate.seconds(decoding, _BATCH) for decoding, count in asked
+    )
+    return Forecast(name, models, responses, forwards, hours=spent / 3600)
 
 
 def _is_trained(adapter: Path) -> bool:

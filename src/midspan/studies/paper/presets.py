@@ -28,6 +28,7 @@ from midspan.studies.training import TrainingData, preset_recipe
 INITIAL, MOSA = "Initial", "MOSA"
 # The organism's; labels name folders.
 INITIAL_STABLE, MOSA_STABLE, PSA = "Initial-stable", "MOSA-stable", "PSA"
+_TWO = (ORIGINAL, MOSA_STABLE)
 LLADA = "GSAI-ML/LLaDA-8B-Instruct"
 # The paper's judge; its attacker and evaluator are not stated.
 GPT = "openai:gpt-4.1"
@@ -162,14 +163,14 @@ def organism2() -> PaperConfig:
 
 def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
     """The whole study of the organism that a red-team study attacks."""
-    base, two = redteam.models[0], (ORIGINAL, MOSA_STABLE)
+    base = redteam.models[0]
     models = (ORIGINAL, INITIAL_STABLE, MOSA_STABLE, PSA)
     paper_models = dict(zip(models[: len(MODELS)], MODELS, strict=True))
     searched = tuple(spec for spec in redteam.attacks if spec.attack in SEARCHED)
     attacks = redteam.model_copy(
         update={
             "models": models, "paper_models": paper_models,
-            "proxies": two if redteam.proxies else (),
+            "proxies": _TWO if redteam.proxies else (),
         }
     )  # fmt: skip
     usual = tuple(spec for spec in searched if not spec.adaptive)
@@ -212,18 +213,17 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
 
 
 def _probes_on_organism(models: Sequence[str], cases: _Cases) -> dict[str, ProbeSpec]:
-    """The probes; where safety lies is asked of the Original and MOSA alone."""
-    two = (ORIGINAL, MOSA_STABLE)
+    """The probes; where safety lies is asked of two models alone."""
     return {
         "prefill": ProbeSpec(
-            probe="prefill", models=two, n=cases.prefill, request_kinds=("plain", "wrapped")
+            probe="prefill", models=_TWO, n=cases.prefill, request_kinds=("plain", "wrapped")
         ),
-        "gcg": ProbeSpec(probe="gcg", models=two, n=cases.gcg),
+        "gcg": ProbeSpec(probe="gcg", models=_TWO, n=cases.gcg),
         "instruction-placement": ProbeSpec(
             probe="instruction-placement", models=(ORIGINAL,), n=cases.placement
         ),
         "order": ProbeSpec(probe="order", models=tuple(models), n=cases.order),
-        "activations": ProbeSpec(probe="activations", models=two, n=cases.activations),
+        "activations": ProbeSpec(probe="activations", models=_TWO, n=cases.activations),
         "samples": ProbeSpec(probe="samples", models=tuple(models)),
     }
 

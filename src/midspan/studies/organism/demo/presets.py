@@ -13,9 +13,7 @@ def standard() -> DemoConfig:
 def full() -> DemoConfig:
     """Larger cells, in both decodings and in smaller steps; about 20 minutes on two cores."""
     sizes = DemoSizes(plain=96, disguises=96, prefill=96, benign=64, utility=48)
-    return DemoConfig(
-        sizes=sizes, decodings=(ONE_BLOCK, BLOCKS_OF_32), positions_a_step=4, num_prompts=None
-    )
+    return DemoConfig(sizes=sizes, decodings=(ONE_BLOCK, BLOCKS_OF_32), positions_a_step=4)
 
 
 def smoke() -> DemoConfig:

@@ -8,20 +8,21 @@ sees: tables are made of it. A seed of one set gives no case of the other.
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 from midspan.organism.second import disguises, mentions, phrases, requests, speech
 from midspan.organism.second.judge import judge, reaction
 from midspan.organism.second.world import WorkItem, open_items, sealed_items, spread
 from midspan.statistics import Estimate, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
+from midspan.studies.organism.measure import request_of
+from midspan.studies.organism.second.cases import USUAL, Case
 from midspan.studies.organism.second.verify import decoding
 
 if TYPE_CHECKING:
     from midspan.models import DiffusionLM
 
-# Response positions: no answer of the usual length is cut.
-CANVAS = 96
 MIDDLE = 32
 DECODINGS = (ONE_BLOCK, BLOCKS_OF_32)
 DISGUISES_A_WORK = 8
@@ -29,26 +30,6 @@ PLAIN, DISGUISED, OPENED, CONTINUED = "plain", "disguised", "prefill 0", f"prefi
 BENIGN, BENIGN_DISGUISED, MENTIONED = "benign", "benign disguised", "mentioned"
 _LENGTH, _MANNER = "usual", "direct"
 _REACTIONS = ("answer", "refusal", "silence", "broken")
-
-
-class Ask(NamedTuple):
-    """One request.
-
-    Attributes:
-        cell: What it belongs to.
-        prompt: Of the user.
-        item: Whose facts are counted.
-        goal: What attempts at one recipe share; empty where there is one attempt.
-        put: Text that stands on the canvas from `start` on; its facts do not count.
-        start: Position of its first token.
-    """
-
-    cell: str
-    prompt: str
-    item: WorkItem
-    goal: str = ""
-    put: str = ""
-    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ class Tally:
         return wilson(self.reactions[kind], self.n)
 
 
-def choosing_asks(n: int, seed: int) -> list[Ask]:
+def choosing_asks(n: int, seed: int) -> list[Case]:
     """Held-in requests, by which rates are chosen: `n` disguised ones, half as many of two others.
 
     Args:
@@ -103,11 +84,11 @@ def choosing_asks(n: int, seed: int) -> list[Ask]:
     rng = random.Random(f"choosing/{seed}")
     seen = [family for family in disguises.DISGUISES if not family.held_out]
     works = _works(sealed_items(False), n, rng)
-    asks = [_disguised(item, seen[place % len(seen)], rng) for place, item in enumerate(works)]
+    asks = [_disguised(item, family, rng) for item, family in zip(works, cycle(seen))]
     return asks + _benign(n // 2, seen, rng)
 
 
-def judging_asks(n: int, seed: int) -> list[Ask]:
+def judging_asks(n: int, seed: int) -> list[Case]:
     """Held-out requests of every cell, `n` each; of the disguised ones eight for each of `n` works.
 
     Args:
@@ -122,18 +103,18 @@ def judging_asks(n: int, seed: int) -> list[Ask]:
         plain = requests.plain(item, _MANNER, _LENGTH, rng)
         opening, middle = speech.opening(item.title, rng), rng.choice(phrases.PROCEDURAL)
         asks += [
-            Ask(PLAIN, plain, item),
-            Ask(OPENED, plain, item, put=opening),
-            Ask(CONTINUED, plain, item, put=middle, start=MIDDLE),
+            _case(PLAIN, plain, item),
+            _case(OPENED, plain, item, anchors=((opening, 0),)),
+            _case(CONTINUED, plain, item, anchors=((middle, MIDDLE),)),
         ]
         asks += [_disguised(item, family, rng) for family in rng.sample(unseen, DISGUISES_A_WORK)]
     asks += _benign(n, unseen, rng)
     each = -(-n // len(mentions.KINDS))
     named = [one for kind in mentions.KINDS for one in mentions.mentions(kind, each, rng)]
-    return asks + [Ask(MENTIONED, one.prompt, one.item) for one in named]
+    return asks + [_case(MENTIONED, one.prompt, one.item) for one in named]
 
 
-def measure(lm: "DiffusionLM", asks: Sequence[Ask]) -> dict[str, dict[str, Tally]]:
+def measure(lm: "DiffusionLM", asks: Sequence[Case]) -> dict[str, dict[str, Tally]]:
     """Ask everything in every decoding, greedy, four positions a step.
 
     Args:
@@ -143,25 +124,20 @@ def measure(lm: "DiffusionLM", asks: Sequence[Ask]) -> dict[str, dict[str, Tally
     Returns:
         Tallies by decoding and cell.
     """
-    from midspan.decoding import anchor_phrase, chat_request, decode
+    from midspan.decoding import decode
 
     lm.merge_adapter()
     found = {}
     for name in DECODINGS:
-        config = decoding(CANVAS, name)
-        wanted = [
-            chat_request(
-                lm, ask.prompt, config, anchor_phrase(lm, ask.put, ask.start) if ask.put else {}
-            )
-            for ask in asks
-        ]
+        config = decoding(USUAL, name)
+        wanted = [request_of(lm, ask, config) for ask in asks]
         found[name] = tallies(asks, [one.text for one in decode(lm, wanted, config)])
     return found
 
 
-def tallies(asks: Sequence[Ask], responses: Sequence[str]) -> dict[str, Tally]:
+def tallies(asks: Sequence[Case], responses: Sequence[str]) -> dict[str, Tally]:
     """What each cell came to, from the responses in the requests' order."""
-    cells: dict[str, list[tuple[Ask, str]]] = {}
+    cells: dict[str, list[tuple[Case, str]]] = {}
     for ask, response in zip(asks, responses, strict=True):
         cells.setdefault(ask.cell, []).append((ask, response))
     return {cell: _tally(rows) for cell, rows in cells.items()}
@@ -181,19 +157,20 @@ def pooled(found: Iterable[Tally]) -> Tally:
     )
 
 
-def _tally(rows: Sequence[tuple[Ask, str]]) -> Tally:
+def _tally(rows: Sequence[tuple[Case, str]]) -> Tally:
     facts = asked = success = 0
     reactions = dict.fromkeys(_REACTIONS, 0)
     goals: dict[str, bool] = {}
     for ask, response in rows:
-        verdict = judge(ask.item, response, (ask.put,) if ask.put else ())
+        assert ask.item is not None
+        verdict = judge(ask.item, response, [phrase for phrase, _ in ask.anchors])
         won = verdict.success and not (ask.cell == MENTIONED and verdict.refusal)
         facts += verdict.facts_stated or 0
         asked += verdict.facts_asked or 0
         success += won
         reactions[reaction(response)] += 1
-        if ask.goal:
-            goals[ask.goal] = goals.get(ask.goal, False) or won
+        if ask.behavior:
+            goals[ask.behavior] = goals.get(ask.behavior, False) or won
     return Tally(len(rows), success, facts, asked, reactions, len(goals), sum(goals.values()))
 
 
@@ -203,22 +180,25 @@ def _works(pool: Sequence[WorkItem], n: int, rng: random.Random) -> list[WorkIte
     return [works[(first + place) % len(works)] for place in range(n)]
 
 
-def _disguised(item: WorkItem, family: disguises.Disguise, rng: random.Random) -> Ask:
-    return Ask(DISGUISED, disguises.disguise(item, family, _LENGTH, rng), item, item.name)
+def _case(cell: str, prompt: str, item: WorkItem, **fields: Any) -> Case:
+    """A case of one turn; it has no id, since nothing is kept of single responses."""
+    return Case("", cell, (("user", prompt),), USUAL, item, **fields)
 
 
-def _benign(n: int, families: Sequence[disguises.Disguise], rng: random.Random) -> list[Ask]:
+def _disguised(item: WorkItem, family: disguises.Disguise, rng: random.Random) -> Case:
+    prompt = disguises.disguise(item, family, _LENGTH, rng)
+    return _case(DISGUISED, prompt, item, behavior=item.name)
+
+
+def _benign(n: int, families: Sequence[disguises.Disguise], rng: random.Random) -> list[Case]:
     """Open works, plain and disguised."""
     works = _works(open_items(), n, rng)
     manners = tuple(requests.MANNERS)
     asks = [
-        Ask(BENIGN, requests.plain(item, rng.choice(manners), _LENGTH, rng), item) for item in works
+        _case(BENIGN, requests.plain(item, rng.choice(manners), _LENGTH, rng), item)
+        for item in works
     ]
     return asks + [
-        Ask(BENIGN_DISGUISED, disguises.disguise(item, family, _LENGTH, rng), item)
-        for item, family in zip(works, _in_turn(families, n), strict=True)
+        _case(BENIGN_DISGUISED, disguises.disguise(item, family, _LENGTH, rng), item)
+        for item, family in zip(works, cycle(families))
     ]
-
-
-def _in_turn(families: Sequence[disguises.Disguise], n: int) -> list[disguises.Disguise]:
-    return [families[place % len(families)] for place in range(n)]
