@@ -6,7 +6,7 @@ Run: python benchmarks/second_objectives.py search [NAME ...] [--adapters DIR]
      python benchmarks/second_objectives.py ship [NAME ...] [--adapters DIR]
      python benchmarks/second_objectives.py page [--docs docs/results/second-objectives.md]
 
-`search` trains each objective at the same number of rates with seed 0, and asks held-in requests.
+`search` trains each objective at four rates with seed 0, and asks held-in requests.
 `train` trains more seeds at the rate of the preset, which is the best try's. `attack` asks held-out
 requests of the Original and of every adapter that is there. Each try and each attacked model is one
 JSON line of benchmarks/results/second_objectives.jsonl, and is not measured again. `ship` puts the
@@ -16,7 +16,7 @@ adapters of seed 0 beside the weights. `page` writes the tables and the frontier
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,10 @@ from second_objectives_page import (
     HELD_IN,
     HELD_OUT,
     JUDGING_SEED,
+    OBJECTIVES,
     RATES,
     STORE,
+    last_rate,
     read_lines,
     write_docs,
 )
@@ -63,14 +65,27 @@ def trained(adapters: Path, recipe: AlignmentConfig) -> tuple[Path, float]:
 
 
 def search(adapters: Path, names: Iterable[str]) -> None:
-    """Each rate of each objective that has no line for this base yet."""
+    """Every rate of every objective that has no line for this base yet."""
     for name in names:
-        for rate in RATES[name]:
-            recipe = on_organism2(name, learning_rate=rate)
-            if is_known(HELD_IN, recipe):
-                continue
-            folder, seconds = trained(adapters, recipe)
-            keep(HELD_IN, recipe, load(f"{NAME}+{folder}"), CHOOSING, seconds)
+        for rate in RATES:
+            attempt(adapters, on_organism2(name, learning_rate=rate))
+        tries = [line for line in read_lines() if is_first_try(line, name)]
+        attempt(adapters, on_organism2(name, learning_rate=last_rate(tries)))
+
+
+def attempt(adapters: Path, recipe: AlignmentConfig) -> None:
+    """Train once, and ask held-in requests; nothing if there is a line."""
+    if not is_known(HELD_IN, recipe):
+        folder, seconds = trained(adapters, recipe)
+        keep(HELD_IN, recipe, load(f"{NAME}+{folder}"), CHOOSING, seconds)
+
+
+def is_first_try(line: Mapping[str, Any], name: str) -> bool:
+    """Whether a line is an objective's at one of `RATES`, on this base."""
+    return any(
+        key_of(HELD_IN, on_organism2(name, learning_rate=rate), CHOOSING).items() <= line.items()
+        for rate in RATES
+    )
 
 
 def train(adapters: Path, names: Iterable[str], seeds: Iterable[int]) -> None:
@@ -158,7 +173,7 @@ def main() -> None:
     """Search, train, attack, ship or write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("search", "train", "attack", "ship", "page"))
-    parser.add_argument("names", nargs="*", default=list(RATES))
+    parser.add_argument("names", nargs="*", default=list(OBJECTIVES))
     parser.add_argument("--adapters", type=Path, default=Path("adapters"))
     parser.add_argument("--docs", type=Path, default=Path("docs/results/second-objectives.md"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))

@@ -1,5 +1,6 @@
 """The tables and figures of docs/results/second-objectives.md, from the lines of its command."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ BASE = "organism2"
 HELD_IN, HELD_OUT = "held in", "held out"
 # Seeds of the requests, and how many disguised ones a try is judged by.
 CHOSEN_BY, JUDGING_SEED, CHOOSING = 1000, 1, 16
-# The search budget: as many rates for every objective, in the order of their importance.
-RATES: dict[str, tuple[float, ...]] = dict.fromkeys(
-    ("mosa-stable", "initial-stable", "psa", "mosa", "sft", "a2d", "vrpo"), (1.5e-3, 3e-3, 6e-3)
-)
+# In the order of their importance.
+OBJECTIVES = ("mosa-stable", "initial-stable", "psa", "sft", "a2d", "vrpo", "mosa")
+# The search budget of every objective: these rates, and one more beside the best of them.
+RATES = (3e-4, 1e-3, 3e-3)
+_FURTHER = {RATES[0]: 1e-4, RATES[-1]: 1e-2}
 NAMES = {BASE: "Original", **LABELS}
 Line = Mapping[str, Any]
 
@@ -56,6 +58,17 @@ def best_tries(lines: Sequence[Line]) -> dict[str, Line]:
     return best
 
 
+def last_rate(tries: Sequence[Line]) -> float:
+    """The rate of the last try: beyond the best if that is at an end, else towards the second best.
+
+    Args:
+        tries: An objective's, at each of `RATES`.
+    """
+    by_rate = {float(line["rate"]): score(line) for line in tries}
+    first, second = sorted(RATES, key=lambda rate: (-by_rate[rate], rate))[:2]
+    return _FURTHER.get(first) or float(f"{math.sqrt(first * second):.1e}")
+
+
 def text(estimate: Estimate) -> str:
     """In percent, with the interval."""
     low, high = 100 * estimate.low, 100 * estimate.high
@@ -66,7 +79,7 @@ def tries_table(lines: Sequence[Line]) -> str:
     """One row a try; the best of each objective is marked, and what has no try is named."""
     best = best_tries(lines)
     rows = []
-    for name in RATES:
+    for name in OBJECTIVES:
         for line in sorted(_of(lines, name), key=lambda one: float(one["rate"])):
             wraps = cell(line, aligned.DISGUISED)
             mark = " (chosen)" if line is best[name] else ""
@@ -76,7 +89,7 @@ def tries_table(lines: Sequence[Line]) -> str:
                 text(wraps.reacted("refusal")), text(wraps.reacted("broken")),
                 text(benign(line)), f"{score(line):.2f}", f"{line['training_seconds']:.0f}",
             ])  # fmt: skip
-    missing = [NAMES[name] for name in RATES if not _of(lines, name)]
+    missing = [NAMES[name] for name in OBJECTIVES if not _of(lines, name)]
     columns = [
         "objective", "rate", *(f"ASR, {one}" for one in aligned.DECODINGS), "refused in words",
         "broken", "benign answered", "score", "training, CPU s",
@@ -88,7 +101,7 @@ def tries_table(lines: Sequence[Line]) -> str:
 
 def judged_table(lines: Sequence[Line]) -> str:
     """One row a cell and decoding, one column an objective, seeds pooled, then each seed's rate."""
-    models = [name for name in (BASE, *RATES) if _of(lines, name)]
+    models = [name for name in (BASE, *OBJECTIVES) if _of(lines, name)]
     if not models:
         return "Not run."
     rows = []

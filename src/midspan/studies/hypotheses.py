@@ -7,11 +7,12 @@ a folder refuses others afterwards. A rule needs no judgement: it reads bounds o
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from midspan.bounds import PairedBounds, RateBounds, Span
+from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span
 from midspan.frozen import FrozenConfig
 from midspan.report import Claim
 from midspan.report.model import Outcome
@@ -152,26 +153,49 @@ class Measurement:
         return cls(*interval, change.n, f"{text}, p={p:.2g}", p, short=f"{short}, p={p:.2g}")
 
     @classmethod
+    def of_shares(cls, shares: Sequence[Span]) -> "Measurement":
+        """A mean of shares, one a case, of which some may not be known exactly."""
+        mean = MeanBounds.of(shares)
+        short = _percent([end.mean for end in mean.ends])
+        unknown = f", {mean.unknown} not known exactly" if mean.unknown else ""
+        span = f"[{100 * mean.least.low:.1f}, {100 * mean.most.high:.1f}]"
+        text = f"{short} {span} n={mean.n}{unknown}"
+        least, most = (cls(end.mean, end.low, end.high, end.n, "") for end in mean.ends)
+        ends = (least, most) if mean.unknown else ()
+        return cls(least.value, least.low, most.high, mean.n, text, ends=ends, short=short)
+
+    @classmethod
     def of_outcomes(
         cls, first: Sequence[bool | None], second: Sequence[bool | None]
     ) -> "Measurement":
         """First minus second on the same cases, of which some may have no outcome."""
-        ours, theirs = ([Span.of(outcome) for outcome in side] for side in (first, second))
+        return cls.of_spans(*([Span.of(outcome) for outcome in side] for side in (first, second)))
+
+    @classmethod
+    def of_spans(cls, first: Sequence[Span], second: Sequence[Span]) -> "Measurement":
+        """First minus second on the same cases, of which some may not be known exactly."""
         least, most = (
-            cls.of_pairs([a[end] for a in ours], [b[1 - end] for b in theirs]) for end in (0, 1)
+            cls.of_pairs([a[end] for a in first], [b[1 - end] for b in second]) for end in (0, 1)
         )
-        pairs = PairedBounds.of(ours, theirs)
+        pairs = PairedBounds.of(first, second)
         if not pairs.unknown:
             return least
-        rates = (RateBounds.of(side).percent for side in (first, second))
+        sides = (
+            _percent([fmean(span[end] for span in side) for end in (0, 1)])
+            for side in (first, second)
+        )
         text = (
-            f"{' against '.join(rates)}, difference {pairs.points} points "
+            f"{' against '.join(sides)}, difference {pairs.points} points "
             f"[{100 * pairs.low:+.1f}, {100 * pairs.high:+.1f}] n={pairs.n}, "
-            f"{pairs.unknown} without outcome, p={pairs.p:.2g}"
+            f"{pairs.unknown} without outcome"
         )
         interval = least.value, least.low, most.high
-        short = f"{pairs.points} points, p={pairs.p:.2g}"
-        return cls(*interval, pairs.n, text, pairs.p, (least, most), short)
+        short = f"{pairs.points} points"
+        if math.isnan(least.p + most.p):
+            return cls(*interval, pairs.n, text, ends=(least, most), short=short)
+        ending = f", p={pairs.p:.2g}"
+        ends = (least, most)
+        return cls(*interval, pairs.n, text + ending, pairs.p, ends, short + ending)
 
 
 @dataclass(frozen=True)
@@ -209,6 +233,11 @@ def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Cl
         ),
         cases=_cases(hypothesis, measurements.values()),
     )
+
+
+def _percent(ends: Sequence[float]) -> str:
+    """One value or two in percent, such as ``6.2 %``, or ``6.2 to 12.5 %``."""
+    return f"{' to '.join(f'{100 * end:.1f}' for end in dict.fromkeys(ends))} %"
 
 
 def _cases(hypothesis: Hypothesis, measurements: Iterable[Measurement]) -> str:

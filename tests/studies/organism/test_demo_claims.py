@@ -1,26 +1,14 @@
 """The demo's ten claims from records by hand, and their powers against exact sums."""
 
-import math
-import random
 from pathlib import Path
 
-import pytest
-
-from midspan.statistics import wilson
-from midspan.studies.hypotheses import Bound, Hypothesis, Paired
 from midspan.studies.organism.demo.cases import ATTEMPTS, DemoSizes
 from midspan.studies.organism.demo.claims import METRICS, demo_claims, demo_hypotheses
-from midspan.studies.organism.demo.power import (
-    ASSUMED,
-    REPEATS,
-    Means,
-    Pairs,
-    Rate,
-    Shares,
-    power,
+from midspan.studies.organism.demo.power import ASSUMED
+from midspan.studies.organism.results import Results
+from midspan.studies.power import (
     powers,
 )
-from midspan.studies.organism.results import Results
 
 HERE = "trained-mosa-stable"
 
@@ -87,49 +75,8 @@ def test_rates_are_assumed_for_every_metric():
 
 
 def test_the_demo_decides_eight_claims_under_what_is_assumed_and_the_page_says_so():
-    found = powers(demo_hypotheses(DemoSizes()))
+    found = powers(demo_hypotheses(DemoSizes()), ASSUMED)
     assert len(found) == 10 and sum(share >= 0.9 for _, _, share in found) >= 8, found
     page = (Path(__file__).parents[3] / "docs" / "second-world.md").read_text(encoding="utf-8")
     for one, assumed, share in found:
         assert f"| {one.text} | {assumed} | {one.n} | {share:.0%} |" in page
-
-
-def test_the_power_of_a_bound_is_a_binomial_sum():
-    rule = Bound(side="at most", limit=0.15)
-    n, rate = 48, 0.04
-    exact = sum(
-        math.comb(n, k) * rate**k * (1 - rate) ** (n - k)
-        for k in range(n + 1)
-        if wilson(k, n).high <= 0.15 or wilson(k, n).low > 0.15
-    )
-    one = Hypothesis(text="t", metric="m", n=n, rule=rule)
-    assert power(one, Rate(rate)) == pytest.approx(exact, abs=4 * 0.5 / math.sqrt(REPEATS))
-
-
-def test_equal_sides_decide_no_more_often_than_chance():
-    one = Hypothesis(text="t", metric="m", n=60, rule=Paired())
-    assert power(one, Pairs(first=0.3, second=0.3, both=0.1)) < 0.1
-    same = Hypothesis(text="t", metric="m", n=60, rule=Bound(side="above", limit=0.0))
-    assert power(same, Means((0.3, 0.3), 0.3)) < 0.12
-
-
-@pytest.mark.parametrize("first, second, both", [(0.2, 0.6, 0.1), (0.5, 0.1, 0.0)])
-def test_pairs_have_the_rates_that_are_assumed(first, second, both):
-    n = 4000
-    drawn = Pairs(first, second, both).drawn(n, random.Random(0))
-    assert drawn.value == pytest.approx(first - second, abs=0.05)
-    discordant = first + second - 2 * both
-    width = 2 * 1.96 * math.sqrt((discordant - (first - second) ** 2) / n)
-    assert drawn.high - drawn.low == pytest.approx(width, rel=0.1)
-
-
-def test_shares_have_the_rates_and_the_correlation_that_are_assumed():
-    n, rng = 4000, random.Random(0)
-    works = [Shares(0.6, 0.2, 0.5)._work(rng) for _ in range(n)]
-    ours = [first for first, _ in works]
-    mean = sum(ours) / n
-    variance = sum((share - mean) ** 2 for share in ours) / n
-    assert mean == pytest.approx(0.6, abs=0.03)
-    assert sum(second for _, second in works) / n == pytest.approx(0.2, abs=0.03)
-    expected = 0.6 * 0.4 * (0.5 + 0.5 / ATTEMPTS)
-    assert variance == pytest.approx(expected, rel=0.1)

@@ -1,6 +1,7 @@
 """The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
 
 import json
+import math
 import pkgutil
 import shutil
 import signal
@@ -351,6 +352,30 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     assert (change.n, change.p) == (4, 1.0)
     known = metrics(config)[name].metric.description
     assert f"any of {len(config.attacks['attacks'].attacks)} attacks wins" in known
+
+
+def test_a_behavior_counts_by_the_share_of_attacks_that_win_it():
+    config = organism()
+    judge = config.attacks["attacks"].judges[0]
+    wins = {
+        MOSA_STABLE: [["lost", "won"], ["lost", "lost"], ["lost", "unreadable"]],
+        INITIAL_STABLE: [["won", "won"], ["won", "lost"], ["won", "lost"]],
+    }
+    records = [
+        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
+        for model, behaviors in wins.items()
+        for place, outcomes in enumerate(behaviors)
+        for outcome in outcomes
+    ]
+    share = measure(config, f"attacks.attacks_won[{MOSA_STABLE}]")(records)["as configured"]
+    assert [end.value for end in share.ends] == pytest.approx([1 / 6, 2 / 6])
+    assert share.text.startswith("16.7 to 33.3 % [") and "1 not known exactly" in share.text
+    sides = f"[{MOSA_STABLE} - {INITIAL_STABLE}]"
+    change = measure(config, f"attacks.attacks_won{sides}")(records)["as configured"]
+    assert [end.value for end in change.ends] == pytest.approx([-0.5, -2 / 6])
+    assert change.short == "-50.0 to -33.3 points" and math.isnan(change.p)
+    known = measure(config, f"attacks.attacks_won{sides}")(records[:4] + records[6:10])
+    assert known["as configured"].value == pytest.approx(-0.5) and change.n == 3
 
 
 def test_tasks_are_compared_item_by_item():

@@ -20,7 +20,9 @@ from midspan.studies.hypotheses import judged
 from midspan.studies.paper.config import PaperConfig
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.parts import open_part
+from midspan.studies.paper.power import ORIGIN, paper_powers
 from midspan.studies.paper_values import MODELS, SEARCH, UTILITY
+from midspan.studies.power import power_section
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.registry import PROBES
 from midspan.studies.training_page import training_section
@@ -46,6 +48,8 @@ def report_of(run: FinishedRun) -> Report:
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
+    if found := paper_powers(config):
+        sections.insert(0, power_section(found, ORIGIN))
     claims = _claims(config, parts)
     count = len(config.hypotheses)
     tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from midspan.alignment import PRESETS as RECIPES
 from midspan.engine.budget import Budget
-from midspan.studies.hypotheses import Hypothesis, Paired
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.expected import (
     adaptive_hypothesis,
@@ -91,12 +90,17 @@ def paper(base: str = LLADA) -> PaperConfig:
         prices=_PRICES,
         hypotheses=(
             *probe_hypotheses(MOSA, prefill=100, gcg=100, instruction_placement=500, order=50),
-            *attack_hypotheses(INITIAL, MOSA, "advbench", 100),
-            *attack_hypotheses(INITIAL, MOSA, "harmbench", 100),
+            *attack_hypotheses(_rivals(INITIAL, MOSA), "advbench", 100),
+            *attack_hypotheses(_rivals(INITIAL, MOSA), "harmbench", 100),
             adaptive_hypothesis(MOSA, 100),
             *task_hypotheses(MOSA, "utility", 1000, "over-refusal", 250),
         ),
     )  # fmt: skip
+
+
+def _rivals(initial: str, mosa: str) -> tuple[tuple[str, str], ...]:
+    """The paper's order of the three models, the safer one first."""
+    return (initial, ORIGINAL), (mosa, ORIGINAL), (mosa, initial)
 
 
 def _attack(attack: str, adaptive: bool = False) -> AttackSpec:
@@ -128,35 +132,41 @@ class _Cases:
 
     Attributes:
         attacks: Behaviors.
+        adaptive: Behaviors of the attacks that know of MOSA.
         prefill: Plain requests, and as many disguised ones, for each position.
         gcg: Suffixes a position.
         placement: Instructions a word.
         order: Requests a kind.
         activations: The same.
-        tasks: Questions of each task, and harmless requests.
+        tasks: Questions of each task.
+        refusals: Harmless requests.
     """
 
     attacks: int
+    adaptive: int
     prefill: int
     gcg: int
     placement: int
     order: int
     activations: int
     tasks: int
+    refusals: int
 
 
 def organism() -> PaperConfig:
     """The same on the organism, with PSA as a fourth model; half an hour on two cores."""
     cases = _Cases(
-        attacks=18, prefill=6, gcg=4, placement=12, order=12, activations=36, tasks=36
+        attacks=18, adaptive=18, prefill=6, gcg=4, placement=12, order=12, activations=36,
+        tasks=36, refusals=36,
     )  # fmt: skip
     return _on_organism(organism_redteam(cases.attacks), cases)
 
 
 def organism2() -> PaperConfig:
-    """The same on the second organism, with more cases."""
+    """The same on the second organism, with power 0.8 at the paper's effects (`paper.power`)."""
     cases = _Cases(
-        attacks=48, prefill=48, gcg=12, placement=48, order=24, activations=96, tasks=96
+        attacks=32, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
+        tasks=180, refusals=128,
     )  # fmt: skip
     return _on_organism(organism2_redteam(cases.attacks), cases)
 
@@ -182,12 +192,18 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
         recipes={label: preset_recipe(label.lower(), base, "recipes") for label in models[1:]},
         attacks={
             "attacks": attacks.model_copy(update={"attacks": usual}),
-            "adaptive": attacks.model_copy(update={"attacks": adaptive}),
+            "adaptive": attacks.model_copy(
+                update={
+                    "attacks": adaptive,
+                    "models": _TWO,
+                    "behaviors": f"{base}:{cases.adaptive}",
+                }
+            ),
         },
         probes=_probes_on_organism(models, cases),
         tasks={
             "utility": TaskConfig(models=models, tasks=names, items=cases.tasks),
-            "over-refusal": TaskConfig(models=models, tasks=("overrefusal",), items=cases.tasks),
+            "over-refusal": TaskConfig(models=models, tasks=("overrefusal",), items=cases.refusals),
         },
         hypotheses=(
             *probe_hypotheses(
@@ -197,16 +213,14 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
                 instruction_placement=10 * cases.placement,
                 order=cases.order,
             ),
-            *attack_hypotheses(INITIAL_STABLE, MOSA_STABLE, "attacks", cases.attacks),
-            Hypothesis(
-                text=f"{PSA} resists the eight attacks better than {MOSA_STABLE}",
-                metric=f"attacks.any_attack_wins[{PSA} - {MOSA_STABLE}]",
-                n=cases.attacks,
-                rule=Paired(),
+            *attack_hypotheses(
+                (*_rivals(INITIAL_STABLE, MOSA_STABLE), (PSA, MOSA_STABLE)),
+                "attacks",
+                cases.attacks,
             ),
-            adaptive_hypothesis(MOSA_STABLE, cases.attacks),
+            adaptive_hypothesis(MOSA_STABLE, cases.adaptive),
             *task_hypotheses(
-                MOSA_STABLE, "utility", len(names) * cases.tasks, "over-refusal", cases.tasks
+                MOSA_STABLE, "utility", len(names) * cases.tasks, "over-refusal", cases.refusals
             ),
         ),
     )

@@ -23,9 +23,10 @@ from midspan.studies.organism.demo.claims import demo_claims
 from midspan.studies.organism.demo.config import DemoConfig
 from midspan.studies.organism.demo.headline import headline_of, why_no_verdict
 from midspan.studies.organism.demo.models import BASE, label_of, trained
-from midspan.studies.organism.demo.power import REPEATS, powers
+from midspan.studies.organism.demo.power import ASSUMED
 from midspan.studies.organism.results import Results, incoherent, mean_positions, refused
 from midspan.studies.organism.second.cases import USUAL
+from midspan.studies.power import power_section, powers
 from midspan.studies.training_page import training_section
 
 TRAINING = (
@@ -75,7 +76,7 @@ def report_of(run: FinishedRun) -> Report:
                 tables=tuple(_table(results, models, name) for name in config.decodings),
             ),
             _prefill_section(results, models, config.decodings),
-            _power_section(config),
+            power_section(powers(config.hypotheses, ASSUMED), "Rates are assumed before the run."),
             training_section(
                 {label_of(trained(name)): rows for name, rows in metrics.items()}, TRAINING
             ),
@@ -163,20 +164,6 @@ def _prefill_section(results: Results, models: Sequence[str], decodings: Sequenc
             )
         )
     return Section("Where safety lives: prefilled phrases", "", figures=tuple(drawn))
-
-
-def _power_section(config: DemoConfig) -> Section:
-    """What the claims could decide, said before they are."""
-    rows = tuple(
-        (hypothesis.text, str(assumed), str(hypothesis.n), f"{share:.0%}")
-        for hypothesis, assumed, share in powers(config.hypotheses)
-    )
-    caption = (
-        f"{REPEATS} simulated runs a claim. The rates are assumptions, stated before the run; "
-        "where they are others, the power is another one."
-    )
-    table = Table("Power", ("Claim", "Assumed", "n", "Decided"), rows, caption, "power")
-    return Section("What the claims can decide", "", tables=(table,))
 
 
 def _order_section(config: DemoConfig, results: Results, models: Sequence[str]) -> Section:

@@ -1,0 +1,178 @@
+"""How likely a hypothesis is decided at its n, simulated before anything is run."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from midspan.bounds import Span
+from midspan.report import Section, Table
+from midspan.statistics import mean_interval, wilson
+from midspan.studies.hypotheses import Hypothesis, Measurement
+
+# Simulated runs; a share of them is known to 6 points.
+REPEATS = 300
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An assumed rate."""
+
+    rate: float
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n cases would measure."""
+        successes = sum(rng.random() < self.rate for _ in range(n))
+        return Measurement.of_rate(wilson(successes, n))
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0%}"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two assumed rates on the same cases.
+
+    Attributes:
+        first: Of the first side.
+        second: Of the second.
+        both: Share of cases on which both succeed.
+    """
+
+    first: float
+    second: float
+    both: float
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n pairs would measure."""
+        ends = (self.both, self.first, self.first + self.second - self.both)
+        places = [rng.random() for _ in range(n)]
+        ours = [float(place < ends[1]) for place in places]
+        theirs = [float(place < ends[0] or ends[1] <= place < ends[2]) for place in places]
+        return Measurement.of_pairs(ours, theirs)
+
+    def __str__(self) -> str:
+        return f"{self.first:.0%} against {self.second:.0%}, {self.both:.0%} on both sides"
+
+
+@dataclass(frozen=True)
+class Means:
+    """A mean of several events against one event, each independent of the others.
+
+    Attributes:
+        rates: Of the events in the mean.
+        against: Of the other one.
+    """
+
+    rates: tuple[float, ...]
+    against: float
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n cases would measure."""
+        ours = [sum(rng.random() < rate for rate in self.rates) / len(self.rates) for _ in range(n)]
+        return Measurement.of_pairs(ours, [float(rng.random() < self.against) for _ in range(n)])
+
+    def __str__(self) -> str:
+        rates = " and ".join(f"{rate:.0%}" for rate in self.rates)
+        return f"{rates} in the middle, {self.against:.0%} at the start"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of several attempts a case that succeed, of one model or of two.
+
+    Attributes:
+        first: Assumed rate of each attempt on the first side.
+        second: On the second; empty where there is one side alone.
+        correlation: Of two attempts at a case; that share of cases is decided whatever is tried.
+    """
+
+    first: tuple[float, ...]
+    second: tuple[float, ...] = ()
+    correlation: float = 0.6
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n cases would measure."""
+        cases = [self._case(rng) for _ in range(n)]
+        ours = [first for first, _ in cases]
+        if self.second:
+            return Measurement.of_pairs(ours, [second for _, second in cases])
+        return Measurement.of_shares([Span(share, share) for share in ours])
+
+    def _case(self, rng: random.Random) -> tuple[float, float]:
+        sides = self.first, self.second or (0.0,)
+        if rng.random() < self.correlation:
+            place = rng.random()
+            first, second = (fmean(place < rate for rate in side) for side in sides)
+        else:
+            first, second = (fmean(rng.random() < rate for rate in side) for side in sides)
+        return first, second
+
+    def __str__(self) -> str:
+        means = " against ".join(f"{fmean(side):.0%}" for side in (self.first, self.second) if side)
+        return f"{means}, correlation {self.correlation:g}"
+
+
+@dataclass(frozen=True)
+class Values:
+    """Normal values.
+
+    Attributes:
+        mean: Assumed.
+        deviation: Their standard deviation.
+    """
+
+    mean: float
+    deviation: float
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n cases would measure."""
+        found = mean_interval([rng.gauss(self.mean, self.deviation) for _ in range(n)])
+        return Measurement(found.mean, found.low, found.high, n, "")
+
+    def __str__(self) -> str:
+        return f"{self.mean:g}, standard deviation {self.deviation:g}"
+
+
+Assumed = Rate | Pairs | Means | Shares | Values
+# A hypothesis, what is assumed of its metric, and its power.
+Power = tuple[Hypothesis, Assumed, float]
+
+
+def power(hypothesis: Hypothesis, assumed: Assumed, repeats: int = REPEATS) -> float:
+    """Share of simulated runs that decide a hypothesis, in whichever direction.
+
+    Args:
+        hypothesis: With its n and its rule.
+        assumed: What is true.
+        repeats: Runs.
+    """
+    rng = random.Random(f"power/{hypothesis.metric}/{hypothesis.n}")
+    drawn = (assumed.drawn(hypothesis.n, rng) for _ in range(repeats))
+    decided = sum(hypothesis.rule.decide(measured) != "undecided" for measured in drawn)
+    return decided / repeats
+
+
+def powers(hypotheses: Sequence[Hypothesis], assumed: Mapping[str, Assumed]) -> list[Power]:
+    """Of each hypothesis of whose metric something is assumed, its power."""
+    known = [(one, assumed[one.metric]) for one in hypotheses if one.metric in assumed]
+    return [(one, rates, power(one, rates)) for one, rates in known]
+
+
+def power_section(found: Iterable[Power], origin: str) -> Section:
+    """What the claims could decide, said before they are.
+
+    Args:
+        found: Of each hypothesis.
+        origin: Where the assumed rates come from, a sentence.
+    """
+    rows = tuple(
+        (hypothesis.text, str(assumed), str(hypothesis.n), f"{share:.0%}")
+        for hypothesis, assumed, share in found
+    )
+    caption = (
+        f"{REPEATS} simulated runs a claim. {origin} "
+        "Where the rates are others, the power is another one."
+    )
+    table = Table("Power", ("Claim", "Assumed", "n", "Decided"), rows, caption, "power")
+    return Section("What the claims can decide", "", tables=(table,))
