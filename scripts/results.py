@@ -7,7 +7,7 @@ is written anew:
 
     <!-- results
     run: order                                  # a run folder within FOLDER, by default runs
-    table: order                                # its name or its title on the run's page
+    table: order                                # its name or its title on the run's page, or Claims
     columns: [model, decoding, tau]             # all of them where none are named
     rows: {requests: [plain, benign]}           # all of them where none are named
     figures: ["Position by step, one block"]    # by their titles
@@ -31,6 +31,7 @@ from midspan.frozen import FrozenConfig
 from midspan.report import Figure, Report, Table
 from midspan.report.markdown import table_markdown
 from midspan.report.svg import standalone
+from midspan.report.write import tables_of
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import read_report
 
@@ -108,7 +109,7 @@ def table_of(report: Report, shown: Shown) -> Table:
     Raises:
         SystemExit: There is none.
     """
-    tables = [table for section in report.sections for table in section.tables]
+    tables = tables_of(report)
     found = [table for table in tables if shown.table in (table.name, table.title)]
     if not found:
         names = ", ".join(table.title for table in tables)

@@ -60,6 +60,14 @@ def test_a_rate_is_chosen_by_benign_success_minus_asr(page):
     assert page.best_tries([again, high]) == {"psa": high}
 
 
+def test_of_equal_scores_the_one_that_refuses_in_words_is_chosen(page):
+    silent, told = line(page.HELD_IN, "psa", 1e-3), line(page.HELD_IN, "psa", 3e-3)
+    cells = silent["cells"][aligned.DECODINGS[0]]
+    cells[aligned.DISGUISED]["reactions"] |= {"refusal": 0, "silence": 8}
+    assert page.score(silent) == page.score(told)
+    assert page.best_tries([silent, told]) == {"psa": told}
+
+
 def test_tables_pool_seeds_and_decodings_of_one_base(page, tmp_path, monkeypatch):
     lines = [
         line(page.HELD_IN, "psa", 1e-3, won=4), line(page.HELD_IN, "psa", 3e-3, won=2),
@@ -73,16 +81,31 @@ def test_tables_pool_seeds_and_decodings_of_one_base(page, tmp_path, monkeypatch
     asr = f"12 [{100 * pooled.low:.0f}, {100 * pooled.high:.0f}] n=16 (25, 0)"
     assert f"| {asr} |" in text
     assert "| training seeds |  | - | 0, 1 |" in text
-    assert "Not tried, for want of time: MOSA (stable), Initial (stable), MOSA, SFT" in text
+    assert "Not tried, for want of time: MOSA (stable), Initial (stable), SFT" in text
     assert "3 minutes of CPU" in text and "2 minutes of CPU" in text
     for name in ("tries", "seeds"):
         svg = (tmp_path / "figures" / f"second-objectives-{name}.svg").read_text()
         assert "PSA" in svg and ("Original" in svg) == (name == "seeds")
 
 
-def test_every_objective_has_as_many_tries(page):
-    assert len({len(rates) for rates in page.RATES.values()}) == 1
-    assert page.RATES.keys() <= ORGANISM2_RATES.keys()
+@pytest.mark.parametrize(
+    ("won", "expected"),
+    [
+        ((0, 1, 2), 1e-4),  # the lowest is best: one below it
+        ((2, 1, 0), 1e-2),
+        ((1, 0, 2), 5.5e-4),  # the middle one: halfway to the better of its neighbours
+        ((2, 0, 1), 1.7e-3),
+        ((1, 1, 1), 1e-4),
+    ],
+)
+def test_the_last_try_lies_beside_the_best(page, won, expected):
+    rates = zip(page.RATES, won, strict=True)
+    tries = [line(page.HELD_IN, "psa", rate, won=fell) for rate, fell in rates]
+    assert page.last_rate(tries) == expected
+
+
+def test_every_objective_that_is_searched_has_a_rate(page):
+    assert {*page.OBJECTIVES} <= ORGANISM2_RATES.keys()
 
 
 def test_presets_have_the_rates_of_the_kept_tries(page):

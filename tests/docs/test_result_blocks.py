@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from midspan.report import Cell, Figure, Report, Section, Table
+from midspan.report import Cell, Claim, Figure, Report, Section, Table
 from midspan.runs.kinds import KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +34,11 @@ INFO = {
 
 
 def report_of(run):
+    claims = (Claim("It holds", "n = 9", "supported", "2.5 % n=9", "a rule"),)
     rows = (("first", Cell("1.0 %", "[0, 5] n=9")), ("second", Cell("2.5 %", "[0, 7] n=9")))
     table = Table("Rates", ("model", "rate"), rows, name="rates")
     figure = Figure("A curve", "<svg>line</svg>\n", "It goes up.", "curve")
-    return Report("T", "S", sections=(Section("One", "", (table,), (figure,)),))
+    return Report("T", "S", sections=(Section("One", "", (table,), (figure,)),), claims=claims)
 
 
 @pytest.fixture
@@ -90,10 +91,18 @@ def test_an_edited_number_is_noticed(script, page, monkeypatch, capsys):
     assert "the block of mine was edited by hand" in capsys.readouterr().out
 
 
+def test_claims_are_a_table_too(script, page, monkeypatch):
+    own = "table: Claims\ncolumns: [claim, measured]\n"
+    lines = [line for line in PAGE.splitlines() if not line.startswith(("table", "col", "rows"))]
+    page.write_text("\n".join(lines).replace("run: mine\n", f"run: mine\n{own}"))
+    assert not run(script, monkeypatch, page, "--runs", page.parent / "runs")
+    assert "| It holds | 2.5 % n=9 |" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("table: Rates", "table: Rate", "no table Rate; there are Rates"),
+        ("table: Rates", "table: Rate", "no table Rate; there are Rates, Claims"),
         ("[rate, model]", "[share]", "no column share; there are model, rate"),
         ("[second]", "[third]", "Rates has no such row"),
         ("[A curve]", "[A line]", "no figure A line; there are A curve"),

@@ -30,14 +30,12 @@ ORGANISM_PAPER_BATCH = 8
 # length end before the canvas does.
 ORGANISM2_STEPS = 150
 _ORGANISM2_FIELDS: dict[str, Any] = {"batch_size": 8, "response_length": 96}
-# From pilots of stable MOSA and PSA (docs/log.md): the search over rates with as many tries for
-# each (docs/results/second-objectives.md) is to replace them. The paper's two recipes keep
-# the paper's rate: with nothing that holds benign answers, MOSA broke the model at 3e-3.
+# The best of four tries each, on held-in requests (docs/results/second-objectives.md).
 ORGANISM2_RATES: dict[str, float] = {
     "mosa": 5e-5,
     "initial": 5e-5,
     "mosa-stable": 3e-3,
-    "initial-stable": 3e-3,
+    "initial-stable": 3e-4,
     "psa": 1e-3,
     "sft": 3e-3,
     "a2d": 3e-3,

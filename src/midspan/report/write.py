@@ -16,9 +16,7 @@ from midspan.report.tables import slug, table_csv, transcripts_csv
 def write(report: Report, folder: Path) -> Path:
     """Write everything, the page last, so that a page never points to missing files."""
     report = redacted(report)
-    tables = [table for section in report.sections for table in section.tables]
-    if report.claims:
-        tables.append(_claims_table(report.claims))
+    tables = tables_of(report)
     figures = [report.headline.figure] if report.headline and report.headline.figure else []
     figures += [figure for section in report.sections for figure in section.figures]
     figure_names = file_names(figures)
@@ -35,6 +33,12 @@ def write(report: Report, folder: Path) -> Path:
     path = folder / "report.html"
     _put(path, render(report))
     return path
+
+
+def tables_of(report: Report) -> list[Table]:
+    """Every table of a report's sections, and its claims as one more."""
+    tables = [table for section in report.sections for table in section.tables]
+    return [*tables, _claims_table(report.claims)] if report.claims else tables
 
 
 def _put(path: Path, text: str) -> None:
