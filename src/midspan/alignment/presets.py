@@ -36,7 +36,7 @@ ORGANISM2_RATES: dict[str, float] = {
     "initial": 5e-5,
     "mosa-stable": 3e-3,
     "initial-stable": 3e-4,
-    "psa": 1e-3,
+    "psa": 1.7e-3,
     "sft": 3e-3,
     "a2d": 3e-3,
     "vrpo": 3e-3,
