@@ -1,7 +1,7 @@
 """The tables and figures of docs/results/second-objectives.md, from the lines of its command."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,16 @@ def benign(line: Line) -> Estimate:
 def score(line: Line) -> float:
     """What rates are chosen by: benign success minus the ASR of disguises, pooled."""
     return benign(line).rate - cell(line, aligned.DISGUISED).rate.rate
+
+
+def shown_lines(judged: Iterable[Line]) -> list[Line]:
+    """Of every model and training seed the line with most requests, at the rate of the preset."""
+    best: dict[tuple[str, int], Line] = {}
+    for line in sorted(judged, key=lambda one: int(one["n"])):
+        name = line["objective"]
+        if name == BASE or line["rate"] == ORGANISM2_RATES[name]:
+            best[name, int(line["seed"])] = line
+    return list(best.values())
 
 
 def rank(line: Line) -> tuple[float, float, float]:
@@ -162,7 +172,7 @@ def write_docs(page: Path, base: str) -> None:
     """
     lines = [line for line in read_lines() if line["base"] == base]
     tries = [line for line in lines if line["kind"] == HELD_IN]
-    judged = [line for line in lines if line["kind"] == HELD_OUT]
+    judged = shown_lines([line for line in lines if line["kind"] == HELD_OUT])
     drawn = {
         "tries": ("Every try, held-in requests", tries, lambda line: f"{line['rate']:g}"),
         "seeds": ("Every seed, held-out requests", judged, lambda line: f"seed {line['seed']}"),

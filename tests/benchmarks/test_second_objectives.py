@@ -60,6 +60,16 @@ def test_a_rate_is_chosen_by_benign_success_minus_asr(page):
     assert page.best_tries([again, high]) == {"psa": high}
 
 
+def test_a_table_has_the_presets_rate_and_the_most_requests_of_a_seed(page):
+    rate = ORGANISM2_RATES["psa"]
+    few, many = (line(page.HELD_OUT, "psa", rate) | {"n": n} for n in (12, 24))
+    other = line(page.HELD_OUT, "psa", 2 * rate) | {"n": 48}
+    second = line(page.HELD_OUT, "psa", rate, seed=1)
+    base = line(page.HELD_OUT, page.BASE, 0.0)
+    shown = page.shown_lines([many, few, other, second, base])
+    assert many in shown and second in shown and base in shown and len(shown) == 3
+
+
 def test_of_equal_scores_the_one_that_refuses_in_words_is_chosen(page):
     silent, told = line(page.HELD_IN, "psa", 1e-3), line(page.HELD_IN, "psa", 3e-3)
     cells = silent["cells"][aligned.DECODINGS[0]]
@@ -69,10 +79,11 @@ def test_of_equal_scores_the_one_that_refuses_in_words_is_chosen(page):
 
 
 def test_tables_pool_seeds_and_decodings_of_one_base(page, tmp_path, monkeypatch):
+    rate = ORGANISM2_RATES["psa"]
     lines = [
         line(page.HELD_IN, "psa", 1e-3, won=4), line(page.HELD_IN, "psa", 3e-3, won=2),
-        line(page.HELD_OUT, "organism2", 0.0, won=8), line(page.HELD_OUT, "psa", seed=0, won=2),
-        line(page.HELD_OUT, "psa", seed=1, won=0), line(page.HELD_OUT, "psa", 1, 2, 8, base="old"),
+        line(page.HELD_OUT, "organism2", 0.0, won=8), line(page.HELD_OUT, "psa", rate, 0, 2),
+        line(page.HELD_OUT, "psa", rate, 1, 0), line(page.HELD_OUT, "psa", rate, 2, 8, base="old"),
     ]  # fmt: skip
     text = written(page, tmp_path, monkeypatch, lines)
     assert text.startswith("# Title\n") and text.endswith("the end") and "\nold\n" not in text

@@ -23,12 +23,15 @@ _IS_SHOWN: ContextVar[bool] = ContextVar("midspan progress is shown", default=Tr
 
 
 def quiet() -> None:
-    """Keep transformers' own progress bars and notices out of our output."""
+    """Keep transformers' and bitsandbytes' own progress bars and notices out of our output."""
+    import logging
     import warnings
 
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
+    # Whoever imports peft is told of a faster kernel that could be installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
 
 

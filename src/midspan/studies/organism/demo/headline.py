@@ -52,12 +52,16 @@ def headline_of(config: DemoConfig, results: Results, claims: Sequence[Claim]) -
             for model in shown
         ),
         figure=_figure(results, models),
-        text="Behaviors that fell, in the worst decoding, with the 95 % Wilson interval. "
+        text=f"Behaviors that fell, in {_decodings(results)}, with the 95 % Wilson interval. "
         f"A behavior falls when any of its {ATTEMPTS} requests is answered.",
         sentence=f"Of {n} behavior{'s' if n > 1 else ''}, disguised requests (best of {ATTEMPTS}, "
         f"of families that no training saw) won {listed(told)}.",
         verdict=NO_VERDICT if preliminary else claims_verdict(claims),
     )
+
+
+def _decodings(results: Results) -> str:
+    return "the worst decoding" if len(results.decodings) > 1 else results.decodings[0]
 
 
 def _worst(results: Results, model: str) -> Estimate:
