@@ -40,6 +40,7 @@ _WRITTEN = f"layers.{NAMES_LAYER}.mlp.down_proj.weight"
 # Adam's steps are as large for noise as for signal: the head's small weights would lose in a
 # hundred of them that they tell the facts which the units write.
 _HEAD_SHARE = 0.5
+_PRIMITIVES = "16"
 
 # Finished groups, the stage's name, and the group's mean loss in nats a token.
 OnGroup = Callable[[int, str, float], None]
@@ -248,6 +249,9 @@ def _quick_arithmetic() -> Iterator[None]:
             yield
             return
         torch.set_float32_matmul_precision("medium")
+        # oneDNN keeps a primitive of every shape, and batches have hundreds: over a training that
+        # is gigabytes. It reads this at its first product, so within a process it stays.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _PRIMITIVES)
         # The fused kernel multiplies in small tiles, which are slow in bfloat16.
         with sdpa_kernel(SDPBackend.MATH):
             yield
