@@ -180,7 +180,7 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
     attacks = redteam.model_copy(
         update={
             "models": models, "paper_models": paper_models,
-            "proxies": _TWO if redteam.proxies else (),
+            "proxies": _TWO,
         }
     )  # fmt: skip
     usual = tuple(spec for spec in searched if not spec.adaptive)

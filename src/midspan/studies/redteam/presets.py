@@ -49,6 +49,8 @@ _BUDGETS = {
     ORGANISM: _ORGANISM_BUDGETS,
     SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=50)},
 }
+# PAL takes gradients of the first that is not its target.
+_PROXIES = {world: (world, f"{world}:mosa-stable") for world in (ORGANISM, SECOND)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -106,7 +108,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
         attacks=_search_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
-        proxies=("organism", "organism:mosa-stable"),
+        proxies=_PROXIES[ORGANISM],
         budget=Budget(target=12),
         decoding=organism_fields(BLOCKS_OF_32),
         paper_models={
@@ -172,8 +174,9 @@ def organism2_redteam(behaviors: int = 96) -> RedteamConfig:
     native = _native_rows(SECOND)[1:]
     return RedteamConfig(
         models=(SECOND,),
-        attacks=(*(row for row in _search_rows(SECOND) if row.attack != "pal"), *native),
+        attacks=(*_search_rows(SECOND), *native),
         behaviors=f"{SECOND}:{behaviors}",
+        proxies=_PROXIES[SECOND],
         helpers=dict.fromkeys(HELPERS, SECOND),
         judges=("exact", "exact-strongreject"),
         budget=Budget(target=12),
@@ -291,5 +294,5 @@ def _organism_fields(world: str) -> dict[str, Any]:
     base = organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
     if world == ORGANISM:
         return base
-    own = {"behaviors": f"{world}:18", "proxies": (world,)}
+    own = {"behaviors": f"{world}:18", "proxies": _PROXIES[world]}
     return base | own | {"helpers": dict.fromkeys(HELPERS, world)}
