@@ -1,6 +1,7 @@
 """The command line. Commands live in ``midspan.commands``; nothing heavy is imported here."""
 
 import gc
+import logging
 import os
 import sys
 
@@ -8,6 +9,8 @@ import sys
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# It tells whoever imports peft, each process of a study too, of a kernel to install.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 # Objects made before the collector looks for garbage. Imports make millions that stay: at Python's
 # 700, looking through them again and again is a tenth of a command's start.

@@ -23,15 +23,12 @@ _IS_SHOWN: ContextVar[bool] = ContextVar("midspan progress is shown", default=Tr
 
 
 def quiet() -> None:
-    """Keep transformers' and bitsandbytes' own progress bars and notices out of our output."""
-    import logging
+    """Keep transformers' own progress bars and notices out of our output."""
     import warnings
 
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging
 
-    disable_progress_bar()
-    # Whoever imports peft is told of a faster kernel that could be installed.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="transformers", category=FutureWarning)
 
 
