@@ -126,12 +126,13 @@ def test_an_audit_of_every_tier_can_start_and_says_what_it_leaves_out():
 
 
 def test_commands_have_the_worlds_own_defaults():
+    proxies = (SECOND, f"{SECOND}:mosa-stable")
     fields = redteam_fields("organism2+mine", ("tap", "dia"), False, {})
-    assert fields["behaviors"] == "organism2:18" and fields["proxies"] == (SECOND,)
+    assert fields["behaviors"] == "organism2:18" and fields["proxies"] == proxies
     assert set(fields["helpers"].values()) == {SECOND}
     assert fields["attacks"][0].config["phrases"][0].startswith("Then")
     of_folder = redteam_fields("runs/mine", ("tap",), False, {"behaviors": "organism2:4"})
     assert set(of_folder["helpers"].values()) == {SECOND}
     audit = audit_fields("organism2", "quick", {})
-    assert audit["behaviors"] == "organism2:18" and audit["proxies"] == (SECOND,)
+    assert audit["behaviors"] == "organism2:18" and audit["proxies"] == proxies
     assert set(audit["helpers"].values()) == {SECOND}

@@ -10,7 +10,7 @@ from midspan.organism.worlds import FIRST, world_of
 from midspan.studies.audit.config import AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
-from midspan.studies.redteam.presets import organism_attack
+from midspan.studies.redteam.presets import PROXIES, organism_attack
 from midspan.studies.redteam.roles import HELPERS
 
 Tier = Literal["quick", "standard", "full"]
@@ -220,7 +220,7 @@ def _organism(tier: Tier, world: str) -> dict[str, Any]:
         "behaviors": f"{world}:{size.behaviors}",
         "helpers": dict.fromkeys(HELPERS, world),
         "judges": ("exact",),
-        "proxies": (world, f"{world}:mosa-stable") if world == FIRST else (world,),
+        "proxies": PROXIES[world],
         "budget": {"target": 12},
         "decoding": organism_fields(BLOCKS_OF_32),
         "over_refusal": {

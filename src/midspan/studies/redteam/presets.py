@@ -50,7 +50,7 @@ _BUDGETS = {
     SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=50)},
 }
 # PAL takes gradients of the first that is not its target.
-_PROXIES = {world: (world, f"{world}:mosa-stable") for world in (ORGANISM, SECOND)}
+PROXIES = {world: (world, f"{world}:mosa-stable") for world in (ORGANISM, SECOND)}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
@@ -108,7 +108,7 @@ def organism_redteam(behaviors: int = 18) -> RedteamConfig:
         attacks=_search_rows(ORGANISM),
         behaviors=f"{ORGANISM}:{behaviors}",
         judges=("exact", "exact-strongreject", "refusal-keywords"),
-        proxies=_PROXIES[ORGANISM],
+        proxies=PROXIES[ORGANISM],
         budget=Budget(target=12),
         decoding=organism_fields(BLOCKS_OF_32),
         paper_models={
@@ -176,7 +176,7 @@ def organism2_redteam(behaviors: int = 96) -> RedteamConfig:
         models=(SECOND,),
         attacks=(*_search_rows(SECOND), *native),
         behaviors=f"{SECOND}:{behaviors}",
-        proxies=_PROXIES[SECOND],
+        proxies=PROXIES[SECOND],
         helpers=dict.fromkeys(HELPERS, SECOND),
         judges=("exact", "exact-strongreject"),
         budget=Budget(target=12),
@@ -294,5 +294,5 @@ def _organism_fields(world: str) -> dict[str, Any]:
     base = organism_redteam().model_dump(exclude={"paper_models", "attacks", "models"})
     if world == ORGANISM:
         return base
-    own = {"behaviors": f"{world}:18", "proxies": _PROXIES[world]}
+    own = {"behaviors": f"{world}:18", "proxies": PROXIES[world]}
     return base | own | {"helpers": dict.fromkeys(HELPERS, world)}
