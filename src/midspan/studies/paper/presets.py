@@ -165,7 +165,7 @@ def organism() -> PaperConfig:
 def organism2() -> PaperConfig:
     """The same on the second organism, with power 0.8 at the paper's effects (`paper.power`)."""
     cases = _Cases(
-        attacks=32, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
+        attacks=24, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
         tasks=180, refusals=128,
     )  # fmt: skip
     return _on_organism(organism2_redteam(cases.attacks), cases)
