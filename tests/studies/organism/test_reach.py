@@ -147,13 +147,18 @@ def test_the_benchmark_writes_all_files_and_keeps_what_is_measured(
 ):
     script = Path(__file__).parents[3] / "benchmarks/twin.py"
     monkeypatch.syspath_prepend(str(script.parent))
+    page = tmp_path / "page.md"
+    page.write_text("# T\n<!-- reach: written by a command -->\n<!-- reach: end -->\nthe end")
     words = [str(script), folders[False], folders[True], "-o", str(tmp_path), "-n", "1",
-             "--length", "32", "--prefills", "0", "--positions", "0"]  # fmt: skip
+             "--length", "32", "--prefills", "0", "--positions", "0",
+             "--docs", str(page)]  # fmt: skip
     monkeypatch.setattr(sys, "argv", words)
     import midspan.studies.organism.second.reach as room
 
     runpy.run_path(str(script), run_name="__main__")
     assert (tmp_path / "figure-3.csv").is_file() and "n = 1" in (tmp_path / "table.md").read_text()
+    assert "figures/second-twin-3.svg" in page.read_text() and "| refusal |" in page.read_text()
+    assert (tmp_path / "figures" / "second-twin-3.svg").read_text().startswith("<")
     first = (tmp_path / "records.jsonl").read_text()
     monkeypatch.setattr(room, "measure", lambda *_: pytest.fail("measured again"))
     runpy.run_path(str(script), run_name="__main__")
