@@ -152,11 +152,11 @@ def _seeds_text(
     return text(estimate(pooled(tallies))) + (f" ({each})" if len(tallies) > 1 else "")
 
 
-def frontier(lines: Sequence[Line], title: str, label: Callable[[Line], str]) -> str:
+def frontier(lines: Sequence[Line], title: str) -> str:
     """ASR of single disguises against benign success, both decodings, one point a line."""
     return points(
         title,
-        [label(line) for line in lines],
+        [NAMES[line["objective"]] for line in lines],
         [benign(line) for line in lines],
         [cell(line, aligned.DISGUISED).rate for line in lines],
         ("benign answered, %", "ASR of a single disguise, %"),
@@ -173,27 +173,21 @@ def write_docs(page: Path, base: str) -> None:
     lines = [line for line in read_lines() if line["base"] == base]
     tries = [line for line in lines if line["kind"] == HELD_IN]
     judged = shown_lines([line for line in lines if line["kind"] == HELD_OUT])
+    by_rate = sorted(tries, key=lambda line: float(line["rate"]))
     drawn = {
-        "tries": ("Every try, held-in requests", tries, lambda line: f"{line['rate']:g}"),
-        "seeds": ("Every seed, held-out requests", judged, lambda line: f"seed {line['seed']}"),
+        "tries": ("Every try in the order of rates, held-in requests", by_rate),
+        "seeds": ("Every seed, held-out requests", judged),
     }
     content = {"tries": tries_table(tries), "seeds": judged_table(judged)}
     text_ = page.read_text(encoding="utf-8")
-    for name, (title, shown, told) in drawn.items():
+    for name, (title, shown) in drawn.items():
         parts = [content[name]]
         if shown:
             figure = page.parent / "figures" / f"second-objectives-{name}.svg"
-            write_atomic(figure, frontier(shown, title, _labels(told)), 0o644)
+            write_atomic(figure, frontier(shown, title), 0o644)
             parts += [f"![{title}](figures/{figure.name})", _origin(shown)]
         text_ = replace_between(text_, name, "\n\n".join(parts))
     write_atomic(page, text_, 0o644)
-
-
-def _labels(told: Callable[[Line], str]) -> Callable[[Line], str]:
-    """Objective and what tells its points apart; the Original has one point."""
-    return lambda line: (
-        NAMES[BASE] if line["objective"] == BASE else f"{NAMES[line['objective']]} {told(line)}"
-    )
 
 
 def _origin(lines: Sequence[Line]) -> str:

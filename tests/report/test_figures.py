@@ -252,3 +252,11 @@ def test_points_carry_their_names_and_both_intervals():
     assert (
         figures.points("Title", ["Original", "MOSA"], surer, y, ("helped, %", "refused, %")) != made
     )
+
+
+def test_points_of_one_label_have_one_name_and_a_line():
+    x, y = [wilson(3, 10), wilson(9, 10)], [wilson(5, 10), wilson(1, 10)]
+    apart = figures.points("Title", ["MOSA", "PSA"], x, y, ("a", "b"))
+    joined = figures.points("Title", ["MOSA", "MOSA"], x, y, ("a", "b"))
+    assert texts(joined).count("MOSA") == 1 and "PSA" in texts(apart)
+    assert joined.count("MOSA: a") == 2

@@ -165,9 +165,10 @@ def points(
     y: Sequence[Estimate],
     names: tuple[str, str],
 ) -> str:
-    """One point a label at two rates in percent, with both intervals; names of the x and y axis.
+    """Points at two rates in percent, with both intervals; names of the x and y axis.
 
-    Where points coincide, the later ones stand smaller within the earlier.
+    Points of one label are joined in their order. Where points coincide, the later ones stand
+    smaller within the earlier.
     """
     if is_left_out():
         return ""
@@ -181,9 +182,13 @@ def points(
             axes.vlines(at[0], 100 * max(0, up.low), 100 * min(1, up.high), **line)
             later = places[index + 1 :].count(places[index])
             axes.plot(
-                *at, color=style.colour, marker=style.marker, ms=6.5 + 5 * later, lw=0,
-                mec=svg.PAPER, mew=0.8, label=label,
+                *at, color=style.colour, marker=style.marker, ms=6.5 + 5 * min(later, 2), lw=0,
+                mec=svg.PAPER, mew=0.8, label=None if label in labels[:index] else label,
             )  # fmt: skip
+        for label in dict.fromkeys(labels):
+            own = [n for n, name in enumerate(labels) if name == label]
+            ends = [100 * x[n].rate for n in own], [100 * y[n].rate for n in own]
+            axes.plot(*ends, color=styles.style_of(label).colour, lw=0.8, alpha=0.6)
         axes.set_xlim(-3, 103)
         axes.set_ylim(-3, 103)
         dress(axes, *names, None)

@@ -202,7 +202,7 @@ _SAID: Mapping[str, tuple[str, str, str]] = {
     SUFFIX: (
         "What a step on the suffix gains, by position of the phrase",
         "position of the phrase",
-        "loss that a search takes away, nats a token",
+        "loss taken away, nats/token",
     ),
 }
 
