@@ -255,8 +255,8 @@ def test_points_carry_their_names_and_both_intervals():
 
 
 def test_points_of_one_label_have_one_name_and_a_line():
-    x, y = [wilson(3, 10), wilson(9, 10)], [wilson(5, 10), wilson(1, 10)]
-    apart = figures.points("Title", ["MOSA", "PSA"], x, y, ("a", "b"))
-    joined = figures.points("Title", ["MOSA", "MOSA"], x, y, ("a", "b"))
-    assert texts(joined).count("MOSA") == 1 and "PSA" in texts(apart)
-    assert joined.count("MOSA: a") == 2
+    x, y = ([wilson(won, 10) for won in wins] for wins in ((3, 9, 9), (5, 1, 7)))
+    made = figures.points("Title", ["MOSA", "PSA", "MOSA"], x, y, ("a", "b"))
+    assert texts(made).count("MOSA") == 1 and "PSA" in texts(made)
+    apart = figures.points("Title", ["MOSA", "PSA", "SFT"], x, y, ("a", "b"))
+    assert made.count("<path") != apart.count("<path") and made.count("MOSA: a") == 2
