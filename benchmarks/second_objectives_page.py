@@ -174,7 +174,7 @@ def write_docs(page: Path, base: str) -> None:
     tries = [line for line in lines if line["kind"] == HELD_IN]
     judged = shown_lines([line for line in lines if line["kind"] == HELD_OUT])
     by_rate = sorted(tries, key=lambda line: float(line["rate"]))
-    drawn = {
+    drawn: dict[str, tuple[str, Sequence[Line]]] = {
         "tries": ("Every try in the order of rates, held-in requests", by_rate),
         "seeds": ("Every seed, held-out requests", judged),
     }
