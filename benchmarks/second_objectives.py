@@ -16,8 +16,9 @@ adapters of seed 0 beside the weights. `page` writes the tables and the frontier
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def search(adapters: Path, names: Iterable[str]) -> None:
     for name in names:
         for rate in RATES:
             attempt(adapters, on_organism2(name, learning_rate=rate))
-        tries = [line for line in read_lines() if is_first_try(line, name)]
+        keys = [key_of(HELD_IN, on_organism2(name, learning_rate=rate), CHOOSING) for rate in RATES]
+        tries = [line for line in read_lines() if any(key.items() <= line.items() for key in keys)]
         attempt(adapters, on_organism2(name, learning_rate=last_rate(tries)))
 
 
@@ -78,14 +80,6 @@ def attempt(adapters: Path, recipe: AlignmentConfig) -> None:
     if not is_known(HELD_IN, recipe):
         folder, seconds = trained(adapters, recipe)
         keep(HELD_IN, recipe, load(f"{NAME}+{folder}"), CHOOSING, seconds)
-
-
-def is_first_try(line: Mapping[str, Any], name: str) -> bool:
-    """Whether a line is an objective's at one of `RATES`, on this base."""
-    return any(
-        key_of(HELD_IN, on_organism2(name, learning_rate=rate), CHOOSING).items() <= line.items()
-        for rate in RATES
-    )
 
 
 def train(adapters: Path, names: Iterable[str], seeds: Iterable[int]) -> None:
@@ -144,6 +138,12 @@ def keep(
     print(kind, line["objective"], line["rate"], line["seed"], "done", flush=True)
 
 
+@cache
+def base_fingerprint() -> str:
+    """Of the Original's weights."""
+    return load(NAME).fingerprint
+
+
 def key_of(kind: str, recipe: AlignmentConfig | None, n: int) -> dict[str, Any]:
     """What tells lines apart; the base's fingerprint is among it."""
     return {
@@ -153,7 +153,7 @@ def key_of(kind: str, recipe: AlignmentConfig | None, n: int) -> dict[str, Any]:
         "rate": recipe.learning_rate if recipe else 0.0,
         "steps": recipe.num_steps if recipe else 0,
         "seed": recipe.seed if recipe else 0,
-        "base": load(NAME).fingerprint,
+        "base": base_fingerprint(),
     }
 
 
@@ -195,7 +195,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.what == "ship":
         ship(args.adapters, names)
     else:
-        write_docs(args.docs, load(NAME).fingerprint)
+        write_docs(args.docs, base_fingerprint())
 
 
 if __name__ == "__main__":

@@ -191,11 +191,10 @@ class Measurement:
         )
         interval = least.value, least.low, most.high
         short = f"{pairs.points} points"
-        if math.isnan(least.p + most.p):
-            return cls(*interval, pairs.n, text, ends=(least, most), short=short)
-        ending = f", p={pairs.p:.2g}"
-        ends = (least, most)
-        return cls(*interval, pairs.n, text + ending, pairs.p, ends, short + ending)
+        # Shares have no McNemar test.
+        p = math.nan if math.isnan(least.p + most.p) else pairs.p
+        ending = "" if math.isnan(p) else f", p={p:.2g}"
+        return cls(*interval, pairs.n, text + ending, p, (least, most), short + ending)
 
 
 @dataclass(frozen=True)

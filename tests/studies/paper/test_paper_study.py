@@ -329,6 +329,16 @@ def test_metrics_are_read_from_records():
     assert found.value == pytest.approx(1 / 3) and found.n == 3
 
 
+def attacked(judge, wins):
+    """Records of attacks: of each model and behavior, what each attack came to."""
+    return [
+        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
+        for model, behaviors in wins.items()
+        for place, outcomes in enumerate(behaviors)
+        for outcome in outcomes
+    ]
+
+
 def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     config = organism()
     judge = config.attacks["attacks"].judges[0]
@@ -336,12 +346,7 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
         MOSA_STABLE: [["lost", "won"], ["lost", "lost"], ["lost", "unreadable"], ["did not run"]],
         INITIAL_STABLE: [["won"], ["won"], ["won"], ["won"]],
     }
-    records = [
-        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
-        for model, behaviors in wins.items()
-        for place, outcomes in enumerate(behaviors)
-        for outcome in outcomes
-    ]
+    records = attacked(judge, wins)
     broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)["as configured"]
     assert [end.value for end in broken.ends] == [0.25, 0.75]
     assert (broken.n, broken.low, broken.high) == (4, wilson(1, 4).low, wilson(3, 4).high)
@@ -361,12 +366,7 @@ def test_a_behavior_counts_by_the_share_of_attacks_that_win_it():
         MOSA_STABLE: [["lost", "won"], ["lost", "lost"], ["lost", "unreadable"]],
         INITIAL_STABLE: [["won", "won"], ["won", "lost"], ["won", "lost"]],
     }
-    records = [
-        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
-        for model, behaviors in wins.items()
-        for place, outcomes in enumerate(behaviors)
-        for outcome in outcomes
-    ]
+    records = attacked(judge, wins)
     share = measure(config, f"attacks.attacks_won[{MOSA_STABLE}]")(records)["as configured"]
     assert [end.value for end in share.ends] == pytest.approx([1 / 6, 2 / 6])
     assert share.text.startswith("16.7 to 33.3 % [") and "1 not known exactly" in share.text

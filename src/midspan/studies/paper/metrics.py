@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import permutations
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -55,17 +56,16 @@ def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
             ("any_attack_wins", any_of_them, _broken, _broken_minus),
             ("attacks_won", share, _share, _share_minus),
         )
-        for label in attacks.models:
-            for name, words, one, pair in counted:
+        for name, words, one, pair in counted:
+            for label in attacks.models:
                 known[f"{part}.{name}[{label}]"] = PartMetric(
                     part, Metric(f"{words}, {label}", partial(one, model=label, judge=judge))
                 )
-                for other in attacks.models:
-                    if other != label:
-                        both = partial(pair, model=label, other=other, judge=judge)
-                        known[f"{part}.{name}[{label} - {other}]"] = PartMetric(
-                            part, Metric(f"{words}, {label} minus {other}", both)
-                        )
+            for label, other in permutations(attacks.models, 2):
+                both = partial(pair, model=label, other=other, judge=judge)
+                known[f"{part}.{name}[{label} - {other}]"] = PartMetric(
+                    part, Metric(f"{words}, {label} minus {other}", both)
+                )
     return known
 
 

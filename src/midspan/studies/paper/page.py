@@ -44,12 +44,13 @@ def report_of(run: FinishedRun) -> Report:
     parts = {name: open_part(config, run.path, name) for name in config.parts}
     pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
     trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
-    sections = [training_section(trainings, TRAINING)] if trainings else []
+    found = paper_powers(config)
+    sections = [power_section(found, ORIGIN)] if found else []
+    if trainings:
+        sections.append(training_section(trainings, TRAINING))
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
-    if found := paper_powers(config):
-        sections.insert(0, power_section(found, ORIGIN))
     claims = _claims(config, parts)
     count = len(config.hypotheses)
     tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)
