@@ -70,7 +70,7 @@ def needed(config: PaperConfig, folder: Path) -> tuple[dict[str, int], float]:
             found = usage.get("forwards", record.get("forwards"))
             if found is not None:
                 forwards[name] = forwards.get(name, 0) + found
-    names = (*config.recipes, *config.parts)
+    names = (*config.trainings, *config.parts)
     return forwards, sum(seconds_of(config, folder, name) for name in names) / 3600
 
 

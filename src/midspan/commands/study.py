@@ -124,7 +124,7 @@ def study(
 def _run_paper(config: Any, output: Path, parts: list[str], how: "How", known: str) -> None:
     from midspan.studies.paper.run import run_parts
 
-    names = parts or [*config.recipes, *config.parts]
+    names = parts or [*config.trainings, *config.parts]
     dry = known or "--dry-run says how long; every stage says the time left"
     run = Run(f"Runs {len(names)} parts of the study of {config.base}", output, dry)
     done = run_parts(config, output, how, parts)

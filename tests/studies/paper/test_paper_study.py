@@ -1,5 +1,6 @@
 """The whole study: its parts in one folder, one page, interruptions, shared work, a forecast."""
 
+import csv
 import json
 import math
 import pkgutil
@@ -22,8 +23,9 @@ from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
-from midspan.statistics import wilson
+from midspan.statistics import bounded_mean
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.expected import task_hypotheses
 from midspan.studies.paper.forecast import forecast, forecast_table
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.page import _searches
@@ -39,6 +41,7 @@ from midspan.studies.paper.presets import (
 )
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.tasks.config import TaskConfig
 
 SMALL = {"length": 64, "steps": 2, "block_length": 32}
 # What reads the names and files of parts, and where it is called.
@@ -349,8 +352,9 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     records = attacked(judge, wins)
     broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)["as configured"]
     assert [end.value for end in broken.ends] == [0.25, 0.75]
-    assert (broken.n, broken.low, broken.high) == (4, wilson(1, 4).low, wilson(3, 4).high)
-    assert "25.0 to 75.0 %" in broken.text and "2 without outcome" in broken.text
+    least, most = (bounded_mean([1.0] * won + [0.0] * (4 - won)) for won in (1, 3))
+    assert (broken.n, broken.low, broken.high) == (4, least.low, most.high)
+    assert "25.0 to 75.0 %" in broken.text and "2 not known exactly" in broken.text
     name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
     change = measure(config, name)(records)["as configured"]
     assert [end.value for end in change.ends] == [-0.75, -0.25]
@@ -427,3 +431,79 @@ def test_stabilised_recipes_stand_beside_the_paper_s_models(tmp_path):
     run = FinishedRun(tmp_path, {})
     ((part, model, _, reported, measured),) = _searches("gcg", run, organism().paper_models)
     assert (part, model, reported, measured.text) == ("gcg", MOSA_STABLE, "below 4", "50.0 %")
+
+
+def seeded_study(seeds=(1, 2), items=2):
+    """MOSA with further training seeds, asked a few questions."""
+    recipe = smoke().recipes[MOSA_STABLE]
+    tasks = TaskConfig(models=(ORIGINAL, MOSA_STABLE), tasks=("choice",), items=items)
+    return PaperConfig(
+        base="organism",
+        recipes={MOSA_STABLE: recipe},
+        tasks={"utility": tasks},
+        seeds=seeds,
+        repeated=("utility",),
+        hypotheses=task_hypotheses(MOSA_STABLE, "utility", items),
+    )
+
+
+def test_further_seeds_train_every_recipe_again_and_repeat_what_is_asked_for():
+    config = seeded_study()
+    again = (f"{MOSA_STABLE}-seed1", f"{MOSA_STABLE}-seed2")
+    assert tuple(config.trainings) == (MOSA_STABLE, *again)
+    assert [recipe.seed for recipe in config.trainings.values()] == [0, 1, 2]
+    assert {name: part.models for name, part in config.parts.items()} == {
+        "utility": (ORIGINAL, MOSA_STABLE),
+        "utility-seed1": again[:1],
+        "utility-seed2": again[1:],
+    }
+    attacks = organism2().parts["attacks-seed2"]
+    assert attacks.models == tuple(f"{label}-seed2" for label in organism2().recipes)
+    assert attacks.paper_models[f"{MOSA_STABLE}-seed2"] == "MOSA"
+    assert attacks.proxies[0] == ORIGINAL
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"repeated": ["attack"]}, "repeated"),
+        ({"seeds": [1, 1]}, "repeat each other"),
+        ({"seeds": [0]}, "MOSA-stable's own"),
+    ],
+)
+def test_seeds_and_repeated_parts_are_checked(fields, said):
+    with pytest.raises((ValueError, MidspanError), match=said):
+        PaperConfig.model_validate(seeded_study().model_dump() | fields)
+
+
+def test_a_claim_on_a_repeated_part_is_of_the_mean_of_all_trainings():
+    config = organism2()
+    judge = config.attacks["attacks"].judges[0]
+    first, second, third = config.replicas_of(MOSA_STABLE)
+    wins = {
+        ORIGINAL: [["won", "won"], ["won", "lost"]],
+        first: [["won", "lost"], ["lost", "lost"]],
+        second: [["lost", "lost"], ["won", "won"]],
+        third: [["lost", "lost"], ["lost", "lost"]],
+    }
+    name = f"attacks.attacks_won[{MOSA_STABLE} - {ORIGINAL}]"
+    change = measure(config, name)(attacked(judge, wins))["as configured"]
+    assert change.value == pytest.approx((0.5 / 3 + 1 / 3) / 2 - 0.75) and change.n == 2
+    del wins[third], wins[second]
+    alone = measure(config, name)(attacked(judge, wins))["as configured"]
+    assert alone.value == pytest.approx(0.25 - 0.75)
+
+
+def test_the_page_has_each_training_seed_beside_the_mean(tmp_path):
+    folder = tmp_path / "run"
+    run_paper(seeded_study(seeds=(5,), items=6), folder, "midspan study")
+    (row,) = csv.DictReader((folder / "tables" / "seeds.csv").open())
+    assert list(row) == ["Claim", "first", "seed 5"]
+    points = [float(row[head].split("points")[0].split()[-1]) for head in ("first", "seed 5")]
+    (claim,) = csv.DictReader((folder / "tables" / "claims.csv").open())
+    assert f"difference {sum(points) / 2:+.1f} points" in claim["measured"]
+    text = (folder / "report.md").read_text()
+    assert "average 2 trainings" in text and "utility-seed5:" not in text
+    assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
+        MOSA_STABLE, f"{MOSA_STABLE}-seed5", "utility", "utility-seed5",
+    }  # fmt: skip

@@ -34,6 +34,9 @@ class PaperConfig(FrozenConfig):
         attacks: Red-team studies by part name.
         probes: Probes by part name.
         tasks: Benchmarks by part name.
+        seeds: Further training seeds, with which every recipe is trained again.
+        repeated: Attacks and tasks that are measured on these trainings, too. What is claimed of
+            such a part is claimed of the mean of all training seeds.
         prices: US dollars a million prompt and response tokens, by helper's or judge's model;
             for the forecast alone.
         hypotheses: What is expected, of which metric, by which rule.
@@ -46,6 +49,8 @@ class PaperConfig(FrozenConfig):
     attacks: dict[str, RedteamConfig] = Field(default_factory=dict)
     probes: dict[str, ProbeSpec] = Field(default_factory=dict)
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    repeated: tuple[str, ...] = ()
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     hypotheses: tuple[Hypothesis, ...] = ()
     paper_models: dict[str, str] = Field(
@@ -55,16 +60,58 @@ class PaperConfig(FrozenConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """All models, the Original first."""
-        return (ORIGINAL, *self.recipes)
+        return (ORIGINAL, *self.trainings)
+
+    @property
+    def trainings(self) -> dict[str, AlignmentConfig]:
+        """Every training by label: the recipes as they are, then with each further seed."""
+        repeats = {
+            seeded(label, seed): recipe.model_copy(update={"seed": seed})
+            for seed in self.seeds
+            for label, recipe in self.recipes.items()
+        }
+        return {**self.recipes, **repeats}
+
+    @property
+    def first_parts(self) -> dict[str, PartConfig]:
+        """What is measured of the recipes as they are, by name."""
+        return {**self.probes, **self.attacks, **self.tasks}
 
     @property
     def parts(self) -> dict[str, PartConfig]:
-        """Everything that is measured, by name."""
-        return {**self.probes, **self.attacks, **self.tasks}
+        """Everything that is measured, by name: also what is repeated, for each further seed."""
+        first = self.first_parts
+        repeats = {
+            seeded(name, seed): _of_seed(first[name], seed)
+            for seed in self.seeds
+            for name in self.repeated
+        }
+        return {**first, **repeats}
+
+    def repeats_of(self, part: str) -> tuple[str, ...]:
+        """The parts that a claim on one reads: itself, and what repeats it."""
+        seeds = self.seeds if part in self.repeated else ()
+        return (part, *(seeded(part, seed) for seed in seeds))
+
+    def replicas_of(self, label: str) -> tuple[str, ...]:
+        """The trainings of a recipe, the first as it is; the Original alone."""
+        seeds = self.seeds if label in self.recipes else ()
+        return (label, *(seeded(label, seed) for seed in seeds))
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        names = [*self.probes, *self.attacks, *self.tasks]
+        for name in self.repeated:
+            if name not in (*self.attacks, *self.tasks):
+                raise not_one_of("repeated", name, (*self.attacks, *self.tasks))
+        for label, recipe in self.recipes.items():
+            if len({recipe.seed, *self.seeds}) <= len(self.seeds):
+                raise ValueError(f"seeds: {list(self.seeds)} repeat each other or {label}'s own")
+        names = [
+            *self.probes,
+            *self.attacks,
+            *self.tasks,
+            *(one for name in self.repeated for one in self.repeats_of(name)[1:]),
+        ]
         for name in (*names, *self.recipes):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} names a folder: letters, digits, dots and dashes only")
@@ -86,8 +133,24 @@ class PaperConfig(FrozenConfig):
         adapters = (folder / "adapters").resolve()
         return {
             ORIGINAL: self.base,
-            **{label: f"{self.base}+{adapters / label}" for label in self.recipes},
+            **{label: f"{self.base}+{adapters / label}" for label in self.trainings},
         }
+
+
+def seeded(name: str, seed: int) -> str:
+    """A label or a part for a further training seed; it names a folder."""
+    return f"{name}-seed{seed}"
+
+
+def _of_seed(part: PartConfig, seed: int) -> PartConfig:
+    """A part on the models that were trained with a seed; the Original has none."""
+    trained = {label: seeded(label, seed) for label in part.models if label != ORIGINAL}
+    changes: dict[str, Any] = {"models": tuple(trained.values())}
+    if isinstance(part, RedteamConfig):
+        changes["paper_models"] = {
+            trained[label]: name for label, name in part.paper_models.items() if label in trained
+        }
+    return part.model_copy(update=changes)
 
 
 def with_model_paths(part: PartConfig, specs: Mapping[str, str]) -> PartConfig:

@@ -21,6 +21,7 @@ from midspan.studies.paper.known_costs import Known, known_costs
 from midspan.studies.paper.parts import is_done
 from midspan.studies.paper.prepare import prepare
 from midspan.studies.probes.prepare import PreparedProbe
+from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.pilot import Pilot, spread
 from midspan.studies.redteam.pilot import pilot as run_pilot
 from midspan.studies.redteam.prepare import PreparedRedteam, Target
@@ -91,7 +92,7 @@ def forecast(
     rate = Rate(lm)
     few = (PILOT if is_organism(config.base) else 0) if pilot is None else pilot
     rows = []
-    for label, recipe in config.recipes.items():
+    for label, recipe in config.trainings.items():
         if _is_due(config, folder, label, only):
             assert prepared.data is not None
             rows.append(Forecast(label, 1, hours=training_hours(lm, prepared.data, recipe)))
@@ -103,7 +104,9 @@ def forecast(
             rows.append(forecast_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
             most = forecast_attacks(name, part, rate, models, config.prices)
-            known = known_costs(config.attacks[name], config, lm) if pilot is None else None
+            spec = config.parts[name]
+            assert isinstance(spec, RedteamConfig)
+            known = known_costs(spec, config, lm) if pilot is None else None
             rows.append(
                 _as_known(most, part, known, rate)
                 if known

@@ -85,6 +85,6 @@ def _shipped(label: str, config: PaperConfig) -> str | None:
     """The shipped model that a label is, or is trained like; None where there is none."""
     if label == ORIGINAL:
         return ORGANISM
-    recipe = config.recipes.get(label)
+    recipe = config.trainings.get(label)
     names = [name for name, make in RECIPES.items() if recipe == make()]
     return f"{ORGANISM}:{names[0]}" if names and (ADAPTERS / names[0]).is_dir() else None

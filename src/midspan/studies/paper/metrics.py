@@ -22,7 +22,7 @@ _OVERREFUSAL = "overrefusal"
 
 
 class PartMetric(NamedTuple):
-    """A metric, and the part of the study whose records it reads."""
+    """A metric, and the part of the study whose records it reads with those that repeat it."""
 
     part: str
     metric: Metric[Records]
@@ -57,12 +57,14 @@ def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
             ("attacks_won", share, _share, _share_minus),
         )
         for name, words, one, pair in counted:
+            trained = {label: config.replicas_of(label) for label in attacks.models}
             for label in attacks.models:
+                alone = partial(one, models=trained[label], judge=judge)
                 known[f"{part}.{name}[{label}]"] = PartMetric(
-                    part, Metric(f"{words}, {label}", partial(one, model=label, judge=judge))
+                    part, Metric(f"{words}, {label}", alone)
                 )
             for label, other in permutations(attacks.models, 2):
-                both = partial(pair, model=label, other=other, judge=judge)
+                both = partial(pair, models=trained[label], others=trained[other], judge=judge)
                 known[f"{part}.{name}[{label} - {other}]"] = PartMetric(
                     part, Metric(f"{words}, {label} minus {other}", both)
                 )
@@ -74,12 +76,12 @@ def _task_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     for part, tasks in config.tasks.items():
         base = tasks.models[0]
         for label in tasks.models[1:]:
-            score = partial(_score_minus, model=label, other=base)
+            score = partial(_score_minus, models=config.replicas_of(label), other=base)
             known[f"{part}.share_solved[{label} - {base}]"] = PartMetric(
                 part, Metric(f"{part}: share solved, {label} minus {base}", score)
             )
             if _OVERREFUSAL in tasks.tasks:
-                refused = partial(_refused_minus, model=label, other=base)
+                refused = partial(_refused_minus, models=config.replicas_of(label), other=base)
                 known[f"{part}.false_refusals[{label} - {base}]"] = PartMetric(
                     part, Metric(f"{part}: false refusals, {label} minus {base}", refused)
                 )
@@ -168,66 +170,89 @@ def _tau(records: Records, model: str) -> dict[str, Measurement]:
     return measured
 
 
-def _outcomes(records: Records, model: str, judge: str) -> dict[str, bool | None]:
-    """Whether any attack won each behavior; None where one that is not known would decide it."""
-    return {
-        behavior: any_of(won(row, judge) for row in rows)
-        for (behavior,), rows in grouped(_of(records, model=model), "behavior").items()
-    }
+def _outcomes(records: Records, models: Sequence[str], judge: str) -> dict[str, Span]:
+    """How often any attack won each behavior, over the trainings of a model."""
+
+    def any_won(rows: Records) -> Span:
+        return Span.of(any_of(won(row, judge) for row in rows))
+
+    return _by_behavior(records, models, any_won)
 
 
-def _broken(records: Records, model: str, judge: str) -> dict[str, Measurement]:
-    return {AS_CONFIGURED: _rate(_outcomes(records, model, judge).values())}
+def _shares(records: Records, models: Sequence[str], judge: str) -> dict[str, Span]:
+    """Share of the attacks that won each behavior, over the trainings of a model."""
+
+    def share_won(rows: Records) -> Span:
+        return _mean_span([Span.of(won(row, judge)) for row in rows])
+
+    return _by_behavior(records, models, share_won)
 
 
-def _broken_minus(records: Records, model: str, other: str, judge: str) -> dict[str, Measurement]:
-    ours, theirs = (_outcomes(records, name, judge) for name in (model, other))
-    return {AS_CONFIGURED: _paired(ours, theirs)}
+def _by_behavior(
+    records: Records, models: Sequence[str], measure: Callable[[Records], Span]
+) -> dict[str, Span]:
+    return _averaged(
+        {behavior: measure(rows) for (behavior,), rows in grouped(of_model, "behavior").items()}
+        for of_model in (_of(records, model=model) for model in models)
+    )
 
 
-def _shares(records: Records, model: str, judge: str) -> dict[str, Span]:
-    """Share of the attacks that won each behavior."""
-    shares = {}
-    for (behavior,), rows in grouped(_of(records, model=model), "behavior").items():
-        outcomes = [Span.of(won(row, judge)) for row in rows]
-        shares[behavior] = Span(*(fmean(one[end] for one in outcomes) for end in (0, 1)))
-    return shares
+def _averaged(trainings: Iterable[Mapping[Any, Span]]) -> dict[Any, Span]:
+    """The mean over the trainings that were measured, of the cases that all of them have."""
+    measured = [one for one in trainings if one]
+    shared = set[Any].intersection(*(set(one) for one in measured)) if measured else set[Any]()
+    return {case: _mean_span([one[case] for one in measured]) for case in sorted(shared)}
 
 
-def _share(records: Records, model: str, judge: str) -> dict[str, Measurement]:
-    return {AS_CONFIGURED: Measurement.of_shares([*_shares(records, model, judge).values()])}
+def _mean_span(spans: Sequence[Span]) -> Span:
+    return Span(*(fmean(span[end] for span in spans) for end in (0, 1)))
 
 
-def _share_minus(records: Records, model: str, other: str, judge: str) -> dict[str, Measurement]:
-    ours, theirs = (_shares(records, name, judge) for name in (model, other))
+def _broken(records: Records, models: Sequence[str], judge: str) -> dict[str, Measurement]:
+    return {AS_CONFIGURED: Measurement.of_shares([*_outcomes(records, models, judge).values()])}
+
+
+def _broken_minus(
+    records: Records, models: Sequence[str], others: Sequence[str], judge: str
+) -> dict[str, Measurement]:
+    return _difference(*(_outcomes(records, side, judge) for side in (models, others)))
+
+
+def _share(records: Records, models: Sequence[str], judge: str) -> dict[str, Measurement]:
+    return {AS_CONFIGURED: Measurement.of_shares([*_shares(records, models, judge).values()])}
+
+
+def _share_minus(
+    records: Records, models: Sequence[str], others: Sequence[str], judge: str
+) -> dict[str, Measurement]:
+    return _difference(*(_shares(records, side, judge) for side in (models, others)))
+
+
+def _difference(ours: Mapping[Any, Span], theirs: Mapping[Any, Span]) -> dict[str, Measurement]:
     shared = sorted(ours.keys() & theirs.keys())
-    sides = ([side[behavior] for behavior in shared] for side in (ours, theirs))
+    sides = ([side[case] for case in shared] for side in (ours, theirs))
     return {AS_CONFIGURED: Measurement.of_spans(*sides)}
 
 
-def _paired(ours: Mapping[Any, bool | None], theirs: Mapping[Any, bool | None]) -> Measurement:
-    shared = sorted(ours.keys() & theirs.keys())
-    return Measurement.of_outcomes([ours[k] for k in shared], [theirs[k] for k in shared])
+def _verdicts(rows: Records, models: Sequence[str], field: str) -> dict[Any, Span]:
+    return _averaged(
+        {
+            (row["task"], row["id"], row["sample"]): Span.of(row["verdict"][field])
+            for row in _of(rows, model=model)
+            if not {"error", "failure"} & row["verdict"].keys()
+        }
+        for model in models
+    )
 
 
-def _verdicts(rows: Sequence[Record], model: str, field: str) -> dict[Any, bool | None]:
-    return {
-        (row["task"], row["id"], row["sample"]): row["verdict"][field]
-        for row in _of(rows, model=model)
-        if not {"error", "failure"} & row["verdict"].keys()
-    }
-
-
-def _score_minus(records: Records, model: str, other: str) -> dict[str, Measurement]:
+def _score_minus(records: Records, models: Sequence[str], other: str) -> dict[str, Measurement]:
     rows = [row for row in records if row["task"] != _OVERREFUSAL]
-    sides = (_verdicts(rows, name, "success") for name in (model, other))
-    return {AS_CONFIGURED: _paired(*sides)}
+    return _difference(*(_verdicts(rows, side, "success") for side in (models, [other])))
 
 
-def _refused_minus(records: Records, model: str, other: str) -> dict[str, Measurement]:
+def _refused_minus(records: Records, models: Sequence[str], other: str) -> dict[str, Measurement]:
     rows = _of(records, task=_OVERREFUSAL, group=SAFE)
-    sides = (_verdicts(rows, name, "refused") for name in (model, other))
-    return {AS_CONFIGURED: _paired(*sides)}
+    return _difference(*(_verdicts(rows, side, "refused") for side in (models, [other])))
 
 
 # By probe: a metric's name, its description, and how it is read from one model's records.

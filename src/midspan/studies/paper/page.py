@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.bounds import RateBounds
+from midspan.files import Record
 from midspan.organism.worlds import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
@@ -17,7 +18,7 @@ from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import kind_of
 from midspan.studies.headline import claims_verdict, listed
 from midspan.studies.hypotheses import judged
-from midspan.studies.paper.config import PaperConfig
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.parts import open_part
 from midspan.studies.paper.power import ORIGIN, paper_powers
@@ -28,11 +29,11 @@ from midspan.studies.probes.registry import PROBES
 from midspan.studies.training_page import training_section
 
 TRAINING = (
-    "Every alignment of this study. The paper's recipe sees harmful prompts alone; 'kl_benign' and "
-    "the other metrics are in adapters/*/metrics.jsonl."
+    "Every alignment of this study, its first training. The paper's recipe sees harmful prompts "
+    "alone; 'kl_benign' and the other metrics are in adapters/*/metrics.jsonl."
 )
 LIMITS = (
-    "One training seed a model. Intervals cover the sampling of requests, not the training.",
+    "Intervals cover the sampling of requests, not the training.",
     "A defence is measured here in the decoding settings named with each part. Another sampler, "
     "suppressed end-of-text tokens or another attacker may differ.",
 )
@@ -42,10 +43,15 @@ def report_of(run: FinishedRun) -> Report:
     """The page of a finished study, from its folder alone."""
     config = PaperConfig.model_validate(run.info["config"])
     parts = {name: open_part(config, run.path, name) for name in config.parts}
-    pages: dict[str, Report] = {name: kind_of(part).report(part) for name, part in parts.items()}
+    # What repeats a part has pages of its own, and here a line a claim.
+    pages: dict[str, Report] = {
+        name: kind_of(parts[name]).report(parts[name]) for name in config.first_parts
+    }
     trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     found = paper_powers(config)
     sections = [power_section(found, ORIGIN)] if found else []
+    if config.seeds:
+        sections.append(_by_seed(config, parts))
     if trainings:
         sections.append(training_section(trainings, TRAINING))
     for name, page in pages.items():
@@ -55,13 +61,14 @@ def report_of(run: FinishedRun) -> Report:
     count = len(config.hypotheses)
     tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)
     limits = (
+        _trainings(config),
         *LIMITS,
         *(tests if count > 1 else ()),
         *(limit for page in pages.values() for limit in page.limits),
     )
     return Report(
         title="The paper as one study",
-        subtitle=f"{config.base}: {', '.join(config.labels)}",
+        subtitle=f"{config.base}: {', '.join((ORIGINAL, *config.recipes))}",
         claims=claims,
         headline=_headline(config, claims, pages),
         sections=tuple(sections),
@@ -90,8 +97,46 @@ def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Clai
     claims = []
     for hypothesis in config.hypotheses:
         part, metric = known[hypothesis.metric]
-        claims.append(judged(hypothesis, metric, parts[part].rows("records.jsonl")))
+        claims.append(judged(hypothesis, metric, _records(config, parts, part)))
     return tuple(claims)
+
+
+def _records(config: PaperConfig, parts: Mapping[str, FinishedRun], name: str) -> list[Record]:
+    """Of a part and of what repeats it."""
+    return [row for one in config.repeats_of(name) for row in parts[one].rows("records.jsonl")]
+
+
+def _trainings(config: PaperConfig) -> str:
+    if not config.seeds:
+        return "One training seed a model."
+    return (
+        f"Claims on {listed(config.repeated)} average {1 + len(config.seeds)} trainings of each "
+        "model, case by case; all else is of its first training."
+    )
+
+
+def _by_seed(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> Section:
+    """The claims on what was repeated, as each training seed alone would have them."""
+    known, rows = metrics(config), []
+    for hypothesis in config.hypotheses:
+        part, metric = known[hypothesis.metric]
+        if part in config.repeated:
+            found = _records(config, parts, part)
+            rows.append((
+                hypothesis.text,
+                *(judged(hypothesis, metric, one).short for one in _seed_by_seed(config, found)),
+            ))  # fmt: skip
+    heads = ("first", *(f"seed {seed}" for seed in config.seeds))
+    caption = "How far one training tells of its recipe: the measured value by training seed."
+    table = Table("Training seeds", ("Claim", *heads), tuple(rows), caption, "seeds")
+    return Section("Training seeds", "", (table,))
+
+
+def _seed_by_seed(config: PaperConfig, records: list[Record]) -> Iterator[list[Record]]:
+    """The records of the Original with those of one training seed, for each seed."""
+    trainings = zip(*(config.replicas_of(label) for label in config.recipes), strict=True)
+    for labels in trainings:
+        yield [row for row in records if row["model"] in (ORIGINAL, *labels)]
 
 
 def _headline(

@@ -24,7 +24,7 @@ TIME_FILE = "time.json"
 
 def part_folder(config: PaperConfig, folder: Path, name: str) -> Path:
     """Where a part, or the adapter of a label, lies."""
-    return folder / "adapters" / name if name in config.recipes else folder / name
+    return folder / "adapters" / name if name in config.trainings else folder / name
 
 
 def is_done(config: PaperConfig, folder: Path, name: str) -> bool:
@@ -52,7 +52,7 @@ def run_part(prepared: PreparedPaper, name: str, how: How, shares: int = 0) -> N
     """
     started = time.monotonic()
     problems: list[str] = []
-    if name in prepared.config.recipes:
+    if name in prepared.config.trainings:
         _align(prepared, name)
     else:
         problems = _measure(prepared, name, how.command, how.fail_fast)
@@ -88,7 +88,7 @@ def _align(prepared: PreparedPaper, label: str) -> None:
 
     config, data = prepared.config, prepared.data
     assert data is not None
-    recipe, folder = config.recipes[label], part_folder(config, prepared.folder, label)
+    recipe, folder = config.trainings[label], part_folder(config, prepared.folder, label)
     with Reporter().training(label, recipe.num_steps) as show:
         result = align(load(config.base), data, recipe, folder, show)
     if result.stopped:
@@ -101,7 +101,7 @@ def _measure(prepared: PreparedPaper, name: str, command: str, fail_fast: bool) 
     missing = [
         label
         for label in config.parts[name].models
-        if label in config.recipes and not is_done(config, folder, label)
+        if label in config.trainings and not is_done(config, folder, label)
     ]
     if missing:
         raise MidspanError(f"{name}: there is no adapter of {missing[0]} yet; run that part first")

@@ -60,14 +60,14 @@ def prepare(
     for hypothesis in config.hypotheses:
         if hypothesis.metric not in known:
             raise not_one_of("hypotheses.metric", hypothesis.metric, known)
-    names = {*config.recipes, *config.parts} if only is None else set(only)
-    trained = names & set(config.recipes)
+    names = {*config.trainings, *config.parts} if only is None else set(only)
+    trained = names & set(config.trainings)
     data = load_training_data(config.data, config.base) if trained else None
     if data is not None:
         from midspan.alignment import check_data
 
         for name in sorted(trained):
-            check_data(data, config.recipes[name])
+            check_data(data, config.trainings[name])
     specs = config.specs(folder)
     parts = {}
     for name, part in config.parts.items():

@@ -168,7 +168,9 @@ def organism2() -> PaperConfig:
         attacks=24, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
         tasks=180, refusals=128,
     )  # fmt: skip
-    return _on_organism(organism2_redteam(cases.attacks), cases)
+    study = _on_organism(organism2_redteam(cases.attacks), cases)
+    repeated = ("attacks", "utility", "over-refusal")
+    return study.model_copy(update={"seeds": (1, 2), "repeated": repeated})
 
 
 def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:

@@ -80,7 +80,7 @@ def run_parts(
         MidspanError: See `run_paper`.
     """
     folder = Path(folder)
-    stages = (tuple(config.recipes), tuple(config.parts))
+    stages = (tuple(config.trainings), tuple(config.parts))
     names = [name for stage in stages for name in stage]
     for name in only:
         if name not in names:
@@ -161,5 +161,6 @@ def _finish(config: PaperConfig, folder: Path, names: Sequence[str]) -> Path:
     """What the parts took is the study's own record; all else is read from their folders."""
     rows = [{"part": name, "seconds": seconds_of(config, folder, name)} for name in names]
     write_jsonl(folder / "records.jsonl", rows)
+    # Tables of a further seed's own stand in the pages of its parts.
     adapters = {label: [part_folder(config, folder, label)] for label in config.recipes}
     return write_page_and_cards(folder, ORIGINAL, adapters)
