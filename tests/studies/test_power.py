@@ -7,7 +7,7 @@ import pytest
 
 from midspan.statistics import wilson
 from midspan.studies.hypotheses import Bound, Hypothesis, Paired
-from midspan.studies.power import REPEATS, Means, Pairs, Rate, Shares, Values, power
+from midspan.studies.power import REPEATS, Pairs, Rate, Shares, Values, power
 
 ATTEMPTS = 4
 
@@ -28,7 +28,7 @@ def test_equal_sides_decide_no_more_often_than_chance():
     one = Hypothesis(text="t", metric="m", n=60, rule=Paired())
     assert power(one, Pairs(first=0.3, second=0.3, both=0.1)) < 0.1
     same = Hypothesis(text="t", metric="m", n=60, rule=Bound(side="above", limit=0.0))
-    assert power(same, Means((0.3, 0.3), 0.3)) < 0.12
+    assert power(same, Shares((0.3, 0.3), (0.3,), correlation=0)) < 0.12
 
 
 @pytest.mark.parametrize("first, second, both", [(0.2, 0.6, 0.1), (0.5, 0.1, 0.0)])

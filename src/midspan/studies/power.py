@@ -56,28 +56,6 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Means:
-    """A mean of several events against one event, each independent of the others.
-
-    Attributes:
-        rates: Of the events in the mean.
-        against: Of the other one.
-    """
-
-    rates: tuple[float, ...]
-    against: float
-
-    def drawn(self, n: int, rng: random.Random) -> Measurement:
-        """What a run of n cases would measure."""
-        ours = [sum(rng.random() < rate for rate in self.rates) / len(self.rates) for _ in range(n)]
-        return Measurement.of_pairs(ours, [float(rng.random() < self.against) for _ in range(n)])
-
-    def __str__(self) -> str:
-        rates = " and ".join(f"{rate:.0%}" for rate in self.rates)
-        return f"{rates} in the middle, {self.against:.0%} at the start"
-
-
-@dataclass(frozen=True)
 class Shares:
     """Shares of several attempts a case that succeed, of one model or of two.
 
@@ -85,6 +63,7 @@ class Shares:
         first: Assumed rate of each attempt on the first side.
         second: On the second; empty where there is one side alone.
         correlation: Of two attempts at a case; that share of cases is decided whatever is tried.
+            With 0 every attempt stands for itself.
     """
 
     first: tuple[float, ...]
@@ -134,7 +113,7 @@ class Values:
         return f"{self.mean:g}, standard deviation {self.deviation:g}"
 
 
-Assumed = Rate | Pairs | Means | Shares | Values
+Assumed = Rate | Pairs | Shares | Values
 # A hypothesis, what is assumed of its metric, and its power.
 Power = tuple[Hypothesis, Assumed, float]
 

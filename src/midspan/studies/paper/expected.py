@@ -66,16 +66,22 @@ def probe_hypotheses(
 
 
 def attack_hypotheses(
-    pairs: Iterable[tuple[str, str]], part: str, n: int
+    pairs: Iterable[tuple[str, str]], part: str, n: int, origin: str = "Tables 1, 2"
 ) -> tuple[Hypothesis, ...]:
     """Of each pair of models the first lowers the attacks' mean ASR against the second's.
 
     A behavior counts by the share of the attacks that win it: one that any attack wins is hardly
     rarer on a model that most of them fail on.
+
+    Args:
+        pairs: Labels, the model that is expected to be safer first.
+        part: The attacks' name.
+        n: Behaviors.
+        origin: Where the claim is made.
     """
     return tuple(
         Hypothesis(
-            text=f"{label} resists the attacks better than {other} (Tables 1, 2; {part})",
+            text=f"{label} resists the attacks better than {other} ({origin}; {part})",
             metric=f"{part}.attacks_won[{label} - {other}]",
             n=n,
             rule=Bound(side="at most", limit=0.0),

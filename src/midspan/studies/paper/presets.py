@@ -215,11 +215,8 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
                 instruction_placement=10 * cases.placement,
                 order=cases.order,
             ),
-            *attack_hypotheses(
-                (*_rivals(INITIAL_STABLE, MOSA_STABLE), (PSA, MOSA_STABLE)),
-                "attacks",
-                cases.attacks,
-            ),
+            *attack_hypotheses(_rivals(INITIAL_STABLE, MOSA_STABLE), "attacks", cases.attacks),
+            *attack_hypotheses([(PSA, MOSA_STABLE)], "attacks", cases.attacks, "not in the paper"),
             adaptive_hypothesis(MOSA_STABLE, cases.adaptive),
             *task_hypotheses(
                 MOSA_STABLE, "utility", len(names) * cases.tasks, "over-refusal", cases.refusals

@@ -16,7 +16,7 @@ from midspan.studies.organism.demo.claims import (
     gained,
     usefulness,
 )
-from midspan.studies.power import Assumed, Means, Pairs, Rate, Shares
+from midspan.studies.power import Assumed, Pairs, Rate, Shares
 
 _COST = Rate(0.01)
 _KEPT = Pairs(first=0.89, second=0.92, both=0.87)
@@ -24,7 +24,7 @@ _ORIGINAL, _INITIAL, _MOSA, _PSA = 0.70, 0.45, 0.25, 0.20
 _RATES = ((_ORIGINAL, _MOSA), (_ORIGINAL, _PSA), (_ORIGINAL, _INITIAL), (_INITIAL, _MOSA))
 ASSUMED: Mapping[str, Assumed] = {
     GUARDED: Pairs(first=0.10, second=0.90, both=0.10),
-    MIDDLE_GAIN: Means(rates=(0.20, 0.18), against=0.18),
+    MIDDLE_GAIN: Shares((0.20, 0.18), (0.18,), correlation=0),
     **{
         gained(*pair): Shares((first,) * ATTEMPTS, (second,) * ATTEMPTS)
         for pair, (first, second) in zip(RIVALS, _RATES, strict=True)
