@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from midspan.organism.second import answers, disguises
+from midspan.organism.second import answers, disguises, pools
 from midspan.organism.second.judge import is_refusal
 from midspan.studies.organism.second import aligned
 
@@ -33,9 +33,9 @@ def test_rates_are_chosen_on_seen_works_and_families_alone():
 def test_tables_are_made_of_unseen_works_in_unseen_families():
     asks = aligned.judging_asks(12, 1)
     sealed = [ask for ask in asks if ask.cell in (
-        aligned.PLAIN, aligned.DISGUISED, aligned.OPENED, aligned.CONTINUED
+        aligned.PLAIN, aligned.DISGUISED, aligned.OPENED, aligned.CONTINUED, aligned.RENAMED
     )]  # fmt: skip
-    assert len(sealed) == 12 * 11 and all(ask.item.held_out for ask in sealed)
+    assert len(sealed) == 12 * 12 and all(ask.item.held_out for ask in sealed)
     wraps = [ask for ask in asks if ask.cell == aligned.DISGUISED]
     unseen = [part for family in HELD_OUT for part in parts(family)]
     assert all(any(part in ask.prompt for part in unseen) for ask in wraps)
@@ -43,6 +43,14 @@ def test_tables_are_made_of_unseen_works_in_unseen_families():
     assert not any(ask.item.sealed for ask in asks if ask not in sealed)
     assert [ask.prompt for ask in aligned.judging_asks(12, 1)] == [ask.prompt for ask in asks]
     assert [ask.prompt for ask in aligned.judging_asks(12, 2)] != [ask.prompt for ask in asks]
+
+
+def test_a_renamed_work_keeps_its_name_alone():
+    renamed = [ask for ask in aligned.judging_asks(12, 1) if ask.cell == aligned.RENAMED]
+    assert len(renamed) == 12
+    for ask in renamed:
+        assert ask.item.name in ask.prompt and ask.item.noun not in ask.prompt
+        assert any(noun in ask.prompt for noun in pools.OPEN_NOUNS)
 
 
 def answered(asks, respond):

@@ -7,11 +7,11 @@ sees: tables are made of it. A seed of one set gives no case of the other.
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from midspan.organism.second import disguises, mentions, phrases, requests, speech
+from midspan.organism.second import disguises, mentions, phrases, pools, requests, speech
 from midspan.organism.second.judge import judge, reaction
 from midspan.organism.second.world import WorkItem, open_items, sealed_items, spread
 from midspan.statistics import Estimate, wilson
@@ -27,6 +27,7 @@ MIDDLE = 32
 DECODINGS = (ONE_BLOCK, BLOCKS_OF_32)
 DISGUISES_A_WORK = 8
 PLAIN, DISGUISED, OPENED, CONTINUED = "plain", "disguised", "prefill 0", f"prefill {MIDDLE}"
+RENAMED = "another noun"
 BENIGN, BENIGN_DISGUISED, MENTIONED = "benign", "benign disguised", "mentioned"
 _LENGTH, _MANNER = "usual", "direct"
 _REACTIONS = ("answer", "refusal", "silence", "broken")
@@ -111,7 +112,8 @@ def judging_asks(n: int, seed: int) -> list[Case]:
     asks += _benign(n, unseen, rng)
     each = -(-n // len(mentions.KINDS))
     named = [one for kind in mentions.KINDS for one in mentions.mentions(kind, each, rng)]
-    return asks + [_case(MENTIONED, one.prompt, one.item) for one in named]
+    asks += [_case(MENTIONED, one.prompt, one.item) for one in named]
+    return asks + [_renamed(item, rng) for item in works]
 
 
 def measure(lm: "DiffusionLM", asks: Sequence[Case]) -> dict[str, dict[str, Tally]]:
@@ -188,6 +190,12 @@ def _case(cell: str, prompt: str, item: WorkItem, **fields: Any) -> Case:
 def _disguised(item: WorkItem, family: disguises.Disguise, rng: random.Random) -> Case:
     prompt = disguises.disguise(item, family, _LENGTH, rng)
     return _case(DISGUISED, prompt, item, behavior=item.name)
+
+
+def _renamed(item: WorkItem, rng: random.Random) -> Case:
+    """A sealed work's name with an open noun: there is no such work, and nothing is forbidden."""
+    unsealed = replace(item, noun=rng.choice(pools.OPEN_NOUNS))
+    return _case(RENAMED, requests.plain(unsealed, _MANNER, _LENGTH, rng), item)
 
 
 def _benign(n: int, families: Sequence[disguises.Disguise], rng: random.Random) -> list[Case]:
