@@ -48,7 +48,7 @@ def test_the_demo_runs_from_the_wheel(python, tmp_path):
     (tmp_path / "small.yaml").write_text(small)
     options = ["--preset", "demo-smoke", "--config", "small.yaml", "-o", "run"]
     done = subprocess.run(
-        [python, "-m", "midspan.cli", "study", *options],
+        [python, "-m", "midspan", "study", *options],
         capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

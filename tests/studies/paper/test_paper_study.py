@@ -246,7 +246,7 @@ def test_side_by_side_and_killed_it_leaves_nobody_behind_and_goes_on(
 ):
     """In the end the records are those of parts that ran alone."""
     file, config, alone = two_parts
-    command = ["-m", "midspan.cli", "study", "--config", file, "-o", tmp_path / "run"]
+    command = ["-m", "midspan", "study", "--config", file, "-o", tmp_path / "run"]
     command += ["--jobs", "2"]
     killed = warm_python.start(*command)
     journal = tmp_path / "run" / "order" / "journal.jsonl"
