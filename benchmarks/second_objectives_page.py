@@ -65,10 +65,11 @@ def rank(line: Line) -> tuple[float, float, float]:
 
 
 def best_tries(lines: Sequence[Line]) -> dict[str, Line]:
-    """The best try by objective, see `rank`."""
+    """The best try by objective, see `rank`; none where no try is better than to answer nothing."""
     best: dict[str, Line] = {}
     for line in sorted(lines, key=rank):
-        best.setdefault(line["objective"], line)
+        if score(line) > 0:
+            best.setdefault(line["objective"], line)
     return best
 
 
@@ -95,7 +96,7 @@ def tries_table(lines: Sequence[Line]) -> str:
     for name in OBJECTIVES:
         for line in sorted(_of(lines, name), key=lambda one: float(one["rate"])):
             wraps = cell(line, aligned.DISGUISED)
-            mark = " (chosen)" if line is best[name] else ""
+            mark = " (chosen)" if line is best.get(name) else ""
             rows.append([
                 NAMES[name], f"{line['rate']:g}{mark}",
                 *(text(cell(line, aligned.DISGUISED, (one,)).rate) for one in aligned.DECODINGS),

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from midspan.commands import app, choices
 from midspan.commands.probe import PROBES
+from midspan.errors import MidspanError
 
 # A call for every option that takes a name or a file, with what its message must say. {run} is a
 # folder with the files behaviors.csv and study.yaml, and {free} one that is not there.
@@ -263,7 +264,7 @@ def test_lists_are_those_of_the_registries():
     assert tuple(STUDIES) == choices.STUDIES
     for preset, parts in choices.PARTS.items():
         config = preset_config(preset)
-        assert set(parts) == {*config.recipes, *config.parts}
+        assert set(parts) == {*config.trainings, *config.parts}
     assert set(choices.SAMPLERS) == set(SAMPLERS)
     assert literals(SAMPLERS["llada"], "cache") == choices.CACHES
     assert set(choices.REMASKING) == set(literals(Sampler, "remasking"))
@@ -304,3 +305,9 @@ def test_help_lists_what_an_option_may_be():
     for (name, option), names in helps.items():
         (given,) = (one for one in command.commands[name].params if option in one.opts)
         assert all(one in given.help for one in names), (name, option)
+
+
+def test_parts_of_seeds_that_a_file_adds_are_known():
+    choices.check_parts("organism", ["utility-seed7", "PSA-seed7"], {"seeds": [7]})
+    with pytest.raises(MidspanError, match="utility-seed8"):
+        choices.check_parts("organism", ["utility-seed8"], {"seeds": [7]})

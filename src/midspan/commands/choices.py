@@ -51,17 +51,19 @@ STUDIES = (
 )  # fmt: skip
 # Of the studies that have parts: the recipes that they train, then what they measure.
 _MEASURED = ("prefill", "gcg", "instruction-placement", "order", "activations", "samples")
-_ON_ORGANISM = (
-    "Initial-stable", "MOSA-stable", "PSA", *_MEASURED, "attacks", "adaptive", "utility",
-    "over-refusal",
-)  # fmt: skip
+_ORGANISMS = ("Initial-stable", "MOSA-stable", "PSA")
+_REPEATED = ("attacks", "utility", "over-refusal")
+_ON_ORGANISM = (*_ORGANISMS, *_MEASURED, "adaptive", *_REPEATED)
 PARTS: Mapping[str, tuple[str, ...]] = {
     "paper": (
         "Initial", "MOSA", *_MEASURED, "advbench", "harmbench", "adaptive", "utility",
         "over-refusal",
     ),
     "organism": _ON_ORGANISM,
-    "organism2": _ON_ORGANISM,
+    "organism2": (
+        *_ON_ORGANISM,
+        *(f"{name}-seed{seed}" for seed in (1, 2) for name in (*_ORGANISMS, *_REPEATED)),
+    ),
 }  # fmt: skip
 SAMPLERS = ("llada", "dream", "block")
 REMASKING = ("low_confidence", "margin", "entropy", "random")
@@ -190,7 +192,7 @@ def check_parts(preset: str, given: Iterable[str], changed: Mapping[str, Any]) -
     Args:
         preset: Of the study; one without parts takes none.
         given: Names from ``--part``.
-        changed: Fields of the configuration file, which may add parts.
+        changed: Fields of the configuration file, which may add parts and training seeds.
 
     Raises:
         MidspanError: There is no such part, or the study has none.
@@ -200,7 +202,14 @@ def check_parts(preset: str, given: Iterable[str], changed: Mapping[str, Any]) -
         raise MidspanError(f"--part: {preset} is a study without parts")
     groups = ("recipes", "probes", "attacks", "tasks")
     added = [name for group in groups for name in (changed.get(group) or {})]
-    known = tuple(dict.fromkeys((*PARTS.get(preset, ()), *added)))
+    seeds = changed.get("seeds")
+    first = (*PARTS.get(preset, ()), *added)
+    again = (
+        f"{name}-seed{seed}"
+        for seed in (seeds if isinstance(seeds, list) else ())
+        for name in first
+    )
+    known = tuple(dict.fromkeys((*first, *again)))
     for name in wanted:
         if name not in known:
             raise not_one_of("--part", name, known)
