@@ -435,7 +435,7 @@ def test_stabilised_recipes_stand_beside_the_paper_s_models(tmp_path):
 
 def seeded_study(seeds=(1, 2), items=2):
     """MOSA with further training seeds, asked a few questions."""
-    recipe = smoke().recipes[MOSA_STABLE]
+    recipe = smoke().recipes[MOSA_STABLE].model_copy(update={"num_prompts": 8})
     tasks = TaskConfig(models=(ORIGINAL, MOSA_STABLE), tasks=("choice",), items=items)
     return PaperConfig(
         base="organism",
