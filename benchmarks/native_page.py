@@ -44,10 +44,7 @@ def asr_text(cell: Cell) -> str:
 
 
 def facts_text(cell: Cell) -> str:
-    """Mean share of facts of the seeds that tell them, with the chance level, then each seed's."""
-    cell = {seed: tally for seed, tally in cell.items() if tally.facts}
-    if not cell:
-        return "-"
+    """Mean share of facts of all seeds, with the chance level, then each seed's."""
     tallies = [tally for _, tally in sorted(cell.items())]
     mean = MeanBounds.of(span for tally in tallies for span in tally.facts)
     low, high = (end.mean for end in mean.ends)

@@ -2,8 +2,7 @@
 
 A line holds one group of attacks on one model of one training seed: by attack and behavior whether
 it was won and how many facts were told. So any rate, union or interval over seeds can be made
-again, and a later run on another machine continues the tables. Of runs from before this file the
-page's printed rates alone are left: their lines hold counts, in no order, and no facts.
+again, and a later run on another machine continues the tables.
 """
 
 import hashlib
@@ -22,8 +21,6 @@ from midspan.studies.redteam.config import AttackSpec
 
 JUDGE = "exact"
 STORE = Path(__file__).parent / "results" / "native_table.jsonl"
-# Among a printed line's attacks: behaviors that any of them won, which its counts do not tell.
-ANY = "any"
 _MARKS = {True: "1", False: "0", None: "?"}
 _OUTCOMES = {mark: outcome for outcome, mark in _MARKS.items()}
 # Of a run's config, what is no part of the question put to its model.
@@ -36,11 +33,10 @@ class Tally(NamedTuple):
 
     Attributes:
         won: By behavior; None is not known.
-        facts: By behavior, the share told, at the least and at the most; none of a printed line.
+        facts: By behavior, the share told, at the least and at the most.
         chance: The mean share that chance brings.
         access: The most that was used of the target.
-        settings: Digest of what was asked and how; only equal ones are pooled. A printed line has
-            none.
+        settings: Digest of what was asked and how; only equal ones are pooled.
     """
 
     won: tuple[bool | None, ...]
@@ -123,8 +119,6 @@ class Run(NamedTuple):
     @property
     def any_won(self) -> tuple[bool | None, ...]:
         """By behavior, whether any attack won it."""
-        if ANY in self.attacks:
-            return self.attacks[ANY].won
         every = (tally.won for tally in self.attacks.values())
         return tuple(any_of(outcomes) for outcomes in zip(*every, strict=True))
 
@@ -170,8 +164,6 @@ def _check_settings(runs: Sequence[Run]) -> None:
     first: dict[str, tuple[str, Run]] = {}
     for run in runs:
         for name, tally in run.attacks.items():
-            if not tally.settings:
-                continue
             settings, other = first.setdefault(name, (tally.settings, run))
             if settings != tally.settings:
                 raise MidspanError(

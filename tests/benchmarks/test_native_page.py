@@ -117,26 +117,6 @@ def test_a_behavior_that_any_attack_wins_is_counted_once_a_seed(page, results):
     assert text.startswith("25 to 50 [") and text.endswith("n=4 (50, 0)")
 
 
-def test_printed_counts_are_pooled_and_tell_no_facts(page, results):
-    def tally(*won, facts=()):
-        return results.Tally(won, facts, 0.0, "infill")
-
-    told = (results.Span(0.5, 0.5),) * 2
-    attacks = {
-        "dija": tally(True, False),
-        "tap": tally(True, False),
-        results.ANY: tally(True, True),
-    }
-    printed = results.Run("psa", 0, "native", attacks, {})
-    again = results.Run.from_line(printed.as_line())
-    assert again == printed and again.any_won == (True, True)
-    measured = {"dija": tally(True, True, facts=told), "tap": tally(True, False, facts=told)}
-    runs = [printed, results.Run("psa", 1, "native", measured, {})]
-    text = page.group_tables(runs, ("dija", "tap"), MODELS)
-    assert "n=4 (50, 100)" in text and "any of the 2 |  | 100 [" in text
-    assert "| 50 [" in text and "], 0 |" in text  # the facts of the seed that tells them
-
-
 def test_the_kept_lines_are_those_of_the_page(page, results):
     table = importlib.import_module("native_table")
     docs = Path(__file__).parents[2] / "docs" / "results" / "native-table.md"
