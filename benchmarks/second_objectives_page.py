@@ -94,7 +94,7 @@ def tries_table(lines: Sequence[Line]) -> str:
     best = best_tries(lines)
     rows = []
     for name in OBJECTIVES:
-        for line in sorted(_of(lines, name), key=lambda one: float(one["rate"])):
+        for line in _of(lines, name, by="rate"):
             wraps = cell(line, aligned.DISGUISED)
             mark = " (chosen)" if line is best.get(name) else ""
             rows.append([
@@ -176,7 +176,8 @@ def write_docs(page: Path, base: str) -> None:
     lines = [line for line in read_lines() if line["base"] == base]
     tries = [line for line in lines if line["kind"] == HELD_IN]
     judged = shown_lines([line for line in lines if line["kind"] == HELD_OUT])
-    by_rate = sorted(tries, key=lambda line: float(line["rate"]))
+    # Objectives in one order, so that one has the same colour in both figures.
+    by_rate = [line for name in OBJECTIVES for line in _of(tries, name, by="rate")]
     drawn: dict[str, tuple[str, Sequence[Line]]] = {
         "tries": ("Every try in the order of rates, held-in requests", by_rate),
         "seeds": ("Every seed, held-out requests", judged),
@@ -201,9 +202,9 @@ def _origin(lines: Sequence[Line]) -> str:
     return f"{dates}, {machines}, one thread; measuring took {minutes:.0f} minutes of CPU."
 
 
-def _of(lines: Sequence[Line], name: str) -> list[Line]:
+def _of(lines: Sequence[Line], name: str, by: str = "seed") -> list[Line]:
     found = [line for line in lines if line["objective"] == name]
-    return sorted(found, key=lambda line: int(line["seed"]))
+    return sorted(found, key=lambda line: float(line[by]))
 
 
 def check_rates(lines: Sequence[Line]) -> list[str]:

@@ -36,6 +36,7 @@ __all__ = [
 
 _MAX_ERROR_BARS = 16
 _MAX_MARKERS = 40
+_POINT = 6.5  # size of a mark in points
 _MOST_TICKS = 8
 _LEAST_APART = 0.06  # of the axis; the numbers of nearer ticks would overlap
 _MOST_VALUES = 40  # bars with their value above; more would overlap
@@ -158,6 +159,14 @@ def lines(
     return svg.finish(output.getvalue(), title, _told_lines(curves, xlabel, ylabel))
 
 
+def _marked(label: str) -> dict[str, Any]:
+    """A label's mark without a line."""
+    style = styles.style_of(label)
+    return {
+        "color": style.colour, "marker": style.marker, "lw": 0, "mec": svg.PAPER, "mew": 0.8,
+    }  # fmt: skip
+
+
 def points(
     title: str,
     labels: Sequence[str],
@@ -181,11 +190,9 @@ def points(
             axes.hlines(at[1], 100 * max(0, right.low), 100 * min(1, right.high), **line)
             axes.vlines(at[0], 100 * max(0, up.low), 100 * min(1, up.high), **line)
             later = places[index + 1 :].count(places[index])
-            axes.plot(
-                *at, color=style.colour, marker=style.marker, ms=6.5 + 5 * min(later, 2), lw=0,
-                mec=svg.PAPER, mew=0.8, label=None if label in labels[:index] else label,
-            )  # fmt: skip
+            axes.plot(*at, ms=_POINT + 5 * min(later, 2), **_marked(label))
         for label in dict.fromkeys(labels):
+            axes.plot([], [], ms=_POINT, label=label, **_marked(label))
             own = [n for n, name in enumerate(labels) if name == label]
             ends = [100 * x[n].rate for n in own], [100 * y[n].rate for n in own]
             axes.plot(*ends, color=styles.style_of(label).colour, lw=0.8, alpha=0.6)
