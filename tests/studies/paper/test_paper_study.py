@@ -469,6 +469,8 @@ def test_further_seeds_train_every_recipe_again_and_repeat_what_is_asked_for():
         ({"repeated": ["attack"]}, "repeated"),
         ({"seeds": [1, 1]}, "repeat each other"),
         ({"seeds": [0]}, "MOSA-stable's own"),
+        ({"repeated": []}, "name parts in 'repeated'"),
+        ({"tasks": {"utility": {"models": [ORIGINAL], "tasks": ["choice"]}}}, "nothing that is tr"),
     ],
 )
 def test_seeds_and_repeated_parts_are_checked(fields, said):

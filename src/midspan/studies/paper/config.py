@@ -100,18 +100,9 @@ class PaperConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        for name in self.repeated:
-            if name not in (*self.attacks, *self.tasks):
-                raise not_one_of("repeated", name, (*self.attacks, *self.tasks))
-        for label, recipe in self.recipes.items():
-            if len({recipe.seed, *self.seeds}) <= len(self.seeds):
-                raise ValueError(f"seeds: {list(self.seeds)} repeat each other or {label}'s own")
-        names = [
-            *self.probes,
-            *self.attacks,
-            *self.tasks,
-            *(one for name in self.repeated for one in self.repeats_of(name)[1:]),
-        ]
+        self._check_seeds()
+        again = [one for name in self.repeated for one in self.repeats_of(name)[1:]]
+        names = [*self.probes, *self.attacks, *self.tasks, *again]
         for name in (*names, *self.recipes):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} names a folder: letters, digits, dots and dashes only")
@@ -127,6 +118,19 @@ class PaperConfig(FrozenConfig):
                 if label not in self.labels:
                     raise not_one_of(f"{name}.models", label, self.labels)
         return self
+
+    def _check_seeds(self) -> None:
+        repeatable: dict[str, PartConfig] = {**self.attacks, **self.tasks}
+        if self.seeds and not self.repeated:
+            raise ValueError("seeds: nothing is measured on them; name parts in 'repeated'")
+        for name in self.repeated:
+            if name not in repeatable:
+                raise not_one_of("repeated", name, repeatable)
+            if set(repeatable[name].models) <= {ORIGINAL}:
+                raise ValueError(f"repeated: {name} measures nothing that is trained")
+        for label, recipe in self.recipes.items():
+            if len({recipe.seed, *self.seeds}) <= len(self.seeds):
+                raise ValueError(f"seeds: {list(self.seeds)} repeat each other or {label}'s own")
 
     def specs(self, folder: Path) -> dict[str, str]:
         """How each label's model is loaded, once its adapter lies in the study's folder."""

@@ -50,8 +50,7 @@ def report_of(run: FinishedRun) -> Report:
     trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     found = paper_powers(config)
     sections = [power_section(found, ORIGIN)] if found else []
-    if config.seeds:
-        sections.append(_by_seed(config, parts))
+    sections += _by_seed(config, parts)
     if trainings:
         sections.append(training_section(trainings, TRAINING))
     for name, page in pages.items():
@@ -115,7 +114,7 @@ def _trainings(config: PaperConfig) -> str:
     )
 
 
-def _by_seed(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> Section:
+def _by_seed(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Section]:
     """The claims on what was repeated, as each training seed alone would have them."""
     known, rows = metrics(config), []
     for hypothesis in config.hypotheses:
@@ -126,10 +125,12 @@ def _by_seed(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> Section:
                 hypothesis.text,
                 *(judged(hypothesis, metric, one).short for one in _seed_by_seed(config, found)),
             ))  # fmt: skip
+    if not (config.seeds and rows):
+        return []
     heads = ("first", *(f"seed {seed}" for seed in config.seeds))
     caption = "How far one training tells of its recipe: the measured value by training seed."
     table = Table("Training seeds", ("Claim", *heads), tuple(rows), caption, "seeds")
-    return Section("Training seeds", "", (table,))
+    return [Section("Training seeds", "", (table,))]
 
 
 def _seed_by_seed(config: PaperConfig, records: list[Record]) -> Iterator[list[Record]]:
