@@ -40,6 +40,7 @@ from midspan.studies.paper.presets import (
     smoke,
 )
 from midspan.studies.paper.run import run_paper
+from midspan.studies.paper.seeds import wins_table
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.tasks.config import TaskConfig
 
@@ -509,3 +510,24 @@ def test_the_page_has_each_training_seed_beside_the_mean(tmp_path):
     assert {row["part"] for row in FinishedRun.open(folder).rows("records.jsonl")} == {
         MOSA_STABLE, f"{MOSA_STABLE}-seed5", "utility", "utility-seed5",
     }  # fmt: skip
+
+
+def test_wins_of_each_training_stand_beside_each_other():
+    config = organism2()
+    part = config.attacks["attacks"]
+    first, second, third = config.replicas_of(MOSA_STABLE)
+    won, lost = ({"outcome": {part.judges[0]: outcome}, "lost": []} for outcome in ("won", "lost"))
+    rows = {
+        "attacks": [
+            {"model": first, "behavior": "a", "attack_label": "tap", **won},
+            {"model": first, "behavior": "b", "attack_label": "tap", **lost},
+            {"model": first, "behavior": "b", "attack_label": "pair", **won},
+        ],
+        "attacks-seed1": [{"model": second, "behavior": "a", "attack_label": "tap", **lost}],
+        "attacks-seed2": [{"model": third, "behavior": "b", "attack_label": "tap", **won}],
+    }
+    parts = {name: SimpleNamespace(rows=lambda file, own=own: own) for name, own in rows.items()}
+    table = wins_table(config, parts, "attacks")
+    shown = {row[0]: row[1 + list(config.recipes).index(MOSA_STABLE)] for row in table.rows}
+    assert (shown["tap"], shown["pair"]) == ("1, 0, 1", "1, 0, 0")
+    assert shown[f"any of the {len(part.attacks)}"] == "2, 0, 1" and "Of 2;" in table.caption

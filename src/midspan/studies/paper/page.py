@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.bounds import RateBounds
-from midspan.files import Record
 from midspan.organism.worlds import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
@@ -22,6 +21,7 @@ from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.parts import open_part
 from midspan.studies.paper.power import ORIGIN, paper_powers
+from midspan.studies.paper.seeds import records_of, seeds_sections
 from midspan.studies.paper_values import MODELS, SEARCH, UTILITY
 from midspan.studies.power import power_section
 from midspan.studies.probes.config import ProbeSpec
@@ -50,7 +50,7 @@ def report_of(run: FinishedRun) -> Report:
     trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     found = paper_powers(config)
     sections = [power_section(found, ORIGIN)] if found else []
-    sections += _by_seed(config, parts)
+    sections += seeds_sections(config, parts)
     if trainings:
         sections.append(training_section(trainings, TRAINING))
     for name, page in pages.items():
@@ -96,13 +96,8 @@ def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Clai
     claims = []
     for hypothesis in config.hypotheses:
         part, metric = known[hypothesis.metric]
-        claims.append(judged(hypothesis, metric, _records(config, parts, part)))
+        claims.append(judged(hypothesis, metric, records_of(config, parts, part)))
     return tuple(claims)
-
-
-def _records(config: PaperConfig, parts: Mapping[str, FinishedRun], name: str) -> list[Record]:
-    """Of a part and of what repeats it."""
-    return [row for one in config.repeats_of(name) for row in parts[one].rows("records.jsonl")]
 
 
 def _trainings(config: PaperConfig) -> str:
@@ -112,32 +107,6 @@ def _trainings(config: PaperConfig) -> str:
         f"Claims on {listed(config.repeated)} average {1 + len(config.seeds)} trainings of each "
         "model, case by case; all else is of its first training."
     )
-
-
-def _by_seed(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Section]:
-    """The claims on what was repeated, as each training seed alone would have them."""
-    known, rows = metrics(config), []
-    for hypothesis in config.hypotheses:
-        part, metric = known[hypothesis.metric]
-        if part in config.repeated:
-            found = _records(config, parts, part)
-            rows.append((
-                hypothesis.text,
-                *(judged(hypothesis, metric, one).short for one in _seed_by_seed(config, found)),
-            ))  # fmt: skip
-    if not (config.seeds and rows):
-        return []
-    heads = ("first", *(f"seed {seed}" for seed in config.seeds))
-    caption = "How far one training tells of its recipe: the measured value by training seed."
-    table = Table("Training seeds", ("Claim", *heads), tuple(rows), caption, "seeds")
-    return [Section("Training seeds", "", (table,))]
-
-
-def _seed_by_seed(config: PaperConfig, records: list[Record]) -> Iterator[list[Record]]:
-    """The records of the Original with those of one training seed, for each seed."""
-    trainings = zip(*(config.replicas_of(label) for label in config.recipes), strict=True)
-    for labels in trainings:
-        yield [row for row in records if row["model"] in (ORIGINAL, *labels)]
 
 
 def _headline(
