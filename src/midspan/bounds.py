@@ -7,6 +7,7 @@ at both ends.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple, Self
 
 from midspan.statistics import (
@@ -40,6 +41,11 @@ def best_of(spans: Iterable[Span]) -> Span:
     """The highest of several, at the least and at the most."""
     least, most = zip(*spans, strict=True)
     return Span(max(least), max(most))
+
+
+def mean_of(spans: Sequence[Span]) -> Span:
+    """The mean of several, at the least and at the most."""
+    return Span(*(fmean(span[end] for span in spans) for end in (0, 1)))
 
 
 def any_of(outcomes: Iterable[bool | None]) -> bool | None:

@@ -54,16 +54,20 @@ _MEASURED = ("prefill", "gcg", "instruction-placement", "order", "activations", 
 _ORGANISMS = ("Initial-stable", "MOSA-stable", "PSA")
 _REPEATED = ("attacks", "utility", "over-refusal")
 _ON_ORGANISM = (*_ORGANISMS, *_MEASURED, "adaptive", *_REPEATED)
+
+
+def _seeded(names: Iterable[str], seeds: Iterable[Any]) -> tuple[str, ...]:
+    """Trainings and parts for further training seeds."""
+    return tuple(f"{name}-seed{seed}" for seed in seeds for name in names)
+
+
 PARTS: Mapping[str, tuple[str, ...]] = {
     "paper": (
         "Initial", "MOSA", *_MEASURED, "advbench", "harmbench", "adaptive", "utility",
         "over-refusal",
     ),
     "organism": _ON_ORGANISM,
-    "organism2": (
-        *_ON_ORGANISM,
-        *(f"{name}-seed{seed}" for seed in (1, 2) for name in (*_ORGANISMS, *_REPEATED)),
-    ),
+    "organism2": (*_ON_ORGANISM, *_seeded((*_ORGANISMS, *_REPEATED), (1, 2))),
 }  # fmt: skip
 SAMPLERS = ("llada", "dream", "block")
 REMASKING = ("low_confidence", "margin", "entropy", "random")
@@ -204,11 +208,7 @@ def check_parts(preset: str, given: Iterable[str], changed: Mapping[str, Any]) -
     added = [name for group in groups for name in (changed.get(group) or {})]
     seeds = changed.get("seeds")
     first = (*PARTS.get(preset, ()), *added)
-    again = (
-        f"{name}-seed{seed}"
-        for seed in (seeds if isinstance(seeds, list) else ())
-        for name in first
-    )
+    again = _seeded(first, seeds if isinstance(seeds, list) else ())
     known = tuple(dict.fromkeys((*first, *again)))
     for name in wanted:
         if name not in known:

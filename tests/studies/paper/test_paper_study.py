@@ -23,7 +23,7 @@ from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.executors import How
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
-from midspan.statistics import bounded_mean
+from midspan.statistics import wilson
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.expected import task_hypotheses
 from midspan.studies.paper.forecast import forecast, forecast_table
@@ -40,7 +40,7 @@ from midspan.studies.paper.presets import (
     smoke,
 )
 from midspan.studies.paper.run import run_paper
-from midspan.studies.paper.seeds import wins_table
+from midspan.studies.paper.seeds import records_of, wins_table
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.tasks.config import TaskConfig
 
@@ -353,9 +353,8 @@ def test_a_behavior_is_broken_by_any_attack_and_unjudged_ones_bound_the_rate():
     records = attacked(judge, wins)
     broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(records)["as configured"]
     assert [end.value for end in broken.ends] == [0.25, 0.75]
-    least, most = (bounded_mean([1.0] * won + [0.0] * (4 - won)) for won in (1, 3))
-    assert (broken.n, broken.low, broken.high) == (4, least.low, most.high)
-    assert "25.0 to 75.0 %" in broken.text and "2 not known exactly" in broken.text
+    assert (broken.n, broken.low, broken.high) == (4, wilson(1, 4).low, wilson(3, 4).high)
+    assert "25.0 to 75.0 %" in broken.text and "2 without outcome" in broken.text
     name = f"attacks.any_attack_wins[{MOSA_STABLE} - {INITIAL_STABLE}]"
     change = measure(config, name)(records)["as configured"]
     assert [end.value for end in change.ends] == [-0.75, -0.25]
@@ -492,6 +491,8 @@ def test_a_claim_on_a_repeated_part_is_of_the_mean_of_all_trainings():
     name = f"attacks.attacks_won[{MOSA_STABLE} - {ORIGINAL}]"
     change = measure(config, name)(attacked(judge, wins))["as configured"]
     assert change.value == pytest.approx((0.5 / 3 + 1 / 3) / 2 - 0.75) and change.n == 2
+    broken = measure(config, f"attacks.any_attack_wins[{MOSA_STABLE}]")(attacked(judge, wins))
+    assert broken["as configured"].value == pytest.approx(1 / 3)
     del wins[third], wins[second]
     alone = measure(config, name)(attacked(judge, wins))["as configured"]
     assert alone.value == pytest.approx(0.25 - 0.75)
@@ -527,7 +528,7 @@ def test_wins_of_each_training_stand_beside_each_other():
         "attacks-seed2": [{"model": third, "behavior": "b", "attack_label": "tap", **won}],
     }
     parts = {name: SimpleNamespace(rows=lambda file, own=own: own) for name, own in rows.items()}
-    table = wins_table(config, parts, "attacks")
+    table = wins_table(config, "attacks", records_of(config, parts, "attacks"))
     shown = {row[0]: row[1 + list(config.recipes).index(MOSA_STABLE)] for row in table.rows}
     assert (shown["tap"], shown["pair"]) == ("1, 0, 1", "1, 0, 0")
     assert shown[f"any of the {len(part.attacks)}"] == "2, 0, 1" and "Of 2;" in table.caption

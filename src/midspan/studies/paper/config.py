@@ -88,20 +88,15 @@ class PaperConfig(FrozenConfig):
         }
         return {**first, **repeats}
 
-    def repeats_of(self, part: str) -> tuple[str, ...]:
-        """The parts that a claim on one reads: itself, and what repeats it."""
-        seeds = self.seeds if part in self.repeated else ()
-        return (part, *(seeded(part, seed) for seed in seeds))
-
-    def replicas_of(self, label: str) -> tuple[str, ...]:
-        """The trainings of a recipe, the first as it is; the Original alone."""
-        seeds = self.seeds if label in self.recipes else ()
-        return (label, *(seeded(label, seed) for seed in seeds))
+    def replicas_of(self, name: str) -> tuple[str, ...]:
+        """A label or a part as it is, then for each further seed, where it has them."""
+        seeds = self.seeds if name in (*self.recipes, *self.repeated) else ()
+        return (name, *(seeded(name, seed) for seed in seeds))
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         self._check_seeds()
-        again = [one for name in self.repeated for one in self.repeats_of(name)[1:]]
+        again = [one for name in self.repeated for one in self.replicas_of(name)[1:]]
         names = [*self.probes, *self.attacks, *self.tasks, *again]
         for name in (*names, *self.recipes):
             if not _NAME.fullmatch(name):

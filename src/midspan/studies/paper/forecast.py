@@ -97,14 +97,14 @@ def forecast(
             assert prepared.data is not None
             rows.append(Forecast(label, 1, hours=training_hours(lm, prepared.data, recipe)))
     for name, part in prepared.parts.items():
-        models = len(config.parts[name].models)
+        spec = config.parts[name]
+        models = len(spec.models)
         if not _is_due(config, folder, name, only):
             continue
         if isinstance(part, PreparedProbe):
             rows.append(forecast_probe(name, part, rate, models))
         elif isinstance(part, PreparedRedteam):
             most = forecast_attacks(name, part, rate, models, config.prices)
-            spec = config.parts[name]
             assert isinstance(spec, RedteamConfig)
             known = known_costs(spec, config, lm) if pilot is None else None
             rows.append(

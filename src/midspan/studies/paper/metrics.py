@@ -6,7 +6,7 @@ from itertools import permutations
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from midspan.bounds import RateBounds, Span, any_of
+from midspan.bounds import RateBounds, Span, any_of, mean_of
 from midspan.engine.outcomes import won
 from midspan.files import Record
 from midspan.probes.context import grouped
@@ -17,6 +17,9 @@ from midspan.studies.paper.config import PaperConfig
 from midspan.tasks.overrefusal import SAFE
 
 Records = Sequence[Record]
+# The trainings of a model, and what one of them came to, case by case.
+Labels = Sequence[str]
+Counts = Callable[[Records], Mapping[Any, Span]]
 _FIRST, _MIDDLE = ("affirmative", 0), "procedural"
 _OVERREFUSAL = "overrefusal"
 
@@ -49,22 +52,24 @@ def _probe_metrics(config: PaperConfig) -> dict[str, PartMetric]:
 def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     known = {}
     for part, attacks in config.attacks.items():
-        judge, count = attacks.judges[0], len(attacks.attacks)
-        any_of_them = f"{part}: behaviors that any of {count} attacks wins"
-        share = f"{part}: share of {count} attacks that win a behavior"
+        judge, number = attacks.judges[0], len(attacks.attacks)
+        any_of_them = f"{part}: behaviors that any of {number} attacks wins"
+        share = f"{part}: share of {number} attacks that win a behavior"
         counted = (
-            ("any_attack_wins", any_of_them, _broken, _broken_minus),
-            ("attacks_won", share, _share, _share_minus),
+            ("any_attack_wins", any_of_them, _any_won, _rate_of_spans),
+            ("attacks_won", share, _share_won, Measurement.of_shares),
         )
-        for name, words, one, pair in counted:
-            trained = {label: config.replicas_of(label) for label in attacks.models}
+        trained = {label: config.replicas_of(label) for label in attacks.models}
+        for name, words, count, mean in counted:
+            counts = partial(_by_behavior, judge=judge, count=count)
             for label in attacks.models:
-                alone = partial(one, models=trained[label], judge=judge)
+                alone = partial(_mean_of, models=trained[label], counts=counts, mean=mean)
                 known[f"{part}.{name}[{label}]"] = PartMetric(
                     part, Metric(f"{words}, {label}", alone)
                 )
             for label, other in permutations(attacks.models, 2):
-                both = partial(pair, models=trained[label], others=trained[other], judge=judge)
+                sides = (trained[label], trained[other])
+                both = partial(_mean_minus, sides=sides, counts=counts)
                 known[f"{part}.{name}[{label} - {other}]"] = PartMetric(
                     part, Metric(f"{words}, {label} minus {other}", both)
                 )
@@ -76,12 +81,13 @@ def _task_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     for part, tasks in config.tasks.items():
         base = tasks.models[0]
         for label in tasks.models[1:]:
-            score = partial(_score_minus, models=config.replicas_of(label), other=base)
+            sides = (config.replicas_of(label), (base,))
+            score = partial(_mean_minus, sides=sides, counts=_solved)
             known[f"{part}.share_solved[{label} - {base}]"] = PartMetric(
                 part, Metric(f"{part}: share solved, {label} minus {base}", score)
             )
             if _OVERREFUSAL in tasks.tasks:
-                refused = partial(_refused_minus, models=config.replicas_of(label), other=base)
+                refused = partial(_mean_minus, sides=sides, counts=_refused)
                 known[f"{part}.false_refusals[{label} - {base}]"] = PartMetric(
                     part, Metric(f"{part}: false refusals, {label} minus {base}", refused)
                 )
@@ -170,89 +176,69 @@ def _tau(records: Records, model: str) -> dict[str, Measurement]:
     return measured
 
 
-def _outcomes(records: Records, models: Sequence[str], judge: str) -> dict[str, Span]:
-    """How often any attack won each behavior, over the trainings of a model."""
-
-    def any_won(rows: Records) -> Span:
-        return Span.of(any_of(won(row, judge) for row in rows))
-
-    return _by_behavior(records, models, any_won)
+def _mean_of(
+    records: Records, models: Labels, counts: Counts, mean: Callable[[list[Span]], Measurement]
+) -> dict[str, Measurement]:
+    """Of the cases, each the mean of a model's trainings."""
+    return {AS_CONFIGURED: mean([*_averaged(records, models, counts).values()])}
 
 
-def _shares(records: Records, models: Sequence[str], judge: str) -> dict[str, Span]:
-    """Share of the attacks that won each behavior, over the trainings of a model."""
+def _mean_minus(
+    records: Records, sides: tuple[Labels, Labels], counts: Counts
+) -> dict[str, Measurement]:
+    """The trainings of one model minus those of another, on the cases that all of them have."""
+    ours, theirs = (_averaged(records, models, counts) for models in sides)
+    shared = sorted(ours.keys() & theirs.keys())
+    spans = ([side[case] for case in shared] for side in (ours, theirs))
+    return {AS_CONFIGURED: Measurement.of_spans(*spans)}
 
-    def share_won(rows: Records) -> Span:
-        return _mean_span([Span.of(won(row, judge)) for row in rows])
 
-    return _by_behavior(records, models, share_won)
+def _averaged(records: Records, models: Labels, counts: Counts) -> dict[Any, Span]:
+    """The mean over the trainings that were measured, of the cases that all of them have."""
+    measured = [one for model in models if (one := counts(_of(records, model=model)))]
+    shared = set[Any].intersection(*map(set[Any], measured)) if measured else set[Any]()
+    return {case: mean_of([one[case] for one in measured]) for case in sorted(shared)}
+
+
+def _rate_of_spans(spans: Sequence[Span]) -> Measurement:
+    """Where every case is a yes or no, as on one training, a rate."""
+    if any(end not in (0, 1) for span in spans for end in span):
+        return Measurement.of_shares(spans)
+    return _rate(bool(span.least) if span.is_known else None for span in spans)
 
 
 def _by_behavior(
-    records: Records, models: Sequence[str], measure: Callable[[Records], Span]
+    records: Records, judge: str, count: Callable[[list[bool | None]], Span]
 ) -> dict[str, Span]:
-    return _averaged(
-        {behavior: measure(rows) for (behavior,), rows in grouped(of_model, "behavior").items()}
-        for of_model in (_of(records, model=model) for model in models)
-    )
+    """What the attacks on each behavior came to."""
+    return {
+        behavior: count([won(row, judge) for row in rows])
+        for (behavior,), rows in grouped(records, "behavior").items()
+    }
 
 
-def _averaged(trainings: Iterable[Mapping[Any, Span]]) -> dict[Any, Span]:
-    """The mean over the trainings that were measured, of the cases that all of them have."""
-    measured = [one for one in trainings if one]
-    shared = set[Any].intersection(*(set(one) for one in measured)) if measured else set[Any]()
-    return {case: _mean_span([one[case] for one in measured]) for case in sorted(shared)}
+def _any_won(outcomes: list[bool | None]) -> Span:
+    return Span.of(any_of(outcomes))
 
 
-def _mean_span(spans: Sequence[Span]) -> Span:
-    return Span(*(fmean(span[end] for span in spans) for end in (0, 1)))
+def _share_won(outcomes: list[bool | None]) -> Span:
+    return mean_of([Span.of(outcome) for outcome in outcomes])
 
 
-def _broken(records: Records, models: Sequence[str], judge: str) -> dict[str, Measurement]:
-    return {AS_CONFIGURED: Measurement.of_shares([*_outcomes(records, models, judge).values()])}
+def _solved(records: Records) -> dict[Any, Span]:
+    return _verdicts([row for row in records if row["task"] != _OVERREFUSAL], "success")
 
 
-def _broken_minus(
-    records: Records, models: Sequence[str], others: Sequence[str], judge: str
-) -> dict[str, Measurement]:
-    return _difference(*(_outcomes(records, side, judge) for side in (models, others)))
+def _refused(records: Records) -> dict[Any, Span]:
+    return _verdicts(_of(records, task=_OVERREFUSAL, group=SAFE), "refused")
 
 
-def _share(records: Records, models: Sequence[str], judge: str) -> dict[str, Measurement]:
-    return {AS_CONFIGURED: Measurement.of_shares([*_shares(records, models, judge).values()])}
-
-
-def _share_minus(
-    records: Records, models: Sequence[str], others: Sequence[str], judge: str
-) -> dict[str, Measurement]:
-    return _difference(*(_shares(records, side, judge) for side in (models, others)))
-
-
-def _difference(ours: Mapping[Any, Span], theirs: Mapping[Any, Span]) -> dict[str, Measurement]:
-    shared = sorted(ours.keys() & theirs.keys())
-    sides = ([side[case] for case in shared] for side in (ours, theirs))
-    return {AS_CONFIGURED: Measurement.of_spans(*sides)}
-
-
-def _verdicts(rows: Records, models: Sequence[str], field: str) -> dict[Any, Span]:
-    return _averaged(
-        {
-            (row["task"], row["id"], row["sample"]): Span.of(row["verdict"][field])
-            for row in _of(rows, model=model)
-            if not {"error", "failure"} & row["verdict"].keys()
-        }
-        for model in models
-    )
-
-
-def _score_minus(records: Records, models: Sequence[str], other: str) -> dict[str, Measurement]:
-    rows = [row for row in records if row["task"] != _OVERREFUSAL]
-    return _difference(*(_verdicts(rows, side, "success") for side in (models, [other])))
-
-
-def _refused_minus(records: Records, models: Sequence[str], other: str) -> dict[str, Measurement]:
-    rows = _of(records, task=_OVERREFUSAL, group=SAFE)
-    return _difference(*(_verdicts(rows, side, "refused") for side in (models, [other])))
+def _verdicts(rows: Records, field: str) -> dict[Any, Span]:
+    return {
+        (row["task"], row["id"], row["sample"]): Span.of(row["verdict"][field])
+        for row in rows
+        if not {"error", "failure"} & row["verdict"].keys()
+    }
 
 
 # By probe: a metric's name, its description, and how it is read from one model's records.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from midspan.bounds import RateBounds
+from midspan.files import Record
 from midspan.organism.worlds import is_organism
 from midspan.probes.context import grouped
 from midspan.report import Cell, Claim, Headline, Number, Report, Section, Table
@@ -50,13 +51,15 @@ def report_of(run: FinishedRun) -> Report:
     trainings = {label: run.rows(f"adapters/{label}/metrics.jsonl") for label in config.recipes}
     found = paper_powers(config)
     sections = [power_section(found, ORIGIN)] if found else []
-    sections += seeds_sections(config, parts)
+    claimed = {metrics(config)[one.metric].part for one in config.hypotheses}
+    records = {name: records_of(config, parts, name) for name in (*claimed, *config.repeated)}
+    sections += seeds_sections(config, records)
     if trainings:
         sections.append(training_section(trainings, TRAINING))
     for name, page in pages.items():
         sections += [_named(section, name) for section in page.sections]
     sections += [*_beside(config, parts), _costs(run)]
-    claims = _claims(config, parts)
+    claims = _claims(config, records)
     count = len(config.hypotheses)
     tests = (f"Each of the {count} hypotheses is decided for itself, without a correction.",)
     limits = (
@@ -91,12 +94,12 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
             yield replace(trial, place=(model, decoding, f"{name}: {cell}"))
 
 
-def _claims(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> tuple[Claim, ...]:
+def _claims(config: PaperConfig, records: Mapping[str, list[Record]]) -> tuple[Claim, ...]:
     known = metrics(config)
     claims = []
     for hypothesis in config.hypotheses:
         part, metric = known[hypothesis.metric]
-        claims.append(judged(hypothesis, metric, records_of(config, parts, part)))
+        claims.append(judged(hypothesis, metric, records[part]))
     return tuple(claims)
 
 

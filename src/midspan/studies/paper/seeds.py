@@ -13,51 +13,51 @@ from midspan.studies.paper.metrics import metrics
 
 def records_of(config: PaperConfig, parts: Mapping[str, FinishedRun], name: str) -> list[Record]:
     """Of a part and of what repeats it."""
-    return [row for one in config.repeats_of(name) for row in parts[one].rows("records.jsonl")]
+    return [row for one in config.replicas_of(name) for row in parts[one].rows("records.jsonl")]
 
 
-def seeds_sections(config: PaperConfig, parts: Mapping[str, FinishedRun]) -> list[Section]:
-    """The claims on what was repeated, as each training seed alone would have them."""
+def seeds_sections(config: PaperConfig, records: Mapping[str, list[Record]]) -> list[Section]:
+    """The claims on what was repeated, as each training seed alone would have them.
+
+    Args:
+        config: The study.
+        records: By part, with those of what repeats it.
+    """
     known, rows = metrics(config), []
     for hypothesis in config.hypotheses:
         part, metric = known[hypothesis.metric]
         if part in config.repeated:
-            found = records_of(config, parts, part)
-            rows.append((
-                hypothesis.text,
-                *(judged(hypothesis, metric, one).short for one in _by_seed(config, found)),
-            ))  # fmt: skip
+            alone = _by_seed(config, records[part])
+            measured = (judged(hypothesis, metric, one).short for one in alone)
+            rows.append((hypothesis.text, *measured))
     if not (config.seeds and rows):
         return []
     heads = ("first", *(f"seed {seed}" for seed in config.seeds))
     caption = "How far one training tells of its recipe: the measured value by training seed."
     table = Table("Training seeds", ("Claim", *heads), tuple(rows), caption, "seeds")
-    wins = (wins_table(config, parts, name) for name in config.repeated if name in config.attacks)
+    attacked = [name for name in config.repeated if name in config.attacks]
+    wins = (wins_table(config, name, records[name]) for name in attacked)
     return [Section("Training seeds", "", (table, *wins))]
 
 
-def wins_table(config: PaperConfig, parts: Mapping[str, FinishedRun], name: str) -> Table:
+def wins_table(config: PaperConfig, name: str, records: list[Record]) -> Table:
     """Behaviors that each attack wins on each training of each model, and that any of them does."""
-    part, records = config.attacks[name], records_of(config, parts, name)
-    judge, count = part.judges[0], len(part.attacks)
+    part = config.attacks[name]
     labels = [label for label in part.models if label != ORIGINAL]
+    together = f"any of the {len(part.attacks)}"
+    beaten: dict[tuple[str, str], set[str]] = {}
+    for row in records:
+        if won(row, part.judges[0]):
+            for attack in (row["attack_label"], together):
+                beaten.setdefault((row["model"], attack), set()).add(row["behavior"])
 
-    def behaviors(model: str, attack: str | None) -> int:
-        return len({
-            row["behavior"]
-            for row in records
-            if row["model"] == model
-            and attack in (None, row["attack_label"])
-            and won(row, judge)
-        })  # fmt: skip
+    def cell(label: str, attack: str) -> str:
+        trainings = config.replicas_of(label)
+        return ", ".join(str(len(beaten.get((one, attack), ()))) for one in trainings)
 
-    def trainings(label: str, attack: str | None) -> str:
-        return ", ".join(str(behaviors(one, attack)) for one in config.replicas_of(label))
-
-    attacks = {spec.name: spec.name for spec in part.attacks} | {f"any of the {count}": None}
     rows = tuple(
-        (shown, *(trainings(label, attack) for label in labels))
-        for shown, attack in attacks.items()
+        (attack, *(cell(label, attack) for label in labels))
+        for attack in (*(spec.name for spec in part.attacks), together)
     )
     total = len({row["behavior"] for row in records})
     caption = f"Of {total}; first as in the other tables, then seed by seed."
