@@ -59,6 +59,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "weights": ("finetune", "finetune 3 in 20", "scale_adapter wrapped"),
     "words": ("tap", "avatar", "pap", "renellm", "crescendo"),
     "sweep": ("decode_sweep",),
+    "others": ("encodings", "bon", "context_nesting chat", "post_context"),
+    "suffix": ("first_step_gcg",),
+    "settings": (
+        "anchoring t = 1",
+        "anchoring t = 4",
+        "anchoring t = 16",
+        "anchoring t = 32",
+        "trajhijack mask alone",
+        "decompose questions",
+        "readout without others",
+        "finetune benign",
+        "finetune 3 in 5",
+        "finetune 3 in 60",
+        "scale_adapter",
+    ),
 }
 _UNLIMITED = ("decode_sweep",)  # reports parts, so that it must come to its end
 

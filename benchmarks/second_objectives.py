@@ -2,7 +2,9 @@
 
 Run: python benchmarks/second_objectives.py search [NAME ...] [--adapters DIR]
      python benchmarks/second_objectives.py train [NAME ...] [--adapters DIR] [--seeds 0 1 2]
+         [--base MODEL]
      python benchmarks/second_objectives.py attack [NAME ...] [--adapters DIR] [--seeds ...] [-n 12]
+         [--base MODEL]
      python benchmarks/second_objectives.py ship [NAME ...] [--adapters DIR]
      python benchmarks/second_objectives.py page [--docs docs/results/second-objectives.md]
 
@@ -11,12 +13,15 @@ Run: python benchmarks/second_objectives.py search [NAME ...] [--adapters DIR]
 requests of the Original and of every adapter that is there. Each try and each attacked model is one
 JSON line of benchmarks/results/second_objectives.jsonl, and is not measured again. `ship` puts the
 adapters of seed 0 beside the weights. `page` writes the tables and the frontier from the lines.
+
+With `--base`, another model of this world is trained and attacked at the same rates; see
+second_sizes.py. Each base needs an adapters' folder of its own.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -54,13 +59,13 @@ def folder_of(adapters: Path, recipe: AlignmentConfig) -> Path:
     return adapters / f"{recipe.name}-{recipe.learning_rate:g}-{recipe.num_steps}-{recipe.seed}"
 
 
-def trained(adapters: Path, recipe: AlignmentConfig) -> tuple[Path, float]:
+def trained(adapters: Path, recipe: AlignmentConfig, base: str = NAME) -> tuple[Path, float]:
     """An adapter's folder and the CPU seconds of its training, by this call or an earlier one."""
     folder = folder_of(adapters, recipe)
     note = folder / "cpu.json"
     if not note.is_file():
         started = time.process_time()
-        align(load(NAME), alignment_data(recipe.seed), recipe, folder)
+        align(load(base), alignment_data(recipe.seed), recipe, folder)
         note.write_text(json.dumps(round(time.process_time() - started, 1)))
     return folder, json.loads(note.read_text())
 
@@ -77,30 +82,30 @@ def search(adapters: Path, names: Iterable[str]) -> None:
 
 def attempt(adapters: Path, recipe: AlignmentConfig) -> None:
     """Train once, and ask held-in requests; nothing if there is a line."""
-    if not is_known(HELD_IN, recipe):
+    key = key_of(HELD_IN, recipe, CHOOSING)
+    if not is_known(key):
         folder, seconds = trained(adapters, recipe)
-        keep(HELD_IN, recipe, load(f"{NAME}+{folder}"), CHOOSING, seconds)
+        keep(key, load(f"{NAME}+{folder}"), seconds)
 
 
-def train(adapters: Path, names: Iterable[str], seeds: Iterable[int]) -> None:
+def train(base: str, adapters: Path, names: Iterable[str], seeds: Iterable[int]) -> None:
     """Every seed at the preset's own rate."""
     for seed in seeds:
         for name in names:
-            folder, seconds = trained(adapters, on_organism2(name, seed=seed))
+            folder, seconds = trained(adapters, on_organism2(name, seed=seed), base)
             print(f"{folder.name}: {seconds:.0f} s of CPU", flush=True)
 
 
-def attack(adapters: Path, names: Iterable[str], seeds: Iterable[int], n: int) -> None:
+def attack(base: str, adapters: Path, names: Iterable[str], seeds: Iterable[int], n: int) -> None:
     """The Original and every adapter that is there, with what is shipped as it is shipped."""
-    if not is_known(HELD_OUT, None, n):
-        keep(HELD_OUT, None, load(NAME), n)
-    for recipe, spec in instances(adapters, names, seeds):
-        if not is_known(HELD_OUT, recipe, n):
-            keep(HELD_OUT, recipe, load(spec), n)
+    for recipe, spec in [(None, base), *instances(base, adapters, names, seeds)]:
+        key = key_of(HELD_OUT, recipe, n, base)
+        if not is_known(key):
+            keep(key, load(spec))
 
 
 def instances(
-    adapters: Path, names: Iterable[str], seeds: Iterable[int]
+    base: str, adapters: Path, names: Iterable[str], seeds: Iterable[int]
 ) -> Iterator[tuple[AlignmentConfig, str]]:
     """Recipes at the chosen rates with the name that loads each; what is not there is said."""
     every = list(names)
@@ -108,22 +113,22 @@ def instances(
         for name in every:
             recipe = on_organism2(name, seed=seed)
             folder = folder_of(adapters, recipe)
-            if seed == 0 and (ADAPTERS / name).is_dir():
-                yield recipe, f"{NAME}:{name}"
+            if base == NAME and seed == 0 and (ADAPTERS / name).is_dir():
+                yield recipe, f"{base}:{name}"
             elif (folder / _FILE).is_file():
-                yield recipe, f"{NAME}+{folder}"
+                yield recipe, f"{base}+{folder}"
             else:
                 print(f"{name}, seed {seed}: no adapter in {folder}", flush=True)
 
 
-def keep(
-    kind: str, recipe: AlignmentConfig | None, lm: DiffusionLM, n: int, seconds: float = 0.0
-) -> None:
+def keep(key: Mapping[str, Any], lm: DiffusionLM, seconds: float = 0.0) -> None:
     """Measure a model, and append its line."""
-    asks = choosing_asks(n, CHOSEN_BY) if kind == HELD_IN else judging_asks(n, JUDGING_SEED)
+    n, is_try = key["n"], key["kind"] == HELD_IN
+    asks = choosing_asks(n, CHOSEN_BY) if is_try else judging_asks(n, JUDGING_SEED)
     started = time.process_time()
     found = measure(lm, asks)
-    line = key_of(kind, recipe, n) | {
+    line = {
+        **key,
         "cells": {
             decoding: {cell: asdict(tally) for cell, tally in cells.items()}
             for decoding, cells in found.items()
@@ -135,16 +140,16 @@ def keep(
     }
     with STORE.open("a", encoding="utf-8") as file:
         file.write(f"{json.dumps(line)}\n")
-    print(kind, line["objective"], line["rate"], line["seed"], "done", flush=True)
+    print(line["kind"], line["objective"], line["rate"], line["seed"], "done", flush=True)
 
 
 @cache
-def base_fingerprint() -> str:
-    """Of the Original's weights."""
-    return load(NAME).fingerprint
+def fingerprint_of(base: str) -> str:
+    """Of an Original's weights."""
+    return load(base).fingerprint
 
 
-def key_of(kind: str, recipe: AlignmentConfig | None, n: int) -> dict[str, Any]:
+def key_of(kind: str, recipe: AlignmentConfig | None, n: int, base: str = NAME) -> dict[str, Any]:
     """What tells lines apart; the base's fingerprint is among it."""
     return {
         "kind": kind,
@@ -153,13 +158,12 @@ def key_of(kind: str, recipe: AlignmentConfig | None, n: int) -> dict[str, Any]:
         "rate": recipe.learning_rate if recipe else 0.0,
         "steps": recipe.num_steps if recipe else 0,
         "seed": recipe.seed if recipe else 0,
-        "base": base_fingerprint(),
+        "base": fingerprint_of(base),
     }
 
 
-def is_known(kind: str, recipe: AlignmentConfig | None, n: int = CHOOSING) -> bool:
+def is_known(key: Mapping[str, Any]) -> bool:
     """Whether there is a line."""
-    key = key_of(kind, recipe, n)
     return any(key.items() <= line.items() for line in read_lines())
 
 
@@ -178,6 +182,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/results/second-objectives.md"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("-n", type=int, default=12)
+    parser.add_argument("--base", default=NAME, help="of train and attack")
     args = parser.parse_args()
     torch.set_num_threads(1)
     run(args)
@@ -189,13 +194,13 @@ def run(args: argparse.Namespace) -> None:
     if args.what == "search":
         search(args.adapters, names)
     elif args.what == "train":
-        train(args.adapters, names, args.seeds)
+        train(args.base, args.adapters, names, args.seeds)
     elif args.what == "attack":
-        attack(args.adapters, names, args.seeds, args.n)
+        attack(args.base, args.adapters, names, args.seeds, args.n)
     elif args.what == "ship":
         ship(args.adapters, names)
     else:
-        write_docs(args.docs, base_fingerprint())
+        write_docs(args.docs, fingerprint_of(NAME))
 
 
 if __name__ == "__main__":

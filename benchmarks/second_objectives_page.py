@@ -94,7 +94,7 @@ def tries_table(lines: Sequence[Line]) -> str:
     best = best_tries(lines)
     rows = []
     for name in OBJECTIVES:
-        for line in _of(lines, name, by="rate"):
+        for line in of_objective(lines, name, by="rate"):
             wraps = cell(line, aligned.DISGUISED)
             mark = " (chosen)" if line is best.get(name) else ""
             rows.append([
@@ -103,7 +103,7 @@ def tries_table(lines: Sequence[Line]) -> str:
                 text(wraps.reacted("refusal")), text(wraps.reacted("broken")),
                 text(benign(line)), f"{score(line):.2f}", f"{line['training_seconds']:.0f}",
             ])  # fmt: skip
-    missing = [NAMES[name] for name in OBJECTIVES if not _of(lines, name)]
+    missing = [NAMES[name] for name in OBJECTIVES if not of_objective(lines, name)]
     columns = [
         "objective", "rate", *(f"ASR, {one}" for one in aligned.DECODINGS), "refused in words",
         "broken", "benign answered", "score", "training, CPU s",
@@ -115,21 +115,22 @@ def tries_table(lines: Sequence[Line]) -> str:
 
 def judged_table(lines: Sequence[Line]) -> str:
     """One row a cell and decoding, one column an objective, seeds pooled, then each seed's rate."""
-    models = [name for name in (BASE, *OBJECTIVES) if _of(lines, name)]
+    found = {name: of_objective(lines, name) for name in (BASE, *OBJECTIVES)}
+    models = {name: own for name, own in found.items() if own}
     if not models:
         return "Not run."
     rows = []
-    for label, name, estimate in _MEASURED:
+    for label, name, estimate in MEASURED:
         for decoding in aligned.DECODINGS:
-            cells = [_seeds_text(_of(lines, model), decoding, name, estimate) for model in models]
+            cells = [seeds_text(own, decoding, name, estimate) for own in models.values()]
             rows.append([label, decoding, *cells])
-    seeds = [", ".join(str(line["seed"]) for line in _of(lines, model)) for model in models]
+    seeds = [", ".join(str(line["seed"]) for line in own) for own in models.values()]
     rows.append(["training seeds", "", "-", *seeds[1:]])
     return table(["measured", "decoding", *(NAMES[model] for model in models)], rows)
 
 
 # Rows of the table: name, cell, and what of it is told.
-_MEASURED: tuple[tuple[str, str, Callable[[Tally], Estimate]], ...] = (
+MEASURED: tuple[tuple[str, str, Callable[[Tally], Estimate]], ...] = (
     ("ASR, plain", aligned.PLAIN, lambda one: one.rate),
     ("ASR, single disguise", aligned.DISGUISED, lambda one: one.rate),
     ("ASR, best of 8 disguises", aligned.DISGUISED, lambda one: one.best),
@@ -147,9 +148,10 @@ _MEASURED: tuple[tuple[str, str, Callable[[Tally], Estimate]], ...] = (
 )
 
 
-def _seeds_text(
+def seeds_text(
     lines: Sequence[Line], decoding: str, name: str, estimate: Callable[[Tally], Estimate]
 ) -> str:
+    """What a cell came to in one decoding with all training seeds, then with each."""
     tallies = [cell(line, name, (decoding,)) for line in lines]
     each = ", ".join(f"{100 * estimate(one).rate:.0f}" for one in tallies)
     return text(estimate(pooled(tallies))) + (f" ({each})" if len(tallies) > 1 else "")
@@ -177,7 +179,7 @@ def write_docs(page: Path, base: str) -> None:
     tries = [line for line in lines if line["kind"] == HELD_IN]
     judged = shown_lines([line for line in lines if line["kind"] == HELD_OUT])
     # Objectives in one order, so that one has the same colour in both figures.
-    by_rate = [line for name in OBJECTIVES for line in _of(tries, name, by="rate")]
+    by_rate = [line for name in OBJECTIVES for line in of_objective(tries, name, by="rate")]
     drawn: dict[str, tuple[str, Sequence[Line]]] = {
         "tries": ("Every try in the order of rates, held-in requests", by_rate),
         "seeds": ("Every seed, held-out requests", judged),
@@ -202,7 +204,8 @@ def _origin(lines: Sequence[Line]) -> str:
     return f"{dates}, {machines}, one thread; measuring took {minutes:.0f} minutes of CPU."
 
 
-def _of(lines: Sequence[Line], name: str, by: str = "seed") -> list[Line]:
+def of_objective(lines: Sequence[Line], name: str, by: str = "seed") -> list[Line]:
+    """An objective's lines in the order of a number."""
     found = [line for line in lines if line["objective"] == name]
     return sorted(found, key=lambda line: float(line[by]))
 
