@@ -104,22 +104,15 @@ def shapes_table(sizes: Sequence[Line]) -> str:
 
 def judged_table(sizes: Sequence[Line], judged: Sequence[Line]) -> str:
     """One row a cell, decoding and model, one column a size."""
-    lines = {
-        size["base"]: shown_lines([line for line in judged if line["base"] == size["base"]])
-        for size in sizes
-    }
-    models = [
-        name
-        for name in (BASE, *OBJECTIVES)
-        if all(of_objective(lines[size["base"]], name) for size in sizes)
+    by_size = [shown_lines(line for line in judged if line["base"] == one["base"]) for one in sizes]
+    found = {name: [of_objective(lines, name) for lines in by_size] for name in (BASE, *OBJECTIVES)}
+    rows = [
+        [label, decoding, NAMES[model], *(seeds_text(o, decoding, cell, estimate) for o in own)]
+        for label, cell, estimate in MEASURED
+        for decoding in aligned.DECODINGS
+        for model, own in found.items()
+        if all(own)
     ]
-    rows = []
-    for label, cell, estimate in MEASURED:
-        for decoding in aligned.DECODINGS:
-            for model in models:
-                found = (of_objective(lines[size["base"]], model) for size in sizes)
-                texts = (seeds_text(one, decoding, cell, estimate) for one in found)
-                rows.append([label, decoding, NAMES[model], *texts])
     return table(["measured", "decoding", "model", *map(title, sizes)], rows)
 
 
