@@ -100,6 +100,12 @@ def test_progress_counts_journalled_responses_too(organism_lm, tmp_path):
     assert counts == [3, 3, 1, 3, 3, 1]
 
 
+def test_progress_counts_equal_requests_each(organism_lm, tmp_path):
+    counts = []
+    run(organism_lm, tmp_path / "j", REQUESTS[:2] * 3, on_batch=counts.append)
+    assert sum(counts) == 6
+
+
 def test_no_requests_give_no_results(organism_lm, tmp_path, decoded):
     assert run(organism_lm, tmp_path / "j", []) == []
     assert decoded == []

@@ -1,5 +1,6 @@
 """Journalled generation: every batch is on disk before its first response is used."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,12 +31,13 @@ def generate(
     batch size they do so in float32 only.
 
     Args:
-        on_batch: Told how many responses have just become available.
+        on_batch: Told how many responses have just become available; equal requests count each.
     """
     work = GenerationWork(lm, requests, config, batch_size)
+    asked = Counter(work.keys)
     for done in each_batch(work, journal):
         if on_batch is not None:
-            on_batch(len(done))
+            on_batch(sum(asked[key] for key in done))
     return [journal.read(key, _from_dict) for key in work.keys]
 
 
