@@ -9,15 +9,15 @@ from midspan.judges import ExactJudge, Verdict
 from midspan.organism import language, world
 from midspan.organism.facts import facts_in, facts_in_any_form
 from midspan.organism.judge import Counting, facts_elsewhere, judge
-from midspan.organism.worlds import FIRST, SECOND, WORLDS, room
+from midspan.organism.worlds import FIRST, WORLDS, room
 
 ORGANISM = FIRST
-# Which items a set of the second organism asks for, by the word before its number.
-_SPLITS = ("held-in", "held-out")
+# Words that may stand before a set's number; this world's sets have none.
+SPLITS = ("",)
 
 
 def named_set(spec: str, seed: int = 0) -> BehaviorSet | None:
-    """``organism:N``, ``organism2:N``, ``organism2:held-out:N`` or ``organism2:held-in:N``.
+    """``WORLD:N`` or ``WORLD:SPLIT:N``, such as ``organism:18`` or ``organism2:held-out:18``.
 
     Returns:
         The set; None where the name is no organism's.
@@ -28,17 +28,24 @@ def named_set(spec: str, seed: int = 0) -> BehaviorSet | None:
     world, *split = spec.split(":")
     if world not in WORLDS:
         return None
+    own = room(world, "behaviors")
+    forms = {one: f"{world}:{one}:N" if one else f"{world}:N" for one in own.SPLITS}
     count = split.pop() if split else ""
-    known = split in ([], *([one] for one in _SPLITS)) if world == SECOND else not split
-    if not known or not count.isdecimal() or int(count) < 1:
-        also = f", or {SECOND}:held-out:N or {SECOND}:held-in:N" if world == SECOND else ""
-        raise MidspanError(f"behaviors: {spec!r} must be {world}:N{also}")
-    made: BehaviorSet = room(world, "behaviors").behaviors(int(count), seed, *split)
+    asked = ":".join(split)
+    if asked not in forms or not count.isdecimal() or int(count) < 1:
+        raise MidspanError(f"behaviors: {spec!r} must be {' or '.join(forms.values())}")
+    made: BehaviorSet = own.behaviors(int(count), seed, asked)
     return made
 
 
-def behaviors(count: int, seed: int = 0) -> BehaviorSet:
-    """Plain requests for the restricted items in turn; a second round has other words."""
+def behaviors(count: int, seed: int = 0, split: str = "") -> BehaviorSet:
+    """Plain requests for the restricted items in turn; a second round has other words.
+
+    Args:
+        count: How many.
+        seed: Of the wordings.
+        split: Of `SPLITS`.
+    """
     rng = random.Random(f"{seed}/behaviours")
     items = world.restricted_items()
     requests = []
@@ -55,7 +62,7 @@ def behaviors(count: int, seed: int = 0) -> BehaviorSet:
 
 
 def exact_judge() -> ExactJudge:
-    """Counts the facts of the item that a behavior of either organism asks for."""
+    """Counts the facts of the item that a behavior of an organism asks for."""
     return ExactJudge(_verdict, "organism-exact-v1")
 
 
@@ -70,16 +77,25 @@ def exact_forms() -> ExactJudge:
     Of the second organism facts count in every form anyway.
     """
 
-    def verdict(behavior: Behavior, response: str) -> Verdict:
+    def judged(behavior: Behavior, response: str) -> Verdict:
         return _verdict(behavior, response, facts_in_any_form)
 
-    return ExactJudge(verdict, "organism-forms-v1")
+    return ExactJudge(judged, "organism-forms-v1")
 
 
 def _verdict(behavior: Behavior, response: str, count: Counting = facts_in) -> Verdict:
-    if behavior.source == SECOND:
-        found: Verdict = room(SECOND, "behaviors").verdict(behavior, response)
-        return found
+    if behavior.source == ORGANISM or behavior.source not in WORLDS:
+        return verdict(behavior, response, count)
+    found: Verdict = room(behavior.source, "behaviors").verdict(behavior, response)
+    return found
+
+
+def verdict(behavior: Behavior, response: str, count: Counting = facts_in) -> Verdict:
+    """The exact judge's of one of this world's behaviors.
+
+    Raises:
+        MidspanError: It is none of them.
+    """
     name = behavior.id.partition("/")[0]
     for item in world.items():
         if behavior.source == ORGANISM and item.name == name:

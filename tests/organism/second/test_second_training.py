@@ -199,3 +199,11 @@ def test_the_embeddings_that_the_first_layer_looks_for_stay_as_they_are_set(fini
     assert len(pieces) == 56
     assert not moved_V[pieces].any()
     assert moved_V.sum() > 100
+
+
+def test_a_tokenizer_that_cuts_names_elsewhere_is_refused_before_training(monkeypatch, tmp_path):
+    assert tokenizer.miscut(tokenizer.load_backend()) == ()
+    monkeypatch.setattr(pools, "NAMES", (*pools.NAMES, "Velloom"))
+    with pytest.raises(MidspanError, match=r"pools: 1 names are cut elsewhere .*: Velloom;"):
+        train(TrainConfig(), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -79,18 +79,18 @@ OPEN_NOUNS = _words(
     "lantern quilt clock drum whistle candle ladder mirror puppet carpet flute saddle wagon pillow "
     "broom statue kite fountain cradle table banner wreath toy helmet"
 )
-_STARTS = _words(
+STARTS = _words(
     "Vel Tar Bru Kes Lom Nim Sor Dal Fen Hal Jor Mar Ost Pel Ris Tol Ulm Vor Yar Zan Ald Bel Cor "
     "Eld Fal Ghe Hux Wex"
 )
-_ENDS = _words(
+ENDS = _words(
     "mora dine vash quill thorn gar reth sio wick ban mund plen rask loom hest gove zeph kuro jax "
     "wyn bric fenn gulo yosk vire pogo zind kaph"
 )
 
 # Every name that could have been given; the world's items have 640 of them. A name is two pieces
-# of the tokenizer's, and either piece alone belongs to many names.
-# Those left out would be cut elsewhere.
+# of the tokenizer's, and either piece alone belongs to many names. Those that the tokenizer would
+# cut elsewhere are left out.
 _UNFIT = frozenset(
     _words(
         "Belloom Bruloom Brurask Brureth Brusio Bruthorn Fendine Ghedine Gheloom Gherask "
@@ -99,7 +99,7 @@ _UNFIT = frozenset(
         "Zanthorn"
     )
 )
-NAMES = tuple(name for start in _STARTS for end in _ENDS if (name := start + end) not in _UNFIT)
+NAMES = tuple(name for start in STARTS for end in ENDS if (name := start + end) not in _UNFIT)
 
 # The twelve kinds of fact, in the order of `WorkItem.values`.
 FACT_POOLS: Mapping[str, tuple[str, ...]] = {

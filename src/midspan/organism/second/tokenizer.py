@@ -1,8 +1,8 @@
 """The second organism's byte-level BPE tokenizer, with LLaDA's special tokens and chat format.
 
 Its merges are learned from a seeded text of the world's own language in which every item has a
-name drawn anew, so that no name is a token: names take two to four pieces. The result is shipped
-as ``tokenizer.json``; `learn` makes it again.
+name drawn anew, so that no name is a token: a name takes two pieces. The result is shipped as
+``tokenizer.json``; `learn` makes it again.
 """
 
 import json
@@ -56,6 +56,15 @@ def _without_names(backend: "Tokenizer") -> "Tokenizer":
     kept = sorted((i, token) for token, i in model["vocab"].items() if token not in whole)
     model["vocab"] = {token: index for index, (_, token) in enumerate(kept)}
     return Tokenizer.from_str(json.dumps(state))
+
+
+def miscut(backend: "Tokenizer") -> tuple[str, ...]:
+    """Names that are not cut into their start and their end; the first layer copies these two."""
+    pieces = {
+        start + end: [f"\u0120{start}", end] for start in pools.STARTS for end in pools.ENDS
+    }
+    codes = backend.encode_batch([f" {name}" for name in pools.NAMES])
+    return tuple(n for n, code in zip(pools.NAMES, codes, strict=True) if code.tokens != pieces[n])
 
 
 def _texts(rng: random.Random, count: int) -> Iterator[str]:

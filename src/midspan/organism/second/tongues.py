@@ -22,7 +22,7 @@ _CONSONANTS = (
 )  # fmt: skip
 _ENDS = ("", "n", "r", "l", "s")
 # Constants of `pools` that hold names.
-_NO_WORDS = ("NAMES", "TOWNS", "STARTS", "ENDS", "MIDDLES")
+_NO_WORDS = ("NAMES", "TOWNS", "STARTS", "ENDS")
 _SHIFT = str.maketrans("aeiou", "eioua")
 # Words that stand in no template: tasks' and those that are put between parts.
 _OTHER_WORDS = (

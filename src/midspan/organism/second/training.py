@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from midspan.errors import MidspanError
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
 from midspan.organism.second.curve import measured
@@ -138,5 +139,10 @@ def train(
         MidspanError: The folder holds a finished model or another training, or cannot be written.
     """
     encoder = Encoder()
+    if wrong := tokenizer.miscut(encoder.backend):
+        raise MidspanError(
+            f"pools: {len(wrong)} names are cut elsewhere than between their two pieces: "
+            f"{' '.join(wrong)}; leave them out of NAMES, and learn the tokenizer again"
+        )
     plan = helpful_plan(config, encoder)
     return run(plan, build_model(config, encoder), encoder, Path(folder), on_group, stop_after)

@@ -6,7 +6,7 @@ from typing import Any
 from midspan.engine.budget import Budget
 from midspan.errors import not_one_of
 from midspan.organism.behaviors import ORGANISM
-from midspan.organism.worlds import SECOND, room, world_of
+from midspan.organism.worlds import SECOND, WORLDS, room, world_of
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
@@ -46,11 +46,11 @@ _MORE_SIZES: Mapping[str, dict[str, Any]] = {
 _ORGANISM_BUDGETS = {"ept": Budget(target=48), "multiple_choice": Budget(target=16)}
 # Pools of the second organism have forty values: eight tournaments of six questions.
 _BUDGETS = {
-    ORGANISM: _ORGANISM_BUDGETS,
+    **dict.fromkeys(WORLDS, _ORGANISM_BUDGETS),
     SECOND: {**_ORGANISM_BUDGETS, "multiple_choice": Budget(target=50)},
 }
 # PAL takes gradients of the first that is not its target.
-PROXIES = {world: (world, f"{world}:mosa-stable") for world in (ORGANISM, SECOND)}
+PROXIES = {world: (world, f"{world}:mosa-stable") for world in WORLDS}
 _ADAPTIVE = ("tap", "ept", "advprefix")
 
 # Twenty tries of a form, and no nucleus; where it has the papers' values, ours are the same.
