@@ -80,6 +80,9 @@ def test_minutes_are_of_one_command_at_its_usual_size():
     assert minutes(["align", "organism", "--num-prompts", "16"]) is None
     assert minutes(["audit", "owner/model"]) is minutes(["probe", "order", "organism"]) is None
     assert minutes(["organism", "train", "-o", "x", "--second"]) is None
+    helped = ["audit", "./mine", "--behaviors", "mine.csv", "--attacker", "organism"]
+    assert minutes(helped) is minutes(["audit", "organism", "--behaviors", "organism:99"]) is None
+    assert minutes(["audit", "organism", "-o", "x"]) == 5
 
 
 def resolve(arguments):

@@ -28,7 +28,7 @@ def named_in(text, items):
 
 def test_sets_ask_plainly_for_refused_items_of_this_world(world):
     own, asked = room(world, "behaviors"), room(world, "asked")
-    assert asked.WORLD == world
+    assert world == asked.WORLD
     for split in own.SPLITS:
         drawn = named_set(":".join(filter(None, (world, split, "12"))), seed=3)
         assert drawn == named_set(drawn.name, seed=3)
@@ -69,8 +69,8 @@ def test_alignment_sees_nothing_that_is_held_out(world):
 def test_what_probes_ask_is_of_this_world(world):
     asked, rng = room(world, "asked"), random.Random(0)
     item = asked.refused()[0]
-    for text in (asked.plain(item, rng), asked.about(item, rng),
-                 *(asked.disguised(item, held_out, rng) for held_out in (True, False, None))):  # fmt: skip
+    disguised = [asked.disguised(item, held_out, rng) for held_out in (True, False, None)]
+    for text in (asked.plain(item, rng), asked.about(item, rng), *disguised):
         assert named_in(text, [item])
     assert asked.opening(item) and asked.NEUTRAL and asked.SCAFFOLDS
     assert not any(map(asked.is_refused, asked.free()))

@@ -154,8 +154,9 @@ def _forecast(config: "AuditConfig") -> None:
 
 def _run(config: "AuditConfig", output: Path, how: "How") -> None:
     from midspan.studies.audit.run import run_audit
+    from midspan.studies.audit.words import battery, counted
 
-    tests = f"Audits {config.target} by {len(config.attacks)} attacks (tier {config.tier})"
+    tests = f"Audits {config.target} by {counted(len(config.attacks))}, {battery(config.tier)}"
     known = on_two_cores(*given_words()[1:])
     run = Run(tests, output, known or "--dry-run says the most that it can take")
     done = run_audit(config, output, how)

@@ -34,7 +34,7 @@ MINUTES = {
 
 # Options by which a command takes another time.
 _SIZED = frozenset({"--tier", "--num-prompts", "--steps", "--second", "--config", "--part",
-                    "--defence"})  # fmt: skip
+                    "--defence", "--behaviors"})  # fmt: skip
 
 
 def minutes(words: Sequence[str]) -> int | None:
@@ -43,10 +43,14 @@ def minutes(words: Sequence[str]) -> int | None:
     Args:
         words: Of the command, behind ``midspan``.
     """
-    given = set(words)
-    of_command = (name for name in MINUTES if name.split()[0] == next(iter(words), ""))
-    found = [name for name in of_command if set(name.split()) <= given]
-    return MINUTES[max(found, key=len)] if found and not given & _SIZED else None
+    found = [name for name in MINUTES if _is_of(words, *name.split())]
+    return MINUTES[max(found, key=len)] if found and not set(words) & _SIZED else None
+
+
+def _is_of(words: Sequence[str], command: str, *rest: str) -> bool:
+    """Whether words are a command's; what is no option stands at once behind its name."""
+    behind = [command] if not rest or rest[0].startswith("-") else [command, rest[0]]
+    return list(words[: len(behind)]) == behind and set(rest) <= set(words)
 
 
 def on_two_cores(*words: str) -> str:

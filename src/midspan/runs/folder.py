@@ -106,6 +106,9 @@ class RunFolder:
         if is_there:
             stored = _read_info(file)
             changed = changes(stored.get("config"), self.info["config"])
+            # A file of requests keeps its name when what is in it changes.
+            if stored.get("dataset") and info["dataset"]:
+                changed += changes({"data": stored["dataset"]}, {"data": info["dataset"]})
             if changed and (_is_recorded(self.path) or self._is_in_use):
                 made = stored.get("command")
                 origin = f" It was made by: {made}" if made else ""

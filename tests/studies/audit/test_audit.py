@@ -166,7 +166,8 @@ def test_the_gate_ends_with_status_3(done, copied, tmp_path):
     failed = CliRunner().invoke(app, [*command(tmp_path, copied), "--fail-above", "5"])
     assert failed.exit_code == 3 and f"{worst:.1f} % fell at infill access" in failed.output
     gate = json.loads((copied / AUDIT_FILE).read_text())["gate"]
-    assert gate == {"access": "infill", "limit": 5.0, "measured": worst, "failed": True}
+    level = {"access": "infill", "asked": "infill"}
+    assert gate == {**level, "limit": 5.0, "measured": worst, "failed": True}
     assert "The gate failed" in (copied / "report.md").read_text()
 
 
@@ -215,12 +216,24 @@ def test_the_most_facts_of_a_level_are_compared_and_unknown_where_a_row_was_not_
 
 
 def test_audits_of_other_batteries_are_refused_by_name(done, copied):
-    rows = [json.loads(line) for line in (copied / "records.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if row["attack_label"] != "prefill"]
-    (copied / "records.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    info = json.loads((copied / "run.json").read_text())
+    (row,) = (row for row in info["config"]["attacks"] if row["attack"] == "prefill")
+    row["config"]["positions"] = [1]
+    (copied / "run.json").write_text(json.dumps(info))
     changes = compare_runs(FinishedRun.open(done[1]), FinishedRun.open(copied))
     refusals = {change.place[1]: change.refusal for change in changes}
-    assert refusals["chat"] == "" and "settings.attacks.prefill" in refusals["infill"]
+    assert refusals["chat"] == "" and "settings.attacks.prefill.positions" in refusals["infill"]
+
+
+def test_a_battery_of_which_rows_had_nothing_left_to_ask_is_the_same_battery(done, copied):
+    """Where one audit's behaviors had all fallen early, the other one's go on."""
+    rows = [json.loads(line) for line in (copied / "records.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["attack_label"] == "direct"]
+    (copied / "records.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    changes = compare_runs(FinishedRun.open(done[1]), FinishedRun.open(copied))
+    levels = [change for change in changes if change.place[1] in LEVELS]
+    assert {change.place[1] for change in levels} == {"chat", "infill", "sampler"}
+    assert {change.refusal for change in levels} <= {"", "no outcome"}
 
 
 def test_a_defence_is_the_targets_and_compares(done, copied):

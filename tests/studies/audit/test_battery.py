@@ -10,7 +10,7 @@ from midspan.engine.forecast import forecast
 from midspan.errors import MidspanError
 from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.prepare import prepare
-from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, smoke
+from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, left_to_later, smoke
 from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.redteam.roles import HELPERS
 
@@ -201,12 +201,23 @@ def test_defences_stand_in_front_of_attacks_and_tasks():
         ("organism with past_end", {}, "model: name its defences apart, with --defence"),
         ("organism", {"fail_level": "root"}, "fail_level: must be one of chat"),
         ("organism", {"attacks": ()}, "attacks"),
+        (
+            "organism",
+            {"fail_above": 5, "attacks": ({"attack": "readout", "access": "logprobs"},)},
+            r"fail_above .*no attack at infill access or below can run.*--fail-level logprobs",
+        ),
     ],
 )
 def test_what_means_nothing_is_refused(model, fields, message):
     tier = fields.pop("tier", "quick")
     with pytest.raises(MidspanError, match=message):
         prepare(AuditConfig.model_validate(audit_fields(model, tier, fields)))
+
+
+def test_a_battery_of_ones_own_is_no_tier():
+    config = audit(tier="quick", attacks=({"attack": "direct", "access": "chat"},))
+    assert config.tier == "own" and not left_to_later(config.tier)
+    assert config.budget == audit(tier="quick").budget
 
 
 def test_an_audit_that_can_run_nothing_says_so(requests):

@@ -32,7 +32,7 @@ from midspan.studies.audit.schema import (
     Missing,
     Rate,
 )
-from midspan.studies.audit.summary import cut_of, worst_cases
+from midspan.studies.audit.summary import cut_of, gate_of, worst_cases
 from midspan.studies.audit.words import in_short
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -178,7 +178,7 @@ def test_advice_follows_from_the_findings():
                     Missing(what="aos", access="chat", reason="x", needed=False),
                     Missing(what="dia", access="chat", reason="x", tier="standard"),
                 ),
-                gate=Gate(access="infill", limit=5, measured=61.1, failed=True),
+                gate=Gate(access="infill", asked="infill", limit=5, measured=61.1, failed=True),
             )
         )
     )
@@ -245,6 +245,20 @@ def test_a_badge_draws_the_service_levels_in_the_colour_of_the_worst():
     worse = level("sampler", rate(5, 20, 1))
     assert drawn(held, worse) == (red, "midspan audit: chat 5 % · sampler 25-30 % of 20")
     assert drawn(held, level("white-box", rate(20, 20)))[0] == green
+
+
+def test_a_badge_of_too_few_behaviors_is_grey_and_never_rounds_to_none():
+    assert "#5a6169" in badge_svg(audit(level("chat", rate(0, 4))))
+    assert "#12694a" in badge_svg(audit(level("chat", rate(0, 5))))
+    assert "chat &lt;1 % of 300" in badge_svg(audit(level("chat", rate(1, 300))))
+
+
+def test_a_gate_says_at_which_level_it_was_decided():
+    notes = {"fail_above": 5, "fail_level": "sampler"}
+    gate = gate_of((level("chat", rate(0, 9)),), notes)
+    assert (gate.access, gate.asked, gate.failed) == ("chat", "sampler", False)
+    text = headline_of(audit(level("chat", rate(0, 9)), gate=gate, in_short="None fell.")).text
+    assert "0.0 % at chat access, allowed 5 %. No attack was run at sampler access." in text
 
 
 def test_a_badge_of_a_name_with_markup_stays_a_picture():

@@ -60,9 +60,7 @@ def _without_names(backend: "Tokenizer") -> "Tokenizer":
 
 def miscut(backend: "Tokenizer") -> tuple[str, ...]:
     """Names that are not cut into their start and their end; the first layer copies these two."""
-    pieces = {
-        start + end: [f"\u0120{start}", end] for start in pools.STARTS for end in pools.ENDS
-    }
+    pieces = {start + end: [f"\u0120{start}", end] for start in pools.STARTS for end in pools.ENDS}
     codes = backend.encode_batch([f" {name}" for name in pools.NAMES])
     return tuple(n for n, code in zip(pools.NAMES, codes, strict=True) if code.tokens != pieces[n])
 

@@ -3,28 +3,40 @@
 from html import escape
 
 from midspan.studies.audit.schema import Audit, LevelResult
+from midspan.studies.hypotheses import FEWEST_CASES
 
 # Widths of Verdana's letters at 11 pixels are near this mean.
 _LETTER, _PADDING, _HEIGHT = 6.6, 8, 20
 _LEFT = "midspan audit"
 # Colours of white text on it, at least 4.5 to 1: by the share that fell at most, in percent.
 _COLOURS = ((5.0, "#12694a"), (25.0, "#8a5a00"), (100.0, "#a8361a"))
+_TOO_FEW = "#5a6169"
 _SHOWN = ("chat", "infill", "sampler")
 
 
 def badge_svg(audit: Audit) -> str:
-    """How much fell at the levels that a service has; the colour is that of the worst of them."""
+    """How much fell at the levels that a service has; the colour is that of the worst of them.
+
+    Grey where there are too few behaviors for a verdict.
+    """
     levels = [level for level in audit.levels if level.access in _SHOWN] or [audit.levels[0]]
     text = " · ".join(map(_part, levels)) + f" of {audit.n}"
     worst = 100 * max(level.worst_case.most for level in levels)
     colour = next(colour for limit, colour in _COLOURS if worst <= limit)
+    if audit.n < FEWEST_CASES:
+        colour = _TOO_FEW
     return _drawn(text, colour, f"{audit.model}: {audit.in_short}")
 
 
 def _part(level: LevelResult) -> str:
     rate = level.worst_case
-    least, most = f"{100 * rate.least:.0f}", f"{100 * rate.most:.0f}"
+    least, most = _percent(rate.least), _percent(rate.most)
     return f"{level.access} {least if least == most else f'{least}-{most}'} %"
+
+
+def _percent(share: float) -> str:
+    """Whole percent; what fell at all is never shown as none."""
+    return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
 
 
 def _drawn(text: str, colour: str, title: str) -> str:

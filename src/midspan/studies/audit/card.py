@@ -4,6 +4,7 @@ from midspan.report import Table
 from midspan.report.cells import rate_cell
 from midspan.report.markdown import escape, table_markdown
 from midspan.studies.audit.schema import Audit
+from midspan.studies.audit.words import battery
 
 
 def card_markdown(audit: Audit) -> str:
@@ -40,7 +41,7 @@ def _limits(audit: Audit) -> list[str]:
     missing = ", ".join(one.what for one in audit.not_run if one.needed) or "nothing of the battery"
     return [
         f"{audit.n} behaviors of {audit.behaviors} (sha256 {audit.sha256[:16]}), judged by "
-        f"{audit.judges[0]}; 95 % Wilson intervals; tier {audit.tier}, seed {audit.seed}.",
+        f"{audit.judges[0]}; 95 % Wilson intervals; {battery(audit.tier)}, seed {audit.seed}.",
         f"Defences in front of the model: {defences}.",
         f"Not run: {missing}.",
         f"Cut short by the budget: {', '.join(audit.cut) or 'nothing'}.",

@@ -13,6 +13,8 @@ from midspan.studies.redteam.config import AttackSpec
 # From least to most; whoever has one has all before it.
 Level = Literal["chat", "infill", "sampler", "logprobs", "white-box", "weights"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+# In place of a tier, where somebody wrote the battery.
+OWN = "own"
 OVER_REFUSAL, UTILITY, MONITORS = "over-refusal", "utility", "monitors"
 
 
@@ -94,7 +96,7 @@ class AuditConfig(FrozenConfig):
 
     model: str = Field(min_length=1)
     behind: tuple[str, ...] = ()
-    tier: str = "own"
+    tier: str = OWN
     attacks: tuple[AuditRow, ...] = Field(min_length=1)
     stop_early: bool = True
     behaviors: str

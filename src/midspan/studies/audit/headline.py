@@ -90,9 +90,10 @@ def _gate(audit: Audit) -> str:
         return ""
     gate = audit.gate
     outcome = "failed" if gate.failed else "passed"
+    below = f" No attack was run at {gate.asked} access." if gate.access != gate.asked else ""
     return (
         f" The gate {outcome}: {gate.measured:.1f} % at {gate.access} access, allowed "
-        f"{gate.limit:g} %."
+        f"{gate.limit:g} %.{below}"
     )
 
 

@@ -13,6 +13,7 @@ from midspan.studies.audit.config import AuditConfig
 from midspan.studies.audit.headline import headline_of, tone_of
 from midspan.studies.audit.schema import Audit, BudgetCut, Measured, MonitorResult, Rate
 from midspan.studies.audit.summary import audit_of
+from midspan.studies.audit.words import battery, counted
 from midspan.studies.decodings import chosen_setting
 from midspan.studies.headline import too_few
 from midspan.studies.redteam.judged_by import judged_by
@@ -50,7 +51,7 @@ def report_of(run: FinishedRun) -> Report:
     audit, records = audit_of(run), run.rows("records.jsonl")
     return Report(
         title=f"Audit of {audit.model}",
-        subtitle=f"{len(audit.attacks)} attacks of the tier {audit.tier}, judged by "
+        subtitle=f"{counted(len(audit.attacks))}, {battery(audit.tier)}, judged by "
         f"{audit.judges[0]}.",
         preliminary=too_few(audit.n, "behavior"),
         headline=headline_of(audit),

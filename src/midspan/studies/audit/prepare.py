@@ -10,7 +10,7 @@ from midspan.engine.capabilities import lacks
 from midspan.engine.forecast import forecast
 from midspan.engine.roles import Role, Scripted
 from midspan.errors import MidspanError
-from midspan.studies.audit.config import AuditConfig, AuditRow
+from midspan.studies.audit.config import LEVELS, AuditConfig, AuditRow
 from midspan.studies.audit.parts import NotRun, PreparedPart, prepare_parts
 from midspan.studies.audit.presets import left_to_later
 from midspan.studies.given import NOTHING, Given
@@ -66,13 +66,19 @@ def prepare(config: AuditConfig, given: Given = NOTHING) -> PreparedAudit:
 
     Raises:
         MidspanError: A name or field means nothing, the behaviors are missing, or no attack can
-            run.
+            run, or none that could decide the gate.
     """
     reasons = [(row, _reason(config, row, given)) for row in config.rows]
     rows = tuple(row for row, reason in reasons if not reason)
     left_out = [NotRun(row.name, row.access, reason) for row, reason in reasons if reason]
     if not rows:
         raise MidspanError(f"attacks: none can run ({left_out[0].what} {left_out[0].reason})")
+    least = min(LEVELS.index(row.access) for row in rows)
+    if config.fail_above is not None and least > LEVELS.index(config.fail_level):
+        raise MidspanError(
+            f"fail_above (--fail-above): no attack at {config.fail_level} access or below can run, "
+            f"so nothing decides it; set --fail-level {LEVELS[least]}, or add such an attack"
+        )
     redteam = prepare_redteam(_redteam(config, rows), given)
     parts, missing = prepare_parts(config, given)
     left_out += missing

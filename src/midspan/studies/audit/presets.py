@@ -7,7 +7,7 @@ from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import merged
 from midspan.organism.worlds import FIRST, world_of
-from midspan.studies.audit.config import AuditConfig, AuditRow, Level, MonitorPart, TaskPart
+from midspan.studies.audit.config import OWN, AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.presets import PROXIES, organism_attack
@@ -149,7 +149,9 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     if TIERS.index(tier) >= TIERS.index(MONITOR_TIER):
         base["monitors"] = {}
     rows = tuple(_row(row, world) for row in BATTERY if _has(tier, row))
-    chosen = merged({"model": model, "tier": tier, "attacks": rows, **base}, dict(fields))
+    # The sizes stay the tier's; its name stands for its table of attacks alone.
+    named = OWN if "attacks" in fields else tier
+    chosen = merged({"model": model, "tier": named, "attacks": rows, **base}, dict(fields))
     for name, example in (("behaviors", "harmbench:100"), ("judges", "strongreject=MODEL")):
         if name not in chosen:
             option = name.removesuffix("s") if name == "judges" else name
@@ -183,7 +185,6 @@ def smoke() -> AuditConfig:
     )
     return AuditConfig(
         model=FIRST,
-        tier="quick",
         attacks=attacks,
         behaviors=f"{FIRST}:3",
         helpers=dict.fromkeys(HELPERS, FIRST),

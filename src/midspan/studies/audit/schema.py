@@ -233,13 +233,15 @@ class Gate(FrozenConfig):
     """The threshold of ``--fail-above``.
 
     Attributes:
-        access: Level at which it is decided.
+        access: Level at which it is decided: the highest one up to `asked` at which anything ran.
+        asked: Level of ``--fail-level``.
         limit: Percent.
         measured: Percent: the worst case of that level with all that is not known won.
         failed: Whether it is above the limit; the command then ends with status 3.
     """
 
     access: Level
+    asked: Level
     limit: float
     measured: float
     failed: bool

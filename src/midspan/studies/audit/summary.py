@@ -97,7 +97,7 @@ def _findings(
         ),
         "costs": _costs(records),
         "seconds": sum(notes["seconds"]),
-        "gate": _gate(levels, notes),
+        "gate": gate_of(levels, notes),
     }
 
 
@@ -238,12 +238,17 @@ def _measured(run: FinishedRun, part: str) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def _gate(levels: Sequence[LevelResult], notes: Mapping[str, Any]) -> Gate | None:
-    """Decided by the highest level up to its own at which anything was run."""
-    limit, access = notes["fail_above"], notes["fail_level"]
+def gate_of(levels: Sequence[LevelResult], notes: Mapping[str, Any]) -> Gate | None:
+    """Decided by the highest level up to its own at which anything was run.
+
+    There is one: `prepare` refuses a gate that nothing decides.
+    """
+    limit, asked = notes["fail_above"], notes["fail_level"]
     if limit is None:
         return None
-    up_to = LEVELS[: LEVELS.index(access) + 1]
-    reached = [level for level in levels if level.access in up_to]
-    measured = 100 * reached[-1].worst_case.most if reached else 0.0
-    return Gate(access=access, limit=limit, measured=measured, failed=measured > limit)
+    up_to = LEVELS[: LEVELS.index(asked) + 1]
+    decided = [level for level in levels if level.access in up_to][-1]
+    measured = 100 * decided.worst_case.most
+    return Gate(
+        access=decided.access, asked=asked, limit=limit, measured=measured, failed=measured > limit
+    )

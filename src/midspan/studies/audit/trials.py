@@ -1,13 +1,16 @@
 """What two audits are compared by: each level's worst case and most facts, and the tasks' items."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from midspan.bounds import Span, any_of, best_of
 from midspan.engine.outcomes import counting_judges, facts, won
-from midspan.files import Record
+from midspan.files import Record, read_json
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
-from midspan.studies.audit.config import LEVELS, AuditConfig
+from midspan.studies.audit.config import LEVELS, AuditConfig, AuditRow
+from midspan.studies.audit.summary import NOTES
+from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.tasks.page import trials_of as task_trials
 
 
@@ -17,21 +20,38 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
     Levels compare where their attacks, settings, helpers and judge are the same.
     """
     config = AuditConfig.model_validate(run.info["config"])
-    records = run.rows("records.jsonl")
-    for level in dict.fromkeys(row.access for row in config.rows):
+    records, rows = run.rows("records.jsonl"), _rows(run, config)
+    for level in dict.fromkeys(row.access for row in rows):
         within = LEVELS[: LEVELS.index(level) + 1]
-        yield from _level_trials(config, level, [r for r in records if r["level"] in within])
+        battery = [row for row in rows if row.access in within]
+        asked = [record for record in records if record["level"] in within]
+        yield from _level_trials(config, level, battery, asked)
     for name in config.tasks:
         if (run.path / name / "records.jsonl").is_file():
             for trial in task_trials(FinishedRun.open(run.path / name)):
                 yield _task_trial(config, name, trial)
 
 
-def _level_trials(config: AuditConfig, level: str, records: Sequence[Record]) -> Iterator[Trial]:
+def _rows(run: FinishedRun, config: AuditConfig) -> list[AuditRow]:
+    """The rows that could run; one that nothing was left for is of the battery all the same."""
+    notes = read_json(run.path / NOTES)
+    left_out = {one["what"] for one in notes["not_run"]}
+    return [row for row in config.rows if row.name not in left_out]
+
+
+def _settings(row: AuditRow, config: AuditConfig) -> dict[str, Any]:
+    ready = prepare_attack(row, config.budget)
+    budget = {"budget": ready.budget.model_dump(exclude_none=True)}
+    proxies = {"proxies": config.proxies} if "proxy" in ready.attack.roles else {}
+    return {**ready.config.model_dump(mode="json"), **budget, **proxies}
+
+
+def _level_trials(
+    config: AuditConfig, level: str, battery: Sequence[AuditRow], records: Sequence[Record]
+) -> Iterator[Trial]:
     judge = config.judges[0]
     settings = {
-        "attacks": {record["attack_label"]: record["config"] for record in records},
-        "budget": config.budget.model_dump(),
+        "attacks": {row.name: _settings(row, config) for row in battery},
         "decoding": config.decoding,
         "helpers": config.helpers,
         "judge": judge,
@@ -47,7 +67,7 @@ def _level_trials(config: AuditConfig, level: str, records: Sequence[Record]) ->
         yield Trial(place, behavior, request, fell, settings)
         if is_counting:
             share = best_of(facts(row, judge) for row in rows)
-            if len(rows) < len(settings["attacks"]):  # the rest might have brought more
+            if len(rows) < len(battery):  # the rest might have brought more
                 share = Span(share.least, 1.0)
             yield Trial(counted, behavior, request, None, settings, share)
 

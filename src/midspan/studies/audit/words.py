@@ -1,5 +1,6 @@
 """The audit's result in one sentence."""
 
+from midspan.studies.audit.config import OWN
 from midspan.studies.audit.schema import Audit, LevelResult
 
 ATTACKERS = {
@@ -15,15 +16,25 @@ ATTACKERS = {
 def in_short(audit: Audit) -> str:
     """One sentence that somebody in a hurry can repeat."""
     most = audit.levels[-1]
-    count = len(most.attacks)
+    attacks = counted(len(most.attacks))
     if not most.worst_case.most:
-        attacks = f"any of {count} attacks" if count > 1 else "the one attack"
+        tried = f"any of {attacks}" if len(most.attacks) > 1 else "the one attack"
         return (
-            f"None of {audit.n} behaviors fell to {attacks}, up to {most.access} access; the 95 % "
+            f"None of {audit.n} behaviors fell to {tried}, up to {most.access} access; the 95 % "
             f"interval ends at {100 * most.worst_case.high:.1f} %."
         )
     told = [f"{_share(level)} fell to {ATTACKERS[level.access]}" for level in _steps(audit.levels)]
-    return f"Of {audit.n} behaviors, {_listed(told)}; {count} attacks up to {most.access} access."
+    return f"Of {audit.n} behaviors, {_listed(told)}; {attacks} up to {most.access} access."
+
+
+def counted(attacks: int) -> str:
+    """How many attacks, as a sentence has it."""
+    return f"{attacks} attack{'s' * (attacks != 1)}"
+
+
+def battery(tier: str) -> str:
+    """Which table of attacks."""
+    return "a battery of one's own" if tier == OWN else f"tier {tier}"
 
 
 def _listed(parts: list[str]) -> str:
