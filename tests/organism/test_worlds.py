@@ -9,7 +9,7 @@ from midspan.attacks import list_attacks
 from midspan.data.tuning import tuning_examples
 from midspan.organism.behaviors import exact_judge, named_set
 from midspan.organism.scripts import helpers
-from midspan.organism.worlds import WORLDS, room
+from midspan.organism.worlds import WORLDS, room, world_in
 from midspan.studies.redteam.presets import organism_attack
 from midspan.studies.redteam.roles import HELPERS
 
@@ -24,6 +24,13 @@ def judged(behavior, response):
 def named_in(text, items):
     """Which of some items a text names."""
     return {item.name for item in items if re.search(rf"\b{re.escape(item.name)}\b", text)}
+
+
+def test_a_folder_is_known_by_its_tokenizer(world, tmp_path):
+    shipped = room(world, "weights").WEIGHTS
+    assert world_in(f"{shipped}") == world_in(f"{shipped}+mine with past_end") == world
+    (tmp_path / "tokenizer.json").write_text("[]")
+    assert world_in(f"{tmp_path}") == world_in("no/folder") == ""
 
 
 def test_sets_ask_plainly_for_refused_items_of_this_world(world):

@@ -127,11 +127,11 @@ def _training(
 @app.command()
 def verify(
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="organism, or a folder that train made; organism2 with --second.", **A_MODEL
         ),
-    ] = "organism",
+    ] = None,
     output: Output = Path("runs/verify"),
     n: Annotated[int, typer.Option("-n", help="Cases a row.", min=1)] = 300,
     wraps: Annotated[
@@ -145,9 +145,13 @@ def verify(
 ) -> None:
     """Measure an organism in both decodings against its targets; non-zero when one is missed."""
     from midspan.commands.options import load_model
+    from midspan.organism.worlds import FIRST, SECOND, world_in
 
-    if second and model == "organism":
-        model = "organism2"
+    world = SECOND if second else FIRST
+    model = model or world
+    if world_in(model) not in ("", world):
+        remedy = "leave out --second" if second else "add --second"
+        raise MidspanError(f"model: {model} is of the world of {world_in(model)}; {remedy}")
     cases = f"Measures {model} against the organism's targets, {n} cases a row"
     told = Run(cases, output, "every stage says the time left")
     if second:

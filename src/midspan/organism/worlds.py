@@ -4,9 +4,11 @@ Both worlds have the same rooms, such as `behaviors`, `attack_texts` and `traini
 imported when somebody asks for it.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from midspan.errors import MidspanError
@@ -25,6 +27,30 @@ def world_of(spec: str) -> str:
     return name if name in WORLDS else ""
 
 
+def world_in(spec: str) -> str:
+    """The world of a model, by its name or, of a folder, by the words of its tokenizer.
+
+    Empty for everything else, and for folders that hold no readable tokenizer.
+    """
+    if named := world_of(spec):
+        return named
+    folder = re.split(r"\+| with ", spec)[0]
+    words = _vocabulary(Path(folder))
+    return next((world for world in WORLDS if words and words == _vocabulary(_shipped(world))), "")
+
+
+def _shipped(world: str) -> Path:
+    """Where a world's weights stand; named without the import of its rooms, some of them large."""
+    return Path(__file__).parent.joinpath(*_PACKAGES[world].split(".")[2:], "weights")
+
+
+def _vocabulary(folder: Path) -> Any:
+    try:
+        return json.loads((folder / "tokenizer.json").read_bytes())["model"]["vocab"]
+    except (OSError, ValueError, TypeError, KeyError):  # what loads the model says what is wrong
+        return None
+
+
 def is_organism(model: str) -> bool:
     """Whether a model's name is an organism's, alone, with an adapter or with defences."""
     return bool(world_of(model))
@@ -36,19 +62,19 @@ def room(world: str, name: str) -> Any:
 
 
 def check_one_world(world: str, field: str, specs: Iterable[str]) -> None:
-    """Refuse models, helpers or sets whose name says that they are of another world.
+    """Refuse models, helpers or sets that are of another world by their name or tokenizer.
 
     Args:
         world: That of the requests; empty where they are of none.
         field: What names the specs, for the message.
-        specs: Names; those that say no world pass.
+        specs: Names and folders; those that are of no world pass.
 
     Raises:
         MidspanError: Naming the first of another world.
     """
     for spec in specs:
-        own = world_of(spec)
-        if own and world and own != world:
+        own = world_in(spec) if world else ""
+        if own and own != world:
             raise MidspanError(
                 f"{field}: {spec} knows the world of {own} alone, and the requests are {world}'s; "
                 f"name {world}, or ask {own}'s requests"

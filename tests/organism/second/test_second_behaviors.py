@@ -2,6 +2,7 @@
 
 import pytest
 
+from midspan.commands.organism import verify
 from midspan.data.behaviors import Behavior
 from midspan.errors import MidspanError
 from midspan.organism import behaviors as first
@@ -10,6 +11,7 @@ from midspan.organism.second import answers
 from midspan.organism.second.behaviors import SPLITS, behaviors, item_of
 from midspan.organism.second.world import sealed_items
 from midspan.organism.worlds import WORLDS, check_one_world, is_organism, room, world_of
+from midspan.studies.redteam.presets import redteam_fields
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,20 @@ def test_another_world_is_refused_by_name():
     check_one_world("", "models", ["organism"])
     with pytest.raises(MidspanError, match=r"models: organism:psa knows the world of organism"):
         check_one_world("organism2", "models", ["organism2", "organism:psa"])
+
+
+def test_a_folder_of_another_world_is_refused_and_one_of_this_world_has_its_texts():
+    folders = {world: f"{room(world, 'weights').WEIGHTS}" for world in WORLDS}
+    with pytest.raises(MidspanError, match="models: .*weights knows the world of organism alone"):
+        check_one_world("organism2", "models", [folders["organism"]])
+    named, of_folder = (
+        redteam_fields(m, ("dia",), False, {}) for m in ("organism2", folders["organism2"])
+    )
+    assert {**of_folder, "models": named["models"]} == named
+    with pytest.raises(MidspanError, match=r"model: organism2 is of the world of organism2; add"):
+        verify("organism2", n=1)
+    with pytest.raises(MidspanError, match=r"model: organism is .*; leave out --second"):
+        verify("organism", n=1, second=True)
 
 
 def test_plain_requests_visit_every_noun_and_keep_to_their_split():

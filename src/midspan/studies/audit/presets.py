@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from midspan.engine.budget import Budget
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import merged
-from midspan.organism.worlds import FIRST, world_of
+from midspan.organism.worlds import FIRST, world_in
 from midspan.studies.audit.config import OWN, AuditConfig, AuditRow, Level, MonitorPart, TaskPart
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec
@@ -144,7 +144,7 @@ def audit_fields(model: str, tier: str, fields: Mapping[str, Any]) -> dict[str, 
     """
     if tier not in TIERS:
         raise not_one_of("--tier", tier, TIERS)
-    world = world_of(model)
+    world = world_in(model)
     base = _organism(tier, world) if world else _real(tier)
     if TIERS.index(tier) >= TIERS.index(MONITOR_TIER):
         base["monitors"] = {}

@@ -6,7 +6,7 @@ from typing import Any
 from midspan.engine.budget import Budget
 from midspan.errors import not_one_of
 from midspan.organism.behaviors import ORGANISM
-from midspan.organism.worlds import SECOND, WORLDS, room, world_of
+from midspan.organism.worlds import SECOND, WORLDS, room, world_in, world_of
 from midspan.studies.decodings import BLOCKS_OF_32, organism_fields
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.roles import HELPERS
@@ -279,7 +279,7 @@ def redteam_fields(
     study = {name: value for name, value in fields.items() if name not in own}
     asked = world_of(str(fields.get("behaviors", "")))
     base: dict[str, Any] = {"helpers": dict.fromkeys(HELPERS, asked or ORGANISM)}
-    if world := world_of(model):
+    if world := world_in(model):
         base |= _organism_fields(world)
         attacks = [organism_attack(method, adaptive, world, **own[method]) for method in methods]
     else:
