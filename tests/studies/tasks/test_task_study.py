@@ -12,11 +12,14 @@ from fixture_folders import BENCHMARKS
 from typer.testing import CliRunner
 
 from midspan.commands import app
+from midspan.decoding import decoding_config
+from midspan.decoding.config import SAMPLERS
 from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.runs.compare import compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.studies.choice.stored import Settings
+from midspan.studies.given import Given
 from midspan.studies.tasks.config import TaskConfig, build_tasks, parse_data
 from midspan.studies.tasks.page import report_of, settings_line, text, trials_of
 from midspan.studies.tasks.prepare import prepare
@@ -61,6 +64,43 @@ def test_one_table_and_one_page_for_all_models(config, tmp_path):
         "Measured", "Original", "Copy", "Copy - Original",
     )  # fmt: skip
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+SETTINGS = {
+    "llada": "32 tokens in 8 steps, block 32, sampler llada, EOS model, greedy, 1 samples, seed 0",
+    "Dream": "32 tokens in 8 steps, sampler dream, EOS model, greedy, 1 samples, seed 0",
+    "sdar": "32 tokens in 8 steps, block 4, sampler block, EOS model, greedy, 1 samples, "
+    "cache prefix, threshold 0.85, seed 0",
+}
+
+
+def test_the_settings_are_those_that_each_sampler_has(real_lm, tmp_path):
+    (tmp_path / "own.csv").write_text("instruction\nsalt the water\n")
+    config = TaskConfig(
+        models=(real_lm.name,),
+        tasks=("overrefusal",),
+        data={"alpaca": str(tmp_path / "own.csv")},
+        decoding={"length": 32, "steps": 8},
+    )
+    given = Given(models={real_lm.name: real_lm})
+    (result,) = run_tasks(config, tmp_path / "run", "midspan task", given)
+    assert f"1 items, 0 shots, {SETTINGS[real_lm.name]}. Prompt: " in text(result)
+    page = (tmp_path / "run" / "report.md").read_text()
+    assert SETTINGS[real_lm.name] in page
+
+
+def test_every_sampler_says_what_makes_it_faster():
+    said = {"items": 1, "shots": 0, "samples": 1, "seed": 0, "prompt": "chat"}
+    faster = {
+        "llada": ({"cache": "dual", "doubt": 0.2, "revise": 0.98}, "cache dual, threshold None, "
+                  "factor None, doubt 0.2, revise 0.98"),
+        "dream": ({}, "1 samples, seed 0"),
+        "block": ({"cache": "none", "threshold": 0.9}, "cache none, threshold 0.9, seed 0"),
+    }  # fmt: skip
+    assert faster.keys() == SAMPLERS.keys()
+    for sampler, (fields, words) in faster.items():
+        decoding = decoding_config(sampler=sampler, **fields).model_dump(mode="json")
+        assert words in settings_line({**said, "decoding": decoding})
 
 
 def test_two_runs_are_compared_item_by_item(config, tmp_path, monkeypatch):

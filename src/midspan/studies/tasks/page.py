@@ -20,6 +20,8 @@ from midspan.tasks.compare import MeasureRow, compare, group_means, rows
 from midspan.tasks.overrefusal import MEASURES
 
 _MOST_REASONS = 3
+# Each sampler has some of these.
+_HASTENING = ("cache", "threshold", "factor", "doubt", "revise")
 LIMITS = (
     "A score holds for its prompt, shots, length, block, steps and rule for end tokens, which "
     "stand above each table; under others the same model scores differently.",
@@ -46,25 +48,34 @@ def settings_line(settings: Mapping[str, Any]) -> str:
     elif "decoding" not in settings:
         parts += [str(settings["scored"]), f"{settings['draws']} draws for several tokens"]
     else:
-        decoding = settings["decoding"]
-        heat = decoding["temperature"]
-        parts += [
-            f"{decoding['length']} tokens in {decoding['steps']} steps",
-            f"block {decoding['block_length'] or decoding['length']}",
-            f"sampler {decoding['sampler']}",
-            f"EOS {decoding['eos_policy']}",
-            f"temperature {heat:g}" if heat else "greedy",
-            f"{settings['samples']} samples",
-        ]
-        if decoding["cache"] != "none" or decoding["threshold"] or decoding["factor"]:
-            parts.append(
-                f"cache {decoding['cache']}, threshold {decoding['threshold']}, "
-                f"factor {decoding['factor']}"
-            )
-        if decoding.get("rules"):
-            parts.append(f"rules {', '.join(rule['rule'] for rule in decoding['rules'])}")
+        parts += [*_decoding_words(settings["decoding"]), f"{settings['samples']} samples"]
+        parts += _hastened_words(settings["decoding"])
     judge = f" Judge: {settings['judge']}." if "judge" in settings else ""
     return f"{', '.join(parts)}, seed {settings['seed']}. Prompt: {settings['prompt']}.{judge}"
+
+
+def _decoding_words(decoding: Mapping[str, Any]) -> list[str]:
+    """What every sampler has, and its blocks where it has some."""
+    heat, length = decoding["temperature"], decoding["length"]
+    blocks = [f"block {decoding['block_length'] or length}"] if "block_length" in decoding else []
+    return [
+        f"{length} tokens in {decoding['steps']} steps",
+        *blocks,
+        f"sampler {decoding['sampler']}",
+        f"EOS {decoding['eos_policy']}",
+        f"temperature {heat:g}" if heat else "greedy",
+    ]
+
+
+def _hastened_words(decoding: Mapping[str, Any]) -> list[str]:
+    """What makes decoding faster, of the fields that the sampler has, and its rules."""
+    own = [f"{name} {decoding[name]}" for name in _HASTENING if name in decoding]
+    words = []
+    if any(decoding.get(name) not in (None, "none") for name in _HASTENING):
+        words.append(", ".join(own))
+    if decoding.get("rules"):
+        words.append(f"rules {', '.join(rule['rule'] for rule in decoding['rules'])}")
+    return words
 
 
 def table(result: TaskResult) -> Table:
