@@ -1,6 +1,7 @@
 """An audit from beginning to end: what is asked of whom, what is counted, what is left behind."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -21,11 +22,18 @@ from midspan.runs.compare import change_table, compare_runs
 from midspan.runs.folder import FinishedRun
 from midspan.runs.kinds import write_page
 from midspan.statistics import wilson
-from midspan.studies.audit.config import LEVELS
+from midspan.studies.audit.config import LEVELS, AuditConfig
 from midspan.studies.audit.forecast import forecast
 from midspan.studies.audit.prepare import prepare
 from midspan.studies.audit.presets import smoke
-from midspan.studies.audit.run import AUDIT_FILE, BADGE_FILE, CARD_FILE, How, run_audit
+from midspan.studies.audit.run import (
+    AUDIT_FILE,
+    BADGE_FILE,
+    CARD_FILE,
+    How,
+    part_alone,
+    run_audit,
+)
 from midspan.studies.audit.schema import Audit
 from midspan.tasks.overrefusal import MEASURES, MENTIONED_MEASURES
 
@@ -134,6 +142,33 @@ def test_what_the_budget_cut_short_stands_on_the_page(tmp_path):
     assert 1 <= tap.cut.behaviors <= tap.asked and tap.cut.most_responses == 2
     page = result.report.read_text()
     assert "What the budget cut short</h2>" in page and "The budget cut short: tap." in page
+
+
+def test_a_part_that_cannot_be_measured_is_listed_and_all_else_is_written(tmp_path):
+    """One harmless request is longer than the model's context; what lies there is not shown."""
+    file, folder = tmp_path / "benign.csv", tmp_path / "run"
+    file.write_text("goal\nhow do i bake bread ?\n" + "how do i bake bread " * 400 + "?\n")
+    fields = {"over_refusal": {"tasks": ("overrefusal",), "benign": str(file)}, "monitors": None}
+    rows = smoke().attacks[:1]
+    config = AuditConfig.model_validate(smoke().model_dump() | fields | {"attacks": rows})
+    stale = folder / "over-refusal" / "records.jsonl"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("")
+    part_alone(config, folder, How(COMMAND), "over-refusal")  # as with several processes
+    result = run_audit(config, folder, How(COMMAND))
+    assert len(FinishedRun.open(folder).rows("records.jsonl")) == 3 and result.problems == ()
+    (missing,) = [one for one in result.audit.not_run if not one.access and not one.tier]
+    assert missing.what == "over-refusal"
+    assert missing.reason.startswith("cannot be measured: overrefusal: the prompt of item ")
+    assert "lower length in --config" in missing.reason
+    written = Audit.model_validate_json((folder / AUDIT_FILE).read_text())
+    assert written == result.audit and written.over_refusal == () and len(written.utility) == 1
+    page = result.report.read_text()
+    assert "What was not run</h2>" in page and "the prompt of item " in page
+    assert re.search("- Not run: .*over-refusal", (folder / CARD_FILE).read_text())
+    compared = compare_runs(FinishedRun.open(folder), FinishedRun.open(folder))
+    assert {change.place[1] for change in compared} == {"chat", "utility: choice (organism)"}
+    assert run_audit(config, folder, How(COMMAND)).audit.not_run == written.not_run
 
 
 def command(folder, copied):

@@ -85,16 +85,16 @@ def _parts(run: FinishedRun) -> dict[str, list[Part]]:
             for model in models
         }
     from midspan.studies.audit.config import AuditConfig
-    from midspan.studies.audit.summary import audit_of
+    from midspan.studies.audit.summary import audit_of, part_runs
 
     config = AuditConfig.model_validate(run.info["config"])
     rates = {level.access: level.worst_case for level in audit_of(run).levels}
     worst = {f"worst case, {access}": rate.least for access, rate in rates.items()}
     worst |= {f"worst case, {access}, at most": rate.most for access, rate in rates.items()}
     parts = [attacks_part(records, judges, worst)]
-    for name in config.tasks:
-        if (run.path / name / "records.jsonl").is_file():
-            for found in _task_parts(FinishedRun.open(run.path / name)).values():
+    for name, beside in part_runs(run).items():
+        if name in config.tasks:
+            for found in _task_parts(beside).values():
                 parts += [part.behind(name) for part in found]
     return {config.target: parts}
 

@@ -5,16 +5,13 @@ import math
 from midspan.probes.monitor_rates import best_monitor, monitor_cells
 from midspan.probes.monitors import MonitorsConfig
 from midspan.runs.folder import FinishedRun
-from midspan.studies.audit.config import MONITORS
 from midspan.studies.audit.schema import MonitorResult, Rate
 
 
-def monitor_results(run: FinishedRun) -> tuple[MonitorResult, ...]:
+def monitor_results(part: FinishedRun | None) -> tuple[MonitorResult, ...]:
     """The best monitor under each condition; none where the part was not run."""
-    folder = run.path / MONITORS
-    if not (folder / "records.jsonl").is_file():
+    if part is None:
         return ()
-    part = FinishedRun.open(folder)
     fields = MonitorsConfig.model_fields.keys() & part.info["config"].keys()
     config = MonitorsConfig.model_validate({name: part.info["config"][name] for name in fields})
     cells = monitor_cells(part.rows("records.jsonl"), config.monitors, config.steps)

@@ -68,15 +68,15 @@ def run_part(part: PreparedPart, folder: Path, command: str, fail_fast: bool) ->
     """Run or continue a part in its folder; what makes it doubtful, a line each.
 
     Raises:
-        CannotRunError: The model is none that monitors can watch.
-        MidspanError: See `tasks.run_prepared`.
+        CannotRunError: The model is none that monitors can watch, a prompt does not fit it, or
+            nobody answers.
     """
-    if isinstance(part, PreparedProbe):
-        try:
+    try:
+        if isinstance(part, PreparedProbe):
             return probes.run_prepared(part, folder, command, fail_fast).problems
-        except MidspanError as error:
-            raise CannotRunError(f"cannot be measured: {error}") from error
-    return tasks.problems_of(tasks.run_prepared(part, folder, command, fail_fast))
+        return tasks.problems_of(tasks.run_prepared(part, folder, command, fail_fast))
+    except MidspanError as error:
+        raise CannotRunError(f"cannot be measured: {error}") from error
 
 
 def _of_a_later_tier(config: AuditConfig) -> list[NotRun]:

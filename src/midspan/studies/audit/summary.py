@@ -12,6 +12,7 @@ from midspan.statistics import Estimate
 from midspan.studies.audit.advice import advice_of
 from midspan.studies.audit.config import (
     LEVELS,
+    MONITORS,
     OVER_REFUSAL,
     UTILITY,
     AuditConfig,
@@ -49,16 +50,33 @@ def audit_of(run: FinishedRun) -> Audit:
     config = AuditConfig.model_validate(run.info["config"])
     with reading(run.path):
         notes = dict(read_json(run.path / NOTES))
-        records = run.rows("records.jsonl")
+        records, parts = run.rows("records.jsonl"), part_runs(run)
         fields = _findings(config, records, notes) | {
-            "over_refusal": _measured(run, OVER_REFUSAL),
-            "utility": _measured(run, UTILITY),
-            "monitors": monitor_results(run),
+            "over_refusal": _measured(parts.get(OVER_REFUSAL)),
+            "utility": _measured(parts.get(UTILITY)),
+            "monitors": monitor_results(parts.get(MONITORS)),
             "midspan": run.info.get("versions", {}).get("midspan", ""),
             "command": run.info.get("command", ""),
         }
         audit = Audit(in_short="", advice=(), **fields)
         return audit.model_copy(update={"in_short": in_short(audit), "advice": advice_of(audit)})
+
+
+def part_runs(run: FinishedRun) -> dict[str, FinishedRun]:
+    """The parts that were run, by name.
+
+    A folder may lie there of an earlier call, whose part the last one could not run.
+
+    Raises:
+        MidspanError: The folder is damaged.
+    """
+    not_run = read_json(run.path / NOTES)["not_run"]
+    missing = {one["what"] for one in not_run if not one["access"]}
+    return {
+        name: FinishedRun.open(run.path / name)
+        for name in (OVER_REFUSAL, UTILITY, MONITORS)
+        if name not in missing and (run.path / name / "records.jsonl").is_file()
+    }
 
 
 def _findings(
@@ -223,12 +241,10 @@ def _costs(records: Sequence[Record]) -> tuple[RoleCost, ...]:
     return tuple(RoleCost(role=role, **vars(total[role])) for role in first)
 
 
-def _measured(run: FinishedRun, part: str) -> tuple[Measured, ...]:
+def _measured(part: FinishedRun | None) -> tuple[Measured, ...]:
     """The rates of a part's tasks; none where it was not run."""
-    if not (run.path / part / "records.jsonl").is_file():
-        return ()
     found = []
-    for result in results_of(FinishedRun.open(run.path / part)):
+    for result in results_of(part) if part is not None else ():
         (records,) = result.records.values()
         for row in measure_rows(result.measures, records):
             if isinstance(row.figure, RateBounds | Estimate):

@@ -9,7 +9,7 @@ from midspan.files import Record, read_json
 from midspan.runs.compare import Trial
 from midspan.runs.folder import FinishedRun
 from midspan.studies.audit.config import LEVELS, AuditConfig, AuditRow
-from midspan.studies.audit.summary import NOTES
+from midspan.studies.audit.summary import NOTES, part_runs
 from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.tasks.page import trials_of as task_trials
 
@@ -26,9 +26,9 @@ def trials_of(run: FinishedRun) -> Iterator[Trial]:
         battery = [row for row in rows if row.access in within]
         asked = [record for record in records if record["level"] in within]
         yield from _level_trials(config, level, battery, asked)
-    for name in config.tasks:
-        if (run.path / name / "records.jsonl").is_file():
-            for trial in task_trials(FinishedRun.open(run.path / name)):
+    for name, part in part_runs(run).items():
+        if name in config.tasks:
+            for trial in task_trials(part):
                 yield _task_trial(config, name, trial)
 
 
