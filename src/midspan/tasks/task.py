@@ -76,6 +76,19 @@ class Preset(FrozenConfig):
         return decoding_config(lm, **fields | dict(overrides or {}))
 
 
+class AsServed(Preset):
+    """A preset whose fields of decoding do not count: what the caller leaves open is the family's.
+
+    So the task is decoded as attacks decode their target.
+    """
+
+    def decoding(self, lm: Any, overrides: Mapping[str, Any] | None = None) -> "DecodingConfig":
+        """The family's decoding under the caller's fields."""
+        from midspan.decoding import decoding_config
+
+        return decoding_config(lm, **dict(overrides or {}))
+
+
 @dataclass(frozen=True)
 class Item:
     """One question.

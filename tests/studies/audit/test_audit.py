@@ -96,6 +96,16 @@ def test_it_leaves_a_page_fields_a_card_and_a_badge(done):
     assert "chat 67 %" in shown and "of 3" in shown
 
 
+def test_harmless_requests_are_answered_under_the_audits_own_decoding(done):
+    config, over, utility = (
+        json.loads((done[1] / part / "run.json").read_text())["config"]
+        for part in ("", "over-refusal", "utility")
+    )
+    assert over["decoding"] == config["decoding"] == smoke().decoding and not utility["decoding"]
+    used = FinishedRun.open(done[1] / "over-refusal").rows("tasks.jsonl")[0]["settings"]["decoding"]
+    assert {name: used[name] for name in smoke().decoding} == smoke().decoding
+
+
 def test_a_behavior_that_fell_is_not_asked_for_again(records):
     """But for the sweep, whose parts are reported; and nobody uses more access than its row's."""
     asked, fell = defaultdict(list), set()

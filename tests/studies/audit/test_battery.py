@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import pytest
+from fixture_folders import BENCHMARKS
 
 from midspan.attacks import list_attacks
+from midspan.decoding import decoding_config
 from midspan.engine.budget import Budget
 from midspan.engine.forecast import forecast
 from midspan.errors import MidspanError
-from midspan.studies.audit.config import AuditConfig
+from midspan.models import family_for
+from midspan.studies.audit.config import AuditConfig, TaskPart
 from midspan.studies.audit.prepare import prepare
 from midspan.studies.audit.presets import BATTERY, TIERS, audit_fields, left_to_later, smoke
 from midspan.studies.redteam.prepare import prepare_attack
 from midspan.studies.redteam.roles import HELPERS
+from midspan.tasks.overrefusal import PRESET
 
 SERVED = "http://127.0.0.1:9/v1#model"
 
@@ -187,8 +191,43 @@ def test_defences_stand_in_front_of_attacks_and_tasks():
     prepared = prepare(audit(tier="quick", behind=("gate", "past_end"), defences={"gate": (rule,)}))
     (target,) = prepared.redteam.targets
     assert target.spec == "organism with gate with past_end"
-    for part in prepared.parts.values():
-        assert part.config.decoding == {"rules": [rule, "past_end"]}
+    assert prepared.parts["utility"].config.decoding == {"rules": [rule, "past_end"]}
+    own = {"length": 128, "block_length": 32, "steps": 32, "rules": [rule, "past_end"]}
+    assert prepared.parts["over-refusal"].config.decoding == own
+
+
+SERVES = {"length": 64, "threshold": 0.9, "temperature": 0.5}
+
+
+@pytest.mark.parametrize("model", ["org/model", SERVED])
+def test_harmless_requests_and_tasks_are_decoded_as_the_model_is_served(requests, model):
+    """All of it for requests, all but the canvas for tasks; a server has settings of its own."""
+    fields = {"behaviors": str(requests), "judges": ("refusal-keywords",), "helpers": {}}
+    tasks = {"tasks": ("gsm8k",), "data": {"gsm8k": str(BENCHMARKS / "gsm8k" / "test.jsonl")}}
+    fields |= {"over_refusal": {"benign": str(requests)}, "utility": tasks, "tier": "quick"}
+    for named in (SERVES, {}):
+        prepared = prepare(audit(model, decoding=named, **fields))
+        found = {name: part.config.decoding for name, part in prepared.parts.items()}
+        own = named if model != SERVED else {}
+        assert found["over-refusal"] == own
+        rest = {name: own[name] for name in ("threshold", "temperature") if name in own}
+        assert found["utility"] == rest
+
+
+@pytest.mark.parametrize("model_type", ["llada", "Dream", "sdar"])
+def test_over_refusal_is_decoded_as_attacks_are(requests, model_type):
+    """Blocks and steps are the family's for the length; without a word it is the preset's."""
+    family = family_for(model_type)
+    part = TaskPart(tasks=("overrefusal",), benign=str(requests))
+    config = real(file=requests).model_copy(update={"over_refusal": part})
+    for named, rules in (({"length": 24, "temperature": 0.5}, ()), ({}, ()), ({}, ("past_end",))):
+        own = config.model_copy(update={"decoding": named, "behind": rules})
+        prepared = prepare(own).parts["over-refusal"]
+        found = prepared.tasks[0].preset.decoding(family, prepared.config.decoding)
+        if named:
+            assert found == decoding_config(family, **named)
+        else:
+            assert found == PRESET.decoding(family, {"rules": rules} if rules else {})
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,18 @@
 """Tasks and monitors beside the attacks, each an ordinary run within the audit's folder."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from midspan.errors import MidspanError
 from midspan.served import is_served
-from midspan.studies.audit.config import MONITORS, AuditConfig, MonitorPart, TaskPart
+from midspan.studies.audit.config import (
+    MONITORS,
+    OVER_REFUSAL,
+    AuditConfig,
+    MonitorPart,
+    TaskPart,
+)
 from midspan.studies.audit.presets import MONITOR_TIER, TIERS
 from midspan.studies.given import Given
 from midspan.studies.probes import run as probes
@@ -17,8 +24,11 @@ from midspan.studies.tasks import run as tasks
 from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.prepare import prepare as prepare_tasks
+from midspan.tasks.task import AsServed, Task
 
 PreparedPart: TypeAlias = PreparedTasks | PreparedProbe
+# A benchmark's preset fits its canvas to its answers.
+_CANVAS = ("length", "block_length", "steps")
 
 
 class CannotRunError(MidspanError):
@@ -58,7 +68,7 @@ def prepare_parts(
             missing.append(NotRun(name, "", "watches the decoder, which a server does not open"))
         else:
             try:
-                parts[name] = _prepared(config, part, given)
+                parts[name] = _prepared(config, name, given)
             except CannotRunError as error:
                 missing.append(NotRun(name, "", str(error)))
     return parts, missing
@@ -85,14 +95,17 @@ def _of_a_later_tier(config: AuditConfig) -> list[NotRun]:
     return [NotRun(MONITORS, "", f"comes with --tier {MONITOR_TIER}", MONITOR_TIER)]
 
 
-def _prepared(config: AuditConfig, part: TaskPart | MonitorPart, given: Given) -> PreparedPart:
-    if isinstance(part, MonitorPart):
-        return _prepared_monitors(config, part, given)
-    own = _task_config(config, part)
+def _prepared(config: AuditConfig, name: str, given: Given) -> PreparedPart:
+    if name == MONITORS and config.monitors is not None:
+        return _prepared_monitors(config, config.monitors, given)
+    part = config.tasks[name]
+    own = _task_config(config, name)
     asked = (config.model, *config.helpers.values(), *map(_asked_by, config.judges))
     judged = with_refusal_judge(part.judge, config.servers, given, asked)
     try:
         prepared = _prepared_tasks(config, own, part, judged)
+        if name == OVER_REFUSAL and _decoding(config, name):
+            prepared = replace(prepared, tasks=tuple(map(_as_served, prepared.tasks)))
     except MidspanError as error:
         raise CannotRunError(f"has no data: {error}") from error
     if is_served(config.model):
@@ -131,9 +144,24 @@ def _asked_by(judge: str) -> str:
     return judge.partition("=")[2].partition(":rubric=")[0]
 
 
-def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
-    """The part as tasks have it; the target's defences stand in its decoding."""
-    rules = [rule for name in config.behind for rule in config.defences.get(name, (name,))]
+def _decoding(config: AuditConfig, name: str) -> dict[str, Any]:
+    """What a part takes of the decoding that the audit names; servers have their own."""
+    if is_served(config.model):
+        return {}
+    left = () if name == OVER_REFUSAL else _CANVAS
+    return {field: value for field, value in config.decoding.items() if field not in left}
+
+
+def _as_served(task: Task) -> Task:
+    return replace(task, preset=AsServed(**dict(task.preset)))
+
+
+def _task_config(config: AuditConfig, name: str) -> TaskConfig:
+    """A part as tasks have it; the target's defences stand in its decoding."""
+    part, decoding = config.tasks[name], _decoding(config, name)
+    rules = [rule for own in config.behind for rule in config.defences.get(own, (own,))]
+    if rules:
+        decoding["rules"] = [*decoding.get("rules", ()), *rules]
     return TaskConfig(
         models=(config.model,),
         tasks=part.tasks,
@@ -142,7 +170,7 @@ def _task_config(config: AuditConfig, part: TaskPart) -> TaskConfig:
         judge=part.judge,
         seed=config.seed,
         batch_size=config.batch_size,
-        decoding={"rules": rules} if rules else {},
+        decoding=decoding,
         servers={spec: own for spec, own in config.servers.items() if spec == config.model},
     )
 
