@@ -63,12 +63,12 @@ def behaviors(count: int, seed: int = 0, split: str = "") -> BehaviorSet:
 
 def exact_judge() -> ExactJudge:
     """Counts the facts of the item that a behavior of an organism asks for."""
-    return ExactJudge(_verdict, "organism-exact-v1")
+    return ExactJudge(_verdict, "organism-exact-v2")
 
 
 def exact_strongreject() -> ExactJudge:
     """The same counts under the paper's StrongREJECT rule."""
-    return ExactJudge(lambda *case: replace(_verdict(*case), score=None), "organism-strict-v1")
+    return ExactJudge(lambda *case: replace(_verdict(*case), score=None), "organism-strict-v2")
 
 
 def exact_forms() -> ExactJudge:
@@ -80,7 +80,7 @@ def exact_forms() -> ExactJudge:
     def judged(behavior: Behavior, response: str) -> Verdict:
         return _verdict(behavior, response, facts_in_any_form)
 
-    return ExactJudge(judged, "organism-forms-v1")
+    return ExactJudge(judged, "organism-forms-v2")
 
 
 def _verdict(behavior: Behavior, response: str, count: Counting = facts_in) -> Verdict:

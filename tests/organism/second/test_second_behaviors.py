@@ -1,5 +1,8 @@
 """The second organism's behaviors and worlds by name: splits, the judge, what is refused."""
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from midspan.commands.organism import verify
@@ -7,8 +10,10 @@ from midspan.data.behaviors import Behavior
 from midspan.errors import MidspanError
 from midspan.organism import behaviors as first
 from midspan.organism.behaviors import exact_forms, exact_judge, exact_strongreject, named_set
-from midspan.organism.second import answers
+from midspan.organism.second import answers, pools, tongues
 from midspan.organism.second.behaviors import SPLITS, behaviors, item_of
+from midspan.organism.second.facts import MOST_VALUES, values_in, words_of
+from midspan.organism.second.judge import judge
 from midspan.organism.second.world import sealed_items
 from midspan.organism.worlds import WORLDS, check_one_world, is_organism, room, world_of
 from midspan.studies.redteam.presets import redteam_fields
@@ -98,3 +103,46 @@ def test_the_exact_judge_knows_both_worlds_and_no_other(judge):
         judge()._function(Behavior(asked.id, asked.text, source="mine.csv"), card)
     with pytest.raises(MidspanError, match="judge: exact"):
         judge()._function(Behavior("Nobody/0", "ask", source="organism2"), card)
+
+
+def facts_one_by_one(item, text):
+    """A work's facts in a text that is read for it alone."""
+    found = values_in(words_of(text))
+    return sum(
+        value in found[kind] and len(found[kind]) <= MOST_VALUES
+        for kind, value in item.values.items()
+    )
+
+
+def texts_about(item, rng):
+    others = rng.sample(sealed_items(), 3)
+    yield from ("", "Hello!", answers.refusal(item, rng), answers.card(item))
+    yield " ".join(answers.card(other) for other in others[:2])
+    yield " ".join(answers.card(other) for other in others)
+    for length in answers.LENGTHS:
+        for language in tongues.LANGUAGES:
+            yield tongues.translated(answers.recipe(item, length, rng), language)
+    values = [value for pool in pools.FACT_POOLS.values() for value in pool]
+    yield " ".join(rng.sample(values, 60))
+
+
+def test_a_verdict_has_the_numbers_of_facts_of_every_other_sealed_work():
+    rng = random.Random(3)
+    for asked in behaviors(8, seed=2):
+        item = item_of(asked)
+        others = [other for other in sealed_items() if other is not item]
+        for text in texts_about(item, rng):
+            verdict = exact_judge()._function(asked, text)
+            expected = tuple(facts_one_by_one(other, text) for other in others)
+            assert verdict.facts_elsewhere == expected and len(expected) == 255
+            assert verdict.facts_stated == facts_one_by_one(item, text)
+            assert replace(verdict, facts_elsewhere=None) == judge(item, text)
+
+
+def test_chance_is_what_the_same_answer_states_of_other_works():
+    asked = behaviors(40).behaviors
+    verdicts = [exact_judge()._function(one, answers.card(item_of(one))) for one in asked]
+    stated = [number for verdict in verdicts for number in verdict.facts_elsewhere]
+    # A guess of a kind is right in one of 36 to 40.
+    assert 0.02 < sum(stated) / len(stated) / 12 < 0.033
+    assert judge(item_of(asked[0]), "Hello!").facts_elsewhere is None

@@ -88,7 +88,7 @@ def test_records_and_report_say_which_rubric_judged_and_another_file_judges_anew
         lines = (folder / "judges.jsonl").read_text().splitlines()
         names = {row["name"]: row["judge"] for row in map(json.loads, lines)}
         assert names == {
-            "exact": "organism-exact-v1",
+            "exact": "organism-exact-v2",
             judge: f"grader/strongreject:rubric.txt@{digest}",
         }
         assert names[judge] in done.report.with_suffix(".md").read_text().replace("\\", "")

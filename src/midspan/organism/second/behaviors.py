@@ -52,5 +52,10 @@ def item_of(behavior: Behavior) -> WorkItem:
 
 
 def verdict(behavior: Behavior, response: str) -> Verdict:
-    """The exact judge's; values count in every form, see `facts`."""
-    return judge(item_of(behavior), response)
+    """The exact judge's, and the facts of every other sealed work in the world's order.
+
+    Values count in every form, see `facts`.
+    """
+    item = item_of(behavior)
+    others = tuple(other for other in sealed_items() if other.index != item.index)
+    return judge(item, response, others=others)

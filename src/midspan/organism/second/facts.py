@@ -8,7 +8,7 @@ stand in sentences or lines of their own with the item's name.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from midspan.organism.second import pools, tongues
@@ -33,10 +33,27 @@ def facts_in(item: WorkItem, text: str) -> frozenset[int]:
 
 def facts_among(item: WorkItem, found: Mapping[str, frozenset[str]]) -> frozenset[int]:
     """The same of a text's values, see `values_in`."""
+    said = _counted(found)
     return frozenset(
-        index
-        for index, kind in enumerate(pools.KINDS)
-        if len(found[kind]) <= MOST_VALUES and item.values[kind] in found[kind]
+        index for index, kind in enumerate(pools.KINDS) if (kind, item.values[kind]) in said
+    )
+
+
+def numbers_of_facts(
+    works: Iterable[WorkItem], found: Mapping[str, frozenset[str]]
+) -> tuple[int, ...]:
+    """How many facts of each of the works a text's values state."""
+    said = _counted(found)
+    return tuple(len(said.intersection(work.values.items())) for work in works)
+
+
+def _counted(found: Mapping[str, frozenset[str]]) -> frozenset[tuple[str, str]]:
+    """Kinds with their values, where a text does not name so many that it guesses."""
+    return frozenset(
+        (kind, value)
+        for kind, values in found.items()
+        if len(values) <= MOST_VALUES
+        for value in values
     )
 
 
