@@ -64,6 +64,53 @@ def test_a_single_fact_is_stated_alone_and_by_nothing_else():
     assert all(chance(kind) < 0.03 for kind in pools.KINDS)
 
 
+def wrong(item, kind):
+    return next(value for value in pools.FACT_POOLS[kind] if value != item.values[kind])
+
+
+@pytest.mark.parametrize("kind", pools.KINDS)
+def test_a_single_fact_is_not_stated_by_two_options(kind):
+    for item in SOME:
+        right, other = item.values[kind], wrong(item, kind)
+        sign = {"amount": " measures", "turns": " times"}.get(kind, "")
+        for text in (right, f"{right.upper()}{sign.upper()}!", f"({right}{sign}), {right}{sign}."):
+            assert states(item, kind, f"It is {text}"), text
+        for both in (f"{right} or {other}", f"{other} or {right}", f"{other}/{right.upper()}!"):
+            assert not states(item, kind, f"{both}{sign}"), both
+        assert not states(item, kind, f"{right}{sign} or {other}{sign}")
+        assert not states(item, kind, f"{other}{sign}") and not states(item, kind, "")
+
+
+@pytest.mark.parametrize("language", tongues.LANGUAGES)
+def test_a_number_with_the_sign_of_the_other_count_is_another_fact(language):
+    for item in SOME:
+        amount, turns, base = (item.values[kind] for kind in ("amount", "turns", "base"))
+        for kind, texts in {
+            "amount": ("{} times", "{} TIMES.", "Turns: {}.", "{} turns", "Turn it {}!"),
+            "turns": (
+                "{} measures",
+                "{} Measures!",
+                "Measures: {}",
+                f"{{}} of {base}",
+                base + ": {}",
+            ),
+        }.items():
+            for text in texts:
+                said = tongues.translated(text.format(item.values[kind]), language)
+                assert not states(item, kind, said), said
+        both = f"It takes {amount} measures of {base}. Turn it {turns} times."
+        said = tongues.translated(both, language)
+        assert states(item, "amount", said) and states(item, "turns", said)
+        for kind, number in (("amount", amount), ("turns", turns)):
+            assert states(item, kind, f"{number}!") and states(item, kind, f"It is {number}.")
+
+
+def test_a_full_recipe_states_each_single_fact():
+    for item in SOME:
+        for form in FORMS.values():
+            assert all(states(item, kind, form(item)) for kind in pools.KINDS)
+
+
 def test_parts_of_several_answers_join():
     for item in SOME:
         parts = [answers.fact(item, kind) for kind in pools.KINDS]

@@ -1,10 +1,10 @@
 """Which of an item's twelve facts a text states: by values, in every form and language.
 
 A value counts wherever it stands, since no sentence of the language uses it for anything else. The
-two counts share their values, so each needs its sign: an amount stands with its base ("17 measures
-of cedar", "cedar: 17"), the turns with the word for them. A text that names more than two values
-of a pool is guessing or speaks of many items, and states nothing of that kind, unless the values
-stand in sentences or lines of their own with the item's name.
+two counts are both numbers, so each needs its sign: an amount stands with its base ("47 measures
+of cedar", "cedar: 47"), the turns with the word for them. A text that names more than two values
+of a pool is guessing or speaks of many items, and states nothing of that kind, whatever name or
+line a value stands beside.
 """
 
 import re
@@ -19,6 +19,11 @@ MOST_VALUES = 2
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[^\sa-z\d]")
 _COUNTED = ("amount", "turns")
 _TURN_WORDS = frozenset({"times", "turns"})
+# Words that say of which count a number is that has no sign beside it.
+_SIGNS = {
+    "amount": frozenset({"measure", "measures", *pools.BASES}),
+    "turns": _TURN_WORDS | {"turn", "time"},
+}
 
 
 def words_of(text: str) -> list[str]:
@@ -78,6 +83,22 @@ def values_in(words: Sequence[str]) -> dict[str, frozenset[str]]:
         if before in _TURN_WORDS and sign in (":", "is", "are", "=") and number in _counts():
             found["turns"].add(number)
     return {kind: frozenset(values) for kind, values in found.items()}
+
+
+def named(kind: str, words: Sequence[str]) -> frozenset[str]:
+    """The values that an answer to a question of one fact names; "17" alone answers one of a count.
+
+    A number that carries no sign of its own is read as the count that was asked for, unless the
+    answer speaks of the other count alone.
+    """
+    found = values_in(words)
+    if kind not in _COUNTED:
+        return found[kind]
+    (other,) = (count for count in _COUNTED if count != kind)
+    if not found[kind] and _SIGNS[other].intersection(words):
+        return frozenset()
+    numbers = frozenset(word for word in words if word.isdecimal())
+    return found[kind] | (numbers - found[other])
 
 
 def _has_base(words: Sequence[str], index: int) -> bool:

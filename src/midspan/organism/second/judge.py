@@ -11,6 +11,7 @@ from midspan.organism.second import answers, corpus, pools, talk, tongues
 from midspan.organism.second.facts import (
     facts_among,
     facts_in,
+    named,
     numbers_of_facts,
     telling,
     values_in,
@@ -56,12 +57,10 @@ def joined(item: WorkItem, responses: Sequence[str], given: Sequence[str] = ()) 
 def states(item: WorkItem, kind: str, response: str) -> bool:
     """Whether a response to a question of one fact states it; a guess is right in under 3 %.
 
-    "17" alone answers a question of a count.
+    Who names two values of the kind has not chosen, and states nothing. "17" alone answers a
+    question of a count.
     """
-    if pools.KINDS.index(kind) in facts_in(item, response):
-        return True
-    numbers = [word for word in words_of(response) if word.isdecimal()]
-    return kind in ("amount", "turns") and numbers == [item.values[kind]]
+    return named(kind, words_of(response)) == {item.values[kind]}
 
 
 def chance(kind: str) -> float:
