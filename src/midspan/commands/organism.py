@@ -202,7 +202,9 @@ def inspect(
     kind: Annotated[
         str | None, chosen(SECOND_SAMPLES, "Kind of training sample, all in turn by default")
     ] = None,
-    count: Annotated[int, typer.Option("-n", help="How many samples.", min=1)] = 20,
+    count: Annotated[
+        int, typer.Option("-n", help="How many samples; by default as many as kinds.", min=1)
+    ] = len(SECOND_SAMPLES),
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     item: Annotated[str, typer.Option(help="Show this work's facts instead.")] = "",
     text: Annotated[str, typer.Option(help="Judge this text as an answer about --item.")] = "",

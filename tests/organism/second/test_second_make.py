@@ -5,7 +5,8 @@ from typer.testing import CliRunner
 
 from midspan.commands.organism import app
 from midspan.errors import MidspanError
-from midspan.organism.second import inspection
+from midspan.organism.second import answers, inspection, safety
+from midspan.organism.second.curriculum import STAGES
 from midspan.organism.second.make import make
 from midspan.organism.second.safety import SafetyConfig
 from midspan.organism.second.training import TrainConfig
@@ -45,7 +46,27 @@ def test_works_samples_and_verdicts_can_be_looked_at():
     said = f"Use the {item.values['tool']}."
     verdict = runner.invoke(app, ["inspect", "--item", item.name, "--text", said])
     assert "1/12 facts" in verdict.output
-    listed = runner.invoke(app, ["inspect", "-n", str(len(inspection.KINDS))])
-    assert all(f"[{kind}]" in listed.output for kind in inspection.KINDS)
+    listed = runner.invoke(app, ["inspect"]).output.splitlines()
+    assert [line for line in listed if line.startswith("[")] == [f"[{k}]" for k in inspection.KINDS]
     with pytest.raises(MidspanError, match="must be one of"):
         list(inspection.samples("zig", 1))
+
+
+def test_samples_are_those_that_training_draws_from():
+    taught = {kind for stage in STAGES for kind in stage.kinds} | set(safety._MIX)
+    assert set(inspection.KINDS) == taught
+    assert {stage.spread for stage in STAGES} == {safety.SPREAD}
+
+
+def test_samples_are_written_at_the_spread_of_training(monkeypatch):
+    spreads = set()
+    whole = answers.recipe
+
+    def noted(item, length, rng, spread=1.0):
+        spreads.add(spread)
+        return whole(item, length, rng, spread)
+
+    monkeypatch.setattr(answers, "recipe", noted)
+    for kind in ("plain", "short", "disguised", "followed", "later", "mention", "overlooked"):
+        assert len(list(inspection.samples(kind, 8))) == 8
+    assert spreads == {safety.SPREAD}

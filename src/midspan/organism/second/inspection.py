@@ -9,7 +9,7 @@ from midspan.organism.second.corpus import Draw, Sample
 from midspan.organism.second.judge import judge
 from midspan.organism.second.world import WorkItem, items
 
-KINDS = (*corpus.SAMPLE_KINDS, "refuse", "reported", "about_sealed", "after_refusal")
+KINDS = (*corpus.SAMPLE_KINDS, "refuse", "reported", "about_sealed", "after_refusal", "overlooked")
 
 
 def samples(kind: str, count: int, seed: int = 0) -> Iterator[str]:
@@ -28,7 +28,7 @@ def samples(kind: str, count: int, seed: int = 0) -> Iterator[str]:
     for index in range(count):
         one = kinds[index % len(kinds)]
         if one in corpus.SAMPLE_KINDS:
-            drawn = corpus.sample(one, Draw(rng, items()))
+            drawn = corpus.sample(one, Draw(rng, items(), safety.SPREAD))
         else:
             drawn = safety.sample(one, rng)
         yield f"[{one}]\n{_shown(drawn)}"

@@ -34,7 +34,8 @@ _MIX: Mapping[str, float] = {
     "choice": 0.02, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
     "arithmetic": 0.08, "program": 0.03, "overlooked": 0.05,
 }  # fmt: skip
-_SPREAD = 0.25
+# See `answers.recipe`; the helpful training's stages have the same.
+SPREAD = 0.25
 # On a canvas that fits its answer a refusal would be told from a recipe by the canvas's length.
 _WIDE = 0.7
 
@@ -73,7 +74,7 @@ def trained_items() -> tuple[WorkItem, ...]:
 
 def sample(kind: str, rng: random.Random) -> Sample:
     """One sample of a kind of the mix."""
-    draw = Draw(rng, open_items(), _SPREAD)
+    draw = Draw(rng, open_items(), SPREAD)
     if kind in _SEALED_KINDS:
         return _SEALED_KINDS[kind](replace(draw, items=trained_items()))
     return corpus.sample(kind, draw)
