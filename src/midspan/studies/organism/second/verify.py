@@ -13,6 +13,8 @@ from midspan.runs.folder import RunFolder
 from midspan.runs.processes import Part, run_together
 from midspan.statistics import Estimate, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
+from midspan.studies.headline import NO_VERDICT
+from midspan.studies.hypotheses import FEWEST_CASES
 from midspan.studies.organism.second.cases import Case, verification_cases
 
 if TYPE_CHECKING:
@@ -48,6 +50,20 @@ class Figure:
         return self.low <= self.estimate.rate <= self.high
 
     @property
+    def missed(self) -> bool:
+        """Whether the target is missed, on cases enough for a verdict."""
+        return self.estimate.n >= FEWEST_CASES and not self.met
+
+    @property
+    def mark(self) -> str:
+        """What a line says of the target; nothing where nothing is asked."""
+        if not self.has_target:
+            return ""
+        if self.estimate.n < FEWEST_CASES:
+            return NO_VERDICT.text.lower()
+        return "ok" if self.met else "MISS"
+
+    @property
     def target(self) -> str:
         """The range as people say it; nothing where nothing is asked."""
         return f"{self.low:.0%} to {self.high:.0%}" if self.has_target else ""
@@ -55,8 +71,7 @@ class Figure:
     def line(self) -> str:
         """The figure as one line of text."""
         target = f"  (target {self.target})" if self.has_target else ""
-        mark = "" if not self.has_target else "ok  " if self.met else "MISS"
-        return f"{mark:4} {self.decoding:13} {self.name:28} {self.estimate}{target}"
+        return f"{self.mark:10} {self.decoding:13} {self.name:28} {self.estimate}{target}"
 
 
 def verify(
