@@ -1,6 +1,9 @@
 """Adapters: native and published key names, whole or not at all."""
 
 import json
+import re
+import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from midspan.errors import MidspanError
-from midspan.models import attach_adapter, load
+from midspan.models import DiffusionLM, attach_adapter, load, sources
+from midspan.models.sharing import load_sharing
+from midspan.models.sources import register_alias
 
 PARTS = [part for part in SHAPES if part.endswith("proj")]
 IDS = [5, 60, 9, 33, 60, 12]
@@ -176,7 +181,7 @@ def test_native_adapter_survives_saving(config: dict, tmp_path: Path) -> None:
         assert torch.equal(again.logits(ids), load(folder).logits(ids))
 
 
-def refused(llada: Path, adapter: Path, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def refused(llada: Path | str, adapter: Path, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from midspan.models.llada import LladaForMaskedDiffusion
 
     def too_late(*args, **kwargs):
@@ -253,6 +258,82 @@ def test_adapter_of_another_base_is_refused(llada, tmp_path) -> None:
     read_adapter(tmp_path / "adapter", LladaForMaskedDiffusion, "GSAI-ML/LLaDA-8B-Base")
     with pytest.raises(MidspanError, match="trained on GSAI-ML/LLaDA-8B-Base, not on GSAI-ML/LL"):
         read_adapter(tmp_path / "adapter", LladaForMaskedDiffusion, "GSAI-ML/LLaDA-8B-Instruct")
+
+
+@pytest.fixture
+def registered(llada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`toy` with a variant of other weights, `other` of the same shapes; an adapter of `toy`."""
+    monkeypatch.setattr(sources, "_ALIASES", {})
+    again = shutil.copytree(llada, tmp_path / "again")
+    register_alias("toy", lambda name: (again if name == "toy:again" else llada, None))
+    register_alias("other", lambda name: (again, None))
+    published_adapter(tmp_path / "adapter")
+    edit_config(tmp_path / "adapter", base_model_name_or_path="toy")
+    return tmp_path / "adapter"
+
+
+def loaded_apart(spec: str, adapter: Path) -> DiffusionLM:
+    return attach_adapter(load(spec), adapter)
+
+
+def loaded_sharing(spec: str, adapter: Path) -> DiffusionLM:
+    return load_sharing([f"{spec}+{adapter}"])[f"{spec}+{adapter}"]
+
+
+WAYS = {
+    "at once": lambda spec, adapter: load(f"{spec}+{adapter}"),
+    "apart": loaded_apart,
+    "sharing": loaded_sharing,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_adapter_of_another_registered_model_is_refused_by_name(registered, way) -> None:
+    said = f"adapter {registered} was trained on toy, and the model is other; load it on toy"
+    with pytest.raises(MidspanError, match=re.escape(said)):
+        WAYS[way]("other", registered)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_adapter_of_another_variant_is_warned_of(registered, way) -> None:
+    with pytest.warns(UserWarning, match="was trained on toy, and the model is toy:again") as said:
+        WAYS[way]("toy:again", registered)
+    assert len([one for one in said if "was trained on" in str(one.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        WAYS[way]("toy", registered)
+        WAYS[way]("toy:same", registered)
+
+
+def test_an_adapter_of_the_other_organism_is_refused_before_weights_are_read(monkeypatch) -> None:
+    from midspan.organism import weights
+    from midspan.organism.second import weights as second
+
+    refused("organism2", weights.ADAPTERS / "psa", "on organism, .* is organism2;", monkeypatch)
+    refused("organism", second.ADAPTERS / "psa", "on organism2, .* is organism;", monkeypatch)
+
+
+@pytest.mark.parametrize("named", ["", "models/base", "toy", "organism:nothing", "organism2"])
+def test_another_name_alone_refuses_no_adapter(llada, tmp_path, named) -> None:
+    published_adapter(tmp_path / "adapter")
+    edit_config(tmp_path / "adapter", base_model_name_or_path=named)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load(llada, adapter=tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("change", [{"r": 8}, {"r": -1}, {}])
+def test_a_misfit_says_which_base_the_adapter_names(llada, tmp_path, monkeypatch, change) -> None:
+    adapter = tmp_path / "adapter"
+    published_adapter(adapter)
+    file = adapter / "adapter_model.safetensors"
+    extra = {"base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": torch.zeros(4, 48)}
+    save_file({**load_file(file), **({} if change else extra)}, file)
+    edit_config(adapter, base_model_name_or_path="models/mine", **change)
+    said = f"adapter {adapter} was made for models/mine (its adapter_config.json) and does not fit "
+    refused(llada, adapter, f"^{re.escape(f'{said}{llada}: ')}", monkeypatch)
+    edit_config(adapter, base_model_name_or_path=f"elsewhere/{llada.name}")
+    refused(llada, adapter, f"^adapter {adapter} does not fit this model: ", monkeypatch)
 
 
 def test_an_adapter_on_an_offloaded_layer_is_refused(llada: Path, tmp_path: Path) -> None:

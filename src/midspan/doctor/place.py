@@ -1,12 +1,12 @@
 """Where the model runs, by which kernels, and from which files."""
 
 import os
-from pathlib import Path
 
 import torch
 
 from midspan.doctor.finding import Status, Subject, fault, note, ok
 from midspan.errors import MidspanError
+from midspan.models.adapters import last_name
 from midspan.models.attention import block_causal_mask, for_attention
 from midspan.models.checkpoint import read_json
 
@@ -58,13 +58,9 @@ def adapter_base(subject: Subject) -> Look:
     if subject.adapter is None:
         return ok("none")
     named = str(read_json(subject.adapter / "adapter_config.json").get("base_model_name_or_path"))
-    if _last(named) in map(_last, subject.names):
+    if last_name(named) in map(last_name, subject.names):
         return ok(f"trained on {named}")
     return note(
         f"trained on {named!r}, used on {subject.names[0]}",
         "Make sure that these are one model: the shapes of the tensors say only that they fit.",
     )
-
-
-def _last(name: str) -> str:
-    return Path(name).name.casefold()

@@ -6,6 +6,7 @@ with published key names would be applied in part. Here every tensor must find i
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from midspan.models.checkpoint import (
 from midspan.models.digest import weights_digest
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
+from midspan.models.sources import registered_folder
 from midspan.served import HUB_ID
 
 # Owners of the published models of all families, as the hub spells them in lower case.
@@ -58,6 +60,8 @@ class Adapter:
         keys: Key in the file to native key.
         shapes: Tensor shapes by native key.
         digest: A hash of configuration and weights.
+        misfit: How the message begins where it does not fit; of an adapter that names another
+            base, this fact.
     """
 
     folder: Path
@@ -65,6 +69,7 @@ class Adapter:
     keys: dict[str, str]
     shapes: Shapes
     digest: str
+    misfit: str
 
 
 def native_keys(model_class: type[Any], keys: Iterable[str]) -> dict[str, str]:
@@ -88,7 +93,7 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
     Args:
         spec: A folder or a hub id.
         model_class: The native class that is to take it.
-        base: The name of the model that is to take it.
+        base: The name of the model that is to take it, a registered one as it is written.
 
     Raises:
         MidspanError: If files are missing, or the adapter belongs to another base model.
@@ -96,11 +101,13 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
     folder = resolve_folder(spec)
     config = read_json(folder / "adapter_config.json")
     trained_on = str(config.get("base_model_name_or_path") or "")
-    if is_another_model(trained_on, base):
+    place = str(registered_folder(base) or base)
+    if is_another_model(trained_on, place):
         raise MidspanError(
-            f"adapter {spec} was trained on {trained_on}, not on {base}; if these are one model, "
-            f"set base_model_name_or_path in its adapter_config.json to {base}"
+            f"adapter {spec} was trained on {trained_on}, not on {place}; if these are one model, "
+            f"set base_model_name_or_path in its adapter_config.json to {place}"
         )
+    _check_registered(spec, trained_on, base)
     file = read_header(_weights_file(folder))
     names = native_keys(model_class, (key.removeprefix(PEFT_PREFIX) for key in file.tensors))
     keys = {key: PEFT_PREFIX + names[key.removeprefix(PEFT_PREFIX)] for key in file.tensors}
@@ -109,7 +116,34 @@ def read_adapter(spec: str | Path, model_class: type[Any], base: str) -> Adapter
     digest = hashlib.sha256((folder / "adapter_config.json").read_bytes())
     digest.update(weights_digest([file]).encode())
     shapes = {keys[key]: shape for key, shape in file.shapes.items()}
-    return Adapter(folder, config, keys, shapes, digest.hexdigest())
+    misfit = f"adapter {spec} does not fit this model"
+    if trained_on and last_name(trained_on) not in map(last_name, (base, place)):
+        misfit = (
+            f"adapter {spec} was made for {trained_on} (its adapter_config.json) and does not fit "
+            f"{base}"
+        )
+    return Adapter(folder, config, keys, shapes, digest.hexdigest(), misfit)
+
+
+def last_name(name: str) -> str:
+    """A model's own name, without the folders or the owner that it lies under."""
+    return Path(name).name.casefold()
+
+
+def _check_registered(spec: str | Path, trained_on: str, base: str) -> None:
+    """Refuse an adapter of another registered model; warn of another variant of the same one.
+
+    Two variants have the same shapes, so that nothing else would tell.
+    """
+    folders = registered_folder(trained_on), registered_folder(base)
+    if None in folders or folders[0] == folders[1]:
+        return
+    said = f"adapter {spec} was trained on {trained_on}, and the model is {base}"
+    if trained_on.partition(":")[0] != base.partition(":")[0]:
+        raise MidspanError(
+            f"{said}; load it on {trained_on}, or an adapter that was trained on {base}"
+        )
+    warnings.warn(f"{said}, other weights: what it was trained for may not hold", stacklevel=5)
 
 
 def is_another_model(trained_on: str, base: str) -> bool:
@@ -172,7 +206,7 @@ def check_adapter(adapter: Adapter, meta_model: Any) -> None:
     shapes = {key: tuple(tensor.shape) for key, tensor in expected.items()}
     extra = saved_base_layers(wrapped)
     shapes |= {key: extra[key] for key in extra.keys() & adapter.shapes.keys()}
-    compare_shapes(adapter.shapes, shapes, f"adapter {adapter.folder}")
+    compare_shapes(adapter.shapes, shapes, adapter.misfit)
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
@@ -212,7 +246,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 def _wrap(model: Any, adapter: Adapter) -> Any:
     from peft import PeftConfig, get_peft_model
 
-    with border(f"adapter {adapter.folder} does not fit this model"):
+    with border(adapter.misfit):
         changes = {"inference_mode": True, "base_model_name_or_path": None}
         config = PeftConfig.from_peft_type(**{**adapter.config, **changes})
         # Virtual tokens would shift every position of the canvas.

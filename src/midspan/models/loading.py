@@ -31,7 +31,7 @@ from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
 from midspan.models.placement import WeightFormat, WeightOptions, check_attention, placement
-from midspan.models.sources import Source, parse_spec
+from midspan.models.sources import base_name, parse_spec
 from midspan.models.tokens import name_special_tokens, special_tokens
 
 _NAME_OF_BLOCKS = "bd3lm"
@@ -68,7 +68,7 @@ def load(
     source = parse_spec(spec, adapter)
     folder = resolve_folder(source.base)
     checkpoint = _check_folder(folder, source.base)
-    plan = _plan_adapter(source, checkpoint.family, checkpoint.config)
+    plan = _plan_adapter(source.adapter, base_name(spec), checkpoint)
     form = WeightFormat(**options)
     check_attention(form.attn_implementation, checkpoint.family)
     arguments = placement(device, device_map, form)
@@ -96,7 +96,7 @@ def check_spec(spec: str | Path, *, adapter: str | Path | None = None) -> Family
     """
     source = parse_spec(spec, adapter)
     checkpoint = _check_folder(resolve_folder(source.base), source.base)
-    _plan_adapter(source, checkpoint.family, checkpoint.config)
+    _plan_adapter(source.adapter, base_name(spec), checkpoint)
     return checkpoint.family
 
 
@@ -133,11 +133,12 @@ def _check_folder(folder: Path, base: str | Path) -> _Checkpoint:
     return _Checkpoint(family, config, tokenizer, tokens, files)
 
 
-def _plan_adapter(source: Source, family: Family, config: Any) -> Adapter | None:
-    if source.adapter is None:
+def _plan_adapter(adapter: str | Path | None, base: str, checkpoint: _Checkpoint) -> Adapter | None:
+    if adapter is None:
         return None
-    plan = read_adapter(source.adapter, family.model_class, str(source.base))
-    check_adapter(plan, empty_model(family.model_class, config))
+    model_class = checkpoint.family.model_class
+    plan = read_adapter(adapter, model_class, base)
+    check_adapter(plan, empty_model(model_class, checkpoint.config))
     return plan
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from midspan.models.adapters import attach_adapter
 from midspan.models.loading import load
 from midspan.models.model import DiffusionLM
-from midspan.models.sources import parse_spec
+from midspan.models.sources import base_name, parse_spec
 
 
 def load_sharing(specs: Sequence[str], **options: Any) -> dict[str, DiffusionLM]:
@@ -30,7 +30,8 @@ def load_sharing(specs: Sequence[str], **options: Any) -> dict[str, DiffusionLM]
             bases[base] = load(base, **options)
         lm = bases[base]
         if source.adapter is not None:
-            lm = attach_adapter(_same_weights(lm), source.adapter)
+            named = dataclasses.replace(_same_weights(lm), name=base_name(spec))
+            lm = attach_adapter(named, source.adapter)
         loaded[spec] = dataclasses.replace(lm, name=spec)
     return loaded
 

@@ -54,14 +54,34 @@ def parse_spec(spec: str | Path, adapter: str | Path | None = None) -> Source:
     Raises:
         MidspanError: If there is more than one adapter.
     """
-    base, _, right = str(spec).rpartition("+")
-    looks_like_adapter = right.startswith(("./", "../", "/", "~")) or bool(HUB_ID.fullmatch(right))
-    looks_like_adapter |= bool(right) and Path(right).is_dir()
-    split = base and looks_like_adapter and not Path(spec).is_dir()
-    name, named = (base, right) if split else (str(spec), None)
+    name, named = _split(spec)
     resolver = None if Path(name).is_dir() else _resolver(name)
     folder, implied = resolver(name) if resolver else (name, None)
     adapters = [one for one in (adapter, named, implied) if one is not None]
     if len(adapters) > 1:
         raise MidspanError(f"{spec} has more than one adapter: {', '.join(map(str, adapters))}")
     return Source(folder, adapters[0] if adapters else None)
+
+
+def base_name(spec: str | Path) -> str:
+    """What "BASE+ADAPTER" calls its base, as it is written."""
+    return _split(spec)[0]
+
+
+def registered_folder(name: str) -> str | Path | None:
+    """Where the model lies that a registered name means; None for every other name."""
+    resolver = _resolver(name)
+    try:
+        folder = resolver(name)[0] if resolver else None
+    except MidspanError:
+        # A name of this prefix that nothing stands behind, such as a file may hold.
+        return None
+    return None if folder is None or Path(name).is_dir() else folder
+
+
+def _split(spec: str | Path) -> tuple[str, str | None]:
+    base, _, right = str(spec).rpartition("+")
+    looks_like_adapter = right.startswith(("./", "../", "/", "~")) or bool(HUB_ID.fullmatch(right))
+    looks_like_adapter |= bool(right) and Path(right).is_dir()
+    split = base and looks_like_adapter and not Path(spec).is_dir()
+    return (base, right) if split else (str(spec), None)
