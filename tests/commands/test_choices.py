@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from midspan.commands import app, choices
+from midspan.commands.names import SET_FORMS
 from midspan.commands.probe import PROBES
 from midspan.errors import MidspanError
 
@@ -57,7 +58,12 @@ TYPOS = {
     ("attack", "organism", "--method", "tapp"): "did you mean tap?",
     ("attack", "organism", "--replay", "{run}x"): "did you mean {run}?",
     ("attack", "organism", "--behaviors", "{run}/behavior.csv:4"): "{run}/behaviors.csv?",
-    ("attack", "organism", "--behaviors", "organism:0"): "N of 1 or more, such as organism:18",
+    ("attack", "organism", "--behaviors", "organism:0"): "must be organism:N, with N of 1 or",
+    ("attack", "organism2", "--behaviors", "organism2:held:3"): "must be organism2:N, organism2:"
+    "held-out:N or organism2:held-in:N, with N of 1 or more",
+    ("attack", "organism2", "--behaviors", "organism2:held-out:0"): "'organism2:held-out:0' must "
+    "be organism2:N, organism2:held-out:N or organism2:held-in:N, with N of 1 or more",
+    ("attack", "organism", "--behaviors", "organism3:4"): "must be organism:N, organism2:N, ",
     ("attack", "organism", "--judge", "strongrejct=openai:x"): "did you mean strongreject?",
     ("attack", "organism", "--judge", "harm=organsim"): "did you mean organism?",
     ("attack", "organism", "--judge", "pair=openai:x:rubric={free}"): "there is no {free}",
@@ -245,6 +251,7 @@ def test_lists_are_those_of_the_registries():
     from midspan.judges import FORMATS, PUBLISHED, RUBRICS
     from midspan.models import placement
     from midspan.organism.second.inspection import KINDS
+    from midspan.organism.worlds import WORLDS, room
     from midspan.studies.audit.config import LEVELS
     from midspan.studies.audit.presets import TIERS
     from midspan.studies.probes import attacked
@@ -258,6 +265,10 @@ def test_lists_are_those_of_the_registries():
 
     assert tuple(sorted(list_attacks())) == choices.ATTACKS
     assert set(attacked.CONDITIONS) <= set(choices.CONDITIONS)
+    for world, forms in SET_FORMS.items():
+        splits = room(world, "behaviors").SPLITS
+        assert set(forms) == {":".join(filter(None, (world, one, "N"))) for one in splits}
+    assert tuple(SET_FORMS) == WORLDS
     assert set(choices.OBJECTIVES) == set(PRESETS)
     assert choices.TASKS == TASK_NAMES and choices.TASK_DATA == DATA_NAMES
     assert choices.TIERS == TIERS and choices.LEVELS == LEVELS

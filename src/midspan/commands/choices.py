@@ -109,7 +109,7 @@ def chosen(choices: Iterable[str], meaning: str, *names: str) -> Any:
         names: As users write the option; by default after its parameter.
     """
     known = tuple(choices)
-    return typer.Option(*names, help=f"{meaning}: {_listed(known)}.", **limited(known))
+    return typer.Option(*names, help=f"{meaning}: {listed(known)}.", **limited(known))
 
 
 def limited(choices: Iterable[str]) -> dict[str, Any]:
@@ -222,7 +222,8 @@ def judge_forms() -> tuple[str, ...]:
     return (*PLAIN_JUDGES, *CLASSIFIERS, *rubrics, *published)
 
 
-def _listed(choices: tuple[str, ...]) -> str:
+def listed(choices: tuple[str, ...]) -> str:
+    """Choices in a sentence: ``a, b or c``."""
     if len(choices) < 2:
         return ", ".join(choices)
     return f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -19,6 +19,7 @@ from midspan.commands.choices import (
     checking,
     completing,
     judge_forms,
+    listed,
 )
 from midspan.errors import MidspanError, nearest, not_one_of
 from midspan.files import disk, user_path
@@ -36,10 +37,16 @@ _OWN = tuple(
     for own, (others, adapters) in _VARIANTS.items()
     for name in (own, *(f"{own}:{variant}" for variant in (*others, *adapters)))
 )
+# How an organism's sets are written.
+SET_FORMS: dict[str, tuple[str, ...]] = {
+    "organism": ("organism:N",),
+    "organism2": ("organism2:N", "organism2:held-out:N", "organism2:held-in:N"),
+}
 _OWN_SETS = ("organism:18", "organism:4", "organism2:18", "organism2:held-out:18")
 _OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
 _OWN_SET = re.compile(r"organism\d*(:.*)?")
-_COUNTED = re.compile(r"(organism|organism2(:held-in|:held-out)?):0*[1-9]\d*")
+_ALL_FORMS = tuple(form for own in SET_FORMS.values() for form in own)
+_COUNTED = re.compile(rf"({'|'.join(form[:-1] for form in _ALL_FORMS)})0*[1-9]\d*")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
 # Of --decoding, in place of a file.
@@ -110,10 +117,8 @@ def check_set(field: str, spec: str) -> None:
 
     if _OWN_SET.fullmatch(spec):
         if not _COUNTED.fullmatch(spec):
-            world = spec.partition(":")[0]
-            raise MidspanError(
-                f"{field}: {spec!r} must be {world}:N with N of 1 or more, such as {world}:18"
-            )
+            forms = SET_FORMS.get(spec.partition(":")[0], _ALL_FORMS)
+            raise MidspanError(f"{field}: {spec!r} must be {listed(forms)}, with N of 1 or more")
         return
     left, _, path = spec.partition("=")
     name, _, count = left.rpartition(":")
