@@ -74,6 +74,7 @@ TYPOS = {
     ("attack", "organism", "--calibration", "exact={free}"): "--calibration: there is no {free}",
     ("attack", "organism", "--calibration", "exat={run}/study.yaml"): "did you mean exact?",
     ("attack", "organism", "--config", "{free}"): "there is no {free}",
+    ("attack", "organism2", "--config", "{run}/broken.yaml"): "broken.yaml is not YAML: line 1",
     ("attack", "organism", "--decoding", "fasst"): "--decoding: must be fast or a file; there is",
     ("audit", "organism", "--decoding", "{run}/studi.yaml"): "did you mean {run}/study.yaml?",
     ("study", "--decoding", "{free}"): "there is no {free}",
@@ -179,6 +180,7 @@ CONFIGS = {
     "judge": "attacks: {adaptive: {judges: [exat]}}",
     "objectives": "objectives: [moza]",
     "sampler": "decoding: {sampler: lada}",
+    "broken": '{"judges": ["exact"',
 }
 
 

@@ -121,13 +121,13 @@ def attack(
     attacks have its small sizes and its language, elsewhere their papers' defaults. Behaviors and
     judges must be named there.
     """
+    own = read_config(config)
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
 
     if not method and replay is None:
         raise MidspanError("--method: name an attack, or a finished run by --replay")
-    own = read_config(config)
     quiet()
     base = redteam_fields(model, tuple(method or ()), adaptive, own)
     if replay is not None:
