@@ -127,6 +127,14 @@ def test_version(midspan):
         (("generate", "organism", "-p", "hello", "--anchor", "4:zzyzx"), "vocabulary"),
         (("generate", "/no/such/folder", "-p", "hello"), "/no/such/folder"),
         (("generate", "organism:nothing", "-p", "hello"), "no such adapter"),
+        (
+            ("attack", "owner/name", "--method", "direct", "--behaviors", "organism2:1"),
+            "--judge: name one, such as exact, which counts the facts",
+        ),
+        (
+            ("attack", "owner/name", "--method", "direct", "--behaviors", "advbench:4"),
+            "--judge: name one, such as strongreject=MODEL",
+        ),
         (("align", "organism", "-o", "/tmp/x", "--objective", "best"), "--objective"),
         (("align", "organism", "-o", "/tmp/x", "--behaviors", "/no/file.txt"), "/no/file.txt"),
         (("align", "organism", "-o", "/dev/null/x"), "cannot write"),

@@ -31,6 +31,8 @@ from midspan.errors import MidspanError
 from midspan.yaml_file import group_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.prepare import PreparedRedteam
@@ -144,8 +146,22 @@ def attack(
     changes["column"] = tuple(column) if column else None
     fields = base | {name: value for name, value in changes.items() if value is not None}
     fields = with_decoding(fields, decoding, fields["models"])
+    _check_judged(fields)
     how = How(command_line(), jobs, fail_fast, executor)
     run_and_print(RedteamConfig.model_validate(fields), output, how.or_one)
+
+
+def _check_judged(fields: "Mapping[str, Any]") -> None:
+    """Refuse requests without a judge, by an example that can judge them."""
+    from midspan.organism.worlds import is_organism
+
+    if fields.get("judges") or "behaviors" not in fields:
+        return
+    if is_organism(str(fields["behaviors"])):
+        one = "exact, which counts the facts of an organism's requests"
+    else:
+        one = "strongreject=MODEL, which asks a model how far a response helps"
+    raise MidspanError(f"--judge: name one, such as {one}")
 
 
 def _changes(
