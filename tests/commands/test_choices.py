@@ -43,6 +43,11 @@ TYPOS = {
     ("align", "organism", "-o", "x", "--config", "{run}/kind.yaml"): "mean mosa?",
     ("align", "organism", "-o", "x", "--config", "{run}/field.yaml"): "mean learning_rate?",
     ("align", "owner/model", "-o", "x"): "--behaviors: give a file",
+    ("align", "organism2", "-o", "x", "--behaviors", "organism:4"): "--behaviors: organism:4 is of "
+    "the world of organism, and the model is of that of organism2; leave --behaviors out",
+    ("align", "organism2:psa", "-o", "x", "--exclude", "organism2:4"): "--exclude: organism2:4 is "
+    "asked by attacks and probes, and no alignment learns from it; leave --exclude out: organism2",
+    ("align", "owner/model", "-o", "x", "--behaviors", "organism:4"): "learns from it; give a file",
     ("align", "organism", "-o", "x", "--num-prompts", "0"): "",
     ("study", "--config", "{run}/attack.yaml"): "adaptive.attacks.0.attack: must be one of",
     ("study", "--config", "{run}/recipe.yaml"): "MOSA-stable.objective.windw: there is no such",

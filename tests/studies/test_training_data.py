@@ -15,6 +15,17 @@ def test_the_organism_brings_its_data():
         load_training_data(TrainingData(), "GSAI-ML/LLaDA-8B-Instruct")
 
 
+@pytest.mark.parametrize(
+    "names", [{"harmful": "organism:4"}, {"benign": "organism:4"}, {"exclude": ("organism:4",)}]
+)
+def test_sets_of_an_organism_are_no_training_data(names):
+    (field,) = names
+    with pytest.raises(MidspanError, match=f"^{field}: organism:4 is of the world of organism"):
+        load_training_data(TrainingData(**names), "organism2:helpful")
+    with pytest.raises(MidspanError, match=f"^{field}: organism:4 is asked by attacks"):
+        load_training_data(TrainingData(**names), "organism")
+
+
 def test_what_prompts_were_held_against_goes_with_the_data(tmp_path):
     prompts, evaluation = tmp_path / "prompts.txt", tmp_path / "evaluation.txt"
     prompts.write_text("How is the tin lamp lit at night?\nWho painted the northern gate?\n")

@@ -120,9 +120,11 @@ def align(
     paper's learning rate.
     """
     from midspan.commands.config_names import check_fields
-    from midspan.organism.worlds import is_organism
+    from midspan.organism.worlds import check_training_sets, is_organism
 
     check_fields(read_config(config), "AlignmentConfig")
+    sets = {"--behaviors": [behaviors], "--benign": [benign], "--exclude": exclude or []}
+    check_training_sets(model, sets)
     if behaviors is None and not is_organism(model):
         raise MidspanError(
             "--behaviors: give a file of harmful prompts, or a set of `midspan data`; only "

@@ -6,7 +6,7 @@ imported when somebody asks for it.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,3 +79,29 @@ def check_one_world(world: str, field: str, specs: Iterable[str]) -> None:
                 f"{field}: {spec} knows the world of {own} alone, and the requests are {world}'s; "
                 f"name {world}, or ask {own}'s requests"
             )
+
+
+def check_training_sets(model: str, named: Mapping[str, Iterable[str | None]]) -> None:
+    """Refuse an organism's sets of requests where an alignment takes prompts: it reads none.
+
+    An organism brings its own prompts, which name nothing that is held out.
+
+    Args:
+        model: The model that is aligned.
+        named: Names of sets or files by what the user calls the field; None passes.
+
+    Raises:
+        MidspanError: Naming the first organism's set.
+    """
+    world = world_of(model)
+    for field, spec in ((field, spec) for field, specs in named.items() for spec in specs):
+        own = world_of(spec or "")
+        if not own:
+            continue
+        said = "is asked by attacks and probes, and no alignment learns from it"
+        remedy = "give a file, or a set of `midspan data`"
+        if world:
+            remedy = f"leave {field} out: {world} brings its own prompts"
+            if own != world:
+                said = f"is of the world of {own}, and the model is of that of {world}"
+        raise MidspanError(f"{field}: {spec} {said}; {remedy}")

@@ -21,7 +21,7 @@ from midspan.data import (
 )
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.worlds import FIRST, SECOND, room, world_of
+from midspan.organism.worlds import FIRST, SECOND, check_training_sets, room, world_of
 
 
 class TrainingData(FrozenConfig):
@@ -79,6 +79,8 @@ def load_training_data(
     Raises:
         MidspanError: A set is missing or wrong, or training and evaluation overlap.
     """
+    sets = {"harmful": [names.harmful], "benign": [names.benign], "exclude": names.exclude}
+    check_training_sets(base, sets)
     world = world_of(base)
     if world and names.harmful is None and not names.exclude:
         own: AlignmentData = room(world, "training_data").alignment_data(names.seed)
