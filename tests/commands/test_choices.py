@@ -325,6 +325,14 @@ def test_help_lists_what_an_option_may_be():
         assert all(one in given.help for one in names), (name, option)
 
 
+def test_help_says_what_steps_are_of_the_second_organism():
+    from midspan.organism.second.safety import SafetyConfig
+
+    train = get_command(app).commands["organism"].commands["train"]
+    (steps,) = (one for one in train.params if one.name == "steps")
+    assert f"safety training, {SafetyConfig().groups} on a CPU, all run" in steps.help
+
+
 def test_parts_of_seeds_that_a_file_adds_are_known():
     choices.check_parts("organism", ["utility-seed7", "PSA-seed7"], {"seeds": [7]})
     with pytest.raises(MidspanError, match="utility-seed8"):

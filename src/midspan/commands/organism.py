@@ -38,7 +38,12 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder.")],
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps; fewer make it worse.", min=1)
+        int | None,
+        typer.Option(
+            help="Optimiser steps; fewer make it worse. With --second groups of the helpful-only "
+            "training; the groups of safety training, 160 on a CPU, all run behind them.",
+            min=1,
+        ),
     ] = None,
     second: Second = False,
     twin: Annotated[
