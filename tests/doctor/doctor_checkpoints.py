@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from fixture_folders import PUBLISHED
@@ -23,8 +24,15 @@ SPECIAL = {
 }
 
 
+_MERGES = (("t", "h"), ("Ġ", "th"), ("th", "e"), ("Ġth", "e"), ("s", "t"), ("Ġ", "st"))
+
+
 def write(
-    folder: Path, family: str, template: str | None = None, normalizer: str | None = None
+    folder: Path,
+    family: str,
+    template: str | None = None,
+    normalizer: str | None = None,
+    merges: Sequence[tuple[str, str]] = _MERGES,
 ) -> Path:
     """The golden weights of a family, 512 rows, under a tokenizer of 504 entries."""
     shutil.copytree(PUBLISHED / family, folder, ignore=shutil.ignore_patterns("cases.*"))
@@ -33,8 +41,7 @@ def write(
     pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "th", "Ġth", "the", "Ġthe", "st", "Ġst"]
     vocabulary = {**special, **{piece: next(free) for piece in pieces}}
     vocabulary |= {f"unused{i}": i for i in free}
-    merges = [("t", "h"), ("Ġ", "th"), ("th", "e"), ("Ġth", "e"), ("s", "t"), ("Ġ", "st")]
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     if normalizer is not None:

@@ -58,6 +58,13 @@ def test_a_sound_model_has_no_fault_in_either_number_format(family: str, tmp_pat
     assert "in bfloat16" in half["batch against alone"].detail
 
 
+def test_a_phrase_of_bytes_is_cut_to_what_the_canvas_holds(tmp_path: Path) -> None:
+    folder = write(tmp_path / "llada", "llada", merges=())
+    assert len(load(folder).encode_text("the next step is")) == numbers.CANVAS
+    scored = findings(folder)["scoring"]
+    assert scored.status == "ok" and scored.detail.endswith(" nats for 12 tokens")
+
+
 def broken_weights(folder: Path) -> None:
     file = folder / "model.safetensors"
     weights = load_file(file)

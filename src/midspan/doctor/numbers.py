@@ -77,7 +77,8 @@ def scoring(subject: Subject) -> Look:
     Where blocks are decoded one after another it is so of a single token.
     """
     lm, start = subject.lm, 4
-    phrase_ids = lm.encode_text("the next step is")
+    # A tokenizer of bytes makes more tokens of it than the canvas holds.
+    phrase_ids = lm.encode_text("the next step is")[: CANVAS - start]
     if lm.block_length is not None:
         phrase_ids = phrase_ids[:1]
     prompt_ids = lm.encode_chat(PROMPTS[0])
