@@ -30,9 +30,8 @@ def test_a_row_has_ended_when_nothing_is_open_before_its_first_end_token(tokens)
     lm = TinyLM.__new__(TinyLM)
     open_BL = torch.tensor([tokens]) == MASK
     size = np.array([len(tokens) + 1])
-    canvas = Canvas(
-        torch.tensor([[5, *tokens]]), None, open_BL, open_BL, open_BL, np.arange(1), size
-    )
+    known = (open_BL, open_BL, open_BL, torch.zeros(1))
+    canvas = Canvas(torch.tensor([[5, *tokens]]), None, *known, np.arange(1), size)
     end = tokens.index(EOS) if EOS in tokens else len(tokens)
     expected = len(tokens) if MASK in tokens[:end] else end
     assert canvas.ends({EOS}, *canvas.on_host()).tolist() == [expected], lm

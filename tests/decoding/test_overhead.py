@@ -58,7 +58,7 @@ def kernels_of(num_open: int, **fields: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fields", "most"), [({}, 31), ({"threshold": 1.0}, 31), ({"cache": "dual"}, 37)]
+    ("fields", "most"), [({}, 35), ({"threshold": 1.0}, 35), ({"cache": "dual"}, 39)]
 )
 def test_kernels_a_step(fields: dict[str, Any], most: int) -> None:
     a_step = (kernels_of(24, **fields) - kernels_of(8, **fields)) / 16

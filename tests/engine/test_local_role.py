@@ -1,11 +1,13 @@
 """A real (untrained) diffusion model as a role."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import real_tokenizers as real
 import torch
 
+from midspan.attacks import get_attack
 from midspan.data.behaviors import Behavior
 from midspan.decoding import BlockSampler, Request, as_rule, decode, decoding_config
 from midspan.decoding.trace import REJECTION
@@ -31,6 +33,7 @@ from midspan.errors import MidspanError
 from midspan.journal.journal import Journal
 from midspan.judges.roles import ExactJudge
 from midspan.judges.verdict import Verdict
+from midspan.models.finite import NOT_FINITE
 from midspan.scoring.gradients import Goal, phrase_losses
 from midspan.scoring.likelihood import ScoreOptions, phrase_score
 
@@ -364,6 +367,39 @@ def test_a_role_behind_a_defence_reads_the_guarded_prompt(organism_lm, tmp_path)
     )
     (((plain,)),), _ = ask(organism_lm, tmp_path, [Score(PROMPT, "sure !")], name="plain")
     assert score.value != plain.value
+
+
+@pytest.fixture
+def spoiled_lm(organism_lm):
+    """The organism, which reads one word as a number that is none."""
+    lm = replace(organism_lm, model=deepcopy(organism_lm.model), fingerprint="spoiled")
+    (word,) = lm.encode_text("sigil")[-1:]
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[word] = float("nan")
+    return lm
+
+
+def test_a_request_whose_logits_are_not_finite_fails_alone(organism_lm, spoiled_lm, tmp_path):
+    calls = [Chat("target", (user("hello"),)), Chat("target", PROMPT)]
+    (found,), result = ask(spoiled_lm, tmp_path, calls)
+    ((sound, _),), _ = ask(organism_lm, tmp_path, calls, name="sound")
+    assert (found[0].text, found[0].failure) == (sound.text, None)
+    assert (found[1].text, found[1].failure) == ("", "failed")
+    assert found[1].reason == NOT_FINITE
+    assert [part.reason for part in result.lost] == [NOT_FINITE]
+
+
+def test_an_attack_on_broken_weights_has_no_outcome(spoiled_lm, tmp_path):
+    """Neither won nor lost: an empty answer would pass for a refusal."""
+    direct, behavior = get_attack("direct"), Behavior("b", PROMPT[0]["content"])
+    job = AttackJob(direct, direct.config(), behavior, {"target": LocalRole(spoiled_lm, CONFIG)})
+    lost = ExactJudge(lambda _, response: Verdict(score=1), "lost")
+    with Journal(tmp_path / "j") as journal:
+        results = run_attacks([job], journal)
+        (result,) = judge_results([job], results, {"judge": lost}, journal)
+    record = result.record()
+    assert record["outcome"] == {"judge": "did not run"}
+    assert record["reason"] == f"target: {NOT_FINITE}"
 
 
 def test_a_rejection_is_a_refusal_that_names_its_monitor(organism_lm, tmp_path):

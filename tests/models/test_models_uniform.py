@@ -12,7 +12,7 @@ from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
 from midspan.alignment import AlignmentData, align, mosa_stable
 from midspan.data import Behavior, Example, english_phrases
-from midspan.decoding import ANCHOR_STEP, Request, decode, decoding_config
+from midspan.decoding import ANCHOR_STEP, BrokenRowsError, Request, decode, decoding_config
 from midspan.engine.attack import Attack, AttackConfig, AttackState, Steps
 from midspan.engine.calls import Chat, user
 from midspan.engine.local import LocalRole
@@ -113,6 +113,19 @@ def test_a_row_without_a_token_is_never_chosen(lm: DiffusionLM) -> None:
         handle.remove()
     assert chosen[0] == {11, 63}
     assert 63 not in chosen[1] and len(chosen[1]) > 1
+
+
+def test_logits_that_are_not_finite_are_no_answer(lm: DiffusionLM) -> None:
+    def broken(module: object, arguments: object, output: torch.Tensor) -> torch.Tensor:
+        return output.index_fill(-1, torch.tensor([63]), float("nan"))
+
+    handle = lm.base.lm_head.register_forward_hook(broken)
+    try:
+        with pytest.raises(BrokenRowsError) as found:
+            decode(lm, [Request(PROMPT)], decoding_config(lm, length=8, steps=4, block_length=8))
+    finally:
+        handle.remove()
+    assert [one.is_broken for one in found.value.generations] == [True]
 
 
 def test_confidence_is_the_models_at_temperature_one(lm: DiffusionLM) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from served import ASK, chat, events, serving
 
 import midspan
 from midspan.decoding.stream import Stream
+from midspan.models.finite import NOT_FINITE
 from midspan.serve.waiting import Row, Waiting
 
 PATH = "/v1/chat/completions"
@@ -128,6 +131,25 @@ def test_a_row_that_fails_takes_no_other_with_it(organism_lm):
     first, wrong, third = asyncio.run(ask())
     assert wrong.status_code == 400 and "left no token" in wrong.json()["error"]["message"]
     wanted = midspan.generate(lm, ASK, length=8, anchors={3: "now"}, rules=both, progress=False)
+    for answer in (first, third):
+        assert answer.json()["choices"][0]["message"]["content"] == wanted.text
+
+
+def test_logits_that_are_not_finite_are_told_and_cost_no_other_request(organism_lm):
+    lm = replace(organism_lm, model=deepcopy(organism_lm.model))
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[lm.encode_text("sigil")[-1]] = float("nan")
+    good, bad = chat(max_tokens=8), chat(max_tokens=8)
+    bad["messages"] = [{"role": "user", "content": "the sigil"}]
+
+    async def ask():
+        async with serving({"tiny": lm}) as (client, _):
+            return await asyncio.gather(*(client.post(PATH, json=one) for one in (good, bad, good)))
+
+    first, broken, third = asyncio.run(ask())
+    assert broken.status_code == 500 and broken.headers["x-should-retry"] == "false"
+    assert broken.json()["error"]["message"] == NOT_FINITE
+    wanted = midspan.generate(organism_lm, ASK, length=8, progress=False)
     for answer in (first, third):
         assert answer.json()["choices"][0]["message"]["content"] == wanted.text
 

@@ -10,7 +10,7 @@ from midspan.decoding.config import (
     LladaSampler,
 )
 from midspan.decoding.configure import decoding_config
-from midspan.decoding.decoder import decode
+from midspan.decoding.decoder import BrokenRowsError, decode
 from midspan.decoding.hf import generate_hf
 from midspan.decoding.hooks import Hook, Proposal, View
 from midspan.decoding.rule import Rule, as_rule, get_rule, guarded, list_rules
@@ -21,6 +21,7 @@ from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 __all__ = [
     "ANCHOR_STEP",
     "BlockSampler",
+    "BrokenRowsError",
     "DecodingConfig",
     "DreamSampler",
     "Generation",

@@ -35,6 +35,7 @@ from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
 from midspan.decoding.step_rows import StepRows, step_rows
 from midspan.decoding.trace import StepView, Trace
 from midspan.errors import MidspanError
+from midspan.models.finite import faults
 from midspan.models.model import DiffusionLM
 from midspan.models.states import captured
 
@@ -51,6 +52,7 @@ class Filled(NamedTuple):
     stopped_early: bool
     rejected_by: str = ""
     past_end: bool = False
+    is_broken: bool = False
 
 
 class Committed(NamedTuple):
@@ -106,7 +108,7 @@ class Batch:
         if self.revision is not None and self.revision.reopen(self.canvas, open_BL, end_B):
             open_BL, end_B = self._ends()
         self.states.update(open_BL)
-        ended_B = self.states.finished_B | self.notes.stopped_B
+        ended_B = self.states.finished_B | self.notes.stopped_B | self.canvas.broken_B
         if not self.config.early_stop:
             return ended_B
         early_B = end_B < self.canvas.length
@@ -123,6 +125,7 @@ class Batch:
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """Keep these rows, [B]."""
+        self.forward.clear(~kept_B & self.canvas.broken_B)
         index_K = torch.from_numpy(np.flatnonzero(kept_B)).to(self.seed_B.device)
         self.canvas = self.canvas.select(kept_B)
         self.states.select(kept_B)
@@ -163,8 +166,13 @@ class Batch:
         rows = step_rows(self.canvas, self.states, self.config, rows_A)
         wanted = Wanted(rows_A, rows.position_AR, rows.start_A)
         commits_A = torch.from_numpy(self.states.commits(rows_A)).to(rows.row_A1.device)
+        logits_ARV = self._logits(wanted)
+        fault_A = faults(logits_ARV).sum(1)
+        self.canvas.fault_B.index_add_(0, rows.row_A1[:, 0], fault_A)
+        if self.hooks:  # These may do anything with numbers that are none.
+            logits_ARV.masked_fill_(fault_A.isnan()[:, None, None], 0.0)
         candidates, chosen_AR = step(
-            self._edited(rows, self._logits(wanted)),
+            self._edited(rows, logits_ARV),
             rows.open_AR,
             commits_A,
             *self._draws(rows),
@@ -174,6 +182,9 @@ class Batch:
             chosen_AR = run_choose(self.hooks, self.view(rows_A), proposal)
         if self.config.editing_threshold is not None:
             chosen_AR = chosen_AR | self._edits(rows, candidates, self.config.editing_threshold)
+        # NaN is not 0: rows whose logits are not finite commit nothing, and leave.
+        chosen_AR = chosen_AR & (fault_A[:, None] == 0)
+        if self.config.editing_threshold is not None:
             self.states.settle(rows_A, (chosen_AR & ~rows.open_AR).any(1).cpu().numpy())
 
         self.canvas.commit(rows.id_place_AR, rows.place_AR, candidates.token_AR, chosen_AR)
@@ -274,12 +285,13 @@ class Batch:
         canvas, notes = self.canvas.select(ended_B), self.notes.select(ended_B)
         forwards_B = self.states.steps_B[ended_B] * self.config.forwards_per_step + notes.extra_B
         left_open_B = canvas.of_requests(canvas.open_BL).any(1).cpu().numpy()
+        broken_B = canvas.broken_B
         for index, (row, filled) in enumerate(
             zip(canvas.rows.tolist(), canvas.traces(), strict=True)
         ):
             how = (int(forwards_B[index]), bool(left_open_B[index]))
-            past_end = bool(notes.past_end_B[index])
-            yield row, Filled(*filled, *how, notes.rejected.get(row, ""), past_end)
+            ends = bool(notes.past_end_B[index]), bool(broken_B[index])
+            yield row, Filled(*filled, *how, notes.rejected.get(row, ""), *ends)
 
     def step_view(self, number: int, committed: Committed) -> StepView:
         """What a callback sees after step `number` of the batch."""

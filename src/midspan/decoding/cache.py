@@ -101,6 +101,12 @@ class SlotLayer(CacheLayerMixin):
             for held in (self.keys, self.values):
                 held[to_K] = held[from_K]
 
+    def clear(self, slots_K: Tensor) -> None:
+        """Let nothing be left in some slots."""
+        if self.is_initialized:
+            for held in (self.keys, self.values):
+                held[slots_K.to(held.device)] = 0
+
     def copy(self, to: tuple[int, int], from_: tuple[int, int], size: int) -> None:
         """Copy a run of columns; `to` and `from_` are slots and first columns."""
         for held in (self.keys, self.values):
@@ -163,6 +169,17 @@ class SlotCache(Cache):
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """Keep these rows of the batch; the slots of the others are free."""
         self.slot_B = self.slot_B[kept_B[: len(self.slot_B)]]
+
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
+        """Let nothing be left in the slots of these rows.
+
+        What stands in a column that is not attended to is multiplied by 0, which of NaN is NaN.
+        """
+        slots = self.slot_B[rows_B[: len(self.slot_B)]]
+        for slot in slots.tolist():
+            self.prefixes.by_slot.pop(slot, None)
+        for layer in self.layers:
+            layer.clear(torch.from_numpy(slots))
 
     def side_by_side(self, rows_A: IntArray, valid_B: NDArray[np.bool_]) -> IntArray:
         """Let rows trade slots until those of `rows_A` are neighbours.

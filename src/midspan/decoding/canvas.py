@@ -7,7 +7,7 @@ tokens that are given, and reaches to the end of the last block.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from midspan.decoding.config import DecodingConfig
 from midspan.decoding.rule import Rule
 from midspan.decoding.trace import ANCHOR_STEP, Trace
-from midspan.errors import MidspanError
+from midspan.models.finite import faults
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import left_padded
 
 IntArray = NDArray[np.int64]
 # In place of a token.
 _OPEN = -1
+# What is known of the rows, on the device.
+_KNOWN = ("open_BL", "step_BL", "confidence_BL", "fault_B")
 
 
 @dataclass(frozen=True)
@@ -61,78 +62,6 @@ class Request:
     rejected_by: str = ""
 
 
-def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: DecodingConfig) -> None:
-    """Refuse what cannot be decoded, before work starts.
-
-    Raises:
-        MidspanError: Naming the request, the field and the fix.
-    """
-    if lm.tokens.mask is None:
-        raise MidspanError(f"model: family {lm.family.name} has no mask token to denoise from")
-    if config.sampler == "block" and lm.family.attention == "full":
-        raise MidspanError(
-            f"decoding.sampler: 'block' is for block-causal attention, and that of family "
-            f"{lm.family.name} is full; use 'llada' or 'dream'"
-            + ("" if lm.family.in_blocks is None else ", or say block_size in its config.json")
-        )
-    if config.sampler == "block" and config.compatibility and lm.family.blocks_from == "prompt":
-        raise MidspanError(
-            f"decoding.compatibility: there is no published sampler of family {lm.family.name} here"
-        )
-    if config.sampler == "block" and config.block != lm.block_length:
-        raise MidspanError(
-            f"decoding.block_length={config.block} must be {lm.block_length}, the blocks of the "
-            "model's attention; dataclasses.replace(lm, block_length=...) gives it others"
-        )
-    if config.editing_threshold is not None and lm.family.logit_shift:
-        raise MidspanError(
-            f"decoding.editing_threshold: family {lm.family.name} has a logit shift, and tokens "
-            "that begin a block cannot be edited; leave it out"
-        )
-    if config.cache != "none" and not lm.family.caches:
-        raise MidspanError(
-            f"decoding.cache: family {lm.family.name} keeps no keys and values; use cache='none'"
-        )
-    is_cached = config.sampler != "block" and config.cache != "none"
-    if is_cached and lm.family.attention == "block_causal":
-        raise MidspanError(
-            f"decoding.cache: {config.cache!r} with sampler={config.sampler!r} is for full "
-            f"attention, and that of family {lm.family.name} is block-causal; use "
-            "sampler='block' or cache='none'"
-        )
-    vocab_size = lm.model.get_input_embeddings().num_embeddings
-    for index, request in enumerate(requests):
-        for problem in _problems(request, config, lm, vocab_size):
-            raise MidspanError(f"requests[{index}].{problem}")
-
-
-def _problems(
-    request: Request, config: DecodingConfig, lm: DiffusionLM, vocab_size: int
-) -> list[str]:
-    prompt, anchors, length = request.prompt_ids, request.anchors, config.length
-    total = len(prompt) + length
-    if config.sampler == "block" and lm.family.blocks_from == "prompt":
-        total = -(-total // config.block) * config.block
-    problems = []
-    if not prompt:
-        problems.append("prompt_ids is empty; give at least one token")
-    elif min(prompt) < 0 or max(prompt) >= vocab_size:
-        problems.append(f"prompt_ids has an id outside the vocabulary of {vocab_size}")
-    if total > lm.max_length:
-        problems.append(
-            f"prompt_ids has {len(prompt)} tokens, and with length={length} exceeds the model's "
-            f"{lm.max_length}; shorten the prompt or lower decoding.length"
-        )
-    for position, token in anchors.items():
-        if not 0 <= position < length:
-            problems.append(f"anchors: position {position} is outside the canvas 0..{length - 1}")
-        if token == lm.tokens.mask:
-            problems.append(f"anchors: position {position} holds the mask token; leave it out")
-        elif not 0 <= token < vocab_size:
-            problems.append(f"anchors: token {token} is outside the vocabulary of {vocab_size}")
-    return problems
-
-
 def _padded_rows(
     lm: DiffusionLM, chosen: Sequence[Request], offset: IntArray, length: int
 ) -> tuple[Tensor, Tensor | None]:
@@ -157,6 +86,7 @@ class Canvas:
         open_BL: True where nothing is committed yet.
         step_BL: The step that committed the token.
         confidence_BL: Its confidence.
+        fault_B: 0, and NaN once a row's logits were not finite.
         rows: Indices into the requests, [B].
         real_B: Columns of each row that are not padding, on the host.
         offset_B: Tokens of the prompt's tail in the canvas; None where there are none.
@@ -168,6 +98,7 @@ class Canvas:
     open_BL: Tensor
     step_BL: Tensor
     confidence_BL: Tensor
+    fault_B: Tensor
     rows: IntArray
     real_B: IntArray
     offset_B: Tensor | None = None
@@ -209,6 +140,7 @@ class Canvas:
             open_BL=torch.from_numpy(is_open).to(device),
             step_BL=torch.full(shape, ANCHOR_STEP, device=device),
             confidence_BL=torch.ones(shape, device=device),
+            fault_B=torch.zeros(len(rows), device=device),
             rows=np.asarray(rows),
             real_B=sizes - offset + longest,
             offset_B=torch.from_numpy(offset).to(device) if block else None,
@@ -263,6 +195,18 @@ class Canvas:
         _put(self.step_BL, at_AR, chosen_AR, step_A1)
         _put(self.confidence_BL, at_AR, chosen_AR, value_AR)
 
+    def check(self, logits_BRV: Tensor, open_BR: Tensor) -> Tensor:
+        """The logits, of all rows; those not finite at open positions are noted, and cleared."""
+        fault_B = torch.where(open_BR, faults(logits_BRV), 0.0).sum(1)
+        self.fault_B += fault_B
+        return logits_BRV.masked_fill_(fault_B.isnan()[:, None, None], 0.0)
+
+    @property
+    def broken_B(self) -> NDArray[np.bool_]:
+        """Rows whose logits were not finite, [B], on the host."""
+        broken_B: NDArray[np.bool_] = np.isnan(self.fault_B.cpu().numpy())
+        return broken_B
+
     def reopen(self, at: tuple[Tensor, Tensor], mask: int) -> None:
         """Mask the positions again at rows and positions `at`."""
         self.tokens_BL[at] = mask
@@ -291,18 +235,12 @@ class Canvas:
     def select(self, kept: NDArray[np.bool_]) -> "Canvas":
         """The kept rows, [B]."""
         index = torch.from_numpy(np.flatnonzero(kept)).to(self.ids_BT.device)
-        attention, offset = self.attention_BT, self.offset_B
-        return Canvas(
-            ids_BT=self.ids_BT[index],
-            attention_BT=None if attention is None else attention[index],
-            open_BL=self.open_BL[index],
-            step_BL=self.step_BL[index],
-            confidence_BL=self.confidence_BL[index],
-            rows=self.rows[kept],
-            real_B=self.real_B[kept],
-            offset_B=None if offset is None else offset[index],
-            size=self.size,
-        )
+        names = (*_KNOWN, "ids_BT", "attention_BT", "offset_B")
+        held: dict[str, Tensor | None] = {name: getattr(self, name) for name in names}
+        chosen: dict[str, Any] = {
+            name: None if values is None else values[index] for name, values in held.items()
+        }
+        return Canvas(rows=self.rows[kept], real_B=self.real_B[kept], size=self.size, **chosen)
 
     def join(self, other: "Canvas") -> "Canvas":
         """These rows and those of another canvas of the same length, as wide as they need."""
@@ -316,7 +254,6 @@ class Canvas:
                 (real_BT[:, unused:], other._real_BT),
             )
         )
-        columns = ("open_BL", "step_BL", "confidence_BL")
         offset_B = None
         if self.offset_B is not None and other.offset_B is not None:
             offset_B = torch.cat([self.offset_B, other.offset_B])
@@ -324,7 +261,7 @@ class Canvas:
         return Canvas(
             ids_BT=joined_BT,
             attention_BT=None if (real_B == total).all() else attention_BT,
-            **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in columns},
+            **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _KNOWN},
             rows=np.concatenate([self.rows, other.rows]),
             real_B=real_B,
             offset_B=offset_B,

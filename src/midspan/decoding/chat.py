@@ -79,11 +79,14 @@ def _answer(
     if request.rejected_by:
         assert lm.tokens.mask is not None
         tokens = tuple(request.anchors.get(p, lm.tokens.mask) for p in range(length))
-        nothing = Trace.from_dict(dict.fromkeys(("position", "token", "step", "confidence"), ()))
-        return Generation(tokens, REJECTION, nothing, 0, True, rejected_by=request.rejected_by)
+        rejected_by = request.rejected_by
+        return Generation(tokens, REJECTION, Trace.empty(), 0, True, rejected_by=rejected_by)
     if request.copies is None:
         return next(rows)
     answers = list(islice(rows, len(request.copies.prompts)))
     texts = [answer.text for answer in answers]
     chosen = answers[request.copies.rule.vote(texts, request.seed)]
-    return replace(chosen, forwards=sum(answer.forwards for answer in answers))
+    # A vote of which a part is no answer is none.
+    is_broken = any(answer.is_broken for answer in answers)
+    forwards = sum(answer.forwards for answer in answers)
+    return replace(chosen, forwards=forwards, is_broken=is_broken)

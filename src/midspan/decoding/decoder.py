@@ -13,18 +13,33 @@ import torch
 from midspan.decoding import published
 from midspan.decoding.batch import Filled
 from midspan.decoding.bound import check_reading, hooks_of
-from midspan.decoding.canvas import Canvas, Request, check_requests
+from midspan.decoding.canvas import Canvas, Request
 from midspan.decoding.chat import folded, unfolded
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.fixed import FixedStream
 from midspan.decoding.hooks import Hook
 from midspan.decoding.own_sampler import decode_by_own_sampler
+from midspan.decoding.requested import check_requests
 from midspan.decoding.stream import Stream
 from midspan.decoding.trace import REJECTION, Generation, StepView
 from midspan.errors import MidspanError
+from midspan.models.finite import NotFiniteError
 from midspan.models.model import DiffusionLM
 
 OnStep = Callable[[StepView], None]
+
+
+class BrokenRowsError(NotFiniteError):
+    """The logits of some requests were not finite.
+
+    Attributes:
+        generations: Those of all requests; there is no answer where one `is_broken`.
+    """
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        """An error of some of these."""
+        super().__init__()
+        self.generations = generations
 
 
 def decode(
@@ -64,10 +79,14 @@ def decode(
     Raises:
         MidspanError: If a request cannot be decoded, before any is; or if a hook does what it
             must not.
+        BrokenRowsError: The model's logits are not finite at some request; the others are decoded.
     """
     rows = unfolded(requests)
     decoded = _decode(lm, rows, config, batch_size=batch_size, on_step=on_step, hooks=hooks)
-    return folded(lm, requests, config.length, decoded)
+    generations = folded(lm, requests, config.length, decoded)
+    if any(generation.is_broken for generation in generations):
+        raise BrokenRowsError(generations)
+    return generations
 
 
 def _decode(
@@ -98,7 +117,7 @@ def generation_of(lm: DiffusionLM, row: Filled, request: Request) -> Generation:
     answer, thoughts = lm.decode_response(shown, request.prompt_ids)
     if row.rejected_by:
         answer = REJECTION
-    how = (row.forwards, row.stopped_early, thoughts, row.rejected_by)
+    how = (row.forwards, row.stopped_early, thoughts, row.rejected_by, row.is_broken)
     return Generation(row.tokens, answer, row.trace, *how)
 
 
@@ -198,5 +217,7 @@ def _fill_as_published(
         if on_step is not None:
             on_step(view)
     forwards = steps * config.forwards_per_step
-    for row, (tokens, trace) in zip(canvas.rows.tolist(), canvas.traces(), strict=True):
-        yield row, Filled(tokens, trace, forwards, stopped_early=False)
+    columns = canvas.rows.tolist(), canvas.traces(), canvas.broken_B.tolist()
+    for row, (tokens, trace), is_broken in zip(*columns, strict=True):
+        filled = Filled(tokens, trace, forwards, stopped_early=False, is_broken=is_broken)
+        yield row, filled

@@ -152,6 +152,7 @@ class Frame:
             forward_S=zeros(size),
             steps_S=zeros(size),
             done_S=torch.ones(size, dtype=torch.bool, device=device),
+            fault_S=torch.zeros(size, device=device),
         )
 
     def _kept(self, size: int, total: int) -> Kept:
@@ -183,7 +184,7 @@ class Frame:
         slots.seed_S[at_B] = seed_B
         if slots.order_SL is not None and order_BL is not None:
             slots.order_SL[at_B] = order_BL
-        for held_S in (slots.block_S, slots.forward_S, slots.steps_S, slots.done_S):
+        for held_S in _begun(slots):
             held_S[at_B] = 0
         done, blocks = settled(self.rules, slots, at_B).tolist()
         return [
@@ -213,10 +214,17 @@ class Frame:
         forwards = (slots.steps_S[at_B] * self.config.forwards_per_step).tolist()
         self._free = sorted([*self._free, *(row.slot for row in rows)])
         left: list[tuple[int, Filled]] = []
-        for row, count, *values in zip(rows, forwards, *arrays, strict=True):
+        broken = slots.fault_S[at_B].isnan().tolist()
+        for row, count, is_broken, *values in zip(rows, forwards, broken, *arrays, strict=True):
             trace, is_cut = Trace.from_canvas(*values), not values[1].all()
-            left.append((row.number, Filled(tuple(values[0].tolist()), trace, count, is_cut)))
+            filled = Filled(tuple(values[0].tolist()), trace, count, is_cut, is_broken=is_broken)
+            left.append((row.number, filled))
         return left
+
+
+def _begun(slots: Slots) -> tuple[Tensor, ...]:
+    """What is 0 of a row that enters."""
+    return slots.block_S, slots.forward_S, slots.steps_S, slots.done_S, slots.fault_S
 
 
 def _turns(rotary: torch.nn.Module, weight: Tensor, count: int) -> tuple[Tensor, Tensor]:

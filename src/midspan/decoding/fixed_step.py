@@ -18,6 +18,7 @@ from torch.nn.functional import embedding
 from midspan.decoding.draws import POSITION_DRAWS, hashed_uniform
 from midspan.decoding.forward import guided
 from midspan.decoding.step import Candidates, Draws, StepSettings, forbid, step
+from midspan.models.finite import faults
 from midspan.models.trunk import run_layers
 from midspan.models.trunk_parts import Trunk
 
@@ -38,6 +39,7 @@ class Slots(NamedTuple):
         forward_S: Its forwards in that block.
         steps_S: All its forwards.
         done_S: Whether it needs no further one.
+        fault_S: 0, and NaN once its logits were not finite.
     """
 
     ids_ST: Tensor
@@ -52,6 +54,7 @@ class Slots(NamedTuple):
     forward_S: Tensor
     steps_S: Tensor
     done_S: Tensor
+    fault_S: Tensor
 
 
 class Feed(NamedTuple):
@@ -173,6 +176,7 @@ def fixed_step(
     commits_A = slots.plan_SNF[slot_A, block_A, planned_A].minimum(open_AR.sum(1))
 
     logits_ARV = _logits(network, slots, kept, slot_A, feed, width + position_AR)
+    fault_A = torch.where(open_AR, faults(logits_ARV), 0.0).sum(1)
     candidates, chosen_AR = step(
         forbid(logits_ARV, rules.settings.forbidden),
         open_AR,
@@ -180,7 +184,10 @@ def fixed_step(
         _draws(rules, slots, slot_A, position_AR),
         rules.settings,
     )
+    # NaN is not 0: rows whose logits are not finite commit nothing, and are done.
+    chosen_AR = chosen_AR & (fault_A[:, None] == 0)
     _commit(slots, slot_A, position_AR, candidates, chosen_AR)
+    slots.fault_S[slot_A] += fault_A
     slots.block_S[slot_A] = block_A
     slots.forward_S[slot_A] = forward_A + 1
     slots.steps_S[slot_A] += is_live_A
@@ -199,7 +206,7 @@ def settled(rules: Rules, slots: Slots, slot_A: Tensor) -> Tensor:
             end_AL = end_AL | (tokens_AL == token)
         # Nothing is open before the text's end.
         done_A = done_A | (end_AL & (open_AL.long().cumsum(1) == 0)).any(1)
-    done_A = done_A | slots.done_S[slot_A]
+    done_A = done_A | slots.done_S[slot_A] | slots.fault_S[slot_A].isnan()
     slots.done_S[slot_A] = done_A
     return torch.stack([done_A.long(), block_A])
 

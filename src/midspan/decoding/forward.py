@@ -56,6 +56,9 @@ class Forward(Protocol):
     def select(self, kept_B: NDArray[np.bool_]) -> None:
         """Keep these rows of the batch only."""
 
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
+        """Let nothing be left of what was computed of these rows of the batch."""
+
 
 def forward_for(lm: DiffusionLM, config: DecodingConfig) -> Forward:
     """The forward that the config asks for."""
@@ -110,6 +113,9 @@ class FullForward:
         return guided(lm.logits(both_2BT, attention, rows=rows, **where).float(), self.guidance)
 
     def select(self, kept_B: NDArray[np.bool_]) -> None:
+        """See `Forward`; nothing is held."""
+
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
         """See `Forward`; nothing is held."""
 
 
@@ -193,6 +199,10 @@ class CachedForward:
         if self.trimmed is not None:
             self.trimmed.select(kept_B)
         self.windows.select(kept_B)
+
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
+        """See `Forward`."""
+        self.windows.clear(rows_B)
 
 
 class BlockForward:
@@ -306,6 +316,10 @@ class BlockForward:
         self.final_B = self.final_B[known_B]
         self.new = [one for one, kept in zip(self.new, known_B, strict=False) if kept]
         self.windows.select(kept_B)
+
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
+        """See `Forward`."""
+        self.windows.clear(rows_B)
 
 
 def _prompts(canvas: Canvas, rows_N: IntArray) -> list[IntArray]:

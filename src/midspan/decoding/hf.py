@@ -12,6 +12,7 @@ from midspan.decoding.configure import decoding_config
 from midspan.decoding.decoder import fill
 from midspan.errors import MidspanError
 from midspan.models.family import Family, SpecialTokens, family_of
+from midspan.models.finite import NotFiniteError
 from midspan.models.model import DiffusionLM
 
 
@@ -31,7 +32,8 @@ def generate_hf(
         [B, T + length]; positions left open by an early stop hold the pad token.
 
     Raises:
-        MidspanError: Naming an argument that is unknown or does not fit.
+        MidspanError: Naming an argument that is unknown or does not fit; or the model's logits are
+            not finite.
     """
     if input_ids.ndim != 2:
         raise MidspanError("input_ids must have two dimensions [batch, tokens]")
@@ -43,6 +45,8 @@ def generate_hf(
         for row, ids in enumerate(_real_ids(input_ids, attention_mask))
     ]
     filled = fill(lm, requests, config, batch_size=max(1, len(requests)))
+    if any(row.is_broken for row in filled):
+        raise NotFiniteError
     canvas_BL = torch.tensor([row.tokens for row in filled], dtype=input_ids.dtype)
     canvas_BL = canvas_BL.reshape(len(requests), config.length).to(input_ids.device)
     if config.early_stop:

@@ -10,6 +10,7 @@ from midspan.decoding.canvas import Request
 from midspan.decoding.config import DecodingConfig, LladaSampler
 from midspan.decoding.trace import ANCHOR_STEP, Generation, StepView, Trace
 from midspan.errors import MidspanError
+from midspan.models.finite import NotFiniteError
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM
@@ -49,6 +50,13 @@ def decode_by_own_sampler(
         draft = None if on_step is None else _Drafts(on_step, row, config)
         try:
             response = generate_uniform(lm, uniform_request, draft)
+        except NotFiniteError:
+            nothing = Trace.from_dict(
+                dict.fromkeys(("position", "token", "step", "confidence"), ())
+            )
+            pads = (lm.tokens.pad,) * config.length
+            generations.append(Generation(pads, "", nothing, 0, True, is_broken=True))
+            continue
         except MidspanError as error:
             raise MidspanError(f"requests[{row}].{error}") from error
         generations.append(_generation(lm, response, request, config.length))

@@ -58,6 +58,7 @@ def _llada_steps(lm: DiffusionLM, canvas: Canvas, config: LladaSampler) -> Itera
         counts_BS = [even_commits(n, config.steps_per_block) for n in masks.sum(1).tolist()]
         for step in range(config.steps_per_block):
             logits_BTV = _guided_logits(lm, canvas, given_BT, config.guidance)
+            logits_BTV = canvas.check(logits_BTV, ids_BT == mask)
             token_BT, confidence_BT = _llada_choice(logits_BTV, lm.tokens, config)
             confidence_BT[:, canvas.width + end :] = -torch.inf
             confidence_BT[ids_BT != mask] = -torch.inf
@@ -105,7 +106,7 @@ def _dream_steps(lm: DiffusionLM, canvas: Canvas, config: DreamSampler) -> Itera
     for step in range(config.steps):
         is_last = step == config.steps - 1
         open_BT = ids_BT == mask
-        logits_MV = lm.logits(ids_BT, canvas.attention_BT)[open_BT]
+        logits_MV = canvas.check(lm.logits(ids_BT, canvas.attention_BT), open_BT)[open_BT]
         confidence_BT = torch.full(
             ids_BT.shape, -torch.inf, dtype=logits_MV.dtype, device=ids_BT.device
         )

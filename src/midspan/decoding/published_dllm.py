@@ -66,7 +66,7 @@ class PublishedMdlm:
             counts_BS = [self.counts(masks) for masks in masks_BQ.sum(1).tolist()]
             for step in range(max(map(len, counts_BS))):
                 logits_BTV = self.logits(ids_BT, canvas.attention_BT, blanked_BT)
-                token_BT, confidence_BT = self.choice(logits_BTV)
+                token_BT, confidence_BT = self.choice(canvas.check(logits_BTV, ids_BT == mask))
                 confidence_BT[:, canvas.width + start + config.block :] = -torch.inf
                 confidence_BT[ids_BT != mask] = -torch.inf
                 for row, (counts, pads) in enumerate(zip(counts_BS, pads_B, strict=True)):
@@ -127,7 +127,7 @@ class PublishedBd3lm(PublishedMdlm):
                 if not masked_BQ.any():
                     break
                 logits_BQV = self.logits(ids_BT, real_BT, blanked_BT[:, :last], first)
-                token_BQ, confidence_BQ = self.choice(logits_BQV)
+                token_BQ, confidence_BQ = self.choice(canvas.check(logits_BQV, masked_BQ))
                 confidence_BQ = confidence_BQ.masked_fill(~masked_BQ, -torch.inf)
                 for row, counts in enumerate(counts_BS):
                     chosen = surest(confidence_BQ[row], counts, step)

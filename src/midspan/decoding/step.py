@@ -196,7 +196,9 @@ def sample(probs_NV: Tensor, uniform_N: Tensor) -> Tensor:
     target_N1 = (uniform_N[..., None] * total_N1).minimum(
         torch.nextafter(total_N1, torch.zeros_like(total_N1))
     )
-    return torch.searchsorted(cumulative_NV, target_N1, right=True)[..., 0]
+    token_N1 = torch.searchsorted(cumulative_NV, target_N1, right=True)
+    # Among numbers that are none the search ends behind the last token.
+    return token_N1.clamp(max=probs_NV.shape[-1] - 1)[..., 0]
 
 
 def probability(logits_NV: Tensor, token_N: Tensor) -> Tensor:

@@ -86,6 +86,11 @@ class Trace:
                 confidence=np.asarray(columns["confidence"], dtype=np.float32),
             )
 
+    @classmethod
+    def empty(cls) -> Self:
+        """The trace of a canvas in which nothing was committed."""
+        return cls.from_dict(dict.fromkeys(("position", "token", "step", "confidence"), ()))
+
     def __len__(self) -> int:
         return len(self.position)
 
@@ -102,6 +107,7 @@ class Generation:
         stopped_early: Whether the row left before its canvas was full.
         thoughts: What a reasoning model thought before its answer.
         rejected_by: The monitor that rejected the request; the text is then `REJECTION`.
+        is_broken: Whether the model's logits were not finite, so that there is no answer.
     """
 
     tokens: tuple[int, ...]
@@ -111,6 +117,7 @@ class Generation:
     stopped_early: bool
     thoughts: str = ""
     rejected_by: str = ""
+    is_broken: bool = False
 
     @property
     def notes(self) -> dict[str, str]:

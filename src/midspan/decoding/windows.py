@@ -168,6 +168,11 @@ class Windows:
         if self.cache is not None:
             self.cache.select(kept_B)
 
+    def clear(self, rows_B: NDArray[np.bool_]) -> None:
+        """Let nothing be left of the keys and values of these rows of the batch."""
+        if self.cache is not None and rows_B.any():
+            self.cache.clear(rows_B)
+
 
 def _distinct(ids_AQ: Tensor, position_AR: Tensor, real_A: IntArray) -> tuple[Tensor, Tensor]:
     """One row of each kind, and for every row which of these it equals."""

@@ -171,8 +171,8 @@ class LocalRole(Role):
 
     def _generate(
         self, calls: Mapping[int, Call], requests: "Mapping[int, Request]"
-    ) -> Iterator[tuple[int, RawReply]]:
-        from midspan.decoding import decode
+    ) -> Iterator[tuple[int, RawReply | MissingReply]]:
+        from midspan.decoding import BrokenRowsError, decode
 
         groups: dict[DecodingConfig, list[int]] = {}
         for index in requests:
@@ -181,8 +181,16 @@ class LocalRole(Role):
             rows = [requests[index] for index in indices]
             # A rule may make several rows of one.
             size = max(len(rows), self.capacity or 1)
-            generations = decode(self.lm, rows, config, batch_size=size)
+            generations: Sequence[Generation]
+            reason = ""
+            try:
+                generations = decode(self.lm, rows, config, batch_size=size)
+            except BrokenRowsError as error:
+                generations, reason = error.generations, str(error)
             for index, generation in zip(indices, generations, strict=True):
+                if generation.is_broken:
+                    yield index, MissingReply("failed", reason)
+                    continue
                 call = cast(Chat, calls[index])
                 yield index, self._answer(call, requests[index], generation)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from midspan.errors import MidspanError
+from midspan.models.finite import NotFiniteError, faults
 
 if TYPE_CHECKING:
     from midspan.models.model import DiffusionLM
@@ -70,6 +71,7 @@ def generate_uniform(
 
     Raises:
         MidspanError: Naming what the sampler cannot do.
+        NotFiniteError: The model's logits are not finite.
     """
     canvas_length = lm.base.config.canvas_length
     _check(lm, request, canvas_length)
@@ -158,6 +160,8 @@ class _Watch(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores_1CV: Tensor, cur_step: Any) -> Tensor:
         """Allow nothing but the anchor at its position, before temperature and choice."""
+        if faults(scores_1CV).isnan().any():
+            raise NotFiniteError
         if self._unspelled:
             scores_1CV = scores_1CV.clone()
         for run in self._unspelled:

@@ -3,6 +3,7 @@
 import torch
 
 from midspan.errors import MidspanError
+from midspan.models.finite import NotFiniteError
 from midspan.serve.errors import NO_RETRY, ApiError, wrong
 
 
@@ -16,6 +17,8 @@ def refused(error: MidspanError) -> ApiError:
 
 def failure(error: Exception) -> ApiError:
     """What a request is told whose decoding failed."""
+    if isinstance(error, NotFiniteError):
+        return ApiError(500, str(error), "internal_error", None, NO_RETRY)
     if isinstance(error, MidspanError):
         return refused(error)
     if isinstance(error, torch.OutOfMemoryError):

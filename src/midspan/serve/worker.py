@@ -18,11 +18,12 @@ import torch
 from midspan.decoding import Request, Rule
 from midspan.decoding.batch import Filled
 from midspan.decoding.bound import hooks_of
-from midspan.decoding.canvas import check_requests
 from midspan.decoding.chat import unfolded
 from midspan.decoding.decoder import generation_of
+from midspan.decoding.requested import check_requests
 from midspan.decoding.stream import Stream
 from midspan.errors import MidspanError
+from midspan.models.finite import NotFiniteError
 from midspan.serve.errors import ApiError, ending
 from midspan.serve.faults import failure, fault, refused, too_late
 from midspan.serve.jobs import Began, Failed, Job, Piece, Place, Running
@@ -288,6 +289,8 @@ class Worker:
         for number, row in filled:
             place = self._places[number]
             running = place.job
+            if row.is_broken:  # `_recover` decodes it alone, and then its client is told.
+                raise NotFiniteError
             generation = generation_of(running.job.lm, row, self._requests[number])
             self._forget(number)
             running.take(place.choice, place.copy, generation)
