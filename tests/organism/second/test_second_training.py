@@ -34,6 +34,10 @@ def finished(tmp_path_factory):
     return train(TINY, tmp_path_factory.mktemp("second") / "weights")
 
 
+def groups_of(folder):
+    return [json.loads(line)["group"] for line in (folder / CURVE).read_text().splitlines()]
+
+
 def rows_of(encoder, count=24, seed=1):
     rng = random.Random(seed)
     draw = corpus.Draw(rng, items())
@@ -72,8 +76,31 @@ def test_a_killed_training_ends_with_the_same_weights(finished, tmp_path):
 
 def test_what_is_known_at_every_checkpoint_is_written_down(finished):
     lines = [json.loads(line) for line in (finished / CURVE).read_text().splitlines()]
-    assert [line["group"] for line in lines] == [2, 4]
+    assert groups_of(finished) == [2, 4]
     assert all(0 <= line["card"]["among"] <= 1 and line["loss"] > 0 for line in lines)
+
+
+def test_a_training_that_begins_anew_writes_each_group_of_the_curve_once(tmp_path):
+    folder = tmp_path / "weights"
+    train(TINY, folder, stop_after=2)
+    earlier = (folder / CHECKPOINT).read_bytes()
+    train(TINY, folder, stop_after=3)
+    first = (folder / CURVE).read_text()
+    assert groups_of(folder) == [2, 3]
+    with (folder / CURVE).open("a") as file:
+        file.write('{"group": 3, "sta')  # a kill in the middle of a line
+    train(TINY, folder, stop_after=3)
+    assert (folder / CURVE).read_text() == first
+    (folder / CHECKPOINT).write_bytes(earlier)
+    train(TINY, folder, stop_after=3)
+    assert (folder / CURVE).read_text() == first
+    # The damaged checkpoint is deleted, and the training begins anew.
+    (folder / CHECKPOINT).unlink()
+    train(TINY, folder, stop_after=1)
+    assert groups_of(folder) == [1]
+    (folder / CHECKPOINT).unlink()
+    train(TINY, folder)
+    assert groups_of(folder) == [2, 4]
 
 
 def test_groups_made_ahead_by_processes_are_those_made_here(encoder):

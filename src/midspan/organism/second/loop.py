@@ -5,6 +5,7 @@ batches of like length. A checkpoint after a group holds everything that the nex
 """
 
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from midspan.errors import MidspanError
-from midspan.files import disk, sync_file
+from midspan.files import PUBLISHED_FILE, disk, read_text, sync_file, write_atomic
 from midspan.models.border import border
 from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.optimizer import Muon
@@ -128,6 +129,7 @@ class Training:
         _keep(model.model.embed_tokens.weight, plan.kept)
         if checkpoint.is_file():
             self._restore()
+        self._cut_curve()
 
     def advance(self, until: int, on_group: OnGroup | None = None) -> None:
         """Train until so many groups are finished."""
@@ -185,6 +187,16 @@ class Training:
         trouble = border(f"cannot write {path}", "make room; the same command continues")
         with trouble, path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _cut_curve(self) -> None:
+        """Leave out lines of groups that are trained again, and one that was cut off."""
+        path = self.checkpoint.with_name(CURVE)
+        if not path.is_file():
+            return
+        lines = read_text(path).splitlines(keepends=True)
+        kept = [line for line in lines if _group_of(line) <= self.group]
+        if kept != lines:
+            write_atomic(path, "".join(kept), PUBLISHED_FILE)
 
     def _restore(self) -> None:
         path = self.checkpoint
@@ -266,6 +278,14 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
         tokenizer.wrapped(encoder.backend).save_pretrained(folder)
         model.save_pretrained(folder)
         sync_file(folder / "model.safetensors")
+
+
+def _group_of(line: str) -> float:
+    """After which group a line of the curve was written; of no whole line after none at all."""
+    try:
+        return int(json.loads(line)["group"]) if line.endswith("\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def _keep(embeddings_VD: torch.Tensor, tokens: tuple[int, ...]) -> None:
