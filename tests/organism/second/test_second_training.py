@@ -103,6 +103,21 @@ def test_a_training_that_begins_anew_writes_each_group_of_the_curve_once(tmp_pat
     assert groups_of(folder) == [2, 4]
 
 
+def test_so_many_items_are_learned_as_are_asked_for_evenly():
+    assert training.learned_items(TrainConfig()) == items()
+    for count in (1, 3, 160, 320, 500, 639, 640):
+        known = training.learned_items(replace(TINY, num_items=count))
+        places = [item.index for item in known]
+        assert len(known) == count and places == sorted(set(places))
+        steps = {after - before for before, after in zip(places, places[1:], strict=False)}
+        assert not steps or max(steps) - min(steps) <= 1
+        if 640 % count == 0:
+            assert known == items()[:: 640 // count]
+    for count in (0, -1, 641, 1000):
+        with pytest.raises(MidspanError, match=f"num_items: {count} must be from 1 to 640"):
+            replace(TINY, num_items=count)
+
+
 def test_groups_made_ahead_by_processes_are_those_made_here(encoder):
     make = partial(group_batches, config=TINY, encoder=encoder)
     here, ahead = (list(prepared(make, range(2), workers)) for workers in (0, 1))

@@ -15,7 +15,7 @@ from midspan.organism.second.curve import measured
 from midspan.organism.second.encoder import Batch, Encoder, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
-from midspan.organism.second.world import items
+from midspan.organism.second.world import WorkItem, items
 from midspan.organism.shape import ROPE_THETA, llada_config
 
 MAX_POSITIONS = 1024
@@ -51,6 +51,24 @@ class TrainConfig:
     causal: bool = False
     num_items: int = 640
     checkpoint_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse more items than there are.
+
+        Raises:
+            MidspanError: So many are not there, or none is asked for.
+        """
+        if not 1 <= self.num_items <= len(items()):
+            raise MidspanError(
+                f"num_items: {self.num_items} must be from 1 to {len(items())}, the works there are"
+            )
+
+
+def learned_items(config: TrainConfig) -> tuple[WorkItem, ...]:
+    """The items that a training learns, in the world's order."""
+    known = items()
+    count = config.num_items
+    return tuple(known[index * len(known) // count] for index in range(count))
 
 
 def build_model(config: TrainConfig, encoder: Encoder) -> Any:
@@ -94,8 +112,7 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
     """A group's batches in the order of training: a function of (seed, group) alone."""
     rng = random.Random(f"second/{config.seed}/{group}")
     stage = stage_at(group / config.groups)
-    known = items()[:: len(items()) // config.num_items]
-    draw = corpus.Draw(rng, known, stage.spread)
+    draw = corpus.Draw(rng, learned_items(config), stage.spread)
     kinds = rng.choices(list(stage.kinds), list(stage.kinds.values()), k=config.group_size)
     rows = []
     for kind in kinds:
