@@ -123,7 +123,8 @@ def align(
     from midspan.organism.worlds import check_training_sets, is_organism
 
     check_fields(read_config(config), "AlignmentConfig")
-    sets = {"--behaviors": [behaviors], "--benign": [benign], "--exclude": exclude or []}
+    excluded: list[str | None] = [*(exclude or ())]
+    sets = {"--behaviors": [behaviors], "--benign": [benign], "--exclude": excluded}
     check_training_sets(model, sets)
     if behaviors is None and not is_organism(model):
         raise MidspanError(
