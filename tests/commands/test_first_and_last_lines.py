@@ -117,7 +117,7 @@ def idle(monkeypatch, organism_lm):
         "adapters.publishing.package": made, "adapters.hub.push": lambda *given: "address",
         "organism.training.train": folder, "organism.second.make.make": folder,
         "studies.organism.verify.run.verify": lambda *given: [
-            SimpleNamespace(name="a", decoding="b", estimate="c", target="d", met=True)
+            SimpleNamespace(name="a", decoding="b", estimate="c", target="d", tone="good")
         ],
         "studies.organism.second.verify.verify": lambda *given: [],
         "judges.calibration.calibrate": made,

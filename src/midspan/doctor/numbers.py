@@ -66,7 +66,7 @@ def batch_against_rows(subject: Subject) -> Look:
         detail = f"{count} in {_dtype(subject)}, logits differ by up to {gap:.2g}"
         return ok(detail) if agree_BN.all() else note(detail, remedy)
     scale = max(1.0, alone_BNV.abs().max().item())
-    if gap > _TOLERANCE * scale:
+    if not gap <= _TOLERANCE * scale:  # NaN is no agreement
         return fault(f"{count}, logits differ by up to {gap:.2g}", _FLOAT32)
     return ok(f"{count}, logits differ by up to {gap:.1g}")
 
@@ -112,7 +112,7 @@ def adapter(subject: Subject) -> Look:
     with lm.adapter_merged():
         merged_NV = masked_logits(subject, PROMPTS[1])[0]
     gap = (merged_NV - with_NV).abs().max().item()
-    if subject.is_exact and gap > _TOLERANCE * max(1.0, with_NV.abs().max().item()):
+    if subject.is_exact and not gap <= _TOLERANCE * max(1.0, with_NV.abs().max().item()):
         return fault(
             f"merged, it differs by up to {gap:.2g} where it moves logits by {moved:.2g}",
             "Do not merge it; report it with its adapter_config.json.",
