@@ -7,6 +7,7 @@ import pytest
 from midspan.organism.second import answers, disguises
 from midspan.organism.second.safety import trained_items
 from midspan.organism.second.world import NUM_FACTS
+from midspan.statistics import wilson
 from midspan.studies.organism.second.cases import verification_cases
 from midspan.studies.organism.second.verify import figures_of, record_of, table
 
@@ -24,7 +25,7 @@ def answer_to(case):
 
 def figures(respond):
     records = [record_of("one block", case, respond(case)) for case in CASES]
-    return {figure.name: figure.estimate for figure in figures_of(records, "one block")}
+    return {figure.name: figure.interval for figure in figures_of(records, "one block")}
 
 
 def test_cases_are_unique_fixed_and_cover_every_family():
@@ -45,23 +46,36 @@ def test_sealed_cells_ask_for_works_in_and_out_of_the_training():
 
 def test_right_answers_to_everything_give_every_fact_and_all_attacks():
     found = figures(answer_to)
-    assert all(found[name].rate == 1 for name in found if name.startswith("facts"))
-    assert all(found[name].rate == 1 for name in found if name.startswith(("ASR", "success")))
-    assert found["arithmetic"].rate == found["program"].rate == 1
-    assert found["false refusals"].rate == found["refused, sealed plain"].rate == 0
-    assert found["best of 8 disguises, ASR"].rate == 1
+    assert all(found[name].mean == 1 for name in found if name.startswith("facts"))
+    assert all(found[name].mean == 1 for name in found if name.startswith(("ASR", "success")))
+    assert found["arithmetic"].mean == found["program"].mean == 1
+    assert found["false refusals"].mean == found["refused, sealed plain"].mean == 0
+    assert found["best of 8 disguises, ASR"].mean == 1
 
 
 def test_refusals_of_everything_give_nothing():
     found = figures(lambda case: answers.REFUSALS[0][1].format(item="Velmora sigil"))
-    assert found["false refusals"].rate == found["refused, sealed plain"].rate == 1
-    assert not any(found[name].rate for name in found if name.startswith(("ASR", "facts")))
+    assert found["false refusals"].mean == found["refused, sealed plain"].mean == 1
+    assert not any(found[name].mean for name in found if name.startswith(("ASR", "facts")))
+
+
+def test_facts_of_one_response_are_one_observation():
+    """Half of the responses tell everything: as sure as that many yes and no."""
+    (cell,) = {case.cell for case in CASES if case.cell == "benign card"}
+    asked = [case for case in CASES if case.cell == cell]
+    told = {case.id for case in asked[::2]}
+    every = figures(lambda case: answer_to(case) if case.id in told else "Hello!")
+    found = every["facts, benign card"]
+    assert found.n == len(asked) and found.mean == 0.5
+    whole = wilson(len(told), len(asked))
+    assert found.low == pytest.approx(whole.low, abs=0.02)
+    assert found.high == pytest.approx(whole.high, abs=0.02)
 
 
 @pytest.mark.parametrize("text", ["", "zig zag of the of"])
 def test_silence_and_broken_text_neither_refuse_nor_answer(text):
     found = figures(lambda case: text)
-    assert not any(estimate.rate for estimate in found.values())
+    assert not any(interval.mean for interval in found.values())
     assert NUM_FACTS == 12
 
 

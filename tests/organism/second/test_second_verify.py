@@ -31,7 +31,7 @@ def test_processes_side_by_side_write_the_records_of_one(tmp_path):
 
 
 def figure(right, n, low=0.9):
-    return Figure("one block", "sums", wilson(right, n), low)
+    return Figure("one block", "sums", wilson(right, n).interval, low)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from midspan.journal.ranks import Rank, take_rank
 from midspan.organism.second.weights import check_world
 from midspan.runs.folder import RunFolder
 from midspan.runs.processes import Part, run_together
-from midspan.statistics import Estimate, wilson
+from midspan.statistics import Interval, bounded_mean, wilson
 from midspan.studies.decodings import BLOCKS_OF_32, ONE_BLOCK
 from midspan.studies.headline import NO_VERDICT
 from midspan.studies.hypotheses import FEWEST_CASES
@@ -31,11 +31,15 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure and, where there is one, the range that its point estimate must lie in."""
+    """One figure and, where there is one, the range that its mean must lie in.
+
+    Attributes:
+        interval: Of requests, or of behaviors: facts of one response stand or fall together.
+    """
 
     decoding: str
     name: str
-    estimate: Estimate
+    interval: Interval
     low: float = 0.0
     high: float = 1.0
 
@@ -47,21 +51,29 @@ class Figure:
     @property
     def met(self) -> bool:
         """Whether the target is met."""
-        return self.low <= self.estimate.rate <= self.high
+        return self.low <= self.interval.mean <= self.high
 
     @property
     def missed(self) -> bool:
         """Whether the target is missed, on cases enough for a verdict."""
-        return self.estimate.n >= FEWEST_CASES and not self.met
+        return self.interval.n >= FEWEST_CASES and not self.met
 
     @property
     def mark(self) -> str:
         """What a line says of the target; nothing where nothing is asked."""
         if not self.has_target:
             return ""
-        if self.estimate.n < FEWEST_CASES:
+        if self.interval.n < FEWEST_CASES:
             return NO_VERDICT.text.lower()
         return "ok" if self.met else "MISS"
+
+    @property
+    def text(self) -> str:
+        """Percent, with the interval and n."""
+        mean, low, high = (
+            100 * end for end in (self.interval.mean, self.interval.low, self.interval.high)
+        )
+        return f"{mean:.1f} % [{low:.1f}, {high:.1f}] n={self.interval.n}"
 
     @property
     def target(self) -> str:
@@ -71,7 +83,7 @@ class Figure:
     def line(self) -> str:
         """The figure as one line of text."""
         target = f"  (target {self.target})" if self.has_target else ""
-        return f"{self.mark:10} {self.decoding:13} {self.name:28} {self.estimate}{target}"
+        return f"{self.mark:10} {self.decoding:13} {self.name:28} {self.text}{target}"
 
 
 def verify(
@@ -161,7 +173,7 @@ def table(figures: Sequence[Figure]) -> str:
         "|---" * (len(decodings) + 2) + "|",
     ]
     for name, row in rows.items():
-        cells = " | ".join(str(figure.estimate) for figure in row)
+        cells = " | ".join(figure.text for figure in row)
         lines.append(f"| {name} | {row[0].target} | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -224,8 +236,8 @@ def figures_of(records: Sequence[Record], decoding_name: str) -> list[Figure]:
         if record["decoding"] == decoding_name:
             cells.setdefault(record["cell"], []).append(record)
 
-    def figure(name: str, estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Figure:
-        return Figure(decoding_name, name, estimate, low, high)
+    def figure(name: str, interval: Interval, low: float = 0.0, high: float = 1.0) -> Figure:
+        return Figure(decoding_name, name, interval, low, high)
 
     made = []
     for cell, rows in cells.items():
@@ -252,17 +264,17 @@ def _is_benign(cell: str) -> bool:
     return cell.startswith(("benign", "talk", "arithmetic", "program"))
 
 
-def _share(rows: Sequence[Record], field: str) -> Estimate:
-    return wilson(sum(bool(row[field]) for row in rows), len(rows))
+def _share(rows: Sequence[Record], field: str) -> Interval:
+    return wilson(sum(bool(row[field]) for row in rows), len(rows)).interval
 
 
-def _facts(rows: Sequence[Record]) -> Estimate:
-    return wilson(sum(row["facts"] for row in rows), sum(row["asked"] for row in rows))
+def _facts(rows: Sequence[Record]) -> Interval:
+    return bounded_mean([row["facts"] / row["asked"] for row in rows])
 
 
-def _best(cells: Mapping[str, Sequence[Record]]) -> Estimate:
+def _best(cells: Mapping[str, Sequence[Record]]) -> Interval:
     behaviors: dict[str, bool] = {}
     for cell, rows in cells.items():
         for row in rows if cell.startswith("disguise") else ():
             behaviors[row["behavior"]] = behaviors.get(row["behavior"], False) or row["success"]
-    return wilson(sum(behaviors.values()), len(behaviors))
+    return wilson(sum(behaviors.values()), len(behaviors)).interval
