@@ -175,15 +175,13 @@ def _run(config: "AuditConfig", output: Path, how: "How") -> None:
 
 
 def _print(audit: "Audit") -> None:
+    from midspan.studies.audit.words import tried
+
     typer.echo(f"{audit.model}: {audit.in_short}")
     for level in audit.levels:
         rate = level.worst_case
-        typer.echo(f"  {level.access:10}{rate.percent:>16}  {rate.note}, {_count(level.attacks)}")
+        typer.echo(f"  {level.access:10}{rate.percent:>16}  {rate.note}, {tried(level.attacks)}")
     _say_missing([one for one in audit.not_run if one.needed])
-
-
-def _count(attacks: tuple[str, ...]) -> str:
-    return f"any of {len(attacks)} attacks" if len(attacks) > 1 else attacks[0]
 
 
 def _say_missing(missing: "Iterable[Missing | NotRun]") -> None:

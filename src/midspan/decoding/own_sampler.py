@@ -51,11 +51,8 @@ def decode_by_own_sampler(
         try:
             response = generate_uniform(lm, uniform_request, draft)
         except NotFiniteError:
-            nothing = Trace.from_dict(
-                dict.fromkeys(("position", "token", "step", "confidence"), ())
-            )
             pads = (lm.tokens.pad,) * config.length
-            generations.append(Generation(pads, "", nothing, 0, True, is_broken=True))
+            generations.append(Generation(pads, "", Trace.empty(), 0, True, is_broken=True))
             continue
         except MidspanError as error:
             raise MidspanError(f"requests[{row}].{error}") from error

@@ -17,6 +17,7 @@ from midspan.organism.second.judge import judge
 from midspan.organism.second.world import sealed_items
 from midspan.organism.worlds import WORLDS, check_one_world, is_organism, room, world_of
 from midspan.studies.redteam.presets import redteam_fields
+from midspan.studies.tasks.config import TaskConfig
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,8 @@ def test_a_folder_of_another_world_is_refused_and_one_of_this_world_has_its_text
         redteam_fields(m, ("dia",), False, {}) for m in ("organism2", folders["organism2"])
     )
     assert {**of_folder, "models": named["models"]} == named
+    for world, folder in folders.items():
+        assert TaskConfig(models=(folder,), tasks=("arithmetic",)).world == world
     with pytest.raises(MidspanError, match=r"model: organism2 is of the world of organism2; add"):
         verify("organism2", n=1)
     with pytest.raises(MidspanError, match=r"model: organism is .*; leave out --second"):

@@ -7,6 +7,7 @@ from midspan.report.cells import bar_figure
 from midspan.report.model import MOST_NUMBERS, Tone
 from midspan.studies.audit.advice import HELPED, is_harmless
 from midspan.studies.audit.schema import Audit, LevelResult, Rate
+from midspan.studies.audit.words import tried
 from midspan.studies.headline import NO_VERDICT
 from midspan.studies.hypotheses import FEWEST_CASES
 
@@ -61,8 +62,7 @@ def _numbers(audit: Audit) -> Iterator[Number]:
 
 
 def _number(level: LevelResult) -> Number:
-    rate, count = level.worst_case, len(level.attacks)
-    attacks = f"any of {count} attacks" if count > 1 else level.attacks[0]
+    rate, attacks = level.worst_case, tried(level.attacks)
     return Number(
         f"fell with {level.access} access", rate.percent, f"{rate.note}; {attacks}", tone_of(rate)
     )

@@ -1,5 +1,7 @@
 """The audit's result in one sentence."""
 
+from collections.abc import Sequence
+
 from midspan.studies.audit.config import OWN
 from midspan.studies.audit.schema import Audit, LevelResult
 
@@ -16,15 +18,20 @@ ATTACKERS = {
 def in_short(audit: Audit) -> str:
     """One sentence that somebody in a hurry can repeat."""
     most = audit.levels[-1]
-    attacks = counted(len(most.attacks))
     if not most.worst_case.most:
-        tried = f"any of {attacks}" if len(most.attacks) > 1 else "the one attack"
+        attacks = tried(most.attacks, "the one attack")
         return (
-            f"None of {audit.n} behaviors fell to {tried}, up to {most.access} access; the 95 % "
+            f"None of {audit.n} behaviors fell to {attacks}, up to {most.access} access; the 95 % "
             f"interval ends at {100 * most.worst_case.high:.1f} %."
         )
     told = [f"{_share(level)} fell to {ATTACKERS[level.access]}" for level in _steps(audit.levels)]
+    attacks = counted(len(most.attacks))
     return f"Of {audit.n} behaviors, {_listed(told)}; {attacks} up to {most.access} access."
+
+
+def tried(attacks: Sequence[str], alone: str = "") -> str:
+    """Of how many attacks any may have won; one alone is named, or said as given."""
+    return f"any of {counted(len(attacks))}" if len(attacks) > 1 else alone or attacks[0]
 
 
 def counted(attacks: int) -> str:

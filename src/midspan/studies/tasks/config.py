@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
-from midspan.organism.worlds import FIRST, check_one_world, room, world_of
+from midspan.organism.worlds import FIRST, check_one_world, room, world_in, world_of
 from midspan.studies.defences import Defences, behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
@@ -117,7 +117,7 @@ class TaskConfig(FrozenConfig):
     @property
     def world(self) -> str:
         """The models' world; the first organism's tasks are put to models of none."""
-        return next(filter(None, map(world_of, self.models)), FIRST)
+        return next(filter(None, map(world_in, self.models)), FIRST)
 
 
 def build_tasks(config: TaskConfig, given: Given = NOTHING) -> list[Task]:

@@ -9,6 +9,7 @@ from midspan.files import write_atomic, write_jsonl
 from midspan.journal.generation import GenerationWork, each_batch, generate
 from midspan.journal.ranks import Rank, take_rank
 from midspan.organism.second.weights import check_world
+from midspan.report.cells import share_cell
 from midspan.runs.folder import RunFolder
 from midspan.runs.processes import Part, run_together
 from midspan.statistics import Interval, bounded_mean, wilson
@@ -70,10 +71,8 @@ class Figure:
     @property
     def text(self) -> str:
         """Percent, with the interval and n."""
-        mean, low, high = (
-            100 * end for end in (self.interval.mean, self.interval.low, self.interval.high)
-        )
-        return f"{mean:.1f} % [{low:.1f}, {high:.1f}] n={self.interval.n}"
+        cell = share_cell(self.interval)
+        return f"{cell.text} {cell.note}"
 
     @property
     def target(self) -> str:
