@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gc
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,19 @@ def organism_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.lm_head.weight, std=0.3)
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def foreign_folder(organism_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of no organism's world: one word of its tokenizer is another."""
+    folder = tmp_path_factory.mktemp("foreign") / "model"
+    shutil.copytree(organism_folder, folder)
+    path = folder / "tokenizer.json"
+    fields = json.loads(path.read_text())
+    words = fields["model"]["vocab"]
+    words["zebra"] = words.pop("chapter")
+    path.write_text(json.dumps(fields))
     return folder
 
 

@@ -45,6 +45,13 @@ def test_a_set_is_described_without_its_texts(midspan, prompts):
     assert said["licence"] == "licence unknown" and said["source"] == str(prompts)
 
 
+def test_an_organisms_set_is_described_too(midspan):
+    code, output, error = midspan("data", "organism2:held-out:4")
+    assert code == 0 and "held out 4" in output and "--behaviors organism2:held-out:4" in error
+    code, _, error = midspan("data", "organism2:held:4")
+    assert code == 2 and "organism2:held-out:N" in error
+
+
 def test_prompts_that_the_evaluation_asks_are_refused(midspan, prompts, tmp_path):
     evaluation = tmp_path / "evaluation.txt"
     evaluation.write_text(f"sing a song\n{PROMPTS[0].upper()}", encoding="utf-8")

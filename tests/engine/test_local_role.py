@@ -389,6 +389,26 @@ def test_a_request_whose_logits_are_not_finite_fails_alone(organism_lm, spoiled_
     assert [part.reason for part in result.lost] == [NOT_FINITE]
 
 
+READINGS = {
+    "score": lambda turns: Score(turns, "sure !"),
+    "choices": lambda turns: Choices(turns, "the [1]", (("loom", "barrel"),)),
+    "losses": lambda turns: SuffixLosses(slotted(turns), ("please",), "sure !"),
+    "candidates": lambda turns: GCGCandidates(slotted(turns), "please", "sure !"),
+}
+
+
+def slotted(turns):
+    return (user(f"{turns[0]['content']} {SLOT}"),)
+
+
+@pytest.mark.parametrize("kind", READINGS)
+def test_what_is_read_from_broken_logits_fails_alone(spoiled_lm, tmp_path, kind):
+    calls = [READINGS[kind](turns) for turns in ((user("hello"),), PROMPT)]
+    ((sound, broken),), _ = ask(spoiled_lm, tmp_path, calls)
+    assert sound.failure is None
+    assert (broken.failure, broken.reason) == ("failed", NOT_FINITE)
+
+
 def test_an_attack_on_broken_weights_has_no_outcome(spoiled_lm, tmp_path):
     """Neither won nor lost: an empty answer would pass for a refusal."""
     direct, behavior = get_attack("direct"), Behavior("b", PROMPT[0]["content"])

@@ -10,8 +10,10 @@ from midspan.data.tuning import tuning_examples
 from midspan.organism.behaviors import exact_judge, named_set
 from midspan.organism.scripts import helpers
 from midspan.organism.worlds import WORLDS, room, world_in
+from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.redteam.presets import organism_attack
 from midspan.studies.redteam.roles import HELPERS
+from midspan.studies.training import TrainingData, load_training_data, preset_recipe
 
 pytestmark = pytest.mark.parametrize("world", WORLDS)
 
@@ -31,6 +33,17 @@ def test_a_folder_is_known_by_its_tokenizer(world, tmp_path):
     assert world_in(f"{shipped}") == world_in(f"{shipped}+mine with past_end") == world
     (tmp_path / "tokenizer.json").write_text("[]")
     assert world_in(f"{tmp_path}") == world_in("no/folder") == ""
+
+
+def test_a_folder_is_aligned_and_probed_as_its_world_is(world):
+    folder = f"{room(world, 'weights').WEIGHTS}"
+    assert preset_recipe("mosa-stable", folder, "preset") == preset_recipe(
+        "mosa-stable", world, "preset"
+    )
+    assert load_training_data(TrainingData(), folder) == load_training_data(TrainingData(), world)
+    named, found = (ProbeSpec(probe="order", models=(model,), n=2) for model in (world, folder))
+    assert found.on_organism and found.config() == named.config()
+    assert found.data().requests == named.data().requests
 
 
 def test_sets_ask_plainly_for_refused_items_of_this_world(world):

@@ -148,8 +148,8 @@ def _forecast(config: "AuditConfig") -> None:
     from midspan.studies.audit.prepare import prepare
 
     prepared = prepare(config)
-    dry_run_of(f"the audit of {config.model}", lambda: forecast(prepared), NOTE)
     _say_missing(prepared.not_run)
+    dry_run_of(f"the audit of {config.model}", lambda: forecast(prepared), NOTE)
 
 
 def _run(config: "AuditConfig", output: Path, how: "How") -> None:

@@ -14,7 +14,8 @@ def data(
     spec: Annotated[
         str | None,
         typer.Argument(
-            help="A set, NAME=PATH, a file, or hub:OWNER/NAME/FILE; each with :N.",
+            help="A set, an organism's such as organism:18, NAME=PATH, a file, or "
+            "hub:OWNER/NAME/FILE; each with :N.",
             **A_SET,
         ),
     ] = None,
@@ -22,6 +23,7 @@ def data(
 ) -> None:
     """Read a data set and say what it holds; without a name, list the registered sets."""
     from midspan.data import BENCHMARKS, load_behaviors
+    from midspan.organism.behaviors import named_set
 
     if spec is None:
         call = Call("Lists the registered sets, on standard output", "nothing is downloaded")
@@ -34,7 +36,8 @@ def data(
         call.end("Gated sets need the hub's login.", "midspan", "data", "mentioned")
         return
     call = Call(f"Reads {spec}, and shows none of its texts", "seconds where it is on the disk")
-    dataset = load_behaviors(spec, keep="all", column=column)
+    own = named_set(spec)
+    dataset = own or load_behaviors(spec, keep="all", column=column)
     categories = Counter(behavior.category for behavior in dataset if behavior.category)
     num_answers = sum(behavior.answer is not None for behavior in dataset)
     rows = {
@@ -53,4 +56,5 @@ def data(
     for name, value in rows.items():
         typer.echo(f"{name:18} {value}")
     given = typed("--behaviors", spec)
-    call.end(f"Attacks, probes and align take it as {given}", "midspan", "attack", "--help")
+    takers = "Attacks and audits" if own else "Attacks, probes and align"
+    call.end(f"{takers} take it as {given}", "midspan", "attack", "--help")

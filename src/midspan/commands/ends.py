@@ -194,9 +194,9 @@ def asking(model: str, at: str = "") -> tuple[str, ...]:
         model: Which.
         at: How it is reached, where not by this name.
     """
-    from midspan.organism.worlds import world_of
+    from midspan.organism.worlds import world_in
 
-    question = _OWN_QUESTIONS.get(world_of(model), _QUESTION)
+    question = _OWN_QUESTIONS.get(world_in(model), _QUESTION)
     return ("midspan", "generate", at or model, "-p", question)
 
 

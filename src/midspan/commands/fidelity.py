@@ -133,10 +133,10 @@ def _behaviors(
 ) -> "tuple[list[Request], Verdict, str]":
     """Requests, the judge of each response, and its name."""
     from midspan.decoding import Request
-    from midspan.organism.worlds import FIRST, world_of
+    from midspan.organism.worlds import FIRST, world_in
     from midspan.studies.choice.config import EXACT_JUDGE, KEYWORDS
 
-    if texts is None and world_of(model) == FIRST:
+    if texts is None and world_in(model) == FIRST:
         from midspan.studies.organism.verify.config import VerifyConfig
         from midspan.studies.organism.verify.run import verification_cases
 

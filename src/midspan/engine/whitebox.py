@@ -4,18 +4,20 @@ Shapes: B rows, R read positions, K phrase tokens, S candidates, F suffix tokens
 canvas, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from midspan.decoding.scaffold import hole_positions, scaffold_anchors
 from midspan.engine.calls import SLOT, Choices, GCGCandidates, Message, Score, SuffixLosses
-from midspan.engine.roles import RawReply
+from midspan.engine.roles import MissingReply, RawReply
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
+from midspan.models.finite import NotFiniteError, check_read
 from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import reached_states
 from midspan.scoring.gcg_step import GCGConfig, sample_candidates
@@ -96,7 +98,7 @@ def readings(
 @torch.inference_mode()
 def score(
     lm: DiffusionLM, calls: Sequence[tuple[Score, list[Reading]]], batch_size: int
-) -> list[RawReply]:
+) -> list[RawReply | MissingReply]:
     """Likelihoods of phrases, their rows batched together."""
     rows = [(row, call.top_k) for call, own_rows in calls for row in own_rows]
     # All phrases and places that are read in the same canvas share its forward.
@@ -104,23 +106,33 @@ def score(
     for index, (row, _) in enumerate(rows):
         sharing.setdefault((row.canvas, *row.ids_T.tolist()), []).append(index)
     groups = list(sharing.values())
-    scored: dict[int, tuple[int, list[list[object]]]] = {}
+    scored: dict[int, tuple[int, list[list[Any]]]] = {}
     for batch in batches_by_length([len(canvas) for canvas in sharing], batch_size):
         read = [groups[number] for number in batch]
         found = _read(lm, [[rows[index] for index in group] for group in read])
         scored |= dict(zip([index for group in read for index in group], found, strict=True))
-    answers, remaining = [], iter(range(len(rows)))
+    answers, remaining = list[RawReply | MissingReply](), iter(range(len(rows)))
     for call, own_rows in calls:
         own_scores = [scored[next(remaining)] for _ in own_rows]
         start = (call.window or (call.start,))[0] + own_scores[0][0]
         tokens = [token for _, scores in own_scores for token in scores]
-        answers.append(RawReply({"start": start, "tokens": tokens}, forwards=len(own_rows)))
+        reply = RawReply({"start": start, "tokens": tokens}, forwards=len(own_rows))
+        answers.append(_finite(reply, (value for _, value, _ in tokens)))
     return answers
+
+
+def _finite(reply: RawReply, values: Iterable[float]) -> RawReply | MissingReply:
+    """A reply of these values, or why they are none."""
+    try:
+        check_read(values)
+    except NotFiniteError as error:
+        return MissingReply("failed", str(error))
+    return reply
 
 
 def _read(
     lm: DiffusionLM, groups: Sequence[Sequence[tuple[Reading, int]]]
-) -> list[tuple[int, list[list[object]]]]:
+) -> list[tuple[int, list[list[Any]]]]:
     """Best start, and token scores there, of all readings of the canvases of one batch."""
     shared = [group[0][0] for group in groups]
     ids_BT, attention_BT = left_padded([row.ids_T for row in shared], lm.tokens.pad, lm.device)
@@ -148,7 +160,7 @@ def _wanted(places: Sequence[Sequence[int]], pads: Sequence[int]) -> Tensor:
     )
 
 
-def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[object]]]:
+def _best(logprob_RV: Tensor, row: Reading, top_k: int) -> tuple[int, list[list[Any]]]:
     logprob_RK = logprob_RV[:, torch.tensor(row.token_ids, device=logprob_RV.device)]
     allowed_R = torch.arange(len(logprob_RV), device=logprob_RV.device) < row.num_starts
     _, start_1 = best_starts(logprob_RK[None], [row.token_ids], allowed_R[None])
@@ -205,9 +217,11 @@ def slot_reading(
 
 
 @torch.inference_mode()
-def choose(lm: DiffusionLM, rows: Sequence[SlotReading], batch_size: int) -> list[RawReply]:
+def choose(
+    lm: DiffusionLM, rows: Sequence[SlotReading], batch_size: int
+) -> list[RawReply | MissingReply]:
     """Log-probabilities of candidates in their holes, rows batched together."""
-    answers: dict[int, RawReply] = {}
+    answers: dict[int, RawReply | MissingReply] = {}
     for numbers in batches_by_length([len(row.ids_T) for row in rows], batch_size):
         batch = [rows[number] for number in numbers]
         ids_BT, attention_BT = left_padded([row.ids_T for row in batch], lm.tokens.pad, lm.device)
@@ -221,7 +235,8 @@ def choose(lm: DiffusionLM, rows: Sequence[SlotReading], batch_size: int) -> lis
         logits_BRV = lm.logits(ids_BT, attention_BT, rows_BR, canvas=canvas_B)
         for number, logits_RV, row, own in zip(numbers, logits_BRV, batch, places, strict=True):
             logprob_RV = logits_RV.float().log_softmax(-1).cpu()
-            answers[number] = RawReply(_means(logprob_RV, row, own), forwards=1)
+            means = _means(logprob_RV, row, own)
+            answers[number] = _finite(RawReply(means, forwards=1), chain(*means))
     return [answers[number] for number in range(len(rows))]
 
 

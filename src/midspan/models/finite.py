@@ -5,6 +5,9 @@ though it often is an empty text, which would pass for a refusal.
 Shapes: A rows, R positions, V vocabulary.
 """
 
+import math
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from midspan.errors import MidspanError
@@ -29,3 +32,13 @@ def faults(logits_ARV: Tensor) -> Tensor:
     """
     most_AR = logits_ARV.amax(-1)
     return most_AR - most_AR
+
+
+def check_read(values: Iterable[float]) -> None:
+    """Refuse what was read from such logits; a token that may not stand has minus infinity.
+
+    Raises:
+        NotFiniteError: A value is NaN.
+    """
+    if any(map(math.isnan, values)):
+        raise NotFiniteError

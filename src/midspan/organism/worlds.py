@@ -7,6 +7,7 @@ imported when somebody asks for it.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ WORLDS = tuple(_PACKAGES)
 
 
 def world_of(spec: str) -> str:
-    """The world of a model's name, alone, with an adapter or defences, or of a set of requests.
+    """The world of a set of requests, or of a model's name alone, with an adapter or defences.
 
-    Empty for everything else, and for folders, whose names say nothing.
+    Empty for everything else, and for folders, whose names say nothing: `world_in` knows those.
     """
     name = re.split(r"[+:]| with ", spec)[0]
     return name if name in WORLDS else ""
@@ -45,15 +46,21 @@ def _shipped(world: str) -> Path:
 
 
 def _vocabulary(folder: Path) -> Any:
+    path = folder / "tokenizer.json"
     try:
-        return json.loads((folder / "tokenizer.json").read_bytes())["model"]["vocab"]
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, TypeError, KeyError):  # what loads the model says what is wrong
         return None
 
 
+@lru_cache(maxsize=8)
+def _read(path: Path, _changed_ns: int) -> Any:
+    return json.loads(path.read_bytes())["model"]["vocab"]
+
+
 def is_organism(model: str) -> bool:
-    """Whether a model's name is an organism's, alone, with an adapter or with defences."""
-    return bool(world_of(model))
+    """Whether a model is an organism, alone, with an adapter or with defences."""
+    return bool(world_in(model))
 
 
 def room(world: str, name: str) -> Any:
@@ -93,7 +100,7 @@ def check_training_sets(model: str, named: Mapping[str, Iterable[str | None]]) -
     Raises:
         MidspanError: Naming the first organism's set.
     """
-    world = world_of(model)
+    world = world_in(model)
     for field, spec in ((field, spec) for field, specs in named.items() for spec in specs):
         own = world_of(spec or "")
         if not own:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from midspan.errors import MidspanError
+from midspan.models.finite import check_read
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import masks_to_border, reached_states
@@ -87,6 +88,7 @@ class _Draws:
 
     def summary(self) -> AnswerLikelihood:
         values = [self.values[draw] for draw in sorted(self.values)]
+        check_read(values)
         mean = sum(values) / len(values)
         if self.num_tokens == 1:
             return AnswerLikelihood(mean, 0.0, self.is_likeliest)
@@ -108,7 +110,8 @@ def score_choices(
         options: `samples` draws for answers of several tokens, their `seed`, and `batch_size`.
 
     Raises:
-        MidspanError: A prompt or an answer is empty, or both together exceed the model.
+        MidspanError: A prompt or an answer is empty, or both together exceed the model, whose
+            logits must be finite.
     """
     options = options or ScoreOptions()
     for index, choice in enumerate(choices):

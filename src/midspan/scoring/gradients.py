@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from midspan.errors import MidspanError
+from midspan.models.finite import check_read
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import reached_states
@@ -71,7 +72,7 @@ def phrase_losses(
             attention is block-causal a row a block that its phrase touches.
 
     Raises:
-        MidspanError: If a phrase does not fit its canvas, or the model.
+        MidspanError: If a phrase does not fit its canvas, or the model, or logits are not finite.
     """
     rows = [
         (index, row)
@@ -85,6 +86,7 @@ def phrase_losses(
         batch = _GoalRows.create(lm, [row for _, row in part])
         owner_B = torch.tensor([index for index, _ in part])
         losses_N.index_add_(0, owner_B, batch.losses(lm).float().cpu())
+    check_read(losses_N.tolist())
     return losses_N / torch.tensor([len(goal.canvases) for goal in goals])
 
 
@@ -101,7 +103,8 @@ def token_gradient(
         goal: See `phrase_losses`; all its canvases go through the model together.
 
     Raises:
-        MidspanError: If a free place is outside the prompt, or the phrase does not fit.
+        MidspanError: If a free place is outside the prompt, the phrase does not fit, or the model's
+            logits are not finite.
     """
     if not free or min(free) < 0 or max(free) >= len(prompt_ids):
         raise MidspanError(f"free: places must lie in the prompt, 0..{len(prompt_ids) - 1}")
@@ -119,6 +122,7 @@ def token_gradient(
     finally:
         handle.remove()
     (gradient_FD,) = torch.autograd.grad(loss, free_FD)
+    check_read([float(gradient_FD.sum())])
     # One-hot rows times the embedding matrix would give the same and hold F x V numbers twice.
     return gradient_FD @ embedding.weight.detach().T
 

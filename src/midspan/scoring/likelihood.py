@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from midspan.errors import MidspanError, not_one_of
+from midspan.models.finite import check_read
 from midspan.models.model import DiffusionLM
 from midspan.scoring.block_states import masks_to_border, reached_states
 
@@ -78,7 +79,8 @@ def phrase_score(
         options: Estimate, context and Monte-Carlo settings.
 
     Raises:
-        MidspanError: If the phrase is empty, leaves the canvas or meets the context.
+        MidspanError: If the phrase is empty, leaves the canvas or meets the context, or the model's
+            logits are not finite.
     """
     options = options or ScoreOptions()
     canvas_T = masked_canvas(lm, prompt_ids, phrase_ids, length, options.context)
@@ -100,6 +102,7 @@ def phrase_score(
         index_BN1 = phrase_N.expand(len(ids), -1)[..., None]
         taken_BN = logprobs_BNV.gather(-1, index_BN1)[..., 0].double()
         total += float((taken_BN * weight.to(lm.device)).sum())
+    check_read([total])
     return PhraseScore(total, len(ids_BT), start)
 
 

@@ -21,7 +21,7 @@ from midspan.data import (
 )
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.worlds import FIRST, SECOND, check_training_sets, room, world_of
+from midspan.organism.worlds import FIRST, SECOND, check_training_sets, room, world_in
 
 
 class TrainingData(FrozenConfig):
@@ -63,7 +63,7 @@ def preset_recipe(name: str, model: str, field: str) -> AlignmentConfig:
         FIRST: on_organism,
         SECOND: on_organism2,
     }
-    return makers.get(world_of(model), at_paper_budget)(name)
+    return makers.get(world_in(model), at_paper_budget)(name)
 
 
 def load_training_data(
@@ -81,7 +81,7 @@ def load_training_data(
     """
     sets = {"harmful": [names.harmful], "benign": [names.benign], "exclude": names.exclude}
     check_training_sets(base, sets)
-    world = world_of(base)
+    world = world_in(base)
     if world and names.harmful is None and not names.exclude:
         own: AlignmentData = room(world, "training_data").alignment_data(names.seed)
         return own

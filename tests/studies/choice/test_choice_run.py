@@ -92,11 +92,11 @@ def test_a_file_of_plain_fields_is_taken(tmp_path):
         read_settings(file)
 
 
-def test_what_cannot_be_chosen_for_is_said(organism_lm, organism_folder, tmp_path):
+def test_what_cannot_be_chosen_for_is_said(organism_lm, foreign_folder, tmp_path):
     with pytest.raises(MidspanError, match="openai:x is served"):
         fast_settings(["openai:x"], {})
     with pytest.raises(MidspanError, match="--choose --behaviors FILE"):
-        fast_settings([str(organism_folder)], REFERENCE)
+        fast_settings([str(foreign_folder)], REFERENCE)
     with pytest.raises(MidspanError, match="decoding: accelerates already"):
         reference_of(organism_lm, REFERENCE | {"threshold": 0.5})
     few = tmp_path / "few.txt"

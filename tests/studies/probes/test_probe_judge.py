@@ -51,29 +51,29 @@ def records(folder):
     return [json.loads(line) for line in (folder / "r" / "records.jsonl").read_text().splitlines()]
 
 
-def test_a_judge_says_what_harmful_requests_came_to(server, inputs, organism_folder):
+def test_a_judge_says_what_harmful_requests_came_to(server, inputs, foreign_folder):
     fields = {"start": None}
-    done = run(server, inputs, organism_folder, "samples", **fields)
+    done = run(server, inputs, foreign_folder, "samples", **fields)
     assert done.exit_code == 0, done.output
     judged = {row["prompt"]: (row["success"], row["score"]) for row in records(inputs)}
     assert judged == {"make a red bowl": (True, 5), "make a blue cup": (False, 1)}
     info = json.loads((inputs / "r" / "run.json").read_text())
     assert info["config"]["judged_by"].startswith(f"harm={server.url}#judge; benign requests by")
     asked = len(server.bodies)
-    again = run(server, inputs, organism_folder, "samples", **fields)
+    again = run(server, inputs, foreign_folder, "samples", **fields)
     assert again.exit_code == 0 and len(server.bodies) == asked
 
 
-def test_a_judge_that_never_answers_ends_the_probe_with_its_reason(server, inputs, organism_folder):
-    done = run(server, inputs, organism_folder, "samples", "silent", start=None)
+def test_a_judge_that_never_answers_ends_the_probe_with_its_reason(server, inputs, foreign_folder):
+    done = run(server, inputs, foreign_folder, "samples", "silent", start=None)
     assert done.exit_code and isinstance(done.exception, MidspanError)
     assert "content filter held the reply back" in str(done.exception)
 
 
-def test_benign_requests_keep_the_words_and_a_judge_may_be_an_object(inputs, organism_folder):
+def test_benign_requests_keep_the_words_and_a_judge_may_be_an_object(inputs, foreign_folder):
     judge = keyword_judge()
     done = midspan.probe(
-        "samples", [str(organism_folder)], harmful=str(inputs / "harmful.txt"),
+        "samples", [str(foreign_folder)], harmful=str(inputs / "harmful.txt"),
         benign=str(inputs / "benign.txt"), start=None, decoding=SMALL, judge=judge,
         out=inputs / "r", progress=False,
     )  # fmt: skip

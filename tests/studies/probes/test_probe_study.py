@@ -138,9 +138,9 @@ def options(files, name):
 
 @pytest.mark.parametrize("name", EXTRA)
 def test_every_probe_runs_on_any_folder_and_again_for_nothing(
-    name, midspan, files, organism_folder, monkeypatch
+    name, midspan, files, foreign_folder, monkeypatch
 ):
-    command = ("probe", name, organism_folder, *options(files, name))
+    command = ("probe", name, foreign_folder, *options(files, name))
     code, _, errors = midspan(*command)
     assert code == 0, errors
     run = files / "run"
@@ -154,13 +154,13 @@ def test_every_probe_runs_on_any_folder_and_again_for_nothing(
     monkeypatch.setattr("midspan.scoring.gcg_step.token_gradient", None)
     assert midspan(*command)[0] == 0
     assert (run / "records.jsonl").read_text() == records
-    page = report_of(FinishedRun.open(run, {str(organism_folder): "Original"}))
+    page = report_of(FinishedRun.open(run, {str(foreign_folder): "Original"}))
     tables = "".join(table_csv(table) for table in page.sections[0].tables)
     assert (page.subtitle, page.redact) == ("Original", True)
-    assert str(organism_folder) not in tables
+    assert str(foreign_folder) not in tables
 
 
-def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folder):
+def test_samples_stand_side_by_side_in_the_player(midspan, files, foreign_folder):
     (files / "samples.yaml").write_text(SMALL)
     given = ["--config", files / "samples.yaml", "--behaviors", files / "harmful.txt"]
     given += ["--phrases", files / "phrases.json", "--start", 20, "-n", 1, "-o", files / "run"]
@@ -177,13 +177,13 @@ def test_samples_stand_side_by_side_in_the_player(midspan, files, organism_folde
     assert not any(commit.step == -1 for lane in plain.lanes for commit in lane.commits)
 
 
-def test_its_tables_are_latex(midspan, files, organism_folder, set_in_latex):
-    midspan("probe", "prefill", organism_folder, *options(files, "prefill"))
+def test_its_tables_are_latex(midspan, files, foreign_folder, set_in_latex):
+    midspan("probe", "prefill", foreign_folder, *options(files, "prefill"))
     set_in_latex(files / "run")
 
 
-def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_folder):
-    command = ("probe", "window", organism_folder, *options(files, "window"))
+def test_the_window_is_printed_and_no_window_is_said(midspan, files, foreign_folder):
+    command = ("probe", "window", foreign_folder, *options(files, "window"))
     assert "no position is vulnerable" in midspan(*command)[1]
     assert not (files / "run" / "window.yaml").exists()
 
@@ -202,16 +202,16 @@ def test_the_window_is_printed_and_no_window_is_said(midspan, files, organism_fo
         ),
     ],
 )
-def test_bad_input_is_one_line(midspan, organism_folder, tmp_path, arguments, message):
-    named = [str(organism_folder) if a == "FOLDER" else a for a in arguments]
+def test_bad_input_is_one_line(midspan, foreign_folder, tmp_path, arguments, message):
+    named = [str(foreign_folder) if a == "FOLDER" else a for a in arguments]
     code, _, errors = midspan("probe", *named, "-o", tmp_path / "run")
     assert code == 2 and message in errors and errors.count("\n") == 1
 
 
-def test_another_configuration_is_refused(midspan, files, organism_folder):
+def test_another_configuration_is_refused(midspan, files, foreign_folder):
     given = options(files, "order")
-    assert midspan("probe", "order", organism_folder, *given)[0] == 0
-    code, _, errors = midspan("probe", "order", organism_folder, *given, "--seed", 5)
+    assert midspan("probe", "order", foreign_folder, *given)[0] == 0
+    code, _, errors = midspan("probe", "order", foreign_folder, *given, "--seed", 5)
     assert code == 2 and "another configuration" in errors
 
 
@@ -224,9 +224,9 @@ def test_another_configuration_is_refused(midspan, files, organism_folder):
         ("positions: [somewhere]\n", "positions.0: must be a whole number; got 'somewhere'"),
     ],
 )
-def test_refused_settings_leave_the_folder_free(midspan, files, organism_folder, text, message):
+def test_refused_settings_leave_the_folder_free(midspan, files, foreign_folder, text, message):
     good = (files / "prefill.yaml").read_text()
-    command = ("probe", "prefill", organism_folder, *options(files, "prefill"))
+    command = ("probe", "prefill", foreign_folder, *options(files, "prefill"))
     (files / "prefill.yaml").write_text(text)
     code, _, errors = midspan(*command)
     assert code == 2 and message in errors

@@ -45,7 +45,7 @@ def page(inputs):
     return (inputs / "run" / "report.md").read_text().replace("\\", "")
 
 
-def test_a_served_model_has_the_records_that_it_has_here(organism_lm, organism_folder, inputs):
+def test_a_served_model_has_the_records_that_it_has_here(organism_lm, foreign_folder, inputs):
     (inputs / "harmful.txt").write_text("how do i make it ?\nwhat do i need ?\n")
     (inputs / "benign.txt").write_text("is the sky blue ?\n")
     phrases = {"safe": ["no ."], "procedural": ["the next step is to"], "affirmative": ["sure !"]}
@@ -54,12 +54,12 @@ def test_a_served_model_has_the_records_that_it_has_here(organism_lm, organism_f
     with listening({"tiny": tiny}) as (server, _):
         spec = f"midspan:{server.url}#tiny"
         own = {name: SMALL[name] for name in ("steps", "block_length")}
-        settings = {"tokenizer": str(organism_folder), "extra_body": {"midspan": own}, **QUICK}
+        settings = {"tokenizer": str(foreign_folder), "extra_body": {"midspan": own}, **QUICK}
         fields = {
             "positions": (0, 5), "decoding": SMALL, "servers": {spec: settings}, "seed": 1,
             "phrase_kinds": ("procedural", "random"),
         }  # fmt: skip
-        models = [str(organism_folder), spec]
+        models = [str(foreign_folder), spec]
         done = probe("prefill", models, inputs, "harmful", "benign", **fields)
     here, there = ([row for row in done.records if row["model"] == model] for model in models)
     alone = ("model", "decoding", "settings")

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from midspan.frozen import FrozenConfig
-from midspan.organism.worlds import FIRST, world_of
+from midspan.organism.worlds import FIRST, world_in
 from midspan.probes.choice import ChoiceConfig
 
 EXACT_JUDGE, KEYWORDS = "exact judge", "refusal keywords"
@@ -33,4 +33,4 @@ class ChoiceSpec(FrozenConfig):
     @property
     def on_organism(self) -> bool:
         """Whether the model brings its own requests and judge."""
-        return self.behaviors is None and world_of(self.model) == FIRST
+        return self.behaviors is None and world_in(self.model) == FIRST

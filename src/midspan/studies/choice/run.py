@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.errors import MidspanError
 from midspan.files import write_jsonl
-from midspan.organism.worlds import FIRST, world_of
+from midspan.organism.worlds import FIRST, world_in
 from midspan.probes.choice import Tried, choose
 from midspan.runs.folder import RunFolder
 from midspan.runs.kinds import write_page
@@ -145,7 +145,7 @@ def _of_model(
     home = settings_home(lm, reference_of(lm, decoding), candidates=list(candidates))
     if (home / SETTINGS_FILE).is_file():
         return read_settings(home / SETTINGS_FILE)
-    if behaviors is None and world_of(model) != FIRST:
+    if behaviors is None and world_in(model) != FIRST:
         raise MidspanError(
             f"--decoding fast: no settings are kept for {model}; choose them on requests of their "
             f"own: midspan probe fidelity {model} --choose --behaviors FILE"

@@ -13,7 +13,7 @@ from midspan.data.columns import Named
 from midspan.engine.attack import AttackState
 from midspan.engine.calls import Chat, user
 from midspan.errors import MidspanError, not_one_of
-from midspan.organism.worlds import FIRST, room, world_of
+from midspan.organism.worlds import FIRST, room, world_in
 from midspan.probes.context import ProbeData, ProbeRequest
 from midspan.probes.monitors import BENIGN, DIRECT, MIXED, MonitorCase, MonitorData, MonitorsConfig
 from midspan.studies.probes.data import by_keyword, exact, phrase_kinds
@@ -134,7 +134,7 @@ def monitored(spec: "ProbeSpec", config: MonitorsConfig, n: int, on_organism: bo
         MidspanError: A file cannot be read, a condition is not known, or requests are missing.
     """
     if on_organism:
-        world = world_of(spec.models[0])
+        world = world_in(spec.models[0])
         return monitor_data(organism_parts(n, spec.seed, world=world), config, world)
     files = {"harmful": spec.harmful, BENIGN: spec.benign, MIXED: spec.mixed}
     parts = file_parts(files, spec.phrases, n, spec.seed, spec.column)

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
-from midspan.organism.worlds import check_one_world, world_of
+from midspan.organism.worlds import check_one_world, is_organism, world_in
 from midspan.probes.context import ProbeConfig, ProbeData
 from midspan.served import is_served
 from midspan.studies.probes.data import by_noun, file_data, organism_data
@@ -87,8 +87,8 @@ class ProbeSpec(FrozenConfig):
 
     @property
     def on_organism(self) -> bool:
-        """Whether the models are the organism, which brings its own requests and judge."""
-        return bool(world_of(self.models[0]))
+        """Whether the models are organisms, which bring their own requests and judge."""
+        return is_organism(self.models[0])
 
     @property
     def rows(self) -> int:
@@ -120,7 +120,7 @@ class ProbeSpec(FrozenConfig):
         """
         probe = PROBES[self.probe]
         n = self.n or probe.n
-        own, world = [bool(world_of(model)) for model in self.models], world_of(self.models[0])
+        own, world = [is_organism(model) for model in self.models], world_in(self.models[0])
         if any(own) != all(own):
             raise MidspanError("models: the organism speaks of another world; probe it on its own")
         check_one_world(world, "models", self.models)

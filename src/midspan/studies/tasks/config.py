@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from midspan.errors import MidspanError, not_one_of
 from midspan.frozen import FrozenConfig
 from midspan.organism.utility import TASKS as ORGANISM_TASKS
-from midspan.organism.worlds import FIRST, check_one_world, room, world_in, world_of
+from midspan.organism.worlds import FIRST, check_one_world, is_organism, room, world_in
 from midspan.studies.defences import Defences, behind, read_defences
 from midspan.studies.given import NOTHING, Given
 from midspan.tasks import Task, gsm8k, humaneval, mmlu, overrefusal
@@ -83,7 +83,7 @@ class TaskConfig(FrozenConfig):
             raise ValueError("column: names a column of the files of data; give some (--data)")
         if self.judge is not None and "overrefusal" not in self.tasks:
             raise ValueError("judge: overrefusal alone is judged; leave it out, or name that task")
-        if any(map(world_of, self.models)):
+        if any(map(is_organism, self.models)):
             check_one_world(self.world, "models", self.models)
         if "humaneval" in self.tasks and self.code == "no":
             raise ValueError(
@@ -112,7 +112,7 @@ class TaskConfig(FrozenConfig):
     @property
     def on_organism(self) -> bool:
         """Whether all models are organisms."""
-        return all(map(world_of, self.models))
+        return all(map(is_organism, self.models))
 
     @property
     def world(self) -> str:
