@@ -1,6 +1,7 @@
 """Probes during training, and what happens when training leaves the road."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from test_alignment_run import DATA, STEPS, Killed, config, kill_at
 
-from midspan.alignment import AlignmentConfig, TrainingProbes, align
+from midspan.alignment import AlignmentConfig, MosaObjective, TrainingProbes, align
 from midspan.alignment.training_probes import ProbeCallback
 from midspan.errors import MidspanError
 from midspan.models import family_for
@@ -63,6 +64,30 @@ def test_a_probe_over_the_limit_keeps_the_last_good_adapter(organism_lm, tmp_pat
     assert all(torch.equal(saved[key], kept[key]) for key in kept)
     again = align(organism_lm, DATA, slow(probes=limit), tmp_path / "stopped")
     assert (again.stopped, again.seconds) == (stopped.stopped, 0.0)
+
+
+def papers(**changes):
+    """A recipe that learns from harmful prompts alone, as the paper's do."""
+    objective = MosaObjective(window=(4, 10), beta=0.01)
+    return slow(objective=objective, benign_share=0.0, batch_size=2, **changes)
+
+
+def test_a_recipe_without_benign_prompts_is_probed_on_those_of_the_data(organism_lm, tmp_path):
+    limit = TrainingProbes(every=2, steps=8, max_benign_kl=1e-9)
+    with pytest.raises(MidspanError, match="training left the benign behavior at step 2"):
+        align(organism_lm, DATA, papers(probes=limit), tmp_path)
+    (row,) = probes(tmp_path)
+    assert row["benign_kl"] > 1e-9 and isinstance(row["benign"], str)
+
+
+def test_a_limit_on_benign_prompts_needs_some(organism_lm, tmp_path):
+    limit = TrainingProbes(every=2, steps=8, max_benign_kl=0.5)
+    harmful_alone = replace(DATA, benign=())
+    with pytest.raises(MidspanError, match="probes.max_benign_kl .* give --benign, or leave"):
+        align(organism_lm, harmful_alone, papers(probes=limit), tmp_path / "limited")
+    assert not (tmp_path / "limited").exists()
+    align(organism_lm, harmful_alone, papers(num_prompts=4), tmp_path / "free")
+    assert all("benign_kl" not in row for row in probes(tmp_path / "free"))
 
 
 def refusals(monkeypatch, values):

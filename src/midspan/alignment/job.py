@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import random
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import RecoveryObjective, TrainingSample
 from midspan.alignment.policy import Policy
 from midspan.alignment.rollouts import Rollouts
-from midspan.alignment.samples import AlignmentData, draw_samples
+from midspan.alignment.samples import AlignmentData
 from midspan.alignment.trainer import (
     ADAPTER_NAME,
     WEIGHTS_FILE,
@@ -36,15 +35,13 @@ from midspan.alignment.trainer import (
     adapter_tensors,
     load_adapter_tensors,
 )
-from midspan.alignment.training_probes import ProbeCallback, Progress, probe_objective
+from midspan.alignment.training_probes import ProbeCallback, Progress, probed_samples
 from midspan.errors import MidspanError, not_one_of
 from midspan.files import PUBLISHED_FILE, read_json, write_atomic
 from midspan.models import DiffusionLM
 from midspan.models.border import border, write_tensors
 from midspan.models.placement import is_sharded, is_spread
 
-# Prompts of each kind that a probe looks at.
-NUM_PROBED = 4
 # Of `torch.compile`.
 COMPILER = "inductor"
 TRACKERS = ("trackio", "wandb", "tensorboard")
@@ -91,7 +88,7 @@ class AlignmentJob:
             if self.progress is not None:
                 trainer.add_callback(_Report(self.progress))
             if config.probes.every:
-                probed = _probed(lm, self.data, config)
+                probed = probed_samples(lm, self.data, config)
                 trainer.add_callback(ProbeCallback(policy, probed, config, folder))
             try:
                 stopped = _train(trainer, policy, folder)
@@ -204,25 +201,6 @@ def _train(trainer: AlignmentTrainer, policy: Policy, folder: Path) -> str:
         load_adapter_tensors(policy, Path(checkpoint))
         return f"{error}; the adapter of step {checkpoint.rsplit('-', 1)[1]} was kept"
     return ""
-
-
-def _probed(lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig) -> list[TrainingSample]:
-    """A few training prompts of each kind, on clean canvases."""
-    rng = random.Random(f"probe/{config.seed}")
-    few = replace(
-        data,
-        harmful=tuple(rng.sample(data.harmful, min(NUM_PROBED, len(data.harmful)))),
-        benign=tuple(rng.sample(data.benign, min(NUM_PROBED, len(data.benign)))),
-    )
-    share = 0.5 if config.num_benign else 0.0
-    changes = {
-        "objective": probe_objective(config),
-        "benign_share": share,
-        "batch_size": NUM_PROBED * (2 if share else 1),
-        "micro_batch_size": None,
-        "num_prompts": NUM_PROBED,
-    }
-    return draw_samples(lm, few, config.model_copy(update=changes))
 
 
 class _Report(TrainerCallback):

@@ -236,6 +236,11 @@ def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool 
             f"benign prompts: {config.name} mixes {config.benign_share:.0%} of them into each "
             "batch; give --benign, or choose the preset mosa"
         )
+    if config.probes.max_benign_kl is not None and not data.benign:
+        raise MidspanError(
+            "benign prompts: probes.max_benign_kl (--max-benign-kl) limits what changes on them, "
+            "and there are none; give --benign, or leave the limit out"
+        )
     kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
     needs = config.objective.answers_needed(in_blocks=in_blocks)
     why = " of a model that decodes block after block" if in_blocks else ""

@@ -2,7 +2,9 @@
 
 import json
 import math
+import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from midspan.alignment.config import AlignmentConfig
-from midspan.alignment.objectives import MosaObjective, TrainingSample, WindowObjective
+from midspan.alignment.objectives import TrainingSample
 from midspan.alignment.policy import Collator, Policy
+from midspan.alignment.probe_recipe import NUM_PROBED, probe_recipe
+from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import Diverged
 from midspan.files import disk, parse_json, read_text, write_jsonl
+from midspan.models import DiffusionLM
 
 PROBES_FILE = "probes.jsonl"
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -40,6 +45,8 @@ class ProbeCallback(TrainerCallback):
         self.config = config
         self.path = folder / PROBES_FILE
         self.samples = samples
+        has_benign = not all(sample.harmful for sample in samples)
+        self.objective = probe_recipe(config, has_benign=has_benign).objective
         self.batch = Collator(policy.lm)(samples)
         self.best_refusal = -math.inf
 
@@ -84,11 +91,11 @@ class ProbeCallback(TrainerCallback):
     def _fault(self, row: dict[str, Any]) -> str:
         """What is wrong with a probe, or nothing; the best refusal so far is kept."""
         max_kl, max_drop = self.config.probes.max_benign_kl, self.config.probes.max_refusal_drop
-        step, kl = row["step"], row.get("benign_kl", 0.0)
-        if max_kl is not None and kl > max_kl:
+        step = row["step"]
+        if max_kl is not None and row["benign_kl"] > max_kl:
             return (
-                f"left the benign behavior at step {step}: KL {kl:.3f} nats per token, "
-                f"limit {max_kl}"
+                f"left the benign behavior at step {step}: KL {row['benign_kl']:.3f} nats per "
+                f"token, limit {max_kl}"
             )
         self.best_refusal = max(self.best_refusal, row["refusal"])
         drop = self.best_refusal - row["refusal"]
@@ -101,7 +108,6 @@ class ProbeCallback(TrainerCallback):
 
     def _measure(self, model: Any) -> dict[str, float]:
         """Refusal in the window and benign KL; through the wrapped model, for sharded weights."""
-        objective = probe_objective(self.config)
         inputs = {
             name: value.to(self.policy.device) if isinstance(value, torch.Tensor) else value
             for name, value in self.batch.items()
@@ -109,7 +115,7 @@ class ProbeCallback(TrainerCallback):
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            metrics = model(inputs, objective).metrics
+            metrics = model(inputs, self.objective).metrics
         model.train(was_training)
         names = {"reward_safe": "refusal", "position": "position", "kl_benign": "benign_kl"}
         return {new: metrics[old].mean().item() for old, new in names.items() if old in metrics}
@@ -130,11 +136,14 @@ class ProbeCallback(TrainerCallback):
         return {name: one.text for name, one in zip(shown, generations, strict=True)}
 
 
-def probe_objective(config: AlignmentConfig) -> MosaObjective:
-    """What every probe measures: a refusal in the window, KL per token on benign prompts."""
-    window = (0, config.response_length - 1)
-    if isinstance(config.objective, WindowObjective):
-        window = config.objective.window
-    return MosaObjective(
-        window=window, beta=0, benign_weight=1.0 if config.num_benign else 0.0, kl_reduction="mean"
+def probed_samples(
+    lm: DiffusionLM, data: AlignmentData, config: AlignmentConfig
+) -> list[TrainingSample]:
+    """A few training prompts of each kind, on clean canvases."""
+    rng = random.Random(f"probe/{config.seed}")
+    few = replace(
+        data,
+        harmful=tuple(rng.sample(data.harmful, min(NUM_PROBED, len(data.harmful)))),
+        benign=tuple(rng.sample(data.benign, min(NUM_PROBED, len(data.benign)))),
     )
+    return draw_samples(lm, few, probe_recipe(config, has_benign=bool(data.benign)))
