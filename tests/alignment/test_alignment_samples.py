@@ -6,7 +6,15 @@ import hashlib
 import pytest
 import real_tokenizers as real
 
-from midspan.alignment import PRESETS, AlignmentData, MosaObjective, PsaObjective, mosa
+from midspan.alignment import (
+    PRESETS,
+    AlignmentData,
+    MosaObjective,
+    PsaObjective,
+    TrainingProbes,
+    check_data,
+    mosa,
+)
 from midspan.alignment.samples import draw_samples
 from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
@@ -131,6 +139,20 @@ def test_an_objective_over_answers_says_when_they_are_missing(organism_lm, name)
     kind = "benign prompts" if name == "sft" else "prompts"
     with pytest.raises(MidspanError, match=f"^{kind}: objective {name} needs an answer to each"):
         draw_samples(organism_lm, DATA, PRESETS[name]())
+
+
+def test_probes_of_a_block_model_say_when_answers_are_missing():
+    """Its objective learns without harmful answers; every state that a probe looks at has one."""
+    data = dataclasses.replace(DATA, benign=tuple(Example(text, "a poem") for text in BENIGN))
+    recipe = PRESETS["sft"]()
+    probed = recipe.model_copy(update={"probes": TrainingProbes(every=2)})
+    check_data(data, recipe, in_blocks=True)
+    check_data(data, probed)
+    match = (
+        r"^prompts: probes.every \(--probe-every\) of a model that decodes block .* 10 of 10 have"
+    )
+    with pytest.raises(MidspanError, match=match):
+        check_data(data, probed, in_blocks=True)
 
 
 def test_answers_fill_the_canvas(organism_lm):

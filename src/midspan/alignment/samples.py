@@ -16,6 +16,7 @@ from midspan.alignment.objectives import (
     TrainingSample,
 )
 from midspan.alignment.objectives.apart import PIECE_TOKENS
+from midspan.alignment.probe_recipe import probe_recipe
 from midspan.data import Example, Mentioning, PhraseSets
 from midspan.errors import MidspanError
 
@@ -241,22 +242,30 @@ def check_data(data: AlignmentData, config: AlignmentConfig, *, in_blocks: bool 
             "benign prompts: probes.max_benign_kl (--max-benign-kl) limits what changes on them, "
             "and there are none; give --benign, or leave the limit out"
         )
-    kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
+    of_blocks = " of a model that decodes block after block" if in_blocks else ""
     needs = config.objective.answers_needed(in_blocks=in_blocks)
-    why = " of a model that decodes block after block" if in_blocks else ""
+    _check_answers(data, needs, f"objective {config.objective.kind}{of_blocks}")
+    if config.probes.every:
+        probed = probe_recipe(config, has_benign=bool(data.benign)).objective
+        needs = probed.answers_needed(in_blocks=in_blocks)
+        _check_answers(data, needs, f"probes.every (--probe-every){of_blocks}")
+
+
+def _check_answers(data: AlignmentData, needs: tuple[bool, bool], what: str) -> None:
+    """Check that harmful and benign examples have whole answers where something needs them."""
+    kinds = (("prompts", data.harmful), ("benign prompts", data.benign))
     for (kind, examples), needed, opened in zip(kinds, needs, data.openings, strict=True):
         if needed and opened:
             raise MidspanError(
-                f"{kind}: {opened} holds openings of answers, and objective "
-                f"{config.objective.kind}{why} needs whole ones; take a set with whole "
-                "answers such as beavertails, or a file with them in a column response"
+                f"{kind}: {opened} holds openings of answers, and {what} needs whole ones; take a "
+                "set with whole answers such as beavertails, or a file with them in a column "
+                "response"
             )
         missing = [example.prompt for example in examples if needed and not example.answer]
         if missing:
             raise MidspanError(
-                f"{kind}: objective {config.objective.kind}{why} needs an answer to each, and "
-                f"{len(missing)} of {len(examples)} have none; give a .jsonl or .csv file with "
-                "prompt and response columns"
+                f"{kind}: {what} needs an answer to each, and {len(missing)} of {len(examples)} "
+                "have none; give a .jsonl or .csv file with prompt and response columns"
             )
 
 
