@@ -13,6 +13,7 @@ from midspan.alignment import AlignmentConfig, MosaObjective, TrainingProbes, al
 from midspan.alignment.training_probes import ProbeCallback
 from midspan.errors import MidspanError
 from midspan.models import family_for
+from midspan.models.finite import NotFiniteError
 
 
 def probes(folder):
@@ -120,10 +121,8 @@ def test_the_best_refusal_outlives_an_interruption(organism_lm, tmp_path, monkey
     assert [row["step"] for row in probes(tmp_path)] == [2, 4, 6, 8]
 
 
-@pytest.mark.parametrize(("step", "kept"), [(1, None), (7, 6)])
-def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypatch, step, kept):
-    from midspan.alignment.objectives import MosaObjective
-
+def broken_loss(monkeypatch, step):
+    """Losses that are no numbers from a step on."""
     honest, calls = MosaObjective.losses, []
 
     def broken(self, states, samples):
@@ -134,15 +133,68 @@ def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypa
         return losses
 
     monkeypatch.setattr(MosaObjective, "losses", broken)
-    if kept is None:
-        with pytest.raises(MidspanError, match="no adapter was kept: lower learning_rate"):
-            align(organism_lm, DATA, config(), tmp_path)
-        return
+
+
+def test_a_loss_that_is_no_number_stops_training(organism_lm, tmp_path, monkeypatch):
+    """Checkpoint 6 has the weights of which the loss of step 7 is no number."""
+    broken_loss(monkeypatch, 7)
     result = align(organism_lm, DATA, config(), tmp_path)
-    assert f"diverged at step {step}" in result.stopped
-    assert f"the adapter of step {kept} was kept" in result.stopped
+    assert "diverged at step 7" in result.stopped
+    assert "the adapter of step 4 was kept" in result.stopped
     assert all(tensor.isfinite().all() for tensor in adapter(tmp_path).values())
     assert len(result.metrics()) < STEPS
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_loss_that_is_no_number_before_a_good_checkpoint_keeps_none(
+    organism_lm, tmp_path, monkeypatch, step
+):
+    broken_loss(monkeypatch, step)
+    match = "no good checkpoint yet, .*: lower learning_rate, or set probes.every"
+    with pytest.raises(MidspanError, match=match):
+        align(organism_lm, DATA, config(), tmp_path)
+
+
+def break_after(monkeypatch, step):
+    """An adapter that a step leaves without numbers."""
+
+    def on_optimizer_step(self, args, state, control, model=None, **_):
+        if state.global_step == step - 1:
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight.data.fill_(float("nan"))
+
+    monkeypatch.setattr(ProbeCallback, "on_optimizer_step", on_optimizer_step)
+
+
+def test_weights_without_numbers_keep_the_adapter_of_the_last_good_probe(
+    organism_lm, tmp_path, monkeypatch
+):
+    break_after(monkeypatch, 6)
+    result = align(organism_lm, DATA, slow(), tmp_path)
+    assert "diverged at step 6: refusal nan" in result.stopped
+    assert "the adapter of step 4 was kept" in result.stopped
+    assert all(tensor.isfinite().all() for tensor in adapter(tmp_path).values())
+    assert [row["step"] for row in probes(tmp_path)] == [2, 4]
+
+
+def test_broken_weights_at_the_first_probe_are_told_what_is_left_to_do(
+    organism_lm, tmp_path, monkeypatch
+):
+    break_after(monkeypatch, 2)
+    with pytest.raises(MidspanError, match="no adapter was kept: lower learning_rate$"):
+        align(organism_lm, DATA, slow(), tmp_path)
+
+
+def test_a_sample_that_cannot_be_decoded_is_a_divergence(organism_lm, tmp_path, monkeypatch):
+    def broken(_):
+        raise NotFiniteError
+
+    samples = iter([ProbeCallback._decoded, broken])
+    monkeypatch.setattr(ProbeCallback, "_decoded", lambda self: next(samples)(self))
+    stopped = align(organism_lm, DATA, slow(), tmp_path).stopped
+    assert "diverged at step 4: the logits are not finite" in stopped
+    assert "the adapter of step 2 was kept" in stopped
 
 
 @pytest.mark.parametrize("limit", ["max_benign_kl", "max_refusal_drop"])

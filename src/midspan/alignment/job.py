@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import shutil
 import warnings
@@ -192,11 +193,12 @@ def _train(trainer: AlignmentTrainer, policy: Policy, folder: Path) -> str:
     try:
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     except Diverged as error:
-        checkpoint = _last_checkpoint(folder)
+        checkpoint = _last_checkpoint(folder, error.last_good)
         if checkpoint is None:
+            more = "" if trainer.config.probes.every else ", or set probes.every"
             raise MidspanError(
-                f"{error}; there was no checkpoint yet, so no adapter was kept: "
-                "lower learning_rate, or set probes.every"
+                f"{error}; there was no good checkpoint yet, so no adapter was kept: "
+                f"lower learning_rate{more}"
             ) from error
         load_adapter_tensors(policy, Path(checkpoint))
         return f"{error}; the adapter of step {checkpoint.rsplit('-', 1)[1]} was kept"
@@ -217,11 +219,18 @@ class _Report(TrainerCallback):
             self.progress(state.global_step, state.max_steps, row)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint whose last-written file is whole; torn ones are removed."""
-    steps = {path: path.name.partition("-")[2] for path in folder.glob("checkpoint-*")}
-    numbered = [path for path, step in steps.items() if step.isdecimal()]
-    for checkpoint in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
+def _last_checkpoint(folder: Path, up_to: float = math.inf) -> str | None:
+    """The newest checkpoint whose last-written file is whole; torn ones are removed.
+
+    Args:
+        folder: Of the adapter.
+        up_to: The last step whose checkpoint may be taken.
+    """
+    found = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
+    numbered = [(int(step), path) for step, path in found if step.isdecimal()]
+    for step, checkpoint in sorted(numbered, reverse=True):
+        if step > up_to:
+            continue
         try:
             read_json(checkpoint / "trainer_state.json")
         except MidspanError:

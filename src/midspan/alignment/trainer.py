@@ -3,6 +3,8 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from midspan.alignment.rollouts import Rollouts
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, sync_file, write_jsonl
 from midspan.models.border import border, write_tensors
+from midspan.models.finite import NotFiniteError
 
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -39,7 +42,31 @@ ADAPTER_NAME = "default"
 
 
 class Diverged(MidspanError):
-    """Training left the numbers; the adapter of the last checkpoint is still good."""
+    """Training left the numbers, or the limits of its probes.
+
+    Attributes:
+        last_good: The last step whose weights may be good.
+    """
+
+    def __init__(self, message: str, last_good: int) -> None:
+        """An error and the step to go back to."""
+        super().__init__(message)
+        self.last_good = last_good
+
+
+@contextmanager
+def decoding_after(step: int) -> Iterator[None]:
+    """Within the context the weights of a step are decoded with.
+
+    Raises:
+        Diverged: Their logits are not finite.
+    """
+    try:
+        yield
+    except NotFiniteError as error:
+        raise Diverged(
+            f"training diverged at step {step}: the logits are not finite", step - 1
+        ) from error
 
 
 class AlignmentTrainer(Trainer):
@@ -77,7 +104,8 @@ class AlignmentTrainer(Trainer):
         """
         if self._rollouts is not None:
             progress = self.state.global_step / self.state.max_steps
-            completed = self._rollouts(inputs["samples"], progress)
+            with decoding_after(self.state.global_step):
+                completed = self._rollouts(inputs["samples"], progress)
             inputs = self._prepare_inputs(self.data_collator(completed))
         losses: SampleLosses = model(inputs)
         counts = [
@@ -104,12 +132,17 @@ class AlignmentTrainer(Trainer):
                     self._values[name] += more
             logs = logs | {name: sum(values) / len(values) for name, values in self._values.items()}
             self._values.clear()
-            if not (math.isfinite(logs["loss"]) and math.isfinite(logs.get("grad_norm", 0.0))):
-                raise Diverged(
-                    f"training diverged at step {self.state.global_step}: loss {logs['loss']}, "
-                    f"gradient norm {logs.get('grad_norm')}"
-                )
+            self._check_finite(logs)
         super().log(logs, start_time)
+
+    def _check_finite(self, logs: dict[str, float]) -> None:
+        step, loss, norm = self.state.global_step, logs["loss"], logs.get("grad_norm", 0.0)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        # The loss is that of the weights before this step: those are broken where it is no number.
+        last_good = step - 1 if math.isfinite(loss) else step - 2
+        message = f"training diverged at step {step}: loss {loss}, gradient norm {norm}"
+        raise Diverged(message, last_good)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the adapter's tensors; the base is never copied."""

@@ -17,7 +17,7 @@ from midspan.alignment.objectives import TrainingSample
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.probe_recipe import NUM_PROBED, probe_recipe
 from midspan.alignment.samples import AlignmentData, draw_samples
-from midspan.alignment.trainer import Diverged
+from midspan.alignment.trainer import Diverged, decoding_after
 from midspan.files import disk, parse_json, read_text, write_jsonl
 from midspan.models import DiffusionLM
 
@@ -70,17 +70,24 @@ class ProbeCallback(TrainerCallback):
         """Probe every ``probes.every`` steps.
 
         Raises:
-            Diverged: The benign KL is above its limit, or the refusal fell too far.
+            Diverged: The benign KL is above its limit, the refusal fell too far, or what is
+                measured is not finite.
         """
-        if state.global_step % self.config.probes.every:
+        step = state.global_step
+        if step % self.config.probes.every:
             return
-        row = {"step": state.global_step, **self._measure(model), **self._decoded()}
+        measured = self._measure(model)
+        if not all(map(math.isfinite, measured.values())):
+            shown = ", ".join(f"{name} {value}" for name, value in measured.items())
+            raise Diverged(f"training diverged at step {step}: {shown}", step - 1)
+        with decoding_after(step):
+            row = {"step": step, **measured, **self._decoded()}
         if state.is_world_process_zero:
             with disk("cannot write", self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         fault = self._fault(row)
         if fault:
-            raise Diverged(f"training {fault}")
+            raise Diverged(f"training {fault}", step - 1)
         control.should_save = True
 
     def _rows(self) -> list[dict[str, Any]]:

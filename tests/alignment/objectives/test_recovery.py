@@ -23,6 +23,7 @@ from midspan.errors import MidspanError
 from midspan.judges import Verdict
 from midspan.models import load
 from midspan.models import model as model_module
+from midspan.models.finite import NotFiniteError
 from midspan.organism import language, world
 from midspan.organism.reward import reward
 from midspan.studies.redteam.roles import with_reward
@@ -229,6 +230,23 @@ def test_an_interrupted_training_continues_to_the_same_bits(organism_folder, tmp
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("cut", "whole")
     ]
     assert weights[0] == weights[1]
+
+
+def test_completions_of_broken_weights_go_back_to_the_last_good_adapter(
+    organism_lm, tmp_path, monkeypatch
+):
+    honest, calls = Rollouts.__call__, []
+
+    def broken(self, samples, progress):
+        calls.append(progress)
+        if len(calls) == 4:
+            raise NotFiniteError
+        return honest(self, samples, progress)
+
+    monkeypatch.setattr(Rollouts, "__call__", broken)
+    stopped = align(organism_lm, data(), RECIPE, tmp_path).stopped
+    assert "diverged at step 3: the logits are not finite" in stopped
+    assert "the adapter of step 2 was kept" in stopped
 
 
 def test_the_command_forecasts_and_trains_an_adapter_that_answers(tmp_path):
