@@ -38,11 +38,25 @@ def test_probes_see_the_refusal_grow_and_show_what_the_model_says(organism_lm, t
     assert all(isinstance(row["harmful"], str) and isinstance(row["benign"], str) for row in rows)
 
 
-def test_probing_changes_nothing(organism_lm, tmp_path):
-    align(organism_lm, DATA, probed(), tmp_path / "probed")
-    align(organism_lm, DATA, config(learning_rate=2e-2), tmp_path / "alone")
-    one, other = adapter(tmp_path / "probed"), adapter(tmp_path / "alone")
-    assert all(torch.equal(one[key], other[key]) for key in other)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_probing_changes_nothing(organism_lm, tmp_path, dropout):
+    align(organism_lm, DATA, probed(lora_dropout=dropout), tmp_path / "probed")
+    recipe = config(learning_rate=2e-2, lora_dropout=dropout)
+    align(organism_lm, DATA, recipe, tmp_path / "alone")
+    one, other = (tmp_path / name / "adapter_model.safetensors" for name in ("probed", "alone"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_sample_is_decoded_without_dropout(organism_lm, tmp_path, monkeypatch):
+    honest, modes = ProbeCallback._decoded, []
+
+    def noted(self):
+        modes.append({module.training for module in self.policy.modules()})
+        return honest(self)
+
+    monkeypatch.setattr(ProbeCallback, "_decoded", noted)
+    align(organism_lm, DATA, probed(lora_dropout=0.3, num_prompts=4), tmp_path)
+    assert modes == [{False}]
 
 
 def slow(**changes):

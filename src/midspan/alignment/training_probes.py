@@ -3,7 +3,8 @@
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,8 @@ class ProbeCallback(TrainerCallback):
         step = state.global_step
         if step % self.config.probes.every:
             return
-        measured = self._measure(model)
-        if not all(map(math.isfinite, measured.values())):
-            shown = ", ".join(f"{name} {value}" for name, value in measured.items())
-            raise Diverged(f"training diverged at step {step}: {shown}", step - 1)
-        with decoding_after(step):
-            row = {"step": step, **measured, **self._decoded()}
+        with _in_evaluation(model):
+            row = self._look(step, model)
         if state.is_world_process_zero:
             with disk("cannot write", self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -89,6 +86,15 @@ class ProbeCallback(TrainerCallback):
         if fault:
             raise Diverged(f"training {fault}", step - 1)
         control.should_save = True
+
+    def _look(self, step: int, model: Any) -> dict[str, Any]:
+        """A probe's row; weights that are broken are not decoded with."""
+        measured = self._measure(model)
+        if not all(map(math.isfinite, measured.values())):
+            shown = ", ".join(f"{name} {value}" for name, value in measured.items())
+            raise Diverged(f"training diverged at step {step}: {shown}", step - 1)
+        with decoding_after(step):
+            return {"step": step, **measured, **self._decoded()}
 
     def _rows(self) -> list[dict[str, Any]]:
         """What an interrupted run wrote; its last line may be torn."""
@@ -119,11 +125,8 @@ class ProbeCallback(TrainerCallback):
             name: value.to(self.policy.device) if isinstance(value, torch.Tensor) else value
             for name, value in self.batch.items()
         }
-        was_training = model.training
-        model.eval()
         with torch.no_grad():
             metrics = model(inputs, self.objective).metrics
-        model.train(was_training)
         names = {"reward_safe": "refusal", "position": "position", "kl_benign": "benign_kl"}
         return {new: metrics[old].mean().item() for old, new in names.items() if old in metrics}
 
@@ -141,6 +144,17 @@ class ProbeCallback(TrainerCallback):
         requests = [Request(sample.canvases[0].prompt_ids) for sample in shown.values()]
         generations = decode(self.policy.lm, requests, config)
         return {name: one.text for name, one in zip(shown, generations, strict=True)}
+
+
+@contextmanager
+def _in_evaluation(model: Any) -> Iterator[None]:
+    """Within the context there is no dropout, whose random numbers would change the training."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def probed_samples(
