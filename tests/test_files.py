@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from midspan import cli
 from midspan.errors import MidspanError
@@ -22,6 +23,7 @@ from midspan.files import (
     write_jsonl,
 )
 from midspan.journal.journal import Journal
+from midspan.models.border import write_tensors
 from midspan.report import Report, Section, Table, write_report
 from midspan.runs.folder import FinishedRun, RunFolder
 
@@ -114,7 +116,14 @@ def test_a_folder_of_other_things_stays_open_but_not_the_runs_files(tmp_path, op
 
 def test_what_is_published_follows_the_umask(tmp_path, open_umask):
     write_atomic(tmp_path / "README.md", "card", PUBLISHED_FILE)
-    assert mode(tmp_path / "README.md") == 0o644
+    write_tensors({"weight": torch.zeros(2)}, tmp_path / "adapter_model.safetensors")
+    assert {path.name: mode(path) for path in tmp_path.iterdir()} == {
+        "README.md": 0o644,
+        "adapter_model.safetensors": 0o644,
+    }
+    os.umask(0o077)
+    write_tensors({"weight": torch.zeros(2)}, tmp_path / "adapter_model.safetensors")
+    assert mode(tmp_path / "adapter_model.safetensors") == 0o600
 
 
 @pytest.mark.parametrize("full", ["limit", "fsync"])

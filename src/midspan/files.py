@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -157,6 +158,22 @@ def sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
     sync_folder(path.parent)
+
+
+def publish(path: Path) -> None:
+    """Return once a file that another library wrote is on disk, readable as the umask decides.
+
+    safetensors makes files private. The umask is that of a file made beside it: a process cannot
+    ask for its own without changing it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT, PUBLISHED_FILE)
+    try:
+        path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+        beside.unlink()
+    sync_file(path)
 
 
 def read_text(path: Path) -> str:

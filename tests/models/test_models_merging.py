@@ -33,6 +33,9 @@ def test_a_merged_folder_loads_like_its_base(llada: Path, tmp_path: Path) -> Non
         logits = load(str(folder)).logits(torch.tensor([IDS]))[0]
     torch.testing.assert_close(logits, reference_logits(weights, LLADA, IDS), atol=3e-5, rtol=0)
     assert (folder / "tokenizer.json").read_bytes() == (llada / "tokenizer.json").read_bytes()
+    (tmp_path / "by the umask").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "by the umask", *folder.iterdir())}
+    assert len(modes) == 1
 
 
 # What Dream publishes: fields of its own, the mask id among them.

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import OutOfMemoryError, Tensor
 
 from midspan.errors import MidspanError
-from midspan.files import sync_file
+from midspan.files import publish
 
 _BUILT_IN = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
@@ -46,14 +46,14 @@ def border(what: object, remedy: str = "") -> Iterator[None]:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file, and return once it is on disk.
+    """Write a safetensors file to be passed on, and return once it is on disk.
 
     Raises:
         MidspanError: The disk does not take it.
     """
     with border(f"cannot write {path}", "make room, and give the same command again"):
         save_file(dict(tensors), path, metadata={"format": "pt"})
-        sync_file(path)
+        publish(path)
 
 
 def read_tokenizer(source: str | Path, **options: Any) -> Any:

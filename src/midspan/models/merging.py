@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
-from midspan.files import PUBLISHED_FILE, disk, sync_file, sync_folder, write_atomic
+from midspan.files import PUBLISHED_FILE, disk, publish, sync_folder, write_atomic
 from midspan.models.adapters import PEFT_PREFIX, native_keys, read_adapter
 from midspan.models.base_layers import saved_base_layers
 from midspan.models.border import border, write_tensors
@@ -114,7 +114,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         with disk("cannot write to", path):
             for file in temporary.iterdir():
-                sync_file(file)
+                publish(file)
             temporary.rename(path)
             sync_folder(path.parent)
     finally:

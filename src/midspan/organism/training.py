@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from midspan.errors import MidspanError
-from midspan.files import disk, sync_file
+from midspan.files import disk, publish, sync_file
 from midspan.models.border import border
 from midspan.organism import corpus, utility
 from midspan.organism.finished import is_finished, note_finished
@@ -203,7 +203,7 @@ def train(config: TrainConfig, folder: str | Path, on_step: OnStep | None = None
     with border(f"cannot write {folder}", "make room; the same command continues"):
         build_tokenizer().save_pretrained(folder)
         model.save_pretrained(folder)
-        sync_file(folder / "model.safetensors")
+        publish(folder / "model.safetensors")
     note_finished(folder, asdict(config))
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from midspan.errors import MidspanError
-from midspan.files import PUBLISHED_FILE, disk, read_text, sync_file, write_atomic
+from midspan.files import PUBLISHED_FILE, disk, publish, read_text, sync_file, write_atomic
 from midspan.models.border import border
 from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.optimizer import Muon
@@ -277,7 +277,7 @@ def write_model(model: Any, encoder: Encoder, folder: Path) -> None:
     with border(f"cannot write {folder}", "make room; the same command continues"):
         tokenizer.wrapped(encoder.backend).save_pretrained(folder)
         model.save_pretrained(folder)
-        sync_file(folder / "model.safetensors")
+        publish(folder / "model.safetensors")
 
 
 def _group_of(line: str) -> float:
