@@ -194,6 +194,36 @@ def test_a_folder_of_another_recipe_is_refused(organism_lm, finished, tmp_path):
     refused(match, organism_lm, DATA, config(), folder)
 
 
+def test_a_folder_that_another_process_trains_into_is_refused(
+    organism_lm, organism_folder, finished, tmp_path
+):
+    match = f"{tmp_path}: another process is writing this run; wait for it or use another -o folder"
+
+    def second(done, *_):
+        if done == 1:
+            before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+            refused(match, load(organism_folder, device="cpu"), DATA, config(), tmp_path)
+            assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+    align(organism_lm, DATA, config(), tmp_path, second)
+    assert same_tensors(adapter(tmp_path), adapter(finished[0].folder))
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_what_another_process_finished_is_not_trained_again(
+    organism_lm, finished, tmp_path, monkeypatch
+):
+    """Between the first look at the folder and the lock the other process comes to its end."""
+    folder = tmp_path / "adapter"
+
+    def slow(*args):
+        shutil.copytree(finished[0].folder, folder)
+        return []
+
+    monkeypatch.setattr("midspan.alignment.run.draw_samples", slow)
+    assert align(organism_lm, DATA, config(), folder).seconds == 0.0
+
+
 def test_the_adapters_configuration_is_the_same_in_every_process(finished):
     written = json.loads((finished[0].folder / "adapter_config.json").read_text())
     assert len(written["target_modules"]) == 7

@@ -181,7 +181,7 @@ def after_out_of_memory(config: AlignmentConfig, micro: int) -> int:
             "gradient_checkpointing, or load the base in 4 bits (docs/scaling.md)"
         )
     smaller = next(size for size in range(micro // 2, 0, -1) if config.batch_size % size == 0)
-    warnings.warn(f"out of memory: going on with micro_batch_size={smaller}", stacklevel=3)
+    warnings.warn(f"out of memory: going on with micro_batch_size={smaller}", stacklevel=4)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

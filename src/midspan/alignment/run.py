@@ -3,6 +3,8 @@
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,13 @@ from midspan.alignment.samples import AlignmentData, draw_samples
 from midspan.alignment.trainer import METRICS_FILE
 from midspan.alignment.training_probes import Progress
 from midspan.errors import MidspanError
-from midspan.files import PUBLISHED_FILE, read_jsonl, read_object, write_atomic
+from midspan.files import PUBLISHED_FILE, disk, read_jsonl, read_object, write_atomic
 from midspan.frozen import changes, first_change
-from midspan.journal.journal import key_of
+from midspan.journal.journal import key_of, lock
 from midspan.models import DiffusionLM
 
 RECIPE_FILE = "midspan.json"
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ def align(
 
     Raises:
         MidspanError: Bad data (see ``draw_samples``), a model that has an adapter already, a
-            folder that belongs to another recipe or cannot be written, a tracker that is not
-            installed, a base in float16 or partly off its GPUs, or training that diverged before
-            its first checkpoint.
+            folder that belongs to another recipe, that another process trains into or that cannot
+            be written, a tracker that is not installed, a base in float16 or partly off its GPUs,
+            or training that diverged before its first good checkpoint.
     """
     folder = Path(folder)
     check_tracker(track)
@@ -89,18 +92,50 @@ def align(
     if finished is not None:
         return finished
     samples = draw_samples(lm, data, config)
-    if state.is_main_process and not (folder / RECIPE_FILE).is_file():
+    with _alone_in(folder) if state.is_main_process else nullcontext():
+        # The other processes touch nothing before: the first may be refused.
+        state.wait_for_everyone()
+        # Another run may have finished it in the meantime.
+        finished = _finished(folder, recipe)
+        if finished is None:
+            job = AlignmentJob(lm, data, config, samples, folder, progress, track)
+            finished = _train(job, recipe, state)
+    return finished
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Within the context no other run trains into the folder.
+
+    What is locked stays where training was interrupted, and goes where it ended.
+
+    Raises:
+        MidspanError: Another process trains into it, or it cannot be written.
+    """
+    path = folder / LOCK_FILE
+    with disk("cannot write to", path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
+        lock(file, folder)
+        yield
+    path.unlink(missing_ok=True)
+
+
+def _train(job: AlignmentJob, recipe: dict[str, Any], state: PartialState) -> AlignmentResult:
+    """Train to the end, in smaller forward passes where memory is short; then write the rest."""
+    folder, config = job.folder, job.config
+    if state.is_main_process:
         unfinished = json.dumps(recipe | {"finished": False}, indent=1)
         write_atomic(folder / RECIPE_FILE, unfinished, PUBLISHED_FILE)
     started = time.monotonic()
-    job = AlignmentJob(lm, data, config, samples, folder, progress, track)
     micro, stopped = first_micro_batch(config), None
     while stopped is None:
         stopped = job.train(micro)
         if stopped is None:
             micro = after_out_of_memory(config, micro)
     if state.is_main_process:
-        card = adapter_card(lm, data, config, stopped)
+        card = adapter_card(job.lm, job.data, config, stopped)
         write_atomic(folder / CARD_FILE, card, PUBLISHED_FILE)
         seconds = time.monotonic() - started
         outcome = {"finished": True, "stopped": stopped, "seconds": seconds}

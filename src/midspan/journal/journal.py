@@ -70,7 +70,7 @@ class Journal:
         self._reading = Lock()
         weakref.finalize(self, _close_all, self._readers)
         try:
-            _lock(self._file, path)
+            lock(self._file, path)
             for other in self._also:
                 self._take_places(other)
             self._end = self._take_places(path)
@@ -260,7 +260,16 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def lock(file: IO[bytes], path: Path) -> None:
+    """Let no other process lock this file until it is closed.
+
+    Args:
+        file: Open for writing.
+        path: What it stands for, in the message.
+
+    Raises:
+        MidspanError: Another process has locked it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows has no fcntl; a single process needs no lock.
