@@ -176,6 +176,16 @@ def test_a_finished_folder_returns_at_once(organism_lm, finished, monkeypatch):
     assert again.metrics() == finished[0].metrics()
 
 
+@pytest.mark.parametrize("lost", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_finished_folder_without_its_adapter_is_trained_again(
+    organism_lm, finished, tmp_path, lost
+):
+    folder = shutil.copytree(finished[0].folder, tmp_path / "copy")
+    (folder / lost).unlink()
+    assert align(organism_lm, DATA, config(), folder).seconds > 0
+    assert (folder / lost).read_bytes() == (finished[0].folder / lost).read_bytes()
+
+
 def refused(match, *args):
     with pytest.raises(MidspanError, match=match) as caught:
         align(*args)

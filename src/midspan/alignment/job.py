@@ -30,6 +30,7 @@ from midspan.alignment.rollouts import Rollouts
 from midspan.alignment.samples import AlignmentData
 from midspan.alignment.trainer import (
     ADAPTER_NAME,
+    SETTINGS_FILE,
     WEIGHTS_FILE,
     AlignmentTrainer,
     Diverged,
@@ -281,7 +282,7 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
     PEFT lists its modules unsorted, and names the folder that the base was read from.
     """
     write_tensors(tensors, folder / WEIGHTS_FILE)
-    path = folder / "adapter_config.json"
+    path = folder / SETTINGS_FILE
     with border(f"cannot write {path}"):
         policy.network.peft_config[ADAPTER_NAME].save_pretrained(folder)
     config = read_json(path)

@@ -25,7 +25,7 @@ from midspan.alignment.job import (
 )
 from midspan.alignment.objectives import RecoveryObjective
 from midspan.alignment.samples import AlignmentData, draw_samples
-from midspan.alignment.trainer import METRICS_FILE
+from midspan.alignment.trainer import METRICS_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from midspan.alignment.training_probes import Progress
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, read_jsonl, read_object, write_atomic
@@ -180,7 +180,7 @@ def _reward(data: AlignmentData, config: AlignmentConfig) -> dict[str, str]:
 
 
 def _finished(folder: Path, recipe: dict[str, Any]) -> AlignmentResult | None:
-    """What an earlier call finished; checks that the folder is ours."""
+    """What an earlier call finished, if it is still there; checks that the folder is ours."""
     path = folder / RECIPE_FILE
     if path.is_file():
         try:
@@ -193,7 +193,10 @@ def _finished(folder: Path, recipe: dict[str, Any]) -> AlignmentResult | None:
                 f"{folder} holds an adapter of another recipe, base or data set "
                 f"({first_change(changed)}); choose another -o folder or delete it"
             )
-        return AlignmentResult(folder, 0.0, stored["stopped"]) if stored.get("finished") else None
+        is_there = all((folder / name).is_file() for name in (WEIGHTS_FILE, SETTINGS_FILE))
+        if stored.get("finished") and is_there:
+            return AlignmentResult(folder, 0.0, stored["stopped"])
+        return None
     if any(folder.glob("checkpoint-*")):
         raise MidspanError(
             f"{folder} holds checkpoints of another program; choose another -o folder"

@@ -37,6 +37,7 @@ from midspan.models.finite import NotFiniteError
 
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "adapter_model.safetensors"
+SETTINGS_FILE = "adapter_config.json"
 # The name that PEFT gives to a model's only adapter.
 ADAPTER_NAME = "default"
 
