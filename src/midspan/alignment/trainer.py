@@ -206,7 +206,10 @@ def load_adapter_tensors(policy: Policy, folder: Path) -> None:
 
 
 class MetricsFile(TrainerCallback):
-    """Writes one JSON line a step; a resumed run rewrites what its checkpoint remembers."""
+    """Writes one JSON line a step; a resumed run rewrites what its checkpoint remembers.
+
+    Keys are sorted, as a checkpoint has them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -216,7 +219,7 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Start the file from the checkpoint's history."""
         if state.is_world_process_zero:
-            rows = (row for row in state.log_history if "loss" in row)
+            rows = (dict(sorted(row.items())) for row in state.log_history if "loss" in row)
             write_jsonl(self.path, rows, PUBLISHED_FILE)
 
     def on_log(
@@ -226,4 +229,4 @@ class MetricsFile(TrainerCallback):
         row = state.log_history[-1]
         if "loss" in row and state.is_world_process_zero:
             with disk("cannot write", self.path), self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(row, sort_keys=True) + "\n")
