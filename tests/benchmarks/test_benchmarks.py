@@ -127,6 +127,13 @@ def test_a_remembered_digest_costs_next_to_nothing(benchmark, tmp_path, monkeypa
     assert len(rows) == 3 and cpu_seconds[1] < cpu_seconds[0] / 5
 
 
+def test_ends_of_a_masked_canvas_are_probabilities(benchmark, capsys):
+    benchmark("canvas_ends").main(["organism2", "-n", "2"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["2 plain", "2 disguised"]
+    assert all(0 <= int(value.strip(" |")) <= 100 for row in rows for value in row[2:])
+
+
 def test_coverage_is_that_of_all_outcomes_by_their_probability(benchmark, capsys):
     from math import comb
 
