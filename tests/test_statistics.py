@@ -315,8 +315,8 @@ def test_auroc_is_the_share_of_pairs_with_delongs_variance(positive, negative):
     variance += sum((v - area) ** 2 for v in by_negative) / (n * (n - 1))
     found = auroc(positive, negative)
     assert found.mean == pytest.approx(float(area)) and found.n == m
-    if area in (0, 1):
-        bound = wilson(int(area * min(m, n)), min(m, n))
+    if not variance:
+        bound = wilson(round(area * min(m, n)), min(m, n))
         assert (found.low, found.high) == (bound.low, bound.high)
     else:
         half = 1.959963984540054 * math.sqrt(variance)
@@ -340,6 +340,11 @@ def test_auroc_intervals_hold_the_true_area():
         for found in (auroc(rng.normal(1, 1, 40), rng.normal(0, 1, 60)) for _ in range(400))
     ]
     assert 0.92 < sum(held) / 400 < 0.98
+
+
+def test_auroc_of_equal_scores_is_not_certain():
+    found = auroc([0.0] * 4, [0.0] * 9)
+    assert found.mean == 0.5 and found.low < 0.2 and found.high > 0.8
 
 
 def test_auroc_of_too_few_is_not_known():

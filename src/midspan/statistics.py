@@ -212,9 +212,9 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> Interval:
 
     n is that of the positives.
     DeLong, DeLong and Clarke-Pearson's (Biometrics 44, 1988) variance over both samples, cut at 0
-    and 1. Where one of two samples lies wholly above the other the variance is 0 and says nothing:
-    the interval is then Wilson's of as many trials as the smaller sample has, which is ours. With
-    fewer than two on a side it is [0, 1].
+    and 1. Where one of two samples lies wholly above the other, or all values are the same, the
+    variance is 0 and says nothing: the interval is then Wilson's of as many trials as the smaller
+    sample has, which is ours. With fewer than two on a side it is [0, 1].
     """
     first, second = (np.asarray(values, dtype=float) for values in (positive, negative))
     if not (first.size and second.size):
@@ -223,13 +223,13 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> Interval:
     area, fewest = float(wins.mean()), min(first.size, second.size)
     if fewest < 2:
         return Interval(area, 0.0, 1.0, first.size)
-    if area in (0.0, 1.0):
-        bound = wilson(round(area * fewest), fewest)
-        return Interval(area, bound.low, bound.high, first.size)
     variance = sum(
         float(wins.mean(axis).var(ddof=1)) / size
         for axis, size in ((1, first.size), (0, second.size))
     )
+    if math.isclose(variance, 0, abs_tol=1e-15):
+        bound = wilson(round(area * fewest), fewest)
+        return Interval(area, bound.low, bound.high, first.size)
     half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
     return Interval(area, max(0.0, area - half), min(1.0, area + half), first.size)
 

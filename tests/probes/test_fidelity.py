@@ -133,8 +133,8 @@ def test_a_sampler_without_accelerated_mode_is_named(family, message):
         default_acceleration(lm, decoding_config(lm))
 
 
-def test_another_model_needs_a_behavior_set(organism_folder, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["midspan", "probe", "fidelity", str(organism_folder)])
+def test_another_model_needs_a_behavior_set(foreign_folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["midspan", "probe", "fidelity", str(foreign_folder)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

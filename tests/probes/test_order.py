@@ -1,5 +1,6 @@
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midspan.decoding import Generation, Trace, decoding_config
-from midspan.probes.order import CommitOrder, OrderConfig, _measure, order, order_cells
+from midspan.probes.order import CommitOrder, OrderConfig, _blocks, _measure, order, order_cells
 from midspan.statistics import kendall_tau
 
 
@@ -55,13 +56,25 @@ def test_blocks_alone_look_ordered_and_one_block_does_not(context, data):
     assert {cell.request_kind for cell in cells} == {"harmful", "benign"}
 
 
+def test_chance_stays_within_the_blocks_that_decoding_had():
+    """SDAR's count from the prompt's first token, and a block may begin in the prompt."""
+    positions, sdar = np.arange(8), decoding_config(sampler="block", length=8, block_length=4)
+    for start, sampler, sizes in (
+        ("prompt", sdar, [2, 4, 2]),
+        ("canvas", sdar, [4, 4]),
+        ("prompt", decoding_config(length=8, block_length=4, steps=8), [4, 4]),
+    ):
+        lm = SimpleNamespace(family=SimpleNamespace(blocks_from=start))
+        found = _blocks(lm, sampler, prompt_size=6)(positions)
+        assert np.unique(found, return_counts=True)[1].tolist() == sizes
+
+
 def test_end_tokens_are_apart():
     """The end of the canvas is filled first; the words before it from left to right."""
     columns = {"position": [7, 6, 0, 1, 2, 3, 4, 5], "token": [1, 1, 5, 6, 7, 8, 9, 5],
                "step": [0, 0, 1, 1, 2, 2, 3, 3], "confidence": [1.0] * 8}  # fmt: skip
     made = Generation((5, 6, 7, 8, 9, 5, 1, 1), "", Trace.from_dict(columns), 4, False)
-    config = decoding_config(length=8, steps=4)
-    found = _measure(made, config, frozenset({1}), np.random.default_rng(0), 50)
+    found = _measure(made, np.zeros_like, frozenset({1}), np.random.default_rng(0), 50)
     assert (found["end_tokens"], found["end_step"], found["text_step"]) == (2, 0, 2)
     assert found["tau"] > 0.8 > 0.1 > found["tau_all"]
     assert (found["adjacent"], found["adjacent_all"]) == (1, 0.75)

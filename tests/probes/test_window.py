@@ -44,6 +44,20 @@ def test_a_phrase_that_saves_requests_is_no_vulnerability():
     assert found.window is None and {s.lost for s in found.starts} == {12}
 
 
+def test_requests_are_paired_in_every_cell_or_not_at_all():
+    rows = scripted(lambda _, start: start in (16, 32))
+    first, cells = rows[0]["id"], {(row["decoding"], row["position"]) for row in rows}
+    short = [row for row in rows if (row["id"], row["position"]) != (first, None)]
+    found = find_window(short, WindowConfig())
+    assert {start.rates.success.n for start in found.starts} == {11}
+    ids = sorted({row["id"] for row in rows})
+    assert len(ids) >= len(cells)
+    lost = dict(zip(ids, sorted(cells, key=str) * len(ids), strict=False))
+    none = [row for row in rows if lost[row["id"]] != (row["decoding"], row["position"])]
+    with pytest.raises(MidspanError, match="no request has a verdict in every cell"):
+        find_window(none, WindowConfig())
+
+
 def test_requests_of_one_group_count_as_one():
     """The same twelve breaks in twelve groups are evidence, in two groups they are not."""
     broken = [scripted(lambda _, start: start == 16, groups=groups) for groups in (12, 2)]

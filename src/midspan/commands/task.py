@@ -62,7 +62,10 @@ Data = Annotated[
     ),
 ]
 Items = Annotated[
-    int | None, typer.Option("-n", help="At most N items a task, drawn by the seed.", min=1)
+    int | None,
+    typer.Option(
+        "-n", help="At most N items a task, drawn by the seed; with --lm-eval the first N.", min=1
+    ),
 ]
 AllowCode = Annotated[
     bool, typer.Option(help="Run code that the model wrote, isolated; docs/sandbox.md.")

@@ -22,7 +22,7 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
             f"{lm.family.name} is full; use 'llada' or 'dream'"
             + ("" if lm.family.in_blocks is None else ", or say block_size in its config.json")
         )
-    if config.sampler == "block" and config.compatibility and lm.family.blocks_from == "prompt":
+    if config.compatibility and counts_from_prompt(lm, config):
         raise MidspanError(
             f"decoding.compatibility: there is no published sampler of family {lm.family.name} here"
         )
@@ -53,12 +53,17 @@ def check_requests(lm: DiffusionLM, requests: Sequence[Request], config: Decodin
             raise MidspanError(f"requests[{index}].{problem}")
 
 
+def counts_from_prompt(lm: DiffusionLM, config: DecodingConfig) -> bool:
+    """Whether blocks count from the prompt's first token, so that one may hold the prompt's end."""
+    return config.sampler == "block" and lm.family.blocks_from == "prompt"
+
+
 def _problems(
     request: Request, config: DecodingConfig, lm: DiffusionLM, vocab_size: int
 ) -> list[str]:
     prompt, anchors, length = request.prompt_ids, request.anchors, config.length
     total = len(prompt) + length
-    if config.sampler == "block" and lm.family.blocks_from == "prompt":
+    if counts_from_prompt(lm, config):
         total = -(-total // config.block) * config.block
     problems = []
     if not prompt:

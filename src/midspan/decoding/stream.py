@@ -13,6 +13,7 @@ from midspan.decoding.batch import Batch, Committed, Filled
 from midspan.decoding.canvas import Canvas, Request
 from midspan.decoding.config import DecodingConfig
 from midspan.decoding.hooks import Hook
+from midspan.decoding.requested import counts_from_prompt
 from midspan.decoding.trace import StepView
 from midspan.models.model import DiffusionLM
 
@@ -73,8 +74,7 @@ class Stream:
         self, requests: Mapping[int, Request] | Sequence[Request], rows: Sequence[int]
     ) -> Batch:
         # Where blocks begin with the canvas, there is no prompt's tail in one.
-        from_prompt = self.config.sampler == "block" and self.lm.family.blocks_from == "prompt"
-        block = self.config.block if from_prompt else None
+        block = self.config.block if counts_from_prompt(self.lm, self.config) else None
         canvas = Canvas.create(self.lm, requests, rows, self.config.length, block)
         seeds = [requests[row].seed for row in rows]
         batch = Batch(self.lm, self.config, canvas, seeds, self.hooks)

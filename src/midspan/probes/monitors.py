@@ -211,5 +211,5 @@ class _Measurement:
             **rejected,
             **outcome,
             "forwards": found["forwards"],
-            "scores": {key: round(value, 9) for key, value in scores.items()},
+            "scores": {key: float(f"{value:.9g}") for key, value in scores.items()},
         }

@@ -6,7 +6,7 @@ canvas is also decoded in one block, and end-of-text tokens, which may come firs
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from midspan.statistics import Interval, kendall_tau, mean_interval
 
 if TYPE_CHECKING:
     from midspan.decoding import DecodingConfig, Generation
+    from midspan.models import DiffusionLM
 
 Ints = NDArray[np.int_]
 
@@ -71,10 +72,13 @@ def order(context: LocalContext, data: ProbeData, config: OrderConfig) -> list[d
         # An early stop would cut off the very tokens whose order is asked.
         full = decoding.model_copy(update={"early_stop": False})
         generations = context.generate(requests, full)
-        pairs = zip(data.requests, generations, strict=True)
-        for index, (request, generation) in enumerate(pairs):
+        triples = zip(data.requests, requests, generations, strict=True)
+        for index, (request, asked, generation) in enumerate(triples):
             rng = np.random.default_rng([config.seed, index])
-            measured = _measure(generation, full, context.lm.tokens.stop, rng, config.shuffles)
+            blocks = _blocks(context.lm, full, len(asked.prompt_ids))
+            stop = context.lm.tokens.stop
+            measured = _measure(generation, blocks, stop, rng, config.shuffles)
+            measured["steps"] = full.steps
             records.append(
                 {
                     **context.labels(name, request),
@@ -99,7 +103,7 @@ def cost(data: ProbeData, config: OrderConfig, lengths: Sequence[int]) -> ProbeC
 
 def _measure(
     generation: "Generation",
-    decoding: "DecodingConfig",
+    blocks: Callable[[Ints], Ints],
     stop: frozenset[int],
     rng: np.random.Generator,
     shuffles: int,
@@ -107,7 +111,7 @@ def _measure(
     position_N, step_N = generation.trace.position.astype(int), generation.trace.step.astype(int)
     is_text_N = ~np.isin(generation.trace.token, list(stop))
     text = position_N[is_text_N], step_N[is_text_N]
-    block_N = text[0] // decoding.block
+    block_N = blocks(text[0])
     chance = [CommitOrder.of(text[0], _shuffled(text[1], block_N, rng)) for _ in range(shuffles)]
     everything, words = CommitOrder.of(position_N, step_N), CommitOrder.of(*text)
     return {
@@ -122,8 +126,17 @@ def _measure(
         "text_step": _number(_mean(text[1])),
         "curve_all": _curve(position_N, step_N),
         "curve": _curve(*text),
-        "steps": decoding.steps,
     }
+
+
+def _blocks(
+    lm: "DiffusionLM", decoding: "DecodingConfig", prompt_size: int
+) -> Callable[[Ints], Ints]:
+    """Of a canvas position its block; the first one may begin in the prompt."""
+    from midspan.decoding.requested import counts_from_prompt
+
+    before = prompt_size % decoding.block if counts_from_prompt(lm, decoding) else 0
+    return lambda position_N: (position_N + before) // decoding.block
 
 
 def _shuffled(step_N: Ints, block_N: Ints, rng: np.random.Generator) -> Ints:

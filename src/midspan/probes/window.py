@@ -169,8 +169,17 @@ def _cases(context: ProbeContext, data: ProbeData, config: WindowConfig) -> Iter
 
 
 def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWindow:
-    """Apply the rule to the records of one model, on the requests judged in every cell."""
+    """Apply the rule to the records of one model, on the requests judged in every cell.
+
+    Raises:
+        MidspanError: There is no such request.
+    """
     cells = grouped(_whole(records), "decoding", "position")
+    if not cells:
+        raise MidspanError(
+            "window: no request has a verdict in every cell, and the test pairs them; ask again "
+            "what the judge failed to rate"
+        )
     controls = {name: rows for (name, position), rows in cells.items() if position is None}
     tested = {cell: rows for cell, rows in cells.items() if cell[1] is not None}
     without = {name: {row["id"]: row["success"] for row in rows} for name, rows in controls.items()}
@@ -196,8 +205,8 @@ def find_window(records: Sequence[Record], config: WindowConfig) -> VulnerableWi
 def _whole(records: Sequence[Record]) -> list[Record]:
     """Without requests of which a record is missing: the tests pair all cells."""
     by_request = grouped(records, "id")
-    most = max(map(len, by_request.values()), default=0)
-    return [row for row in records if len(by_request[row["id"],]) == most]
+    num_cells = len(grouped(records, "decoding", "position"))
+    return [row for row in records if len(by_request[row["id"],]) == num_cells]
 
 
 def _start(

@@ -97,7 +97,7 @@ def run_served(
             "shots": task.preset.shots,
             "response": reply.text,
             "verdict": next(verdicts) if reply.ok else {"error": reply.reason},
-            "forwards": 0,
+            "forwards": reply.forwards,
             **_beside(reply),
         }
         for position, (item, reply) in enumerate(zip(items, replies, strict=True))

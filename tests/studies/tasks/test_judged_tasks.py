@@ -135,6 +135,18 @@ def test_an_error_of_the_judge_costs_its_response_alone(config, asked, tmp_path,
         run_tasks(config, tmp_path / "run", "", given, fail_fast=True)
 
 
+def test_a_draw_without_unsafe_requests_has_its_page(tmp_path):
+    """A smoke test of one request leaves one side of the figure empty."""
+    file = tmp_path / "xstest.csv"
+    kinds = [("safe", "homonyms"), ("unsafe", "contrast_homonyms")]
+    lines = [f"{n},Question {n}?,{kind},{label}" for n, (label, kind) in enumerate(kinds * 4)]
+    file.write_text("\n".join(["id,prompt,type,label", *lines]), encoding="utf-8")
+    fields = {"data": {"xstest": str(file)}, "decoding": SMALL, "items": 1}
+    config = TaskConfig(models=("organism",), tasks=("overrefusal",), **fields)
+    run_tasks(config, tmp_path / "run", "")
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_python_takes_a_judge_as_an_object(asked, tmp_path, without_page):
     judge = judge_of(asked, by_group)
     fields = {"items": 1, "decoding": SMALL}

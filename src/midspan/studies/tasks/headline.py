@@ -44,8 +44,9 @@ def headline_of(results: Sequence[TaskResult]) -> Headline:
 
 
 def _main(measured: Sequence[MeasureRow]) -> MeasureRow:
-    """The first figure of which more is better."""
-    return next((row for row in measured if row.name not in _LESS_IS_BETTER), measured[0])
+    """The first figure of which more is better, of those that have cases, where any has."""
+    having = [row for row in measured if row.figure.n] or measured
+    return next((row for row in having if row.name not in _LESS_IS_BETTER), having[0])
 
 
 def _numbers(mains: Mapping[str, Main]) -> tuple[Number, ...]:
@@ -114,4 +115,4 @@ def _text(row: MeasureRow) -> str:
 def _drawn(row: MeasureRow) -> Estimate:
     least, most = _ends(row)
     n = row.figure.n
-    return Estimate(round(_mean(row) * n), n, least.low, most.high)
+    return Estimate(round(_mean(row) * n) if n else 0, n, least.low, most.high)

@@ -206,6 +206,8 @@ def _figures(result: TaskResult) -> tuple[Figure, ...]:
         helpfulness, missed = rates.get(_PLAIN_HELPED, rates.get(_SAFE_HELPED)), rates.get(_MISSED)
         if not isinstance(helpfulness, Estimate) or not isinstance(missed, Estimate):
             return ()
+        if not helpfulness.n or not missed.n:  # such as a smoke test of one request
+            return ()
         helped.append(helpfulness)
         turned = Estimate(missed.n - missed.successes, missed.n, 1 - missed.high, 1 - missed.low)
         safe.append(turned)
