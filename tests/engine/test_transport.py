@@ -392,8 +392,11 @@ def test_estimates_are_said_and_in_the_result(serve, tmp_path, caplog):
     assert endpoint.cost == pytest.approx(2 * (1 + 10) + 2 * (10 + 5))
 
 
-def test_a_prompt_that_is_too_long_leaves_no_field_out(serve):
-    words = "This model's maximum context length is 8 tokens; max_tokens is 10, the prompt has 99"
+@pytest.mark.parametrize("words", [
+    "This model's maximum context length is 8 tokens; max_tokens is 10, the prompt has 99",
+    "prompt_ids has 99 tokens, and with length=10 exceeds the model's 8; shorten the prompt",
+])  # fmt: skip
+def test_a_prompt_that_is_too_long_leaves_no_field_out(serve, words):
     server = serve((400, error(words)))
     (reply,) = ask(config_of(server))
     assert reply.failure == "too_long" and len(server.bodies) == 1

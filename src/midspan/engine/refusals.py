@@ -25,7 +25,9 @@ _NO_MODEL = re.compile(
 # A request that moderation holds back is no wrong key, though its status is the same.
 _MODERATION = re.compile(r"moderat|flagged|content.{0,20}(policy|filter)", re.IGNORECASE)
 # Such a refusal names the limit of tokens, and would refuse none that fits.
-_TOO_LONG = re.compile(r"context.?length|maximum context|too (long|large)", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context.?length|maximum context|too (long|large)|shorten the prompt", re.IGNORECASE
+)
 _CUT = re.compile(r"output limit was reached|higher max_", re.IGNORECASE)
 
 
