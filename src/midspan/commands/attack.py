@@ -153,11 +153,11 @@ def attack(
 
 def _check_judged(fields: "Mapping[str, Any]") -> None:
     """Refuse requests without a judge, by an example that can judge them."""
-    from midspan.organism.worlds import is_organism
+    from midspan.organism.worlds import world_of
 
     if fields.get("judges") or "behaviors" not in fields:
         return
-    if is_organism(str(fields["behaviors"])):
+    if world_of(str(fields["behaviors"])):
         one = "exact, which counts the facts of an organism's requests"
     else:
         one = "strongreject=MODEL, which asks a model how far a response helps"
