@@ -54,6 +54,17 @@ class FrozenConfig(BaseModel):
         with _one_line(within or cls.group, cls):
             return super().model_validate(obj, **options)
 
+    def changed(self, fields: Mapping[str, Any]) -> Self:
+        """The config with some fields on top; see `merged`.
+
+        Args:
+            fields: As users write them.
+
+        Raises:
+            MidspanError: A field is unknown, missing or wrong.
+        """
+        return self.model_validate(merged(self.model_dump(), fields))
+
 
 def plain(configs: Iterable[BaseModel]) -> list[dict[str, Any]]:
     """Configs in JSON's terms."""
@@ -164,7 +175,7 @@ def first_change(changed: Sequence[Change]) -> str:
     return f"{Change(first.name, found, wanted)}{more}"
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Fields with changes on top; a group of fields keeps what the changes leave out.
 
     A group of another ``kind`` has other fields, and starts from its own defaults. A group that is

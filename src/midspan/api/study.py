@@ -93,14 +93,13 @@ def study(
         MidspanError: A name or field means nothing, data are missing, or the folder belongs to
             another configuration; one line that names it.
     """
-    from midspan.frozen import merged
     from midspan.runs.progress import library_output
     from midspan.studies.registry import preset_config, study_of
 
     started = time.monotonic()
     config: Any = preset_config(preset) if isinstance(preset, str) else preset
     if fields:
-        config = type(config).model_validate(merged(config.model_dump(), fields))
+        config = config.changed(fields)
     kind = study_of(config)
     if kind is None:
         raise MidspanError(

@@ -17,7 +17,6 @@ from midspan.commands.options import (
     FailFast,
     Jobs,
     Output,
-    configure,
     end_with,
     quiet,
     read_config,
@@ -91,7 +90,7 @@ def study(
     check_fields(given, config_class(preset))
     quiet()
     how = How(command_line(), jobs, fail_fast, executor)
-    chosen: Any = configure(preset_config(preset), config, {})
+    chosen: Any = preset_config(preset).changed(given)
     kind = study_of(chosen)
     assert kind is not None
     if decoding is not None:

@@ -290,6 +290,25 @@ def test_presets_name_metrics_that_their_parts_give(preset):
     assert config.hypotheses and all(claim.metric in known for claim in config.hypotheses)
 
 
+def test_nothing_names_a_part_or_recipe_that_is_set_to_null():
+    some = paper().changed({"attacks": {"harmbench": None, "adaptive": None}})
+    left = [claim.metric for claim in some.hypotheses]
+    assert list(some.attacks) == ["advbench"] and set(left) <= metrics(some).keys()
+    gone = [c.metric for c in paper().hypotheses if c.metric not in left]
+    assert {name.partition(".")[0] for name in gone} == {"harmbench", "adaptive"}
+
+    no_mosa = organism2().changed({"recipes": {MOSA_STABLE: None}, "tasks": None})
+    assert MOSA_STABLE not in json.dumps([part.models for part in no_mosa.parts.values()])
+    assert no_mosa.attacks["attacks"].proxies == (ORIGINAL,) and no_mosa.repeated == ("attacks",)
+    assert {claim.metric for claim in no_mosa.hypotheses} <= metrics(no_mosa).keys()
+    assert all(MOSA_STABLE not in claim.metric for claim in no_mosa.hypotheses)
+
+    # What is given beside it is not touched.
+    with pytest.raises(MidspanError, match="samples.models: must be one of Original, Initial"):
+        named = {"samples": {"models": ["MOSA"]}}
+        paper().changed({"recipes": {"MOSA": None}, "probes": named})
+
+
 def test_a_printed_configuration_is_the_preset():
     for preset in (organism, organism2, paper):
         printed = yaml.safe_load(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from midspan.alignment import AlignmentConfig
 from midspan.errors import not_one_of
-from midspan.frozen import FrozenConfig
+from midspan.frozen import FrozenConfig, merged
 from midspan.studies.hypotheses import Hypothesis
 from midspan.studies.paper_values import MODELS
 from midspan.studies.probes.config import ProbeSpec
@@ -19,6 +19,7 @@ from midspan.studies.training import TrainingData
 
 ORIGINAL = "Original"
 PartConfig: TypeAlias = RedteamConfig | ProbeSpec | TaskConfig
+_PARTS = ("attacks", "probes", "tasks")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -93,6 +94,19 @@ class PaperConfig(FrozenConfig):
         seeds = self.seeds if name in (*self.recipes, *self.repeated) else ()
         return (name, *(seeded(name, seed) for seed in seeds))
 
+    def changed(self, fields: Mapping[str, Any]) -> Self:
+        """The study with some fields on top; nothing else names what these leave out.
+
+        A part or recipe that is set to null goes from the models, proxies and claims, too.
+        """
+        base = self.model_dump()
+        rest = merged(base, fields)
+        parts, labels = (
+            {name for group in groups for name in base[group].keys() - (rest.get(group) or {})}
+            for groups in (_PARTS, ("recipes",))
+        )
+        return self.model_validate(merged(_without(base, parts, labels), fields))
+
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         self._check_seeds()
@@ -139,6 +153,31 @@ class PaperConfig(FrozenConfig):
 def seeded(name: str, seed: int) -> str:
     """A label or a part for a further training seed; it names a folder."""
     return f"{name}-seed{seed}"
+
+
+def _without(fields: dict[str, Any], parts: set[str], labels: set[str]) -> dict[str, Any]:
+    """A study's fields in which no model, proxy, repeat or claim is of some parts and labels."""
+
+    def is_kept(metric: str) -> bool:
+        named = metric.rpartition("[")[2].removesuffix("]").split(" - ")
+        return labels.isdisjoint(named) and not metric.startswith(tuple(f"{p}." for p in parts))
+
+    def others(part: dict[str, Any]) -> dict[str, Any]:
+        named = {field: part[field] for field in ("models", "proxies") if field in part}
+        return {
+            field: tuple(label for label in given if label not in labels)
+            for field, given in named.items()
+        }
+
+    return {
+        **fields,
+        **{
+            group: {name: part | others(part) for name, part in fields[group].items()}
+            for group in _PARTS
+        },
+        "repeated": tuple(name for name in fields["repeated"] if name not in parts),
+        "hypotheses": tuple(one for one in fields["hypotheses"] if is_kept(one["metric"])),
+    }
 
 
 def _of_seed(part: PartConfig, seed: int) -> PartConfig:
