@@ -8,7 +8,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -242,6 +242,26 @@ def refused(judge, match):
     with pytest.raises(MidspanError, match=match) as caught:
         judged(judge, CASES[:1])
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_answers_by_no_words_is_refused_without_its_weights(tmp_path):
+    path = make_model(tmp_path, "yes", "no")
+    (tmp_path / "model.safetensors").unlink()
+    config = (tmp_path / "config.json").read_text()
+    judge = ClassifierJudge(FORMATS["harmbench-cls"], path)
+    judge.check()
+    other = config.replace("LlamaForCausalLM", "LlamaForSequenceClassification")
+    (tmp_path / "config.json").write_text(other)
+    with pytest.raises(MidspanError, match="is a LlamaForSequenceClassification, which answers"):
+        judge.check()
+
+
+def test_weights_that_are_missing_are_not_drawn(tmp_path):
+    judge = ClassifierJudge(FORMATS["harmbench-cls"], make_model(tmp_path, "yes", "no"))
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    refused(judge, r"has no weights of lm_head.weight \(of 1 missing\)")
 
 
 def test_a_guard_with_a_template_that_fails_is_one_line(tmp_path):

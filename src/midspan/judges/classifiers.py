@@ -174,12 +174,17 @@ class ClassifierJudge(Role):
         from midspan.models.placement import own_device
 
         if self._model is None:
+            self.check()
             self._open()
         self._model.to(own_device())
 
-    def _open(self) -> None:
-        """Load the weights last: a name, tokenizer or format that will not do is said at once."""
-        from transformers import AutoConfig, AutoModelForCausalLM
+    def check(self) -> None:
+        """Read all but the weights: name, architecture, tokenizer and format.
+
+        Raises:
+            MidspanError: One of them will not do.
+        """
+        from transformers import AutoConfig
 
         from midspan.models.border import border, check_template, read_tokenizer
 
@@ -187,6 +192,12 @@ class ClassifierJudge(Role):
             # Neither code nor pickles of a repository are run.
             config = AutoConfig.from_pretrained(self._name, trust_remote_code=False)
             positions = config.get_text_config().max_position_embeddings
+        other = next((a for a in config.architectures or () if a.endswith("Classification")), None)
+        if other is not None:
+            raise MidspanError(
+                f"judge: {self._name} is a {other}, which answers by no words; {self._format.name} "
+                f"takes a causal model such as {self._format.model}"
+            )
         tokenizer = read_tokenizer(self._name, padding_side="left", truncation_side="right")
         if tokenizer.chat_template:
             check_template(tokenizer, self._name)
@@ -196,9 +207,25 @@ class ClassifierJudge(Role):
             raise MidspanError(f"judge: the tokenizer of {self._name} has no token to pad with")
         self._tokenizer, self._prompt = tokenizer, self._format.prompt(tokenizer, self._name)
         self._longest = positions - self._format.max_new_tokens
+
+    def _open(self) -> None:
+        from transformers import AutoModelForCausalLM
+
+        from midspan.models.border import border
+
         with border(f"judge: cannot load {self._name}", _REMEDY):
-            model = AutoModelForCausalLM.from_pretrained(
-                self._name, dtype="auto", trust_remote_code=False, use_safetensors=True
+            model, found = AutoModelForCausalLM.from_pretrained(
+                self._name,
+                dtype="auto",
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        # What is missing would be drawn at random.
+        if missing := sorted(found["missing_keys"]):
+            raise MidspanError(
+                f"judge: {self._name} has no weights of {missing[0]} (of {len(missing)} missing); "
+                "give a whole checkpoint"
             )
         self._model = model.eval()
 

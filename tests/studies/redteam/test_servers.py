@@ -193,6 +193,22 @@ def test_nobody_there_is_said_before_anything_is_loaded(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_classifier_that_will_not_do_is_said_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("midspan.models.load", lambda *_: pytest.fail("loaded"))
+    (tmp_path / "other").mkdir()
+    fields = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}
+    (tmp_path / "other" / "config.json").write_text(json.dumps(fields))
+    config = RedteamConfig(
+        models=("organism",),
+        attacks=(AttackSpec(attack="direct"),),
+        behaviors="organism:2",
+        judges=(f"harmbench-cls={tmp_path / 'other'}",),
+    )
+    with pytest.raises(MidspanError, match="is a LlamaForSequenceClassification"):
+        run_redteam(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_who_is_needed_is_asked_for_a_word(server, requests_file, tmp_path):
     before = len(server.bodies)
     gone = {"evaluator": "http://127.0.0.1:9/v1#gone"}  # no attack asks it

@@ -60,6 +60,7 @@ class Participant:
         contact: Of a server: asks it for a word, and raises where it cannot be asked for what is
             needed; it returns what was found.
         knows_organism_alone: Whether it means nothing outside the organisms' worlds.
+        check: Of a local classifier: reads all but its weights, and raises where it will not do.
     """
 
     spec: str
@@ -68,6 +69,7 @@ class Participant:
     record: Capabilities | None = None
     contact: Callable[[Collection[Need]], Capabilities] | None = None
     knows_organism_alone: bool = False
+    check: Callable[[], None] | None = None
 
     @property
     def is_server(self) -> bool:
@@ -182,9 +184,8 @@ class SpecReader:
             make, knows_organism_alone = _SIMPLE[name]
             return Participant(spec, make, spec, knows_organism_alone=knows_organism_alone)
         if name in FORMATS and _FROM_FILE not in path:
-            return Participant(
-                spec, lambda: ClassifierJudge(FORMATS[name], path or None, batch_size), spec
-            )
+            judge = ClassifierJudge(FORMATS[name], path or None, batch_size)
+            return Participant(spec, lambda: judge, spec, check=judge.check)
         model, from_file, file = path.partition(_FROM_FILE)
         if name not in (PUBLISHED if from_file else RUBRICS) or not model:
             rubrics = (f"{rubric}=MODEL" for rubric in RUBRICS)
