@@ -113,6 +113,20 @@ def cost(data: ProbeData, config: ActivationsConfig, lengths: Sequence[int]) -> 
     )
 
 
+def check_groups(data: ProbeData, config: ActivationsConfig) -> None:
+    """Refuse requests that do not fill the folds.
+
+    Raises:
+        MidspanError: If there are too few groups for the folds.
+    """
+    per_label = [len({request.group for request in part}) for part in (data.harmful, data.benign)]
+    if min(per_label) < config.num_folds:
+        raise MidspanError(
+            f"num_folds={config.num_folds}: there are {per_label[0]} harmful and "
+            f"{per_label[1]} benign groups; ask for more, or lower num_folds"
+        )
+
+
 @dataclass(frozen=True)
 class SeparationLabels:
     """What is to be told apart, and in which folds; `permuted` are the same for random labels."""
@@ -130,14 +144,7 @@ class SeparationLabels:
         """
         groups = [request.group for request in data.requests]
         harmful = [request.harmful for request in data.requests]
-        per_label = [
-            len({request.group for request in part}) for part in (data.harmful, data.benign)
-        ]
-        if min(per_label) < config.num_folds:
-            raise MidspanError(
-                f"num_folds={config.num_folds}: there are {per_label[0]} harmful and "
-                f"{per_label[1]} benign groups; ask for more, or lower num_folds"
-            )
+        check_groups(data, config)
         label_of = dict(zip(groups, harmful, strict=True))
         permuted = []
         for number in range(config.shuffles):

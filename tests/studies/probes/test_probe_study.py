@@ -274,3 +274,10 @@ def test_a_search_in_a_file_holds_fields(search):
     spec = ProbeSpec(probe="gcg", models=("organism",), fields={"search": search})
     with pytest.raises(MidspanError, match="search: must hold field: value lines"):
         spec.config()
+
+
+def test_too_few_requests_for_the_folds_are_refused_before_a_model_is_loaded():
+    spec = ProbeSpec(probe="activations", models=("organism",), n=4)
+    with pytest.raises(MidspanError, match="num_folds=6: there are . harmful and . benign groups"):
+        prepare(spec)
+    assert prepare(spec.model_copy(update={"fields": {"num_folds": 2}})).config.num_folds == 2

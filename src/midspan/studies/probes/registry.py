@@ -24,6 +24,8 @@ class Probe:
         measure: A function from `ProbeContext`, `ProbeData` and config to records; or a class
             whose instance is such a function and compares later models with the first.
         cost: A function from `ProbeData`, config and the lengths of canvases to `ProbeCost`.
+        check: A function from `ProbeData` and config that refuses data of which nothing can be
+            measured; empty where any will do.
         section: A function from the records of all models and the config to a `Section`.
         headline: A function from the same to a `Headline`; the section's first figure joins it.
         players: A function from records to denoising `Player`s; empty where there are none.
@@ -50,6 +52,7 @@ class Probe:
     config: str
     measure: str
     cost: str
+    check: str = ""
     section: str
     headline: str = "midspan.studies.probes.headlines:answered_headline"
     players: str = ""
@@ -170,6 +173,7 @@ PROBES = {
         config="midspan.probes.activations:ActivationsConfig",
         measure="midspan.probes.activations:Activations",
         cost="midspan.probes.activations:cost",
+        check="midspan.probes.activations:check_groups",
         section="midspan.studies.probes.sections.activations:activations_section",
         headline="midspan.studies.probes.headlines:activations_headline",
         asks=("hidden states",),
