@@ -1,6 +1,7 @@
 """Probes of a user's model with a judge of their choice: a server, or an object from Python."""
 
 import json
+import re
 
 import pytest
 from odd_server import completion, serving
@@ -10,7 +11,9 @@ import midspan
 from midspan.commands import app
 from midspan.errors import MidspanError
 from midspan.judges import keyword_judge
+from midspan.probes.prefill import PrefillConfig
 from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.probes.sections.prefill import prefill_section
 
 SMALL = {"length": 16, "steps": 2, "block_length": 16}
 
@@ -68,6 +71,34 @@ def test_a_judge_that_never_answers_ends_the_probe_with_its_reason(server, input
     done = run(server, inputs, foreign_folder, "samples", "silent", start=None)
     assert done.exit_code and isinstance(done.exception, MidspanError)
     assert "content filter held the reply back" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("lost", "caption"),
+    [
+        (None, "n = 2 a point.*; the line without a phrase has .* n=2"),
+        (("no phrase", None), "n = 2 a point, 95 % Wilson intervals"),
+        (("neutral", 40), "n = 2 a point.*; the line without a phrase has .* n=2"),
+    ],
+)
+def test_a_cell_that_the_judge_never_rated_is_left_out_of_the_figure(lost, caption):
+    cells = [("no phrase", None), *((kind, at) for kind in ("neutral", "mine") for at in (0, 40))]
+    rows = [
+        {"model": "m", "decoding": "d", "request_kind": "harmful", "phrase_kind": kind,
+         "position": at, "success": True, "refusal": False, "score": None, "settings": {}}
+        for kind, at in cells for _ in range(2) if (kind, at) != lost
+    ]  # fmt: skip
+    (figure,) = prefill_section(rows, PrefillConfig()).figures
+    assert re.fullmatch(rf"{caption}\.", figure.caption)
+
+
+def test_phrases_that_the_judge_never_rated_have_no_figure():
+    rows = [
+        {"model": "m", "decoding": "d", "request_kind": "harmful", "phrase_kind": "no phrase",
+         "position": None, "success": True, "refusal": False, "score": None, "settings": {}}
+    ]  # fmt: skip
+    section = prefill_section(rows, PrefillConfig())
+    assert section.figures == () and len(section.tables[0].rows) == 1
 
 
 def test_benign_requests_keep_the_words_and_a_judge_may_be_an_object(inputs, foreign_folder):

@@ -40,22 +40,30 @@ def prefill_section(records: Sequence[Record], config: PrefillConfig) -> Section
 def _prefill_figures(cells: Sequence[PrefillCell]) -> list[Figure]:
     drawn = []
     for (model, decoding, request_kind), part in _by_place(cells).items():
-        control = next(c.rates.success for c in part if c.phrase_kind == NO_PHRASE)
+        # A cell of which no response could be judged is none.
+        control = next((c.rates.success for c in part if c.phrase_kind == NO_PHRASE), None)
+        phrased = [c for c in part if c.phrase_kind != NO_PHRASE]
+        if not phrased:
+            continue
         curves = []
-        for kind in dict.fromkeys(c.phrase_kind for c in part if c.phrase_kind != NO_PHRASE):
-            of_kind = [c for c in part if c.phrase_kind == kind]
+        for kind in dict.fromkeys(c.phrase_kind for c in phrased):
+            of_kind = [c for c in phrased if c.phrase_kind == kind]
             positions = [float(c.position or 0) for c in of_kind]
             curves.append(
                 figures.Curve.of_estimates(kind, positions, [c.rates.success for c in of_kind])
             )
-        ends = [min(curves[0].x), max(curves[0].x)]
-        curves.append(figures.Curve(NO_PHRASE, ends, [100 * control.rate] * 2))
+        sizes = [c.rates.success.n for c in phrased]
+        n = " to ".join(dict.fromkeys((str(min(sizes)), str(max(sizes)))))
+        caption = f"n = {n} a point, 95 % Wilson intervals"
+        if control is not None:
+            places = [float(c.position or 0) for c in phrased]
+            ends = [min(places), max(places)]
+            curves.append(figures.Curve(NO_PHRASE, ends, [100 * control.rate] * 2))
+            caption += f"; the line without a phrase has {control.note}"
         title = f"Prefill, {request_kind} requests, {model}, {decoding}"
         drawn.append(
-            line_figure(title, curves, "position of the phrase", "answered, %",
-                        f"n = {control.n} a point, 95 % Wilson intervals; the line without "
-                        f"a phrase has {control.note}.")
-        )  # fmt: skip
+            line_figure(title, curves, "position of the phrase", "answered, %", f"{caption}.")
+        )
     return drawn
 
 
