@@ -73,6 +73,15 @@ def test_where_a_spread_model_cannot_train_it_is_refused(
         start(organism_lm, tmp_path / "adapter")
 
 
+def test_a_batch_that_the_processes_cannot_share_leaves_the_folder_free(
+    organism_lm, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(MidspanError, match="batch_size 4 cannot be cut .* for 3 processes"):
+        start(organism_lm, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
 @pytest.mark.parametrize("device_map", [None, {"": "cpu"}, {"model": 0, "lm_head": 1}])
 def test_the_trainer_leaves_a_spread_model_where_it_is(
     organism_lm, tmp_path, monkeypatch, device_map

@@ -145,11 +145,13 @@ def check_placement(lm: DiffusionLM) -> None:
 
 
 def check_processes(config: AlignmentConfig) -> None:
-    """Check that the objective trains in as many processes as there are.
+    """Check that the recipe trains in as many processes as there are.
 
     Raises:
-        MidspanError: Several processes would complete canvases, by weights that may be sharded.
+        MidspanError: A batch cannot be cut for them, or several processes would complete canvases,
+            by weights that may be sharded.
     """
+    first_micro_batch(config)
     is_alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
     if isinstance(config.objective, RecoveryObjective) and not is_alone:
         raise MidspanError("objective: recovery trains in one process; start no launcher")
