@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from midspan.alignment import AlignmentData, MosaObjective, align, mosa
+from midspan.alignment import AlignmentData, MosaObjective, align, job, mosa
 from midspan.data import Example, PhraseSets
 from midspan.errors import MidspanError
 from midspan.models import load
@@ -165,8 +165,12 @@ def test_a_torn_checkpoint_is_passed_over(organism_lm, finished, tmp_path):
     with pytest.raises(Killed):
         align(organism_lm, DATA, config(), tmp_path, kill_at(5))
     (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()
+    # Another process of the launcher may look, and write there, at any moment.
+    assert job._last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert (tmp_path / "checkpoint-4" / "optimizer.pt").is_file()
     align(organism_lm, DATA, config(), tmp_path)
     assert same_tensors(adapter(tmp_path), adapter(finished[0].folder))
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_a_finished_folder_returns_at_once(organism_lm, finished, monkeypatch):

@@ -4,7 +4,6 @@ import gc
 import json
 import math
 import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -223,7 +222,10 @@ class _Report(TrainerCallback):
 
 
 def _last_checkpoint(folder: Path, up_to: float = math.inf) -> str | None:
-    """The newest checkpoint whose last-written file is whole; torn ones are removed.
+    """The newest checkpoint whose last-written file is whole.
+
+    Torn ones stay, since every process looks here: training comes to their step and writes them
+    anew.
 
     Args:
         folder: Of the adapter.
@@ -237,9 +239,8 @@ def _last_checkpoint(folder: Path, up_to: float = math.inf) -> str | None:
         try:
             read_json(checkpoint / "trainer_state.json")
         except MidspanError:
-            shutil.rmtree(checkpoint)
-        else:
-            return str(checkpoint)
+            continue
+        return str(checkpoint)
     return None
 
 
