@@ -9,6 +9,7 @@ from inspect_ai.log import read_eval_log
 
 import midspan
 from midspan.adapters.exports import Choice, export
+from midspan.engine.outcomes import deciding
 from midspan.errors import MidspanError
 from midspan.files import read_jsonl
 
@@ -45,6 +46,9 @@ def test_attacks_are_samples_with_transcripts_scores_and_rates(attacks, tmp_path
                 score = sample.scores[judge]
                 assert score.metadata["outcome"] == outcome
                 assert score.value == {"won": 1.0, "lost": 0.0}[outcome]
+                decided = record["attempts"][deciding(record, judge)]
+                assert score.answer == decided["response"]
+                assert decided["verdicts"][judge]["success"] is (outcome == "won")
             said = [e.output.completion for e in sample.events if e.event == "model"]
             assert said == [attempt["response"] for attempt in record["attempts"]]
             asked = [e.input[-1].text for e in sample.events if e.event == "model"]

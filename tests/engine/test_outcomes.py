@@ -8,6 +8,7 @@ from midspan.engine.outcomes import (
     Outcomes,
     asr_by_budget,
     compare,
+    deciding,
     score,
     scoring_judges,
     union,
@@ -27,6 +28,24 @@ def row(outcome="lost", attempts=(), behavior="b", lost=(), ran=True, **fields):
         "behavior": behavior, "outcome": {"j": outcome}, "lost": list(lost), "ran": ran,
         "counts": "any", "attempts": [attempt(*one) for one in attempts],
     } | fields  # fmt: skip
+
+
+def rated(counts, *attempts):
+    """A record whose attempts have scores of the attack's own and verdicts."""
+    made = [attempt(1, success) | {"score": own} for own, success in attempts]
+    return row(counts=counts) | {"attempts": made}
+
+
+def test_what_decided_is_among_the_attempts_that_count():
+    tried = [(2.0, False), (9.0, False), (5.0, True), (1.0, False)]
+    # The success is not what the attack holds for its best, nor its last word.
+    assert deciding(rated("best", *tried), "j") == 1
+    assert deciding(rated("last", *tried), "j") == 3
+    assert deciding(rated("any", *tried), "j") == 2
+    assert deciding(rated("any", *tried[:2]), "j") == 1
+    # One without a rating may be the best one.
+    assert deciding(rated("best", (9.0, False), (None, True), (3.0, True)), "j") == 1
+    assert deciding(rated("best", (None, False), (None, None)), "j") == 1
 
 
 def curve(records, budgets):

@@ -70,7 +70,7 @@ def attempt(text, success):
 def record(behavior, outcome, attempts):
     return {
         "attack_label": "tap", "model": "m", "behavior": behavior, "request": "the request",
-        "lost": [], "outcome": {"j": outcome}, "attempts": attempts,
+        "lost": [], "outcome": {"j": outcome}, "attempts": attempts, "counts": "any",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from midspan.engine.attack import (
     Steps,
 )
 from midspan.engine.calls import Judge, Reply
-from midspan.engine.outcomes import Outcome
+from midspan.engine.outcomes import Outcome, counting
 from midspan.engine.roles import Role
 from midspan.engine.scheduler import AttackJob, run_attacks
 from midspan.frozen import plain
@@ -53,25 +53,14 @@ class JudgedResult:
         return [self.replies[judge][place] for place in self._places(judge)]
 
     def _places(self, judge: str) -> Sequence[int]:
-        """Which attempts' verdicts are the attack's.
+        """Which attempts' verdicts are the attack's."""
+        scores = [attempt.score for attempt in self.result.attempts]
+        return counting(self.job.attack.counts, scores)
 
-        An attempt that should have been rated and was not may be the best one: it stays in play
-        beside the best of the rated ones.
-        """
-        replies, attempts = self.replies[judge], self.result.attempts
-        match self.job.attack.counts:
-            case "any":
-                return range(len(replies))
-            case "last":
-                return range(len(replies))[-1:]
-            case "best":
-                rated = [a.score for a in attempts if a.score is not None]
-                best = [a.score for a in attempts].index(max(rated)) if rated else None
-                return [
-                    index
-                    for index, attempt in enumerate(attempts)
-                    if index == best or attempt.score is None
-                ]
+    def deciding(self, judge: str) -> int:
+        """Which of the attempts decided, as of a record."""
+        places, replies = self._places(judge), self.replies[judge]
+        return next((place for place in places if _won(replies[place])), places[-1])
 
     def strongreject(self, judge: str) -> tuple[float, float] | None:
         """StrongREJECT's own score of what counts, from 0 to 1, at the least and at the most.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from midspan.adapters.inspect.turns import turns
 from midspan.bounds import MeanBounds, RateBounds
-from midspan.engine.outcomes import Outcome, Outcomes
+from midspan.engine.outcomes import Outcome, Outcomes, deciding
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.tasks.compare import rows as figures_of
@@ -92,7 +92,7 @@ def _attack_sample(record: Record, judges: Sequence[str]) -> EvalSample:
     model, attempts = record["model"], record["attempts"]
     events = [_event(model, attempt) for attempt in attempts]
     scores = {judge: _attack_score(record, judge) for judge in judges}
-    shown = _shown(record)
+    shown = _shown(record, judges[0])
     told = ("behavior", "attack_label", "attack", "level", "access", "counts", "stop", "reason",
             "config", "roles", "usage", "lost")  # fmt: skip
     return EvalSample(
@@ -114,13 +114,10 @@ def _attack_sample(record: Record, judges: Sequence[str]) -> EvalSample:
     )
 
 
-def _shown(record: Record) -> Record | None:
-    """The attempt that stands for a record: the best by the attack's own score, else the last."""
+def _shown(record: Record, judge: str) -> Record | None:
+    """The attempt that decided a record, if it has any."""
     attempts: list[Record] = record["attempts"]
-    if record["counts"] != "best" or not attempts:
-        return attempts[-1] if attempts else None
-    rated = [a for a in attempts if a["score"] is not None]
-    return max(rated or attempts[-1:], key=lambda a: a["score"] or 0.0)
+    return attempts[deciding(record, judge)] if attempts else None
 
 
 def _conversation(attempt: Record | None) -> list[Any]:
@@ -153,7 +150,7 @@ def _attack_score(record: Record, judge: str) -> Score:
             told[name] = record[name][judge]
     if outcome not in (Outcome.WON, Outcome.LOST):
         return Score.unscored(explanation=record["reason"] or outcome.value, metadata=told)
-    shown = _shown(record) or {}
+    shown = _shown(record, judge) or {}
     return Score(
         value=1.0 if outcome is Outcome.WON else 0.0,
         answer=shown.get("response"),

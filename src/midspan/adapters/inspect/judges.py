@@ -137,8 +137,7 @@ def score_of(judged: JudgedResult) -> Score:
         reason = "scoring_failed" if outcome is Outcome.DID_NOT_RUN else "grader_failed"
         why = judged.result.reason or (failed[0] if failed else outcome.value)
         return Score.unscored(reason=reason, explanation=why, metadata=told)
-    won = [index for index, reply in enumerate(replies) if reply.ok and reply.value.success]
-    shown = won[0] if outcome is Outcome.WON and won else len(attempts) - 1
+    shown = judged.deciding("judge")
     return Score(
         value=1.0 if outcome is Outcome.WON else 0.0,
         answer=attempts[shown].response,

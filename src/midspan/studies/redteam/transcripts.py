@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from midspan.engine.outcomes import Outcome, won
+from midspan.engine.outcomes import Outcome, deciding, won
 from midspan.files import Record
 from midspan.report import Transcript, Turn
 from midspan.report.model import Tone
@@ -24,7 +24,7 @@ def transcripts_of(records: Sequence[Record], judge: str) -> tuple[Transcript, .
 
 def _transcript(record: Record, number: int, judge: str) -> Transcript:
     attempts = record["attempts"]
-    index = _deciding(attempts, judge)
+    index = deciding(record, judge)
     attempt = attempts[index]
     place = f"Attempt {index + 1} of {len(attempts)}; line {number} of records.jsonl."
     return Transcript(
@@ -36,11 +36,6 @@ def _transcript(record: Record, number: int, judge: str) -> Transcript:
         turns=tuple(_turns(record, attempt)),
         tone=_TONES[won(record, judge)],
     )
-
-
-def _deciding(attempts: Sequence[Record], judge: str) -> int:
-    wins = (i for i, one in enumerate(attempts) if one["verdicts"][judge].get("success"))
-    return next(wins, len(attempts) - 1)
 
 
 def _turns(record: Record, attempt: Record) -> Iterator[Turn]:
