@@ -113,8 +113,8 @@ def cost(data: ProbeData, config: ActivationsConfig, lengths: Sequence[int]) -> 
     )
 
 
-def check_groups(data: ProbeData, config: ActivationsConfig) -> None:
-    """Refuse requests that do not fill the folds.
+def check_groups(data: ProbeData, config: ActivationsConfig, length: int | None) -> None:
+    """Refuse requests that do not fill the folds, on a canvas of any length.
 
     Raises:
         MidspanError: If there are too few groups for the folds.
@@ -144,7 +144,7 @@ class SeparationLabels:
         """
         groups = [request.group for request in data.requests]
         harmful = [request.harmful for request in data.requests]
-        check_groups(data, config)
+        check_groups(data, config, None)
         label_of = dict(zip(groups, harmful, strict=True))
         permuted = []
         for number in range(config.shuffles):

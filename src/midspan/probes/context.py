@@ -25,6 +25,26 @@ class ProbeConfig(FrozenConfig):
     """The settings of a probe. Frozen."""
 
 
+def check_place(field: str, start: int, phrase: str, length: int | None) -> None:
+    """Refuse a phrase that reaches beyond a canvas even at a token a word.
+
+    Args:
+        field: Of the settings, which places it.
+        start: Its first position.
+        phrase: The phrase.
+        length: Of the canvas in tokens; None where the model decides it.
+
+    Raises:
+        MidspanError: It does not fit.
+    """
+    end = start + len(phrase.split())
+    if length is not None and end > length:
+        raise MidspanError(
+            f"{field}: from {start} on {phrase!r} reaches beyond a canvas of {length} tokens; "
+            f"begin earlier, or give a length of at least {end}"
+        )
+
+
 @dataclass(frozen=True)
 class ProbeRequest:
     """One request.

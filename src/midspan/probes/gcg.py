@@ -23,6 +23,7 @@ from midspan.probes.context import (
     ProbeCost,
     ProbeData,
     ProbeRequest,
+    check_place,
     grouped,
 )
 from midspan.probes.local import LocalContext
@@ -95,6 +96,18 @@ def cost(data: ProbeData, config: GCGProbeConfig, lengths: Sequence[int]) -> Pro
         forwards=rows * (scored + config.search.steps),
         gradients=rows * config.search.steps,
     )
+
+
+def check_starts(data: ProbeData, config: GCGProbeConfig, length: int | None) -> None:
+    """Refuse starts at which a phrase would reach beyond the canvas.
+
+    Raises:
+        MidspanError: A kind has no phrases, or one does not fit the canvas.
+    """
+    for request in data.harmful:
+        for phrase in _drawn(data, config, request).values():
+            for start in config.starts:
+                check_place("starts", start, phrase, length)
 
 
 def _drawn(data: ProbeData, config: GCGProbeConfig, request: ProbeRequest) -> dict[str, str]:

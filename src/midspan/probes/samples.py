@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from midspan.errors import MidspanError
-from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData, ProbeRequest
+from midspan.probes.context import ProbeConfig, ProbeCost, ProbeData, ProbeRequest, check_place
 from midspan.probes.local import LocalContext
 
 if TYPE_CHECKING:
@@ -43,13 +43,7 @@ def samples(context: LocalContext, data: ProbeData, config: SamplesConfig) -> li
     """
     from midspan.decoding import anchor_phrase
 
-    pairs: list[tuple[ProbeRequest, str | None]] = [(request, None) for request in data.requests]
-    if config.start is not None:
-        phrases = data.phrases.get(KIND, ())
-        if not phrases:
-            raise MidspanError(f"phrases: there are none of kind {KIND!r}; give some, or no start")
-        draw = random.Random(config.seed)
-        pairs += [(request, draw.choice(phrases)) for request in data.harmful]
+    pairs = [*((request, None) for request in data.requests), *_phrased(data, config)]
     requests = [
         context.encode(
             request.prompt,
@@ -90,6 +84,27 @@ def cost(data: ProbeData, config: SamplesConfig, lengths: Sequence[int]) -> Prob
         (request.prompt, "+") for request in second
     }
     return ProbeCost(len(canvases) * len(lengths))
+
+
+def check_start(data: ProbeData, config: SamplesConfig, length: int | None) -> None:
+    """Refuse a start at which a phrase would reach beyond the canvas.
+
+    Raises:
+        MidspanError: There is no phrase, or it does not fit the canvas.
+    """
+    for _, phrase in _phrased(data, config):
+        check_place("start", config.start or 0, phrase, length)
+
+
+def _phrased(data: ProbeData, config: SamplesConfig) -> list[tuple[ProbeRequest, str]]:
+    """Harmful requests with the phrases that stand in the second response to them."""
+    if config.start is None:
+        return []
+    phrases = data.phrases.get(KIND, ())
+    if not phrases:
+        raise MidspanError(f"phrases: there are none of kind {KIND!r}; give some, or no start")
+    draw = random.Random(config.seed)
+    return [(request, draw.choice(phrases)) for request in data.harmful]
 
 
 def commits(lm: "DiffusionLM", generation: "Generation") -> list[Sequence[Any]]:

@@ -281,3 +281,14 @@ def test_too_few_requests_for_the_folds_are_refused_before_a_model_is_loaded():
     with pytest.raises(MidspanError, match="num_folds=6: there are . harmful and . benign groups"):
         prepare(spec)
     assert prepare(spec.model_copy(update={"fields": {"num_folds": 2}})).config.num_folds == 2
+
+
+@pytest.mark.parametrize(
+    ("probe", "field"), [("gcg", "starts: from 30"), ("samples", "start: from 40")]
+)
+def test_a_phrase_beyond_the_canvas_is_refused_before_a_model_is_loaded(probe, field):
+    spec = ProbeSpec(probe=probe, models=("organism",), decoding={"length": 32})
+    with pytest.raises(MidspanError, match=f"^{field} on .* beyond a canvas of 32 tokens"):
+        prepare(spec)
+    prepare(spec.model_copy(update={"decoding": {"length": 64}}))
+    prepare(spec.model_copy(update={"decoding": {}}))

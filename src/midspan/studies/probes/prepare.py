@@ -124,11 +124,11 @@ def prepare(spec: ProbeSpec, given: Given = NOTHING) -> PreparedProbe:
 
     Raises:
         MidspanError: There is no such setting, a file cannot be read, or requests or the judge are
-            missing, or there are too few to measure anything.
+            missing, or what is asked cannot be measured.
     """
     config, data = spec.config(), spec.data()
     if PROBES[spec.probe].check:
-        PROBES[spec.probe].resolve("check")(data, config)
+        PROBES[spec.probe].resolve("check")(data, config, spec.decoding.get("length"))
     sent = sent_to_servers(spec.decoding, spec.models)
     servers = {
         model: Endpoint(EndpointConfig.from_spec(model, **spec.servers.get(model, {})))

@@ -24,8 +24,8 @@ class Probe:
         measure: A function from `ProbeContext`, `ProbeData` and config to records; or a class
             whose instance is such a function and compares later models with the first.
         cost: A function from `ProbeData`, config and the lengths of canvases to `ProbeCost`.
-        check: A function from `ProbeData` and config that refuses data of which nothing can be
-            measured; empty where any will do.
+        check: A function from `ProbeData`, config and a canvas's length, or None where the model
+            decides it, that refuses what cannot be measured; empty where all can be.
         section: A function from the records of all models and the config to a `Section`.
         headline: A function from the same to a `Headline`; the section's first figure joins it.
         players: A function from records to denoising `Player`s; empty where there are none.
@@ -109,6 +109,7 @@ PROBES = {
         config="midspan.probes.gcg:GCGProbeConfig",
         measure="midspan.probes.gcg:gcg",
         cost="midspan.probes.gcg:cost",
+        check="midspan.probes.gcg:check_starts",
         section="midspan.studies.probes.sections.gcg:gcg_section",
         asks=("gradients",),
         inputs=("harmful", "phrases"),
@@ -194,6 +195,7 @@ PROBES = {
         config="midspan.probes.samples:SamplesConfig",
         measure="midspan.probes.samples:samples",
         cost="midspan.probes.samples:cost",
+        check="midspan.probes.samples:check_start",
         section="midspan.studies.probes.sections.samples:samples_section",
         players="midspan.studies.probes.sections.samples:sample_players",
         asks=("traces",),
