@@ -210,7 +210,8 @@ def test_a_quantised_folder_is_refused_as_such(dream: Path, method: str, place: 
     if place != "plain weights":
         quantize(dream)
     edit(dream / "config.json", **({place: stated} if place == "text_config" else stated))
-    refused(dream, rf"is quantised \({method}, says.*original weights with --quantization 4bit")
+    every_verb = r"midspan align --quantization 4bit`.* midspan\.load\(.*quantization=.4bit"
+    refused(dream, rf"is quantised \({method}, says.*original weights with .{every_verb}")
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ def check_not_quantized(folder: Path, config: Mapping[str, Any]) -> None:
     width = f" {bits[0]}bit" if bits else ""
     raise MidspanError(
         f"{folder} is quantised ({method}{width}, says {file or 'config.json'}), which is not "
-        "read: load the original weights with --quantization 4bit "
-        '(midspan.load(..., quantization="4bit"))'
+        "read: load the original weights with `midspan align --quantization 4bit`, or for other "
+        'verbs with midspan.load(..., quantization="4bit")'
     )
 
 

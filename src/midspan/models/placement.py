@@ -163,7 +163,7 @@ def _quantized(quantization: str, dtype: str | torch.dtype) -> Any:
     if quantization not in ("4bit", "8bit"):
         raise MidspanError(f"quantization must be '4bit' or '8bit', not {quantization!r}")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MidspanError("quantization needs bitsandbytes: pip install midspan[quantization]")
+        raise MidspanError("quantization needs bitsandbytes: pip install 'midspan[quantization]'")
     from transformers import BitsAndBytesConfig
 
     four: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
