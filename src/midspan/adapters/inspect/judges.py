@@ -93,8 +93,8 @@ def midspan_judge(judge: str = "exact") -> Scorer:
 
     Args:
         judge: "exact", "exact-strongreject" and "exact-forms" for the organism's behaviors;
-            "refusal-keywords", "xstest-strmatch"; a classifier such as "harmbench=PATH"; or a
-            rubric over the model role "grader": "strongreject", "harm", "xstest".
+            "refusal-keywords", "xstest-strmatch"; a classifier such as "harmbench-cls=FOLDER"; or
+            a rubric over the model role "grader": "strongreject", "harm", "xstest".
 
     A sample whose attack did not run, or whose verdicts could not be read, is unscored.
     """
