@@ -6,8 +6,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from midspan.commands import app
-from midspan.commands.names import checked_name
+from midspan.commands import app, names
+from midspan.commands.names import check_set, checked_name
 from midspan.errors import MidspanError
 
 
@@ -40,6 +40,18 @@ def test_what_can_be_a_model_passes(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     assert checked_name(given) is given
+
+
+def test_a_world_of_one_s_own_is_called_as_its_maker_likes(monkeypatch):
+    """docs/adding-a-world.md registers it in these two tables."""
+    monkeypatch.setitem(names._VARIANTS, "harbor", ((), ()))
+    monkeypatch.setitem(names.SET_FORMS, "harbor", ("harbor:N",))
+    assert checked_name("harbor") == "harbor"
+    check_set("--behaviors", "harbor:18")
+    with pytest.raises(MidspanError, match="--behaviors: 'harbor:0' must be harbor:N, with N of 1"):
+        check_set("--behaviors", "harbor:0")
+    with pytest.raises(MidspanError, match="no folder harbour"):
+        checked_name("harbour")
 
 
 def test_no_command_loads_torch_before_it_refuses_a_name():

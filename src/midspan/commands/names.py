@@ -43,10 +43,8 @@ SET_FORMS: dict[str, tuple[str, ...]] = {
     "organism2": ("organism2:N", "organism2:held-out:N", "organism2:held-in:N"),
 }
 _OWN_SETS = ("organism:18", "organism:4", "organism2:18", "organism2:held-out:18")
-_OWN_NAME = re.compile(r"organism\d*(:[^+]*)?")
-_OWN_SET = re.compile(r"organism\d*(:.*)?")
-_ALL_FORMS = tuple(form for own in SET_FORMS.values() for form in own)
-_COUNTED = re.compile(rf"({'|'.join(form[:-1] for form in _ALL_FORMS)})0*[1-9]\d*")
+# What reads like a world's name is refused as one, and as no file or folder.
+_LIKE_OURS = re.compile(r"organism\d*")
 _DEFENDED = " with "
 _ON_HUB = "hub:"
 # Of --decoding, in place of a file.
@@ -115,9 +113,10 @@ def check_set(field: str, spec: str) -> None:
     """Refuse what is no set of requests: ``organism:N``, registered, a file, or on the hub."""
     from midspan.data import BENCHMARKS
 
-    if _OWN_SET.fullmatch(spec):
-        if not _COUNTED.fullmatch(spec):
-            forms = SET_FORMS.get(spec.partition(":")[0], _ALL_FORMS)
+    if _is_of_world(spec):
+        forms = tuple(form for own in SET_FORMS.values() for form in own)
+        if not any(re.fullmatch(rf"{re.escape(form[:-1])}0*[1-9]\d*", spec) for form in forms):
+            forms = SET_FORMS.get(spec.partition(":")[0], forms)
             raise MidspanError(f"{field}: {spec!r} must be {listed(forms)}, with N of 1 or more")
         return
     left, _, path = spec.partition("=")
@@ -183,10 +182,16 @@ def _nearest_path(path: Path) -> str:
 
 
 def _is_there(spec: str) -> bool:
-    if is_served(spec) or _is_place(spec) or _OWN_NAME.fullmatch(spec):
+    if is_served(spec) or _is_place(spec) or ("+" not in spec and _is_of_world(spec)):
         return True
     base, _, adapter = spec.rpartition("+")
     return bool(base) and _is_there(base) and _is_place(adapter)
+
+
+def _is_of_world(spec: str) -> bool:
+    """Whether a model or a set is a world's by its name, whatever stands behind the colon."""
+    world = spec.partition(":")[0]
+    return world in SET_FORMS or bool(_LIKE_OURS.fullmatch(world))
 
 
 def _is_place(name: str) -> bool:
