@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from midspan.errors import MidspanError
 from midspan.files import write_atomic, write_jsonl
-from midspan.journal.journal import Journal, key_of
+from midspan.journal.journal import Journal, is_locked, key_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -168,6 +168,24 @@ def test_another_process_is_refused_and_a_killed_one_frees_the_file(tmp_path):
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
     with Journal(path) as journal:
+        assert journal["a"] == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_disk_without_locks_holds_a_journal(tmp_path, monkeypatch, caplog, code):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(file, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with Journal(tmp_path / "j") as journal:
+        journal.append({"a": 1})
+        assert not is_locked(tmp_path / "j")
+    assert caplog.messages == [
+        f"{tmp_path / 'j'}: its disk has no locks; let one command at a time write here"
+    ]
+    with Journal(tmp_path / "j") as journal:
         assert journal["a"] == 1
 
 

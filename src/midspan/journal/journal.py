@@ -4,8 +4,10 @@ The journal knows keys and JSON values; what a key hashes is the caller's busine
 written before its value is used, so whatever was paid for survives ``kill -9``.
 """
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import weakref
@@ -31,6 +33,9 @@ _OFFSET_BITS = 44
 _BLOCK = 1 << 22
 # Entries that are taken from another journal in one piece.
 _PIECE = 10_000
+# What disks without locks say, such as Lustre mounted without flock, or NFS without lockd.
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
+_log = logging.getLogger("midspan")
 
 
 def key_of(**parts: Any) -> str:
@@ -247,21 +252,13 @@ def _damage(path: Path, number: int) -> MidspanError:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process is writing a journal; False where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
+    """Whether a process is writing a journal; False where the system or disk has no such locks."""
     with disk("cannot read", path), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _try_lock(file, path, is_shared=True)
 
 
 def lock(file: IO[bytes], path: Path) -> None:
-    """Let no other process lock this file until it is closed.
+    """Let no other process lock this file until it is closed, where the system and disk can.
 
     Args:
         file: Open for writing.
@@ -270,13 +267,26 @@ def lock(file: IO[bytes], path: Path) -> None:
     Raises:
         MidspanError: Another process has locked it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no fcntl; a single process needs no lock.
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not _try_lock(file, path, is_shared=False):
         raise MidspanError(
             f"{path}: another process is writing this run; wait for it or use another -o folder"
-        ) from error
+        )
+
+
+def _try_lock(file: IO[bytes], path: Path, is_shared: bool) -> bool:
+    """Lock a file; whether nobody else has. A single process needs no lock where there are none."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no fcntl.
+        return True
+    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        if not is_shared:
+            _log.warning("%s: its disk has no locks; let one command at a time write here", path)
+    return True
