@@ -203,6 +203,15 @@ def test_an_answer_in_a_code_is_read_back_and_a_plain_one_is_left(name):
     assert plain_reading(code, REFUSED) == REFUSED
 
 
+@pytest.mark.parametrize("name", ["base64", "hex"])
+def test_an_answer_in_a_code_that_is_cut_off_is_read_up_to_there(name):
+    code, answer = CODES[name], f"{ANSWER} caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    coded = code.encode(answer).rstrip("=")
+    for missing in range(1, 13):
+        read = plain_reading(code, coded[:-missing])
+        assert answer.startswith(read) and len(read) > len(answer) - 12
+
+
 def test_codes_are_the_usual_ones():
     text = "Attack at dawn"
     coded = {name: code.encode(text) for name, code in CODES.items()}

@@ -50,14 +50,23 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def _base64_bytes(run: str) -> bytes:
+    """Bytes of a run up to its last whole group of four letters."""
+    return base64.b64decode(run[: len(run) - len(run) % 4])
+
+
 def _runs(pattern: re.Pattern[str], read: Callable[[str], bytes]) -> Callable[[str], str]:
-    """A decoder of the coded parts of a text; whatever else stands there is left out."""
+    """A decoder of the coded parts of a text; whatever else stands there is left out.
+
+    A response may be cut off anywhere, so the last letter of a part may be missing bytes.
+    """
 
     def decode(text: str) -> str:
         parts = []
         for match in pattern.finditer(text):
             try:
-                parts.append(read(match[0]).decode())
+                # Unlike `bytes.decode`, this leaves out a letter that is cut off at the end.
+                parts.append(codecs.getincrementaldecoder("utf-8")().decode(read(match[0])))
             except (binascii.Error, ValueError):
                 continue
         return " ".join(parts)
@@ -74,7 +83,7 @@ def _backwards(text: str) -> str:
 
 
 CODES: Mapping[str, Code] = {
-    "base64": Code("Base64", _base64, _runs(_BASE64_RUN, lambda run: base64.b64decode(run))),
+    "base64": Code("Base64", _base64, _runs(_BASE64_RUN, _base64_bytes)),
     "rot13": Code(
         "ROT13", lambda t: codecs.encode(t, "rot13"), lambda t: codecs.encode(t, "rot13")
     ),
