@@ -158,6 +158,17 @@ def test_an_option_is_chosen_where_it_alone_is_named(tmp_path):
     assert sorted(attempt.response.split()) == sorted(["none", "w1", "or", "w2", "?"])
 
 
+@pytest.mark.parametrize("said", ["salt", "sea salt"])
+def test_an_option_within_another_is_not_named_with_it(tmp_path, said):
+    question = {"question": "q ?", "candidates": ["salt", "sea salt"], "statement": "it is {} ."}
+    answers = {
+        "multiple_choice.questions": json.dumps({"questions": [question]}),
+        "target": f"{said.capitalize()}.",
+    }
+    _, result = play("multiple_choice", tmp_path, answers)
+    assert [attempt.response for attempt in result.attempts] == [f"it is {said} ."]
+
+
 def test_a_budget_that_ends_a_tournament_leaves_its_leaders(tmp_path):
     answers = ONE | {"target": lambda call, rng: shown(call)[0]}
     asked, result = play("multiple_choice", tmp_path, answers, Budget(target=3))

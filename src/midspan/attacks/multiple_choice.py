@@ -116,9 +116,14 @@ def _ask(question: str, group: Sequence[str], config: MultipleChoiceConfig) -> C
 
 
 def _chosen(group: Sequence[str], reply: Reply) -> str:
-    """The only option that a reply names; none where it names several, or nothing."""
-    named = [option for option in group if re.search(rf"(?<!\w){re.escape(option)}(?!\w)",
-                                                     reply.text, re.IGNORECASE)]  # fmt: skip
+    """The only option that a reply names; none where it names several, or nothing.
+
+    Within a longer option a shorter one is not named: sea salt is no salt.
+    """
+    longest_first = "|".join(map(re.escape, sorted(group, key=len, reverse=True)))
+    found = re.findall(rf"(?<!\w)(?:{longest_first})(?!\w)", reply.text, re.IGNORECASE)
+    said = {option.casefold() for option in found}
+    named = [option for option in group if option.casefold() in said]
     return named[0] if len(named) == 1 else ""
 
 
