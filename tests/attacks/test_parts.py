@@ -247,6 +247,7 @@ def test_a_readout_leaves_out_statements_without_a_reading(tmp_path):
         {"slots": {"what": ["salt"], "where": ["a", "b"]}},
         {"canvases": [{"prompt": "p", "text": "[1] [1]", "slots": ["what"]}]},
         {"canvases": [{"prompt": "p", "text": "[1]", "slots": ["who"]}]},
+        {"canvases": [{"prompt": "p", "text": "[1]", "slots": [{"name": "what"}]}]},
         {"statements": ["nothing"]},
         {"statements": ["{who}"]},
         {"others": []},
