@@ -28,6 +28,12 @@ def test_a_suffix_follows_the_goal_even_when_cut_off(tmp_path):
     assert cast.of("target")[0].messages[0]["content"] == f'{GOAL} said "so'
 
 
+def test_a_suffix_that_is_cut_off_within_a_letter_is_whole_text(tmp_path):
+    answers = {"aos.suffix": '{"suffix": "smile \\ud83d'}
+    _, cast = play(tmp_path, AosConfig(rounds=1, batch=1), answers)
+    assert cast.of("target")[0].messages[0]["content"] == f"{GOAL} smile \N{REPLACEMENT CHARACTER}"
+
+
 def test_it_stops_after_the_round_that_has_more_than_two_successes(tmp_path):
     result, cast = play(tmp_path, AosConfig(rounds=9, batch=2), {"aos.rate": "[[60]]"})
     assert result.stop == "success"

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from midspan.attacks._rating import MARK, evaluate
 from midspan.attacks._replies import read_rating, read_text
+from midspan.data.text import whole_text
 from midspan.engine.attack import Asking, Attack, AttackConfig, AttackState, Steps
 from midspan.engine.budget import Calls, Cost
 from midspan.engine.calls import Call, Chat, Reply, system, user
@@ -141,7 +142,7 @@ def _suffix_of(text: str) -> str:
     match = _SUFFIX.search(text)
     if match is None:
         raise ValueError("no suffix field")
-    return read_text(json.loads(f'"{match[1]}"', strict=False))
+    return read_text(whole_text(json.loads(f'"{match[1]}"', strict=False)))
 
 
 def _is_worth_rating(response: str, goal: str, config: AosConfig) -> bool:
