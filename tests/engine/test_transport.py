@@ -394,6 +394,8 @@ def test_estimates_are_said_and_in_the_result(serve, tmp_path, caplog):
 
 @pytest.mark.parametrize("words", [
     "This model's maximum context length is 8 tokens; max_tokens is 10, the prompt has 99",
+    "request (99 tokens) exceeds the available context size (8 tokens), try increasing it",
+    "input length and `max_tokens` exceed context limit: 99 + 10 > 8, decrease input length",
     "prompt_ids has 99 tokens, and with length=10 exceeds the model's 8; shorten the prompt",
 ])  # fmt: skip
 def test_a_prompt_that_is_too_long_leaves_no_field_out(serve, words):

@@ -26,7 +26,8 @@ _NO_MODEL = re.compile(
 _MODERATION = re.compile(r"moderat|flagged|content.{0,20}(policy|filter)", re.IGNORECASE)
 # Such a refusal names the limit of tokens, and would refuse none that fits.
 _TOO_LONG = re.compile(
-    r"context.?length|maximum context|too (long|large)|shorten the prompt", re.IGNORECASE
+    r"context.?(length|size|window|limit)|maximum context|too (long|large)|shorten the prompt",
+    re.IGNORECASE,
 )
 _CUT = re.compile(r"output limit was reached|higher max_", re.IGNORECASE)
 
