@@ -13,7 +13,7 @@ import pytest
 from odd_server import completion, error, serving
 
 from midspan.data.behaviors import Behavior
-from midspan.engine import transport
+from midspan.engine import refusals, transport
 from midspan.engine.attack import Attack, AttackConfig
 from midspan.engine.calls import Chat, user
 from midspan.engine.endpoint import Endpoint
@@ -260,6 +260,22 @@ def test_a_server_that_cannot_be_asked_is_told_at_first_contact(serve, answer, w
     with pytest.raises(MidspanError, match=f"^m at {server.url}: {words}"):
         Endpoint(config_of(server)).contact()
     assert len(server.bodies) <= 2
+
+
+def test_an_account_without_credit_ends_the_run_at_openai_alone(serve, monkeypatch):
+    server = serve((429, error("You exceeded your quota.", code="insufficient_quota")))
+    (reply,) = ask(config_of(server))
+    assert reply.reason == "m: HTTP 429 You exceeded your quota. (3 tries)"
+    monkeypatch.setattr(refusals, "OPENAI_URL", server.url)
+    server.bodies.clear()
+    words = f"^m at {server.url}: HTTP 429 You exceeded your quota.; is there credit left"
+    with pytest.raises(MidspanError, match=words):
+        Endpoint(config_of(server)).contact()
+    with pytest.raises(MidspanError, match=words):
+        ask(config_of(server))
+    assert len(server.bodies) == 2
+    server = serve((429, error("Rate limit reached", code="rate_limit_exceeded")))
+    assert ask(config_of(server))[0].reason == "m: HTTP 429 Rate limit reached (3 tries)"
 
 
 @pytest.mark.parametrize(

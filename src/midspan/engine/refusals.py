@@ -8,13 +8,20 @@ from midspan.engine.completion import NO_ROOM, error_line
 from midspan.engine.roles import MissingReply
 from midspan.engine.server import EndpointConfig
 from midspan.errors import MidspanError
+from midspan.served import OPENAI_URL
+
+# Worth another try, as are all server errors: time-outs, conflicts, too many requests.
+_PASSING = frozenset({408, 409, 425, 429})
+# OpenAI's word for an account without credit, which has the status of too many requests. Elsewhere
+# a limit of the rate may be called so too.
+_SPENT = "insufficient_quota"
 
 # Nothing that is asked will be answered; why, and the remedy.
 _KEY, _CREDIT = "is the right key in {variable}?", "is there credit left on the account?"
 _ADDRESS = "are the address and the model's name right?"
 _CONFIGURATION = {
     **dict.fromkeys(range(300, 400), _ADDRESS),
-    **{401: _KEY, 402: _CREDIT, 403: _KEY, 404: _ADDRESS, 405: _ADDRESS},
+    **{401: _KEY, 402: _CREDIT, 403: _KEY, 404: _ADDRESS, 405: _ADDRESS, 429: _CREDIT},
 }
 # Some servers say so with status 400.
 _NO_MODEL = re.compile(
@@ -30,6 +37,14 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _CUT = re.compile(r"output limit was reached|higher max_", re.IGNORECASE)
+
+
+def is_passing(response: httpx2.Response, config: EndpointConfig) -> bool:
+    """Whether the next try of a request may fare better than this one."""
+    status = response.status_code
+    if status == 429 and config.url == OPENAI_URL:
+        return _SPENT not in response.text
+    return status in _PASSING or status >= 500
 
 
 def is_about_length(message: str) -> bool:

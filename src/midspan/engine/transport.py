@@ -21,15 +21,13 @@ from midspan.engine.completion import (
 from midspan.engine.dialects import Dialect, Query, with_costs
 from midspan.engine.engines import dialect_of
 from midspan.engine.pace import Pace, retry_after
-from midspan.engine.refusals import is_about_length, read_refusal
+from midspan.engine.refusals import is_about_length, is_passing, read_refusal
 from midspan.engine.replicas import Replicas
 from midspan.engine.roles import MissingReply, RawReply, SeededCall
 from midspan.engine.server import EndpointConfig, ServerHabits
 from midspan.errors import MidspanError
 from midspan.served import root_of
 
-# Worth another try, as are all server errors: time-outs, conflicts, too many requests.
-_PASSING = frozenset({408, 409, 425, 429})
 _LONGEST_WAIT = 300.0
 # Seconds that a connection may take; who has answered nothing yet gets so many tries.
 _CONNECT_SECONDS = 5.0
@@ -252,7 +250,7 @@ class Client:
             raise self._lost(error, url) from error
         self._habits.is_reached = True
         self._replicas.is_back(url)
-        if response.status_code in _PASSING or response.status_code >= 500:
+        if is_passing(response, self._config):
             raise Passing(error_line(response, self._key), retry_after(response))
         if response.status_code != 200:
             if response.status_code in (400, 422) and self._leaves_out(body, response.text):
