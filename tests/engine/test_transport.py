@@ -228,6 +228,30 @@ def test_a_server_says_how_long_to_wait(serve):
     assert 50 < pause <= 60
 
 
+def test_a_limit_of_the_rate_is_waited_for_once(serve, monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    limited = (429, error("slow down"))
+    server = serve(limited)
+    config, stop = config_of(server, attempts=2, backoff=3), Pauses()
+    with transport.Client(config, stop, config.habits()) as client:
+
+        def paused(answer):
+            server.models["m"] = answer
+            stop.seconds.clear()
+            client.complete(SeededCall(CALL, 0))
+            return list(stop.seconds)
+
+        # Until they come to ten of the longest.
+        waited = [0.5, 1, 2, *[3] * 9]
+        assert paused(limited) == waited
+        # It was in vain: nobody waits so long again before something is answered.
+        assert paused(limited) == [0.5]
+        assert paused(GOOD) == []
+        assert paused(limited) == waited
+        assert paused((503, error("busy"))) == [0.5]
+    assert pauses(serve(limited), attempts=1, backoff=3) == []
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -32,6 +32,10 @@ class Passing(Exception):
         self.wait = wait
 
 
+class Limited(Passing):
+    """Too many requests: the server is there, and may be asked later."""
+
+
 class Unreached(Passing):
     """No connection came about: nothing was sent."""
 

@@ -29,6 +29,8 @@ class ServerHabits:
         reports_usage: False once it did not say how many tokens a reply took.
         is_reached: True once it has answered anything at all, be it an error.
         is_gone: True after a request all of whose tries found no server, until one finds it again.
+        is_held: True after a request that a limit of the rate held back to its last try, until one
+            is answered.
         is_estimated: True once tokens were counted of a reply that never came whole.
         denied: Capabilities that the engine usually has and this server was found without.
         canvas_length: Tokens of its canvas, where it has said so.
@@ -41,6 +43,7 @@ class ServerHabits:
     reports_usage: bool = True
     is_reached: bool = False
     is_gone: bool = False
+    is_held: bool = False
     is_estimated: bool = False
     denied: set[str] = field(default_factory=set)
     canvas_length: int | None = None
@@ -63,7 +66,8 @@ class EndpointConfig(FrozenConfig):
             tokens cannot be placed; by default `model`, where it is a folder or hub id.
         key_variable: Environment variable that holds the key; unset where none is needed.
         timeout: Seconds that a reply may take.
-        attempts: Tries of one request, the first included.
+        attempts: Tries of one request, the first included; of several, more where a limit of the
+            rate holds it back (status 429), until its pauses come to ten times `backoff`.
         backoff: Longest pause between two tries, in seconds.
         concurrency: Requests under way at a time at each address.
         requests_per_minute: Pace; None for none.

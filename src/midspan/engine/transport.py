@@ -11,6 +11,7 @@ import tenacity
 
 from midspan.engine.canvases import TooLong
 from midspan.engine.completion import (
+    Limited,
     Passing,
     Spoilt,
     Unreached,
@@ -29,6 +30,8 @@ from midspan.errors import MidspanError
 from midspan.served import root_of
 
 _LONGEST_WAIT = 300.0
+# A limit of the rate is waited for so many longest pauses in all.
+_PATIENCE = 10
 # Seconds that a connection may take; who has answered nothing yet gets so many tries.
 _CONNECT_SECONDS = 5.0
 _CONTACT_TRIES = 2
@@ -174,20 +177,28 @@ class Client:
             if isinstance(error, Unreached) and not self._habits.is_reached:
                 raise self._unusable(error, self._config.url) from error
             self._habits.is_gone = isinstance(error, Unreached | Unreadable)
+            self._habits.is_held = isinstance(error, Limited)
             tries = trying.statistics["attempt_number"]
             said = short_line(str(error), self._key)
             answer = MissingReply("failed", f"{self._config.model}: {said} ({tries} tries)")
         return self._with_spoilt(answer, query, spoilt) if spoilt else answer
 
     def _ends(self, state: tenacity.RetryCallState) -> bool:
-        """Whether a request has had its tries; few where nobody was ever there, or was just now."""
+        """Whether a request has had its tries; few where nobody was ever there, or was just now.
+
+        One that a limit of the rate holds back has them and time as well, unless another one has
+        just waited in vain.
+        """
         error = state.outcome.exception() if state.outcome else None
         tries = self._config.attempts
         if isinstance(error, Unreached) and not self._habits.is_reached:
             tries = min(tries, _CONTACT_TRIES)
         elif isinstance(error, Unreached | Unreadable) and self._habits.is_gone:
             tries = 1
-        return state.attempt_number >= tries or self._stop.is_set()
+        is_waiting = isinstance(error, Limited) and tries > 1 and not self._habits.is_held
+        patience = _PATIENCE * self._config.backoff if is_waiting else 0.0
+        is_over = state.attempt_number >= tries and state.idle_for >= patience
+        return is_over or self._stop.is_set()
 
     def _unusable(self, error: Passing, url: str) -> "Unusable":
         asks = str(error).endswith("?")
@@ -251,7 +262,8 @@ class Client:
         self._habits.is_reached = True
         self._replicas.is_back(url)
         if is_passing(response, self._config):
-            raise Passing(error_line(response, self._key), retry_after(response))
+            fault = Limited if response.status_code == 429 else Passing
+            raise fault(error_line(response, self._key), retry_after(response))
         if response.status_code != 200:
             if response.status_code in (400, 422) and self._leaves_out(body, response.text):
                 return self._try(query, url)
@@ -262,7 +274,7 @@ class Client:
             reply = query.read(response)
         except Passing as error:
             raise type(error)(short_line(str(error), self._key)) from error
-        self._habits.is_gone = False
+        self._habits.is_gone = self._habits.is_held = False
         return self._counted(reply, query)
 
     def _lost(self, error: httpx2.RequestError, url: str) -> Passing:
