@@ -73,7 +73,6 @@ def _config(
     recipe: "AlignmentConfig | str", model: str, fields: Mapping[str, Any]
 ) -> "AlignmentConfig":
     from midspan.alignment import AlignmentConfig
-    from midspan.frozen import merged
     from midspan.studies.training import preset_recipe
 
     if isinstance(recipe, str):
@@ -85,7 +84,7 @@ def _config(
             "recipe: must be a recipe of midspan.objectives, called, or its name; "
             f"got {type(recipe).__name__}"
         )
-    return AlignmentConfig.model_validate(merged(own.model_dump(), dict(fields))) if fields else own
+    return own.changed(fields) if fields else own
 
 
 def _training_data(
