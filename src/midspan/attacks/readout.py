@@ -160,10 +160,8 @@ def _canvas(fields: Any, candidates: Mapping[str, Sequence[str]]) -> Canvas:
 
     if not isinstance(fields, dict):
         raise ValueError("a canvas is an object")
-    text, slots = (
-        read_text(fields.get("text")),
-        tuple(map(read_text, _several(fields.get("slots")))),
-    )
+    text = read_text(fields.get("text"))
+    slots = tuple(map(read_text, _several(fields.get("slots"))))
     if len(HOLE.findall(text)) != len(slots) or not set(slots) <= set(candidates):
         raise ValueError("a canvas has as many slots as holes, each with candidates")
     return Canvas(read_text(fields.get("prompt")), text, slots)
