@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from midspan.errors import MidspanError
 from midspan.models import DiffusionLM, SpecialTokens, load
+from midspan.models.llada import MMADA as MMADA_FAMILY
 from midspan.models.tokens import control_ids, encode_plain
 
 
@@ -48,6 +49,16 @@ def test_llada_pieces_spell_the_published_template(lms) -> None:
     assert text == (
         "<|startoftext|><|start_header_id|>user<|end_header_id|>\n\nhello<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+
+
+def test_mmada_has_one_newline_behind_a_header() -> None:
+    turns = [{"role": "user", "content": " hello\n"}, {"role": "assistant", "content": "yes"}]
+    text = "".join(one if isinstance(one, str) else one.token for one in MMADA_FAMILY.chat(turns))
+    assert text == (
+        "<|startoftext|><|start_header_id|>user<|end_header_id|>\nhello<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\nyes<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n"
     )
 
 

@@ -142,7 +142,7 @@ class MmadaForMaskedDiffusion(LladaForMaskedDiffusion):
     config_class = MmadaConfig
 
 
-def _family(config_class: Any, model_class: Any, block_length: int) -> Family:
+def _family(config_class: Any, model_class: Any, block_length: int, gap: str = "\n\n") -> Family:
     register_native(config_class, model_class, _RENAMES)
     return register(
         llada_family(
@@ -150,9 +150,10 @@ def _family(config_class: Any, model_class: Any, block_length: int) -> Family:
             (config_class, model_class),
             vocab_size=config_class.vocab_size,
             block_length=block_length,
+            gap=gap,
         )
     )
 
 
 LLADA = _family(LladaConfig, LladaForMaskedDiffusion, block_length=LLADA_BLOCK)
-MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128)
+MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128, gap="\n")

@@ -1,6 +1,7 @@
 """What a LLaDA checkpoint is and how it is spoken to, whichever classes compute it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from midspan.models.family import (
@@ -38,7 +39,11 @@ PUBLISHED_CONSTANTS: dict[str, Any] = {
 
 
 def llada_family(
-    name: str, classes: tuple[type[Any], type[Any]], vocab_size: int, block_length: int
+    name: str,
+    classes: tuple[type[Any], type[Any]],
+    vocab_size: int,
+    block_length: int,
+    gap: str = "\n\n",
 ) -> Family:
     """The family of LLaDA's format under a name.
 
@@ -47,6 +52,7 @@ def llada_family(
         classes: Its config and its model.
         vocab_size: Of the published checkpoint.
         block_length: Of the published decoding.
+        gap: Behind a header of its chat format; see `chat_pieces`.
     """
     return Family(
         name=name,
@@ -56,7 +62,7 @@ def llada_family(
         logit_shift=False,
         noise="absorbing",
         special_tokens=_special_tokens(vocab_size),
-        chat=chat_pieces,
+        chat=partial(chat_pieces, gap=gap),
         lora_targets=(
             *("q_proj", "k_proj", "v_proj", "o_proj"),
             *("gate_proj", "up_proj", "down_proj"),
@@ -73,10 +79,15 @@ def llada_family(
     )
 
 
-def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
+def chat_pieces(messages: Sequence[Message], gap: str = "\n\n") -> list[Piece]:
     """LLaDA's chat format, which always ends with the assistant's header.
 
-    Source: the chat template in the published tokenizer_config.json; contents are trimmed.
+    Source: the chat template in the published tokenizer_config.json; contents are trimmed. MMaDA's
+    published generate.py sets the same template with one newline behind a header.
+
+    Args:
+        messages: The conversation.
+        gap: What stands between a header and its text.
     """
 
     def header(role: str) -> list[Piece]:
@@ -84,9 +95,9 @@ def chat_pieces(messages: Sequence[Message]) -> list[Piece]:
 
     pieces: list[Piece] = [Special("<|startoftext|>")]
     for message in messages:
-        text = "\n\n" + message["content"].strip()
+        text = gap + message["content"].strip()
         pieces += [*header(message["role"]), text, Special("<|eot_id|>")]
-    return [*pieces, *header("assistant"), "\n\n"]
+    return [*pieces, *header("assistant"), gap]
 
 
 def _special_tokens(vocab_size: int) -> PublishedTokens:
