@@ -74,24 +74,25 @@ def cached_llada(lm, prompt, anchors, config):
     block = config.block_length or config.length
     trace, forwards = [], 0
     for first in range(0, config.length, block):
-        masks = canvas[first : first + block].count(mask)
+        last = min(first + block, config.length)
+        masks = canvas[first:last].count(mask)
         steps = config.steps // (config.length // block)
         plan = [masks // steps + (step < masks % steps) for step in range(steps)]
         plan = [count for count in plan if count]
         old_ids, age = None, 0
-        while mask in canvas[first : first + block]:
+        while mask in canvas[first:last]:
             ids = [*prompt, *canvas]
             every = config.refresh_every or math.inf
             if old_ids is None or age >= every or config.cache == "none":
                 old_ids, age = ids, 0
                 fresh = range(len(ids))
             else:
-                end = len(ids) if config.cache == "prefix" else width + first + block
+                end = len(ids) if config.cache == "prefix" else width + last
                 fresh = range(max(width + first - shift, 0), end)
             logits = stale_logits(lm, old_ids, ids, fresh)
             age += 1
             scored = []
-            for position in range(first, first + block):
+            for position in range(first, last):
                 if canvas[position] == mask:
                     row = logits[max(width + position - shift, 0)].clone()
                     row[mask] = -math.inf

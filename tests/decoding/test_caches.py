@@ -47,6 +47,18 @@ def test_a_ragged_batch_equals_the_definition(cache, rule, shift):
     assert_equals_reference(lm, config_of(cache=cache, **rule), requests)
 
 
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("cache", ["prefix", "dual"])
+def test_a_short_last_block_equals_the_definition(cache, shift):
+    config = config_of(length=13, schedule="linear", threshold=0.4, cache=cache)
+    # Rows of a full block go beside those of the short one.
+    requests = [
+        Request(prompt, anchors=dict.fromkeys(range(3 * index), 9))
+        for index, prompt in enumerate(PROMPTS)
+    ]
+    assert_equals_reference(TinyLM(shift=shift), config, requests)
+
+
 @settings(max_examples=10, deadline=None)
 @given(
     cache=st.sampled_from(CACHES),

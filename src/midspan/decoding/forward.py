@@ -174,7 +174,9 @@ class CachedForward:
             block_start_B, needed_B = canvas.width + self.trimmed.borders(np.arange(len(start_B)))
             last_B = np.where(is_stale_B, total, needed_B)
         elif self.config.cache == "dual":
-            last_B = np.where(is_stale_B, total, block_start_B + self.config.block)
+            # The last block may be shorter.
+            ends_B = np.minimum(block_start_B + self.config.block, total)
+            last_B = np.where(is_stale_B, total, ends_B)
         first_B = np.maximum(block_start_B - int(self.lm.family.logit_shift), 0)
         return np.where(is_stale_B, canvas.first_B, first_B), last_B
 
