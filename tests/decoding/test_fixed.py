@@ -26,8 +26,12 @@ MODES: dict[str, dict[str, Any]] = {
     "random": BASE | {"remasking": "random", "guidance": 0.5},
     "linear": BASE | {"schedule": "linear", "steps": 5, "eos_policy": "suppress_confidence"},
     "dream": {"sampler": "dream", "length": 8, "steps": 3, "alg_temp": 0.5, "top_p": 0.9},
+    "dream, ends last": {
+        "sampler": "dream", "length": 8, "steps": 3, "alg_temp": 0.2,
+        "eos_policy": "suppress_confidence",
+    },
     "dream, origin": {"sampler": "dream", "length": 8, "steps": 3, "remasking": "origin"},
-}
+}  # fmt: skip
 # Two widths of prompts, most of them filled up.
 SIZES = (3, 40, 7, 33, 12)
 

@@ -127,6 +127,24 @@ def test_a_step_is_one_graph_and_leaves_its_arguments(fields):
 
 
 @pytest.mark.parametrize("fields", [
+    {"sampler": "dream", "alg_temp": 0.2}, {"sampler": "block", "alg_temp": 0.2},
+    {"remasking": "random"}, {"sampler": "dream", "remasking": "random"},
+], ids=str)  # fmt: skip
+def test_ends_come_last_and_before_nothing(fields):
+    config = decoding_config(**fields, eos_policy="suppress_confidence")
+    settings = StepSettings.of(config, SimpleNamespace(mask=15, eos=1, eot=2))
+    # An end where the draw is best, and where nothing else is open.
+    token_AR = torch.tensor([[1, 3, 2], [4, 4, 1]])
+    logits_ARV = 9.0 * torch.nn.functional.one_hot(token_AR, 16)
+    open_AR = torch.tensor([[True, True, True], [False, False, True]])
+    draw_AR = torch.tensor([[0.99, 0.01, 0.98], [0.5, 0.6, 0.7]])
+    by_order = config.remasking == "random"
+    draws = Draws(order_AR=draw_AR) if by_order else Draws(position_AR=draw_AR)
+    _, chosen_AR = step(logits_ARV, open_AR, torch.tensor([1, 1]), draws, settings)
+    assert chosen_AR.tolist() == [[False, True, False], [False, False, True]]
+
+
+@pytest.mark.parametrize("fields", [
     {"temperature": 0.7, "remasking": "margin", "eos_policy": "suppress_confidence"},
     {"sampler": "dream", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "remasking": "entropy"},
 ], ids=str)  # fmt: skip

@@ -128,6 +128,10 @@ def step(
         score_AR = draws.order_AR
     elif draws.position_AR is not None:
         score_AR = score_AR / settings.alg_temp + gumbel(draws.position_AR)
+    # Behind what may change scores: division by alg_temp would make this minus infinity, which is
+    # what positions have that are not open.
+    for token in settings.late:
+        score_AR = score_AR.masked_fill(token_AR == token, torch.finfo(score_AR.dtype).min)
 
     chosen_AR = settings.rule(score_AR, open_AR, commits_A)
     return Candidates(token_AR, probability_AR, score_AR), chosen_AR
@@ -162,10 +166,7 @@ def _candidates(
         ranked_NV = ranked_NV.clone()
         ranked_NV[..., list(settings.late)] = -torch.inf
     probability_N = probability(ranked_NV, token_N)
-    score_N = score(ranked_NV, probability_N, settings.remasking)
-    for token in settings.late:
-        score_N = score_N.masked_fill(token_N == token, torch.finfo(score_N.dtype).min)
-    return token_N, probability_N, score_N
+    return token_N, probability_N, score(ranked_NV, probability_N, settings.remasking)
 
 
 def forbid(logits_ARV: Tensor, tokens: tuple[range, ...]) -> Tensor:
