@@ -144,6 +144,19 @@ def test_ends_come_last_and_before_nothing(fields):
     assert chosen_AR.tolist() == [[False, True, False], [False, False, True]]
 
 
+@pytest.mark.parametrize("remasking", ["low_confidence", "margin", "entropy"])
+@pytest.mark.parametrize("sampler", ["dream", "block"])
+def test_an_end_that_fills_the_nucleus_has_no_confidence(sampler, remasking):
+    fields = {"sampler": sampler, "top_p": 0.5, "remasking": remasking}
+    config = decoding_config(**fields, eos_policy="suppress_confidence")
+    settings = StepSettings.of(config, SimpleNamespace(mask=15, eos=1, eot=2))
+    logits_ARV = 9.0 * torch.nn.functional.one_hot(torch.tensor([[1, 3]]), 16)
+    open_AR = torch.ones(1, 2, dtype=torch.bool)
+    candidates, chosen_AR = step(logits_ARV, open_AR, torch.tensor([1]), Draws(), settings)
+    assert candidates.probability_AR.tolist() == [[0.0, 1.0]]
+    assert chosen_AR.tolist() == [[False, True]]
+
+
 @pytest.mark.parametrize("fields", [
     {"temperature": 0.7, "remasking": "margin", "eos_policy": "suppress_confidence"},
     {"sampler": "dream", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "remasking": "entropy"},

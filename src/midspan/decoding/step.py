@@ -166,6 +166,9 @@ def _candidates(
         ranked_NV = ranked_NV.clone()
         ranked_NV[..., list(settings.late)] = -torch.inf
     probability_N = probability(ranked_NV, token_N)
+    for token in settings.late:
+        # Where the filters leave end tokens alone, nothing is left to take a share of.
+        probability_N = probability_N.masked_fill(token_N == token, 0.0)
     return token_N, probability_N, score(ranked_NV, probability_N, settings.remasking)
 
 
