@@ -39,6 +39,10 @@ DREAM = SimpleNamespace(
             "block_length: .* use sampler 'llada' or 'block'",
         ),
         ({"sampler": "dream", "remasking": "origin", "alg_temp": 1}, "alg_temp has no effect"),
+        (
+            {"sampler": "block", "threshold": 0.9, "alg_temp": 0.2},
+            "decoding: alg_temp needs threshold=None",
+        ),
         ({"compatibility": True, "early_stop": True}, "early_stop must be false"),
         ({"compatibility": True, "remasking": "margin"}, "not in LLaDA's published sampler"),
         ({"compatibility": True, "sampler": "dream", "guidance": 1}, "not in Dream's"),

@@ -230,7 +230,7 @@ class BlockSampler(_Tempered):
     Attributes:
         top_p: See `DreamSampler`.
         top_k: See `DreamSampler`.
-        alg_temp: See `DreamSampler`.
+        alg_temp: See `DreamSampler`; only without a threshold.
         block_length: Tokens of a block; None for one block of the whole length.
         sub_block_length: A block is filled in parts of so many tokens, a divisor of the block
             length, from left to right (Fast-dLLM v2); None for the block at once.
@@ -265,6 +265,8 @@ class BlockSampler(_Tempered):
         problems = super()._problems()
         if self.threshold is not None and self.remasking not in _CONFIDENCE_RULES:
             problems.append("threshold needs remasking='low_confidence' or 'margin'")
+        if self.threshold is not None and self.alg_temp:
+            problems.append("alg_temp needs threshold=None: a drawn score is no confidence")
         part = self.sub_block_length
         if part is not None and self.block % part:
             problems.append(f"sub_block_length={part} must divide block_length={self.block}")
