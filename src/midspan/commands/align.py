@@ -200,8 +200,7 @@ def _recipe(
     base = preset_recipe(objective, model, "--objective")
     changes = dict(budget)
     if probes:
-        fields = {name.removeprefix("probe_"): value for name, value in probes.items()}
-        changes["probes"] = base.probes.model_dump() | fields
+        changes["probes"] = {name.removeprefix("probe_"): value for name, value in probes.items()}
     return configure(base, config, changes)
 
 

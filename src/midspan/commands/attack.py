@@ -124,6 +124,7 @@ def attack(
     judges must be named there.
     """
     own = read_config(config)
+    from midspan.frozen import merged
     from midspan.runs.executors import How
     from midspan.studies.redteam.config import RedteamConfig
     from midspan.studies.redteam.presets import redteam_fields, replayed
@@ -144,7 +145,7 @@ def attack(
         "proxies": (proxy,) if proxy else None,
     }
     changes["column"] = tuple(column) if column else None
-    fields = base | {name: value for name, value in changes.items() if value is not None}
+    fields = merged(base, {name: value for name, value in changes.items() if value is not None})
     fields = with_decoding(fields, decoding, fields["models"])
     _check_judged(fields)
     how = How(command_line(), jobs, fail_fast, executor)

@@ -32,9 +32,11 @@ def choose_settings(
     from midspan.probes.choice import ChoiceConfig
     from midspan.studies.choice.config import ChoiceSpec
 
-    n = given["n"]
-    counts = {"n": n, "held_out": n} if n is not None else {}
-    search = {**counts, "batch_size": given["batch_size"], **group_of(fields, "choose")}
+    n, batch_size, search = given["n"], given["batch_size"], group_of(fields, "choose")
+    if n is not None:
+        search |= {"n": n, "held_out": n}
+    if batch_size is not None:
+        search["batch_size"] = batch_size
     choice = ChoiceConfig.model_validate(search)
     spec = ChoiceSpec(
         model=model,

@@ -61,7 +61,9 @@ def fidelity(
         int | None, typer.Option("-n", help="Requests; 100, or 300 to choose on.", min=1)
     ] = None,
     config: ConfigFile = None,
-    batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows decoded together; 8 by default.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the organism's requests.")] = 0,
     json_file: JsonFile = None,
     choose: Choose = False,
@@ -87,7 +89,7 @@ def fidelity(
         return
     if output is not None:
         raise MidspanError("--output: is the run folder of --choose; results go to --json")
-    n = n or 100
+    n, batch_size = n or 100, batch_size or 8
     told = Call(
         f"Compares an accelerated decoding of {model} with the exact one, on up to {n} requests",
         "each is decoded twice",

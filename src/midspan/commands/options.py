@@ -110,13 +110,15 @@ def quiet() -> None:
 def configure(base: Config, file: Path | None, changes: dict[str, Any]) -> Config:
     """Merge defaults, a YAML file and options; options that are None change nothing.
 
+    Of a group the options replace their own fields alone.
+
     Raises:
         MidspanError: One line naming the field, for an unreadable file or an invalid value.
     """
     from midspan.frozen import merged
 
-    fields = merged(base.model_dump(), read_config(file))
-    fields |= {name: value for name, value in changes.items() if value is not None}
+    given = {name: value for name, value in changes.items() if value is not None}
+    fields = merged(merged(base.model_dump(), read_config(file)), given)
     return type(base).model_validate(fields)
 
 
