@@ -38,6 +38,12 @@ def test_probes_see_the_refusal_grow_and_show_what_the_model_says(organism_lm, t
     assert all(isinstance(row["harmful"], str) and isinstance(row["benign"], str) for row in rows)
 
 
+@pytest.mark.parametrize(("every", "steps"), [(3, [3, 6, 8]), (100, [8])])
+def test_the_last_step_is_probed_whatever_lies_between_probes(organism_lm, tmp_path, every, steps):
+    align(organism_lm, DATA, probed(probes=TrainingProbes(every=every, steps=8)), tmp_path)
+    assert [row["step"] for row in probes(tmp_path)] == steps
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_probing_changes_nothing(organism_lm, tmp_path, dropout):
     align(organism_lm, DATA, probed(lora_dropout=dropout), tmp_path / "probed")
@@ -79,6 +85,17 @@ def test_a_probe_over_the_limit_keeps_the_last_good_adapter(organism_lm, tmp_pat
     assert all(torch.equal(saved[key], kept[key]) for key in kept)
     again = align(organism_lm, DATA, slow(probes=limit), tmp_path / "stopped")
     assert (again.stopped, again.seconds) == (stopped.stopped, 0.0)
+
+
+def test_a_last_step_over_the_limit_is_not_kept(organism_lm, tmp_path, monkeypatch):
+    limit = TrainingProbes(every=3, steps=8, max_refusal_drop=10.0)
+    refusals(monkeypatch, [-40.0, -20.0, -31.0])
+    stopped = align(organism_lm, DATA, slow(probes=limit), tmp_path / "third").stopped
+    assert "lost its refusal at step 8" in stopped and "the adapter of step 6 was kept" in stopped
+    limit = TrainingProbes(every=100, steps=8, max_benign_kl=0.01)
+    refusals(monkeypatch, [-20.0])
+    with pytest.raises(MidspanError, match="benign behavior at step 8: .* no adapter was kept"):
+        align(organism_lm, DATA, slow(probes=limit), tmp_path / "never")
 
 
 def papers(**changes):

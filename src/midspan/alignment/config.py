@@ -12,7 +12,7 @@ class TrainingProbes(FrozenConfig):
     """Quick measurements during training, and what stops it before a model is ruined.
 
     Attributes:
-        every: Steps between two quick probes; 0 for none.
+        every: Steps between two quick probes, of which the last step has one, too; 0 for none.
         max_benign_kl: Nats per token between policy and reference on benign probes above which
             training stops with the adapter of the last good probe; None never stops.
         max_refusal_drop: Nats by which the refusal may fall below that of the best probe so far,

@@ -68,14 +68,14 @@ class ProbeCallback(TrainerCallback):
         model: torch.nn.Module | None = None,
         **_: Any,
     ) -> None:
-        """Probe every ``probes.every`` steps.
+        """Probe every ``probes.every`` steps, and the last one, whose weights are kept.
 
         Raises:
             Diverged: The benign KL is above its limit, the refusal fell too far, or what is
                 measured is not finite.
         """
         step = state.global_step
-        if step % self.config.probes.every:
+        if step % self.config.probes.every and step != state.max_steps:
             return
         with _in_evaluation(model):
             row = self._look(step, model)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from midspan.alignment import AlignmentConfig, TrainingProbes
 from midspan.studies.organism.demo.cases import build_cases
 from midspan.studies.organism.demo.presets import smoke
 from midspan.studies.organism.objectives.presets import recovery_alignment
 from midspan.studies.paper import other_forecasts
+from midspan.studies.paper.forecast import training_hours
 from midspan.studies.redteam.config import AttackSpec
 from midspan.studies.redteam.presets import organism_redteam
 
@@ -55,3 +57,19 @@ def test_a_red_team_study_has_a_row_an_attack_on_all_models(tmp_path, rates):
     responses = [(one.part, one.models, one.responses) for one in found]
     assert responses == [("direct", 2, 4 * 2), ("five times", 2, 4 * 2 * 5)]
     assert [one.hours for one in found] == pytest.approx([0.032 * 8, 0.032 * 40])
+
+
+@pytest.mark.parametrize(("every", "kept"), [(0, 0), (2, 2), (50, 0)])
+def test_a_rare_probe_is_no_share_of_the_few_steps_that_are_timed(monkeypatch, every, kept):
+    timed = []
+
+    def align(lm, data, recipe, folder, progress):
+        timed.append(recipe)
+        for step in range(recipe.num_steps):
+            progress(step, recipe.num_steps, {})
+
+    monkeypatch.setattr("midspan.alignment.align", align)
+    recipe = AlignmentConfig(num_prompts=100, probes=TrainingProbes(every=every))
+    assert training_hours(None, None, recipe) > 0
+    (few,) = timed
+    assert (few.num_steps, few.probes.every) == (4, kept)

@@ -241,9 +241,12 @@ class Rate:
 
 def training_hours(lm: "DiffusionLM", data: "AlignmentData", recipe: "AlignmentConfig") -> float:
     """Of one training, by a few steps of the recipe, into a folder that is thrown away."""
-    from midspan.alignment import align
+    from midspan.alignment import TrainingProbes, align
 
-    few = recipe.model_copy(update={"num_prompts": _TRAINED_STEPS * recipe.num_harmful})
+    # The last step is always probed: among so few, a rare probe would count as a share of each.
+    probes = recipe.probes if recipe.probes.every <= _TRAINED_STEPS else TrainingProbes()
+    changes = {"num_prompts": _TRAINED_STEPS * recipe.num_harmful, "probes": probes}
+    few = recipe.model_copy(update=changes)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         align(lm, data, few, folder, lambda *_: times.append(time.perf_counter()))
