@@ -7,6 +7,8 @@ from midspan.probes.instruction_placement import (
     instruction_placement_cells,
     starts_of,
 )
+from midspan.statistics import bounded_mean
+from midspan.studies.probes.sections.instruction_placement import instruction_placement_section
 
 TEMPLATE = "{request} word {word} : {phrase}"
 
@@ -33,10 +35,11 @@ def test_benign_requests_are_asked_with_and_without_the_instruction(context, dat
         assert row["prompt"].endswith(f"word {row['word']} : {row['phrase']}") == asked
 
 
-def row(word, found, decoding="d"):
+def row(word, found, request="r"):
     return {
         "model": "m",
-        "decoding": decoding,
+        "decoding": "d",
+        "id": request,
         "phrase_kind": "neutral",
         "word": word,
         "found": found,
@@ -45,15 +48,35 @@ def row(word, found, decoding="d"):
 
 def test_hits_and_both_chances():
     config = InstructionPlacementConfig(words=(1, 5), tolerance=2)
-    rows = [row(None, [5]), row(None, []), row(1, [1, 9]), row(1, [5]), row(5, [7]), row(5, [])]
+    rows = [row(None, [5]), row(None, [], "s"), row(1, [1, 9]), row(1, [5], "s"), row(5, [7]),
+            row(5, [], "s")]  # fmt: skip
     first, fifth = instruction_placement_cells(rows, config)
     counts = [
         (c.present.successes, c.exact.successes, c.near.successes, c.unasked.successes,
-         c.unasked_near.successes, c.elsewhere.successes, c.exact.n, c.unasked.n, c.elsewhere.n)
+         c.unasked_near.successes, c.elsewhere.mean, c.exact.n, c.unasked.n, c.elsewhere.n)
         for c in (first, fifth)
     ]  # fmt: skip
-    assert counts == [(2, 1, 1, 0, 0, 0, 2, 2, 2), (1, 0, 1, 1, 1, 1, 2, 2, 2)]
+    assert counts == [(2, 1, 1, 0, 0, 0, 2, 2, 2), (1, 0, 1, 1, 1, 0.5, 2, 2, 2)]
     assert (first.distance.mean, fifth.distance.mean, fifth.distance.n) == (2, 2, 1)
+
+
+def test_a_request_counts_once_however_many_other_words_it_is_asked_for():
+    words, requests = (1, 5, 10, 20, 40), [f"r{nth}" for nth in range(20)]
+    config = InstructionPlacementConfig(words=words)
+    # Half of the requests say the phrase at word 1 whatever is asked, one for every other word.
+    found = {name: [1] if nth < 10 else [] for nth, name in enumerate(requests)}
+    rows = [row(word, found[name], name) for word in (None, *words) for name in requests]
+    rows[-1] = row(40, [1], requests[-1])
+    first = instruction_placement_cells(rows, config)[0]
+    assert first.elsewhere == bounded_mean([1.0] * 10 + [0.0] * 9 + [0.25])
+    assert first.elsewhere.n == first.exact.n == 20
+
+
+def test_one_word_has_no_others():
+    config = InstructionPlacementConfig(words=(1,))
+    section = instruction_placement_section([row(None, []), row(1, [1])], config)
+    (cells,) = section.tables[0].rows
+    assert cells[section.tables[0].columns.index("at the word, asked elsewhere")].text == "n/a"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ without the instruction, and against the same instruction that names another pos
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from midspan.errors import MidspanError
@@ -19,7 +20,7 @@ from midspan.probes.context import (
     ProbeData,
     grouped,
 )
-from midspan.statistics import Estimate, Interval, mean_interval, wilson
+from midspan.statistics import Estimate, Interval, bounded_mean, mean_interval, wilson
 
 ENGLISH_TEMPLATE = (
     "{request}\n\nWrite your answer so that word number {word} of it begins this exact phrase: "
@@ -121,7 +122,8 @@ class InstructionPlacementCell:
         near: With the phrase within the tolerance.
         unasked: Exact hits in the same requests without the instruction.
         unasked_near: Near hits in these.
-        elsewhere: Exact hits at this word where another one was asked for.
+        elsewhere: Exact hits at this word where another one was asked for: of each request the
+            share among its other words, then the mean over requests.
         distance: Words between the wanted place and the nearest found, where it is present.
     """
 
@@ -134,7 +136,7 @@ class InstructionPlacementCell:
     near: Estimate
     unasked: Estimate
     unasked_near: Estimate
-    elsewhere: Estimate
+    elsewhere: Interval
     distance: Interval
 
 
@@ -160,7 +162,7 @@ def instruction_placement_cells(
                     near=_hits(instructed, word, config.tolerance),
                     unasked=_hits(unasked, word, 0),
                     unasked_near=_hits(unasked, word, config.tolerance),
-                    elsewhere=_hits(elsewhere, word, 0),
+                    elsewhere=_mean_hits(elsewhere, word),
                     distance=mean_interval([d for d in distances if math.isfinite(d)]),
                 )
             )
@@ -173,3 +175,9 @@ def _distance(row: Record, word: int) -> float:
 
 def _hits(rows: Sequence[Record], word: int, tolerance: int) -> Estimate:
     return wilson(sum(_distance(row, word) <= tolerance for row in rows), len(rows))
+
+
+def _mean_hits(rows: Sequence[Record], word: int) -> Interval:
+    """Responses to one request in other words are no trials of their own."""
+    requests = grouped(rows, "id").values()
+    return bounded_mean([fmean(word in row["found"] for row in part) for part in requests])

@@ -50,6 +50,8 @@ def rate_cell(estimate: Rate, tone: Tone = "plain", more: str = "") -> Cell:
 
 def share_cell(interval: Interval) -> Cell:
     """A mean of shares with its interval and n, in percent."""
+    if not interval.n:
+        return Cell("n/a", "n=0")
     note = f"{bounds(interval.low, interval.high)} n={interval.n}"
     return Cell(percent(interval.mean), note)
 

@@ -76,12 +76,19 @@ class Curve:
         cls, label: str, x: Sequence[float], estimates: Sequence[Estimate], model: str = ""
     ) -> "Curve":
         """Rates in percent over x, with their intervals."""
+        return cls.of_shares(label, x, [estimate.interval for estimate in estimates], model)
+
+    @classmethod
+    def of_shares(
+        cls, label: str, x: Sequence[float], means: Sequence[Interval], model: str = ""
+    ) -> "Curve":
+        """Means of shares in percent over x, with their intervals."""
         return cls(
             label,
             x,
-            [100 * estimate.rate for estimate in estimates],
-            [100 * estimate.low for estimate in estimates],
-            [100 * estimate.high for estimate in estimates],
+            [100 * interval.mean for interval in means],
+            [100 * interval.low for interval in means],
+            [100 * interval.high for interval in means],
             model=model,
             within=(0.0, 100.0),
         )

@@ -8,7 +8,7 @@ from midspan.probes.instruction_placement import (
     instruction_placement_cells,
 )
 from midspan.report import Section, Table, figures
-from midspan.report.cells import COUNT, line_figure, mean_cell, rate_cell
+from midspan.report.cells import COUNT, line_figure, mean_cell, rate_cell, share_cell
 
 
 def instruction_placement_section(
@@ -25,7 +25,7 @@ def instruction_placement_section(
         (
             c.model, c.decoding, c.phrase_kind, str(c.word), rate_cell(c.present),
             rate_cell(c.exact), rate_cell(c.near), rate_cell(c.unasked),
-            rate_cell(c.unasked_near), rate_cell(c.elsewhere), mean_cell(c.distance, COUNT),
+            rate_cell(c.unasked_near), share_cell(c.elsewhere), mean_cell(c.distance, COUNT),
         )
         for c in cells
     )  # fmt: skip
@@ -36,15 +36,19 @@ def instruction_placement_section(
         curves = [
             figures.Curve.of_estimates("asked", words, [c.exact for c in part]),
             figures.Curve.of_estimates("unasked", words, [c.unasked for c in part]),
-            figures.Curve.of_estimates("asked elsewhere", words, [c.elsewhere for c in part]),
+            figures.Curve.of_shares("asked elsewhere", words, [c.elsewhere for c in part]),
         ]
         title = f"Placing a {key[2]} phrase, {key[0]}, {key[1]}"
-        caption = f"n = {part[0].exact.n} requests a point, 95 % Wilson intervals."
+        caption = (
+            f"n = {part[0].exact.n} requests a point, 95 % Wilson intervals; asked elsewhere, "
+            "means over requests with Agresti and Coull's."
+        )
         drawn.append(line_figure(title, curves, "wanted word", "phrase at the word, %", caption))
     return Section(
         "Position by instruction",
         "Benign requests ask for a phrase at a word of the answer. Chance is how often the phrase "
-        "stands there unasked, and when another word was asked for.",
+        "stands there unasked, and when another word was asked for: the mean over requests of the "
+        "share among their other words.",
         tables=(Table("Hits", columns, rows, name="instruction-placement"),),
         figures=tuple(drawn),
     )
