@@ -29,9 +29,9 @@ align(lm, data, config, sys.argv[1])
 PRETENDED = """
 from accelerate import PartialState
 from accelerate.utils import DistributedType
-from midspan.alignment import job
+from midspan.alignment import arguments
 PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-job.is_sharded = lambda: True
+arguments.is_sharded = lambda: True
 """
 SHARDED = """
 import os

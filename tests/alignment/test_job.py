@@ -6,10 +6,13 @@ import shutil
 
 import pytest
 import torch
+from accelerate import PartialState
+from logical_devices import SECOND, logical_devices
 from typer.testing import CliRunner
 
 from midspan.alignment import align, job, mosa_stable
-from midspan.alignment.job import AlignmentJob, OneDevice
+from midspan.alignment.arguments import OneDevice, current_device
+from midspan.alignment.job import AlignmentJob
 from midspan.alignment.trainer import AlignmentTrainer
 from midspan.commands import app
 from midspan.errors import MidspanError
@@ -108,6 +111,61 @@ def test_a_process_that_sees_two_gpus_trains_on_one(tmp_path):
     assert arguments.n_gpu == 0
     arguments._n_gpu = 2
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
+
+
+class TwoGpus:
+    """What torch.cuda says where there are two GPUs; which of them is the current one."""
+
+    def __init__(self, monkeypatch, current):
+        self.current = current
+        told = {"is_available": lambda: True, "device_count": lambda: 2}
+        told |= {"set_device": self.set, "_exchange_device": self.set}
+        told |= {"_maybe_exchange_device": self.set, "current_device": lambda: self.current}
+        for name, function in told.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
+
+    def set(self, device):
+        before = self.current
+        self.current = device if isinstance(device, int) else torch.device(device).index
+        return before
+
+
+@pytest.fixture
+def fresh_state():
+    """accelerate remembers a process's device."""
+    PartialState._reset_state()
+    yield
+    PartialState._reset_state()
+
+
+def test_training_stays_on_the_models_own_gpu(tmp_path, monkeypatch, fresh_state):
+    """transformers would take the first one, for accelerate's batches and as the current one."""
+    gpus = TwoGpus(monkeypatch, current=0)
+    home = torch.device("cuda", 1)
+    with current_device(home):
+        assert gpus.current == 1
+        arguments = OneDevice(output_dir=str(tmp_path), home="cuda:1")
+        assert arguments.device == PartialState().device == home
+        assert (gpus.current, arguments.n_gpu) == (1, 1)
+    assert gpus.current == 0
+
+
+def test_the_trainer_leaves_a_model_on_its_own_device(organism_lm, tmp_path, monkeypatch):
+    made = []
+
+    def stop(trainer, *args, **kwargs):
+        weights = {weight.device for weight in trainer.model.parameters()}
+        made.append((weights, trainer.args.device, trainer.accelerator.device))
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(AlignmentTrainer, "train", stop)
+    data = alignment_data(num_harmful=4, num_benign=4)
+    with logical_devices():
+        organism_lm.model.to(SECOND)
+        AlignmentJob(organism_lm, data, CONFIG, [], tmp_path, None, "none").train(4)
+        assert {weight.device for weight in organism_lm.model.parameters()} == {SECOND}
+    assert made == [({SECOND}, SECOND, SECOND)]
 
 
 def test_layers_are_compiled_for_the_training_alone(organism_lm, tmp_path, monkeypatch):

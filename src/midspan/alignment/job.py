@@ -21,6 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from midspan.alignment.arguments import current_device, training_arguments
 from midspan.alignment.casts import leave_casts_to_autocast
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import RecoveryObjective, TrainingSample
@@ -41,7 +42,7 @@ from midspan.errors import MidspanError, not_one_of
 from midspan.files import PUBLISHED_FILE, read_json, write_atomic
 from midspan.models import DiffusionLM
 from midspan.models.border import border, write_tensors
-from midspan.models.placement import is_sharded, is_spread
+from midspan.models.placement import is_spread
 
 # Of `torch.compile`.
 COMPILER = "inductor"
@@ -81,9 +82,9 @@ class AlignmentJob:
             Why training ended early, empty where it ran through; None where it ran out of memory.
         """
         lm, config, folder = self.lm, self.config, self.folder
-        with _adapted(lm, config) as adapted:
+        with current_device(lm.device), _adapted(lm, config) as adapted:
             policy = Policy(adapted, config.objective)
-            arguments = _arguments(folder, config, lm, self.track, micro)
+            arguments = training_arguments(folder, config, lm, self.track, micro)
             rollouts = self._rollouts(adapted)
             trainer = AlignmentTrainer(policy, config, self.samples, arguments, rollouts)
             if self.progress is not None:
@@ -154,11 +155,6 @@ def check_processes(config: AlignmentConfig) -> None:
     is_alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
     if isinstance(config.objective, RecoveryObjective) and not is_alone:
         raise MidspanError("objective: recovery trains in one process; start no launcher")
-
-
-def trains_on_cpu(lm: DiffusionLM) -> bool:
-    """Whether no GPU takes part; weights that FSDP has yet to shard wait on the CPU."""
-    return lm.device.type == "cpu" and not is_sharded()
 
 
 def first_micro_batch(config: AlignmentConfig) -> int:
@@ -293,45 +289,3 @@ def _save(policy: Policy, tensors: dict[str, torch.Tensor], folder: Path) -> Non
     config["base_model_name_or_path"] = policy.lm.name
     config["inference_mode"] = True
     write_atomic(path, json.dumps(config, indent=2, sort_keys=True), PUBLISHED_FILE)
-
-
-class OneDevice(TrainingArguments):
-    """Arguments of a process that trains in itself alone, however many GPUs it sees."""
-
-    @property
-    def n_gpu(self) -> int:
-        """At most 1: above, the trainer copies the model to all and multiplies the batch."""
-        return min(1, super().n_gpu)
-
-
-def _arguments(
-    folder: Path, config: AlignmentConfig, lm: DiffusionLM, track: str, micro: int
-) -> TrainingArguments:
-    share, on_cpu = config.batch_size // int(os.environ.get("WORLD_SIZE", 1)), trains_on_cpu(lm)
-    return OneDevice(
-        output_dir=str(folder),
-        max_steps=config.num_steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=share // micro,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=round(config.num_steps * config.warmup_ratio),
-        max_grad_norm=config.max_grad_norm,
-        weight_decay=0.0,
-        activation_checkpointing=config.gradient_checkpointing,
-        train_sampling_strategy="sequential",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        # Where probes decide which state is good, they ask for the checkpoints.
-        save_strategy="no" if config.probes.every else "steps",
-        save_steps=max(1, config.num_steps // 4),
-        save_total_limit=2,
-        seed=config.seed,
-        bf16=lm.model.dtype == torch.bfloat16,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        ddp_find_unused_parameters=False,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to=track,
-    )

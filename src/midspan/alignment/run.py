@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from midspan.alignment.arguments import trains_on_cpu
 from midspan.alignment.card import CARD_FILE, adapter_card
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.job import (
@@ -21,7 +22,6 @@ from midspan.alignment.job import (
     check_processes,
     check_tracker,
     first_micro_batch,
-    trains_on_cpu,
 )
 from midspan.alignment.objectives import RecoveryObjective
 from midspan.alignment.samples import AlignmentData, draw_samples
