@@ -156,8 +156,8 @@ def _served(
     if watch:
         raise MidspanError(f"--watch: {model} is served, and shows no steps; watch a local model")
     from midspan.engine.calls import Anchor, Chat, user
+    from midspan.engine.server import ServedDecoding
     from midspan.studies.redteam.ask import ask_server
-    from midspan.studies.servers import ServedDecoding
 
     servers = group_of(fields, "servers")
     settings = {name: value for name, value in fields.items() if name != "servers"}

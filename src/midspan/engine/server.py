@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -49,6 +50,35 @@ class ServerHabits:
     canvas_length: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class ServedDecoding(FrozenConfig):
+    """What of decoding every server lets a request set; frozen, None leaves it to the server.
+
+    Attributes:
+        length: Tokens of the answer at most.
+        temperature: 0 is greedy.
+        top_p: Nucleus filter.
+    """
+
+    length: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
+    top_p: float | None = Field(None, gt=0, le=1)
+
+    @classmethod
+    def of(cls, decoding: Mapping[str, Any]) -> Self:
+        """The settings of decoding that a user gave for a server.
+
+        Raises:
+            MidspanError: A value is none, or a setting is of local models alone.
+        """
+        if others := decoding.keys() - cls.model_fields.keys():
+            raise MidspanError(
+                f"decoding.{min(others)}: a server takes {', '.join(cls.model_fields)} and has its "
+                "own settings otherwise; leave it out, or send it under the server's own name "
+                "(servers: extra_body)"
+            )
+        return cls.model_validate(decoding, within="decoding")
 
 
 class EndpointConfig(FrozenConfig):

@@ -4,31 +4,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from midspan.engine.capabilities import Capabilities, Need
 from midspan.engine.server import EndpointConfig
-from midspan.frozen import FrozenConfig
 from midspan.runs.folder import is_begun
 from midspan.runs.progress import Reporter
 from midspan.served import is_served, read_served
 
 # Asks a server for a word, and raises where it cannot be asked for what is needed.
 Contact = Callable[[Collection[Need]], Capabilities]
-
-
-class ServedDecoding(FrozenConfig):
-    """What of decoding every server lets a request set; frozen, None leaves it to the server.
-
-    Attributes:
-        length: Tokens of the answer at most.
-        temperature: 0 is greedy.
-        top_p: Nucleus filter.
-    """
-
-    length: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
-    top_p: float | None = Field(None, gt=0, le=1)
 
 
 def record_of(spec: str, servers: Mapping[str, Mapping[str, Any]]) -> Capabilities | None:

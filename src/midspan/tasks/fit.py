@@ -75,6 +75,16 @@ def common_settings(task: Task, how: How) -> dict[str, Any]:
     }
 
 
+def check_samples(task: Task, temperature: float | None) -> None:
+    """Refuse several samples of an item where all of them would be the same.
+
+    Raises:
+        MidspanError: The temperature is 0.
+    """
+    if task.preset.samples > 1 and not temperature:
+        raise MidspanError(f"{task.name}: {task.preset.samples} samples need temperature above 0")
+
+
 def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
     """Everything that moves the score of a model of this family.
 
@@ -86,8 +96,7 @@ def settings_of(lm_or_family: Any, task: Task, how: How) -> dict[str, Any]:
     if preset.by_likelihood:
         return {**common, "scored": "likelihood of the options", "draws": preset.draws}
     config = preset.decoding(lm_or_family, how.overrides)
-    if preset.samples > 1 and not config.temperature:
-        raise MidspanError(f"{task.name}: {preset.samples} samples need temperature above 0")
+    check_samples(task, config.temperature)
     decoding = config.model_dump(mode="json")
     return {**common, "until": list(preset.until), "samples": preset.samples, "decoding": decoding}
 

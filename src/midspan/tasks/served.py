@@ -7,11 +7,12 @@ from midspan.engine.asking import ask_all
 from midspan.engine.calls import Anchor, Chat, Reply
 from midspan.engine.capabilities import Need
 from midspan.engine.roles import Role
+from midspan.engine.server import ServedDecoding
 from midspan.errors import MidspanError
 from midspan.files import Record
 from midspan.journal.generation import OnBatch
 from midspan.journal.journal import Journal
-from midspan.tasks.fit import How, common_settings
+from midspan.tasks.fit import How, check_samples, common_settings
 from midspan.tasks.task import Task
 from midspan.tasks.verdicts import verdicts_of
 
@@ -23,7 +24,8 @@ def served_settings(task: Task, how: How, engine: str) -> dict[str, Any]:
     """Everything that moves the score of a model behind a server, as far as it can be known.
 
     Raises:
-        MidspanError: The task cannot be put as a conversation.
+        MidspanError: The task cannot be put as a conversation, a setting of decoding is none of a
+            server's, or several samples would be the same.
     """
     preset = task.preset
     if preset.by_likelihood:
@@ -36,20 +38,38 @@ def served_settings(task: Task, how: How, engine: str) -> dict[str, Any]:
             f"{task.name}: the prompts of preset {preset.name} are plain text, and a server is "
             "asked in its chat format; take --preset llada"
         )
+    sent = _sent(task, how)
+    check_samples(task, sent.temperature)
+    nucleus = {} if sent.top_p is None else {"top_p": sent.top_p}
     return {
         **common_settings(task, how),
         "until": list(preset.until),
         "samples": preset.samples,
         "served": {
-            "engine": engine, "max_tokens": preset.length, "temperature": preset.temperature,
+            "engine": engine, "max_tokens": sent.length, "temperature": sent.temperature, **nucleus,
         },
     }  # fmt: skip
+
+
+def _sent(task: Task, how: How) -> ServedDecoding:
+    """What of decoding is asked of a server: the preset's under the caller's."""
+    usual = {"length": task.preset.length, "temperature": task.preset.temperature}
+    # Rules stand in front of the server; what is null is left to the preset.
+    own = {
+        name: value
+        for name, value in how.overrides.items()
+        if name != "rules" and value is not None
+    }
+    return ServedDecoding.of({**usual, **own})
 
 
 def needs_of_task(task: Task) -> frozenset[Need]:
     """What a task asks of a server."""
     begun = any(task.prompt(item, 0).prefix for item in task.items)
-    return frozenset({"prefix"} if begun else {"chat"})
+    needs: set[Need] = {"prefix" if begun else "chat"}
+    if task.preset.samples > 1:
+        needs.add("draws")
+    return frozenset(needs)
 
 
 def run_served(
@@ -69,14 +89,14 @@ def run_served(
         model: As tables name it.
         task: The task.
         journal: Holds every answer before it is used.
-        how: Seed of the draws.
+        how: Seed of the draws, and settings that go before the preset's.
         on_batch: Told how many answers have come.
 
     Raises:
         MidspanError: Not one answer came, or the task's judge gave not one verdict.
     """
-    samples = task.preset.samples
-    calls = [call for item in task.items for call in [_call(task, item)] * samples]
+    samples, sent = task.preset.samples, _sent(task, how)
+    calls = [call for item in task.items for call in [_call(task, item, sent)] * samples]
     replies = _asked(f"{task.title} {how.seed}", role, calls, journal, on_batch)
     if not any(reply.ok for reply in replies):
         raise MidspanError(
@@ -104,14 +124,15 @@ def run_served(
     ]
 
 
-def _call(task: Task, item: Any) -> Chat:
-    preset, prompt = task.preset, task.prompt(item, task.preset.shots)
+def _call(task: Task, item: Any, sent: ServedDecoding) -> Chat:
+    prompt = task.prompt(item, task.preset.shots)
     begun = (Anchor(prompt.prefix),) if prompt.prefix else ()
     return Chat(
         "target",
         tuple(prompt.messages),
-        temperature=preset.temperature,
-        max_tokens=preset.length,
+        temperature=sent.temperature,
+        top_p=sent.top_p,
+        max_tokens=sent.length,
         anchors=begun,
     )
 

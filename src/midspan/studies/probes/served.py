@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from midspan.engine.capabilities import Capabilities, Need, lacks, refusal
-from midspan.errors import MidspanError
+from midspan.engine.server import ServedDecoding
 from midspan.probes.context import ProbeConfig
 from midspan.served import is_served
 from midspan.studies.probes.registry import PROBES, Probe
-from midspan.studies.servers import ServedDecoding, record_of
+from midspan.studies.servers import record_of
 
 
 def needs_of(probe: Probe, config: ProbeConfig, record: Capabilities) -> tuple[Need, ...]:
@@ -68,12 +68,8 @@ def sent_to_servers(decoding: Mapping[str, Any], models: Sequence[str]) -> Serve
     Raises:
         MidspanError: A value is none, or a setting is of no model.
     """
-    sent = {name: decoding[name] for name in decoding if name in ServedDecoding.model_fields}
-    others = decoding.keys() - sent.keys()
-    if others and all(map(is_served, models)):
-        raise MidspanError(
-            f"decoding.{min(others)}: a server takes {', '.join(ServedDecoding.model_fields)} and "
-            "has its own settings otherwise; leave it out, or send it under the server's own name "
-            "(servers: extra_body)"
-        )
-    return ServedDecoding.model_validate(sent, within="decoding")
+    if all(map(is_served, models)):
+        return ServedDecoding.of(decoding)
+    return ServedDecoding.of(
+        {name: decoding[name] for name in decoding if name in ServedDecoding.model_fields}
+    )

@@ -43,6 +43,7 @@ def settings_line(settings: Mapping[str, Any]) -> str:
             f"answered by a server ({served['engine']}) in its own settings",
             f"at most {served['max_tokens']} tokens",
             f"temperature {heat:g}" if heat else "greedy where the server takes a temperature",
+            *([f"nucleus of {served['top_p']:g}"] if "top_p" in served else []),
             f"{settings['samples']} samples",
         ]
     elif "decoding" not in settings:
