@@ -153,6 +153,40 @@ def test_long_prompts_lose_their_beginning_and_are_counted(organism_lm):
         wide.generate_until([request("generate_until", "a", {"until": []})])
 
 
+def test_long_contexts_lose_their_beginning_and_count_once_for_all_choices(organism_lm):
+    lm, room = model(organism_lm), organism_lm.max_length
+    # With an answer of one token this fits to the token; with one of two it does not.
+    fits = " ".join(["please"] * (room - 1))
+    asks = [("tell " + fits, " compute"), ("tell " + fits, " is"), (fits, " compute")]
+    pairs = [lm._split(*ask) for ask in asks]
+    whole = tuple(organism_lm.encode_text(fits))
+    assert [front for front, _ in pairs] == [whole] * 3 and lm.truncated == 1
+    assert len(lm._split(fits, " tell me")[0]) == room - 2 and lm.truncated == 2
+    with pytest.raises(MidspanError, match=f"{room}; shorten"):
+        lm.loglikelihood([request("loglikelihood", "what", " please" * room)])
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(0, 3), (1, 0)])
+def test_cut_prompts_of_all_processes_are_counted_once(organism_lm, monkeypatch, rank, expected):
+    long, lms = "please " * organism_lm.max_length, [model(organism_lm) for _ in range(2)]
+    for lm, words in zip(lms, (("a", "b"), ("b", "what")), strict=True):
+        for word in words:
+            lm._prompt_ids(long + word, 8)
+        monkeypatch.setattr(lm, "_world_size", 2)
+    own, other = lms
+    gathered = [lm._cut for lm in (own, other)] if rank == 0 else None
+    monkeypatch.setattr(own, "gather_object", lambda _: gathered)
+    assert (own.truncated, own.truncated_of_all()) == (2, expected)
+
+
+def test_the_command_counts_cut_contexts_of_choices(organism_folder, tasks, tmp_path):
+    rows = [{"question": "please " * n, "answer": 0} for n in (1, 600, 700)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    wanted = Evaluation(("choose",), tasks, False, None, DECODING, 2)
+    text = evaluate(str(organism_folder), wanted, tmp_path / "run", "midspan task")
+    assert text.endswith("truncated prompts: 2")
+
+
 def test_settings_of_the_task_that_do_not_hold_are_named(organism_lm):
     lm = model(organism_lm)
     with warnings.catch_warnings(record=True) as caught:

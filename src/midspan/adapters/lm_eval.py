@@ -69,8 +69,6 @@ class MidspanLM(LM):
             `cache_path(...)` to that option: its file must not serve another model or other
             settings.
 
-    Attributes:
-        truncated: Prompts that lost their beginning, because they did not fit the model.
     """
 
     def __init__(
@@ -93,7 +91,18 @@ class MidspanLM(LM):
         self._rank, self._world_size = self._process.index, self._process.count
         self._device = self.lm.device
         self._journal = journal
-        self.truncated = 0
+        self._cut: set[str] = set()
+
+    @property
+    def truncated(self) -> int:
+        """Prompts of this process that lost their beginning, because they did not fit the model."""
+        return len(self._cut)
+
+    def truncated_of_all(self) -> int:
+        """Those of all processes, in the first; every process must ask, and the others get 0."""
+        # lm-eval gives some processes a request twice, so that all have as many.
+        each = self.gather_object(self._cut) if self.world_size > 1 else [self._cut]
+        return len(set().union(*each or ()))
 
     @property
     def digest(self) -> str:
@@ -223,7 +232,12 @@ class MidspanLM(LM):
                 f"decoding.length: the response's {room} tokens leave no room for a prompt in the "
                 f"model's {self.lm.max_length}; lower length in --config"
             )
-        self.truncated += len(ids) > longest
+        return self._fitting(text, ids, longest)
+
+    def _fitting(self, text: str, ids: list[int], longest: int) -> list[int]:
+        """The end of a prompt; one that loses its beginning is noted, once for all its answers."""
+        if len(ids) > longest:
+            self._cut.add(key_of(prompt=text))
         return ids[-longest:]
 
     def _split(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -232,8 +246,11 @@ class MidspanLM(LM):
         continuation = context[len(kept) :] + continuation
         whole, front = self._encode(kept + continuation), self._encode(kept)
         answer = whole[len(front) :] or self._encode(continuation)
-        front = front[-(self.lm.max_length - len(answer)) :] if front else list(self._start())
-        return tuple(front), tuple(answer)
+        longest = self.lm.max_length - len(answer)
+        # Where the answer alone leaves no room, scoring refuses it with its length.
+        if longest > 0:
+            front = self._fitting(kept, front, longest)
+        return tuple(front or self._start()), tuple(answer)
 
 
 class _Continuations:

@@ -69,6 +69,7 @@ def evaluate(model: str, evaluation: Evaluation, folder: Path, command: str) -> 
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MidspanError(f"--lm-eval: {', '.join(evaluation.tasks)}: {reason}") from error
+    truncated = lm.truncated_of_all()
     if output is None:
         return ""
     results = {key: output[key] for key in ("results", "versions", "n-samples", "configs")}
@@ -77,7 +78,7 @@ def evaluate(model: str, evaluation: Evaluation, folder: Path, command: str) -> 
     write_atomic(folder / "results.json", json.dumps({**page, **results}, default=str, indent=1))
     rows = (json.dumps(row, default=str) for rows in output["samples"].values() for row in rows)
     write_atomic(folder / "samples.jsonl", "".join(f"{row}\n" for row in rows))
-    return "\n".join((json.dumps(page), *_lines(output), f"truncated prompts: {lm.truncated}"))
+    return "\n".join((json.dumps(page), *_lines(output), f"truncated prompts: {truncated}"))
 
 
 def _lines(output: Mapping[str, Any]) -> Iterator[str]:
