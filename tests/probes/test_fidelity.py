@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from midspan.cli import main
 from midspan.decoding import Request, decoding_config
+from midspan.decoding import decode as honest
 from midspan.errors import MidspanError
 from midspan.judges import refuses
 from midspan.models.family import family_for
@@ -91,6 +92,24 @@ def test_a_reckless_mode_is_told_apart(organism_lm):
     assert found.tokens.mean < 1
     assert found.verdicts == found.identical
     assert found.approximations
+
+
+def test_what_is_done_once_is_no_part_of_the_speed_up(organism_lm, monkeypatch):
+    clock, met = [0.0], set()
+
+    def decode(lm, requests, config, **options):
+        """Two seconds a request, and an hour more for the first work under a config."""
+        clock[0] += 2 * len(requests) + (0 if config in met else 3600)
+        met.add(config)
+        return honest(lm, requests, config, **options)
+
+    monkeypatch.setattr("midspan.decoding.decode", decode)
+    watch = SimpleNamespace(perf_counter=lambda: clock[0])
+    monkeypatch.setattr("midspan.probes.fidelity.time", watch)
+    assert compare(organism_lm, threshold=0.5).speedup == 1
+    # The same settings on both sides have nothing left to do once.
+    met.clear()
+    assert compare(organism_lm).speedup == 1
 
 
 def test_the_command_writes_figures_and_settings(organism_folder, tmp_path, monkeypatch, capsys):
