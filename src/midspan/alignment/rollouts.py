@@ -10,7 +10,7 @@ from midspan.data import Behavior
 from midspan.data.text import digest
 from midspan.decoding import Generation, Request, decode, decoding_config
 from midspan.engine.calls import Judge
-from midspan.engine.roles import RawReply, Role, SeededCall
+from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
 from midspan.models import DiffusionLM
 
 
@@ -21,8 +21,11 @@ class Reward(Protocol):
     def name(self) -> str:
         """What it is, with its version; a folder is continued under the same one alone."""
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-        """From 0, harmful, to 1, safe, for each request and response; None where nobody can say."""
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float | MissingReply | None]:
+        """From 0, harmful, to 1, safe, for each request and response.
+
+        Where nobody can say, it is the reply that is missing, or None.
+        """
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,27 @@ class JudgeReward:
         """The judge's fingerprint."""
         return self.judge.fingerprint
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | MissingReply]:
         """See `Reward`."""
         calls = [Judge(Behavior(digest(request), request), text) for request, text in pairs]
-        rewards: list[float | None] = [None] * len(calls)
+        lost = MissingReply("failed", "no answer came")
+        rewards: list[float | MissingReply] = [lost] * len(calls)
         self.judge.load()
         try:
             for index, answer in self.judge.answer([SeededCall(call, 0) for call in calls]):
-                if isinstance(answer, RawReply):
-                    rewards[index] = self._read(calls[index], answer)
+                rewards[index] = self._read(calls[index], answer)
         finally:
             self.judge.unload()
         return rewards
 
-    def _read(self, call: Judge, answer: RawReply) -> float | None:
+    def _read(self, call: Judge, answer: RawReply | MissingReply) -> float | MissingReply:
+        if isinstance(answer, MissingReply):
+            return answer
         try:
             verdict = self.judge.read(call, answer.raw)
-        except ValueError:
-            return None  # A verdict in the wrong form rewards nobody.
+        except ValueError as error:
+            # A verdict in the wrong form rewards nobody.
+            return MissingReply("unparseable", str(error))
         score: float | None = verdict.strongreject_score
         return 1.0 - (float(verdict.success) if score is None else score)
 
@@ -133,9 +139,10 @@ class Rollouts:
         state: BegunState,
         anchors: dict[int, int],
         generations: Sequence[Generation],
-        rewards: Sequence[float | None],
+        rewards: Sequence[float | MissingReply | None],
     ) -> BegunState:
-        known = [reward for reward in rewards if reward is not None]
+        rated = [None if isinstance(reward, MissingReply) else reward for reward in rewards]
+        known = [reward for reward in rated if reward is not None]
         return replace(
             state,
             response_ids=tuple(
@@ -143,11 +150,22 @@ class Rollouts:
             ),
             completions=tuple(tuple(generation.tokens) for generation in generations),
             ends=tuple(self._end(generation.tokens) for generation in generations),
-            advantages=self.objective.advantages(rewards),
-            reward=fmean(known) if known else 0.0,
+            advantages=self.objective.advantages(rated),
+            reward=fmean(known) if known else None,
+            unrated=tuple(
+                reward.reason if isinstance(reward, MissingReply) else "the reward gives none"
+                for reward in rewards
+                if reward is None or isinstance(reward, MissingReply)
+            ),
         )
 
     def _end(self, tokens: Sequence[int]) -> int:
         """Positions up to the first end token, that one included."""
         stop = self.lm.tokens.stop
         return next((n + 1 for n, token in enumerate(tokens) if token in stop), len(tokens))
+
+
+def unrated(samples: Sequence[TrainingSample]) -> list[str]:
+    """Why completions of a batch have no reward, one reason each."""
+    begun = (one for sample in samples for one in sample.canvases if isinstance(one, BegunState))
+    return [reason for state in begun for reason in state.unrated]

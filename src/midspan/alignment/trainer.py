@@ -29,7 +29,7 @@ from transformers import (
 from midspan.alignment.config import AlignmentConfig
 from midspan.alignment.objectives import SampleLosses, TrainingSample
 from midspan.alignment.policy import Collator, Policy
-from midspan.alignment.rollouts import Rollouts
+from midspan.alignment.rollouts import Rollouts, unrated
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, sync_file, write_jsonl
 from midspan.models.border import border, write_tensors
@@ -94,6 +94,7 @@ class AlignmentTrainer(Trainer):
         self.config = config
         self._rollouts = rollouts
         self._values: dict[str, list[float]] = defaultdict(list)
+        self._unrated: list[str] = []
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
@@ -107,6 +108,7 @@ class AlignmentTrainer(Trainer):
             progress = self.state.global_step / self.state.max_steps
             with decoding_after(self.state.global_step):
                 completed = self._rollouts(inputs["samples"], progress)
+            self._unrated += unrated(completed)
             inputs = self._prepare_inputs(self.data_collator(completed))
         losses: SampleLosses = model(inputs)
         counts = [
@@ -126,15 +128,25 @@ class AlignmentTrainer(Trainer):
 
         Raises:
             Diverged: Loss or gradient is not a number; every process sees the same.
+            MidspanError: No completion of the step has a reward.
         """
         if "loss" in logs:
             for values in gather_object([dict(self._values)])[1:]:
                 for name, more in values.items():
                     self._values[name] += more
+            self._check_rated()
             logs = logs | {name: sum(values) / len(values) for name, values in self._values.items()}
             self._values.clear()
             self._check_finite(logs)
         super().log(logs, start_time)
+
+    def _check_rated(self) -> None:
+        if self._values.get("reward") == []:
+            raise MidspanError(
+                f"reward: no completion of step {self.state.global_step} has a verdict: "
+                f"{self._unrated[-1]}; the same command continues"
+            )
+        self._unrated.clear()
 
     def _check_finite(self, logs: dict[str, float]) -> None:
         step, loss, norm = self.state.global_step, logs["loss"], logs.get("grad_norm", 0.0)

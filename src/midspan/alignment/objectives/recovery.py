@@ -55,7 +55,8 @@ class BegunState(TrainingCanvas):
         completions: Completed canvases.
         ends: Of each, how many positions count: its text and the first token behind it.
         advantages: Of each, its reward against its group's.
-        reward: Mean of the group.
+        reward: Mean of those of the group that have one; None where none has.
+        unrated: Why the others have none, one reason each.
     """
 
     request: str
@@ -65,7 +66,8 @@ class BegunState(TrainingCanvas):
     completions: tuple[Ids, ...] = ()
     ends: tuple[int, ...] = ()
     advantages: tuple[float, ...] = ()
-    reward: float = 0.0
+    reward: float | None = None
+    unrated: tuple[str, ...] = ()
 
 
 class RecoveryObjective(Objective):
@@ -175,6 +177,9 @@ class RecoveryObjective(Objective):
         nats_HG = logp_HGL.sum(2) / counts_HGL.sum(2).clamp(min=1)
         gain_H = (advantage_HG * nats_HG).mean(1)
         kl_H = self.kl(scores.kl_BL, where_BL)[list(rows)]
-        reward_H = torch.tensor([state.reward for state in begun], device=device)
-        metrics = {"reward": reward_H, "kl_harmful": kl_H, "nats": nats_HG.mean(1)}
+        metrics = {"kl_harmful": kl_H, "nats": nats_HG.mean(1)}
+        rewards = [state.reward for state in begun if state.reward is not None]
+        unrated = [len(state.unrated) / self.num_completions for state in begun]
+        metrics["reward"] = torch.tensor(rewards, device=device)
+        metrics["no_verdict"] = torch.tensor(unrated, device=device)
         return self.beta * kl_H - gain_H, metrics
