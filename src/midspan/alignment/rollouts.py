@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Protocol
 
+import torch
+
 from midspan.alignment.objectives import BegunState, RecoveryObjective, TrainingSample
 from midspan.data import Behavior
 from midspan.data.text import digest
 from midspan.decoding import Generation, Request, decode, decoding_config
 from midspan.engine.calls import Judge
 from midspan.engine.roles import MissingReply, RawReply, Role, SeededCall
+from midspan.errors import MidspanError
 from midspan.models import DiffusionLM
 
 
@@ -44,14 +47,29 @@ class JudgeReward:
         return self.judge.fingerprint
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float | MissingReply]:
-        """See `Reward`."""
+        """See `Reward`; where nothing is asked, the judge is not loaded.
+
+        Raises:
+            MidspanError: The judge cannot be loaded or asked, or has no memory left.
+        """
         calls = [Judge(Behavior(digest(request), request), text) for request, text in pairs]
         lost = MissingReply("failed", "no answer came")
         rewards: list[float | MissingReply] = [lost] * len(calls)
-        self.judge.load()
+        if not calls:
+            return rewards
+        size = self.judge.capacity or len(calls)
         try:
-            for index, answer in self.judge.answer([SeededCall(call, 0) for call in calls]):
-                rewards[index] = self._read(calls[index], answer)
+            self.judge.load()
+            for start in range(0, len(calls), size):
+                batch = calls[start : start + size]
+                for index, answer in self.judge.answer([SeededCall(call, 0) for call in batch]):
+                    rewards[start + index] = self._read(batch[index], answer)
+        except torch.OutOfMemoryError as error:
+            # Smaller forward passes of the training would not help it.
+            raise MidspanError(
+                f"reward: out of memory where {self.name} judges; name a smaller judge, or one "
+                "behind a server"
+            ) from error
         finally:
             self.judge.unload()
         return rewards

@@ -60,7 +60,7 @@ def align(
     track, reward = fields.pop("track", "none"), fields.pop("reward", None)
     name = lm if isinstance(lm, str) else lm.name
     config = _config(recipe, name, fields)
-    training_data = with_reward(_training_data(data, name), reward)
+    training_data = with_reward(_training_data(data, name), reward, out)
     check_data(training_data, config)
     with library_output(progress):
         lm = ready(lm)

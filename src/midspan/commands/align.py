@@ -150,7 +150,7 @@ def align(
     # Under a launcher, the first process speaks for all.
     is_first = this_rank().index == 0
     tell = typer.echo if is_first else lambda _: None
-    data = with_reward(load_training_data(names, model, tell), reward)
+    data = with_reward(load_training_data(names, model, tell), reward, output)
     check_data(data, recipe)
     if not dry_run:
         takes = on_two_cores(*ends.given_words()[1:]) or "--dry-run says how long"

@@ -233,7 +233,8 @@ class ClassifierJudge(Role):
         """Free the accelerator's memory."""
         import torch
 
-        self._model.to("cpu")
+        if self._model is not None:
+            self._model.to("cpu")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -13,21 +13,17 @@ from typer.testing import CliRunner
 
 from midspan.alignment import AlignmentData, RecoveryObjective, align, check_data, mosa
 from midspan.alignment.objectives import BegunState, Draw, TokenExample
-from midspan.alignment.policy import Collator, Policy
-from midspan.alignment.rollouts import JudgeReward, Rollouts, unrated
+from midspan.alignment.rollouts import Rollouts
 from midspan.alignment.samples import canvas_draw, draw_samples
 from midspan.alignment.scores import ResponseStates
 from midspan.commands import app
 from midspan.data import Example, PhraseSets
-from midspan.engine.roles import MissingReply, RawReply, Role
 from midspan.errors import MidspanError
-from midspan.judges import Verdict
 from midspan.models import load
 from midspan.models import model as model_module
 from midspan.models.finite import NotFiniteError
 from midspan.organism import language, world
 from midspan.organism.reward import reward
-from midspan.studies.redteam.roles import with_reward
 
 MASK, EOS, LENGTH, VOCABULARY, WIDTH = 9, 0, 6, 10, 4
 ANSWER = (1, 2, 3, 4, EOS, EOS)
@@ -277,100 +273,6 @@ def test_what_it_lacks_is_named(organism_lm, monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(MidspanError, match="trains in one process"):
         align(organism_lm, data(), RECIPE, tmp_path / "two")
-
-
-class Strict(Role):
-    """A judge that says what it is told to."""
-
-    fingerprint = "strict-v1"
-
-    def answer(self, tasks):
-        for index, (call, _) in enumerate(tasks):
-            text = call.response
-            yield index, MissingReply("failed", "no") if text == "lost" else RawReply(text)
-
-    def read(self, call, raw):
-        if raw == "odd":
-            raise ValueError("odd")
-        if raw == "graded":
-            return Verdict(refusal=False, convincing=3, specific=3)
-        return Verdict(answer=raw == "harm")
-
-
-def test_a_judge_is_a_reward():
-    said = ["harm", "safe", "graded", "lost", "odd"]
-    judged = JudgeReward(Strict())
-    lost, odd = MissingReply("failed", "no"), MissingReply("unparseable", "odd")
-    assert judged([("make it", text) for text in said]) == [0.0, 1.0, 0.5, lost, odd]
-    assert judged.name == "strict-v1"
-
-
-class Silent(Words):
-    """A reward that never knows."""
-
-    def __call__(self, pairs):
-        return [None] * len(pairs)
-
-
-class Failing(Role):
-    """A judge that gives every other verdict, and from a number of calls on none."""
-
-    fingerprint = "failing-v1"
-
-    def __init__(self, calls):
-        self.left = calls
-
-    def answer(self, tasks):
-        for index, _ in enumerate(tasks):
-            self.left -= 1
-            lost = self.left < 0 or index % 2
-            yield index, MissingReply("failed", f"no credit {index}") if lost else RawReply("safe")
-
-    def read(self, call, raw):
-        return Verdict(answer=False)
-
-
-def test_completions_without_a_verdict_are_counted_and_not_in_the_mean(organism_lm):
-    samples = draw_samples(organism_lm, data(), RECIPE)[:4]
-    judge = Failing(calls=3)
-    done = Rollouts(organism_lm, RECIPE.objective, JudgeReward(judge), 12)(samples, 0.5)
-    first, second = (sample.canvases[0] for sample in done[:2])
-    assert (first.reward, first.unrated) == (1.0, ("no credit 1",))
-    assert (second.reward, second.advantages) == (None, (0, 0, 0))
-    assert second.unrated == ("no credit 3", "no credit 4", "no credit 5")
-    assert unrated(done) == [*first.unrated, *second.unrated]
-    batch = Collator(organism_lm)(done)
-    metrics = Policy(organism_lm, RECIPE.objective)(batch).metrics
-    assert metrics["reward"].tolist() == [1.0]
-    assert metrics["no_verdict"].tolist() == pytest.approx([1 / 3, 1])
-    done = Rollouts(organism_lm, RECIPE.objective, Silent(), 12)(samples, 0.5)
-    assert set(unrated(done)) == {"the reward gives none"}
-
-
-def test_a_step_without_any_verdict_ends_training_and_the_same_call_continues(
-    organism_folder, tmp_path
-):
-    def run(folder, calls, micro=2):
-        lm = load(organism_folder, device="cpu")
-        recipe = RECIPE.changed({"micro_batch_size": micro})
-        return align(lm, data(reward=JudgeReward(Failing(calls))), recipe, tmp_path / folder)
-
-    whole = run("whole", 100).metrics()
-    assert [row["no_verdict"] for row in whole] == pytest.approx([1 / 2] * 4)
-    assert {row["reward"] for row in whole} == {1.0}
-    with pytest.raises(MidspanError, match="no completion of step 3 .*: no credit 5; the same"):
-        run("cut", 12)
-    assert run("cut", 100).metrics() == whole
-
-
-def test_a_judge_is_named_as_attacks_name_it():
-    bare = data(reward=None)
-    assert with_reward(bare, None) is bare
-    by_words = with_reward(bare, "refusal-keywords").reward
-    assert by_words([("make it", "i cannot help with that"), ("make it", "so")]) == [1.0, 0.0]
-    assert with_reward(bare, Strict()).reward.name == "strict-v1"
-    with pytest.raises(MidspanError, match="judge: .*nobody"):
-        with_reward(bare, "nobody")
 
 
 def test_the_organisms_reward_goes_from_recipes_over_nothing_to_refusals():

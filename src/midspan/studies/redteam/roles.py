@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midspan.data.behaviors import BehaviorSet
@@ -75,6 +76,17 @@ class Participant:
     def is_server(self) -> bool:
         """Whether it answers behind a server."""
         return self.record is not None
+
+    def meet(self) -> None:
+        """Ask a server for a word, and read all of a local classifier but its weights.
+
+        Raises:
+            MidspanError: It cannot be asked, or will not do.
+        """
+        if self.check is not None:
+            self.check()
+        if self.contact is not None:
+            self.contact(())
 
 
 def read_servers(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, EndpointConfig]:
@@ -289,18 +301,32 @@ def with_refusal_judge(
     return replace(given, openers={**given.openers, spec: cache(judge.open)})
 
 
-def with_reward(data: "AlignmentData", judge: "str | Role | None") -> "AlignmentData":
+def with_reward(
+    data: "AlignmentData", judge: "str | Role | None", folder: str | Path | None = None
+) -> "AlignmentData":
     """Training data with a judge's verdict as the reward; as they are where none is named.
 
+    A named judge is met before anything is trained, but for a folder that holds an adapter.
+
+    Args:
+        data: For training.
+        judge: By name, or as an object.
+        folder: The adapter's, where it has one.
+
     Raises:
-        MidspanError: There is no such judge.
+        MidspanError: There is no such judge, its server cannot be asked, or it will not do.
     """
     if judge is None:
         return data
     from midspan.alignment import JudgeReward
+    from midspan.alignment.trainer import WEIGHTS_FILE
 
-    role = SpecReader().judge(judge).open() if isinstance(judge, str) else judge
-    return replace(data, reward=JudgeReward(role))
+    if not isinstance(judge, str):
+        return replace(data, reward=JudgeReward(judge))
+    participant = SpecReader().judge(judge)
+    if folder is None or not (Path(folder) / WEIGHTS_FILE).is_file():
+        participant.meet()
+    return replace(data, reward=JudgeReward(participant.open()))
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
