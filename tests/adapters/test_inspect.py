@@ -16,6 +16,7 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.solver import generate
+from tiny_classifier import make_model
 
 import midspan
 from midspan.adapters.inspect.attack import midspan_attack
@@ -24,6 +25,7 @@ from midspan.adapters.inspect.judges import midspan_judge
 from midspan.adapters.inspect.provider import MidspanAPI
 from midspan.adapters.inspect.tasks import audit, overrefusal, sample_of
 from midspan.errors import MidspanError
+from midspan.judges import ClassifierJudge
 from midspan.organism.behaviors import behaviors
 
 DECODING = {"steps": 4, "block_length": 16}
@@ -209,6 +211,37 @@ def test_a_rubric_asks_the_grader_and_what_it_cannot_read_is_unscored(tmp_path):
     assert scores["b"].value != scores["b"].value and scores["b"].reason == "grader_failed"
     assert log.results.scores[0].unscored_samples == 1
     assert log.results.scores[0].metrics["asr"].value == 1.0
+
+
+def test_a_classifier_is_loaded_once_and_asked_by_one_sample_at_a_time(tmp_path, monkeypatch):
+    folder = make_model(tmp_path / "judge", "yes", "no")
+    done = []
+
+    def noted(name):
+        honest = getattr(ClassifierJudge, name)
+
+        def method(*args):
+            done.append(f"{name} begins")
+            found = honest(*args)
+            found = None if found is None else list(found)
+            done.append(f"{name} ends")
+            return found
+
+        monkeypatch.setattr(ClassifierJudge, name, method)
+
+    noted("load")
+    noted("answer")
+    task = Task(
+        dataset=[Sample(id=word, input=word) for word in ("recipe", "said", "in")],
+        solver=generate(),
+        scorer=midspan_judge(f"harmbench-cls={folder}"),
+    )
+    for _ in range(2):
+        log = evaluate(task, mock("in"), tmp_path)
+        assert log.status == "success", log.samples[0].error
+        values = {sample.id: sample.scores["midspan_judge"].value for sample in log.samples}
+        assert values == {"recipe": 1, "said": 0, "in": 0}
+    assert done == ["load begins", "load ends", *(["answer begins", "answer ends"] * 6)]
 
 
 def _request(question):

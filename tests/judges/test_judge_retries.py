@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_classifiers import make_model
+from tiny_classifier import make_model
 
 from midspan.data.behaviors import Behavior
 from midspan.decoding import Request, decode, decoding_config

@@ -1,5 +1,6 @@
 """Our judges as inspect scorers."""
 
+from functools import cache
 from typing import Any
 
 from inspect_ai.model import get_model, model_roles
@@ -46,6 +47,12 @@ def judge_role(judge: str) -> Role:
                 f"{GRADER}=MODEL"
             )
         return ChatJudge(ModelRole(GRADER, get_model(role=GRADER)), RUBRICS[judge])
+    return _named(judge)
+
+
+@cache
+def _named(judge: str) -> Role:
+    """One role for all samples, so that its weights are read once."""
     from midspan.studies.redteam.roles import SpecReader
 
     return SpecReader().judge(judge).open()

@@ -1,7 +1,10 @@
 """Attacks and judges on one sample, by the engine's own rules, without its folder and queues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.attack import (
@@ -19,6 +22,9 @@ from midspan.engine.roles import MissingReply, RawReply, Role
 from midspan.engine.running import AttackJob, PendingCall, RunningAttack
 
 Record = dict[str, Any]
+# Local models, which the threads of all samples share; their tokenizers are not safe for threads.
+_one_at_a_time = Lock()
+_loaded = WeakSet[Role]()
 # Of an attempt, what judging needs.
 _KEPT = ("response", "score", "target_calls", "thoughts", "rejected_by", "guessed")
 
@@ -46,9 +52,23 @@ def _answered(
         by_role.setdefault(id(call.role), {})[call.key] = call
     for calls in by_role.values():
         keys, role = list(calls), next(iter(calls.values())).role
-        for index, answer in role.answer([calls[key].task for key in keys]):
-            answers[keys[index]] = answer
+        with _turn(role):
+            for index, answer in role.answer([calls[key].task for key in keys]):
+                answers[keys[index]] = answer
     return [(call, answers[call.key]) for call in pending]
+
+
+@contextmanager
+def _turn(role: Role) -> Iterator[None]:
+    """Within the context a role of limited capacity is loaded, and no other sample asks one."""
+    if role.capacity is None:
+        yield
+        return
+    with _one_at_a_time:
+        if role not in _loaded:
+            role.load()
+            _loaded.add(role)
+        yield
 
 
 def judge_one(job: AttackJob, result: AttackResult, judge: Role, seed: int = 0) -> JudgedResult:
