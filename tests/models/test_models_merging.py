@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dllm_folders import write_folder
 from models_reference import DREAM, LLADA, reference_logits, write_checkpoint
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -71,6 +72,22 @@ def test_a_merged_folder_has_its_bases_files_and_no_others(
         found, wanted = load(str(folder)).logits(IDS_T), lm.logits(IDS_T)
         assert (wanted - load(dream).logits(IDS_T)).abs().max() > 0.1
     torch.testing.assert_close(found, wanted, atol=3e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*taken for block diffusion")
+@pytest.mark.parametrize(("name", "stated", "length"), [
+    ("tiny-bd3lm", {}, 32), ("tiny-bd3lm", {"block_size": None}, None), ("mdlm", {}, None),
+])  # fmt: skip
+def test_a_merged_model_has_the_blocks_of_its_base(
+    tmp_path: Path, name: str, stated: dict, length: int | None
+) -> None:
+    base = write_folder(tmp_path / name, "a2d-qwen3", **stated)
+    lora = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(load(base).model, lora).save_pretrained(tmp_path / "adapter")
+    folder = merge(f"{base}+{tmp_path / 'adapter'}", tmp_path / "merged")
+    assert load(folder).block_length == load(base).block_length == length
+    if length is None:
+        assert (folder / "config.json").read_bytes() == (base / "config.json").read_bytes()
 
 
 def test_an_adapter_on_a_tied_head_is_not_merged_into_the_embeddings(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
@@ -14,7 +15,8 @@ from midspan.files import PUBLISHED_FILE, disk, publish, sync_folder, write_atom
 from midspan.models.adapters import PEFT_PREFIX, native_keys, read_adapter
 from midspan.models.base_layers import saved_base_layers
 from midspan.models.border import border, write_tensors
-from midspan.models.checkpoint import read_weights, resolve_folder
+from midspan.models.checkpoint import read_json, read_weights, resolve_folder
+from midspan.models.family import family_for, family_of
 from midspan.models.loading import load
 from midspan.models.sources import Source, parse_spec
 
@@ -41,6 +43,7 @@ def merge(spec: str, output: str | Path) -> Path:
         with border(f"cannot write the merged model to {output}"):
             merged.save_pretrained(folder)
             _take_files(resolve_folder(source.base), folder)
+            _state_blocks(folder / "config.json", merged.config)
     return Path(output)
 
 
@@ -56,6 +59,14 @@ def _take_files(base: Path, merged: Path) -> None:
     for path in sorted(base.iterdir()):
         if path.is_file() and not path.name.endswith(_WEIGHTS):
             shutil.copy(path, merged)
+
+
+def _state_blocks(file: Path, config: Any) -> None:
+    """Write into a base's config.json the blocks that its name alone stated."""
+    fields, in_blocks = read_json(file), family_for(config.model_type).in_blocks
+    if in_blocks is not None and in_blocks is family_of(config) and "block_size" not in fields:
+        stated = json.dumps({**fields, "block_size": config.block_size}, indent=2)
+        write_atomic(file, stated, PUBLISHED_FILE)
 
 
 def publish_adapter(spec: str, output: str | Path) -> Path:
