@@ -67,6 +67,23 @@ def test_a_named_device_wins(llada: Path, gpus, asked, monkeypatch, device) -> N
     assert asked["device_map"] == {"": device}
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda")])
+def test_a_named_gpu_that_is_not_there_is_refused(llada: Path, asked, monkeypatch, device) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MidspanError, match="device='cuda.*no usable GPU.*leave device out"):
+        load(llada, device=device)
+    assert not asked
+    load(llada)
+    assert asked["device_map"] == {"": "cpu"}
+
+
+def test_the_launchers_cpu_option_stands_for_a_gpu(llada: Path, asked, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    load(llada, device="cuda")
+    assert asked["device_map"] == {"": "cpu"}
+
+
 def test_the_launchers_cpu_option_wins_over_gpus(llada: Path, gpus, asked, monkeypatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")

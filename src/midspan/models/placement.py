@@ -136,10 +136,12 @@ def check_attention(name: str | None, family: Family) -> None:
 
 def _device(device: str | torch.device | None, form: WeightFormat) -> str:
     try:
-        is_own = device is None or torch.device(device) == torch.device("cuda")
+        asked = None if device is None else torch.device(device)
     except RuntimeError:
         raise MidspanError(f"device={device!r} is none; use cpu, cuda or cuda:N") from None
-    if not is_own:
+    if asked is not None and asked.type == "cuda":
+        _check_gpu(asked)
+    if asked not in (None, torch.device("cuda")):
         return str(device)
     if device is None and is_sharded():
         if form.quantization is not None:
@@ -149,6 +151,15 @@ def _device(device: str | torch.device | None, form: WeightFormat) -> str:
             )
         return "cpu"
     return str(own_device())
+
+
+def _check_gpu(asked: torch.device) -> None:
+    """Refuse a GPU where there is none; the launcher's CPU option alone stands above the name."""
+    if not (torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")):
+        raise MidspanError(
+            f"device='{asked}': torch finds no usable GPU here; leave device out for the CPU, or "
+            "install a driver and a build of torch for CUDA"
+        )
 
 
 def _number_format(dtype: str | torch.dtype) -> str | torch.dtype:
