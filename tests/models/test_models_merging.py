@@ -119,6 +119,36 @@ def test_an_exported_adapter_has_the_published_names(llada: Path, tmp_path: Path
     torch.testing.assert_close(logits, reference_logits(weights, LLADA, IDS), atol=3e-5, rtol=0)
 
 
+@pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+def test_patterns_of_names_that_change_are_not_exported(
+    llada: Path, dream: Path, tmp_path: Path, field: str
+) -> None:
+    patterns = {field: {"q_proj": 2}}
+    lora = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False, **patterns)
+    for base in (llada, dream):
+        adapter = tmp_path / f"{base.name} adapter"
+        get_peft_model(load(base).model, lora).save_pretrained(adapter)
+    with pytest.raises(MidspanError, match=f"{field} with native .* midspan merge takes it"):
+        publish_adapter(f"{llada}+{tmp_path / 'llada adapter'}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    # Dream's published names are the native ones.
+    same = publish_adapter(f"{dream}+{tmp_path / 'dream adapter'}", tmp_path / "out")
+    assert json.loads((same / "adapter_config.json").read_text())[field] == patterns[field]
+    with torch.no_grad():
+        wanted = load(dream, adapter=tmp_path / "dream adapter").logits(IDS_T)
+        assert torch.equal(load(dream, adapter=same).logits(IDS_T), wanted)
+
+
+def test_an_export_names_its_layers_in_full(llada: Path, tmp_path: Path) -> None:
+    layers: dict = {"layers_to_transform": [1], "layers_pattern": "layers"}
+    lora = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False, **layers)
+    get_peft_model(load(llada).model, lora).save_pretrained(tmp_path / "adapter")
+    folder = publish_adapter(f"{llada}+{tmp_path / 'adapter'}", tmp_path / "out")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["model.transformer.blocks.1.q_proj"]
+    assert {config[name] for name in ("layers_pattern", "layers_to_transform")} == {None}
+
+
 @pytest.mark.parametrize("write", [merge, publish_adapter])
 def test_nothing_is_overwritten_and_a_base_alone_is_refused(llada, tmp_path, write) -> None:
     with pytest.raises(MidspanError, match="has no adapter; write BASE.ADAPTER"):

@@ -181,14 +181,18 @@ def _weights_file(folder: Path) -> Path:
 
 
 def _native_config(config: dict[str, Any], keys: list[str], spec: str | Path) -> dict[str, Any]:
-    """Target the modules that the renamed tensors name: suffixes mean other modules here."""
+    """Target the modules that the renamed tensors name."""
     for field in ("rank_pattern", "alpha_pattern", "modules_to_save"):
         if config.get(field):
             raise MidspanError(f"adapter {spec}: {field} with published module names is not read")
     names = (key.removeprefix(PEFT_PREFIX) for key in keys if ".lora_" in key)
-    modules = sorted({name.partition(".lora_")[0] for name in names})
+    return with_modules(config, {name.partition(".lora_")[0] for name in names})
+
+
+def with_modules(config: dict[str, Any], modules: Iterable[str]) -> dict[str, Any]:
+    """An adapter_config.json that targets these modules in full names: suffixes may mean others."""
     unset = {"exclude_modules": None, "layers_to_transform": None, "layers_pattern": None}
-    return {**config, **unset, "target_modules": modules}
+    return {**config, **unset, "target_modules": sorted(modules)}
 
 
 def check_adapter(adapter: Adapter, meta_model: Any) -> None:

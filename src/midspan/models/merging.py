@@ -12,7 +12,13 @@ from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
 from midspan.files import PUBLISHED_FILE, disk, publish, sync_folder, write_atomic
-from midspan.models.adapters import PEFT_PREFIX, native_keys, read_adapter
+from midspan.models.adapters import (
+    PEFT_PREFIX,
+    Adapter,
+    native_keys,
+    read_adapter,
+    with_modules,
+)
 from midspan.models.base_layers import saved_base_layers
 from midspan.models.border import border, write_tensors
 from midspan.models.checkpoint import read_json, read_weights, resolve_folder
@@ -75,7 +81,8 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
     Plain PEFT puts it on the class that the checkpoint's own remote code defines.
 
     Raises:
-        MidspanError: The model has no adapter, or a tensor has no single published counterpart.
+        MidspanError: The model has no adapter, a tensor has no single published counterpart, or
+            ranks or scales go by patterns of names that change.
     """
     source = _with_adapter(spec)
     lm = load(spec, device="cpu")
@@ -87,7 +94,8 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
         native.removesuffix(".weight"): key.removesuffix(".weight")
         for key, native in native_keys(model_class, stored).items()
     }
-    renamed, modules = {}, set()
+    renamed: dict[str, Any] = {}
+    modules: dict[str, str] = {}
     for key, tensor in load_file(adapter.folder / "adapter_model.safetensors").items():
         # Loading has found them to be the base's own.
         if adapter.keys[key] in base_layers:
@@ -96,14 +104,22 @@ def publish_adapter(spec: str, output: str | Path) -> Path:
         if native not in names:
             raise MidspanError(f"{spec}: {native} is no module of the published class by itself")
         renamed[f"{PEFT_PREFIX}{names[native]}.lora_{part}"] = tensor
-        modules.add(names[native])
+        modules[native] = names[native]
+    config = json.dumps(_published_config(adapter, modules, spec), indent=2, sort_keys=True)
     with _new_folder(Path(output)) as folder:
         write_tensors(renamed, folder / "adapter_model.safetensors")
-        config = json.dumps(
-            {**adapter.config, "target_modules": sorted(modules)}, indent=2, sort_keys=True
-        )
         write_atomic(folder / "adapter_config.json", config, PUBLISHED_FILE)
     return Path(output)
+
+
+def _published_config(adapter: Adapter, modules: dict[str, str], spec: str) -> dict[str, Any]:
+    """The configuration under published names, which `modules` has by native ones."""
+    for field in ("rank_pattern", "alpha_pattern"):
+        if adapter.config.get(field) and any(old != new for old, new in modules.items()):
+            raise MidspanError(
+                f"{spec}: {field} with native module names is not written; midspan merge takes it"
+            )
+    return with_modules(adapter.config, modules.values())
 
 
 def _with_adapter(spec: str) -> Source:
