@@ -144,6 +144,26 @@ def test_a_hook_masks_again_and_decoding_ends():
         assert (found.forwards, MASK in found.tokens) == (8 + 8, False)
 
 
+@pytest.mark.parametrize("cache", ["none", "dual"])
+def test_what_is_masked_again_and_anchored_is_an_anchor(cache):
+    def mask_all(view):
+        is_third = torch.tensor([step == 3 for step in view.step_A])
+        return ~view.open_AL & is_third[:, None]
+
+    def anchor(view):
+        for row, step in enumerate(view.step_A):
+            if step == 3:
+                view.anchor_where_open(row, [9] * 6, start=0)
+            assert step < 3 or view.anchored_AL[row, :6].all()
+
+    hooks = [Acting("may_remask", mask_all), Acting("before_forward", anchor)]
+    config = CONFIG.model_copy(update={"cache": cache})
+    for found in decode(TinyLM(), REQUESTS, config, hooks=hooks):
+        anchors = found.trace.position[found.trace.step == -1]
+        assert anchors.tolist() == list(range(6))
+        assert found.trace.confidence[:6].tolist() == [1.0] * 6
+
+
 def test_every_hooks_positions_are_masked_again_and_open_ones_are_none():
     open_AL = torch.tensor([[False, False, True, False]])
     view = SimpleNamespace(open_AL=open_AL, anchored_AL=torch.zeros_like(open_AL))

@@ -211,6 +211,8 @@ class Canvas:
         """Mask the positions again at rows and positions `at`."""
         self.tokens_BL[at] = mask
         self.open_BL[at] = True
+        # As at first: what a hook anchors there is an anchor.
+        self.step_BL[at] = ANCHOR_STEP
         self.confidence_BL[at] = 1.0
 
     def on_host(self) -> tuple[IntArray, NDArray[np.bool_]]:
