@@ -36,6 +36,15 @@ def test_text_cannot_steer_the_terminal():
     assert out.getvalue() == "step 3/5 [7] a [2Jb c\n"
 
 
+def test_a_character_of_several_tokens_is_shown_whole():
+    lm, out = TinyLM(), StringIO()
+    lm.tokenizer.decode = lambda ids, **_: bytes(ids).decode(errors="replace")
+    # The last one is cut off, and the first one no character at all.
+    tokens = list(b"\xffa" + "\N{EURO SIGN}b\N{GRINNING FACE}".encode() + b"\xc3")
+    watch_once(lm, Console(file=out, width=40), tokens, [True] * len(tokens))
+    assert out.getvalue() == "step 3/5 [7] \ufffda\N{EURO SIGN}b\N{GRINNING FACE}\ufffd\n"
+
+
 def test_it_watches_a_decode():
     out = StringIO()
     lm = TinyLM()

@@ -87,11 +87,14 @@ class Watch:
 
     def _draw_words(self, canvas: Text, tokens: Sequence[int], committed: Sequence[bool]) -> None:
         """Append tokens, each step's in its style; a token's spelling depends on those before."""
-        before = ""
+        shown = ""
         for end, new in enumerate(committed, 1):
             text = self._spelled(tuple(tokens[:end]))
-            canvas.append(text[len(before) :], style="bold green" if new else "")
-            before = text
+            if end < len(tokens):
+                # Perhaps a character's first bytes, which the next token completes.
+                text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+            canvas.append(text[len(shown) :], style="bold green" if new else "")
+            shown = text
 
     def _spell(self, tokens: Sequence[int]) -> str:
         """Tokens as one line of text in which nothing can steer the terminal."""
