@@ -77,6 +77,27 @@ def test_the_bare_model_masks_as_well(name: str, implementation: str, tmp_path: 
     assert (other - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(("name", "change"), [
+    ("sdar", {"block_size": 8}), ("fast_dllm_v2", {"bd_size": 8}),
+    ("sdar_moe", {"num_experts_per_tok": 3}), ("lladamoe", {"rms_norm_eps": 1e-4}),
+    ("llada2_moe", {"routed_scaling_factor": 1.5}),
+])  # fmt: skip
+def test_what_no_weight_shows_is_in_the_fingerprint(name, change, tmp_path: Path) -> None:
+    changes = enumerate(({}, {}, change))
+    folders = [write_checkpoint(tmp_path / str(i), name, **fields) for i, fields in changes]
+    first, same, other = (load(folder).fingerprint for folder in folders)
+    assert first == same != other
+
+
+def test_other_blocks_are_another_model(tmp_path: Path) -> None:
+    lm = load(write_checkpoint(tmp_path, "sdar"))
+    other = dataclasses.replace(lm, block_length=8)
+    prints = {other.fingerprint, dataclasses.replace(lm, block_length=2).fingerprint}
+    assert len({lm.fingerprint, *prints}) == 3
+    assert dataclasses.replace(other, name="other").fingerprint == other.fingerprint
+    assert dataclasses.replace(other, block_length=4).fingerprint == lm.fingerprint
+
+
 def test_a_cache_continues_a_sequence(tmp_path: Path) -> None:
     from transformers import DynamicCache
 

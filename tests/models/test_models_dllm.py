@@ -162,6 +162,7 @@ def test_which_models_are_of_blocks(tmp_path: Path) -> None:
     assert masked.fingerprint == off.fingerprint
     assert len({lm.fingerprint for lm in models}) == 3
     chosen = dataclasses.replace(masked, family=masked.family.in_blocks, block_length=4)
+    assert chosen.fingerprint not in {lm.fingerprint for lm in models}
     ids = cases("a2d-qwen3")["input_ids"]
     assert torch.equal(chosen.logits(ids), stated.logits(ids))
     torch.testing.assert_close(stated.base(ids).logits, stated.logits(ids))

@@ -302,6 +302,8 @@ def test_fingerprint_is_the_weights(tmp_path: Path) -> None:
     edit_config(first, rope_theta=1e4)
     assert load(first).fingerprint != prints[0]
     assert load(other, dtype="bfloat16").fingerprint != prints[2]
+    edit_config(other, rms_norm_eps=1e-4)
+    assert load(other).fingerprint != prints[2]
 
 
 def test_family_of_dream_is_checked(tmp_path: Path) -> None:

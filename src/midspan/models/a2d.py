@@ -196,6 +196,7 @@ def _family(config_class: Any, model_class: Any, **own: Any) -> Family:
 _QWEN: Mapping[str, Any] = {
     "special_tokens": _tokens(151936, "<|im_end|>"),
     "chat": chatml,
+    "published_settings": {"rms_norm_eps": 1e-6},
     # Published loading turns Qwen3's thinking off, which its template would have on.
     "template_options": {"enable_thinking": False},
 }
@@ -206,6 +207,7 @@ A2D_LLAMA = _family(
     A2dLlamaForMaskedDiffusion,
     special_tokens=_tokens(128256, "<|eot_id|>"),
     chat=llama_pieces,
+    published_settings={"rms_norm_eps": 1e-5},
 )
 AutoTokenizer.register(A2dQwen3Config, Qwen2Tokenizer)
 AutoTokenizer.register(A2dQwen2Config, Qwen2Tokenizer)

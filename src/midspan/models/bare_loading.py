@@ -24,7 +24,7 @@ from midspan.models.checkpoint import (
     read_json,
     read_weights,
 )
-from midspan.models.digest import fingerprint
+from midspan.models.digest import fingerprint, unusual
 from midspan.models.llada_family import (
     ILLADA_VOCABULARY,
     LLADA_BLOCK,
@@ -109,7 +109,9 @@ def _read(folder: Path, name: str) -> DiffusionLM | None:
         tokens=tokens,
         name=name,
         max_length=min(BARE_LLADA.max_length, config.max_position_embeddings),
-        fingerprint=fingerprint(stored, config.rope_parameters, dtype, "None"),
+        fingerprint=fingerprint(
+            stored, config.rope_parameters, dtype, "None", *unusual(fields, BARE_LLADA)
+        ),
     )
 
 

@@ -18,6 +18,7 @@ import torch
 from midspan.errors import MidspanError
 from midspan.files import cache_folder, write_atomic
 from midspan.models.checkpoint import TensorFile
+from midspan.models.family import Family
 
 _PIECE_BYTES = 64 << 20
 _BUFFER_BYTES = 1 << 20
@@ -41,6 +42,21 @@ def fingerprint(
     """
     parts = [weights_digest(stored), repr(sorted(rope.items())), str(dtype), *others]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def unusual(settings: Mapping[str, Any], family: Family) -> list[str]:
+    """What decides logits in a config, shows in no weight's shape, and is not as published.
+
+    Args:
+        settings: A config's fields, by native name.
+        family: Says which fields these are, and their published values.
+    """
+    published = family.published_settings
+    return [
+        f"{name} {settings[name]!r}"
+        for name in sorted(published.keys() & settings.keys())
+        if settings[name] != published[name]
+    ]
 
 
 def weights_digest(files: Sequence[TensorFile]) -> str:

@@ -67,6 +67,7 @@ DREAM = register(
         config_class=DreamConfig,
         model_class=DreamForMaskedDiffusion,
         logit_shift=True,
+        published_settings={"rms_norm_eps": 1e-6},
         noise="absorbing",
         special_tokens=PublishedTokens(
             vocab_size=152064,

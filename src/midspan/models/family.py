@@ -114,6 +114,8 @@ class Family:
             `block_size` in config.json says which are.
         caches: False where the native class keeps no keys and values.
         stop_text: What ends a response where no token does.
+        published_settings: Fields of the published config.json that decide logits and show in no
+            weight's shape, by native name; the fingerprint counts other values.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Family:
     caches: bool = True
     stop_text: str | None = None
     expert_parameters: tuple[str, ...] = ()
+    published_settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 _FAMILIES: dict[str, Family] = {}

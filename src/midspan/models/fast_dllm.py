@@ -62,6 +62,7 @@ FAST_DLLM = register(
         config_class=FastDllmConfig,
         model_class=FastDllmForMaskedDiffusion,
         logit_shift=True,
+        published_settings={"rms_norm_eps": 1e-6},
         noise="absorbing",
         special_tokens=PublishedTokens(
             vocab_size=152064,

@@ -112,6 +112,10 @@ LLADA2_MOE = register(
         config_class=Llada2MoeConfig,
         model_class=Llada2MoeForMaskedDiffusion,
         logit_shift=False,
+        published_settings={
+            **{"rms_norm_eps": 1e-6, "num_experts_per_tok": 8},
+            **{"n_group": 8, "topk_group": 4, "routed_scaling_factor": 2.5},
+        },
         noise="absorbing",
         special_tokens=PublishedTokens(
             vocab_size=157184,

@@ -76,6 +76,7 @@ def llada_family(
             "remasking": "low_confidence",
         },
         max_length=4096,
+        published_settings={"rms_norm_eps": 1e-5},
     )
 
 

@@ -112,6 +112,7 @@ LLADA_MOE = register(
         config_class=LladaMoeConfig,
         model_class=LladaMoeForMaskedDiffusion,
         logit_shift=False,
+        published_settings={"rms_norm_eps": 1e-5, "num_experts_per_tok": 8},
         noise="absorbing",
         special_tokens=PublishedTokens(
             vocab_size=157184,

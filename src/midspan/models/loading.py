@@ -26,7 +26,7 @@ from midspan.models.checkpoint import (
     read_weights,
     resolve_folder,
 )
-from midspan.models.digest import fingerprint
+from midspan.models.digest import fingerprint, unusual
 from midspan.models.family import Family, SpecialTokens, family_for, family_of
 from midspan.models.model import DiffusionLM
 from midspan.models.native import empty_model
@@ -237,13 +237,16 @@ def check_weights(files: list[TensorFile], family: Family, config: Any) -> None:
 
 
 def _fingerprint(checkpoint: _Checkpoint, model: Any, form: WeightFormat) -> str:
-    """See `digest.fingerprint`; number formats, blocks and attention count too."""
+    """See `digest.fingerprint`; number formats, blocks, attention and settings count too."""
     others = [str(form.quantization)]
     if form.attn_implementation not in (None, "sdpa"):
         others.append(form.attn_implementation)
-    if checkpoint.family is family_for(checkpoint.config.model_type).in_blocks:
-        others.append(f"blocks of {checkpoint.config.block_size}")
+    family, blocks = checkpoint.family, getattr(checkpoint.config, "block_size", None)
+    is_told_apart = family is family_for(checkpoint.config.model_type).in_blocks
+    if is_told_apart or blocks not in (None, family.block_length):
+        others.append(f"blocks of {blocks}")
     if not getattr(model.config, "rope_full_precision", True):
         others.append("rope in the model's precision")
+    others += unusual(vars(checkpoint.config), family)
     rope = model.config.get_text_config().rope_parameters
     return fingerprint(checkpoint.files, rope, model.dtype, *others)

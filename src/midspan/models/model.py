@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+# Between a fingerprint and the blocks that `dataclasses.replace` gave.
+_BLOCKS = "-blocks-"
+
+
 @dataclass
 class DiffusionLM(TextModel):
     """Everything that the rest of midspan needs of a model.
@@ -34,7 +38,8 @@ class DiffusionLM(TextModel):
         tokens: Special token ids.
         name: The spec it was loaded from.
         max_length: Positions that prompt and response may take together.
-        fingerprint: A short hash of weights, adapter and number format.
+        fingerprint: A short hash of weights, adapter and number format; it ends in the blocks
+            where these are not what the config says.
         block_length: Tokens of an attention block; None for full attention. By default what the
             config says; `dataclasses.replace` gives the same weights under another length.
     """
@@ -50,11 +55,17 @@ class DiffusionLM(TextModel):
 
     def __post_init__(self) -> None:
         """Take the attention's block length from the config, or else from the family."""
-        if self.family.attention == "full":
+        is_full = self.family.attention == "full"
+        usual = None if is_full else self.family.block_length
+        stated = getattr(self.base.config, "block_size", usual)
+        if is_full:
             self.block_length = None
         elif self.block_length is None:
-            stated = getattr(self.base.config, "block_size", None)
-            self.block_length = stated or self.family.block_length
+            self.block_length = stated or usual
+        # Weights under other blocks answer otherwise; the suffix of a copy's copy is its own.
+        self.fingerprint = self.fingerprint.partition(_BLOCKS)[0]
+        if self.block_length != stated:
+            self.fingerprint += f"{_BLOCKS}{self.block_length}"
 
     @property
     def base(self) -> Any:

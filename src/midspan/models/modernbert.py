@@ -120,6 +120,9 @@ MODERNBERT = register(
         config_class=ModernBertChatConfig,
         model_class=ModernBertForMaskedDiffusion,
         logit_shift=False,
+        published_settings={
+            **{"norm_eps": 1e-5, "local_attention": 128, "global_attn_every_n_layers": 3}
+        },
         noise="absorbing",
         special_tokens=PublishedTokens(
             vocab_size=50368,
