@@ -106,6 +106,19 @@ def test_marked_rows_are_kept_by_their_mark(tmp_path):
     assert len(read_examples(path)) == 5 and read_prompts(path) == ("one", "two", "three")
 
 
+def test_a_subset_and_a_set_of_distinct_requests_have_no_copies(tmp_path):
+    rows = [{"prompt": f"do {n // 3}", "response": f"r{n}"} for n in range(30)]
+    path = write(tmp_path / "answers.jsonl", rows)
+    some = load_behaviors(f"{path}:4")
+    assert len(set(texts(some))) == len(some) == 4
+    assert all(int(each.answer[1:]) % 3 == 0 for each in some)  # the first row of each
+    assert some.left_out == ("20 rows that repeat a request left out",)
+    assert set(texts(some)) < set(texts(load_behaviors(f"{path}:10")))
+    refused("subset: 11 is not between 1 and 10", f"{path}:11")
+    assert len(load_behaviors(path)) == 30
+    assert texts(load_behaviors(path, distinct=True)) == [f"do {n}" for n in range(10)]
+
+
 def test_marks_are_read_in_words_too_and_other_labels_are_no_marks(tmp_path):
     marked = tmp_path / "xstest.csv"
     marked.write_text("prompt,label\na,safe\nb,unsafe\n", encoding="utf-8")

@@ -51,6 +51,7 @@ def load_behaviors(
     *,
     keep: Keep = "harmful",
     column: Named = None,
+    distinct: bool = False,
     fetch: Fetch = download,
 ) -> BehaviorSet:
     """Read a registered set, a file of one's own, or a file on the hub.
@@ -63,6 +64,8 @@ def load_behaviors(
             leaves out requests that any row marks unsafe. Unmarked rows are always kept.
         column: Column of the request in a file of one's own, or several of which it has one; found
             by name when None. Those of registered sets are known.
+        distinct: Take the first row of each request alone, as with N of them; what is counted as
+            independent must not be copies.
         fetch: Gives a file of an origin; another one for other networks and for tests.
 
     Raises:
@@ -83,6 +86,8 @@ def load_behaviors(
     behaviors, left_out = _kept(raw, keep)
     if not behaviors:
         raise MidspanError(f"data: {spec} holds no {keep} request")
+    if distinct or count is not None:
+        behaviors, left_out = _distinct(behaviors, left_out)
     behaviors = _with_unique_ids(behaviors)
     if count is not None:
         behaviors = choose(behaviors, count, _SUBSET_SALT, lambda behavior: behavior.prompt)
@@ -224,6 +229,18 @@ def _kept(raw: _RawSet, keep: Keep) -> tuple[list[Behavior], list[str]]:
         kept, reason = [item.behavior for item in raw.items], ""
     others = len(raw.items) - len(kept)
     return kept, [*raw.left_out, *([f"{others} rows {reason} left out"] if others else [])]
+
+
+def _distinct(
+    behaviors: Sequence[Behavior], left_out: list[str]
+) -> tuple[list[Behavior], list[str]]:
+    """The first row of each request, as where a set has several answers; the others are counted."""
+    first: dict[str, Behavior] = {}
+    for behavior in behaviors:
+        first.setdefault(behavior.prompt, behavior)
+    copies = len(behaviors) - len(first)
+    said = [f"{copies} rows that repeat a request left out"] if copies else []
+    return list(first.values()), [*left_out, *said]
 
 
 def _with_unique_ids(behaviors: Sequence[Behavior]) -> list[Behavior]:

@@ -178,6 +178,19 @@ def test_harmless_requests_of_ones_own_are_the_over_refusal(requests):
     ]  # fmt: skip
 
 
+def test_a_request_with_several_answers_is_asked_once(tmp_path):
+    file = tmp_path / "answers.csv"
+    file.write_text("prompt,response,is_safe\n" + "a,r1,false\na,r2,false\nb,r3,true\nb,r4,true\n")
+    fields = {"behaviors": str(file), "judges": ("refusal-keywords",), "helpers": {}}
+    fields |= {"over_refusal": {"benign": str(file)}, "utility": None, "tier": "quick"}
+    prepared = prepare(audit("org/model", **fields))
+    behaviors = prepared.redteam.behaviors
+    assert [behavior.text for behavior in behaviors] == ["a"]
+    assert "1 rows that repeat a request left out" in behaviors.left_out
+    (task,) = prepared.parts["over-refusal"].tasks
+    assert [item.fields["prompt"] for item in task.items] == ["b"]
+
+
 def test_benchmarks_without_data_are_listed_and_the_rest_runs(requests, tmp_path):
     gone = {"tasks": ("gsm8k",), "data": {"gsm8k": str(tmp_path / "gone.jsonl")}}
     config = real(file=requests).model_copy(update={"utility": None})

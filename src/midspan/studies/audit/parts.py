@@ -183,7 +183,7 @@ def _prepared_tasks(
     from midspan.data import load_behaviors
     from midspan.tasks.overrefusal import judged_by, of_requests
 
-    requests = load_behaviors(part.benign, keep="benign", column=config.column)
+    requests = load_behaviors(part.benign, keep="benign", column=config.column, distinct=True)
     task = of_requests(requests, requests.summary())
     if part.judge is not None:
         task = judged_by(task, part.judge, given.judge(part.judge))

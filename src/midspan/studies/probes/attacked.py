@@ -10,6 +10,7 @@ from midspan.attacks import get_attack, list_attacks
 from midspan.attacks.dija import SENTENCE, STEPS
 from midspan.data import Behavior, english_phrases, load_behaviors, read_phrases
 from midspan.data.columns import Named
+from midspan.data.loading import Keep
 from midspan.engine.attack import AttackState
 from midspan.engine.calls import Chat, user
 from midspan.errors import MidspanError, not_one_of
@@ -305,8 +306,8 @@ def file_parts(
 def _of_file(kind: str, spec: str | None, n: int, seed: int, column: Named) -> tuple[_Asked, ...]:
     if spec is None:
         return ()
-    read = load_behaviors(spec, keep="harmful" if kind == "harmful" else "benign", column=column)
-    unique = list({behavior.prompt: behavior for behavior in read}.values())
+    keep: Keep = "harmful" if kind == "harmful" else "benign"
+    unique = list(load_behaviors(spec, keep=keep, column=column, distinct=True))
     if len(unique) > n:
         unique = random.Random(f"probes/{seed}").sample(unique, n)
     label = DIRECT if kind == "harmful" else kind

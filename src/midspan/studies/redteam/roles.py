@@ -330,11 +330,11 @@ def with_reward(
 
 
 def behavior_set(spec: str, seed: int, column: Named = None) -> BehaviorSet:
-    """An organism's set, see `behaviors.named_set`, or what `load_behaviors` reads.
+    """An organism's set, see `behaviors.named_set`, or the requests that `load_behaviors` reads.
 
     Raises:
         MidspanError: It is neither.
     """
     from midspan.data import load_behaviors
 
-    return behaviors.named_set(spec, seed) or load_behaviors(spec, column=column)
+    return behaviors.named_set(spec, seed) or load_behaviors(spec, column=column, distinct=True)
