@@ -72,6 +72,31 @@ def test_rows_of_a_ragged_batch_do_not_disturb_each_other(shift):
             assert one.value == pytest.approx(other.value, abs=1e-4)
 
 
+def test_out_of_memory_is_answered_by_smaller_batches(lm, monkeypatch):
+    choices = [MultipleChoice((5, *range(8, 8 + n)), ((10,), (20, 21))) for n in range(3)]
+    options = ScoreOptions(samples=4, batch_size=8)
+    expected = score_choices(lm, choices, options)
+    whole, sizes = lm.logits, []
+
+    def scarce(ids, *arguments, **named):
+        if len(ids) > most:
+            raise torch.OutOfMemoryError("no more")
+        sizes.append(len(ids))
+        return whole(ids, *arguments, **named)
+
+    monkeypatch.setattr(lm, "logits", scarce)
+    most = 2
+    with pytest.warns(UserWarning, match="out of memory: going on with batch_size=2"):
+        found = score_choices(lm, choices, options)
+    assert max(sizes) == 2 and sum(sizes) == sum(one.forwards for one in found) == 3 * 5
+    for one, other in zip(found, expected, strict=True):
+        values = [[answer.value for answer in scored.answers] for scored in (one, other)]
+        assert values[0] == pytest.approx(values[1], abs=1e-4)
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        score_choices(lm, choices[:1], options)
+
+
 @pytest.mark.parametrize(
     ("choice", "reason"),
     [

@@ -9,7 +9,7 @@ from midspan.journal import generation
 from midspan.journal.journal import Journal
 from midspan.statistics import paired_difference, wilson
 from midspan.tasks.compare import check_same, compare, group_means, rows
-from midspan.tasks.fit import How, fit_prompts, settings_of
+from midspan.tasks.fit import How, fit_prompts, settings_of, work_of
 from midspan.tasks.run import estimate_seconds, run_task
 from midspan.tasks.task import Item, Measure, Preset, Prompt, Task, assistant, cut, user
 
@@ -93,6 +93,16 @@ def test_options_are_scored_by_likelihood(organism_lm, tmp_path):
         best = max(range(3), key=row["likelihoods"].__getitem__)
         assert row["response"] == options[best] and row["forwards"] == 1 + 4
         assert [error > 0 for error in row["errors"]] == [False, True, False]
+
+
+def test_the_longest_options_are_scored_first(organism_lm):
+    preset = Preset(name="own", prompt="words")
+    mine = task(preset, (0, 5, 2, 9, 4), options=lambda item: ("is", "tell"))
+    ready = fit_prompts(organism_lm, mine, How(batch_size=2))
+    work = work_of(organism_lm, ready, How(batch_size=2))
+    sizes = dict(zip(work.keys, map(len, ready.prompts), strict=True))
+    found = [max(map(sizes.__getitem__, batch)) for batch in work.batches]
+    assert found == sorted(found, reverse=True) and len(set(found)) == 3
 
 
 def test_settings_hold_all_that_moves_a_score(organism_lm):

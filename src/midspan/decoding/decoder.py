@@ -4,7 +4,6 @@ Rows leave a batch when they are done, and waiting requests take their places. `
 batch; `published.py` does so with the published samplers' faults.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from midspan.decoding.stream import Stream
 from midspan.decoding.trace import REJECTION, Generation, StepView
 from midspan.errors import MidspanError
 from midspan.models.finite import NotFiniteError
+from midspan.models.memory import after_out_of_memory
 from midspan.models.model import DiffusionLM
 
 OnStep = Callable[[StepView], None]
@@ -156,15 +156,9 @@ def fill(
         if is_short_of_memory:
             # Outside the except clause, which would keep the failed batch's tensors alive.
             batch_size = -(-min(batch_size, len(rows)) // 2)
-            _after_out_of_memory(batch_size)
+            after_out_of_memory(batch_size)
         rows = [row for row in rows if row not in results]
     return [results[row] for row in range(len(requests))]
-
-
-def _after_out_of_memory(batch_size: int) -> None:
-    warnings.warn(f"out of memory: going on with batch_size={batch_size}", stacklevel=4)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

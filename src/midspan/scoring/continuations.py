@@ -15,6 +15,7 @@ from torch import Tensor
 
 from midspan.errors import MidspanError
 from midspan.models.finite import check_read
+from midspan.models.memory import smaller_batches
 from midspan.models.model import DiffusionLM
 from midspan.models.padding import batches_by_length, left_padded
 from midspan.scoring.block_states import masks_to_border, reached_states
@@ -107,7 +108,8 @@ def score_choices(
     Args:
         lm: The model.
         choices: Prompts with their answers; lengths may differ.
-        options: `samples` draws for answers of several tokens, their `seed`, and `batch_size`.
+        options: `samples` draws for answers of several tokens, their `seed`, and `batch_size`,
+            which is halved where the device has not the memory.
 
     Raises:
         MidspanError: A prompt or an answer is empty, or both together exceed the model, whose
@@ -121,9 +123,14 @@ def score_choices(
     ]
     draws = [[_Draws() for _ in choice.answers] for choice in choices]
     forwards = [0] * len(choices)
-    for numbers in batches_by_length([len(row.ids) for row in rows], options.batch_size):
-        batch = [rows[number] for number in numbers]
-        for row, logprob_NV in zip(batch, _logprobs(lm, batch), strict=True):
+    batches = batches_by_length([len(row.ids) for row in rows], options.batch_size)
+
+    def read(numbers: Sequence[int]) -> list[Tensor]:
+        return _logprobs(lm, [rows[number] for number in numbers])
+
+    for numbers, logprobs in smaller_batches(batches, read):
+        for number, logprob_NV in zip(numbers, logprobs, strict=True):
+            row = rows[number]
             forwards[row.choice] += 1
             for answer, weight_N in row.speaks_of:
                 ids_N = choices[row.choice].answers[answer]

@@ -192,7 +192,10 @@ def _request(lm: "DiffusionLM", fitted: FittedTask, index: int, seed: int) -> "R
 
 
 class ChoiceWork:
-    """Options to score, in batches of similar prompt length."""
+    """Options to score, in batches of similar prompt length, the longest first.
+
+    So a lack of memory shows at the start, and not after hours.
+    """
 
     def __init__(self, lm: "DiffusionLM", fitted: FittedTask, how: How) -> None:
         from midspan.scoring.continuations import MultipleChoice
@@ -204,7 +207,8 @@ class ChoiceWork:
         self._choices = dict(zip(self.keys, choices, strict=True))
         order = sorted(self._choices, key=lambda key: (len(self._choices[key].prompt_ids), key))
         size = how.batch_size
-        self.batches = [order[start : start + size] for start in range(0, len(order), size)]
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        self.batches = batches[::-1]
 
     def _key(self, choice: "MultipleChoice") -> str:
         return key_of(
