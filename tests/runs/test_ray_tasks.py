@@ -5,13 +5,16 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from midspan.errors import MidspanError
+from midspan.runs import ray_tasks
 from midspan.runs.executors import How
 from midspan.runs.processes import Part
-from midspan.runs.ray_tasks import _Ended, _Start, _work
+from midspan.runs.ray_tasks import Share, _Ended, _Start, _work
 from midspan.version import __version__
 from midspan.yaml_file import read_fields
 
@@ -53,6 +56,33 @@ def test_small_models_take_every_core(monkeypatch):
     assert How("", None).or_one.jobs == 1 and How("", None, executor="ray").or_one.jobs is None
     with pytest.raises(MidspanError, match=r"--executor.*processes.*ray"):
         How(executor="slurm")
+
+
+GPU, NONE = Share(2, 1), {"CPU": 64.0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "count"),
+    [
+        ([NONE, {"CPU": 16.0, "GPU": 8.0}], GPU, 8),
+        ([{"CPU": 128.0}, {"CPU": 8.0, "GPU": 1.0}], Share(8, 1), 1),
+        ([{"CPU": 64.0, "GPU": 8.0}, {"CPU": 8.0, "GPU": 4.0}], GPU, 12),
+        ([{"CPU": 4.0, "GPU": 8.0}], Share(1, 1), 8),
+        ([NONE, {"CPU": 8.0}, {"memory": 1.0}], Share(8, 0), 2),
+    ],
+)
+def test_a_task_fits_beside_its_like_on_every_machine_that_has_gpus(
+    monkeypatch, nodes, share, count
+):
+    machines = [{"Alive": True, "Resources": node} for node in nodes]
+    machines.append({"Alive": False, "Resources": {"CPU": 1.0, "GPU": 1.0}})
+    everything = Counter()
+    for node in nodes:
+        everything.update(node)
+    fake = SimpleNamespace(nodes=lambda: machines, cluster_resources=lambda: everything)
+    monkeypatch.setattr(ray_tasks, "_connected", lambda: fake)
+    assert ray_tasks.capacity(small=False) == (share, count)
+    assert ray_tasks.capacity(small=True) == (Share(1, 0), everything["CPU"])
 
 
 def test_without_ray_one_line_names_what_to_install(monkeypatch):

@@ -58,14 +58,17 @@ def capacity(small: bool) -> tuple[Share, int]:
         MidspanError: Ray is missing, or has no machine.
     """
     ray = _connected()
-    found = ray.cluster_resources()
-    cpus, gpus = int(found.get("CPU", 0)), int(found.get("GPU", 0))
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
+    gpus = sum(gpus for _, gpus in machines)
     if gpus and not small:
-        return Share(max(1, cpus // gpus), 1), gpus
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        # Cores lie beside the GPU that a task takes; those of machines without one are no use.
+        beside = min(cpus // gpus for cpus, gpus in machines if gpus)
+        return Share(max(1, beside), 1), gpus
+    cpus = [cpus for cpus, _ in machines if cpus]
     if not cpus:
         raise MidspanError("Ray's cluster has no CPUs; start a worker: ray start --address=HEAD")
-    return (Share(1, 0), cpus) if small else (Share(int(min(filter(None, nodes))), 0), len(nodes))
+    return (Share(1, 0), sum(cpus)) if small else (Share(min(cpus), 0), len(cpus))
 
 
 def run_on_ray(parts: Mapping[str, Part], share: Share) -> dict[str, Any]:
