@@ -138,7 +138,7 @@ def test_long_output_and_long_answers_are_not_kept():
 @isolated
 def test_endless_code_is_ended():
     assert body("while True: pass").problem == "no reply"  # by its CPU time
-    asleep = body("import time\ntime.sleep(3600)", Limits(seconds=0.5))
+    asleep = body("import time\ntime.sleep(3600)", Limits(seconds=3))
     assert asleep == Outcome(False, "out of time")
 
 
@@ -210,9 +210,48 @@ def test_a_jail_that_cannot_be_made_ends_with_its_own_status(tmp_path, isolate):
     streams = (subprocess.DEVNULL, subprocess.DEVNULL)
     broken = sandbox._Jail(str(tmp_path / "missing"), QUICK, isolate)
     for argv, place in ((["/missing"], room), (["/usr/bin/true"], broken)):
-        process = sandbox._launch(argv, place, streams, ())
-        assert process.wait(timeout=60) == jail.SETUP_FAILED
-        sandbox._kill(process)
+        part = sandbox._launch(argv, place, streams, ())
+        assert part.process.wait(timeout=60) == jail.SETUP_FAILED
+        sandbox._kill(part)
+
+
+def without_a_jail(monkeypatch, role):
+    """One of the two processes has a jail that cannot be made."""
+    launch = sandbox._launch
+
+    def broken(argv, room, streams, fds):
+        is_it = role in argv
+        folder = "/no/such" if is_it else room.folder
+        return launch(argv, sandbox._Jail(folder, room.limits, room.isolate), streams, fds)
+
+    monkeypatch.setattr(sandbox, "_launch", broken)
+
+
+@isolated
+@pytest.mark.parametrize("role", ["candidate", "checker"])
+def test_a_check_without_a_jail_is_no_verdict(monkeypatch, role):
+    without_a_jail(monkeypatch, role)
+    with pytest.raises(sandbox.SandboxError, match="jail could not be made|was not started"):
+        body("return 1")
+
+
+@isolated
+def test_a_status_of_foreign_code_is_not_that_of_a_jail():
+    code = f"import os\nos._exit({jail.SETUP_FAILED})"
+    assert body(code).problem == "no reply"
+    # The assertions may end before the other jail stands.
+    program = Program("def f(x): return x", "f", "", "undefined")
+    assert check(program, QUICK).problem == "NameError in the test"
+
+
+@isolated
+def test_a_killed_test_is_no_verdict_but_its_own_time_is_one():
+    kill = "def check(c):\n    import os; os.kill(os.getpid(), 9)"
+    with pytest.raises(sandbox.SandboxError, match="was killed .status 137"):
+        check(Program("def f(x): return x", "f", "", kill), QUICK)
+    loop = "def check(c):\n    while True: pass"
+    ended = check(Program("def f(x): return x", "f", "", loop), QUICK)
+    assert ended.problem == f"the test ended with status {128 + signal.SIGXCPU}"
 
 
 def jailed_processes(role):

@@ -22,6 +22,7 @@ _SECCOMP_FILTER, _JOIN_SESSION_KEYRING = 2, 1
 _NAMESPACES = 0x10000000 | 0x20000 | 0x20000000 | 0x40000000 | 0x8000000 | 0x4000000 | 0x2000000
 _NOBODY = 65534
 SETUP_FAILED = 97
+BEGUN = b"."
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,6 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main(config: dict[str, Any]) -> NoReturn:
     """Run `config["argv"]` in the jail; without `isolate`, in its folder and under its limits."""
     _libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    os.set_inheritable(config["begun"], False)
     try:
         if config["isolate"]:
             _enter(config)
@@ -141,7 +143,10 @@ class _Program(ctypes.Structure):
 def _execute(config: dict[str, Any]) -> NoReturn:
     """Become the program; its environment is empty and its capabilities end here."""
     for name, limit in config["limits"].items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+        # SIGKILL comes a second after SIGXCPU, so that it says that somebody else killed.
+        most = limit + 1 if name == "CPU" else limit
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, most))
+    os.write(config["begun"], BEGUN)  # foreign code cannot: the pipe closes as it starts
     os.execve(config["argv"][0], config["argv"], {})
 
 

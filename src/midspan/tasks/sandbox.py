@@ -7,22 +7,25 @@ first through a pipe. docs/sandbox.md says what this covers and what it does not
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from midspan.errors import MidspanError
 from midspan.tasks import jail, syscalls, worker
 
 _LONGEST_RESULT = 4096
+# SIGKILL is that of the jail's own process, or what the jail says of the one inside.
+_NOT_RUN = (jail.SETUP_FAILED, -signal.SIGKILL, 128 + signal.SIGKILL)
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64")
 
 
@@ -83,6 +86,10 @@ class Outcome:
     problem: str = ""
 
 
+class SandboxError(RuntimeError):
+    """A check that this machine did not carry out: nothing is known of the code."""
+
+
 def check(program: Program, limits: Limits | None = None, *, force: bool = False) -> Outcome:
     """Whether the function passes its assertions.
 
@@ -94,6 +101,7 @@ def check(program: Program, limits: Limits | None = None, *, force: bool = False
 
     Raises:
         MidspanError: If this machine cannot isolate and `force` is not given.
+        SandboxError: A jail could not be made, or the assertions' process was killed.
     """
     missing = isolation_problem()
     if missing and not force:
@@ -101,25 +109,20 @@ def check(program: Program, limits: Limits | None = None, *, force: bool = False
             f"running code: no isolation on this machine ({missing}); see --force-code"
         )
     limits = limits or Limits()
-    job = {"program": program.source, "entry_point": program.entry_point}
-    assertions = {"prelude": program.prelude, "test": program.test}
-    assertions["entry_point"] = program.entry_point
-    calls, replies = os.pipe(), os.pipe()
-    processes: list[subprocess.Popen[bytes]] = []
+    parts: list[_Part] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            candidate = ("candidate", calls[0], replies[1])
-            checker = ("checker", replies[0], calls[1])
-            try:
-                for part, data in ((candidate, job), (checker, assertions)):
-                    processes.append(_start(part, data, _Jail(folder, limits, not missing)))
-            finally:
-                for end in (*calls, *replies):
-                    os.close(end)
-            return _outcome(processes[1], limits.seconds)
+            for part in _started(program, _Jail(folder, limits, not missing)):
+                parts.append(part)  # at once, so that it is ended where the next does not start
+            until = time.monotonic() + limits.seconds
+            outcome = _outcome(parts[1].process, until)
+            if not outcome.passed:
+                for one in parts:
+                    _check_begun(one, until)
+            return outcome
         finally:
-            for process in processes:
-                _kill(process)
+            for one in parts:
+                _kill(one)
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,28 @@ class _Jail:
     isolate: bool
 
 
-def _start(
-    part: tuple[str, int, int], data: dict[str, str], room: _Jail
-) -> subprocess.Popen[bytes]:
+class _Part(NamedTuple):
+    """One of the two processes, and the pipe on which its jail says that it stands."""
+
+    process: subprocess.Popen[bytes]
+    begun: IO[bytes]
+
+
+def _started(program: Program, room: _Jail) -> Iterator[_Part]:
+    """The candidate's process and the checker's, joined by two pipes."""
+    job = {"program": program.source, "entry_point": program.entry_point}
+    assertions = {"prelude": program.prelude, "test": program.test}
+    assertions["entry_point"] = program.entry_point
+    calls, replies = os.pipe(), os.pipe()
+    try:
+        yield _start(("candidate", calls[0], replies[1]), job, room)
+        yield _start(("checker", replies[0], calls[1]), assertions, room)
+    finally:
+        for end in (*calls, *replies):
+            os.close(end)
+
+
+def _start(part: tuple[str, int, int], data: dict[str, str], room: _Jail) -> _Part:
     role, read_from, write_to = part
     argv = [_interpreter(), "-I", "-S", "-c", _text(worker), role, str(read_from), str(write_to)]
     # What foreign code prints is of no use to anyone.
@@ -145,7 +167,9 @@ def _start(
 
 def _launch(
     argv: Sequence[str], room: _Jail, streams: tuple[IO[bytes] | int, int], fds: tuple[int, ...]
-) -> subprocess.Popen[bytes]:
+) -> _Part:
+    read_from, told = os.pipe()
+    begun = os.fdopen(read_from, "rb", buffering=0)
     config = {
         "argv": argv,
         "root": room.folder,
@@ -155,25 +179,44 @@ def _launch(
         "keyctl": syscalls.refused().get("keyctl"),
         "disk_bytes": room.limits.disk_bytes,
         "limits": room.limits.resources(),
+        "begun": told,
     }
-    return subprocess.Popen(
-        [_interpreter(), "-I", "-S", "-c", _text(jail), json.dumps(config)],
-        stdin=streams[0],
-        stdout=streams[1],
-        stderr=subprocess.DEVNULL,
-        pass_fds=fds,
-        env={},
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            [_interpreter(), "-I", "-S", "-c", _text(jail), json.dumps(config)],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=subprocess.DEVNULL,
+            pass_fds=(*fds, told),
+            env={},
+            start_new_session=True,
+        )
+    finally:
+        os.close(told)
+    return _Part(process, begun)
 
 
-def _outcome(checker: subprocess.Popen[bytes], seconds: float) -> Outcome:
-    """The checker's one line, waited for until the time is over."""
+def _check_begun(part: _Part, until: float) -> None:
+    """Raise where a jail was not made; one that is being made is waited for.
+
+    Raises:
+        SandboxError: See above.
+    """
+    ready, _, _ = select.select([part.begun], [], [], max(0.0, until - time.monotonic()))
+    if not ready or part.begun.read(1) != jail.BEGUN:
+        raise SandboxError("a jail could not be made, or not in time; is the machine overloaded?")
+
+
+def _outcome(checker: subprocess.Popen[bytes], until: float) -> Outcome:
+    """The checker's one line, waited for until the time is over.
+
+    Raises:
+        SandboxError: It did not start, or was killed, as where the machine has no memory left.
+    """
     assert checker.stdout is not None
-    timer_end = time.monotonic() + seconds
     os.set_blocking(checker.stdout.fileno(), False)
     text = b""
-    while time.monotonic() < timer_end:
+    while time.monotonic() < until:
         code = checker.poll()
         text += checker.stdout.read(_LONGEST_RESULT) or b""
         if code is not None:
@@ -184,15 +227,21 @@ def _outcome(checker: subprocess.Popen[bytes], seconds: float) -> Outcome:
     try:
         problem = str(json.loads(text[:_LONGEST_RESULT])["problem"])
     except (ValueError, KeyError, TypeError):
+        if code in _NOT_RUN:
+            raise SandboxError(
+                f"the assertions' process was not started or was killed (status {code})"
+            ) from None
         return Outcome(False, f"the test ended with status {code}")
     return Outcome(not problem, problem)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(part: _Part) -> None:
     """The whole group; with process 1 of its namespace goes what left the group."""
+    process = part.process
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    part.begun.close()
     if process.stdout is not None:
         process.stdout.close()
 
@@ -207,13 +256,13 @@ def isolation_problem() -> str:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         argv = [_interpreter(), "-I", "-S", "-c", ""]
         streams = (subprocess.DEVNULL, subprocess.DEVNULL)
-        process = _launch(argv, _Jail(folder, Limits(), True), streams, ())
+        part = _launch(argv, _Jail(folder, Limits(), True), streams, ())
         try:
-            code = process.wait(timeout=10)
+            code = part.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             code = jail.SETUP_FAILED
         finally:
-            _kill(process)
+            _kill(part)
     return "" if code == 0 else "the kernel gives no namespaces to this user"
 
 
