@@ -59,7 +59,26 @@ def test_shots_stand_before_the_question_in_their_order(tmp_path):
     assert task.prompt(task.items[0], 2).messages == (*messages[:4], messages[-1])
 
 
-@pytest.mark.parametrize("answer", ["no marker", "#### none"])
+@pytest.mark.parametrize("preset", ["llada", "lm-eval"])
+@pytest.mark.parametrize("gold", ["$18", "18%", " $ 18 "])
+def test_a_sign_beside_the_number_is_no_part_of_it(tmp_path, gold, preset):
+    assert score(tmp_path, gold, "The answer is 18.", preset)["success"]
+    assert not score(tmp_path, gold, "The answer is 19.", preset)["success"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "no marker",
+        "18",
+        "####",
+        "#### none",
+        "#### 18 apples",
+        "#### 3/4",
+        "#### nan",
+        "#### 1e999",
+    ],
+)
 def test_an_answer_without_a_number_is_refused(tmp_path, answer):
     with pytest.raises(MidspanError, match="answer of item 1 has no '#### NUMBER'"):
         gsm8k.load("llada", write(tmp_path, "#### 1", answer))

@@ -1,6 +1,7 @@
 """GSM8K: grade-school arithmetic in words, 1,319 questions (Cobbe et al. 2021)."""
 
 import json
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -86,15 +87,23 @@ def load(preset: str = "llada", file: Path | None = None, *, column: Named = Non
 
 
 def gold(answer: str, number: int = 0) -> str:
-    """The number behind the last `####`.
+    """The number behind the last `####`, without a sign of dollars or percent.
 
     Raises:
-        MidspanError: There is none.
+        MidspanError: There is none, or more than a number.
     """
-    _, marker, value = answer.rpartition("####")
-    if not marker or not _NUMBER.search(value):
-        raise MidspanError(f"gsm8k: the answer of item {number} has no '#### NUMBER': {answer!r}")
-    return value.strip()
+    value = answer.rpartition("####")[2].strip() if "####" in answer else ""
+    value = value.removeprefix("$").removesuffix("%").strip()
+    try:
+        is_number = math.isfinite(float(value.replace(",", "")))
+    except ValueError:
+        is_number = False
+    if not is_number:
+        raise MidspanError(
+            f"gsm8k: the answer of item {number} has no '#### NUMBER': {answer!r}; write the "
+            "number alone, such as #### 18"
+        )
+    return value
 
 
 @cache
