@@ -129,6 +129,16 @@ def test_an_estimate_is_in_proportion_to_items_and_steps(organism_lm, monkeypatc
         assert estimate_seconds(organism_lm, ready, How(batch_size=4)) == expected
 
 
+def test_an_estimate_under_a_threshold_is_that_of_whole_canvases(organism_lm, monkeypatch):
+    import time
+
+    clock = iter(range(0, 1000, 5))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    how = How(batch_size=4, overrides={"threshold": 0.9})
+    ready = fit_prompts(organism_lm, task(PRESET.model_copy(update={"steps": 8})), how)
+    assert estimate_seconds(organism_lm, ready, how) == 5
+
+
 def record(item, group="", **fields):
     return {"id": item, "group": group, "verdict": fields}
 

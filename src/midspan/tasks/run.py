@@ -70,8 +70,9 @@ def _response(task: Task, item: Item, value: Mapping[str, Any]) -> tuple[str, Re
 def estimate_seconds(lm: "DiffusionLM", fitted: FittedTask, how: How) -> float:
     """Seconds for the whole task, from a measured batch: no row stops early in the estimate.
 
-    The batch is the middle one by length. Of a generation two steps a block are taken; the time
-    of the whole is in proportion to steps and rows.
+    The batch is the middle one by length. Of a generation two steps a block are taken, and all
+    where confidence alone says how many there are; the time of the whole is in proportion to steps
+    and rows.
     """
     import dataclasses
     import time
@@ -81,7 +82,9 @@ def estimate_seconds(lm: "DiffusionLM", fitted: FittedTask, how: How) -> float:
     share = 1.0
     if fitted.config is not None:
         config = fitted.config
-        steps = min(config.steps, 2 * config.num_blocks)
+        steps = config.steps
+        if not config.commits_by_confidence:
+            steps = min(steps, 2 * config.num_blocks)
         share = steps / config.steps
         changes = {"steps": steps, "early_stop": False}
         short = config.model_copy(update=changes)
