@@ -64,7 +64,10 @@ Data = Annotated[
 Items = Annotated[
     int | None,
     typer.Option(
-        "-n", help="At most N items a task, drawn by the seed; with --lm-eval the first N.", min=1
+        "-n",
+        help="At most N items a task, drawn by the seed, of several files equally many; with "
+        "--lm-eval the first N.",
+        min=1,
     ),
 ]
 AllowCode = Annotated[

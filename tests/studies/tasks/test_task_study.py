@@ -255,6 +255,28 @@ def test_items_are_drawn_by_the_seed():
 
 
 @pytest.mark.parametrize(
+    ("rows", "count", "shares"),
+    [
+        ((40, 2000), 20, (10, 10)),
+        ((40, 2000), 500, (40, 460)),
+        ((40, 2000), 3, (1, 2)),
+        ((2000, 40), 500, (460, 40)),
+    ],
+)
+def test_items_of_several_files_are_drawn_in_equal_parts(tmp_path, rows, count, shares):
+    files = {"xstest": tmp_path / "x.jsonl", "alpaca": tmp_path / "a.jsonl"}
+    row = {"prompt": "a", "type": "t", "label": "safe", "instruction": "b"}
+    for file, number in zip(files.values(), rows, strict=True):
+        file.write_text((json.dumps(row) + "\n") * number)
+    data = {name: str(file) for name, file in files.items()}
+    (task,) = build_tasks(TaskConfig(models=("m",), tasks=("overrefusal",), items=count, data=data))
+    names = [item.id.partition("/")[0] for item in task.items]
+    assert tuple(names.count(name) for name in files) == shares
+    assert len({item.id for item in task.items}) == count
+    assert task.source.endswith(f"; {shares[0]} of xstest and {shares[1]} of alpaca by seed")
+
+
+@pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"tasks": ("gsm8k", "sums")}, "tasks: must be one of gsm8k, mmlu, .*; got 'sums'"),

@@ -1,7 +1,7 @@
 """Which tasks are put to which models, and their items."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -36,7 +36,8 @@ class TaskConfig(FrozenConfig):
             published one, or the one that is shipped.
         column: What the local files call their requests or questions, or several names of which
             each has one; None for the published names.
-        items: At most so many items of each task, drawn by the seed; None for all.
+        items: At most so many items of each task, drawn by the seed, of several files equally many;
+            None for all.
         samples: Responses to each HumanEval problem.
         seed: Of all draws.
         batch_size: Rows that go through a model together.
@@ -164,13 +165,33 @@ def _build(name: str, config: TaskConfig) -> Task:
 
 
 def _limited(task: Task, config: TaskConfig) -> Task:
-    """A random part of the items in their order; the organism's tasks have their number already."""
+    """A random part of the items in their order; the organism's tasks have their number already.
+
+    Several files of over-refusal have equal parts: a large one would leave nothing of the others.
+    """
     count = config.items
     if count is None or count >= len(task.items) or task.preset.name == "organism":
         return task
-    chosen = random.Random(f"{config.seed}/{task.name}").sample(range(len(task.items)), count)
+    files: dict[str, list[int]] = {}
+    for index, item in enumerate(task.items):
+        name = item.id.partition("/")[0] if task.name == "overrefusal" else task.name
+        files.setdefault(name, []).append(index)
+    shares = _shares({name: len(indices) for name, indices in files.items()}, count)
+    rng = random.Random(f"{config.seed}/{task.name}")
+    chosen = [i for name, indices in files.items() for i in rng.sample(indices, shares[name])]
     items = tuple(task.items[index] for index in sorted(chosen))
-    return replace(task, items=items, source=f"{task.source}; {count} of them by seed")
+    parts = " and ".join(f"{shares[name]} of {name}" for name in files)
+    said = parts if len(files) > 1 else f"{count} of them"
+    return replace(task, items=items, source=f"{task.source}; {said} by seed")
+
+
+def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
+    """Of each so many that they are equal; what a small one lacks is of the larger ones."""
+    shares: dict[str, int] = {}
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        left = count - sum(shares.values())
+        shares[name] = min(sizes[name], left // (len(sizes) - len(shares)))
+    return shares
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:
