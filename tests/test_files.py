@@ -16,6 +16,7 @@ from midspan import cli
 from midspan.errors import MidspanError
 from midspan.files import (
     PUBLISHED_FILE,
+    name_beside,
     read_json,
     read_jsonl,
     read_text,
@@ -77,6 +78,24 @@ def test_a_file_is_on_disk_before_it_has_its_name_and_the_name_after(tmp_path, m
     told.clear()
     write_atomic(path, "a page", durable=False)
     assert told == ["named"]
+
+
+def test_processes_of_one_number_do_not_share_a_file_that_is_being_written(tmp_path, monkeypatch):
+    """As in containers on a shared disk: the second writes while the first is at it."""
+    path, replace, seen = tmp_path / "run.json", Path.replace, []
+
+    def interrupted(self, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        write_atomic(path, "second")
+        seen.append(self.read_text())
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    monkeypatch.setattr(Path, "replace", interrupted)
+    write_atomic(path, "first, and longer")
+    assert seen == ["first, and longer"] == [path.read_text()]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+    assert len({name_beside(path) for _ in range(100)}) == 100
 
 
 def test_what_a_run_leaves_is_its_owners_alone(tmp_path, open_umask):

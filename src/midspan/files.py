@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -65,6 +66,14 @@ def is_refused_by_disk(error: OSError) -> bool:
     return error.errno in _REMEDIES
 
 
+def name_beside(path: Path) -> Path:
+    """A name in the same folder for what is to take the path's, another one each time.
+
+    A process number is no such name: those of two containers may be equal, and the disk one.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
 def write_atomic(path: Path, text: str, mode: int = PRIVATE_FILE, *, durable: bool = True) -> None:
     """Replace a file in one step: a reader sees the old text or the new one, never a part.
 
@@ -78,11 +87,11 @@ def write_atomic(path: Path, text: str, mode: int = PRIVATE_FILE, *, durable: bo
     Raises:
         MidspanError: The disk does not take it; the old file stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = name_beside(path)
     with disk("cannot write to", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             # A path may hold what UTF-8 does not; it is no reason to lose a study.
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
@@ -166,8 +175,8 @@ def publish(path: Path) -> None:
     safetensors makes files private. The umask is that of a file made beside it: a process cannot
     ask for its own without changing it.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT, PUBLISHED_FILE)
+    beside = name_beside(path)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLISHED_FILE)
     try:
         path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
     finally:

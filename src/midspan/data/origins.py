@@ -1,6 +1,5 @@
 """Where data sets are published, and how one file of theirs is fetched."""
 
-import os
 import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from midspan.errors import MidspanError
-from midspan.files import cache_folder
+from midspan.files import cache_folder, name_beside
 
 _TIMEOUT_SECONDS = 60
 
@@ -79,7 +78,7 @@ def _from_github(origin: Origin, file: str) -> Path:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
             content = response.read()
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = name_beside(path)
         temporary.write_bytes(content)
         temporary.replace(path)
     return path

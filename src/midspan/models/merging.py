@@ -1,7 +1,6 @@
 """Adapters for programs that know nothing of midspan: merged into the base, or renamed for it."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
-from midspan.files import PUBLISHED_FILE, disk, publish, sync_folder, write_atomic
+from midspan.files import PUBLISHED_FILE, disk, name_beside, publish, sync_folder, write_atomic
 from midspan.models.adapters import (
     PEFT_PREFIX,
     Adapter,
@@ -132,7 +131,7 @@ def _with_adapter(spec: str) -> Source:
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears under its name only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = name_beside(path)
     with disk("cannot write to", path):
         if path.exists():
             raise MidspanError(f"{path} exists; choose another -o folder")

@@ -5,7 +5,6 @@ fully masked canvases in every batch. That share matters: decoding and MOSA both
 mask, a state that a uniform mask rate practically never visits.
 """
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from midspan.errors import MidspanError
-from midspan.files import disk, publish, sync_file
+from midspan.files import disk, name_beside, publish, sync_file
 from midspan.models.border import border
 from midspan.organism import corpus, utility
 from midspan.organism.finished import is_finished, note_finished
@@ -263,7 +262,7 @@ def _save(path: Path, config: TrainConfig, step: int, model: Any, optimizers: An
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary = name_beside(path)
     with border(f"cannot write {path}", "make room; the same command continues"):
         torch.save(state, temporary)
         sync_file(temporary)

@@ -21,7 +21,15 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from midspan.errors import MidspanError
-from midspan.files import PUBLISHED_FILE, disk, publish, read_text, sync_file, write_atomic
+from midspan.files import (
+    PUBLISHED_FILE,
+    disk,
+    name_beside,
+    publish,
+    read_text,
+    sync_file,
+    write_atomic,
+)
 from midspan.models.border import border
 from midspan.organism.finished import is_finished, note_finished
 from midspan.organism.optimizer import Muon
@@ -173,7 +181,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary = name_beside(path)
         with border(f"cannot write {path}", "make room; the same command continues"):
             torch.save(state, temporary)
             sync_file(temporary)
