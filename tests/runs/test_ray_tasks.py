@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from midspan.errors import MidspanError
+from midspan.journal import journal
+from midspan.journal.journal import Journal
 from midspan.runs import ray_tasks
 from midspan.runs.executors import How
 from midspan.runs.processes import Part
@@ -56,6 +58,26 @@ def test_small_models_take_every_core(monkeypatch):
     assert How("", None).or_one.jobs == 1 and How("", None, executor="ray").or_one.jobs is None
     with pytest.raises(MidspanError, match=r"--executor.*processes.*ray"):
         How(executor="slurm")
+
+
+def written(path):
+    with Journal(path) as found:
+        found.append({"b": 2})
+    return len(found)
+
+
+def test_a_task_waits_for_the_lock_of_a_machine_that_died(start, tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    dead = Journal(path)
+    dead.append({"a": 1})
+    monkeypatch.setattr(ray_tasks, "LOCK_SECONDS", 0.1)
+    assert "another process is writing" in _work("a", Part(written, (path,)), start).error
+    monkeypatch.setattr(ray_tasks, "LOCK_SECONDS", 60.0)
+    monkeypatch.setattr(journal, "_POLL_SECONDS", 0.05)
+    threading.Timer(0.5, dead.close).start()
+    assert _work("a", Part(written, (path,)), start) == _Ended(2, "")
+    with Journal(path), pytest.raises(MidspanError, match="another process is writing"):
+        written(path)  # others do not wait
 
 
 GPU, NONE = Share(2, 1), {"CPU": 64.0}

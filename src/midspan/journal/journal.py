@@ -10,8 +10,11 @@ import json
 import logging
 import os
 import re
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -35,6 +38,9 @@ _BLOCK = 1 << 22
 _PIECE = 10_000
 # What disks without locks say, such as Lustre mounted without flock, or NFS without lockd.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
+# Between two tries of a lock.
+_POLL_SECONDS = 5.0
+_patience: ContextVar[float] = ContextVar("seconds that a lock is waited for", default=0.0)
 _log = logging.getLogger("midspan")
 
 
@@ -257,6 +263,19 @@ def is_locked(path: Path) -> bool:
         return not _try_lock(file, path, is_shared=True)
 
 
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Within the context, a lock of another process is waited for, so long at most.
+
+    A disk keeps the lock of a machine that died until it has noticed, which takes NFS minutes.
+    """
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
+
+
 def lock(file: IO[bytes], path: Path) -> None:
     """Let no other process lock this file until it is closed, where the system and disk can.
 
@@ -265,12 +284,16 @@ def lock(file: IO[bytes], path: Path) -> None:
         path: What it stands for, in the message.
 
     Raises:
-        MidspanError: Another process has locked it.
+        MidspanError: Another process has locked it, for longer than `patience` has.
     """
-    if not _try_lock(file, path, is_shared=False):
-        raise MidspanError(
-            f"{path}: another process is writing this run; wait for it or use another -o folder"
-        )
+    seconds = _patience.get()
+    until = time.monotonic() + seconds
+    while not _try_lock(file, path, is_shared=False):
+        if time.monotonic() >= until:
+            raise MidspanError(
+                f"{path}: another process is writing this run; wait for it or use another -o folder"
+            )
+        time.sleep(min(_POLL_SECONDS, seconds))
 
 
 def _try_lock(file: IO[bytes], path: Path, is_shared: bool) -> bool:

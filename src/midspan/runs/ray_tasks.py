@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from midspan.errors import MidspanError
+from midspan.journal.journal import patience
 from midspan.runs.processes import Named, Part
 from midspan.runs.progress import quiet
 from midspan.version import __version__
 
 # A part whose worker died, with its machine or for want of memory, is started so often again.
 RETRIES = 3
+# A shared disk may hold the lock of a machine that died for so long.
+LOCK_SECONDS = 300.0
 
 
 class Share(NamedTuple):
@@ -135,7 +138,8 @@ def _work(name: str, part: Part, start: _Start, *before: _Ended) -> _Ended:
     quiet()
     sys.stderr = Named(sys.stderr, name)
     try:
-        return _Ended(part.work(*part.arguments), "")
+        with patience(LOCK_SECONDS):
+            return _Ended(part.work(*part.arguments), "")
     except MidspanError as error:
         return _Ended(None, str(error))
 
