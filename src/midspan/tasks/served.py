@@ -82,7 +82,8 @@ def run_served(
 ) -> list[Record]:
     """One record an item and sample, in the items' order; what the journal holds is not asked.
 
-    An item without an answer has none of the task's figures, and the reason in its verdict.
+    An item without an answer has the reason in place of a verdict. Figures count it as not known:
+    they go from it false to it true.
 
     Args:
         role: Who answers.

@@ -10,6 +10,7 @@ from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import prepare
 from midspan.studies.tasks.run import estimate, problems_of, run_tasks
 from midspan.studies.tasks.servers import ServedModel
+from midspan.tasks.compare import rows
 from midspan.tasks.fit import How
 from midspan.tasks.served import run_served, served_settings
 from midspan.tasks.task import Item, Preset, Prompt, Task, user
@@ -58,6 +59,8 @@ def test_what_was_not_answered_is_told_and_asked_again(server, tmp_path):
     lost = [row for row in result.records[f"{server.url}#m"] if "error" in row["verdict"]]
     assert 0 < len(lost) < 12 and "HTTP 400 not now" in lost[0]["verdict"]["error"]
     assert problems_of([result])
+    (figure,) = (row.figure for row in rows(result.measures, result.records[f"{server.url}#m"]))
+    assert (figure.n, figure.unknown) == (12, len(lost))  # every item counts
     server.models["m"] = (200, completion("no"))
     sent = len(server.bodies)
     (again,) = run_tasks(config_of(server), tmp_path / "run", "a test")
