@@ -3,6 +3,7 @@
 A config is plain text, so that a run folder can hold it; what cannot be text comes beside it.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ class Given:
         if lm is None:
             from midspan.models import load
 
+            # Tracebacks of errors hold frames in circles, and so the last model, which need not
+            # fit beside this one.
+            gc.collect()
             lm = load(spec)
         lm.merge_adapter()
         return lm

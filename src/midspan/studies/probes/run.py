@@ -78,8 +78,12 @@ def run_prepared(
     records: list[dict[str, Any]] = []
     with run.journal, given.merged():
         for model in spec.models:
-            context = prepared.context(model, run.journal, reporter.stage, fail_fast)
-            records += measure(context, prepared.data, prepared.config)
+            # No name holds a model, so that it is gone when the next one is loaded.
+            records += measure(
+                prepared.context(model, run.journal, reporter.stage, fail_fast),
+                prepared.data,
+                prepared.config,
+            )
     result = ProbeResult(
         [row for row in records if "error" not in row], [row for row in records if "error" in row]
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from midspan.data.behaviors import Behavior
 from midspan.engine.problems import problems
@@ -19,7 +19,7 @@ from midspan.runs.progress import Reporter, Stage
 from midspan.studies.given import NOTHING, Given
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.judged_by import write_judges
-from midspan.studies.redteam.prepare import PreparedRedteam, prepare
+from midspan.studies.redteam.prepare import PreparedRedteam, Target, prepare
 from midspan.studies.redteam.replay import REPLAY, REPLAYS_FILE, transfer_rows
 from midspan.studies.redteam.servers import contact
 
@@ -129,6 +129,13 @@ def _write_replays(
         write_jsonl(folder / REPLAYS_FILE, lines)
 
 
+class _Others(NamedTuple):
+    """Who answers beside the model under attack, the same throughout."""
+
+    helpers: Mapping[str, Role]
+    judges: Mapping[str, Role]
+
+
 def _attack_all(
     prepared: PreparedRedteam,
     judges: Mapping[str, Role],
@@ -137,23 +144,36 @@ def _attack_all(
     fail_fast: bool,
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
-    reporter, seed = Reporter(), prepared.config.seed
-    helpers = {name: helper.open() for name, helper in prepared.helpers.items()}
-    leading = judges[prepared.config.judges[0]]
+    others = _Others({name: one.open() for name, one in prepared.helpers.items()}, judges)
     cells = {}
     for target in prepared.targets:
-        reporter.say(f"loading {target.spec}")
-        roles = {**helpers, "judge": leading, **target.open()}
-        fingerprint = roles["target"].fingerprint
-        jobs = prepared.jobs(behaviors, roles)
-        with reporter.stage(f"attacks on {target.spec}", len(jobs)) as stage:
-            show = replies_of(stage, fingerprint)
-            results = run_attacks(jobs, journal, seed, show, fail_fast, stage.advance)
-        judged = judge_results(jobs, results, judges, journal, seed, fail_fast=fail_fast)
-        for index, row in enumerate(prepared.attacks):
-            start = index * len(behaviors)
-            cells[target.spec, row.label] = [
-                {"model": target.spec, "attack_label": row.label} | item.record()
-                for item in judged[start : start + len(behaviors)]
-            ]
+        cells |= _attack_one(prepared, target, others, behaviors, journal, fail_fast)
     return cells
+
+
+def _attack_one(
+    prepared: PreparedRedteam,
+    target: Target,
+    others: _Others,
+    behaviors: Sequence[Behavior],
+    journal: Journal,
+    fail_fast: bool,
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Every attack on one model; no name holds it afterwards, when the next one is loaded."""
+    reporter, seed, judges = Reporter(), prepared.config.seed, others.judges
+    reporter.say(f"loading {target.spec}")
+    leading = judges[prepared.config.judges[0]]
+    roles = {**others.helpers, "judge": leading, **target.open()}
+    jobs = prepared.jobs(behaviors, roles)
+    with reporter.stage(f"attacks on {target.spec}", len(jobs)) as stage:
+        show = replies_of(stage, roles["target"].fingerprint)
+        results = run_attacks(jobs, journal, seed, show, fail_fast, stage.advance)
+    judged = judge_results(jobs, results, judges, journal, seed, fail_fast=fail_fast)
+    count = len(behaviors)
+    return {
+        (target.spec, row.label): [
+            {"model": target.spec, "attack_label": row.label} | item.record()
+            for item in judged[index * count : (index + 1) * count]
+        ]
+        for index, row in enumerate(prepared.attacks)
+    }

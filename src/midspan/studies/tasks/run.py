@@ -156,32 +156,37 @@ def _fill_share(prepared: PreparedTasks, run: RunFolder) -> None:
     with run.journal:
         # Servers are asked by the first process alone, when it collects.
         for spec in (spec for spec in prepared.config.models if spec not in prepared.servers):
-            lm, how = prepared.load(spec)
-            for task in prepared.tasks:
-                work = work_of(lm, fit_prompts(lm, task, how), how)
-                for _ in each_batch(work, run.journal, run.rank):
-                    pass
+            _fill_share_of(spec, prepared, run)
+
+
+def _fill_share_of(spec: str, prepared: PreparedTasks, run: RunFolder) -> None:
+    """Of one model; no name holds it afterwards, when the next one is loaded."""
+    lm, how = prepared.load(spec)
+    for task in prepared.tasks:
+        for _ in each_batch(work_of(lm, fit_prompts(lm, task, how), how), run.journal, run.rank):
+            pass
 
 
 def _measure_all(
     prepared: PreparedTasks, run: RunFolder, fail_fast: bool
 ) -> "list[tuple[_Measured, ...]]":
     """Every task on every model, a model at a time; for each task, a result a model."""
-    reporter = Reporter()
-    by_model = []
-    for spec in prepared.config.models:
-        if spec in prepared.servers:
-            how = replace(prepared.config.how, fail_fast=fail_fast)
-            served = prepared.servers[spec]
-            by_model.append(
-                [_ask(served, task, run.journal, how, reporter) for task in prepared.tasks]
-            )
-            continue
-        lm, how = prepared.load(spec)
-        how = replace(how, fail_fast=fail_fast)
-        ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
-        by_model.append([_measure(lm, one, run.journal, how, reporter) for one in ready])
+    by_model = [_measure_model(spec, prepared, run, fail_fast) for spec in prepared.config.models]
     return list(zip(*by_model, strict=True))
+
+
+def _measure_model(
+    spec: str, prepared: PreparedTasks, run: RunFolder, fail_fast: bool
+) -> "list[_Measured]":
+    """Every task on one model; no name holds it afterwards, when the next one is loaded."""
+    reporter = Reporter()
+    if spec in prepared.servers:
+        how, served = replace(prepared.config.how, fail_fast=fail_fast), prepared.servers[spec]
+        return [_ask(served, task, run.journal, how, reporter) for task in prepared.tasks]
+    lm, how = prepared.load(spec)
+    how = replace(how, fail_fast=fail_fast)
+    ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
+    return [_measure(lm, one, run.journal, how, reporter) for one in ready]
 
 
 def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any], float]]:
@@ -195,15 +200,20 @@ def estimate(prepared: PreparedTasks) -> list[tuple[str, str, Mapping[str, Any],
         raise MidspanError(
             f"--dry-run: times models that are decoded here; {next(iter(prepared.servers))} is not"
         )
-    rows = []
     with prepared.given.merged():
-        for spec in prepared.config.models:
-            lm, how = prepared.load(spec)
-            for task in prepared.tasks:
-                ready = fit_prompts(lm, task, how)
-                hours = estimate_seconds(lm, ready, how) / 3600
-                rows.append((spec, task.title, ready.settings, hours))
-    return rows
+        return [row for spec in prepared.config.models for row in _estimate_model(spec, prepared)]
+
+
+def _estimate_model(
+    spec: str, prepared: PreparedTasks
+) -> list[tuple[str, str, Mapping[str, Any], float]]:
+    """Of one model; no name holds it afterwards, when the next one is loaded."""
+    lm, how = prepared.load(spec)
+    ready = [fit_prompts(lm, task, how) for task in prepared.tasks]
+    return [
+        (spec, task.title, one.settings, estimate_seconds(lm, one, how) / 3600)
+        for task, one in zip(prepared.tasks, ready, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
