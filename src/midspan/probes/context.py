@@ -117,11 +117,13 @@ class ProbeCost:
         generations: Responses; equal requests share one.
         forwards: Rows through the network besides these, those of gradients included.
         gradients: Rows that also go back through it.
+        whole: Whether every response takes all steps, since the probe turns early stops off.
     """
 
     generations: int
     forwards: int = 0
     gradients: int = 0
+    whole: bool = False
 
 
 class Placed(NamedTuple):

@@ -91,14 +91,15 @@ def order(context: LocalContext, data: ProbeData, config: OrderConfig) -> list[d
 
 
 def cost(data: ProbeData, config: OrderConfig, lengths: Sequence[int]) -> ProbeCost:
-    """One response a request, in every canvas.
+    """One response a request, in every canvas, to its last step.
 
     Args:
         data: What is asked.
         config: The null model, which costs nothing.
         lengths: Of the canvas of each decoding.
     """
-    return ProbeCost(len({request.prompt for request in data.requests}) * len(lengths))
+    prompts = {request.prompt for request in data.requests}
+    return ProbeCost(len(prompts) * len(lengths), whole=True)
 
 
 def _measure(

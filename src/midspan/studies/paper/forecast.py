@@ -263,7 +263,8 @@ def forecast_probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) 
     other = cost.forwards + (_BACKWARD - 1) * cost.gradients
     prompts = [request.prompt for request in prepared.data.requests]
     each = cost.generations / len(lengths)
-    taken = [each * d.steps * rate.share(d, prompts) for d in decodings] if each else []
+    share = (lambda _: 1.0) if cost.whole else (lambda d: rate.share(d, prompts))
+    taken = [each * d.steps * share(d) for d in decodings] if each else []
     seconds = other * max(rate.seconds(decoding, spec.rows) for decoding in decodings)
     seconds += sum(
         rows * rate.seconds(decoding, spec.rows)
