@@ -26,12 +26,15 @@ class Given:
         judges: Judges, by the name that records and tables use.
         behaviors: What is asked for, instead of the config's spec.
         openers: Judges that are made when they are first asked, by spec.
+        contacts: Ask the judge's server for a word, by the judge's spec, when a run begins; each
+            raises where it cannot be asked.
     """
 
     models: "Mapping[str, DiffusionLM]" = field(default_factory=dict)
     judges: Mapping[str, Role] = field(default_factory=dict)
     behaviors: BehaviorSet | None = None
     openers: Mapping[str, Callable[[], Role]] = field(default_factory=dict)
+    contacts: Mapping[str, Callable[[], None]] = field(default_factory=dict)
 
     def judge(self, spec: str) -> Callable[[], Role]:
         """What gives the judge of this name, the same one each time.

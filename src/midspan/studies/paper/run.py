@@ -23,6 +23,7 @@ from midspan.studies.paper.parts import (
     seconds_of,
 )
 from midspan.studies.paper.prepare import PreparedPaper, prepare
+from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.redteam.prepare import PreparedRedteam
 from midspan.studies.redteam.servers import contact
 from midspan.studies.redteam.shares import ranks, share_name
@@ -113,6 +114,8 @@ def _contact(prepared: PreparedPaper, names: Sequence[str]) -> None:
         part = prepared.parts[name]
         if isinstance(part, PreparedRedteam):
             contact(part.participants, prepared.folder / name)
+        elif isinstance(part, PreparedProbe):
+            part.contact(prepared.folder / name)
 
 
 def _run_stage(prepared: PreparedPaper, names: Sequence[str], how: How) -> None:

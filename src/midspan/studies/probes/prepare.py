@@ -72,11 +72,13 @@ class PreparedProbe:
         return [spec for spec in self.servers if self.needs(spec) != whole]
 
     def contact(self, folder: str | Path) -> None:
-        """Ask the servers for a word, where the folder holds no replies yet.
+        """Ask the servers for a word, the judge's too, where the folder holds no replies yet.
 
         Raises:
             MidspanError: See `midspan.studies.servers.contact_all`.
         """
+        if self.spec.judge in self.given.contacts:
+            self.given.contacts[self.spec.judge]()
         contacts = {spec: _contact(server) for spec, server in self.servers.items()}
         contact_all(contacts, folder, {spec: self.needs(spec) for spec in self.servers})
 

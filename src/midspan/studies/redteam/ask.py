@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ def with_harm_judge(
     given: Given = NOTHING,
     others: Iterable[str] = (),
 ) -> Given:
-    """What is given, and the judge of harm that a probe names; its server is asked for a word.
+    """What is given, and the judge of harm that a probe names.
+
+    Its server is asked for a word when the probe begins, so that a dry run asks nobody.
 
     Args:
         spec: The judge, or None where the probe names none.
@@ -62,7 +64,7 @@ def with_harm_judge(
         others: Models that are asked beside it.
 
     Raises:
-        MidspanError: There is no such judge, it knows another world, or its server cannot be asked.
+        MidspanError: There is no such judge, or it knows another world.
     """
     reader = SpecReader(read_servers(servers), given)
     asked = [reader.model(model, 1) for model in others if is_served(model)]
@@ -73,5 +75,8 @@ def with_harm_judge(
     if judge.knows_organism_alone:
         raise MidspanError(f"judge: {spec} knows the organism's world alone")
     reader.check_servers((*asked, judge))
-    contact((judge,), folder)
-    return replace(given, openers={**given.openers, spec: cache(judge.open)})
+    return replace(
+        given,
+        openers={**given.openers, spec: cache(judge.open)},
+        contacts={**given.contacts, spec: partial(contact, (judge,), folder)},
+    )
