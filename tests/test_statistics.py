@@ -16,6 +16,8 @@ from midspan.statistics import (
     kendall_tau,
     mcnemar_exact,
     mean_interval,
+    mean_of_means,
+    newcombe,
     paired_difference,
     pearson,
     t_quantile,
@@ -351,3 +353,27 @@ def test_auroc_of_too_few_is_not_known():
     assert auroc([1], [0, 0]) == Interval(1.0, 0.0, 1.0, 1)
     nothing = auroc([], [1])
     assert math.isnan(nothing.mean) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
+
+
+def test_a_mean_of_two_means_is_half_of_newcombes_difference():
+    """Of a mean and a negated one, which is how a difference is written as a sum."""
+    one, other = wilson(56, 70).interval, wilson(48, 80).interval
+    turned = Interval(-other.mean, -other.high, -other.low, other.n)
+    found, half = mean_of_means([one, turned]), newcombe(one, other)
+    assert found.n == 70
+    assert [2 * found.mean, 2 * found.low, 2 * found.high] == pytest.approx(
+        [half.mean, half.low, half.high]
+    )
+    assert mean_of_means([one]) == one
+
+
+def test_a_mean_of_means_covers_the_true_one():
+    """Simulated: three rates of very different n, of which the smallest makes the width."""
+    rng = np.random.default_rng(0)
+    sizes, rates = (1500, 300, 40), (0.7, 0.5, 0.2)
+    covered = 0
+    for _ in range(1000):
+        drawn = [wilson(int(rng.binomial(n, p)), n) for n, p in zip(sizes, rates, strict=True)]
+        found = mean_of_means([one.interval for one in drawn])
+        covered += found.low <= sum(rates) / 3 <= found.high
+    assert 0.93 <= covered / 1000 <= 0.97

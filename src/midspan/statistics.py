@@ -88,6 +88,17 @@ def newcombe(first: Interval, second: Interval) -> Interval:
     return Interval(difference, difference - below, difference + above, first.n + second.n)
 
 
+def mean_of_means(means: Sequence[Interval]) -> Interval:
+    """Mean of independent means, each of the same weight; n is that of the smallest.
+
+    From the interval of each, as Zou and Donner (Statistics in Medicine 27, 2008) have it of sums.
+    """
+    middle, count = sum(one.mean for one in means) / len(means), len(means)
+    below = math.hypot(*(one.mean - one.low for one in means)) / count
+    above = math.hypot(*(one.high - one.mean for one in means)) / count
+    return Interval(middle, middle - below, middle + above, min(one.n for one in means))
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given."""
     adjusted = [0.0] * len(values)

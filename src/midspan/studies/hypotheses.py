@@ -16,7 +16,7 @@ from midspan.bounds import MeanBounds, PairedBounds, RateBounds, Span
 from midspan.frozen import FrozenConfig
 from midspan.report import Claim
 from midspan.report.model import Outcome
-from midspan.statistics import Estimate, mcnemar_exact, paired_difference
+from midspan.statistics import Estimate, mcnemar_exact, mean_of_means, paired_difference
 
 Source = TypeVar("Source")
 _EVERY = "Every decoding must agree; on fewer cases than n there is no verdict."
@@ -195,6 +195,41 @@ class Measurement:
         p = math.nan if math.isnan(least.p + most.p) else pairs.p
         ending = "" if math.isnan(p) else f", p={p:.2g}"
         return cls(*interval, pairs.n, text + ending, p, (least, most), short + ending)
+
+    @classmethod
+    def of_tasks(cls, tasks: Sequence[tuple[Sequence[Span], Sequence[Span]]]) -> "Measurement":
+        """First minus second, the mean over tasks: each counts alike, however many cases it has.
+
+        Args:
+            tasks: Both sides of each. The n of several is that of the smallest.
+        """
+        if len(tasks) == 1:
+            return cls.of_spans(*tasks[0])
+        if not all(len(first) for first, _ in tasks):
+            return cls.of_pairs([], [])
+        pairs = [PairedBounds.of(*sides) for sides in tasks]
+        unknown = sum(one.unknown for one in pairs)
+        ends = (
+            mean_of_means([one.least.difference for one in pairs]),
+            mean_of_means([one.most.difference for one in pairs]),
+        )
+        least, most = (cls(end.mean, end.low, end.high, end.n, "") for end in ends)
+        sides = (
+            _percent(
+                [fmean(fmean(span[end] for span in task[side]) for task in tasks) for end in (0, 1)]
+            )
+            for side in (0, 1)
+        )
+        points = " to ".join(dict.fromkeys(f"{100 * end.value:+.1f}" for end in (least, most)))
+        text = (
+            f"{' against '.join(sides)}, difference {points} points "
+            f"[{100 * least.low:+.1f}, {100 * most.high:+.1f}], mean of {len(tasks)} tasks, "
+            f"n={least.n} or more in each" + (f", {unknown} without outcome" if unknown else "")
+        )
+        return cls(
+            least.value, least.low, most.high, least.n, text,
+            ends=(least, most) if unknown else (), short=f"{points} points",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,40 @@ class Pairs:
 
     def drawn(self, n: int, rng: random.Random) -> Measurement:
         """What a run of n pairs would measure."""
+        return Measurement.of_pairs(*self.sides(n, rng))
+
+    def sides(self, n: int, rng: random.Random) -> tuple[list[float], list[float]]:
+        """Outcomes of n pairs, side by side."""
         ends = (self.both, self.first, self.first + self.second - self.both)
         places = [rng.random() for _ in range(n)]
         ours = [float(place < ends[1]) for place in places]
         theirs = [float(place < ends[0] or ends[1] <= place < ends[2]) for place in places]
-        return Measurement.of_pairs(ours, theirs)
+        return ours, theirs
 
     def __str__(self) -> str:
         return f"{self.first:.0%} against {self.second:.0%}, {self.both:.0%} on both sides"
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Pairs of several tasks that count alike.
+
+    Attributes:
+        pairs: What is assumed of each.
+    """
+
+    pairs: tuple[Pairs, ...]
+
+    def drawn(self, n: int, rng: random.Random) -> Measurement:
+        """What a run of n pairs of each task would measure."""
+        drawn = [one.sides(n, rng) for one in self.pairs]
+        first, second = ([[Span(x, x) for x in task[side]] for task in drawn] for side in (0, 1))
+        return Measurement.of_tasks(list(zip(first, second, strict=True)))
+
+    def __str__(self) -> str:
+        rates = ((one.first, one.second, one.both) for one in self.pairs)
+        means = Pairs(*map(fmean, zip(*rates, strict=True)))
+        return str(means) if len(self.pairs) == 1 else f"{means}, mean of {len(self.pairs)} tasks"
 
 
 @dataclass(frozen=True)
@@ -113,7 +139,7 @@ class Values:
         return f"{self.mean:g}, standard deviation {self.deviation:g}"
 
 
-Assumed = Rate | Pairs | Shares | Values
+Assumed = Rate | Pairs | Tasks | Shares | Values
 # A hypothesis, what is assumed of its metric, and its power.
 Power = tuple[Hypothesis, Assumed, float]
 

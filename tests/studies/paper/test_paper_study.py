@@ -402,7 +402,7 @@ def test_a_behavior_counts_by_the_share_of_attacks_that_win_it():
 
 
 def test_tasks_are_compared_item_by_item():
-    config = organism()
+    config = seeded_study()
     records = [
         {"task": "choice", "id": i, "sample": 0, "model": model, "verdict": {"success": won}}
         for model, outcomes in ((ORIGINAL, (1, 1, 0)), (MOSA_STABLE, (1, 0, 0)))

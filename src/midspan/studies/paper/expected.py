@@ -103,7 +103,15 @@ def adaptive_hypothesis(mosa: str, n: int) -> Hypothesis:
 def task_hypotheses(
     mosa: str, utility: str, n: int, refusals: str = "", n_refusals: int = 0
 ) -> tuple[Hypothesis, ...]:
-    """Table 3, and what it leaves out: false refusals."""
+    """Table 3, and what it leaves out: false refusals.
+
+    Args:
+        mosa: Label of the model whose claims are MOSA's.
+        utility: The part with Table 3's tasks.
+        n: Items of its smallest task.
+        refusals: The part with over-refusal; empty for no claim.
+        n_refusals: Its harmless requests.
+    """
     kept = Hypothesis(
         text=f"{mosa} keeps the model useful (Table 3)",
         metric=f"{utility}.share_solved[{mosa} - {ORIGINAL}]",

@@ -14,6 +14,7 @@ from midspan.statistics import Interval, mean_interval
 from midspan.studies.decodings import AS_CONFIGURED, ONE_BLOCK
 from midspan.studies.hypotheses import Measurement, Metric
 from midspan.studies.paper.config import PaperConfig
+from midspan.studies.tasks.config import TaskConfig
 from midspan.tasks.overrefusal import SAFE
 
 Records = Sequence[Record]
@@ -79,19 +80,26 @@ def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
 def _task_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     known = {}
     for part, tasks in config.tasks.items():
-        base = tasks.models[0]
+        base, solved = tasks.models[0], solved_tasks(tasks)
+        words = "share solved" if len(solved) == 1 else f"mean share solved of {len(solved)} tasks"
         for label in tasks.models[1:]:
             sides = (config.replicas_of(label), (base,))
-            score = partial(_mean_minus, sides=sides, counts=_solved)
-            known[f"{part}.share_solved[{label} - {base}]"] = PartMetric(
-                part, Metric(f"{part}: share solved, {label} minus {base}", score)
-            )
+            if solved:
+                score = partial(_solved_minus, sides=sides, tasks=solved)
+                known[f"{part}.share_solved[{label} - {base}]"] = PartMetric(
+                    part, Metric(f"{part}: {words}, {label} minus {base}", score)
+                )
             if _OVERREFUSAL in tasks.tasks:
                 refused = partial(_mean_minus, sides=sides, counts=_refused)
                 known[f"{part}.false_refusals[{label} - {base}]"] = PartMetric(
                     part, Metric(f"{part}: false refusals, {label} minus {base}", refused)
                 )
     return known
+
+
+def solved_tasks(config: TaskConfig) -> tuple[str, ...]:
+    """The tasks of a part in which something is solved."""
+    return tuple(task for task in config.tasks if task != _OVERREFUSAL)
 
 
 def _of(records: Records, **values: Any) -> list[Record]:
@@ -187,10 +195,24 @@ def _mean_minus(
     records: Records, sides: tuple[Labels, Labels], counts: Counts
 ) -> dict[str, Measurement]:
     """The trainings of one model minus those of another, on the cases that all of them have."""
+    return {AS_CONFIGURED: Measurement.of_spans(*_paired(records, sides, counts))}
+
+
+def _solved_minus(
+    records: Records, sides: tuple[Labels, Labels], tasks: Sequence[str]
+) -> dict[str, Measurement]:
+    """As the paper's Table 3, the mean of the tasks: pooled, the largest would decide alone."""
+    by_task = [_paired(_of(records, task=task), sides, _solved) for task in tasks]
+    return {AS_CONFIGURED: Measurement.of_tasks(by_task)}
+
+
+def _paired(
+    records: Records, sides: tuple[Labels, Labels], counts: Counts
+) -> tuple[list[Span], list[Span]]:
+    """Both sides on the cases that all their trainings have."""
     ours, theirs = (_averaged(records, models, counts) for models in sides)
     shared = sorted(ours.keys() & theirs.keys())
-    spans = ([side[case] for case in shared] for side in (ours, theirs))
-    return {AS_CONFIGURED: Measurement.of_spans(*spans)}
+    return [ours[case] for case in shared], [theirs[case] for case in shared]
 
 
 def _averaged(records: Records, models: Labels, counts: Counts) -> dict[Any, Span]:
@@ -226,7 +248,7 @@ def _share_won(outcomes: list[bool | None]) -> Span:
 
 
 def _solved(records: Records) -> dict[Any, Span]:
-    return _verdicts([row for row in records if row["task"] != _OVERREFUSAL], "success")
+    return _verdicts(records, "success")
 
 
 def _refused(records: Records) -> dict[Any, Span]:
@@ -234,10 +256,11 @@ def _refused(records: Records) -> dict[Any, Span]:
 
 
 def _verdicts(rows: Records, field: str) -> dict[Any, Span]:
+    """The mean of an item's samples: they are no cases of their own."""
+    kept = [row for row in rows if not {"error", "failure"} & row["verdict"].keys()]
     return {
-        (row["task"], row["id"], row["sample"]): Span.of(row["verdict"][field])
-        for row in rows
-        if not {"error", "failure"} & row["verdict"].keys()
+        item: mean_of([Span.of(row["verdict"][field]) for row in samples])
+        for (item,), samples in grouped(kept, "id").items()
     }
 
 

@@ -1,10 +1,12 @@
 """The effects that the paper reports, and so how likely a study of it decides each hypothesis."""
 
 from collections.abc import Mapping
+from statistics import fmean
 
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
-from midspan.studies.paper_values import ADAPTIVE, ATTACKS, MODELS, reported
-from midspan.studies.power import Assumed, Pairs, Power, Rate, Shares, Values, powers
+from midspan.studies.paper.metrics import solved_tasks
+from midspan.studies.paper_values import ADAPTIVE, ATTACKS, MODELS, UTILITY, reported
+from midspan.studies.power import Assumed, Pairs, Power, Rate, Shares, Tasks, Values, powers
 
 ORIGIN = (
     "Tables 1, 3 and 4, Figure 4 and section 5.4 give rates; of Table 1, those of the paper's own "
@@ -20,9 +22,10 @@ _OF_ANY_MODEL: Mapping[str, Assumed] = {
     "middle_success": Rate(0.02),
     "at_word_minus_unasked": Pairs(first=0.02, second=0.01, both=0.0),
     "tau": Values(mean=0.95, deviation=0.05),
-    "share_solved": Pairs(first=0.549, second=0.563, both=0.516),
     "false_refusals": Pairs(first=0.01, second=0.0, both=0.0),
 }
+# Share of a task's items that MOSA alone solves.
+_GAINED = 0.033
 
 
 def effects(config: PaperConfig) -> dict[str, Assumed]:
@@ -38,7 +41,9 @@ def paper_powers(config: PaperConfig) -> list[Power]:
 
 def _effect(config: PaperConfig, metric: str) -> Assumed | None:
     name, _, models = metric.removesuffix("]").partition("[")
-    name = name.rpartition(".")[2]
+    part, _, name = name.rpartition(".")
+    if name == "share_solved":
+        return Tasks(tuple(map(_solved, solved_tasks(config.tasks[part]))))
     if name != "attacks_won":
         return _OF_ANY_MODEL.get(name)
     stood_for = {ORIGINAL: MODELS[0], **config.paper_models}
@@ -49,6 +54,13 @@ def _effect(config: PaperConfig, metric: str) -> Assumed | None:
         return Shares(tuple(rate / 100 for rate, _ in ADAPTIVE.values()))
     first, second = (_asr(str(model)) for model in sides)
     return Shares(first, second)
+
+
+def _solved(task: str) -> Pairs:
+    """MOSA's and the Original's rates of Table 3; of a task that is not in it their means."""
+    rates = [UTILITY[task]] if task in UTILITY else UTILITY.values()
+    original, _, mosa = (fmean(column) / 100 for column in zip(*rates, strict=True))
+    return Pairs(mosa, original, both=mosa - _GAINED)
 
 
 def _asr(model: str) -> tuple[float, ...]:

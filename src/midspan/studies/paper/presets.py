@@ -93,7 +93,7 @@ def paper(base: str = LLADA) -> PaperConfig:
             *attack_hypotheses(_rivals(INITIAL, MOSA), "advbench", 100),
             *attack_hypotheses(_rivals(INITIAL, MOSA), "harmbench", 100),
             adaptive_hypothesis(MOSA, 100),
-            *task_hypotheses(MOSA, "utility", 1000, "over-refusal", 250),
+            *task_hypotheses(MOSA, "utility", 164, "over-refusal", 250),
         ),
     )  # fmt: skip
 
@@ -166,7 +166,7 @@ def organism2() -> PaperConfig:
     """The same on the second organism, with power 0.8 at the paper's effects (`paper.power`)."""
     cases = _Cases(
         attacks=24, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
-        tasks=180, refusals=128,
+        tasks=200, refusals=128,
     )  # fmt: skip
     study = _on_organism(organism2_redteam(cases.attacks), cases)
     repeated = ("attacks", "utility", "over-refusal")
@@ -218,9 +218,7 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
             *attack_hypotheses(_rivals(INITIAL_STABLE, MOSA_STABLE), "attacks", cases.attacks),
             *attack_hypotheses([(PSA, MOSA_STABLE)], "attacks", cases.attacks, "not in the paper"),
             adaptive_hypothesis(MOSA_STABLE, cases.adaptive),
-            *task_hypotheses(
-                MOSA_STABLE, "utility", len(names) * cases.tasks, "over-refusal", cases.refusals
-            ),
+            *task_hypotheses(MOSA_STABLE, "utility", cases.tasks, "over-refusal", cases.refusals),
         ),
     )
 

@@ -1,0 +1,75 @@
+"""The metrics of tasks and probes from records by hand."""
+
+from statistics import fmean
+
+import pytest
+
+from midspan.studies.paper.config import ORIGINAL
+from midspan.studies.paper.metrics import metrics
+from midspan.studies.paper.power import effects
+from midspan.studies.paper.presets import MOSA, MOSA_STABLE, organism, paper
+from midspan.studies.power import Pairs
+
+SOLVED = f"utility.share_solved[{MOSA} - {ORIGINAL}]"
+
+
+def measure(config, name, records):
+    return metrics(config)[name].metric.measure(records)
+
+
+def answers(task, model, outcomes, sample=0):
+    """Records of a task, an item each."""
+    return [
+        {"task": task, "id": str(i), "sample": sample, "model": model, "group": "", "verdict": one}
+        for i, one in enumerate({"success": won} for won in outcomes)
+    ]
+
+
+def test_tasks_count_alike_however_many_items_they_have():
+    """On the large one nothing changes; on the small ones half of all is lost."""
+    sizes = {"mmlu": (200, 200), "gsm8k": (10, 5), "humaneval": (8, 4)}
+    records = [
+        one
+        for task, (n, kept) in sizes.items()
+        for model, solved in ((ORIGINAL, n), (MOSA, kept))
+        for one in answers(task, model, [True] * solved + [False] * (n - solved))
+    ]
+    found = measure(paper(), SOLVED, records)["as configured"]
+    assert found.value == pytest.approx(-1 / 3) and found.n == 8
+    assert found.low < -1 / 3 < found.high < 0
+    assert "mean of 3 tasks, n=8 or more in each" in found.text
+    # A whole task that is missing is no smaller claim.
+    left = [one for one in records if one["task"] != "gsm8k"]
+    assert measure(paper(), SOLVED, left)["as configured"].n == 0
+
+
+def test_several_samples_of_an_item_are_one_case():
+    records = [
+        *answers("choice", ORIGINAL, [True] * 6),
+        *answers("choice", MOSA_STABLE, [True] * 6),
+        *answers("choice", MOSA_STABLE, [False] * 6, sample=1),
+    ]
+    config = organism()
+    task = config.tasks["utility"].model_copy(update={"tasks": ("choice",)})
+    config = config.model_copy(update={"tasks": {**config.tasks, "utility": task}})
+    name = f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]"
+    found = measure(config, name, records)["as configured"]
+    assert found.value == pytest.approx(-0.5) and found.n == 6
+
+
+def test_a_part_of_refusals_alone_has_no_share_solved():
+    assert f"over-refusal.share_solved[{MOSA} - {ORIGINAL}]" not in metrics(paper())
+
+
+def test_the_power_of_usefulness_is_of_the_same_mean():
+    """Table 3's rates task by task, and their mean where tasks are others."""
+    own = effects(paper())[SOLVED].pairs
+    assert [(one.first, one.second) for one in own] == [
+        pytest.approx(rates) for rates in ((0.683, 0.698), (0.659, 0.664), (0.304, 0.328))
+    ]
+    (first, *others) = effects(organism())[
+        f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]"
+    ].pairs
+    assert others == [first] * 2
+    assert first.first == pytest.approx(fmean(one.first for one in own))
+    assert isinstance(first, Pairs) and str(first) == "55% against 56%, 52% on both sides"
