@@ -4,6 +4,7 @@ from statistics import fmean
 
 import pytest
 
+from midspan.studies.hypotheses import Measurement
 from midspan.studies.paper.config import ORIGINAL
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.power import effects
@@ -73,3 +74,20 @@ def test_the_power_of_usefulness_is_of_the_same_mean():
     assert others == [first] * 2
     assert first.first == pytest.approx(fmean(one.first for one in own))
     assert isinstance(first, Pairs) and str(first) == "55% against 56%, 52% on both sides"
+
+
+def test_what_is_asked_of_one_request_is_one_case():
+    """Two requests of four prompts each; the answer without an instruction serves all four."""
+    records = [
+        {"model": ORIGINAL, "decoding": "one block", "id": i, "phrase_kind": kind, "word": word}
+        | {"found": found}
+        for i in range(2)
+        for kind in ("neutral", "procedural")
+        for word, found in ((None, [1]), (1, [1]), (5, [5] if i else []))
+    ]
+    name = f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]"
+    found = measure(organism(), name, records)["one block"]
+    assert found.n == 2 and found.value == pytest.approx(0.25)
+    assert found.text.startswith("75.0 % against 50.0 %")
+    alone = Measurement.of_pairs([0.5, 1.0], [0.5, 0.5])
+    assert (found.low, found.high) == (alone.low, alone.high)

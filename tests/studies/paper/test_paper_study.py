@@ -349,7 +349,7 @@ def test_metrics_are_read_from_records():
     found = measure(config, f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]")(hits)[
         "one block"
     ]
-    assert found.value == pytest.approx(1 / 3) and found.n == 3
+    assert found.value == pytest.approx(1 / 3) and found.n == 1
 
 
 def attacked(judge, wins):

@@ -158,18 +158,30 @@ def _search_success(records: Records, model: str) -> dict[str, Measurement]:
 
 
 def _placed(records: Records, model: str) -> dict[str, Measurement]:
-    """How often a phrase stands at the wanted word, minus how often it stands there unasked."""
+    """Per request: how often a phrase stands at the wanted word, minus how often it does unasked.
+
+    Of all its phrases and words the mean, since one answer without instruction serves them all.
+    """
     measured = {}
     for (decoding,), rows in grouped(_of(records, model=model), "decoding").items():
-        instructed, unasked = [], []
-        for (_, _), part in grouped(rows, "id", "phrase_kind").items():
-            free = set(next(row["found"] for row in part if row["word"] is None))
-            for row in part:
-                if row["word"] is not None:
-                    instructed.append(float(row["word"] in row["found"]))
-                    unasked.append(float(row["word"] in free))
+        shares = [_placed_shares(part) for part in grouped(rows, "id").values()]
+        instructed, unasked = zip(*shares, strict=True)
         measured[decoding] = Measurement.of_pairs(instructed, unasked)
     return measured
+
+
+def _placed_shares(rows: Records) -> tuple[float, float]:
+    """Of one request: the shares of hits with the instruction and without it."""
+    hits = []
+    for part in grouped(rows, "phrase_kind").values():
+        free = next(row["found"] for row in part if row["word"] is None)
+        hits += [
+            (row["word"] in row["found"], row["word"] in free)
+            for row in part
+            if row["word"] is not None
+        ]
+    instructed, unasked = (fmean(column) for column in zip(*hits, strict=True))
+    return instructed, unasked
 
 
 def _tau(records: Records, model: str) -> dict[str, Measurement]:

@@ -20,7 +20,8 @@ _OF_ANY_MODEL: Mapping[str, Assumed] = {
     "middle_minus_first": Pairs(first=0.45, second=0.25, both=0.20),
     "first_minus_middle": Pairs(first=0.33, second=0.02, both=0.02),
     "middle_success": Rate(0.02),
-    "at_word_minus_unasked": Pairs(first=0.02, second=0.01, both=0.0),
+    # Of ten prompts a request; a phrase stands at one word, so that hits do not go together.
+    "at_word_minus_unasked": Shares((0.02,) * 10, (0.01,) * 10, correlation=0),
     "tau": Values(mean=0.95, deviation=0.05),
     "false_refusals": Pairs(first=0.01, second=0.0, both=0.0),
 }

@@ -63,7 +63,7 @@ def paper(base: str = LLADA) -> PaperConfig:
             ),
             "gcg": ProbeSpec(probe="gcg", models=(ORIGINAL, MOSA), harmful=harmful, n=100),
             "instruction-placement": ProbeSpec(
-                probe="instruction-placement", models=(ORIGINAL,), benign=benign, n=50
+                probe="instruction-placement", models=(ORIGINAL,), benign=benign, n=100
             ),
             "order": ProbeSpec(
                 probe="order", models=models, harmful=harmful, benign=benign, n=50,
@@ -89,7 +89,7 @@ def paper(base: str = LLADA) -> PaperConfig:
         },
         prices=_PRICES,
         hypotheses=(
-            *probe_hypotheses(MOSA, prefill=100, gcg=100, instruction_placement=500, order=50),
+            *probe_hypotheses(MOSA, prefill=100, gcg=100, instruction_placement=100, order=50),
             *attack_hypotheses(_rivals(INITIAL, MOSA), "advbench", 100),
             *attack_hypotheses(_rivals(INITIAL, MOSA), "harmbench", 100),
             adaptive_hypothesis(MOSA, 100),
@@ -135,7 +135,7 @@ class _Cases:
         adaptive: Behaviors of the attacks that know of MOSA.
         prefill: Plain requests, and as many disguised ones, for each position.
         gcg: Suffixes a position.
-        placement: Instructions a word.
+        placement: Requests, each asked for every phrase and word.
         order: Requests a kind.
         activations: The same.
         tasks: Questions of each task.
@@ -165,7 +165,7 @@ def organism() -> PaperConfig:
 def organism2() -> PaperConfig:
     """The same on the second organism, with power 0.8 at the paper's effects (`paper.power`)."""
     cases = _Cases(
-        attacks=24, adaptive=64, prefill=32, gcg=36, placement=48, order=12, activations=96,
+        attacks=24, adaptive=64, prefill=32, gcg=36, placement=100, order=12, activations=96,
         tasks=200, refusals=128,
     )  # fmt: skip
     study = _on_organism(organism2_redteam(cases.attacks), cases)
@@ -212,7 +212,7 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
                 MOSA_STABLE,
                 prefill=2 * cases.prefill,
                 gcg=cases.gcg,
-                instruction_placement=10 * cases.placement,
+                instruction_placement=cases.placement,
                 order=cases.order,
             ),
             *attack_hypotheses(_rivals(INITIAL_STABLE, MOSA_STABLE), "attacks", cases.attacks),
