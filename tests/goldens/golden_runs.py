@@ -105,8 +105,9 @@ def study(folder: Path) -> None:
         ),
     }
     tasks = {"utility": whole.tasks["utility"].model_copy(update={"items": 1, "models": (label,)})}
+    # Each part has one case.
     claims = tuple(
-        claim
+        claim.model_copy(update={"n": 1})
         for claim in whole.hypotheses
         if claim.metric.startswith(tuple(probes)) and claim.metric.endswith(f"[{label}]")
     )

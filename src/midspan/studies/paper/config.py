@@ -97,7 +97,8 @@ class PaperConfig(FrozenConfig):
     def changed(self, fields: Mapping[str, Any]) -> Self:
         """The study with some fields on top; nothing else names what these leave out.
 
-        A part or recipe that is set to null goes from the models, proxies and claims, too.
+        A part or recipe that is set to null goes from the models, proxies and claims, too. What is
+        planned for a claim follows the size of its part, unless claims are given as well.
         """
         base = self.model_dump()
         rest = merged(base, fields)
@@ -105,7 +106,16 @@ class PaperConfig(FrozenConfig):
             {name for group in groups for name in base[group].keys() - (rest.get(group) or {})}
             for groups in (_PARTS, ("recipes",))
         )
-        return self.model_validate(merged(_without(base, parts, labels), fields))
+        changed = self.model_validate(merged(_without(base, parts, labels), fields))
+        if "hypotheses" in fields:
+            return changed
+        sizes = {
+            name: (_size(part), _size(changed.first_parts[name]))
+            for name, part in self.first_parts.items()
+            if name in changed.first_parts
+        }
+        claims = tuple(_resized(one, sizes) for one in changed.hypotheses)
+        return changed.model_copy(update={"hypotheses": claims})
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -178,6 +188,27 @@ def _without(fields: dict[str, Any], parts: set[str], labels: set[str]) -> dict[
         "repeated": tuple(name for name in fields["repeated"] if name not in parts),
         "hypotheses": tuple(one for one in fields["hypotheses"] if is_kept(one["metric"])),
     }
+
+
+def _size(part: PartConfig) -> int | None:
+    """How much a part asks for, by its own field; None where its data decide."""
+    if isinstance(part, ProbeSpec):
+        return part.n
+    if isinstance(part, TaskConfig):
+        return part.items
+    count = part.behaviors.rpartition(":")[2]
+    return int(count) if count.isdecimal() else None
+
+
+def _resized(
+    hypothesis: Hypothesis, sizes: Mapping[str, tuple[int | None, int | None]]
+) -> Hypothesis:
+    """A claim whose n keeps its share of what its part asks for."""
+    for part, (before, now) in sizes.items():
+        if hypothesis.metric.startswith(f"{part}.") and before and now:
+            n = max(1, hypothesis.n * now // before)
+            return hypothesis.model_copy(update={"n": n})
+    return hypothesis
 
 
 def _of_seed(part: PartConfig, seed: int) -> PartConfig:

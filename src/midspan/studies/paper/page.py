@@ -98,7 +98,7 @@ def _claims(config: PaperConfig, records: Mapping[str, list[Record]]) -> tuple[C
     known = metrics(config)
     claims = []
     for hypothesis in config.hypotheses:
-        part, metric = known[hypothesis.metric]
+        part, metric, _ = known[hypothesis.metric]
         claims.append(judged(hypothesis, metric, records[part]))
     return tuple(claims)
 

@@ -76,7 +76,20 @@ def prepare(
                 parts[name] = _prepare_part(with_model_paths(part, specs), folder / name)
             except MidspanError as error:
                 raise MidspanError(f"{name}: {error}") from error
+    _check_planned(config, parts)
     return PreparedPaper(config, folder, data, parts)
+
+
+def _check_planned(config: PaperConfig, parts: Mapping[str, PreparedPart]) -> None:
+    """Refuse claims that could get no verdict, whatever their parts measure."""
+    known = metrics(config)
+    for hypothesis in config.hypotheses:
+        part, _, cases = known[hypothesis.metric]
+        if part in parts and (given := cases(parts[part])) < hypothesis.n:
+            raise MidspanError(
+                f"hypotheses.n: {hypothesis.n} cases are planned for {hypothesis.metric}, and "
+                f"{part} has {given}; give {part} more to ask, or lower n"
+            )
 
 
 def _prepare_part(part: PartConfig, folder: Path) -> PreparedPart:

@@ -25,7 +25,7 @@ def seeds_sections(config: PaperConfig, records: Mapping[str, list[Record]]) -> 
     """
     known, rows = metrics(config), []
     for hypothesis in config.hypotheses:
-        part, metric = known[hypothesis.metric]
+        part, metric, _ = known[hypothesis.metric]
         if part in config.repeated:
             alone = _by_seed(config, records[part])
             measured = (judged(hypothesis, metric, one).short for one in alone)
