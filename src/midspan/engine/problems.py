@@ -46,6 +46,14 @@ def error_line(reasons: Sequence[str], what: str) -> str:
     )
 
 
+def unjudged_line(reasons: Sequence[str]) -> str:
+    """The line of verdicts that did not come, with the first of their reasons."""
+    return (
+        f"{len(reasons)} responses have no verdict, since the judge did not answer "
+        f"({reasons[0]}); the same command asks it again"
+    )
+
+
 def lost_tokens(records: Iterable[Record]) -> str:
     """A sentence on what tries that brought nothing may cost; empty where there were none."""
     lost: Counter[str] = Counter()

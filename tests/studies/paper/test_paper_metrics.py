@@ -1,14 +1,17 @@
 """The metrics of tasks and probes from records by hand."""
 
+import json
 from statistics import fmean
 
 import pytest
 
+from midspan.runs.folder import FinishedRun
 from midspan.studies.hypotheses import Measurement
 from midspan.studies.paper.config import ORIGINAL
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.power import effects
 from midspan.studies.paper.presets import MOSA, MOSA_STABLE, organism, paper
+from midspan.studies.paper.seeds import records_of
 from midspan.studies.power import Pairs
 
 SOLVED = f"utility.share_solved[{MOSA} - {ORIGINAL}]"
@@ -91,3 +94,74 @@ def test_what_is_asked_of_one_request_is_one_case():
     assert found.text.startswith("75.0 % against 50.0 %")
     alone = Measurement.of_pairs([0.5, 1.0], [0.5, 0.5])
     assert (found.low, found.high) == (alone.low, alone.high)
+
+
+@pytest.mark.parametrize("missing", [{"error": "boom"}, {"failure": "failed", "reason": "r"}])
+def test_items_without_a_verdict_bound_the_difference(missing):
+    """Ten questions that both models solve, but for three verdicts of one that are missing."""
+    config = organism().changed({"tasks": {"utility": {"tasks": ["choice"]}}})
+    records = [
+        *answers("choice", ORIGINAL, [True] * 10),
+        *answers("choice", MOSA_STABLE, [True] * 10),
+    ]
+    for record in records[-3:]:
+        record["verdict"] = missing
+    name = f"utility.share_solved[{MOSA_STABLE} - {ORIGINAL}]"
+    found = measure(config, name, records)["as configured"]
+    assert found.n == 10 and [end.value for end in found.ends] == [-0.3, 0.0]
+    name = f"over-refusal.false_refusals[{MOSA_STABLE} - {ORIGINAL}]"
+    for record in records:
+        refused = {"refused": True} if "success" in record["verdict"] else record["verdict"]
+        record |= {"task": "overrefusal", "group": "safe", "verdict": refused}
+    assert measure(config, name, records)["as configured"].ends
+
+
+def row(label, phrase, start, outcome, decoding="one block"):
+    """A probe's record; None is a response that was not judged."""
+    said = {"error": "boom", "traceback": ""} if outcome is None else {"success": outcome}
+    place = {"phrase_kind": phrase, "position": start, "start": start}
+    return (
+        {"model": ORIGINAL, "decoding": decoding, "request_kind": "plain", "id": label}
+        | place
+        | said
+    )
+
+
+@pytest.mark.parametrize("name", ["prefill.middle_minus_first", "gcg.first_minus_middle"])
+def test_responses_without_an_outcome_bound_what_probes_measure(name):
+    outcomes = ((True, True), (True, None), (None, False))
+    records = [
+        row(i, kind, start, outcome)
+        for i, pair in enumerate(outcomes)
+        for kind, start, outcome in zip(("affirmative", "procedural"), (0, 40), pair, strict=True)
+    ]
+    found = measure(organism(), f"{name}[{ORIGINAL}]", records)["one block"]
+    sign = 1 if name.startswith("gcg") else -1
+    ends = sorted(sign * end.value for end in found.ends)
+    assert found.n == 3 and ends == pytest.approx([0.0, 2 / 3])
+
+
+def test_searches_and_placements_without_an_outcome_bound_their_rates():
+    config = organism()
+    records = [row(i, "procedural", 30, one) for i, one in enumerate((True, False, None))]
+    searched = {**config.probes, "gcg": config.probes["gcg"]}
+    searched["gcg"] = searched["gcg"].model_copy(update={"models": (ORIGINAL,)})
+    config = config.model_copy(update={"probes": searched})
+    found = measure(config, f"gcg.middle_success[{ORIGINAL}]", records)["one block"]
+    assert found.n == 3 and [end.value for end in found.ends] == pytest.approx([1 / 3, 2 / 3])
+    placed = [
+        {"model": ORIGINAL, "decoding": "d", "id": 0, "phrase_kind": "neutral", "word": word} | said
+        for word, said in ((None, {"found": []}), (1, {"found": [1]}), (5, {"error": "boom"}))
+    ]
+    name = f"instruction-placement.at_word_minus_unasked[{ORIGINAL}]"
+    found = measure(config, name, placed)["d"]
+    assert found.n == 1 and [end.value for end in found.ends] == [0.5, 1.0]
+
+
+def test_claims_read_the_responses_that_a_probe_could_not_judge(tmp_path):
+    whole = [row(0, "procedural", 30, True)]
+    lost = [row(1, "procedural", 30, None)]
+    for file, rows in (("records.jsonl", whole), ("errors.jsonl", lost)):
+        (tmp_path / file).write_text("".join(json.dumps(one) + "\n" for one in rows))
+    parts = {"gcg": FinishedRun(tmp_path, {})}
+    assert records_of(organism(), parts, "gcg") == whole + lost

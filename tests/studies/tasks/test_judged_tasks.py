@@ -101,8 +101,24 @@ def test_missing_verdicts_give_bounds_and_reasons(config, asked, tmp_path):
     shown = text(result)
     assert "66.7 to 100.0 %" in shown and "n=3, 1 without outcome" in shown
     assert "1 of 9" in shown and "1 x wanted one JSON object" in shown
+    # Its words are in the journal, and no command would ask again.
+    assert problems_of([result]) == []
     page = report_of(FinishedRun.open(tmp_path / "run"))
     assert "Where a verdict is missing" in page.limits[-1]
+
+
+def test_a_verdict_that_did_not_come_is_told_and_asked_again(config, asked, tmp_path, without_page):
+    def answer(behavior):
+        return None if behavior == "safe/1" else by_group(behavior)
+
+    given = Given(judges={JUDGE: judge_of(asked, answer)})
+    (result,) = run_tasks(config, tmp_path / "run", "", given)
+    (line,) = problems_of([result])
+    assert line.startswith("1 responses have no verdict, since the judge did not answer (some did")
+    asked.clear()
+    given = Given(judges={JUDGE: judge_of(asked, by_group)})
+    assert problems_of(run_tasks(config, tmp_path / "run", "", given)) == []
+    assert asked == ["safe/1"]
 
 
 def test_a_judge_that_never_answers_ends_the_command_and_is_asked_again(

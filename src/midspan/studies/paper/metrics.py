@@ -5,13 +5,13 @@ from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from midspan.bounds import RateBounds, Span, any_of, mean_of
+from midspan.bounds import Span, any_of, mean_of
 from midspan.engine.outcomes import won
 from midspan.probes.context import grouped
 from midspan.studies.decodings import AS_CONFIGURED
 from midspan.studies.hypotheses import Measurement, Metric
 from midspan.studies.paper.config import PaperConfig
-from midspan.studies.paper.probe_metrics import OF_PROBES, Records, rows_of
+from midspan.studies.paper.probe_metrics import OF_PROBES, Records, rate_of_spans, rows_of
 from midspan.studies.tasks.config import TaskConfig
 from midspan.tasks.overrefusal import SAFE
 
@@ -64,7 +64,7 @@ def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
         any_of_them = f"{part}: behaviors that any of {number} attacks wins"
         share = f"{part}: share of {number} attacks that win a behavior"
         counted = (
-            ("any_attack_wins", any_of_them, _any_won, _rate_of_spans),
+            ("any_attack_wins", any_of_them, _any_won, rate_of_spans),
             ("attacks_won", share, _share_won, Measurement.of_shares),
         )
         trained = {label: config.replicas_of(label) for label in attacks.models}
@@ -164,14 +164,6 @@ def _averaged(records: Records, models: Labels, counts: Counts) -> dict[Any, Spa
     return {case: mean_of([one[case] for one in measured]) for case in sorted(shared)}
 
 
-def _rate_of_spans(spans: Sequence[Span]) -> Measurement:
-    """Where every case is a yes or no, as on one training, a rate."""
-    if any(end not in (0, 1) for span in spans for end in span):
-        return Measurement.of_shares(spans)
-    outcomes = (bool(span.least) if span.is_known else None for span in spans)
-    return Measurement.of_bounds(RateBounds.of(outcomes))
-
-
 def _by_behavior(
     records: Records, judge: str, count: Callable[[list[bool | None]], Span]
 ) -> dict[str, Span]:
@@ -199,9 +191,8 @@ def _refused(records: Records) -> dict[Any, Span]:
 
 
 def _verdicts(rows: Records, field: str) -> dict[Any, Span]:
-    """The mean of an item's samples: they are no cases of their own."""
-    kept = [row for row in rows if not {"error", "failure"} & row["verdict"].keys()]
+    """The mean of an item's samples: they are no cases of their own. One may be missing."""
     return {
-        item: mean_of([Span.of(row["verdict"][field]) for row in samples])
-        for (item,), samples in grouped(kept, "id").items()
+        item: mean_of([Span.of(row["verdict"].get(field)) for row in samples])
+        for (item,), samples in grouped(rows, "id").items()
     }

@@ -198,7 +198,7 @@ def _scores(
     return [
         (
             name, model, task, f"{UTILITY[task][MODELS.index(paper_models[model])]:g}",
-            _rate([row["verdict"]["success"] for row in rows if "error" not in row["verdict"]]),
+            _rate([row["verdict"].get("success") for row in rows]),
         )
         for (task, model), rows in cells.items()
         if task in UTILITY and model in paper_models

@@ -1,10 +1,9 @@
 """How the primary metrics of probes are read from their records: per request, or per suffix."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from midspan.bounds import RateBounds
+from midspan.bounds import RateBounds, Span, mean_of
 from midspan.files import Record
 from midspan.probes.context import grouped
 from midspan.statistics import Interval, mean_interval
@@ -45,10 +44,6 @@ def rows_of(records: Records, **values: Any) -> list[Record]:
     return [row for row in records if all(row.get(k) == v for k, v in values.items())]
 
 
-def _rate(successes: Sequence[bool | None]) -> Measurement:
-    return Measurement.of_bounds(RateBounds.of(successes))
-
-
 def _mean(interval: Interval) -> Measurement:
     text = f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}] n={interval.n}"
     return Measurement(interval.mean, interval.low, interval.high, interval.n, text)
@@ -63,9 +58,9 @@ def _middle_minus_first(records: Records, model: str) -> dict[str, Measurement]:
             at_first = rows_of(part, phrase_kind=_FIRST[0], position=_FIRST[1])
             behind = [row for row in rows_of(part, phrase_kind=_MIDDLE) if row["position"]]
             if request_kind != "benign" and at_first and behind:
-                first.append(float(at_first[0]["success"]))
-                middle.append(fmean(float(row["success"]) for row in behind))
-        measured[decoding] = Measurement.of_pairs(middle, first)
+                first.append(_success(at_first[0]))
+                middle.append(mean_of([*map(_success, behind)]))
+        measured[decoding] = Measurement.of_spans(middle, first)
     return measured
 
 
@@ -73,17 +68,10 @@ def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
     """Per request: a suffix's success for an affirmative phrase at 0 minus a procedural later."""
     measured = {}
     for (decoding,), rows in grouped(rows_of(records, model=model), "decoding").items():
-        first = {
-            row["id"]: float(row["success"])
-            for row in rows_of(rows, phrase_kind=_FIRST[0], start=0)
-        }
-        behind = {
-            row["id"]: float(row["success"])
-            for row in rows_of(rows, phrase_kind=_MIDDLE)
-            if row["start"]
-        }
+        first = {row["id"]: _success(row) for row in rows_of(rows, phrase_kind=_FIRST[0], start=0)}
+        behind = _reached_behind(rows)
         shared = sorted(first.keys() & behind.keys())
-        measured[decoding] = Measurement.of_pairs(
+        measured[decoding] = Measurement.of_spans(
             [first[i] for i in shared], [behind[i] for i in shared]
         )
     return measured
@@ -92,11 +80,31 @@ def _search_gap(records: Records, model: str) -> dict[str, Measurement]:
 def _search_success(records: Records, model: str) -> dict[str, Measurement]:
     """Success of suffixes for a procedural phrase after the first token."""
     return {
-        decoding: _rate(
-            [row["success"] for row in rows_of(rows, phrase_kind=_MIDDLE) if row["start"]]
-        )
+        decoding: rate_of_spans([*_reached_behind(rows).values()])
         for (decoding,), rows in grouped(rows_of(records, model=model), "decoding").items()
     }
+
+
+def _reached_behind(rows: Records) -> dict[Any, Span]:
+    """By request: success for a procedural phrase after the first token, of several the mean."""
+    behind = [row for row in rows_of(rows, phrase_kind=_MIDDLE) if row["start"]]
+    return {
+        request: mean_of([*map(_success, part)])
+        for (request,), part in grouped(behind, "id").items()
+    }
+
+
+def _success(row: Record) -> Span:
+    """What the judge says; a response that it did not judge may be anything."""
+    return Span.of(row.get("success"))
+
+
+def rate_of_spans(spans: Sequence[Span]) -> Measurement:
+    """Where every case is a yes or no, a rate."""
+    if any(end not in (0, 1) for span in spans for end in span):
+        return Measurement.of_shares(spans)
+    outcomes = (bool(span.least) if span.is_known else None for span in spans)
+    return Measurement.of_bounds(RateBounds.of(outcomes))
 
 
 def _placed(records: Records, model: str) -> dict[str, Measurement]:
@@ -108,22 +116,27 @@ def _placed(records: Records, model: str) -> dict[str, Measurement]:
     for (decoding,), rows in grouped(rows_of(records, model=model), "decoding").items():
         shares = [_placed_shares(part) for part in grouped(rows, "id").values()]
         instructed, unasked = zip(*shares, strict=True)
-        measured[decoding] = Measurement.of_pairs(instructed, unasked)
+        measured[decoding] = Measurement.of_spans(instructed, unasked)
     return measured
 
 
-def _placed_shares(rows: Records) -> tuple[float, float]:
+def _placed_shares(rows: Records) -> tuple[Span, Span]:
     """Of one request: the shares of hits with the instruction and without it."""
     hits = []
     for part in grouped(rows, "phrase_kind").values():
-        free = next(row["found"] for row in part if row["word"] is None)
+        free = next(row for row in part if row["word"] is None)
         hits += [
-            (row["word"] in row["found"], row["word"] in free)
+            (_stands_at(row["word"], row), _stands_at(row["word"], free))
             for row in part
             if row["word"] is not None
         ]
-    instructed, unasked = (fmean(column) for column in zip(*hits, strict=True))
+    instructed, unasked = (mean_of(column) for column in zip(*hits, strict=True))
     return instructed, unasked
+
+
+def _stands_at(word: int, row: Record) -> Span:
+    """Whether the phrase stands there; not known where no answer came."""
+    return Span.of(word in row["found"] if "found" in row else None)
 
 
 def _tau(records: Records, model: str) -> dict[str, Measurement]:

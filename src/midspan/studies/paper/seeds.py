@@ -9,11 +9,14 @@ from midspan.runs.folder import FinishedRun
 from midspan.studies.hypotheses import judged
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.metrics import metrics
+from midspan.studies.probes.page import errors_of
 
 
 def records_of(config: PaperConfig, parts: Mapping[str, FinishedRun], name: str) -> list[Record]:
-    """Of a part and of what repeats it."""
-    return [row for one in config.replicas_of(name) for row in parts[one].rows("records.jsonl")]
+    """Of a part and of what repeats it; of a probe also the responses without an outcome."""
+    replicas = config.replicas_of(name)
+    found: list[Record] = [row for one in replicas for row in parts[one].rows("records.jsonl")]
+    return found + errors_of(parts[name]) if name in config.probes else found
 
 
 def seeds_sections(config: PaperConfig, records: Mapping[str, list[Record]]) -> list[Section]:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+from midspan.files import Record
 from midspan.organism.worlds import is_organism
 from midspan.report import Report, Section, Table
 from midspan.runs.folder import FinishedRun
@@ -45,9 +46,17 @@ def report_of(run: FinishedRun) -> Report:
     )
 
 
+def errors_of(run: FinishedRun) -> list[Record]:
+    """The responses without an outcome, as records with the reason."""
+    rows: list[Record] = []
+    if (run.path / ERRORS_FILE).is_file():
+        rows += run.rows(ERRORS_FILE)
+    return rows
+
+
 def _errors(run: FinishedRun) -> tuple[Section, ...]:
     """Responses without an outcome; no section where all have one."""
-    rows = run.rows(ERRORS_FILE) if (run.path / ERRORS_FILE).is_file() else []
+    rows = errors_of(run)
     if not rows:
         return ()
     counts = Counter((row["model"], row["decoding"], row["error"]) for row in rows)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midspan.engine.problems import error_line
+from midspan.engine.problems import error_line, unjudged_line
 from midspan.errors import MidspanError
 from midspan.files import Record, write_jsonl
 from midspan.journal.generation import each_batch
@@ -68,7 +68,16 @@ def problems_of(results: Sequence[TaskResult]) -> list[str]:
         for counts in result.errors.values()
         for error in counts.elements()
     ]
-    return [error_line(errors, "responses")] if errors else []
+    # What a judge wrote stands in the journal, readable or not: it is not asked again.
+    silent = [
+        row["verdict"]["reason"]
+        for result in results
+        for rows in result.records.values()
+        for row in rows
+        if row["verdict"].get("failure") == "failed"
+    ]
+    lines = [error_line(errors, "responses")] if errors else []
+    return [*lines, unjudged_line(silent)] if silent else lines
 
 
 def results_of(run: FinishedRun) -> list[TaskResult]:
