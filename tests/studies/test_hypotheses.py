@@ -72,7 +72,12 @@ def test_a_difference_with_what_is_missing_is_printed_from_end_to_end():
 def test_decodings_must_agree_and_n_must_be_there():
     low, high = (Measurement.of_bounds(RateBounds.of([won] * 40)) for won in (False, True))
     assert claim(AT_MOST, low, low).outcome == "supported"
-    assert claim(AT_MOST, low, high).outcome == "refuted"
+    assert claim(AT_MOST, high, high).outcome == "refuted"
+    split = claim(AT_MOST, low, high)
+    assert split.outcome == "undecided"
+    assert "(supported); d1: 100.0 %" in split.evidence and split.evidence.endswith("(refuted)")
+    few = Measurement.of_bounds(RateBounds.of([True] * 39))
+    assert claim(AT_MOST, high, few, n=40).outcome == "no verdict"
     short = claim(AT_MOST, low, n=41)
     assert short.outcome == "no verdict" and short.cases == "40 of 41"
     assert "41 were planned" in short.evidence and short.short == "d0 0.0 %"

@@ -252,8 +252,10 @@ def judged(hypothesis: Hypothesis, metric: Metric[Source], source: Source) -> Cl
     """
     measurements = metric.measure(source)
     decided = {name: _decide(hypothesis, measured) for name, measured in measurements.items()}
+    disagree = len({outcome for outcome, _ in decided.values()}) > 1
+    notes = {name: why or (outcome if disagree else "") for name, (outcome, why) in decided.items()}
     texts = (
-        f"{name}: {measured.text}" + (f" ({decided[name][1]})" if decided[name][1] else "")
+        f"{name}: {measured.text}" + (f" ({notes[name]})" if notes[name] else "")
         for name, measured in measurements.items()
     )
     return Claim(
@@ -297,8 +299,6 @@ def _outcome(supported: bool, refuted: bool) -> Outcome:
 
 
 def _agree(outcomes: list[Outcome]) -> Outcome:
-    if "refuted" in outcomes:
-        return "refuted"
     if "no verdict" in outcomes or not outcomes:
         return "no verdict"
-    return "supported" if set(outcomes) == {"supported"} else "undecided"
+    return outcomes[0] if len(set(outcomes)) == 1 else "undecided"
