@@ -39,7 +39,7 @@ class PaperConfig(FrozenConfig):
         repeated: Attacks and tasks that are measured on these trainings, too. What is claimed of
             such a part is claimed of the mean of all training seeds.
         prices: US dollars a million prompt and response tokens, by helper's or judge's model;
-            for the forecast alone.
+            for the forecast alone, so that a run goes on under others.
         hypotheses: What is expected, of which metric, by which rule.
         paper_models: Which model of the paper a label stands for: Original, Initial or MOSA.
     """
@@ -57,6 +57,12 @@ class PaperConfig(FrozenConfig):
     paper_models: dict[str, str] = Field(
         default_factory=lambda: dict(zip(MODELS, MODELS, strict=True))
     )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes another study another, in JSON's terms."""
+        # Emptied, not left out, so that folders of studies without prices go on.
+        return self.model_copy(update={"prices": {}}).model_dump(mode="json")
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def run_parts(
     prepared = prepare(config, folder)
     wanted = [name for name in config.parts if not only or name in only]
     _contact(prepared, [name for name in wanted if _is_due(config, folder, name)])
-    RunFolder(folder, config.model_dump(mode="json"), how.command, KIND)
+    RunFolder(folder, config.identity, how.command, KIND)
     for stage in stages:
         chosen = [name for name in stage if not only or name in only]
         _run_stage(prepared, chosen, how)

@@ -31,7 +31,8 @@ class ProbeSpec(FrozenConfig):
         n: Requests of each kind.
         judge: Of responses to harmful requests, on models other than the organism; None for
             keywords of refusal.
-        servers: Settings of the models' and the judge's servers, by spec.
+        servers: Fields of `EndpointConfig` of the models' and the judge's servers, by spec. They do
+            not change what is said, so that a run goes on under others.
         fields: Of the probe's config.
         decoding: Fields of a `DecodingConfig` that replace the family's.
         batch_size: Rows that go through a model together.
@@ -47,7 +48,7 @@ class ProbeSpec(FrozenConfig):
     mixed: str | None = Field(None, exclude_if=lambda mixed: mixed is None)
     phrases: Path | None = None
     judge: str | None = Field(None, exclude_if=lambda judge: judge is None)
-    servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude_if=lambda all: not all)
+    servers: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
     column: str | tuple[str, ...] | None = None
     n: int | None = Field(None, ge=1)
     fields: dict[str, Any] = Field(default_factory=dict)
