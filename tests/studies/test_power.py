@@ -60,3 +60,22 @@ def test_one_side_of_shares_is_a_mean_and_values_are_normal():
     assert str(Shares((0.1, 0.3))) == "20%, correlation 0.6"
     drawn = Values(0.9, 0.1).drawn(400, rng)
     assert drawn.high - drawn.low == pytest.approx(2 * 1.96 * 0.1 / 20, rel=0.1)
+
+
+def test_every_decoding_must_agree_and_each_is_drawn_for_itself():
+    rule = Bound(side="at most", limit=0.15)
+    n, rate = 36, 0.02
+    one = Hypothesis(text="t", metric="m", n=n, rule=rule)
+    exact = sum(
+        math.comb(n, k) * rate**k * (1 - rate) ** (n - k)
+        for k in range(n + 1)
+        if wilson(k, n).high <= 0.15
+    )
+    found = power(one, Rate(rate), decodings=2, repeats=2000)
+    assert found == pytest.approx(exact**2, abs=4 * 0.5 / math.sqrt(2000))
+
+
+def test_fewer_than_five_cases_have_no_power():
+    rule = Bound(side="at least", limit=0.0)
+    few, enough = (Hypothesis(text="t", metric="m", n=n, rule=rule) for n in (4, 5))
+    assert power(few, Rate(0.5)) == 0 and power(enough, Rate(0.5)) == 1

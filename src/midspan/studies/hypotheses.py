@@ -294,6 +294,11 @@ def _decide(hypothesis: Hypothesis, measured: Measurement) -> tuple[Outcome, str
     return "undecided", f"{ends[0]} or {ends[-1]}, by what the missing outcomes are"
 
 
+def outcome_of(hypothesis: Hypothesis, measurements: Iterable[Measurement]) -> Outcome:
+    """What the measurements of all decodings together decide, as `judged` does."""
+    return _agree([_decide(hypothesis, measured)[0] for measured in measurements])
+
+
 def _outcome(supported: bool, refuted: bool) -> Outcome:
     return "supported" if supported else "refuted" if refuted else "undecided"
 

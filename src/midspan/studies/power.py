@@ -1,14 +1,14 @@
 """How likely a hypothesis is decided at its n, simulated before anything is run."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from midspan.bounds import Span
 from midspan.report import Section, Table
 from midspan.statistics import mean_interval, wilson
-from midspan.studies.hypotheses import Hypothesis, Measurement
+from midspan.studies.hypotheses import Hypothesis, Measurement, outcome_of
 
 # Simulated runs; a share of them is known to 6 points.
 REPEATS = 300
@@ -144,24 +144,40 @@ Assumed = Rate | Pairs | Tasks | Shares | Values
 Power = tuple[Hypothesis, Assumed, float]
 
 
-def power(hypothesis: Hypothesis, assumed: Assumed, repeats: int = REPEATS) -> float:
+def power(
+    hypothesis: Hypothesis, assumed: Assumed, decodings: int = 1, repeats: int = REPEATS
+) -> float:
     """Share of simulated runs that decide a hypothesis, in whichever direction.
+
+    Decodings are drawn each for itself. What they have in common, such as their requests, would
+    let them agree more often.
 
     Args:
         hypothesis: With its n and its rule.
-        assumed: What is true.
+        assumed: What is true, in every decoding.
+        decodings: In how many its metric is measured; all must agree.
         repeats: Runs.
     """
     rng = random.Random(f"power/{hypothesis.metric}/{hypothesis.n}")
-    drawn = (assumed.drawn(hypothesis.n, rng) for _ in range(repeats))
-    decided = sum(hypothesis.rule.decide(measured) != "undecided" for measured in drawn)
+    runs = ([assumed.drawn(hypothesis.n, rng) for _ in range(decodings)] for _ in range(repeats))
+    decided = sum(outcome_of(hypothesis, run) in ("supported", "refuted") for run in runs)
     return decided / repeats
 
 
-def powers(hypotheses: Sequence[Hypothesis], assumed: Mapping[str, Assumed]) -> list[Power]:
-    """Of each hypothesis of whose metric something is assumed, its power."""
+def powers(
+    hypotheses: Sequence[Hypothesis],
+    assumed: Mapping[str, Assumed],
+    decodings: Callable[[str], int] = lambda metric: 1,
+) -> list[Power]:
+    """Of each hypothesis of whose metric something is assumed, its power.
+
+    Args:
+        hypotheses: All of them.
+        assumed: What is true, by metric.
+        decodings: In how many decodings a metric is measured.
+    """
     known = [(one, assumed[one.metric]) for one in hypotheses if one.metric in assumed]
-    return [(one, rates, power(one, rates)) for one, rates in known]
+    return [(one, rates, power(one, rates, decodings(one.metric))) for one, rates in known]
 
 
 def power_section(found: Iterable[Power], origin: str) -> Section:
@@ -177,6 +193,7 @@ def power_section(found: Iterable[Power], origin: str) -> Section:
     )
     caption = (
         f"{REPEATS} simulated runs a claim. {origin} "
+        "Where a claim is on several decodings, each is drawn for itself, and all must agree. "
         "Where the rates are others, the power is another one."
     )
     table = Table("Power", ("Claim", "Assumed", "n", "Decided"), rows, caption, "power")

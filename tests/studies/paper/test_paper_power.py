@@ -27,3 +27,16 @@ def test_a_model_has_the_rates_of_the_papers_model_that_it_stands_for():
         (0.051, 0.038, 0.045)
     )
     assert f"attacks.attacks_won[{PSA} - {MOSA_STABLE}]" not in known
+
+
+def test_the_power_of_a_probes_claim_is_of_both_its_decodings():
+    """With a named block there is one decoding alone, and more power."""
+    config = organism2()
+    named = config.probes["prefill"].model_copy(update={"decoding": {"block_length": 32}})
+    alone = config.model_copy(update={"probes": {**config.probes, "prefill": named}})
+    metric = f"prefill.middle_minus_first[{ORIGINAL}]"
+    both, one = (
+        next(share for claim, _, share in paper_powers(of) if claim.metric == metric)
+        for of in (config, alone)
+    )
+    assert both < one and both == pytest.approx(one**2, abs=0.05)

@@ -1,6 +1,7 @@
 """The effects that the paper reports, and so how likely a study of it decides each hypothesis."""
 
 from collections.abc import Mapping
+from functools import partial
 from statistics import fmean
 
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
@@ -37,7 +38,14 @@ def effects(config: PaperConfig) -> dict[str, Assumed]:
 
 def paper_powers(config: PaperConfig) -> list[Power]:
     """The power of each hypothesis at the paper's effect."""
-    return powers(config.hypotheses, effects(config))
+    return powers(config.hypotheses, effects(config), partial(_decodings, config))
+
+
+def _decodings(config: PaperConfig, metric: str) -> int:
+    """One, but of probes one block and blocks of 32 where neither is named; tau is of one block."""
+    part, _, name = metric.partition("[")[0].rpartition(".")
+    is_one = part not in config.probes or "block_length" in config.probes[part].decoding
+    return 1 if is_one or name == "tau" else 2
 
 
 def _effect(config: PaperConfig, metric: str) -> Assumed | None:

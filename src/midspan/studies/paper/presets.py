@@ -156,7 +156,7 @@ class _Cases:
 def organism() -> PaperConfig:
     """The same on the organism, with PSA as a fourth model; half an hour on two cores."""
     cases = _Cases(
-        attacks=18, adaptive=18, prefill=6, gcg=4, placement=12, order=12, activations=36,
+        attacks=18, adaptive=18, prefill=6, gcg=5, placement=12, order=12, activations=36,
         tasks=36, refusals=36,
     )  # fmt: skip
     return _on_organism(organism_redteam(cases.attacks), cases)
@@ -165,7 +165,7 @@ def organism() -> PaperConfig:
 def organism2() -> PaperConfig:
     """The same on the second organism, with power 0.8 at the paper's effects (`paper.power`)."""
     cases = _Cases(
-        attacks=24, adaptive=64, prefill=32, gcg=36, placement=100, order=12, activations=96,
+        attacks=24, adaptive=64, prefill=42, gcg=45, placement=100, order=12, activations=96,
         tasks=200, refusals=128,
     )  # fmt: skip
     study = _on_organism(organism2_redteam(cases.attacks), cases)

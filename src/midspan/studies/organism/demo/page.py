@@ -76,7 +76,10 @@ def report_of(run: FinishedRun) -> Report:
                 tables=tuple(_table(results, models, name) for name in config.decodings),
             ),
             _prefill_section(results, models, config.decodings),
-            power_section(powers(config.hypotheses, ASSUMED), "Rates are assumed before the run."),
+            power_section(
+                powers(config.hypotheses, ASSUMED, lambda _: len(config.decodings)),
+                "Rates are assumed before the run.",
+            ),
             training_section(
                 {label_of(trained(name)): rows for name, rows in metrics.items()}, TRAINING
             ),
