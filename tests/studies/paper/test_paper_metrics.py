@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 
 from midspan.runs.folder import FinishedRun
-from midspan.studies.hypotheses import Measurement
+from midspan.studies.hypotheses import Measurement, judged
 from midspan.studies.paper.config import ORIGINAL
 from midspan.studies.paper.metrics import metrics
 from midspan.studies.paper.power import effects
@@ -165,3 +165,16 @@ def test_claims_read_the_responses_that_a_probe_could_not_judge(tmp_path):
         (tmp_path / file).write_text("".join(json.dumps(one) + "\n" for one in rows))
     parts = {"gcg": FinishedRun(tmp_path, {})}
     assert records_of(organism(), parts, "gcg") == whole + lost
+
+
+@pytest.mark.parametrize("preset", [organism, paper])
+def test_a_response_without_an_order_costs_no_claim(preset):
+    config = preset()
+    (claim,) = (one for one in config.hypotheses if one.metric == f"order.tau[{ORIGINAL}]")
+    asked = config.probes["order"].n
+    records = [
+        {"model": ORIGINAL, "decoding": "one block", "request_kind": "benign", "tau": tau}
+        for tau in (None, *(0.9 + 0.001 * i for i in range(asked - 1)))
+    ]
+    found = judged(claim, metrics(config)[claim.metric].metric, records)
+    assert found.outcome == "supported" and found.cases == str(asked - 1)

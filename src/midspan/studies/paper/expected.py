@@ -18,7 +18,8 @@ def probe_hypotheses(
 
     Args:
         mosa: Label of the model whose claims are MOSA's.
-        prefill, gcg, instruction_placement, order: The n of each probe; 0 for no claim.
+        prefill, gcg, instruction_placement, order: The n of each probe; 0 for no claim. That of
+            order must leave room for responses whose tau is undefined.
     """
     claims: tuple[tuple[int, str, str, Rule], ...] = (
         (

@@ -89,13 +89,20 @@ def paper(base: str = LLADA) -> PaperConfig:
         },
         prices=_PRICES,
         hypotheses=(
-            *probe_hypotheses(MOSA, prefill=100, gcg=100, instruction_placement=100, order=50),
+            *probe_hypotheses(
+                MOSA, prefill=100, gcg=100, instruction_placement=100, order=_ordered(50)
+            ),
             *attack_hypotheses(_rivals(INITIAL, MOSA), "advbench", 100),
             *attack_hypotheses(_rivals(INITIAL, MOSA), "harmbench", 100),
             adaptive_hypothesis(MOSA, 100),
             *task_hypotheses(MOSA, "utility", 164, "over-refusal", 250),
         ),
     )  # fmt: skip
+
+
+def _ordered(n: int) -> int:
+    """Of so many responses those that a claim on order plans: one token alone has no order."""
+    return 9 * n // 10
 
 
 def _rivals(initial: str, mosa: str) -> tuple[tuple[str, str], ...]:
@@ -213,7 +220,7 @@ def _on_organism(redteam: RedteamConfig, cases: _Cases) -> PaperConfig:
                 prefill=2 * cases.prefill,
                 gcg=cases.gcg,
                 instruction_placement=cases.placement,
-                order=cases.order,
+                order=_ordered(cases.order),
             ),
             *attack_hypotheses(_rivals(INITIAL_STABLE, MOSA_STABLE), "attacks", cases.attacks),
             *attack_hypotheses([(PSA, MOSA_STABLE)], "attacks", cases.attacks, "not in the paper"),
