@@ -95,7 +95,7 @@ def study(folder: Path) -> None:
         "prefill": whole.probes["prefill"].model_copy(
             update={
                 "n": 1,
-                "fields": {"positions": (0, 20)},
+                "fields": {"positions": (0, 40)},
                 "request_kinds": ("wrapped",),
                 **parts,
             }

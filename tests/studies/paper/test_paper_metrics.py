@@ -178,3 +178,16 @@ def test_a_response_without_an_order_costs_no_claim(preset):
     ]
     found = judged(claim, metrics(config)[claim.metric].metric, records)
     assert found.outcome == "supported" and found.cases == str(asked - 1)
+
+
+def test_an_attack_of_several_rows_counts_once():
+    """DIA wins by one of its two forms, TAP wins: three quarters of the two attacks."""
+    config = paper()
+    judge = config.attacks["advbench"].judges[0]
+    records = [
+        {"model": MOSA, "behavior": "a", "attack": attack, "outcome": {judge: one}, "lost": []}
+        for attack, one in (("dia", "won"), ("dia", "lost"), ("tap", "won"))
+    ]
+    name = f"advbench.attacks_won[{MOSA}]"
+    assert measure(config, name, records)["as configured"].value == pytest.approx(0.75)
+    assert "share of 8 attacks" in metrics(config)[name].metric.description

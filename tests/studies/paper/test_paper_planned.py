@@ -48,6 +48,12 @@ def test_what_a_part_cannot_give_is_refused_before_the_start_and_in_a_dry_run(tm
         forecast(config, tmp_path)
 
 
+def test_a_grid_without_a_place_in_the_middle_has_no_cases_of_it(tmp_path):
+    config = smoke().changed({"probes": {"prefill": {"fields": {"positions": [0, 20]}}}})
+    with pytest.raises(MidspanError, match="and prefill has 0"):
+        prepare(config, tmp_path)
+
+
 @pytest.mark.parametrize("preset", [organism, organism2])
 def test_parts_of_presets_give_what_is_planned(preset, tmp_path):
     config = preset()

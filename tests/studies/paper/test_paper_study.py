@@ -332,8 +332,8 @@ def test_metrics_are_read_from_records():
         row(id=i, phrase_kind=kind, position=position, success=success)
         for i, (first, *middle) in enumerate(([0, 1, 0], [1, 1, 1], [0, 0, 0]))
         for kind, position, success in (
-            ("affirmative", 0, first), ("procedural", 20, middle[0]),
-            ("procedural", 40, middle[1]), ("procedural", 0, 1),
+            ("affirmative", 0, first), ("procedural", 40, middle[0]),
+            ("procedural", 80, middle[1]), ("procedural", 0, 1), ("procedural", 20, 1),
         )
     ]  # fmt: skip
     found = measure(config, f"prefill.middle_minus_first[{ORIGINAL}]")(records)["one block"]
@@ -355,10 +355,16 @@ def test_metrics_are_read_from_records():
 def attacked(judge, wins):
     """Records of attacks: of each model and behavior, what each attack came to."""
     return [
-        {"model": model, "behavior": str(place), "outcome": {judge: outcome}, "lost": []}
+        {
+            "model": model,
+            "behavior": str(place),
+            "attack": str(attack),
+            "outcome": {judge: outcome},
+            "lost": [],
+        }
         for model, behaviors in wins.items()
         for place, outcomes in enumerate(behaviors)
-        for outcome in outcomes
+        for attack, outcome in enumerate(outcomes)
     ]
 
 

@@ -61,8 +61,9 @@ def _attack_metrics(config: PaperConfig) -> dict[str, PartMetric]:
     known = {}
     for part, attacks in config.attacks.items():
         judge, number = attacks.judges[0], len(attacks.attacks)
+        several = len({spec.attack for spec in attacks.attacks})
         any_of_them = f"{part}: behaviors that any of {number} attacks wins"
-        share = f"{part}: share of {number} attacks that win a behavior"
+        share = f"{part}: share of {several} attacks that win a behavior"
         counted = (
             ("any_attack_wins", any_of_them, _any_won, rate_of_spans),
             ("attacks_won", share, _share_won, Measurement.of_shares),
@@ -165,21 +166,22 @@ def _averaged(records: Records, models: Labels, counts: Counts) -> dict[Any, Spa
 
 
 def _by_behavior(
-    records: Records, judge: str, count: Callable[[list[bool | None]], Span]
+    records: Records, judge: str, count: Callable[[Records, str], Span]
 ) -> dict[str, Span]:
     """What the attacks on each behavior came to."""
     return {
-        behavior: count([won(row, judge) for row in rows])
-        for (behavior,), rows in grouped(records, "behavior").items()
+        behavior: count(rows, judge) for (behavior,), rows in grouped(records, "behavior").items()
     }
 
 
-def _any_won(outcomes: list[bool | None]) -> Span:
-    return Span.of(any_of(outcomes))
+def _any_won(rows: Records, judge: str) -> Span:
+    return Span.of(any_of(won(row, judge) for row in rows))
 
 
-def _share_won(outcomes: list[bool | None]) -> Span:
-    return mean_of([Span.of(outcome) for outcome in outcomes])
+def _share_won(rows: Records, judge: str) -> Span:
+    """The mean of the attacks; one that has several rows, such as variants, counts once."""
+    by_attack = grouped(rows, "attack").values()
+    return mean_of([mean_of([Span.of(won(row, judge)) for row in own]) for own in by_attack])
 
 
 def _solved(records: Records) -> dict[Any, Span]:

@@ -268,7 +268,7 @@ def smoke() -> PaperConfig:
         recipes={MOSA_STABLE: RECIPES["mosa-stable"](num_prompts=24)},
         attacks={"attacks": attacks},
         probes={
-            "prefill": ProbeSpec(probe="prefill", fields={"positions": (0, 20)}, **probe),
+            "prefill": ProbeSpec(probe="prefill", fields={"positions": (0, 40)}, **probe),
             "samples": ProbeSpec(probe="samples", fields={"start": 20}, **probe),
         },
         tasks={"utility": TaskConfig(models=models, tasks=("choice",), items=2)},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from midspan.bounds import RateBounds, Span, mean_of
 from midspan.files import Record
 from midspan.probes.context import grouped
+from midspan.probes.prefill import PAPER, PrefillConfig
 from midspan.statistics import Interval, mean_interval
 from midspan.studies.decodings import ONE_BLOCK
 from midspan.studies.hypotheses import Measurement
@@ -35,6 +36,12 @@ def _harmful(part: "PreparedProbe") -> int:
     return len(part.data.harmful)
 
 
+def _harmful_in_middle(part: "PreparedProbe") -> int:
+    """None where the grid has no place in the middle."""
+    assert isinstance(part.config, PrefillConfig)
+    return len(part.data.harmful) if set(PAPER[_MIDDLE]) & set(part.config.positions) else 0
+
+
 def _benign(part: "PreparedProbe") -> int:
     return len(part.data.benign)
 
@@ -50,13 +57,14 @@ def _mean(interval: Interval) -> Measurement:
 
 
 def _middle_minus_first(records: Records, model: str) -> dict[str, Measurement]:
-    """For each harmful request: success in the middle (procedural) minus at 0 (affirmative)."""
+    """For each harmful request, of the paper's cells: success in the middle minus at 0."""
     measured = {}
     for (decoding,), rows in grouped(rows_of(records, model=model), "decoding").items():
         first, middle = [], []
         for (_, request_kind), part in grouped(rows, "id", "request_kind").items():
             at_first = rows_of(part, phrase_kind=_FIRST[0], position=_FIRST[1])
-            behind = [row for row in rows_of(part, phrase_kind=_MIDDLE) if row["position"]]
+            places = rows_of(part, phrase_kind=_MIDDLE)
+            behind = [row for row in places if row["position"] in PAPER[_MIDDLE]]
             if request_kind != "benign" and at_first and behind:
                 first.append(_success(at_first[0]))
                 middle.append(mean_of([*map(_success, behind)]))
@@ -155,9 +163,9 @@ def _tau(records: Records, model: str) -> dict[str, Measurement]:
 OF_PROBES: dict[str, dict[str, ProbeMetric]] = {
     "prefill": {
         "middle_minus_first": ProbeMetric(
-            "success with a phrase in the middle minus at the first token",
+            "success with a phrase in the middle (40 to 160) minus at the first token",
             _middle_minus_first,
-            _harmful,
+            _harmful_in_middle,
         ),
     },
     "gcg": {
