@@ -18,9 +18,9 @@ from midspan.decoding import decoding_config
 from midspan.models import load
 from midspan.organism.behaviors import ORGANISM
 from midspan.runs.progress import quiet
-from midspan.studies.paper.forecast import Rate
 from midspan.studies.paper.known_costs import FILE, setting_of
 from midspan.studies.paper.presets import organism
+from midspan.studies.paper.rates import Rate
 from midspan.studies.redteam.pilot import pilot
 from midspan.studies.redteam.prepare import prepare
 

@@ -101,7 +101,7 @@ def idle(monkeypatch, organism_lm):
         "studies.paper.forecast.forecast": lambda *given: [],
         "studies.paper.other_forecasts.of_demo": lambda *given: [],
         "studies.audit.forecast.forecast": lambda prepared: [],
-        "studies.paper.forecast.training_hours": lambda *given: 1.0,
+        "studies.paper.rates.training_hours": lambda *given: 1.0,
         "studies.paper.forecast.forecast_table": made,
         "report.tables.table_text": lambda table: "", "report.write_report": lambda *given: page,
         "models.sharing.load_sharing": lambda models, **options: dict.fromkeys(models),

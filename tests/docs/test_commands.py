@@ -143,7 +143,7 @@ def test_unmarked_commands_run(page, tmp_path, monkeypatch, capsys):
     """A page's commands run in their order in one empty folder."""
     monkeypatch.chdir(tmp_path)
     # A dry run trains a little of every recipe, to say how long the whole would take.
-    monkeypatch.setattr("midspan.studies.paper.forecast._TRAINED_STEPS", 2)
+    monkeypatch.setattr("midspan.studies.paper.rates._TRAINED_STEPS", 2)
     monkeypatch.setattr("midspan.studies.paper.forecast.PILOT", 0)
     for command in OURS:
         if command.page == page and command.is_run:

@@ -8,6 +8,12 @@ import pytest
 
 from midspan import models
 from midspan.attacks import get_attack
+from midspan.studies.audit import forecast as audits
+from midspan.studies.audit.prepare import prepare as prepare_audit
+from midspan.studies.audit.presets import smoke as small_audit
+from midspan.studies.paper.config import ORIGINAL, PaperConfig
+from midspan.studies.paper.forecast import forecast
+from midspan.studies.paper.presets import smoke as small_study
 from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.run import run_probe
 from midspan.studies.redteam import prepare as preparing
@@ -36,7 +42,7 @@ def loads(monkeypatch):
 
     def watched(spec, **options):
         held.append([name for name, weights in loaded if weights() is not None])
-        lm = load(spec, **options)
+        lm = load(str(spec).partition("+")[0], **options)  # Adapters of these tests are empty.
         loaded.append((spec, weakref.ref(lm.model)))
         return lm
 
@@ -77,3 +83,27 @@ def test_a_model_that_did_tasks_is_gone_before_the_next_is_loaded(two, loads, tm
     assert loads == [[], []]
     estimate(prepare_tasks(config))
     assert loads == [[], [], [], []]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_dry_run_holds_one_model_at_a_time(organism_folder, loads, tmp_path, trained):
+    label, recipe = next(iter(small_study().recipes.items()))
+    models = (ORIGINAL, label)
+    attacks = {"attacks": attacks_on(models, organism_attack("direct"))}
+    tasks = {"utility": TaskConfig(models=models, tasks=("choice",), items=1)}
+    base = str(organism_folder)
+    config = PaperConfig(base=base, recipes={label: recipe}, attacks=attacks, tasks=tasks)
+    if trained:
+        done = tmp_path / "adapters" / label / "time.json"
+        done.parent.mkdir(parents=True)
+        done.write_text('{"seconds": 1}')
+    rows = forecast(config, tmp_path, ["attacks", "utility"], pilot=1)
+    assert [(row.part, row.responses) for row in rows] == [("attacks", 4), ("utility", 2)]
+    assert loads == ([[], []] if trained else [[]])
+
+
+def test_a_dry_run_of_an_audit_loads_its_model_once(organism_folder, loads, monkeypatch):
+    monkeypatch.setattr(audits, "forecast_attacks", lambda *rest: None)
+    fields = {"model": str(organism_folder), "monitors": None}
+    rows = audits.forecast(prepare_audit(small_audit().model_copy(update=fields)))
+    assert {row.part for row in rows if row} >= {"utility"} and loads == [[]]

@@ -178,7 +178,8 @@ def _forecast(
     model: str, weights: Mapping[str, Any], data: "AlignmentData", recipe: "AlignmentConfig"
 ) -> None:
     """What the training would take, on this machine."""
-    from midspan.studies.paper.forecast import Forecast, training_hours
+    from midspan.studies.paper.part_forecasts import Forecast
+    from midspan.studies.paper.rates import training_hours
 
     def estimate() -> list[Forecast]:
         lm = load_model(model, **weights)

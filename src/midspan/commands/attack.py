@@ -195,7 +195,7 @@ def _what(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
 
 def _most(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
     """The most responses that the budgets allow; the time left follows while it runs."""
-    from midspan.studies.paper.forecast import forecast_attacks
+    from midspan.studies.paper.part_forecasts import forecast_attacks
 
     try:
         most = forecast_attacks("", prepared, None, len(config.models), {}).responses

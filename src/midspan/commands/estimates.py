@@ -8,7 +8,7 @@ import typer
 from midspan.commands.ends import Call, given_words
 
 if TYPE_CHECKING:
-    from midspan.studies.paper.forecast import Forecast
+    from midspan.studies.paper.part_forecasts import Forecast
 
 # Minutes on two idle cores, by the words that a command has; the documentation says the same.
 MINUTES = {

@@ -5,6 +5,7 @@ import pytest
 from midspan.organism.weights import load_organism
 from midspan.studies.paper import forecast as forecasts
 from midspan.studies.paper import known_costs as known
+from midspan.studies.paper import rates
 from midspan.studies.paper.presets import MOSA_STABLE, organism, smoke
 
 
@@ -56,7 +57,7 @@ def test_a_forecast_takes_what_is_known_and_a_pilot_where_one_is_asked_for(
     piloted = []
     found = forecasts.Pilot(1.0, 4.0, 3600.0)
     monkeypatch.setattr(forecasts, "run_pilot", lambda *rest: piloted.append(rest) or found)
-    monkeypatch.setattr(forecasts.Rate, "seconds", lambda self, decoding, rows: 36.0)
+    monkeypatch.setattr(rates.Rate, "seconds", lambda self, decoding, rows: 36.0)
     config = like_shipped()
     (row,) = forecasts.forecast(config, tmp_path, ["attacks"])
     # Two behaviors of each model: work counts forwards of 36 seconds.

@@ -421,7 +421,7 @@ def test_tasks_are_compared_item_by_item():
 
 def test_a_forecast_counts_what_the_run_then_does(done, tmp_path, monkeypatch):
     _, folder = done
-    monkeypatch.setattr("midspan.studies.paper.forecast._TRAINED_STEPS", 2)
+    monkeypatch.setattr("midspan.studies.paper.rates._TRAINED_STEPS", 2)
     rows = {found.part: found for found in forecast(smoke(), tmp_path)}
     for part in ("prefill", "samples", "utility"):
         records = FinishedRun.open(folder / part).rows("records.jsonl")

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from midspan.served import is_served
 from midspan.studies.audit.prepare import PreparedAudit
-from midspan.studies.paper.forecast import (
+from midspan.studies.paper.part_forecasts import (
     Forecast,
-    Rate,
     forecast_attacks,
     forecast_probe,
     forecast_tasks,
 )
+from midspan.studies.paper.rates import Rate
 from midspan.studies.probes.prepare import PreparedProbe
 
 NOTE = (
@@ -41,5 +41,5 @@ def forecast(prepared: PreparedAudit) -> list[Forecast]:
             assert rate is not None, "a served model has no parts"
             rows.append(forecast_probe(name, part, rate, 1))
         else:
-            rows.append(forecast_tasks(name, part, 1))
+            rows.append(forecast_tasks(name, part, rate, 1))
     return rows

@@ -15,7 +15,8 @@ from midspan.studies.organism.demo.cases import build_cases, groups
 from midspan.studies.organism.demo.config import DemoConfig
 from midspan.studies.organism.demo.models import label_of, trained
 from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_decodings
-from midspan.studies.paper.forecast import Forecast, Rate, forecast_attacks, training_hours
+from midspan.studies.paper.part_forecasts import Forecast, forecast_attacks
+from midspan.studies.paper.rates import Rate, training_hours
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import prepare
 

@@ -65,7 +65,8 @@ class Target:
         """Load both; they are roles by the names under which attacks ask for them."""
         roles = {"target": self.model.open()}
         if self.proxy is not None:
-            roles["proxy"] = self.proxy.open()
+            itself = self.proxy is self.model
+            roles["proxy"] = roles["target"] if itself else self.proxy.open()
         return roles
 
 
