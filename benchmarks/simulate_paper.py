@@ -16,8 +16,8 @@ from simulate import Clock, Rates, Replies, Server, Timed, asking, computing, ru
 from midspan.engine.roles import RawReply, Role
 from midspan.organism import attack_texts, language, world
 from midspan.studies.paper.config import ORIGINAL
-from midspan.studies.paper.part_forecasts import PROMPT_TOKENS, REPLY_TOKENS
 from midspan.studies.paper.presets import GPT, INITIAL, MOSA, paper
+from midspan.studies.paper.rates import PROMPT_TOKENS, REPLY_TOKENS
 from midspan.studies.probes.prepare import prepare as prepare_probe
 from midspan.studies.redteam.config import AttackSpec, RedteamConfig
 from midspan.studies.redteam.prepare import PreparedRedteam, prepare

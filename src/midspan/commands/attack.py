@@ -195,12 +195,13 @@ def _what(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
 
 def _most(config: "RedteamConfig", prepared: "PreparedRedteam") -> str:
     """The most responses that the budgets allow; the time left follows while it runs."""
-    from midspan.studies.paper.part_forecasts import forecast_attacks
+    from midspan.studies.paper.part_forecasts import costs_of
 
     try:
-        most = forecast_attacks("", prepared, None, len(config.models), {}).responses
+        each = sum(cost.generations for cost in costs_of(prepared))
     except MidspanError:  # An attack that does not say what it costs.
         return ""
+    most = each * len(prepared.behaviors) * len(config.models)
     return expected_responses(most, config.models)
 
 

@@ -4,11 +4,15 @@ import pytest
 from odd_server import completion, serving
 
 from midspan.errors import MidspanError
-from midspan.studies.paper import forecast as forecasts
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast
+from midspan.studies.paper.part_forecasts import forecast_attacks
+from midspan.studies.paper.rates import Rate, Units
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
+from midspan.studies.redteam.config import AttackSpec, RedteamConfig
+from midspan.studies.redteam.prepare import prepare
+from midspan.studies.tasks.config import TaskConfig
 
 SMALL = {"length": 16, "steps": 4, "block_length": 16}
 
@@ -16,8 +20,8 @@ SMALL = {"length": 16, "steps": 4, "block_length": 16}
 @pytest.fixture
 def rates(monkeypatch):
     """A response takes half of its steps, a row an hour's thousandth."""
-    monkeypatch.setattr(forecasts.Rate, "seconds", lambda self, decoding, rows: 3.6)
-    monkeypatch.setattr(forecasts.Rate, "share", lambda self, decoding, prompts: 0.5)
+    monkeypatch.setattr(Rate, "seconds", lambda self, decoding, rows: 3.6)
+    monkeypatch.setattr(Rate, "share", lambda self, decoding, prompts: 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +37,10 @@ def requests_file(tmp_path):
     return str(file)
 
 
-def judged_probe(requests_file, judge, **fields):
-    fields = {"start": None} | fields
+def judged_probe(requests_file, judge, **more):
     return ProbeSpec(
         probe="samples", models=(ORIGINAL,), harmful=requests_file, n=2, decoding=SMALL,
-        judge=judge, fields=fields,
+        judge=judge, fields={"start": None}, **more,
     )  # fmt: skip
 
 
@@ -65,3 +68,51 @@ def test_a_dry_run_asks_no_judge_and_the_study_asks_before_it_begins(
     with pytest.raises(MidspanError, match="no such model"):
         run_paper(config, tmp_path / "run")
     assert len(server.bodies) > asked
+
+
+DOLLAR = (1000.0, 0.0)  # For each call of 1000 tokens.
+
+
+def test_a_probe_s_judge_behind_a_server_is_counted_and_paid(
+    foreign_folder, server, tmp_path, rates, requests_file
+):
+    (tmp_path / "benign.txt").write_text("make a red hat\n")
+    judge = f"{server.url}#judge"
+    probe = judged_probe(requests_file, f"harm={judge}", benign=str(tmp_path / "benign.txt"))
+    config = PaperConfig(
+        base=str(foreign_folder), probes={"samples": probe}, prices={judge: DOLLAR}
+    )
+    (row,) = forecast(config, tmp_path / "run")
+    # Keywords judge the answer to the benign request.
+    assert (row.responses, row.calls, row.dollars) == (3, 2, 2.0)
+    (row,) = forecast(config.model_copy(update={"prices": {}}), tmp_path / "run")
+    assert row.calls == 2 and row.dollars is None
+
+
+def test_so_is_the_judge_of_a_task(foreign_folder, server, tmp_path):
+    rows = ["prompt,type,label", "make a red bowl,homonyms,safe", "make a cup,homonyms,safe"]
+    (tmp_path / "xstest.csv").write_text("\n".join(rows))
+    judge, models = f"{server.url}#judge", (ORIGINAL,)
+    task = TaskConfig(
+        models=models, tasks=("overrefusal",), judge=f"xstest={judge}", decoding=SMALL,
+        data={"xstest": str(tmp_path / "xstest.csv")},
+    )  # fmt: skip
+    config = PaperConfig(base=str(foreign_folder), tasks={"task": task}, prices={judge: DOLLAR})
+    (row,) = forecast(config, tmp_path / "run")
+    assert (row.responses, row.calls, row.dollars) == (2, 2, 2.0)
+
+
+def served_targets(server, requests_file, judge, **fields):
+    return RedteamConfig(
+        models=(f"{server.url}#a", f"{server.url}#b"), attacks=(AttackSpec(attack="direct"),),
+        behaviors=requests_file, judges=(f"harm={server.url}#{judge}",), **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("judge", "paid"), [("judge", 2), ("a", 6)])
+def test_each_served_target_is_asked_once_a_behavior(server, requests_file, judge, paid):
+    prepared = prepare(served_targets(server, requests_file, judge))
+    prices = {f"{server.url}#{name}": (0.0, 0.0) for name in ("b", "judge")}
+    row = forecast_attacks("row", prepared, Units(None, prices | {f"{server.url}#a": DOLLAR}))
+    # Two behaviors: two calls of each target, and a verdict on each of the four answers.
+    assert (row.responses, row.calls, row.dollars) == (4, 8, paid)

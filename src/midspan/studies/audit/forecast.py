@@ -10,7 +10,7 @@ from midspan.studies.paper.part_forecasts import (
     forecast_probe,
     forecast_tasks,
 )
-from midspan.studies.paper.rates import Rate
+from midspan.studies.paper.rates import Units
 from midspan.studies.probes.prepare import PreparedProbe
 
 NOTE = (
@@ -30,16 +30,15 @@ def forecast(prepared: PreparedAudit) -> list[Forecast]:
     config, given = prepared.config, prepared.redteam.given
     local = not is_served(config.model)
     lm = (given.models.get(config.model) or load(config.model)) if local else None
-    rate = Rate(lm) if lm is not None else None
+    units = Units(lm)
     rows = []
     for level in dict.fromkeys(row.access for row, _ in prepared.rows):
         attacks = tuple(ready for row, ready in prepared.rows if row.access == level)
         study = replace(prepared.redteam, attacks=attacks)
-        rows.append(forecast_attacks(f"attacks, {level}", study, rate, 1, {}))
+        rows.append(forecast_attacks(f"attacks, {level}", study, units))
     for name, part in prepared.parts.items():
         if isinstance(part, PreparedProbe):
-            assert rate is not None, "a served model has no parts"
-            rows.append(forecast_probe(name, part, rate, 1))
+            rows.append(forecast_probe(name, part, units, 1))
         else:
-            rows.append(forecast_tasks(name, part, rate, 1))
+            rows.append(forecast_tasks(name, part, units, 1))
     return rows

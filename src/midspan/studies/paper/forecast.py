@@ -15,8 +15,6 @@ from midspan.studies.given import Given
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.known_costs import Known, known_costs
 from midspan.studies.paper.part_forecasts import (
-    PROMPT_TOKENS,
-    REPLY_TOKENS,
     Forecast,
     forecast_attacks,
     forecast_probe,
@@ -24,7 +22,7 @@ from midspan.studies.paper.part_forecasts import (
 )
 from midspan.studies.paper.parts import is_done
 from midspan.studies.paper.prepare import PreparedPaper, prepare
-from midspan.studies.paper.rates import Rate, training_hours
+from midspan.studies.paper.rates import PROMPT_TOKENS, REPLY_TOKENS, Units, training_hours
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.pilot import Pilot
@@ -76,7 +74,8 @@ def _on_base(
 
     config, folder = prepared.config, prepared.folder
     lm = load(config.base)
-    rate, rows, pilots = Rate(lm), list[Forecast](), dict[str, Pilot | None]()
+    units = Units(lm, config.prices)
+    rows, pilots = list[Forecast](), dict[str, Pilot | None]()
     for label, recipe in config.trainings.items():
         if _is_due(config, folder, label, only):
             assert prepared.data is not None
@@ -87,16 +86,16 @@ def _on_base(
         if not _is_due(config, folder, name, only):
             continue
         if isinstance(part, PreparedProbe):
-            rows.append(forecast_probe(name, part, rate, models))
+            rows.append(forecast_probe(name, part, units, models))
         elif isinstance(part, PreparedRedteam):
             assert isinstance(spec, RedteamConfig)
-            most = forecast_attacks(name, part, rate, models, config.prices)
+            most = forecast_attacks(name, part, units)
             known = known_costs(spec, config, lm) if trusts_known else None
-            rows.append(_as_known(most, part, known, rate) if known else most)
+            rows.append(_as_known(most, part, known, units) if known else most)
             if few and not known and not any(one.is_server for one in part.participants):
                 pilots[name] = _pilot_of_base(prepared, name, lm, few)
         else:
-            rows.append(forecast_tasks(name, part.on(config.base), rate, models))
+            rows.append(forecast_tasks(name, part.on(config.base), units, models))
     return rows, pilots
 
 
@@ -105,11 +104,13 @@ def _is_due(config: PaperConfig, folder: Path, name: str, only: Sequence[str]) -
 
 
 def _as_known(
-    most: Forecast, part: PreparedRedteam, known: Sequence[Known], rate: "Rate"
+    most: Forecast, part: PreparedRedteam, known: Sequence[Known], units: Units
 ) -> Forecast:
     """The attacks of a part by what they took of the same models elsewhere."""
     from midspan.decoding import decoding_config
 
+    rate = units.rate
+    assert rate is not None
     decoding = decoding_config(rate.lm, **part.config.decoding)
     times = len(part.behaviors)
     responses, forwards, work = (times * sum(column) for column in zip(*known, strict=True))

@@ -16,7 +16,7 @@ from midspan.studies.organism.demo.config import DemoConfig
 from midspan.studies.organism.demo.models import label_of, trained
 from midspan.studies.organism.objectives.config import ObjectivesConfig, stress_decodings
 from midspan.studies.paper.part_forecasts import Forecast, forecast_attacks
-from midspan.studies.paper.rates import Rate, training_hours
+from midspan.studies.paper.rates import Rate, Units, training_hours
 from midspan.studies.redteam.config import RedteamConfig
 from midspan.studies.redteam.prepare import prepare
 
@@ -97,8 +97,8 @@ def of_redteam(config: RedteamConfig, folder: Path) -> list[Forecast]:
 
     prepared = prepare(config)
     local = [model for model in config.models if not is_served(model)]
-    rate = Rate(load(local[0].partition(" with ")[0])) if local else None
+    units = Units(load(local[0].partition(" with ")[0]) if local else None)
     return [
-        forecast_attacks(row.label, replace(prepared, attacks=(row,)), rate, len(config.models), {})
+        forecast_attacks(row.label, replace(prepared, attacks=(row,)), units)
         for row in prepared.attacks
     ]

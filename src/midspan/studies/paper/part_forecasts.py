@@ -1,20 +1,25 @@
 """What one part would take: responses, forwards, calls, hours, money."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from midspan.engine.budget import Cost
 from midspan.engine.forecast import forecast as forecast_attack
 from midspan.errors import MidspanError
 from midspan.organism.worlds import is_organism
 from midspan.studies.decodings import probe_decodings
-from midspan.studies.paper.rates import Rate
+from midspan.studies.given import Given
+from midspan.studies.paper.rates import Units
+from midspan.studies.probes.config import ProbeSpec
 from midspan.studies.probes.prepare import PreparedProbe
 from midspan.studies.redteam.prepare import PreparedRedteam
+from midspan.studies.redteam.roles import Participant, SpecReader, read_servers
+from midspan.studies.tasks.config import TaskConfig
 from midspan.studies.tasks.prepare import PreparedTasks
 from midspan.studies.tasks.run import estimate
 
-# A call of a helper or judge: tokens of prompt and reply, for the money alone.
-PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
+Calls: TypeAlias = Iterable[tuple[Participant, int]]
 # Forward passes that a forward and backward pass take the time of.
 _BACKWARD = 3
 
@@ -28,7 +33,7 @@ class Forecast:
         models: How many.
         responses: Of all models.
         forwards: Rows through a network, all models.
-        calls: Of helpers and judges behind servers.
+        calls: Of servers: helpers, judges and models that answer there.
         hours: On this machine, servers' time apart.
         dollars: None where a price is not known.
     """
@@ -42,9 +47,10 @@ class Forecast:
     dollars: float | None = 0.0
 
 
-def forecast_probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) -> Forecast:
-    """What a probe takes on so many models."""
-    spec = prepared.spec
+def forecast_probe(name: str, prepared: PreparedProbe, units: Units, models: int) -> Forecast:
+    """What a probe takes on so many models, which are decoded here."""
+    spec, rate = prepared.spec, units.rate
+    assert rate is not None, "probes are timed on a model that is decoded here"
     decodings = probe_decodings(rate.lm, spec.decoding, is_organism(spec.models[0])).values()
     lengths = [decoding.length for decoding in decodings]
     cost = prepared.cost(lengths)
@@ -59,82 +65,103 @@ def forecast_probe(name: str, prepared: PreparedProbe, rate: Rate, models: int) 
         for rows, decoding in zip(taken, decodings, strict=False)
     )
     forwards = cost.forwards + round(sum(taken))
+    judged = models * prepared.judged(lengths)
+    asked = units.asked(_of_judge(spec, prepared.given, judged))
     return Forecast(
-        name, models, models * cost.generations, models * forwards, hours=models * seconds / 3600
-    )
+        name, models, models * cost.generations, models * forwards, asked.calls,
+        models * seconds / 3600, asked.dollars,
+    )  # fmt: skip
 
 
-def forecast_attacks(
-    name: str,
-    prepared: PreparedRedteam,
-    rate: Rate | None,
-    models: int,
-    prices: Mapping[str, tuple[float, float]],
-) -> Forecast:
-    """The most that a red-team study can ask for within its budgets.
+def _of_judge(config: ProbeSpec | TaskConfig, given: Given, count: int) -> Calls:
+    """Calls of the judge that a probe or tasks name; none where code judges."""
+    if config.judge is None:
+        return []
+    return [(SpecReader(read_servers(config.servers), given).judge(config.judge), count)]
+
+
+def costs_of(prepared: PreparedRedteam, name: str = "") -> list[Cost]:
+    """The most that each attack takes of one behavior and model.
 
     Args:
-        name: Of the row.
         prepared: The study.
-        rate: Of its models; None where they answer behind servers.
-        models: How many they are.
-        prices: By helper's, judge's or served model's spec.
+        name: Of the part, for the error.
+
+    Raises:
+        MidspanError: An attack does not say what it costs.
+    """
+    costs = []
+    for row in prepared.attacks:
+        cost = forecast_attack(row.attack, row.config, row.budget)
+        if cost is None:
+            raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
+        costs.append(cost)
+    return costs
+
+
+def forecast_attacks(name: str, prepared: PreparedRedteam, units: Units) -> Forecast:
+    """The most that a red-team study can ask for within its budgets, of all models.
 
     Raises:
         MidspanError: An attack does not say what it costs.
     """
     from midspan.decoding import decoding_config
 
-    config, judges = prepared.config, [judge.model for judge in prepared.judges.values()]
-    times = len(prepared.behaviors) * models
-    decoding = decoding_config(rate.lm, **config.decoding) if rate else None
-    responses, forwards = 0, 0
-    calls: dict[str, int] = {}
-    for row in prepared.attacks:
-        cost = forecast_attack(row.attack, row.config, row.budget)
-        if cost is None:
-            raise MidspanError(f"{name}: {row.label} does not say what it costs; give it a `cost`")
-        responses += cost.generations
-        if decoding:
-            forwards += cost.generations * decoding.steps + sum(cost.forward_rows.values())
-        for role, needed in cost.helpers.items():
-            spec = judges[0] if role == "judge" else config.helpers.get(role, role)
-            calls[spec] = calls.get(spec, 0) + needed.expected
-        for spec in judges:
-            calls[spec] = calls.get(spec, 0) + cost.attempts
-    targets = [target.model for target in prepared.targets]
-    calls |= {target.model: responses for target in targets if target.is_server}
-    others = (*prepared.helpers.values(), *prepared.judges.values(), *targets)
-    servers = {one.model for one in others if one.is_server}
-    paid = {spec: count * times for spec, count in calls.items() if spec in servers}
-    seconds = rate.seconds(decoding, config.batch_size) if rate and decoding else 0.0
+    costs, rate, config = costs_of(prepared, name), units.rate, prepared.config
+    times, targets = len(prepared.behaviors), [target.model for target in prepared.targets]
+    responses = times * sum(cost.generations for cost in costs)
+    forwards, hours = 0, 0.0
+    here = sum(not target.is_server for target in targets)
+    if rate is not None and here:
+        decoding = decoding_config(rate.lm, **config.decoding)
+        rows = times * sum(sum(cost.forward_rows.values()) for cost in costs)
+        forwards = here * (responses * decoding.steps + rows)
+        hours = forwards * rate.seconds(decoding, config.batch_size) / 3600
+    beside = times * len(targets)
+    asked = units.asked(
+        [
+            *((target, responses) for target in targets),
+            *((one, beside * count) for one, count in _beside(prepared, costs)),
+        ]
+    )
     return Forecast(
-        name, models, responses * times, forwards * times, sum(paid.values()),
-        forwards * times * seconds / 3600, _dollars(paid, prices),
-    )  # fmt: skip
-
-
-def _dollars(paid: Mapping[str, int], prices: Mapping[str, tuple[float, float]]) -> float | None:
-    if paid.keys() - prices.keys():
-        return None
-    return sum(
-        count * (PROMPT_TOKENS * prices[spec][0] + REPLY_TOKENS * prices[spec][1]) / 1e6
-        for spec, count in paid.items()
+        name, len(targets), len(targets) * responses, forwards, asked.calls, hours, asked.dollars
     )
 
 
-def forecast_tasks(name: str, prepared: PreparedTasks, rate: Rate | None, models: int) -> Forecast:
+def _beside(prepared: PreparedRedteam, costs: Iterable[Cost]) -> Calls:
+    """Calls of helpers and judges, for one behavior and model."""
+    judges = tuple(prepared.judges.values())
+    helpers = {**prepared.helpers, "judge": judges[0]}
+    for cost in costs:
+        for role, needed in cost.helpers.items():
+            if role in helpers:
+                yield helpers[role], needed.expected
+        for judge in judges:
+            yield judge, cost.attempts
+
+
+def forecast_tasks(name: str, prepared: PreparedTasks, units: Units, models: int) -> Forecast:
     """What tasks take, from a measured batch of each; hours of servers are not known."""
+    config, reader = prepared.config, SpecReader(read_servers(prepared.config.servers))
+    answers = {task.name: len(task.items) * task.preset.samples for task in prepared.tasks}
+    judged = sum(answers[task.name] for task in prepared.tasks if task.judged is not None)
+    calls = list(_of_judge(config, prepared.given, models * judged))
     if prepared.servers:
-        answers = sum(len(task.items) * task.preset.samples for task in prepared.tasks)
-        return Forecast(name, models, models * answers, 0)
+        count, served = models * sum(answers.values()), config.behind(config.models[0])[0]
+        asked = units.asked([*calls, (reader.model(served, 1), count)])
+        return Forecast(name, models, count, calls=asked.calls, dollars=asked.dollars)
+    asked, rate = units.asked(calls), units.rate
     assert rate is not None, "tasks are timed on a model that is decoded here"
     loaded = {**prepared.given.models, rate.lm.name: rate.lm}
     estimates = estimate(replace(prepared, given=replace(prepared.given, models=loaded)))
-    responses = sum(s["items"] * s.get("samples", 1) for _, _, s, _ in estimates)
-    forwards = sum(
-        s["items"] * s.get("samples", 1) * s.get("decoding", {}).get("steps", 1)
-        for _, _, s, _ in estimates
+    rows = [(s["items"] * s.get("samples", 1), s, hours) for _, _, s, hours in estimates]
+    return Forecast(
+        name,
+        models,
+        models * sum(count for count, _, _ in rows),
+        models * sum(count * s.get("decoding", {}).get("steps", 1) for count, s, _ in rows),
+        asked.calls,
+        models * sum(hours for _, _, hours in rows),
+        asked.dollars,
     )
-    hours = sum(hours for _, _, _, hours in estimates)
-    return Forecast(name, models, models * responses, models * forwards, hours=models * hours)

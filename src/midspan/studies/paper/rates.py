@@ -1,17 +1,22 @@
-"""How long rows and trainings take on this machine, measured on a loaded model."""
+"""What a row and a training take on this machine, and a call of somebody else."""
 
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from midspan.engine.server import EndpointConfig
 from midspan.studies.redteam.pilot import spread
+from midspan.studies.redteam.roles import Participant
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData
     from midspan.decoding import DecodingConfig
     from midspan.models import DiffusionLM
 
+# A call of a server: tokens of prompt and reply, for the money alone.
+PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
 _TRAINED_STEPS = 4
 # Requests that are answered to see how early responses end.
 _ASKED = 8
@@ -72,3 +77,44 @@ def training_hours(lm: "DiffusionLM", data: "AlignmentData", recipe: "AlignmentC
         align(lm, data, few, folder, lambda *_: times.append(time.perf_counter()))
     seconds = (times[-1] - times[0]) / (len(times) - 1)
     return seconds * recipe.num_steps / 3600
+
+
+class Asked(NamedTuple):
+    """What calls of targets, helpers and judges come to.
+
+    Attributes:
+        calls: Of servers.
+        dollars: Theirs; None where a price is not known.
+    """
+
+    calls: int
+    dollars: float | None
+
+
+class Units:
+    """What rows and calls take, for all parts of a study.
+
+    Args:
+        lm: Whose rows are timed; None where no target is decoded here.
+        prices: US dollars a million prompt and response tokens, by model.
+    """
+
+    def __init__(
+        self, lm: "DiffusionLM | None", prices: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
+        self.rate = None if lm is None else Rate(lm)
+        self._prices = prices or {}
+
+    def asked(self, calls: Iterable[tuple[Participant, int]]) -> Asked:
+        """What so many calls of each come to; of one model they add up."""
+        paid = Counter[str]()
+        for one, count in calls:
+            paid[one.model] += count if one.is_server else 0
+        costs = [self._dollars(spec, count) for spec, count in paid.items() if count]
+        known = [cost for cost in costs if cost is not None]
+        return Asked(paid.total(), sum(known) if len(known) == len(costs) else None)
+
+    def _dollars(self, spec: str, count: int) -> float | None:
+        prices = zip(("input_price", "output_price"), self._prices.get(spec, ()), strict=False)
+        config = EndpointConfig.from_spec(spec, **dict(prices))
+        return config.dollars(PROMPT_TOKENS, REPLY_TOKENS, count)

@@ -114,7 +114,22 @@ class PreparedProbe:
         Args:
             lengths: Tokens of the canvas of each decoding.
         """
-        return PROBES[self.spec.probe].resolve("cost")(self.data, self.config, lengths)
+        return self._cost_of(self.data, lengths)
+
+    def judged(self, lengths: Sequence[int]) -> int:
+        """Responses of one model that the judge of harm is asked about, at most.
+
+        Args:
+            lengths: Tokens of the canvas of each decoding.
+        """
+        if self.data.harm_judge is None:
+            return 0
+        harmful = replace(self.data, requests=self.data.harmful)
+        return self._cost_of(harmful, lengths).generations
+
+    def _cost_of(self, data: ProbeData, lengths: Sequence[int]) -> ProbeCost:
+        cost: ProbeCost = PROBES[self.spec.probe].resolve("cost")(data, self.config, lengths)
+        return cost
 
 
 def prepare(spec: ProbeSpec, given: Given = NOTHING) -> PreparedProbe:
