@@ -4,8 +4,12 @@ import pytest
 from odd_server import completion, serving
 
 from midspan.errors import MidspanError
+from midspan.studies.audit.forecast import forecast as forecast_audit
+from midspan.studies.audit.prepare import prepare as prepare_audit
+from midspan.studies.audit.presets import smoke as small_audit
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast
+from midspan.studies.paper.other_forecasts import of_redteam
 from midspan.studies.paper.part_forecasts import forecast_attacks
 from midspan.studies.paper.rates import Rate, Units
 from midspan.studies.paper.run import run_paper
@@ -116,3 +120,23 @@ def test_each_served_target_is_asked_once_a_behavior(server, requests_file, judg
     row = forecast_attacks("row", prepared, Units(None, prices | {f"{server.url}#a": DOLLAR}))
     # Two behaviors: two calls of each target, and a verdict on each of the four answers.
     assert (row.responses, row.calls, row.dollars) == (4, 8, paid)
+
+
+def test_prices_of_servers_are_those_of_a_red_team_and_of_an_audit(
+    organism_folder, server, requests_file, tmp_path
+):
+    prices = {f"{server.url}#{name}": {"input_price": 1000, "output_price": 0} for name in "ab"}
+    config = served_targets(server, requests_file, "a", servers=prices)
+    (row,) = of_redteam(config, tmp_path)
+    assert (row.calls, row.dollars) == (8, 8.0)
+    (row,) = of_redteam(config.model_copy(update={"servers": {}}), tmp_path)
+    assert row.dollars is None
+    audited = small_audit().model_copy(
+        update={
+            "model": f"{server.url}#a", "judges": (f"harm={server.url}#b",), "servers": prices,
+            "behaviors": requests_file, "attacks": small_audit().attacks[:1], "over_refusal": None,
+            "utility": None, "monitors": None,
+        }
+    )  # fmt: skip
+    (row,) = forecast_audit(prepare_audit(audited))
+    assert row.calls > 0 and row.dollars == pytest.approx(row.calls)

@@ -10,7 +10,7 @@ from midspan.studies.paper.part_forecasts import (
     forecast_probe,
     forecast_tasks,
 )
-from midspan.studies.paper.rates import Units
+from midspan.studies.paper.rates import Units, prices_of
 from midspan.studies.probes.prepare import PreparedProbe
 
 NOTE = (
@@ -30,7 +30,7 @@ def forecast(prepared: PreparedAudit) -> list[Forecast]:
     config, given = prepared.config, prepared.redteam.given
     local = not is_served(config.model)
     lm = (given.models.get(config.model) or load(config.model)) if local else None
-    units = Units(lm)
+    units = Units(lm, prices_of(config.servers))
     rows = []
     for level in dict.fromkeys(row.access for row, _ in prepared.rows):
         attacks = tuple(ready for row, ready in prepared.rows if row.access == level)

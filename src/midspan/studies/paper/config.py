@@ -39,7 +39,8 @@ class PaperConfig(FrozenConfig):
         repeated: Attacks and tasks that are measured on these trainings, too. What is claimed of
             such a part is claimed of the mean of all training seeds.
         prices: US dollars a million prompt and response tokens, by helper's or judge's model;
-            for the forecast alone, so that a run goes on under others.
+            for the forecast alone, so that a run goes on under others. They go before those in
+            the settings of servers.
         hypotheses: What is expected, of which metric, by which rule.
         paper_models: Which model of the paper a label stands for: Original, Initial or MOSA.
     """

@@ -184,5 +184,5 @@ def forecast_table(rows: list[Forecast]) -> Table:
         "budgets. Hours: one process, from rates measured just now on the base model; responses to "
         "tasks do not end early, and servers' time is not in it. Money: "
         f"{PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
-        "call, at the study's prices.",
+        "call, at the prices of the study or of its servers.",
     )  # fmt: skip

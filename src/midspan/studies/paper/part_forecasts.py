@@ -66,7 +66,7 @@ def forecast_probe(name: str, prepared: PreparedProbe, units: Units, models: int
     )
     forwards = cost.forwards + round(sum(taken))
     judged = models * prepared.judged(lengths)
-    asked = units.asked(_of_judge(spec, prepared.given, judged))
+    asked = units.asked(_of_judge(spec, prepared.given, judged), spec.servers)
     return Forecast(
         name, models, models * cost.generations, models * forwards, asked.calls,
         models * seconds / 3600, asked.dollars,
@@ -122,7 +122,8 @@ def forecast_attacks(name: str, prepared: PreparedRedteam, units: Units) -> Fore
         [
             *((target, responses) for target in targets),
             *((one, beside * count) for one, count in _beside(prepared, costs)),
-        ]
+        ],
+        config.servers,
     )
     return Forecast(
         name, len(targets), len(targets) * responses, forwards, asked.calls, hours, asked.dollars
@@ -149,9 +150,9 @@ def forecast_tasks(name: str, prepared: PreparedTasks, units: Units, models: int
     calls = list(_of_judge(config, prepared.given, models * judged))
     if prepared.servers:
         count, served = models * sum(answers.values()), config.behind(config.models[0])[0]
-        asked = units.asked([*calls, (reader.model(served, 1), count)])
+        asked = units.asked([*calls, (reader.model(served, 1), count)], config.servers)
         return Forecast(name, models, count, calls=asked.calls, dollars=asked.dollars)
-    asked, rate = units.asked(calls), units.rate
+    asked, rate = units.asked(calls, config.servers), units.rate
     assert rate is not None, "tasks are timed on a model that is decoded here"
     loaded = {**prepared.given.models, rate.lm.name: rate.lm}
     estimates = estimate(replace(prepared, given=replace(prepared.given, models=loaded)))

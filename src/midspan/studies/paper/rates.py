@@ -4,11 +4,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from midspan.engine.server import EndpointConfig
 from midspan.studies.redteam.pilot import spread
-from midspan.studies.redteam.roles import Participant
+from midspan.studies.redteam.roles import Participant, read_servers
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 
 # A call of a server: tokens of prompt and reply, for the money alone.
 PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
+# US dollars a million prompt and response tokens, by model.
+Prices: TypeAlias = Mapping[str, tuple[float, float]]
+Servers: TypeAlias = Mapping[str, Mapping[str, Any]]
 _TRAINED_STEPS = 4
 # Requests that are answered to see how early responses end.
 _ASKED = 8
@@ -91,30 +93,47 @@ class Asked(NamedTuple):
     dollars: float | None
 
 
+def prices_of(servers: Servers) -> Prices:
+    """Prices that settings of servers state, by model.
+
+    Raises:
+        MidspanError: A spec is no server's, or has no such field or value.
+    """
+    return {
+        spec: (config.input_price, config.output_price)
+        for spec, config in read_servers(servers).items()
+        if config.input_price is not None and config.output_price is not None
+    }
+
+
 class Units:
     """What rows and calls take, for all parts of a study.
 
     Args:
         lm: Whose rows are timed; None where no target is decoded here.
-        prices: US dollars a million prompt and response tokens, by model.
+        prices: They go before those in the settings of servers.
     """
 
-    def __init__(
-        self, lm: "DiffusionLM | None", prices: Mapping[str, tuple[float, float]] | None = None
-    ) -> None:
+    def __init__(self, lm: "DiffusionLM | None", prices: Prices | None = None) -> None:
         self.rate = None if lm is None else Rate(lm)
         self._prices = prices or {}
 
-    def asked(self, calls: Iterable[tuple[Participant, int]]) -> Asked:
-        """What so many calls of each come to; of one model they add up."""
+    def asked(self, calls: Iterable[tuple[Participant, int]], servers: Servers) -> Asked:
+        """What so many calls of each come to; of one model they add up.
+
+        Args:
+            calls: Who is asked, and how often.
+            servers: Settings of servers, by spec.
+        """
         paid = Counter[str]()
         for one, count in calls:
             paid[one.model] += count if one.is_server else 0
-        costs = [self._dollars(spec, count) for spec, count in paid.items() if count]
-        known = [cost for cost in costs if cost is not None]
-        return Asked(paid.total(), sum(known) if len(known) == len(costs) else None)
-
-    def _dollars(self, spec: str, count: int) -> float | None:
-        prices = zip(("input_price", "output_price"), self._prices.get(spec, ()), strict=False)
-        config = EndpointConfig.from_spec(spec, **dict(prices))
-        return config.dollars(PROMPT_TOKENS, REPLY_TOKENS, count)
+        prices = {**prices_of(servers), **self._prices}
+        if any(count and spec not in prices for spec, count in paid.items()):
+            return Asked(paid.total(), None)
+        costs = (
+            count * (PROMPT_TOKENS * prices[spec][0] + REPLY_TOKENS * prices[spec][1]) / 1e6
+            for spec, count in paid.items()
+            if count
+        )
+        return Asked(paid.total(), sum(costs))
