@@ -3,14 +3,16 @@
 import pytest
 from odd_server import completion, serving
 
+from midspan.decoding import decoding_config
 from midspan.errors import MidspanError
+from midspan.models import load
 from midspan.studies.audit.forecast import forecast as forecast_audit
 from midspan.studies.audit.prepare import prepare as prepare_audit
 from midspan.studies.audit.presets import smoke as small_audit
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast
 from midspan.studies.paper.other_forecasts import of_redteam
-from midspan.studies.paper.part_forecasts import forecast_attacks
+from midspan.studies.paper.part_forecasts import costs_of, forecast_attacks
 from midspan.studies.paper.rates import Rate, Units
 from midspan.studies.paper.run import run_paper
 from midspan.studies.probes.config import ProbeSpec
@@ -140,3 +142,20 @@ def test_prices_of_servers_are_those_of_a_red_team_and_of_an_audit(
     )  # fmt: skip
     (row,) = forecast_audit(prepare_audit(audited))
     assert row.calls > 0 and row.dollars == pytest.approx(row.calls)
+
+
+def test_helpers_and_judges_that_are_decoded_here_take_hours(
+    foreign_folder, requests_file, tmp_path, rates
+):
+    here, attacks = str(foreign_folder), (AttackSpec(attack="pap"),)
+    fields = {"models": (here,), "attacks": attacks, "behaviors": requests_file, "decoding": SMALL}
+    judged = RedteamConfig(**fields, judges=(f"harm={here}",), helpers={"attacker": here})
+    alone = judged.model_copy(update={"judges": ("refusal-keywords",), "helpers": {}})
+    (cost,) = costs_of(prepare(judged))
+    calls = cost.attempts + sum(needed.expected for needed in cost.helpers.values())
+    assert calls > cost.attempts > 0
+    (with_them,), (without,) = of_redteam(judged, tmp_path), of_redteam(alone, tmp_path)
+    # Both answer in the model's own decoding, a thousandth of an hour for each of its steps.
+    steps = decoding_config(load(here)).steps
+    assert with_them.hours - without.hours == pytest.approx(2 * calls * steps / 1000)
+    assert (with_them.calls, with_them.dollars) == (0, 0.0)

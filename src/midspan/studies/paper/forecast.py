@@ -182,7 +182,8 @@ def forecast_table(rows: list[Forecast]) -> Table:
         ),
         "Attacks: what the shipped models or a few behaviors took, else the most within their "
         "budgets. Hours: one process, from rates measured just now on the base model; responses to "
-        "tasks do not end early, and servers' time is not in it. Money: "
+        "tasks do not end early, and the time of servers and of "
+        "classifiers is not in it. Money: "
         f"{PROMPT_TOKENS} tokens to and {REPLY_TOKENS} from a server for each "
         "call, at the prices of the study or of its servers.",
     )  # fmt: skip

@@ -69,7 +69,7 @@ def forecast_probe(name: str, prepared: PreparedProbe, units: Units, models: int
     asked = units.asked(_of_judge(spec, prepared.given, judged), spec.servers)
     return Forecast(
         name, models, models * cost.generations, models * forwards, asked.calls,
-        models * seconds / 3600, asked.dollars,
+        models * seconds / 3600 + asked.hours, asked.dollars,
     )  # fmt: skip
 
 
@@ -120,14 +120,15 @@ def forecast_attacks(name: str, prepared: PreparedRedteam, units: Units) -> Fore
     beside = times * len(targets)
     asked = units.asked(
         [
-            *((target, responses) for target in targets),
+            *((target, responses) for target in targets if target.is_server),
             *((one, beside * count) for one, count in _beside(prepared, costs)),
         ],
         config.servers,
     )
     return Forecast(
-        name, len(targets), len(targets) * responses, forwards, asked.calls, hours, asked.dollars
-    )
+        name, len(targets), len(targets) * responses, forwards, asked.calls,
+        hours + asked.hours, asked.dollars,
+    )  # fmt: skip
 
 
 def _beside(prepared: PreparedRedteam, costs: Iterable[Cost]) -> Calls:
@@ -151,7 +152,7 @@ def forecast_tasks(name: str, prepared: PreparedTasks, units: Units, models: int
     if prepared.servers:
         count, served = models * sum(answers.values()), config.behind(config.models[0])[0]
         asked = units.asked([*calls, (reader.model(served, 1), count)], config.servers)
-        return Forecast(name, models, count, calls=asked.calls, dollars=asked.dollars)
+        return Forecast(name, models, count, 0, asked.calls, asked.hours, asked.dollars)
     asked, rate = units.asked(calls, config.servers), units.rate
     assert rate is not None, "tasks are timed on a model that is decoded here"
     loaded = {**prepared.given.models, rate.lm.name: rate.lm}
@@ -163,6 +164,6 @@ def forecast_tasks(name: str, prepared: PreparedTasks, units: Units, models: int
         models * sum(count for count, _, _ in rows),
         models * sum(count * s.get("decoding", {}).get("steps", 1) for count, s, _ in rows),
         asked.calls,
-        models * sum(hours for _, _, hours in rows),
+        models * sum(hours for _, _, hours in rows) + asked.hours,
         asked.dollars,
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from midspan.studies.given import NOTHING
 from midspan.studies.redteam.pilot import spread
 from midspan.studies.redteam.roles import Participant, read_servers
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # A call of a server: tokens of prompt and reply, for the money alone.
 PROMPT_TOKENS, REPLY_TOKENS = 1000, 300
+# Rows of a batch of a helper or judge that is decoded here.
+_ROWS = 8
 # US dollars a million prompt and response tokens, by model.
 Prices: TypeAlias = Mapping[str, tuple[float, float]]
 Servers: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -87,10 +90,12 @@ class Asked(NamedTuple):
     Attributes:
         calls: Of servers.
         dollars: Theirs; None where a price is not known.
+        hours: Of models that are decoded here, all steps of every answer.
     """
 
     calls: int
     dollars: float | None
+    hours: float
 
 
 def prices_of(servers: Servers) -> Prices:
@@ -117,6 +122,7 @@ class Units:
     def __init__(self, lm: "DiffusionLM | None", prices: Prices | None = None) -> None:
         self.rate = None if lm is None else Rate(lm)
         self._prices = prices or {}
+        self._seconds: dict[str, float] = {}
 
     def asked(self, calls: Iterable[tuple[Participant, int]], servers: Servers) -> Asked:
         """What so many calls of each come to; of one model they add up.
@@ -125,15 +131,27 @@ class Units:
             calls: Who is asked, and how often.
             servers: Settings of servers, by spec.
         """
-        paid = Counter[str]()
+        paid, seconds = Counter[str](), 0.0
         for one, count in calls:
             paid[one.model] += count if one.is_server else 0
+            seconds += count * self._call_seconds(one.loads) if one.loads and count else 0.0
         prices = {**prices_of(servers), **self._prices}
         if any(count and spec not in prices for spec, count in paid.items()):
-            return Asked(paid.total(), None)
+            return Asked(paid.total(), None, seconds / 3600)
         costs = (
             count * (PROMPT_TOKENS * prices[spec][0] + REPLY_TOKENS * prices[spec][1]) / 1e6
             for spec, count in paid.items()
             if count
         )
-        return Asked(paid.total(), sum(costs))
+        return Asked(paid.total(), sum(costs), seconds / 3600)
+
+    def _call_seconds(self, spec: str) -> float:
+        """Of an answer of a helper or judge; its model is loaded once to be timed, and let go."""
+        from midspan.decoding import decoding_config
+
+        if spec not in self._seconds:
+            is_timed = self.rate is not None and self.rate.lm.name == spec
+            rate = self.rate if self.rate and is_timed else Rate(NOTHING.load(spec))
+            decoding = decoding_config(rate.lm)
+            self._seconds[spec] = decoding.steps * rate.seconds(decoding, _ROWS)
+        return self._seconds[spec]

@@ -62,6 +62,8 @@ class Participant:
             needed; it returns what was found.
         knows_organism_alone: Whether it means nothing outside the organisms' worlds.
         check: Of a local classifier: reads all but its weights, and raises where it will not do.
+        loads: The diffusion model that is loaded for it, as `midspan.load` reads it; empty where
+            none is.
     """
 
     spec: str
@@ -71,6 +73,7 @@ class Participant:
     contact: Callable[[Collection[Need]], Capabilities] | None = None
     knows_organism_alone: bool = False
     check: Callable[[], None] | None = None
+    loads: str = ""
 
     @property
     def is_server(self) -> bool:
@@ -146,7 +149,7 @@ class SpecReader:
             lm = self.given.load(model)
             return LocalRole(lm, decoding_config(lm, **fields), batch_size, tamper=_tamper())
 
-        return Participant(spec, open_local, model)
+        return Participant(spec, open_local, model, loads=model)
 
     def _guarded(self, spec: str, server: Participant, rules: "Sequence[Rule]") -> Participant:
         """A server's model behind defences, which may act on conversations alone."""
@@ -205,9 +208,7 @@ class SpecReader:
             raise not_one_of("judge", spec, (*_SIMPLE, *FORMATS, *rubrics, *published))
         rubric: Rubric = read_rubric(name, file) if from_file else RUBRICS[name]
         asked = self.model(model, batch_size)
-        return Participant(
-            spec, lambda: ChatJudge(asked.open(), rubric), model, asked.record, asked.contact
-        )
+        return replace(asked, spec=spec, open=lambda: ChatJudge(asked.open(), rubric), model=model)
 
     def check_servers(self, participants: Iterable[Participant]) -> None:
         """Refuse settings of servers that nobody asks, and one key for several hosts.
