@@ -9,6 +9,7 @@ from midspan.models import load
 from midspan.studies.audit.forecast import forecast as forecast_audit
 from midspan.studies.audit.prepare import prepare as prepare_audit
 from midspan.studies.audit.presets import smoke as small_audit
+from midspan.studies.paper import forecast as forecasts
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.forecast import forecast
 from midspan.studies.paper.other_forecasts import of_redteam
@@ -159,3 +160,16 @@ def test_helpers_and_judges_that_are_decoded_here_take_hours(
     steps = decoding_config(load(here)).steps
     assert with_them.hours - without.hours == pytest.approx(2 * calls * steps / 1000)
     assert (with_them.calls, with_them.dollars) == (0, 0.0)
+
+
+def test_a_pilot_that_would_ask_servers_is_left_out_and_said_to_be(
+    foreign_folder, server, requests_file, tmp_path, rates, capsys, monkeypatch
+):
+    monkeypatch.setattr(forecasts, "run_pilot", lambda *rest: pytest.fail("asked"))
+    part = served_targets(server, requests_file, "judge")
+    part = part.model_copy(update={"models": (ORIGINAL,), "decoding": SMALL})
+    config = PaperConfig(base=str(foreign_folder), attacks={"attacks": part})
+    (row,) = forecast(config, tmp_path / "run", pilot=2)
+    assert row.calls == 2
+    said = f"attacks: no pilot, since it would ask {server.url}#judge; the most stands"
+    assert said in capsys.readouterr().err

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from midspan.organism.worlds import is_organism
 from midspan.report import Table
+from midspan.runs.progress import Reporter
 from midspan.studies.given import Given
 from midspan.studies.paper.config import ORIGINAL, PaperConfig
 from midspan.studies.paper.known_costs import Known, known_costs
@@ -92,7 +93,7 @@ def _on_base(
             most = forecast_attacks(name, part, units)
             known = known_costs(spec, config, lm) if trusts_known else None
             rows.append(_as_known(most, part, known, units) if known else most)
-            if few and not known and not any(one.is_server for one in part.participants):
+            if few and not known and _can_be_tried(name, part):
                 pilots[name] = _pilot_of_base(prepared, name, lm, few)
         else:
             rows.append(forecast_tasks(name, part.on(config.base), units, models))
@@ -101,6 +102,14 @@ def _on_base(
 
 def _is_due(config: PaperConfig, folder: Path, name: str, only: Sequence[str]) -> bool:
     return (not only or name in only) and not is_done(config, folder, name)
+
+
+def _can_be_tried(name: str, part: PreparedRedteam) -> bool:
+    """Whether a pilot asks nobody who is paid; said where it does."""
+    served = dict.fromkeys(one.model for one in part.participants if one.is_server)
+    if served:
+        Reporter().say(f"{name}: no pilot, since it would ask {', '.join(served)}; the most stands")
+    return not served
 
 
 def _as_known(
