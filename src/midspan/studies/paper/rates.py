@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from midspan.studies.given import NOTHING
@@ -12,7 +13,7 @@ from midspan.studies.redteam.roles import Participant, read_servers
 
 if TYPE_CHECKING:
     from midspan.alignment import AlignmentConfig, AlignmentData
-    from midspan.decoding import DecodingConfig
+    from midspan.decoding import DecodingConfig, Generation
     from midspan.models import DiffusionLM
 
 # A call of a server: tokens of prompt and reply, for the money alone.
@@ -27,8 +28,13 @@ _TRAINED_STEPS = 4
 _ASKED = 8
 
 
+def _steps(made: Sequence["Generation"], decoding: "DecodingConfig") -> list[float]:
+    """That each response took."""
+    return [one.forwards / decoding.forwards_per_step for one in made]
+
+
 class Rate:
-    """Seconds of a row's forward pass, measured once for each canvas and batch."""
+    """Seconds of a row's step, measured once for each canvas and batch."""
 
     def __init__(self, lm: "DiffusionLM") -> None:
         self.lm = lm
@@ -43,18 +49,20 @@ class Rate:
         return self._seconds[key]
 
     def share(self, decoding: "DecodingConfig", prompts: Sequence[str]) -> float:
-        """Of the steps, what a response takes: rows end early; measured on a few of the prompts."""
+        """Of the steps, what a response takes: rows end early, or take what confidence asks for.
+
+        Measured on a few of the prompts.
+        """
         from midspan.decoding import Request, decode
 
-        if not decoding.early_stop:
+        if not decoding.early_stop and not decoding.commits_by_confidence:
             return 1.0
         few = spread(prompts, _ASKED)
         key = (decoding.model_dump_json(), tuple(few))
         if key not in self._shares:
             requests = [Request(tuple(self.lm.encode_chat(prompt))) for prompt in few]
             made = decode(self.lm, requests, decoding, batch_size=len(requests))
-            forwards = sum(one.forwards for one in made)
-            self._shares[key] = forwards / len(made) / decoding.steps
+            self._shares[key] = fmean(_steps(made, decoding)) / decoding.steps
         return self._shares[key]
 
     def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
@@ -65,8 +73,9 @@ class Rate:
         requests = [Request(tuple(self.lm.encode_chat("what do i need ?")))] * batch_size
         decode(self.lm, requests, short, batch_size=batch_size)  # the first call loads kernels
         started = time.perf_counter()
-        decode(self.lm, requests, short, batch_size=batch_size)
-        return (time.perf_counter() - started) / steps / batch_size
+        made = decode(self.lm, requests, short, batch_size=batch_size)
+        # Where confidence says how many steps there are, the whole canvas was decoded.
+        return (time.perf_counter() - started) / sum(_steps(made, decoding))
 
 
 def training_hours(lm: "DiffusionLM", data: "AlignmentData", recipe: "AlignmentConfig") -> float:

@@ -77,7 +77,7 @@ class PreparedProbe:
         Raises:
             MidspanError: See `midspan.studies.servers.contact_all`.
         """
-        if self.spec.judge in self.given.contacts:
+        if self.spec.judge is not None and self.spec.judge in self.given.contacts:
             self.given.contacts[self.spec.judge]()
         contacts = {spec: _contact(server) for spec, server in self.servers.items()}
         contact_all(contacts, folder, {spec: self.needs(spec) for spec in self.servers})

@@ -145,7 +145,7 @@ def _attack_all(
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Every attack on every model, a model at a time; their records."""
     others = _Others({name: one.open() for name, one in prepared.helpers.items()}, judges)
-    cells = {}
+    cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for target in prepared.targets:
         cells |= _attack_one(prepared, target, others, behaviors, journal, fail_fast)
     return cells
