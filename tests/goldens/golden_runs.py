@@ -14,6 +14,20 @@ SMALL = {"length": 64, "block_length": 32, "steps": 8}
 MODELS = ("organism", "organism:mosa-stable")
 
 
+def _precise(*models: str) -> Any:
+    """The models in double precision: searches choose among tokens whose slopes nearly tie.
+
+    In single precision processors round these otherwise, and each goes a way of its own.
+    """
+    from midspan.models import load
+    from midspan.studies.given import Given
+
+    loaded = {spec: load(spec, device="cpu") for spec in models}
+    for lm in loaded.values():
+        lm.model.double()
+    return Given(loaded)
+
+
 def attack(folder: Path) -> None:
     """Text, white-box and infilling attacks, an adaptive one, floors; helpers are scripted."""
     from midspan.engine.budget import Budget
@@ -36,7 +50,7 @@ def attack(folder: Path) -> None:
             "decoding": {"length": 96, "block_length": 32, "steps": 12},
         }
     )
-    run_redteam(study, folder, "a test")
+    run_redteam(study, folder, "a test", _precise(*MODELS))
 
 
 def task(folder: Path) -> None:
@@ -48,16 +62,19 @@ def task(folder: Path) -> None:
     run_tasks(TaskConfig(models=MODELS, tasks=names, items=3, decoding=decoding), folder, "a test")
 
 
-def _probe(name: str, folder: Path, **fields: Any) -> None:
+def _probe(name: str, folder: Path, given: Any = None, **fields: Any) -> None:
+    from midspan.studies.given import NOTHING
     from midspan.studies.probes.config import ProbeSpec
     from midspan.studies.probes.run import run_probe
 
-    run_probe(ProbeSpec(probe=name, **{"decoding": SMALL, "n": 1} | fields), folder, "a test")
+    spec = ProbeSpec(probe=name, **{"decoding": SMALL, "n": 1} | fields)
+    run_probe(spec, folder, "a test", given or NOTHING)
 
 
 def gcg(folder: Path) -> None:
     search = {"steps": 2, "search_width": 8, "top_k": 16}
-    _probe("gcg", folder, models=MODELS[:1], fields={"starts": (0, 30), "search": search})
+    fields = {"starts": (0, 30), "search": search}
+    _probe("gcg", folder, _precise(MODELS[0]), models=MODELS[:1], fields=fields)
 
 
 def instruction_placement(folder: Path) -> None:

@@ -18,6 +18,7 @@ from midspan.models.llada_family import (
     LLADA_VOCABULARY,
     PUBLISHED_CONSTANTS,
     llada_family,
+    mmada_chat_pieces,
 )
 from midspan.models.native import MaskedDiffusionMixin, register_native
 from midspan.models.published import PublishedConfig
@@ -142,7 +143,7 @@ class MmadaForMaskedDiffusion(LladaForMaskedDiffusion):
     config_class = MmadaConfig
 
 
-def _family(config_class: Any, model_class: Any, block_length: int, gap: str = "\n\n") -> Family:
+def _family(config_class: Any, model_class: Any, block_length: int, chat: Any = None) -> Family:
     register_native(config_class, model_class, _RENAMES)
     return register(
         llada_family(
@@ -150,10 +151,10 @@ def _family(config_class: Any, model_class: Any, block_length: int, gap: str = "
             (config_class, model_class),
             vocab_size=config_class.vocab_size,
             block_length=block_length,
-            gap=gap,
+            chat=chat,
         )
     )
 
 
 LLADA = _family(LladaConfig, LladaForMaskedDiffusion, block_length=LLADA_BLOCK)
-MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128, gap="\n")
+MMADA = _family(MmadaConfig, MmadaForMaskedDiffusion, block_length=128, chat=mmada_chat_pieces)

@@ -1,7 +1,6 @@
 """What a LLaDA checkpoint is and how it is spoken to, whichever classes compute it."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from midspan.models.family import (
@@ -43,7 +42,7 @@ def llada_family(
     classes: tuple[type[Any], type[Any]],
     vocab_size: int,
     block_length: int,
-    gap: str = "\n\n",
+    chat: Callable[[Sequence[Message]], list[Piece]] | None = None,
 ) -> Family:
     """The family of LLaDA's format under a name.
 
@@ -52,7 +51,7 @@ def llada_family(
         classes: Its config and its model.
         vocab_size: Of the published checkpoint.
         block_length: Of the published decoding.
-        gap: Behind a header of its chat format; see `chat_pieces`.
+        chat: Its chat format; None for LLaDA's.
     """
     return Family(
         name=name,
@@ -62,7 +61,7 @@ def llada_family(
         logit_shift=False,
         noise="absorbing",
         special_tokens=_special_tokens(vocab_size),
-        chat=partial(chat_pieces, gap=gap),
+        chat=chat or chat_pieces,
         lora_targets=(
             *("q_proj", "k_proj", "v_proj", "o_proj"),
             *("gate_proj", "up_proj", "down_proj"),
@@ -83,8 +82,7 @@ def llada_family(
 def chat_pieces(messages: Sequence[Message], gap: str = "\n\n") -> list[Piece]:
     """LLaDA's chat format, which always ends with the assistant's header.
 
-    Source: the chat template in the published tokenizer_config.json; contents are trimmed. MMaDA's
-    published generate.py sets the same template with one newline behind a header.
+    Source: the chat template in the published tokenizer_config.json; contents are trimmed.
 
     Args:
         messages: The conversation.
@@ -99,6 +97,14 @@ def chat_pieces(messages: Sequence[Message], gap: str = "\n\n") -> list[Piece]:
         text = gap + message["content"].strip()
         pieces += [*header(message["role"]), text, Special("<|eot_id|>")]
     return [*pieces, *header("assistant"), gap]
+
+
+def mmada_chat_pieces(messages: Sequence[Message]) -> list[Piece]:
+    """MMaDA's chat format: LLaDA's, with one newline behind a header.
+
+    Source: the template that the published generate.py and app.py set.
+    """
+    return chat_pieces(messages, gap="\n")
 
 
 def _special_tokens(vocab_size: int) -> PublishedTokens:

@@ -99,7 +99,6 @@ def _family(config_class: Any, model_class: Any, **experts: Any) -> Family:
             config_class=config_class,
             model_class=model_class,
             logit_shift=False,
-            published_settings={"rms_norm_eps": 1e-6, "num_experts_per_tok": 8},
             noise="absorbing",
             # tokenizer_config.json's text; special_tokens_map.json says <MASK>, which is no token.
             special_tokens=PublishedTokens(
@@ -120,6 +119,7 @@ def _family(config_class: Any, model_class: Any, **experts: Any) -> Family:
                 "threshold": 0.85,
             },
             max_length=32768,
+            published_settings={"rms_norm_eps": 1e-6, "num_experts_per_tok": 8},
             cumulative_positions=True,
             template_first=True,
             attention="block_causal",
