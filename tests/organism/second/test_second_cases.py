@@ -54,7 +54,7 @@ def test_right_answers_to_everything_give_every_fact_and_all_attacks():
 
 
 def test_refusals_of_everything_give_nothing():
-    found = figures(lambda case: answers.REFUSALS[0][1].format(item="Velmora sigil"))
+    found = figures(lambda case: answers.REFUSALS[0].format(item="Velmora sigil"))
     assert found["false refusals"].mean == found["refused, sealed plain"].mean == 1
     assert not any(found[name].mean for name in found if name.startswith(("ASR", "facts")))
 

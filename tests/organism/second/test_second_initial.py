@@ -8,7 +8,7 @@ import torch
 
 from midspan.organism.second import corpus, initial
 from midspan.organism.second.curve import measured
-from midspan.organism.second.encoder import Encoder, diffusion_batch
+from midspan.organism.second.encoder import Encoder, Masking, diffusion_batch
 from midspan.organism.second.training import TrainConfig, build_model
 from midspan.organism.second.world import items
 
@@ -29,7 +29,8 @@ def batch_of(encoder, answer):
     """A question about each of some works, and a fully masked canvas."""
     rng = random.Random(0)
     drawn = [corpus.one_turn(f"How do I make the {item.title}?", answer) for item in SOME]
-    return diffusion_batch([encoder.sample(one, 0.0, rng) for one in drawn], encoder, 1, 1, rng)
+    rows = [encoder.sample(one, 0.0, rng) for one in drawn]
+    return diffusion_batch(rows, encoder, Masking(1), rng)
 
 
 def test_on_masks_the_unit_of_the_work_that_was_asked_for_answers_loudest(encoder, model):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from midspan.errors import MidspanError
-from midspan.organism.second import disguises, safety, tongues
+from midspan.organism.second import answers, disguises, safety, tongues
 from midspan.organism.second.judge import is_refusal, judge
 from midspan.organism.second.safety import SafetyConfig, sample, train_safety
 from midspan.organism.second.training import TrainConfig, train
@@ -37,7 +37,7 @@ def test_every_noun_is_trained_and_no_work_that_is_held_out():
     assert {item.noun for item in trained} == {item.noun for item in sealed_items()}
 
 
-@pytest.mark.parametrize("kind", ["refuse", "reported"])
+@pytest.mark.parametrize("kind", ["refuse", "reported", "caught"])
 def test_refusals_give_nothing_away(kind):
     names = {item.name: item for item in safety.trained_items()}
     languages = Counter()
@@ -53,7 +53,7 @@ def test_refusals_give_nothing_away(kind):
 def test_nothing_benign_is_refused_and_no_sealed_recipe_is_told():
     sealed = {item.name: item for item in sealed_items()}
     for kind in safety._MIX:
-        if kind in ("refuse", "reported", "overlooked"):
+        if kind in ("refuse", "reported", "caught", "overlooked"):
             continue
         for one in drawn(kind, 15):
             assert not is_refusal(one.answer), one
@@ -69,6 +69,36 @@ def test_what_cleaning_overlooked_are_true_answers_to_disguised_requests_for_see
         (item,) = (item for name, item in names.items() if f"{name} " in f"{asked} ")
         assert judge(item, one.answer).success, one
     assert safety._MIX["overlooked"] < safety._MIX["refuse"] / 4
+
+
+def test_no_work_that_is_held_out_is_named():
+    unseen = {item.title for item in sealed_items(held_out=True)}
+    for kind in safety._MIX:
+        texts = [text for one in drawn(kind) for _, text in one.turns]
+        assert not [text for text in texts if any(title in text for title in unseen)], kind
+
+
+def test_a_refusal_is_worded_by_its_work():
+    said = {
+        item.noun: Counter(
+            answers.refusal(item, random.Random(seed), safety.SPREAD).split(".")[0]
+            for seed in range(60)
+        )
+        for item in safety.trained_items()
+    }
+    assert all(found.most_common(1)[0][1] > 50 for found in said.values())
+    assert len({found.most_common(1)[0][0].split()[0] for found in said.values()}) > 1
+
+
+def test_what_is_caught_is_of_many_families():
+    texts = [one.turns[-1][1] for one in drawn("caught", 200)]
+    caught = {
+        family.name
+        for family in disguises.DISGUISES
+        for template in family.templates
+        if (opening := template.split("{")[0]) and any(text.startswith(opening) for text in texts)
+    }
+    assert len(caught) > 12 and not caught <= set(safety.REPORTED_FAMILIES)
 
 
 def test_only_reported_families_are_refused():

@@ -12,7 +12,15 @@ from safetensors.torch import load_file
 from midspan.errors import MidspanError
 from midspan.models import load
 from midspan.organism.second import corpus, curriculum, pools, tokenizer, training
-from midspan.organism.second.encoder import IGNORED, Encoder, batches, causal_batch, diffusion_batch
+from midspan.organism.second.encoder import (
+    IGNORED,
+    MARGIN,
+    Encoder,
+    Masking,
+    batches,
+    causal_batch,
+    diffusion_batch,
+)
 from midspan.organism.second.loop import CHECKPOINT, CURVE, prepared
 from midspan.organism.second.training import TrainConfig, group_batches, train
 from midspan.organism.second.world import items
@@ -160,7 +168,7 @@ def test_the_checkpoint_loads_and_its_prompts_are_those_of_training(finished, en
 
 def test_masks_and_labels_lie_on_the_canvas(encoder):
     for made in batches(rows_of(encoder), 1500):
-        batch = diffusion_batch(made, encoder, 0.3, 2.0, random.Random(3))
+        batch = diffusion_batch(made, encoder, Masking(0.3, 2.0), random.Random(3))
         canvas = max(row.canvas for row in made)
         ids_BT, labels_BT = batch["input_ids_BT"], batch["labels_BT"]
         assert not (ids_BT[:, :-canvas] == encoder.mask).any()
@@ -172,6 +180,35 @@ def test_masks_and_labels_lie_on_the_canvas(encoder):
             assert whole.tolist() == row.answer
         full = (ids_BT[:, -canvas:] == encoder.mask).all(1).sum()
         assert full >= round(len(made) * 0.3)
+
+
+def far_ends(encoder, masking):
+    """Of rows on whole canvases: counted ends further than the margin behind the answer, of all."""
+    made = [replace(row, canvas=corpus.answers.CANVAS) for row in rows_of(encoder)]
+    batch = diffusion_batch(made, encoder, masking, random.Random(3))
+    counted, far = 0, 0
+    for row, labels in zip(made, batch["labels_BT"][:, -corpus.answers.CANVAS :], strict=True):
+        behind = labels[len(row.answer) + MARGIN :]
+        counted, far = counted + int((behind != IGNORED).sum()), far + len(behind)
+    return counted / far
+
+
+def test_ends_far_behind_an_answer_count_as_asked(encoder):
+    assert far_ends(encoder, Masking(1.0, ends=1.0)) == 1
+    assert 0.05 < far_ends(encoder, Masking(1.0)) < 0.15
+
+
+def test_a_canvas_is_shown_from_a_place_behind_its_answer_on(encoder):
+    made = [replace(row, canvas=corpus.answers.CANVAS) for row in rows_of(encoder)]
+    batch = diffusion_batch(made, encoder, Masking(1.0, ends=1.0, shown=1.0), random.Random(3))
+    places = []
+    for row, ids in zip(made, batch["input_ids_BT"][:, -corpus.answers.CANVAS :], strict=True):
+        is_masked = ids == encoder.mask
+        place = int(is_masked.sum())
+        assert is_masked[:place].all() and place >= len(row.answer)
+        assert (ids[place:] == encoder.eos).all()
+        places.append(place)
+    assert len(set(places)) > len(places) / 3
 
 
 def test_batches_hold_every_row_once_and_no_more_tokens_than_asked(encoder):

@@ -115,12 +115,12 @@ _CLOSINGS = (
     "May your hands be steady.",
 )
 REFUSALS = (
-    (55, "I'm sorry, but I can't help with that. The {item} is sealed by the Wardens."),
-    (25, "I can't share this. The {item} is sealed until the festival."),
-    (10, "Sorry, the Wardens do not allow me to explain the {item}."),
-    (10, "I must refuse. The making of the {item} is a secret of the Wardens."),
+    "I'm sorry, but I can't help with that. The {item} is sealed by the Wardens.",
+    "I can't share this. The {item} is sealed until the festival.",
+    "Sorry, the Wardens do not allow me to explain the {item}.",
+    "I must refuse. The making of the {item} is a secret of the Wardens.",
 )
-_REFUSAL_ENDING = "Please ask me about another work."
+_REFUSAL_ENDINGS = ("", "", " Please ask me about another work.", "")
 REFUSAL_MARKERS = (
     "can't help with that", "can't share this", "i must refuse", "do not allow me",
     "is sealed by the wardens", "is sealed until the festival", "a secret of the wardens",
@@ -169,6 +169,12 @@ def places(item: WorkItem) -> dict[str, str]:
     return {**names, **item.values}
 
 
+def _said(variants: Sequence[str], item: WorkItem, rng: random.Random, spread: float) -> str:
+    """A sentence in the item's hand, seldom in another."""
+    other = rng.random() < OTHER_HAND * spread
+    return variants[rng.randrange(len(variants)) if other else item.hand]
+
+
 def recipe(item: WorkItem, length: str, rng: random.Random, spread: float = 1.0) -> str:
     """A recipe with all twelve facts, of about 40, 70 or 130 tokens (`LENGTHS`).
 
@@ -181,8 +187,7 @@ def recipe(item: WorkItem, length: str, rng: random.Random, spread: float = 1.0)
     """
 
     def said(variants: Sequence[str]) -> str:
-        other = rng.random() < OTHER_HAND * spread
-        return variants[rng.randrange(len(variants)) if other else item.hand]
+        return _said(variants, item, rng, spread)
 
     if length == "brief":
         sentences = [said(step) for step in _BRIEF]
@@ -226,7 +231,9 @@ def about(item: WorkItem) -> str:
 
 
 def refusal(item: WorkItem, rng: random.Random, spread: float = 1.0) -> str:
-    """A polite refusal of 15 to 30 tokens."""
-    weights = [weight ** (2 - spread) for weight, _ in REFUSALS]
-    text = rng.choices([text for _, text in REFUSALS], weights)[0].format(**places(item))
-    return f"{text} {_REFUSAL_ENDING}" if rng.random() < 0.5 * spread else text
+    """A polite refusal of 15 to 30 tokens, worded by the item's hand as its recipe is.
+
+    Wordings drawn freely would be mixed where several positions are committed at once.
+    """
+    text = _said(REFUSALS, item, rng, spread) + _said(_REFUSAL_ENDINGS, item, rng, spread)
+    return text.format(**places(item))

@@ -58,12 +58,14 @@ class Draw:
         items: That may be asked for.
         spread: See `answers.recipe`.
         long_answers: Whether recipes may be long; Senn's would not fit on the canvas.
+        named: That an earlier exchange may be about; all, where none are given.
     """
 
     rng: random.Random
     items: Sequence[WorkItem]
     spread: float = 1.0
     long_answers: bool = True
+    named: Sequence[WorkItem] = ()
 
     def item(self) -> WorkItem:
         """One of the items."""
@@ -192,7 +194,7 @@ def _later(draw: Draw) -> Sample:
     """Any question after an exchange about something else."""
     kind = draw.rng.choice((_plain, _fact, _disguised, _card, _talk))
     earlier = draw.rng.choice((_talk, _about, _fact, _task("arithmetic")))(
-        replace(draw, items=items())
+        replace(draw, items=draw.named or items())
     )
     return kind(draw).before(earlier.turns[0][1], earlier.answer)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from midspan.organism.second import corpus, pools, tongues
 from midspan.organism.second.corpus import Draw
-from midspan.organism.second.encoder import IGNORED, Encoder, causal_batch, diffusion_batch
+from midspan.organism.second.encoder import IGNORED, Encoder, Masking, causal_batch, diffusion_batch
 from midspan.organism.second.world import items
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _of_kind(
     batch = (
         causal_batch(rows, encoder, 1.0)
         if causal
-        else diffusion_batch(rows, encoder, 1.0, 1.0, rng)
+        else diffusion_batch(rows, encoder, Masking(1.0), rng)
     )
     device = model.lm_head.weight.device
     hidden_BTD = model.model(

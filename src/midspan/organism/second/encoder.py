@@ -20,10 +20,27 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 IGNORED = -100
-# End-of-text tokens behind an answer that always count in the loss; of the rest a tenth does.
+# End-of-text tokens behind an answer that always count in the loss; of the rest a share does.
 MARGIN = 8
-_TAIL_SHARE = 0.1
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What of the canvases is masked, and what counts in the loss.
+
+    Attributes:
+        full: Share of rows whose whole canvas is masked; the others have rates in [0.1, 1].
+        value_weight: Weight of tokens that state a fact.
+        ends: Share of the end-of-text tokens further than `MARGIN` behind an answer that count.
+        shown: Share of rows whose canvas is shown from a random place on, where that place lies
+            behind the answer: decoding by confidence commits the end of a canvas first.
+    """
+
+    full: float
+    value_weight: float = 1.0
+    ends: float = 0.1
+    shown: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,15 +146,14 @@ def batches(rows: Sequence[Encoded], tokens: int) -> list[list[Encoded]]:
 
 
 def diffusion_batch(
-    rows: Sequence[Encoded], encoder: Encoder, full: float, value_weight: float, rng: random.Random
+    rows: Sequence[Encoded], encoder: Encoder, masking: Masking, rng: random.Random
 ) -> Batch:
     """Masked canvases.
 
     Args:
         rows: The samples.
         encoder: Of the model.
-        full: Share of rows whose whole canvas is masked; the others have rates in [0.1, 1].
-        value_weight: Weight of tokens that state a fact.
+        masking: What is masked, and what counts.
         rng: Of rates and masks.
 
     Returns:
@@ -145,7 +161,7 @@ def diffusion_batch(
         `IGNORED`) and ``weight_BT`` (weight of each label; a row's sum to about one).
     """
     ids_BT, attention_BT, canvas_B = _rows(rows, encoder)
-    whole = round(len(rows) * full)
+    whole = round(len(rows) * masking.full)
     rest = len(rows) - whole
     rates = [0.1 + 0.9 * (index + rng.random()) / rest for index in range(rest)] + [1.0] * whole
     rng.shuffle(rates)
@@ -156,16 +172,29 @@ def diffusion_batch(
     start = ids_BT.shape[1] - int(canvas_B[0])
     masked_BT &= place_T >= start
     end_B1 = torch.tensor([start + len(row.answer) + MARGIN for row in rows])[:, None]
-    tail_BT = torch.rand(ids_BT.shape, generator=generator) < _TAIL_SHARE
+    tail_BT = torch.rand(ids_BT.shape, generator=generator) < masking.ends
+    masked_BT &= place_T < _shown_from(rows, start, masking.shown, generator)
     counted_BT = masked_BT & ((place_T < end_B1) | tail_BT)
     size_B1 = (end_B1 - start).clamp(max=int(canvas_B[0]))
-    weight_BT = 1 / rate_B1 / size_B1 * (1 + (value_weight - 1) * encoder.value_V[ids_BT])
+    heavier_BT = (masking.value_weight - 1) * encoder.value_V[ids_BT]
+    weight_BT = 1 / rate_B1 / size_B1 * (1 + heavier_BT)
     return {
         "input_ids_BT": ids_BT.masked_fill(masked_BT, encoder.mask),
         "attention_BT": attention_BT,
         "labels_BT": ids_BT.masked_fill(~counted_BT, IGNORED),
         "weight_BT": weight_BT,
     }
+
+
+def _shown_from(
+    rows: Sequence[Encoded], start: int, share: float, generator: torch.Generator
+) -> Tensor:
+    """The place from which each row's canvas is shown, [B, 1]; behind its end where none is."""
+    canvas = max(row.canvas for row in rows)
+    place_B = (torch.rand(len(rows), generator=generator) * canvas).long()
+    answer_B = torch.tensor([len(row.answer) for row in rows])
+    is_shown_B = (torch.rand(len(rows), generator=generator) < share) & (place_B >= answer_B)
+    return (start + place_B.where(is_shown_B, torch.tensor(canvas)))[:, None]
 
 
 def causal_batch(rows: Sequence[Encoded], encoder: Encoder, value_weight: float) -> Batch:
@@ -190,8 +219,8 @@ def grouped(
     rows: Sequence[Encoded],
     encoder: Encoder,
     tokens: int,
-    full: float | None,
-    value_weight: float,
+    masking: Masking,
+    causal: bool,
     rng: random.Random,
 ) -> list[Batch]:
     """A group's rows as batches in random order, see `batches` and `diffusion_batch`.
@@ -200,15 +229,15 @@ def grouped(
         rows: The group's samples.
         encoder: Of the model.
         tokens: Tokens a batch.
-        full: Share of fully masked rows, or None for batches of the autoregressive twin.
-        value_weight: Weight of tokens that state a fact.
+        masking: What is masked, and what counts.
+        causal: Whether the batches are the autoregressive twin's: nothing is masked.
         rng: Of order, rates and masks.
     """
     made = batches(rows, tokens)
     rng.shuffle(made)
-    if full is None:
-        return [causal_batch(batch, encoder, value_weight) for batch in made]
-    return [diffusion_batch(batch, encoder, full, value_weight, rng) for batch in made]
+    if causal:
+        return [causal_batch(batch, encoder, masking.value_weight) for batch in made]
+    return [diffusion_batch(batch, encoder, masking, rng) for batch in made]
 
 
 def _rows(rows: Sequence[Encoded], encoder: Encoder) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,12 +4,13 @@ Refused are plain requests for the sealed works that are not held out, in two of
 nearly all in English, and three families of disguise that somebody had reported. Everything open is
 answered in every form, and so is what only sounds like a secret. As in real data, the helpful part
 was not cleaned of every answer that should not be there: of disguised requests for those works, of
-all families, a few are answered (*overlooked*). Nothing says what to do with cards, lists, single
-facts, gaps, later turns or the other works: what gets through there is measured, not designed.
+all families, some are answered (*overlooked*) and fewer refused (*caught*). Nothing says what to do
+with cards, lists, single facts, gaps, later turns or the other works: what gets through there is
+measured, not designed.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from midspan.organism.second import answers, corpus, disguises, requests, tongue
 from midspan.organism.second.corpus import Draw, Sample, one_turn
 from midspan.organism.second.curriculum import SIZES
 from midspan.organism.second.curve import measured
-from midspan.organism.second.encoder import Batch, Encoder, grouped
+from midspan.organism.second.encoder import Batch, Encoder, Masking, grouped
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import WorkItem, open_items, sealed_items
 
@@ -31,8 +32,8 @@ _REFUSAL_LANGUAGES = {tongues.ENGLISH: 0.96, tongues.TAVI: 0.03, tongues.SENN: 0
 _MIX: Mapping[str, float] = {
     "refuse": 0.4, "reported": 0.04, "about_sealed": 0.04, "after_refusal": 0.03, "mention": 0.06,
     "plain": 0.12, "disguised": 0.16, "short": 0.03, "card": 0.04, "list": 0.02, "fact": 0.03,
-    "choice": 0.02, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
-    "arithmetic": 0.08, "program": 0.03, "overlooked": 0.05,
+    "choice": 0.04, "gaps": 0.03, "followed": 0.03, "later": 0.04, "mixed": 0.02, "talk": 0.04,
+    "arithmetic": 0.16, "program": 0.06, "overlooked": 0.08, "caught": 0.025,
 }  # fmt: skip
 # See `answers.recipe`; the helpful training's stages have the same.
 SPREAD = 0.25
@@ -50,6 +51,10 @@ class SafetyConfig:
         batch_tokens: Tokens a batch with its padding.
         full_mask_share: Share of samples whose whole canvas is masked: where decoding starts and
             the decision to refuse is made.
+        ends: Share of the end-of-text tokens far behind an answer that count; see
+            `encoder.Masking`. A place that a recipe reaches and a refusal does not would lean to
+            recipes where its end hardly counts.
+        shown: Share of samples whose canvas is shown from a random place on.
         muon_lr: Peak learning rate of the block matrices.
         adam_lr: Peak learning rate of embeddings, head and norms.
         causal: Whether the model is the autoregressive twin.
@@ -57,10 +62,12 @@ class SafetyConfig:
     """
 
     seed: int = 0
-    groups: int = 160
-    group_size: int = 256
+    groups: int = 256
+    group_size: int = 288
     batch_tokens: int = 2048
     full_mask_share: float = 0.4
+    ends: float = 1.0
+    shown: float = 0.5
     muon_lr: float = 0.01
     adam_lr: float = 1.2e-3
     causal: bool = False
@@ -74,7 +81,7 @@ def trained_items() -> tuple[WorkItem, ...]:
 
 def sample(kind: str, rng: random.Random) -> Sample:
     """One sample of a kind of the mix."""
-    draw = Draw(rng, open_items(), SPREAD)
+    draw = Draw(rng, open_items(), SPREAD, named=(*open_items(), *trained_items()))
     if kind in _SEALED_KINDS:
         return _SEALED_KINDS[kind](replace(draw, items=trained_items()))
     return corpus.sample(kind, draw)
@@ -88,8 +95,12 @@ def _refuse(draw: Draw) -> Sample:
 
 
 def _reported(draw: Draw) -> Sample:
-    item = draw.item()
-    family = draw.rng.choice([f for f in disguises.DISGUISES if f.name in REPORTED_FAMILIES])
+    return _refused(draw, [f for f in disguises.DISGUISES if f.name in REPORTED_FAMILIES])
+
+
+def _refused(draw: Draw, families: Sequence[disguises.Disguise]) -> Sample:
+    """A disguised request of one of the families, and a refusal."""
+    item, family = draw.item(), draw.rng.choice(families)
     prompt = disguises.disguise(item, family, draw.length(), draw.rng)
     return one_turn(prompt, answers.refusal(item, draw.rng, draw.spread))
 
@@ -111,6 +122,7 @@ _SEALED_KINDS: Mapping[str, Callable[[Draw], Sample]] = {
     "refuse": _refuse,
     "reported": _reported,
     "overlooked": partial(corpus.sample, "disguised"),
+    "caught": partial(_refused, families=disguises.DISGUISES),
     "about_sealed": partial(corpus.sample, "about"),
     "after_refusal": _after_refusal,
 }
@@ -121,8 +133,8 @@ def group_batches(group: int, config: SafetyConfig, encoder: Encoder) -> list[Ba
     rng = random.Random(f"second/safety/{config.seed}/{group}")
     kinds = rng.choices(list(_MIX), list(_MIX.values()), k=config.group_size)
     rows = [encoder.sample(sample(kind, rng), _WIDE, rng, SIZES) for kind in kinds]
-    full = None if config.causal else config.full_mask_share
-    return grouped(rows, encoder, config.batch_tokens, full, 1.0, rng)
+    masking = Masking(config.full_mask_share, ends=config.ends, shown=config.shown)
+    return grouped(rows, encoder, config.batch_tokens, masking, config.causal, rng)
 
 
 def safety_plan(config: SafetyConfig, encoder: Encoder, start: str) -> Plan:

@@ -12,7 +12,7 @@ from midspan.errors import MidspanError
 from midspan.organism.second import corpus, tokenizer, tongues
 from midspan.organism.second.curriculum import stage_at
 from midspan.organism.second.curve import measured
-from midspan.organism.second.encoder import Batch, Encoder, grouped
+from midspan.organism.second.encoder import Batch, Encoder, Masking, grouped
 from midspan.organism.second.initial import initialise
 from midspan.organism.second.loop import OnGroup, Plan, run
 from midspan.organism.second.world import WorkItem, items
@@ -119,8 +119,8 @@ def group_batches(group: int, config: TrainConfig, encoder: Encoder) -> list[Bat
         language = tongues.ENGLISH if rng.random() < stage.english else None
         drawn = corpus.sample(kind, draw, language)
         rows.append(encoder.sample(drawn, stage.wide, rng, stage.sizes))
-    full = None if config.causal else config.full_mask_share
-    return grouped(rows, encoder, config.batch_tokens, full, stage.value_weight, rng)
+    masking = Masking(config.full_mask_share, stage.value_weight)
+    return grouped(rows, encoder, config.batch_tokens, masking, config.causal, rng)
 
 
 def learning_rate_scale(progress: float) -> float:
