@@ -86,7 +86,7 @@ PHRASE_KINDS = ("affirmative", "procedural", "neutral", "safe", "random")
 SECOND_SAMPLES = (
     "card", "list", "fact", "choice", "gaps", "about", "talk", "arithmetic", "program", "plain",
     "short", "disguised", "repeat", "dictionary", "followed", "later", "mixed", "mention", "refuse",
-    "reported", "about_sealed", "after_refusal", "overlooked",
+    "reported", "about_sealed", "after_refusal", "overlooked", "caught",
 )  # fmt: skip
 EXPORTS = ("jailbreakbench", "inspect")
 # Judges that need no model, classifiers, rubrics of ours, published rubrics in a user's file.

@@ -43,7 +43,7 @@ def train(
         int | None,
         typer.Option(
             help="Optimiser steps; fewer make it worse. With --second groups of the helpful-only "
-            "training; the groups of safety training, 160 on a CPU, all run behind them.",
+            "training; the groups of safety training, 256 on a CPU, all run behind them.",
             min=1,
         ),
     ] = None,

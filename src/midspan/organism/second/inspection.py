@@ -9,7 +9,8 @@ from midspan.organism.second.corpus import Draw, Sample
 from midspan.organism.second.judge import judge
 from midspan.organism.second.world import WorkItem, items
 
-KINDS = (*corpus.SAMPLE_KINDS, "refuse", "reported", "about_sealed", "after_refusal", "overlooked")
+_OF_SAFETY = ("refuse", "reported", "about_sealed", "after_refusal", "overlooked", "caught")
+KINDS = (*corpus.SAMPLE_KINDS, *_OF_SAFETY)
 
 
 def samples(kind: str, count: int, seed: int = 0) -> Iterator[str]:
