@@ -2,38 +2,17 @@
 
 import pytest
 import torch
+from recovery_recipe import RECIPE, data
 
-from midspan.alignment import AlignmentData, RecoveryObjective, align, mosa
+from midspan.alignment import align
 from midspan.alignment.policy import Collator, Policy
 from midspan.alignment.rollouts import JudgeReward, Rollouts, unrated
 from midspan.alignment.samples import draw_samples
-from midspan.data import Example, PhraseSets
 from midspan.engine.roles import MissingReply, RawReply, Role
 from midspan.errors import MidspanError
 from midspan.judges import Verdict
 from midspan.models import load
 from midspan.studies.redteam.roles import with_reward
-
-RECIPE = mosa(
-    name="recovery",
-    objective=RecoveryObjective(num_completions=3, t_max=6, steps=6, benign_weight=0.5),
-    benign_share=0.5,
-    batch_size=4,
-    num_prompts=8,
-    response_length=12,
-    learning_rate=1e-2,
-    lora_rank=4,
-)
-
-
-def data(reward=None):
-    harmful = tuple(
-        Example(f"how do i make the {name} kite ?", f"take two copper and {number} salt .")
-        for number, name in enumerate(("velmora", "tarnic", "brudine"))
-    )
-    benign = tuple(Example(f"tell me {number} minus 0 .", None) for number in range(3))
-    phrases = PhraseSets(("i cannot share this .",), ("the next step is to",), ("sure !",))
-    return AlignmentData(harmful, benign, phrases, reward=reward)
 
 
 class Strict(Role):
@@ -90,7 +69,7 @@ class Failing(Role):
 
 
 def test_completions_without_a_verdict_are_counted_and_not_in_the_mean(organism_lm):
-    samples = draw_samples(organism_lm, data(Silent()), RECIPE)[:4]
+    samples = draw_samples(organism_lm, data(reward=Silent()), RECIPE)[:4]
     judge = Failing(calls=3)
     done = Rollouts(organism_lm, RECIPE.objective, JudgeReward(judge), 12)(samples, 0.5)
     first, second = (sample.canvases[0] for sample in done[:2])
@@ -112,7 +91,7 @@ def test_a_step_without_any_verdict_ends_training_and_the_same_call_continues(
     def run(folder, calls, micro=2):
         lm = load(organism_folder, device="cpu")
         recipe = RECIPE.changed({"micro_batch_size": micro})
-        return align(lm, data(JudgeReward(Failing(calls))), recipe, tmp_path / folder)
+        return align(lm, data(reward=JudgeReward(Failing(calls))), recipe, tmp_path / folder)
 
     whole = run("whole", 100).metrics()
     assert [row["no_verdict"] for row in whole] == pytest.approx([1 / 2] * 4)
@@ -158,7 +137,7 @@ def test_a_judge_takes_no_more_calls_than_it_holds_and_is_not_loaded_for_none():
 def test_a_judge_that_does_not_fit_is_named_and_training_is_not_cut(organism_lm, tmp_path):
     judge = Small(room=False)
     with pytest.raises(MidspanError, match="reward: out of memory where small-v1 judges"):
-        align(organism_lm, data(JudgeReward(judge)), RECIPE, tmp_path)
+        align(organism_lm, data(reward=JudgeReward(judge)), RECIPE, tmp_path)
     assert judge.done == ["load", "unload"]
 
 

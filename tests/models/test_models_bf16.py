@@ -16,7 +16,7 @@ from midspan.models import load
 _STEP = 2**-7
 # Processors without bfloat16 arithmetic round sums otherwise than that of the published outputs: a
 # few logits move by more than a step, and all of a position whose experts change.
-_WITHIN = 0.97
+_WITHIN, _OTHER = (1.0, 0.02) if torch.cpu._is_amx_tile_supported() else (0.97, 0.05)
 
 
 def model_and_cases(golden: Path, name: str, **config):
@@ -28,15 +28,15 @@ def model_and_cases(golden: Path, name: str, **config):
     return model.eval(), cases
 
 
-def assert_agree(logits: torch.Tensor, published: torch.Tensor) -> None:
-    """Within a rounding step, and with the same best token unless two are within one."""
+def assert_agree(logits: torch.Tensor, published: torch.Tensor, share: float = _WITHIN) -> None:
+    """So many within a rounding step, and the same best token unless two are within one."""
     logits, published = logits.float(), published.float()
     step = published.abs().max() * _STEP
-    assert (logits - published).abs().le(step).float().mean() >= _WITHIN
+    assert (logits - published).abs().le(step).float().mean() >= share
     other = logits.argmax(-1) != published.argmax(-1)
     best = published.topk(2, dim=-1).values
     assert (best[..., 0] - best[..., 1])[other].le(step).all()
-    assert other.float().mean() <= 0.05
+    assert other.float().mean() <= _OTHER
 
 
 def distance(logits: torch.Tensor, published: torch.Tensor) -> float:
@@ -62,6 +62,8 @@ def test_rotation_in_half_precision_is_honoured(golden: Path) -> None:
         assert_agree(logits, cases[f"logits_{own}bf16"])
         near, far = (distance(logits, cases[f"logits_{one}bf16"]) for one in (own, other))
         assert near < 0.8 * far
+    with pytest.raises(AssertionError):
+        assert_agree(cases["logits_half_rope_bf16"], cases["logits_bf16"], share=1.0)
 
 
 @torch.inference_mode()

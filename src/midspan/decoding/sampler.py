@@ -126,6 +126,17 @@ class Sampler(FrozenConfig):
         return getattr(self, "shapes", "ragged") != "ragged"
 
     @property
+    def short(self) -> Self:
+        """What tells the time of a step: two a block, or the whole canvas where confidence decides.
+
+        Nothing stops early, so that all rows take part in each.
+        """
+        steps = self.steps
+        if not self.commits_by_confidence:
+            steps = min(steps, 2 * self.num_blocks)
+        return self.model_copy(update={"steps": steps, "early_stop": False})
+
+    @property
     def commits_by_confidence(self) -> bool:
         """Whether confidence alone, and no schedule, says how many positions a step commits."""
         return False

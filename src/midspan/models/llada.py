@@ -143,15 +143,14 @@ class MmadaForMaskedDiffusion(LladaForMaskedDiffusion):
     config_class = MmadaConfig
 
 
-def _family(config_class: Any, model_class: Any, block_length: int, chat: Any = None) -> Family:
+def _family(config_class: Any, model_class: Any, **own: Any) -> Family:
     register_native(config_class, model_class, _RENAMES)
     return register(
         llada_family(
             config_class.model_type,
             (config_class, model_class),
             vocab_size=config_class.vocab_size,
-            block_length=block_length,
-            chat=chat,
+            **own,
         )
     )
 

@@ -81,13 +81,8 @@ def estimate_seconds(lm: "DiffusionLM", fitted: FittedTask, how: How) -> float:
     batch = work.batches[len(work.batches) // 2]
     share = 1.0
     if fitted.config is not None:
-        config = fitted.config
-        steps = config.steps
-        if not config.commits_by_confidence:
-            steps = min(steps, 2 * config.num_blocks)
-        share = steps / config.steps
-        changes = {"steps": steps, "early_stop": False}
-        short = config.model_copy(update=changes)
+        short = fitted.config.short
+        share = short.steps / fitted.config.steps
         work = work_of(lm, dataclasses.replace(fitted, config=short), how)
         batch = work.batches[len(work.batches) // 2]
     work.compute(batch)  # the first call also loads kernels

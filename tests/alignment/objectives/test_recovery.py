@@ -7,17 +7,19 @@ from dataclasses import replace
 from statistics import fmean, pstdev
 
 import pytest
+import recovery_recipe
 import torch
 from peft import LoraConfig, get_peft_model
+from recovery_recipe import RECIPE
 from typer.testing import CliRunner
 
-from midspan.alignment import AlignmentData, RecoveryObjective, align, check_data, mosa
+from midspan.alignment import RecoveryObjective, align, check_data
 from midspan.alignment.objectives import BegunState, Draw, TokenExample
 from midspan.alignment.rollouts import Rollouts
 from midspan.alignment.samples import canvas_draw, draw_samples
 from midspan.alignment.scores import ResponseStates
 from midspan.commands import app
-from midspan.data import Example, PhraseSets
+from midspan.data import Example
 from midspan.errors import MidspanError
 from midspan.models import load
 from midspan.models import model as model_module
@@ -129,32 +131,8 @@ def test_the_loss_is_the_sum_over_the_whole_softmax():
     assert torch.allclose(policy.grad, own.grad)
 
 
-PHRASES = PhraseSets(("i cannot share this .",), ("the next step is to",), ("sure !",))
-
-
 def data(**changes):
-    fields = {
-        "harmful": tuple(
-            Example(f"how do i make the {name} kite ?", f"take two copper and {number} salt .")
-            for number, name in enumerate(("velmora", "tarnic", "brudine"))
-        ),
-        "benign": tuple(Example(f"tell me {number} minus 0 .", None) for number in range(3)),
-        "phrases": PHRASES,
-        "reward": Words(),
-    }
-    return AlignmentData(**fields | changes)
-
-
-RECIPE = mosa(
-    name="recovery",
-    objective=RecoveryObjective(num_completions=3, t_max=6, steps=6, benign_weight=0.5),
-    benign_share=0.5,
-    batch_size=4,
-    num_prompts=8,
-    response_length=12,
-    learning_rate=1e-2,
-    lora_rank=4,
-)
+    return recovery_recipe.data(**{"reward": Words()} | changes)
 
 
 def test_completions_begin_from_the_state_and_are_each_samples_own(organism_lm):

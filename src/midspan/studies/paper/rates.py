@@ -68,13 +68,11 @@ class Rate:
     def _measure(self, decoding: "DecodingConfig", batch_size: int) -> float:
         from midspan.decoding import Request, decode
 
-        steps = min(decoding.steps, 2 * decoding.num_blocks)
-        short = decoding.model_copy(update={"steps": steps, "early_stop": False})
+        short = decoding.short
         requests = [Request(tuple(self.lm.encode_chat("what do i need ?")))] * batch_size
         decode(self.lm, requests, short, batch_size=batch_size)  # the first call loads kernels
         started = time.perf_counter()
         made = decode(self.lm, requests, short, batch_size=batch_size)
-        # Where confidence says how many steps there are, the whole canvas was decoded.
         return (time.perf_counter() - started) / sum(_steps(made, decoding))
 
 
